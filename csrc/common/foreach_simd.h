@@ -1,0 +1,58 @@
+// Includes the file PYDLX_SIMD_FILE once per instruction set.
+//
+// That file has no include guard and puts its code into `namespace pydlx { namespace PYDLX_SIMD { ... } }`; it may not
+// include anything itself (a system header met first under a wider target would leak that target into baseline code),
+// so the including .cpp brings every header in beforehand. PYDLX_SIMD_CALL(f)(args...) then picks the version to run.
+//
+// vector_simd.h (Vec<A>, load, store, vector_exp) is in scope there. One kernel file per .cpp.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <type_traits>
+
+#include "common/cpu_dispatch.h"
+
+#ifndef PYDLX_SIMD_FILE
+#error "define PYDLX_SIMD_FILE before including foreach_simd.h"
+#endif
+
+#define PYDLX_SIMD baseline
+#define PYDLX_SIMD_BYTES 16
+#include "common/vector_simd.h"
+#include PYDLX_SIMD_FILE
+#undef PYDLX_SIMD
+#undef PYDLX_SIMD_BYTES
+
+#if PYDLX_X86_LEVELS
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,bmi,bmi2,f16c")
+#define PYDLX_SIMD avx2
+#define PYDLX_SIMD_BYTES 32
+#include "common/vector_simd.h"
+#include PYDLX_SIMD_FILE
+#undef PYDLX_SIMD
+#undef PYDLX_SIMD_BYTES
+#pragma GCC pop_options
+
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,bmi,bmi2,f16c,avx512f,avx512bw,avx512cd,avx512dq,avx512vl,prefer-vector-width=512")
+#define PYDLX_SIMD avx512
+#define PYDLX_SIMD_BYTES 64
+#include "common/vector_simd.h"
+#include PYDLX_SIMD_FILE
+#undef PYDLX_SIMD
+#undef PYDLX_SIMD_BYTES
+#pragma GCC pop_options
+#endif
+
+#undef PYDLX_SIMD_FILE
+
+#if PYDLX_X86_LEVELS
+#define PYDLX_SIMD_CALL(...)                                                  \
+  (::pydlx::simd_level() == ::pydlx::SimdLevel::kAvx512 ? avx512::__VA_ARGS__ \
+   : ::pydlx::simd_level() == ::pydlx::SimdLevel::kAvx2 ? avx2::__VA_ARGS__   \
+                                                        : baseline::__VA_ARGS__)
+#else
+#define PYDLX_SIMD_CALL(...) (baseline::__VA_ARGS__)
+#endif

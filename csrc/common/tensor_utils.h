@@ -1,0 +1,86 @@
+// What every op needs from the stable tensor API: dtype dispatch, memory formats, threads.
+#pragma once
+
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+#include <torch/headeronly/core/ScalarType.h>
+#include <torch/headeronly/util/BFloat16.h>
+#include <torch/headeronly/util/Exception.h>
+#include <torch/headeronly/util/Half.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace pydlx {
+
+using torch::headeronly::BFloat16;
+using torch::headeronly::Half;
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+
+// Calls body(T{}) with the C++ type of `dtype`, one of float64, float32, float16, bfloat16.
+template <class Body>
+void dispatch_floating(ScalarType dtype, const char* op, const Body& body) {
+  switch (dtype) {
+    case ScalarType::Double:
+      return body(double{});
+    case ScalarType::Float:
+      return body(float{});
+    case ScalarType::Half:
+      return body(Half{});
+    case ScalarType::BFloat16:
+      return body(BFloat16{});
+    default:
+      STD_TORCH_CHECK(false, op, ": expected a floating-point tensor");
+  }
+}
+
+// Calls body(T{}) for float64 and float32 only: transforms have no half-precision kernel.
+template <class Body>
+void dispatch_full_precision(ScalarType dtype, const char* op, const Body& body) {
+  STD_TORCH_CHECK(dtype == ScalarType::Double || dtype == ScalarType::Float, op,
+                  ": expected a float32 or float64 tensor");
+  if (dtype == ScalarType::Double) return body(double{});
+  return body(float{});
+}
+
+template <class T>
+const T* input_data(const Tensor& tensor) {
+  return static_cast<const T*>(tensor.const_data_ptr());
+}
+
+template <class T>
+T* output_data(const Tensor& tensor) {
+  return static_cast<T*>(tensor.mutable_data_ptr());
+}
+
+// Dense with channels innermost: (N, C, spatial...) stored as (N, spatial..., C). Dimensions of size 1 put no demand on
+// their stride. A tensor that is contiguous as well (one channel, one pixel) counts as contiguous.
+inline bool is_channels_last(const Tensor& x) {
+  if (x.dim() < 4 || x.is_contiguous()) return false;
+  const auto expect = [&](int64_t dim, int64_t stride) { return x.size(dim) == 1 || x.stride(dim) == stride; };
+  int64_t stride = x.size(1);
+  if (!expect(1, 1)) return false;
+  for (int64_t dim = x.dim() - 1; dim >= 2; --dim) {
+    if (!expect(dim, stride)) return false;
+    stride *= x.size(dim);
+  }
+  return expect(0, stride);
+}
+
+// An uninitialised tensor like x but of other sizes, stored channels-last if asked: strides of (N, spatial..., C).
+inline Tensor new_empty_in_format(const Tensor& x, const std::vector<int64_t>& sizes, bool channels_last) {
+  if (!channels_last) return torch::stable::new_empty(x, sizes);
+  const auto format = sizes.size() == 5 ? torch::headeronly::MemoryFormat::ChannelsLast3d
+                                        : torch::headeronly::MemoryFormat::ChannelsLast;
+  return torch::stable::empty(sizes, x.scalar_type(), x.layout(), x.device(), std::nullopt, format);
+}
+
+// body(begin, end) over [0, count) on torch's threads, at least `grain` items each.
+template <class Body>
+void parallel_for(int64_t count, int64_t grain, const Body& body) {
+  if (count > 0) torch::stable::parallel_for(0, count, grain < 1 ? 1 : grain, body);
+}
+
+}  // namespace pydlx

@@ -1,0 +1,34 @@
+// pydlx._host: what can be said or computed without torch. It imports before torch does and has no torch library among
+// its dependencies, so it cannot break the promise of the op libraries.
+#include <pybind11/pybind11.h>
+
+#include "common/cpu_dispatch.h"
+
+#define PYDLX_STRINGIZE_(x) #x
+#define PYDLX_STRINGIZE(x) PYDLX_STRINGIZE_(x)
+
+namespace {
+
+const char* compiler() {
+#if defined(__clang__)
+  return "clang " __clang_version__;
+#elif defined(__GNUC__)
+  return "gcc " __VERSION__;
+#elif defined(_MSC_VER)
+  return "msvc " PYDLX_STRINGIZE(_MSC_VER);
+#else
+  return "unknown";
+#endif
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_host, m) {
+  m.doc() = "Facts about this build of pydlx.";
+  m.attr("torch_built") = PYDLX_TORCH_BUILT;
+  m.attr("cuda_archs") = PYDLX_CUDA_ARCHS;
+  m.attr("compiler") = compiler();
+  m.def(
+      "simd_level", [] { return pydlx::simd_name(pydlx::simd_level()); },
+      "Name of the instruction set the CPU kernels use: baseline, avx2 or avx512.");
+}

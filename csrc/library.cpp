@@ -1,0 +1,15 @@
+// The schema table: every op's signature and nothing else. Kernels register themselves at the end of their own files;
+// shape inference, autograd and autocast live in pydlx/ops/<op>.py.
+#include <torch/csrc/stable/library.h>
+
+STABLE_TORCH_LIBRARY(pydlx, m) {
+  // soft_pool
+  m.def(
+      "soft_pool(Tensor x, SymInt[] kernel_size, SymInt[] stride, SymInt[] padding, SymInt[] dilation, bool ceil_mode, "
+      "bool straight_through) -> Tensor",
+      {at::Tag::pt2_compliant_tag});
+  m.def(
+      "_soft_pool_backward(Tensor grad, Tensor x, SymInt[] kernel_size, SymInt[] stride, SymInt[] padding, "
+      "SymInt[] dilation, bool ceil_mode, bool straight_through) -> Tensor",
+      {at::Tag::pt2_compliant_tag});
+}

@@ -1,0 +1,101 @@
+// SoftPool (Stergiou et al., "Refining activation downsampling with SoftPool", arXiv 2101.00440).
+//
+// Each output is the average of its window, weighted by the softmax of the window itself. For activations a_i of one
+// window of one channel, m = max a_i, e_i = exp(a_i - m):
+//
+//     w_i = e_i / sum_j e_j        y = sum_i w_i a_i
+//     dy/da_i = w_i (1 + a_i - y)                      exact
+//     dy/da_i ~ w_i                                    straight-through, as published: weights taken as constants
+//
+// Shapes: x (N, C, D, H, W), or with fewer spatial dimensions; y (N, C, OD, OH, OW). A window's cells that lie in the
+// padding do not take part. Special values: NaN gives NaN; a cell of weight 0 contributes 0, so -inf beside finite
+// values is harmless; a window of only -inf gives -inf; +inf gives +inf.
+//
+// Bytes a forward must move: all of x once, all of y once. A backward: x, grad and the gradient of x once each; nothing
+// else is saved, because m, the denominator and y are cheaper to recompute than to read.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "common/tensor_utils.h"
+
+namespace pydlx {
+
+// All sizes in elements; missing leading spatial dimensions are 1, so that every pool is a 3-D pool.
+struct SoftPoolShape {
+  int64_t batch, channels;
+  int64_t in[3], out[3];
+  int64_t kernel[3], stride[3], padding[3], dilation[3];
+
+  int64_t in_plane() const { return in[0] * in[1] * in[2]; }
+  int64_t out_plane() const { return out[0] * out[1] * out[2]; }
+};
+
+// floor (or ceil) of (in + 2 padding - dilation (kernel - 1) - 1) / stride, plus 1; with ceil_mode a last window that
+// would start in the right-hand padding is dropped, as torch's max pooling does.
+inline int64_t pooled_size(int64_t in, int64_t kernel, int64_t stride, int64_t padding, int64_t dilation,
+                           bool ceil_mode) {
+  const int64_t span = in + 2 * padding - dilation * (kernel - 1) - 1;
+  if (span < 0) return 0;
+  int64_t out = (span + (ceil_mode ? stride - 1 : 0)) / stride + 1;
+  if (ceil_mode && (out - 1) * stride >= in + padding) --out;
+  return out;
+}
+
+// Arguments have been checked in Python, with messages for people; this guards against direct calls.
+inline SoftPoolShape soft_pool_shape(const Tensor& x, const std::vector<int64_t>& kernel,
+                                     const std::vector<int64_t>& stride, const std::vector<int64_t>& padding,
+                                     const std::vector<int64_t>& dilation, bool ceil_mode) {
+  const int64_t spatial = static_cast<int64_t>(kernel.size());
+  STD_TORCH_CHECK(spatial >= 1 && spatial <= 3 && x.dim() == spatial + 2, "soft_pool: expected x of shape (N, C, ",
+                  spatial, " spatial dimensions), got ", x.dim(), "-d");
+  STD_TORCH_CHECK(stride.size() == kernel.size() && padding.size() == kernel.size() && dilation.size() == kernel.size(),
+                  "soft_pool: kernel_size, stride, padding and dilation must have the same length");
+  SoftPoolShape shape{};
+  shape.batch = x.size(0);
+  shape.channels = x.size(1);
+  for (int axis = 0; axis < 3; ++axis) {
+    const int64_t k = axis - (3 - spatial);
+    const bool given = k >= 0;
+    shape.in[axis] = given ? x.size(2 + k) : 1;
+    shape.kernel[axis] = given ? kernel[k] : 1;
+    shape.stride[axis] = given ? stride[k] : 1;
+    shape.padding[axis] = given ? padding[k] : 0;
+    shape.dilation[axis] = given ? dilation[k] : 1;
+    STD_TORCH_CHECK(
+        shape.kernel[axis] > 0 && shape.stride[axis] > 0 && shape.padding[axis] >= 0 && shape.dilation[axis] > 0,
+        "soft_pool: kernel_size, stride and dilation must be positive and padding not negative");
+    shape.out[axis] = pooled_size(shape.in[axis], shape.kernel[axis], shape.stride[axis], shape.padding[axis],
+                                  shape.dilation[axis], ceil_mode);
+    STD_TORCH_CHECK(shape.out[axis] > 0, "soft_pool: the kernel is larger than the padded input");
+  }
+  return shape;
+}
+
+// The two storage orders the kernels know; other strides are copied to the contiguous one.
+struct SoftPoolLayout {
+  bool channels_last;
+  Tensor x;
+
+  explicit SoftPoolLayout(const Tensor& input)
+      : channels_last(is_channels_last(input)), x(channels_last ? input : torch::stable::contiguous(input)) {}
+
+  Tensor new_output(const SoftPoolShape& s, int64_t spatial) const {
+    std::vector<int64_t> sizes{s.batch, s.channels};
+    sizes.insert(sizes.end(), s.out + 3 - spatial, s.out + 3);
+    return new_empty_in_format(x, sizes, channels_last);
+  }
+
+  // The gradient of the output, stored in the order of the output.
+  Tensor like_output(const SoftPoolShape& s, const Tensor& grad) const {
+    if (!channels_last) return torch::stable::contiguous(grad);
+    if (is_channels_last(grad)) return grad;
+    Tensor ordered = new_output(s, x.dim() - 2);
+    return torch::stable::copy_(ordered, grad);
+  }
+};
+
+}  // namespace pydlx

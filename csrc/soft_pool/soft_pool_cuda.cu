@@ -1,0 +1,52 @@
+// SoftPool on CUDA: launches and registration. The kernels are in soft_pool.cuh.
+#include "soft_pool/soft_pool.cuh"
+
+namespace pydlx {
+namespace {
+
+constexpr int kThreads = 256;
+
+Tensor soft_pool(const Tensor& input, const std::vector<int64_t> kernel, const std::vector<int64_t> stride,
+                 const std::vector<int64_t> padding, const std::vector<int64_t> dilation, bool ceil_mode,
+                 bool straight_through) {
+  const SoftPoolShape s = soft_pool_shape(input, kernel, stride, padding, dilation, ceil_mode);
+  const DeviceScope scope(input);
+  const SoftPoolLayout layout(input);
+  Tensor y = layout.new_output(s, static_cast<int64_t>(kernel.size()));
+  if (y.numel() == 0) return y;
+  const SoftPoolKernel p{s, layout.channels_last, straight_through};
+  dispatch_floating(y.scalar_type(), "soft_pool", [&](auto zero) {
+    using T = decltype(zero);
+    PYDLX_LAUNCH(soft_pool_forward_kernel<T>, blocks_for(y.numel(), kThreads), kThreads, 0, scope.stream(), p,
+                 input_data<T>(layout.x), output_data<T>(y), y.numel());
+  });
+  check_launch("soft_pool");
+  return y;
+}
+
+Tensor soft_pool_backward(const Tensor& grad_output, const Tensor& input, const std::vector<int64_t> kernel,
+                          const std::vector<int64_t> stride, const std::vector<int64_t> padding,
+                          const std::vector<int64_t> dilation, bool ceil_mode, bool straight_through) {
+  const SoftPoolShape s = soft_pool_shape(input, kernel, stride, padding, dilation, ceil_mode);
+  const DeviceScope scope(input);
+  const SoftPoolLayout layout(input);
+  const Tensor grad = layout.like_output(s, grad_output);
+  Tensor dx = torch::stable::empty_like(layout.x);
+  if (dx.numel() == 0) return dx;
+  const SoftPoolKernel p{s, layout.channels_last, straight_through};
+  dispatch_floating(dx.scalar_type(), "soft_pool", [&](auto zero) {
+    using T = decltype(zero);
+    PYDLX_LAUNCH(soft_pool_backward_kernel<T>, blocks_for(dx.numel(), kThreads), kThreads, 0, scope.stream(), p,
+                 input_data<T>(grad), input_data<T>(layout.x), output_data<T>(dx), dx.numel());
+  });
+  check_launch("soft_pool");
+  return dx;
+}
+
+}  // namespace
+}  // namespace pydlx
+
+STABLE_TORCH_LIBRARY_IMPL(pydlx, PYDLX_DEVICE_KEY, m) {
+  m.impl("soft_pool", TORCH_BOX(&pydlx::soft_pool));
+  m.impl("_soft_pool_backward", TORCH_BOX(&pydlx::soft_pool_backward));
+}

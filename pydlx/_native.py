@@ -1,0 +1,146 @@
+"""Finding and loading the compiled libraries, and answering what is available here.
+
+The CPU library defines every op's schema (``csrc/library.cpp``), so it is loaded first; the CUDA library only adds
+kernels and also loads where there is no GPU. Where nothing is compiled, :func:`register` defines the same schemas from
+Python, so that ``torch.ops.pydlx`` has the same names everywhere.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from pydlx._version import __version__
+
+
+class NativeLibraryWarning(UserWarning):
+    """The compiled kernels are missing or do not load, so the PyTorch references run instead."""
+
+
+def _load_host() -> ModuleType | None:
+    try:
+        from pydlx import _host
+    except ImportError:
+        return None
+    return _host
+
+
+def _load(path: Path) -> Exception | None:
+    """Load one op library; return why it did not load, or None."""
+    if not path.exists():
+        return FileNotFoundError(f"{path.name} was not built")
+    try:
+        torch.ops.load_library(path)
+    except OSError as error:
+        return error
+    return None
+
+
+def _cpu_library() -> Path:
+    """The library that defines the schemas; ``PYDLX_LIBRARY`` names another one (the test-suite's emulated kernels)."""
+    return Path(os.environ.get("PYDLX_LIBRARY") or _HERE / "_ops_cpu.so")
+
+
+_HERE = Path(__file__).parent
+_host = _load_host()
+_cpu_error = _load(_cpu_library())
+_cuda_error = _load(_HERE / "_ops_cuda.so") if _cpu_error is None else _cpu_error
+_backend = "native" if _cpu_error is None else "reference"
+
+if _cpu_error is not None:
+    _reason = f" ({_cpu_error})" if not isinstance(_cpu_error, FileNotFoundError) else ""
+    warnings.warn(
+        f"pydlx: no compiled kernels{_reason}, so the slower PyTorch references are used; "
+        "to build them, install a C++ compiler and reinstall pydlx",
+        NativeLibraryWarning,
+        stacklevel=2,
+    )
+
+
+def build_info() -> dict[str, Any]:
+    """Say what this installation consists of.
+
+    Returns:
+        A dict with ``version``, ``torch_built`` (the torch release the kernels were compiled against, or None),
+        ``native`` (whether the CPU kernels are loaded), ``cuda`` (whether the CUDA library is loaded), ``cuda_archs``
+        (the architectures it holds, as ``"9.0"``), ``simd`` (instruction set in use) and ``compiler``.
+    """
+    return {
+        "version": __version__,
+        "torch_built": _host.torch_built if _host else None,
+        "native": _cpu_error is None,
+        "cuda": _cuda_error is None,
+        "cuda_archs": _host.cuda_archs.split(";") if _host and _cuda_error is None and _host.cuda_archs else [],
+        "simd": _host.simd_level() if _host else None,
+        "compiler": _host.compiler if _host else None,
+    }
+
+
+@contextmanager
+def backend(name: str) -> Iterator[None]:
+    """Choose between the compiled kernels and their PyTorch references for the calls made inside a ``with`` block.
+
+    Args:
+        name: ``"native"`` or ``"reference"``. ``"native"`` raises RuntimeError where nothing is compiled.
+    """
+    global _backend
+    if name not in ("native", "reference"):
+        raise ValueError(f'backend: name must be "native" or "reference", got {name!r}')
+    if name == "native" and _cpu_error is not None:
+        raise RuntimeError(f"backend: the compiled kernels are not available: {_cpu_error}")
+    before = _backend
+    _backend = name
+    try:
+        yield
+    finally:
+        _backend = before
+
+
+def use_native(device: torch.device) -> bool:
+    """Whether an op on `device` should run a compiled kernel: what ``backend`` says, and what was built."""
+    if _backend != "native":
+        return False
+    if device.type == "cuda":
+        return _cuda_error is None
+    return device.type in ("cpu", "meta")
+
+
+def register(
+    schema: str,
+    *,
+    reference: Callable[..., Any],
+    fake: Callable[..., Any],
+    backward: Callable[..., Any] | None = None,
+    setup_context: Callable[..., Any] | None = None,
+    autocast_to: torch.dtype | None = None,
+) -> Any:
+    """Tell torch what Python knows about an op, and return it.
+
+    Args:
+        schema: The op's line of ``csrc/library.cpp``; where no library is loaded, the op is defined from it and runs
+            `reference`.
+        reference: Takes the schema's arguments and computes the op with stock PyTorch, differentiably.
+        fake: The same for shapes only.
+        backward: Gradient rule of the dispatcher's autograd, with `setup_context`; None for ops without one.
+        autocast_to: dtype that autocast casts floating-point inputs to; None leaves them as they are.
+    """
+    name = schema[: schema.index("(")]
+    qualified = f"pydlx::{name}"
+    if _cpu_error is not None:
+        torch.library.define(qualified, schema[len(name) :], tags=torch.Tag.pt2_compliant_tag)
+        torch.library.impl(qualified, "CompositeImplicitAutograd", reference)
+        return getattr(torch.ops.pydlx, name)
+    torch.library.register_fake(qualified, fake)
+    if backward is not None:
+        torch.library.register_autograd(qualified, backward, setup_context=setup_context)
+    if autocast_to is not None:
+        for device in ("cpu", "cuda"):
+            torch.library.register_autocast(qualified, device, autocast_to)
+    return getattr(torch.ops.pydlx, name)

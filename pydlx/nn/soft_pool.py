@@ -1,0 +1,64 @@
+"""SoftPool layers, drop-in for ``torch.nn.MaxPool1d`` to ``MaxPool3d``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from pydlx.ops.soft_pool import Size, soft_pool1d, soft_pool2d, soft_pool3d
+
+
+class _SoftPool(nn.Module):
+    """Holds the window; subclasses name the function."""
+
+    _function: Callable[..., Tensor]
+
+    def __init__(
+        self,
+        kernel_size: Size,
+        stride: Size | None = None,
+        padding: Size = 0,
+        dilation: Size = 1,
+        ceil_mode: bool = False,
+        *,
+        gradient: str = "exact",
+    ) -> None:
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.stride = kernel_size if stride is None else stride
+        self.padding = padding
+        self.dilation = dilation
+        self.ceil_mode = ceil_mode
+        self.gradient = gradient
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool x; shapes as in the function of the same name."""
+        return type(self)._function(
+            x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, gradient=self.gradient
+        )
+
+    def extra_repr(self) -> str:
+        """The window, as torch's pooling layers print it."""
+        return (
+            f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
+            f"dilation={self.dilation}, ceil_mode={self.ceil_mode}, gradient={self.gradient!r}"
+        )
+
+
+class SoftPool1d(_SoftPool):
+    """(N, C, L) to (N, C, OL); see :func:`pydlx.ops.soft_pool1d`."""
+
+    _function = staticmethod(soft_pool1d)
+
+
+class SoftPool2d(_SoftPool):
+    """(N, C, H, W) to (N, C, OH, OW); see :func:`pydlx.ops.soft_pool2d`."""
+
+    _function = staticmethod(soft_pool2d)
+
+
+class SoftPool3d(_SoftPool):
+    """(N, C, D, H, W) to (N, C, OD, OH, OW); see :func:`pydlx.ops.soft_pool3d`."""
+
+    _function = staticmethod(soft_pool3d)

@@ -1,0 +1,290 @@
+"""SoftPool: pooling that weights each cell of a window by the window's own softmax.
+
+Stergiou, Poppe and Kalliatakis, "Refining activation downsampling with SoftPool", arXiv 2101.00440. For activations
+``a_i`` of one window of one channel:
+
+    w_i = exp(a_i) / sum_j exp(a_j)        y = sum_i w_i a_i        dy/da_i = w_i (1 + a_i - y)
+
+The published code treats the weights as constants in the backward pass (``dy/da_i = w_i``); that form, which has the
+wrong sign on about a third of the inputs, is ``gradient="paper"``.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pydlx import _native
+
+Size = int | Sequence[int]
+
+
+def soft_pool1d(
+    x: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    *,
+    gradient: str = "exact",
+) -> Tensor:
+    """SoftPool over windows of a sequence; see :func:`soft_pool2d`.
+
+    Args:
+        x: (N, C, L) or (C, L).
+    """
+    return _soft_pool("soft_pool1d", 1, x, kernel_size, stride, padding, dilation, ceil_mode, gradient)
+
+
+def soft_pool2d(
+    x: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    *,
+    gradient: str = "exact",
+) -> Tensor:
+    """SoftPool over windows of an image: ``y = sum_i softmax(a)_i a_i`` per window and channel (arXiv 2101.00440).
+
+    Args:
+        x: (N, C, H, W) or (C, H, W), float64, float32, float16 or bfloat16 (which accumulate in float32). The memory
+            format, contiguous or channels-last, is kept; other strides are accepted.
+        kernel_size: Height and width of the window.
+        stride: Step between windows; the kernel size by default.
+        padding: Cells added on every side, at most half of the window. They never take part.
+        dilation: Step between the cells of a window.
+        ceil_mode: Round the output size up; a last window that would start in the padding is dropped.
+        gradient: ``"exact"``, or ``"paper"`` for the published straight-through form ``dy/da_i = w_i``.
+
+    Returns:
+        (N, C, OH, OW) or (C, OH, OW), with ``OH = floor((H + 2 padding - dilation (kernel - 1) - 1) / stride) + 1``.
+        A window holding NaN gives NaN, one holding +inf gives +inf, one of only -inf gives -inf.
+
+    Raises:
+        TypeError: If x is not a floating-point tensor.
+        ValueError: If a size does not fit.
+    """
+    return _soft_pool("soft_pool2d", 2, x, kernel_size, stride, padding, dilation, ceil_mode, gradient)
+
+
+def soft_pool3d(
+    x: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    *,
+    gradient: str = "exact",
+) -> Tensor:
+    """SoftPool over windows of a volume; see :func:`soft_pool2d`.
+
+    Args:
+        x: (N, C, D, H, W) or (C, D, H, W).
+    """
+    return _soft_pool("soft_pool3d", 3, x, kernel_size, stride, padding, dilation, ceil_mode, gradient)
+
+
+def _soft_pool(
+    name: str,
+    spatial: int,
+    x: Tensor,
+    kernel_size: Size,
+    stride: Size | None,
+    padding: Size,
+    dilation: Size,
+    ceil_mode: bool,
+    gradient: str,
+) -> Tensor:
+    if not x.is_floating_point():
+        raise TypeError(f"{name}: x must be a floating-point tensor, got {x.dtype}")
+    if x.dim() not in (spatial + 1, spatial + 2):
+        shape = ", ".join("DHW"[3 - spatial :]) if spatial > 1 else "L"
+        raise ValueError(f"{name}: x must have shape (N, C, {shape}) or (C, {shape}), got {x.dim()} dimensions")
+    if gradient not in ("exact", "paper"):
+        raise ValueError(f'{name}: gradient must be "exact" or "paper", got {gradient!r}')
+    kernel = _per_axis(name, "kernel_size", kernel_size, spatial, minimum=1)
+    steps = kernel if stride is None else _per_axis(name, "stride", stride, spatial, minimum=1)
+    pads = _per_axis(name, "padding", padding, spatial, minimum=0)
+    dilations = _per_axis(name, "dilation", dilation, spatial, minimum=1)
+    for axis in range(spatial):
+        reach = dilations[axis] * (kernel[axis] - 1) + 1
+        if 2 * pads[axis] > reach:
+            raise ValueError(
+                f"{name}: padding must be at most half of the window, got {tuple(pads)} for {tuple(kernel)}"
+            )
+        if reach > x.shape[axis - spatial] + 2 * pads[axis]:
+            raise ValueError(
+                f"{name}: kernel_size {tuple(kernel)} with dilation {tuple(dilations)} is larger than the padded input "
+                f"of size {tuple(x.shape[-spatial:])}"
+            )
+    run = _op if _native.use_native(x.device) else soft_pool_reference
+    batch = x if x.dim() == spatial + 2 else x.unsqueeze(0)
+    y = run(batch, kernel, steps, pads, dilations, bool(ceil_mode), gradient == "paper")
+    return y if x.dim() == spatial + 2 else y.squeeze(0)
+
+
+def _per_axis(name: str, argument: str, value: Size, spatial: int, minimum: int) -> list[int]:
+    """One whole number for each spatial axis, none below `minimum`."""
+    values = [value] * spatial if isinstance(value, int) else list(value)
+    if len(values) != spatial:
+        raise ValueError(f"{name}: {argument} must be one number or {spatial}, got {tuple(values)}")
+    if any(number < minimum for number in values):
+        wanted = "positive" if minimum == 1 else "not negative"
+        raise ValueError(
+            f"{name}: {argument} must be {wanted}, got {value if isinstance(value, int) else tuple(values)}"
+        )
+    return values
+
+
+def pooled_size(size: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool) -> int:
+    """Output length of a pooling axis, by the rules of ``torch.nn.functional.max_pool2d``."""
+    span = size + 2 * padding - dilation * (kernel - 1) - 1
+    out = (span + (stride - 1 if ceil_mode else 0)) // stride + 1
+    return out - 1 if ceil_mode and (out - 1) * stride >= size + padding else out
+
+
+def _windows(
+    x: Tensor,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    ceil_mode: bool,
+) -> Tensor:
+    """Every window's cells, (N, C, out..., K); cells outside of x read -inf, which has weight 0."""
+    spatial = len(kernel)
+    out = [
+        pooled_size(x.shape[2 + a], kernel[a], stride[a], padding[a], dilation[a], ceil_mode) for a in range(spatial)
+    ]
+    after = [
+        max(0, (out[a] - 1) * stride[a] + dilation[a] * (kernel[a] - 1) + 1 - x.shape[2 + a] - padding[a])
+        for a in range(spatial)
+    ]
+    margins = [margin for a in reversed(range(spatial)) for margin in (padding[a], after[a])]
+    padded = F.pad(x, margins, value=-torch.inf)
+    cells = []
+    for offset in itertools.product(*(range(k) for k in kernel)):
+        cell = padded
+        for a in range(spatial):
+            first = offset[a] * dilation[a]
+            cell = cell.narrow(2 + a, first, (out[a] - 1) * stride[a] + 1)
+            cell = cell[(slice(None),) * (2 + a) + (slice(None, None, stride[a]),)]
+        cells.append(cell)
+    return torch.stack(cells, dim=-1)
+
+
+def soft_pool_reference(
+    x: Tensor,
+    kernel_size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    ceil_mode: bool,
+    straight_through: bool,
+) -> Tensor:
+    """The definition, with every cell measured from its window's peak m: y = m + sum_i w_i (a_i - m).
+
+    x is (N, C, spatial...); m is a constant to autograd, since y does not depend on it.
+    """
+    wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+    a = _windows(wide, kernel_size, stride, padding, dilation, ceil_mode)
+    peak = a.detach().amax(-1, keepdim=True)
+    distance = torch.where(a.isinf() & (a == peak), 0, a - peak)  # equal infinities are 0 apart
+    e = distance.exp()
+    weights = e / e.sum(-1, keepdim=True)
+    if straight_through:
+        weights = weights.detach()
+    # A cell of weight 0 contributes 0, also where it is -inf.
+    y = peak.squeeze(-1) + (weights * torch.where(e == 0, 0, distance)).sum(-1)
+    return y.to(x.dtype).contiguous(memory_format=_native_format(x))
+
+
+def _backward_reference(grad: Tensor, x: Tensor, *window: Any) -> Tensor:
+    """The gradient with respect to x by differentiating the reference; itself differentiable in grad and x."""
+    with torch.enable_grad():
+        point = x if x.requires_grad else x.detach().requires_grad_()
+        y = soft_pool_reference(point, *window)
+        (dx,) = torch.autograd.grad(y, point, grad, create_graph=True)
+    return dx
+
+
+def _fake(
+    x: Tensor,
+    kernel_size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    ceil_mode: bool,
+    straight_through: bool,
+) -> Tensor:
+    out = [
+        pooled_size(size, k, s, p, d, ceil_mode)
+        for size, k, s, p, d in zip(x.shape[2:], kernel_size, stride, padding, dilation, strict=True)
+    ]
+    return torch.empty((*x.shape[:2], *out), dtype=x.dtype, device=x.device, memory_format=_native_format(x))
+
+
+def _native_format(x: Tensor) -> torch.memory_format:
+    """Channels-last if x is that and not contiguous as well, as the kernels decide it."""
+    if not x.is_contiguous():
+        if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
+            return torch.channels_last
+        if x.dim() == 5 and x.is_contiguous(memory_format=torch.channels_last_3d):
+            return torch.channels_last_3d
+    return torch.contiguous_format
+
+
+def _fake_backward(grad: Tensor, x: Tensor, *window: Any) -> Tensor:
+    return torch.empty_like(x, memory_format=_native_format(x))
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    x, *ctx.window = inputs
+    ctx.save_for_backward(x)
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    (x,) = ctx.saved_tensors
+    dx = _backward_op(grad, x, *ctx.window) if ctx.needs_input_grad[0] else None
+    return (dx, *(None for _ in ctx.window))
+
+
+def _setup_double(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    grad, x, *ctx.window = inputs
+    ctx.save_for_backward(grad, x)
+
+
+def _double_backward(ctx: Any, v: Tensor) -> tuple[Tensor | None, ...]:
+    """Second derivatives are rare, so they come from the reference: v . d(backward) / d(grad, x)."""
+    grad, x = (tensor.detach().requires_grad_() for tensor in ctx.saved_tensors)
+    with torch.enable_grad():
+        dx = _backward_reference(grad, x, *ctx.window)
+        d_grad, d_x = torch.autograd.grad(dx, (grad, x), v, allow_unused=True)
+    return (d_grad, d_x, *(None for _ in ctx.window))
+
+
+_WINDOW = "SymInt[] kernel_size, SymInt[] stride, SymInt[] padding, SymInt[] dilation, bool ceil_mode"
+
+_op = _native.register(
+    f"soft_pool(Tensor x, {_WINDOW}, bool straight_through) -> Tensor",
+    reference=soft_pool_reference,
+    fake=_fake,
+    backward=_backward,
+    setup_context=_setup_context,
+)
+_backward_op = _native.register(
+    f"_soft_pool_backward(Tensor grad, Tensor x, {_WINDOW}, bool straight_through) -> Tensor",
+    reference=_backward_reference,
+    fake=_fake_backward,
+    backward=_double_backward,
+    setup_context=_setup_double,
+)

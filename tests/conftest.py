@@ -1,0 +1,69 @@
+"""What every test may ask for: the kernels to run on, the shared sample data, a CUDA device."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))  # so that tests share helpers without being a package
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--kernels",
+        choices=("native", "reference", "emulated"),
+        default="native",
+        help="what the op tests run: the CPU kernels, the PyTorch references, or the CUDA kernels on the CPU emulator",
+    )
+    parser.addoption("--slow", action="store_true", help="also run tests that take more than ten seconds each")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Point pydlx at the kernels before anything imports it."""
+    if config.getoption("--kernels") == "emulated" and "PYDLX_LIBRARY" not in os.environ:
+        from cuda_on_cpu.build import emulated_library
+
+        os.environ["PYDLX_LIBRARY"] = str(emulated_library())
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    import torch
+
+    no_cuda = pytest.mark.skip(reason="no CUDA device")
+    slow = pytest.mark.skip(reason="slow; run with --slow")
+    for item in items:
+        if "cuda" in item.keywords and not torch.cuda.is_available():
+            item.add_marker(no_cuda)
+        if "slow" in item.keywords and not config.getoption("--slow"):
+            item.add_marker(slow)
+
+
+@pytest.fixture(autouse=True)
+def chosen_kernels(request: pytest.FixtureRequest):
+    """Run each test on the kernels asked for with --kernels."""
+    import pydlx
+
+    if request.config.getoption("--kernels") == "reference":
+        with pydlx.backend("reference"):
+            yield
+    else:
+        yield
+
+
+@pytest.fixture
+def kernels(request: pytest.FixtureRequest) -> str:
+    """What the ops run on: native, reference or emulated."""
+    return request.config.getoption("--kernels")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of sample data, which is not part of the package."""
+    folder = Path(os.environ.get("PYDLX_SHARED_DATA") or HERE.parent.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"no sample data at {folder} (set PYDLX_SHARED_DATA)")
+    return folder

@@ -1,0 +1,277 @@
+"""SoftPool against its definition, torch's own checks, and the values the paper's formula gives by hand."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+from op_checks import FLOATS, assert_close, native_op, same_on_one_and_two_threads, sliced
+from torch.nn import functional as F
+
+import pydlx
+from pydlx.nn import SoftPool1d, SoftPool2d, SoftPool3d
+from pydlx.ops import soft_pool1d, soft_pool2d, soft_pool3d
+
+POOLS = {1: soft_pool1d, 2: soft_pool2d, 3: soft_pool3d}
+MAX_POOLS = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
+MODULES = {1: SoftPool1d, 2: SoftPool2d, 3: SoftPool3d}
+
+# (spatial size, kernel, stride, padding, dilation, ceil_mode)
+WINDOWS = [
+    ((9,), 2, 2, 0, 1, False),
+    ((131,), 3, 2, 1, 1, True),
+    ((1,), 1, 1, 0, 1, False),
+    ((140,), 5, 1, 2, 1, False),
+    ((29,), 3, 4, 1, 2, False),
+    ((8, 12), 2, 2, 0, 1, False),
+    ((7, 13), 3, 2, 1, 1, False),
+    ((6, 6), 3, 2, 0, 1, True),
+    ((5, 150), (3, 2), (1, 2), (1, 0), 1, False),
+    ((11, 17), 3, 2, 1, 2, True),
+    ((10, 9), 2, 3, 0, 1, False),
+    ((5, 6), (5, 6), None, 0, 1, False),
+    ((6, 7, 9), 2, 2, 0, 1, False),
+    ((5, 6, 7), 3, 2, 1, 1, True),
+    ((4, 5, 9), (2, 1, 3), (1, 2, 2), (1, 0, 1), (2, 1, 1), False),
+]
+
+
+def window_loop(x, kernel, stride, padding, dilation, ceil_mode):
+    """SoftPool by a plain loop over windows in Python floats; takes its output size from torch's max pooling."""
+    spatial = x.dim() - 2
+
+    def per_axis(value):
+        return (value,) * spatial if isinstance(value, int) else tuple(value)
+
+    kernel, padding, dilation = per_axis(kernel), per_axis(padding), per_axis(dilation)
+    stride = kernel if stride is None else per_axis(stride)
+    out = MAX_POOLS[spatial](x, kernel, stride, padding, dilation, ceil_mode).shape[2:]
+    y = torch.empty(*x.shape[:2], *out, dtype=torch.float64)
+    for n, c, *place in itertools.product(*map(range, y.shape)):
+        cells = []
+        for offset in itertools.product(*map(range, kernel)):
+            at = [p * s - pad + o * d for p, s, pad, o, d in zip(place, stride, padding, offset, dilation, strict=True)]
+            if all(0 <= a < size for a, size in zip(at, x.shape[2:], strict=True)):
+                cells.append(float(x[(n, c, *at)]))
+        peak = max(cells)
+        weights = [math.exp(a - peak) for a in cells]
+        y[(n, c, *place)] = sum(w * a for w, a in zip(weights, cells, strict=True)) / sum(weights)
+    return y
+
+
+def draw(size, dtype=torch.float64, seed=0, batch=(2, 3)):
+    generator = torch.Generator().manual_seed(seed)
+    return (3 * torch.randn(*batch, *size, generator=generator, dtype=torch.float64)).to(dtype)
+
+
+@pytest.mark.parametrize(("size", "kernel", "stride", "padding", "dilation", "ceil_mode"), WINDOWS)
+def test_forward_is_the_definition(size, kernel, stride, padding, dilation, ceil_mode):
+    x = draw(size)
+    y = POOLS[len(size)](x, kernel, stride, padding, dilation, ceil_mode)
+    assert_close(y, window_loop(x, kernel, stride, padding, dilation, ceil_mode))
+
+
+@pytest.mark.parametrize("gradient", ["exact", "paper"])
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last", "sliced"])
+@pytest.mark.parametrize("window", WINDOWS)
+def test_backward_and_layouts(window, layout, dtype, gradient, kernels):
+    """Every dtype and layout against autograd through the reference in float64."""
+    if kernels == "reference" and dtype is torch.float64 and layout == "contiguous":
+        pytest.skip("compares the reference with itself")
+    size, *options = window
+    pool = POOLS[len(size)]
+    x = draw(size, dtype, batch=(2, 5))
+    wide = x.double().requires_grad_()
+    with pydlx.backend("reference"):
+        y_wide = pool(wide, *options, gradient=gradient)
+    grad = torch.randn(y_wide.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).to(dtype)
+    y_wide.backward(grad.double())
+
+    if layout == "sliced":
+        x = sliced(x)
+    elif layout == "channels_last":
+        if len(size) == 1:
+            pytest.skip("torch has no channels-last format for sequences")
+        format_ = torch.channels_last if len(size) == 2 else torch.channels_last_3d
+        x = x.to(memory_format=format_)
+    x = x.detach().requires_grad_()
+    y = pool(x, *options, gradient=gradient)
+    y.backward(grad)
+    assert y.dtype == dtype
+    assert_close(y, y_wide)
+    assert_close(x.grad, wide.grad, atol={torch.float64: 1e-11, torch.float32: 1e-5}.get(dtype, 2e-2))
+    if layout == "channels_last":
+        assert y.is_contiguous(memory_format=format_)
+
+
+@pytest.mark.parametrize("gradient", ["exact", "paper"])
+def test_published_example(gradient):
+    """The gradient of the sum for activations 1, 2, 3, 0.5: by formula, and as the published code takes it."""
+    x = torch.tensor([[[1.0, 2.0, 3.0, 0.5]]], dtype=torch.float64, requires_grad=True)
+    soft_pool1d(x, 4, gradient=gradient).sum().backward()
+    expected = {"exact": [-0.040, 0.124, 0.967, -0.050], "paper": [0.085, 0.232, 0.631, 0.052]}[gradient]
+    torch.testing.assert_close(x.grad.flatten(), torch.tensor(expected, dtype=torch.float64), rtol=0, atol=6e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("offset", [-1e4, 1e4])
+def test_stable_far_from_zero(offset, dtype):
+    """Shifting the input shifts the output and leaves the gradient alone, exactly representable shifts permitting."""
+    x = (draw((6, 9), torch.float64, seed=3) * 16).round().div(16)
+    shifted = (x + offset).to(dtype).requires_grad_()
+    y = soft_pool2d(shifted, 3, 2, 1)
+    y.sum().backward()
+    with pydlx.backend("reference"):
+        base = (shifted.detach().double() - offset).requires_grad_()
+        expected = soft_pool2d(base, 3, 2, 1)
+        expected.sum().backward()
+    assert_close(y, expected + offset, rtol=1e-2 if dtype is torch.bfloat16 else 1e-7)
+    assert_close(shifted.grad, base.grad, atol=1e-5 if dtype is torch.float32 else 2e-2)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_special_values(channels_last):
+    inf, nan = math.inf, math.nan
+    rows = [
+        ([1.0, 2.0, -inf, 0.5], soft_pool1d(torch.tensor([[[1.0, 2.0, 0.5]]]), 3).item()),
+        ([-inf, -inf, -inf, -inf], -inf),
+        ([1.0, inf, 2.0, -inf], inf),
+        ([1.0, nan, 2.0, inf], nan),
+        ([0.0, -1e4, 1e4, 0.0], 1e4),
+        ([-1e4, -1e4, -1e4, -1e4], -1e4),
+    ]
+    x = torch.tensor([row for row, _ in rows]).reshape(1, len(rows), 2, 2)
+    if channels_last:
+        x = x.to(memory_format=torch.channels_last)
+    y = soft_pool2d(x, 2)
+    assert_close(y.flatten(), torch.tensor([value for _, value in rows]))
+
+
+def test_nan_stays_in_its_own_windows():
+    x = draw((6, 8), torch.float32)
+    x[0, 0, 5, 7] = math.nan
+    x.requires_grad_()
+    soft_pool2d(x, 3, 2).sum().backward()  # (5, 7) lies in no window
+    assert not x.grad.isnan().any()
+
+
+def test_gradients_to_infinite_cells_are_zero():
+    x = torch.tensor([[[1.0, -math.inf, 2.0, 0.0]]], requires_grad=True)
+    soft_pool1d(x, 4).backward()
+    assert x.grad[0, 0, 1].abs() < 1e-30
+    assert x.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 8, 8), (2, 0, 8, 8)])
+def test_empty(shape):
+    x = torch.zeros(shape, requires_grad=True)
+    y = soft_pool2d(x, 2)
+    assert y.shape == (*shape[:2], 4, 4)
+    y.sum().backward()
+    assert x.grad.shape == shape
+
+
+def test_unbatched_and_modules_agree():
+    for spatial, module in MODULES.items():
+        x = draw((6, 7, 8)[:spatial])
+        y = module(3, 2, 1, ceil_mode=True)(x)
+        assert_close(POOLS[spatial](x[0], 3, 2, 1, ceil_mode=True), y[0])
+    assert "kernel_size=3" in repr(SoftPool2d(3))
+
+
+def test_repeatable_to_the_bit():
+    def run():
+        x = draw((33, 41), torch.float32, batch=(2, 4)).requires_grad_()
+        y = soft_pool2d(x, 3, 2, 1)
+        y.sum().backward()
+        return y.detach(), x.grad
+
+    same_on_one_and_two_threads(run)
+
+
+@pytest.mark.parametrize("gradient", ["exact", "paper"])
+def test_gradcheck(gradient):
+    x = draw((5, 6), batch=(1, 2)).requires_grad_()
+    if gradient == "exact":
+        assert torch.autograd.gradcheck(lambda t: soft_pool2d(t, 3, 2, 1), (x,))
+        assert torch.autograd.gradgradcheck(lambda t: soft_pool2d(t, 3, 2, 1), (x,))
+    else:
+        y = soft_pool2d(x, 2, gradient="paper")
+        (grad,) = torch.autograd.grad(y.sum(), x)
+        weights = x.detach().unfold(2, 2, 2).unfold(3, 2, 2).flatten(4).softmax(-1)
+        assert_close(grad[..., :4, :6].unfold(2, 2, 2).unfold(3, 2, 2).flatten(4), weights)
+
+
+@pytest.mark.parametrize("straight_through", [False, True])
+def test_opcheck(straight_through):
+    window = ([3, 2], [2, 2], [1, 0], [1, 1], True, straight_through)
+    for x in (draw((7, 8)), draw((7, 8), torch.float32).to(memory_format=torch.channels_last)):
+        torch.library.opcheck(native_op("soft_pool"), (x.requires_grad_(), *window))
+        grad = torch.ones_like(soft_pool2d(x, *window[:5]))
+        torch.library.opcheck(native_op("_soft_pool_backward"), (grad, x.detach(), *window))
+
+
+def test_compiles_without_a_graph_break():
+    x = draw((8, 10), torch.float32)
+    layer = torch.compile(SoftPool2d(2), fullgraph=True, backend="aot_eager")
+    assert_close(layer(x), soft_pool2d(x, 2))
+    with pydlx.backend("reference"):
+        assert_close(layer(x), soft_pool2d(x, 2))
+
+
+def test_autocast_keeps_the_dtype():
+    """Sums are kept in float32 whatever comes in, so autocast has nothing to change."""
+    x = draw((4, 4), torch.bfloat16)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert soft_pool2d(x, 2).dtype is torch.bfloat16
+        assert soft_pool2d(x.float(), 2).dtype is torch.float32
+
+
+def test_input_is_left_alone():
+    x = draw((6, 6))
+    before = x.clone()
+    soft_pool2d(x, 2)
+    assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((torch.zeros(1, 1, 4, 4), (0, 2)), ValueError, r"kernel_size must be positive, got \(0, 2\)"),
+        ((torch.zeros(1, 1, 4, 4), -1), ValueError, "kernel_size must be positive, got -1"),
+        ((torch.zeros(1, 1, 4, 4), 2, 0), ValueError, "stride must be positive, got 0"),
+        ((torch.zeros(1, 1, 4, 4), 2, 2, -1), ValueError, "padding must be not negative, got -1"),
+        ((torch.zeros(1, 1, 4, 4), 2, 2, 2), ValueError, "padding must be at most half of the window"),
+        ((torch.zeros(1, 1, 4, 4), 5), ValueError, "larger than the padded input"),
+        ((torch.zeros(1, 1, 4, 4), (2, 2, 2)), ValueError, "kernel_size must be one number or 2"),
+        ((torch.zeros(4, 4), 2), ValueError, r"x must have shape \(N, C, H, W\) or \(C, H, W\), got 2 dimensions"),
+        (
+            (torch.zeros(1, 1, 4, 4, dtype=torch.int32), 2),
+            TypeError,
+            "x must be a floating-point tensor, got torch.int32",
+        ),
+    ],
+)
+def test_bad_input(arguments, error, message):
+    with pytest.raises(error, match=f"^soft_pool2d: .*{message}"):
+        soft_pool2d(*arguments)
+    if error is ValueError:
+        with pytest.raises(ValueError, match="gradient must be"):
+            soft_pool2d(torch.zeros(1, 1, 4, 4), 2, gradient="wrong")
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("window", WINDOWS)
+def test_cuda_agrees_with_the_cpu(window, dtype):
+    size, *options = window
+    x = draw(size, dtype).requires_grad_()
+    on_gpu = x.detach().cuda().requires_grad_()
+    y, y_gpu = POOLS[len(size)](x, *options), POOLS[len(size)](on_gpu, *options)
+    y.sum().backward()
+    y_gpu.sum().backward()
+    assert_close(y_gpu.cpu(), y)
+    assert_close(on_gpu.grad.cpu(), x.grad, atol=1e-5 if dtype in (torch.float64, torch.float32) else 2e-2)
