@@ -50,7 +50,7 @@ using array_t = typename ArrayOf<T, sizes...>::type;
 #define PYDLX_DEVICE_KEY CUDA
 #define PYDLX_LAUNCH(kernel, grid, block, shared_bytes, stream, ...) \
   kernel<<<grid, block, shared_bytes, stream>>>(__VA_ARGS__)
-#define PYDLX_SHARED(T, name, ...) __shared__::pydlx::array_t<T, __VA_ARGS__> name
+#define PYDLX_SHARED(T, name, ...) __shared__ pydlx::array_t<T, __VA_ARGS__> name
 #define PYDLX_DYNAMIC_SHARED(T, name)                                   \
   extern __shared__ __align__(16) unsigned char pydlx_dynamic_shared[]; \
   T* const name = reinterpret_cast<T*>(pydlx_dynamic_shared)
@@ -59,11 +59,11 @@ using array_t = typename ArrayOf<T, sizes...>::type;
 
 #define PYDLX_DEVICE_KEY CPU
 #define PYDLX_LAUNCH(kernel, grid, block, shared_bytes, stream, ...) \
-  ::pydlx::emulator::launch(#kernel, kernel, grid, block, shared_bytes, stream, __VA_ARGS__)
+  pydlx::emulator::launch(#kernel, kernel, grid, block, shared_bytes, stream, __VA_ARGS__)
 #define PYDLX_SHARED(T, name, ...)         \
   static char pydlx_shared_key_##name = 0; \
-  auto& name = ::pydlx::emulator::static_shared<::pydlx::array_t<T, __VA_ARGS__>>(&pydlx_shared_key_##name)
-#define PYDLX_DYNAMIC_SHARED(T, name) T* const name = ::pydlx::emulator::dynamic_shared<T>()
+  auto& name = pydlx::emulator::static_shared<pydlx::array_t<T, __VA_ARGS__>>(&pydlx_shared_key_##name)
+#define PYDLX_DYNAMIC_SHARED(T, name) T* const name = pydlx::emulator::dynamic_shared<T>()
 
 #endif
 

@@ -1,0 +1,51 @@
+"""Every op test again, on the CUDA kernels' own code, in two scheduling orders."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).resolve().parents[1]
+
+
+def run_op_tests(**environment: str) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        str(TESTS / "ops"),
+        "--kernels=emulated",
+        "-q",
+        "-x",
+        "-p",
+        "no:cacheprovider",
+    ]
+    run = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, **environment}, cwd=TESTS.parent, timeout=1800
+    )
+    assert run.returncode == 0, run.stdout[-8000:] + run.stderr[-4000:]
+
+
+@pytest.fixture(autouse=True)
+def _only_once(kernels, request):
+    if kernels != "native":
+        pytest.skip("starts the emulated run itself")
+    if shutil.which(os.environ.get("CXX", "g++")) is None:
+        pytest.skip("no C++ compiler")
+
+
+@pytest.mark.parametrize("schedule", ["forward", "reverse"])
+def test_ops(schedule):
+    run_op_tests(PYDLX_EMULATOR_SCHEDULE=schedule)
+
+
+@pytest.mark.slow
+def test_ops_under_sanitizers():
+    from cuda_on_cpu.build import emulated_library, sanitizer_environment
+
+    run_op_tests(PYDLX_LIBRARY=str(emulated_library(sanitize=True)), **sanitizer_environment())

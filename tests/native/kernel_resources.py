@@ -1,0 +1,121 @@
+"""Registers, shared memory and spills of every CUDA kernel, as ptxas reports them.
+
+    python tests/native/kernel_resources.py             compare with the checked-in table
+    python tests/native/kernel_resources.py --update    write the table anew
+
+The table, csrc/kernel_resources.csv, holds for each kernel the most registers and the most static shared memory over
+all architectures. A kernel that spills, or that needs more than its entry, fails.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TABLE = ROOT / "csrc" / "kernel_resources.csv"
+ARCHITECTURES = ("75", "80", "86", "90", "100", "120")
+
+
+@dataclass
+class Resources:
+    """The most a kernel needs on any architecture."""
+
+    registers: int = 0
+    shared_bytes: int = 0
+    spill_bytes: int = 0
+
+    def include(self, other: Resources) -> None:
+        """Raise each number to at least the other's."""
+        self.registers = max(self.registers, other.registers)
+        self.shared_bytes = max(self.shared_bytes, other.shared_bytes)
+        self.spill_bytes = max(self.spill_bytes, other.spill_bytes)
+
+
+def demangle(symbols: list[str]) -> list[str]:
+    """Readable kernel names without their argument lists."""
+    names = subprocess.run(["c++filt"], input="\n".join(symbols), capture_output=True, text=True, check=True).stdout
+    return [re.sub(r"^void |pydlx::|c10::|\(anonymous namespace\)::|\(.*$", "", name) for name in names.splitlines()]
+
+
+def parse(report: str) -> dict[str, Resources]:
+    """What `ptxas -v` said, by mangled kernel name."""
+    found: dict[str, Resources] = {}
+    current = Resources()
+    for line in report.splitlines():
+        if match := re.search(r"Compiling entry function '(\w+)'", line):
+            current = found.setdefault(match[1], Resources())
+        elif match := re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", line):
+            current.include(Resources(spill_bytes=int(match[1]) + int(match[2])))
+        elif match := re.search(r"Used (\d+) registers", line):
+            shared = re.search(r"(\d+) bytes smem", line)
+            current.include(Resources(int(match[1]), int(shared[1]) if shared else 0))
+    return found
+
+
+def compile_report(source: Path) -> str:
+    """Compile one file for every architecture and return what ptxas printed."""
+    from torch.utils import cpp_extension
+
+    command = ["nvcc", "-std=c++17", "-O3", "-DTORCH_TARGET_VERSION=0x020d000000000000", f"-I{ROOT / 'csrc'}"]
+    command += [flag for path in cpp_extension.include_paths() for flag in ("-isystem", path)]
+    command += [f"-gencode=arch=compute_{arch},code=sm_{arch}" for arch in ARCHITECTURES]
+    with tempfile.TemporaryDirectory() as folder:
+        command += ["-Xptxas", "-v", "-c", str(source), "-o", str(Path(folder) / "kernels.o")]
+        run = subprocess.run(command, capture_output=True, text=True)
+    if run.returncode:
+        raise RuntimeError(f"nvcc failed on {source}:\n{run.stderr}")
+    return run.stderr
+
+
+def measure() -> dict[str, Resources]:
+    """Resources of every kernel of every op, by readable name."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        reports = pool.map(compile_report, sorted((ROOT / "csrc").glob("*/*_cuda.cu")))
+    mangled = {symbol: found for report in reports for symbol, found in parse(report).items()}
+    return dict(sorted(zip(demangle(list(mangled)), mangled.values(), strict=True)))
+
+
+def read_table() -> dict[str, Resources]:
+    """The checked-in table."""
+    with TABLE.open(newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    return {name: Resources(*map(int, numbers)) for name, *numbers in rows}
+
+
+def write_table(measured: dict[str, Resources]) -> None:
+    """Replace the checked-in table."""
+    with TABLE.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["kernel", "registers", "shared_bytes", "spill_bytes"])
+        writer.writerows([name, *astuple(found)] for name, found in measured.items())
+
+
+def complaints(measured: dict[str, Resources], table: dict[str, Resources]) -> list[str]:
+    """Every way in which the kernels are worse than the table allows, or differ from it in name."""
+    found = [f"{name} spills {use.spill_bytes} bytes" for name, use in measured.items() if use.spill_bytes]
+    found += [f"{name} is not in {TABLE.name}; run with --update" for name in measured.keys() - table.keys()]
+    found += [f"{name} is in {TABLE.name} but not in the sources" for name in table.keys() - measured.keys()]
+    for name in measured.keys() & table.keys():
+        use, allowed = measured[name], table[name]
+        if use.registers > allowed.registers or use.shared_bytes > allowed.shared_bytes:
+            found.append(f"{name} needs {use}, the table allows {allowed}")
+    return sorted(found)
+
+
+if __name__ == "__main__":
+    kernels = measure()
+    for kernel, use in kernels.items():
+        print(f"{use.registers:4} registers {use.shared_bytes:6} B shared {use.spill_bytes:4} B spilled  {kernel}")
+    if "--update" in sys.argv[1:]:
+        write_table(kernels)
+    problems = complaints(kernels, read_table())
+    print("\n".join(problems) or f"{len(kernels)} kernels within {TABLE.relative_to(ROOT)}")
+    sys.exit(bool(problems))
