@@ -78,14 +78,25 @@ namespace pydlx {
 #ifdef __CUDACC__
 /// Enough blocks to fill any GPU many times over.
 constexpr int64_t kMaxBlocks = 65535;
+/// Up to here elements can be counted in 32 bits.
+constexpr int64_t kNarrowIndexLimit = 2147483647;
 #else
 /// Few, so that tests on small tensors also take the second turn of every grid-stride loop.
 constexpr int64_t kMaxBlocks = 8;
+/// Low, so that tests on small tensors also run the kernels that count in 64 bits.
+constexpr int64_t kNarrowIndexLimit = 5000;
 #endif
 
 /// Blocks of a one-dimensional grid for a PYDLX_GRID_STRIDE loop over `count` > 0 items with `threads` per block.
 inline unsigned blocks_for(int64_t count, int64_t threads) {
   return static_cast<unsigned>(std::min((count + threads - 1) / threads, kMaxBlocks));
+}
+
+/// Calls body(int32_t{}) or body(int64_t{}), whichever is needed to count to `largest`.
+template <class Body>
+void dispatch_index(int64_t largest, const Body& body) {
+  if (largest <= kNarrowIndexLimit) return body(int32_t{});
+  body(int64_t{});
 }
 
 #ifdef __CUDACC__

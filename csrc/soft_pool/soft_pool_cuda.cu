@@ -6,6 +6,15 @@ namespace {
 
 constexpr int kThreads = 256;
 
+// The largest number an index, or a sum on the way to one, takes in the input or the padded output windows.
+int64_t largest_index(const SoftPoolShape& s) {
+  int64_t padded = s.batch * s.channels;
+  for (int axis = 0; axis < 3; ++axis) {
+    padded *= std::max(s.in[axis], s.out[axis]) + s.stride[axis] + s.dilation[axis] * s.kernel[axis] + s.padding[axis];
+  }
+  return padded;
+}
+
 Tensor soft_pool(const Tensor& input, const std::vector<int64_t> kernel, const std::vector<int64_t> stride,
                  const std::vector<int64_t> padding, const std::vector<int64_t> dilation, bool ceil_mode,
                  bool straight_through) {
@@ -14,11 +23,13 @@ Tensor soft_pool(const Tensor& input, const std::vector<int64_t> kernel, const s
   const SoftPoolLayout layout(input);
   Tensor y = layout.new_output(s, static_cast<int64_t>(kernel.size()));
   if (y.numel() == 0) return y;
-  const SoftPoolKernel p{s, layout.channels_last, straight_through};
   dispatch_floating(y.scalar_type(), "soft_pool", [&](auto zero) {
-    using T = decltype(zero);
-    PYDLX_LAUNCH(soft_pool_forward_kernel<T>, blocks_for(y.numel(), kThreads), kThreads, 0, scope.stream(), p,
-                 input_data<T>(layout.x), output_data<T>(y), y.numel());
+    dispatch_index(largest_index(s), [&](auto narrow) {
+      using T = decltype(zero);
+      const SoftPoolKernel<decltype(narrow)> p(s, layout.channels_last, straight_through);
+      PYDLX_LAUNCH((soft_pool_forward_kernel<T, decltype(narrow)>), blocks_for(y.numel(), kThreads), kThreads, 0,
+                   scope.stream(), p, input_data<T>(layout.x), output_data<T>(y), y.numel());
+    });
   });
   check_launch("soft_pool");
   return y;
@@ -33,11 +44,13 @@ Tensor soft_pool_backward(const Tensor& grad_output, const Tensor& input, const 
   const Tensor grad = layout.like_output(s, grad_output);
   Tensor dx = torch::stable::empty_like(layout.x);
   if (dx.numel() == 0) return dx;
-  const SoftPoolKernel p{s, layout.channels_last, straight_through};
   dispatch_floating(dx.scalar_type(), "soft_pool", [&](auto zero) {
-    using T = decltype(zero);
-    PYDLX_LAUNCH(soft_pool_backward_kernel<T>, blocks_for(dx.numel(), kThreads), kThreads, 0, scope.stream(), p,
-                 input_data<T>(grad), input_data<T>(layout.x), output_data<T>(dx), dx.numel());
+    dispatch_index(largest_index(s), [&](auto narrow) {
+      using T = decltype(zero);
+      const SoftPoolKernel<decltype(narrow)> p(s, layout.channels_last, straight_through);
+      PYDLX_LAUNCH((soft_pool_backward_kernel<T, decltype(narrow)>), blocks_for(dx.numel(), kThreads), kThreads, 0,
+                   scope.stream(), p, input_data<T>(grad), input_data<T>(layout.x), output_data<T>(dx), dx.numel());
+    });
   });
   check_launch("soft_pool");
   return dx;
