@@ -1,0 +1,53 @@
+# Everything from a bare clone, in an environment of its own (.venv):
+#
+#   make demo     blend real photographs, print where the picture went and how fast the kernels are
+#   make test     run the tests
+#   make check    format, lint, types, imports
+#   make bench    the whole benchmark
+#
+# Variables: PYTHON (the interpreter to start from), VENV (where to install), TORCH (the torch requirement), PYDLX_CUDA
+# (1 or 0: build the CUDA library; by default where there is an NVIDIA driver).
+
+PYTHON ?= python3
+VENV ?= .venv
+TORCH ?= torch==2.13.0
+PYDLX_CUDA ?= $(if $(shell command -v nvidia-smi),1,0)
+export PYDLX_CUDA
+
+BIN := $(VENV)/bin
+SOURCES := $(shell find csrc pydlx benchmarks -name '*.py' -o -name '*.cpp' -o -name '*.h' -o -name '*.cu*')
+
+.PHONY: demo test check format bench clean
+
+demo: $(VENV)/.installed
+	$(BIN)/python examples/blend_photographs.py
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest -p no:randomly
+
+check: $(VENV)/.installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.cpp' '*.h' '*.cu' '*.cuh')
+
+format: $(VENV)/.installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/clang-format -i $$(git ls-files '*.cpp' '*.h' '*.cu' '*.cuh')
+
+bench: $(VENV)/.installed
+	$(BIN)/pydlx bench
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# The build uses the torch of this environment, so that nothing is downloaded twice.
+$(VENV)/.installed: $(VENV)/bin/python setup.py pyproject.toml $(SOURCES)
+	$(BIN)/pip install --quiet --disable-pip-version-check "$(TORCH)" numpy ninja pybind11 "setuptools>=77" wheel
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build .cache .pytest_cache *.egg-info pydlx/*.so demo_output
