@@ -12,4 +12,20 @@ STABLE_TORCH_LIBRARY(pydlx, m) {
       "_soft_pool_backward(Tensor grad, Tensor x, SymInt[] kernel_size, SymInt[] stride, SymInt[] padding, "
       "SymInt[] dilation, bool ceil_mode, bool straight_through) -> Tensor",
       {at::Tag::pt2_compliant_tag});
+
+  // dct
+  m.def("dct(Tensor x, int type, bool sine, int[] axes, int norm, bool adjoint) -> Tensor",
+        {at::Tag::pt2_compliant_tag});
+
+  // poisson
+  m.def("poisson(Tensor rhs, bool dirichlet, float screening) -> Tensor", {at::Tag::pt2_compliant_tag});
+  m.def(
+      "gaussian_poisson(Tensor rhs, Tensor colour, int formulation, float beta, float centre, float side) -> Tensor",
+      {at::Tag::pt2_compliant_tag});
+
+  // masked_poisson
+  m.def(
+      "masked_poisson(Tensor rhs, Tensor mask, Tensor? initial, float tolerance, SymInt max_iterations) -> (Tensor, "
+      "Tensor)",
+      {at::Tag::pt2_compliant_tag});
 }

@@ -1,6 +1,13 @@
 // The types kernels compute in, shared by the CPU and the CUDA side.
 #pragma once
 
+// Marks functions that CPU code and CUDA kernels both call.
+#ifdef __CUDACC__
+#define PYDLX_HOST_DEVICE __host__ __device__
+#else
+#define PYDLX_HOST_DEVICE
+#endif
+
 namespace pydlx {
 
 // The type sums are kept in: float16 and bfloat16 accumulate in float32.

@@ -15,7 +15,8 @@ struct Lines {
   int64_t count;
 
   bool adjacent() const {
-    return start[kVecLanes<T> - 1] - start[0] == kVecLanes<T> - 1 && start[kGroup<T> - 1] - start[kVecLanes<T>] == kVecLanes<T> - 1;
+    return start[kVecLanes<T> - 1] - start[0] == kVecLanes<T> - 1 &&
+           start[kGroup<T> - 1] - start[kVecLanes<T>] == kVecLanes<T> - 1;
   }
 };
 
@@ -36,8 +37,7 @@ void load_lines(const T* x, const Lines<T>& lines, int64_t length, Pair<T>* data
       for (int64_t l = 0; l < L; ++l) data[slot[n + l]].im = b[l];
     }
   } else if (lines.adjacent()) {
-    for (; n < length; ++n)
-      data[slot[n]] = {load(x + start[0] + n * lines.step), load(x + start[L] + n * lines.step)};
+    for (; n < length; ++n) data[slot[n]] = {load(x + start[0] + n * lines.step), load(x + start[L] + n * lines.step)};
   }
   for (; n < length; ++n) {
     T* lane = reinterpret_cast<T*>(data + slot[n]);
@@ -61,12 +61,12 @@ void store_lines(T* x, const Lines<T>& lines, int64_t length, Pair<T>* data, con
       transpose<T>(a);
       for (int64_t l = 0; l < L; ++l) data[order[n + l]].im = a[l];
     }
-    const int64_t blocks=n;
+    const int64_t blocks = n;
     for (int64_t l = 0; l < L && l < lines.count; ++l)
       for (n = 0; n < blocks; n += L) store(x + start[l] + n, data[order[n + l]].re);
     for (int64_t l = 0; l < L && L + l < lines.count; ++l)
       for (n = 0; n < blocks; n += L) store(x + start[L + l] + n, data[order[n + l]].im);
-    n=blocks;
+    n = blocks;
   } else if (lines.count == 2 * L && lines.adjacent()) {
     for (; n < length; ++n) {
       store(x + start[0] + n * lines.step, data[order[n]].re);
@@ -117,7 +117,7 @@ void sine(Pair<T>* x, Pair<T>* data, Pair<T>* work, const SinePlan<T>& plan, T s
   if (m == 1) return;
   if (plan.fft) {
     const int32_t* slot = plan.fft->slot.data();
-    for (Vec<T> Pair<T>::*half : {&Pair<T>::re, &Pair<T>::im}) {
+    for (Vec<T> Pair<T>::* half : {&Pair<T>::re, &Pair<T>::im}) {
       data[slot[0]] = Pair<T>{};
       for (int64_t n = 1; n < m; ++n) data[slot[n]] = {x[n].*half, n % 2 ? -(x[n].*half) : x[n].*half};
       fft(data, work, *plan.fft);

@@ -24,14 +24,16 @@ constexpr double kPi = 3.14159265358979323846;
 
 template <class T>
 struct FftStage {
-  int64_t radix;            // this stage joins `radix` transforms of length `span`
+  int64_t radix;  // this stage joins `radix` transforms of length `span`
   int64_t span;
   std::vector<T> twiddles;  // (span, radix - 1, 2): exp(-2 pi i q k / (radix span)) for q = 1 .. radix - 1
   std::vector<T> roots;     // odd radix, h = radix / 2: (h, h, 2): cos and sin of 2 pi p q / radix for p, q = 1 .. h
 };
 
 // exp(2 pi i a / n); a is reduced in integers first, so that the angle is accurate for every a.
-inline std::complex<double> unit_root(int64_t a, int64_t n) { return std::polar(1.0, 2.0 * kPi * double(a % n) / double(n)); }
+inline std::complex<double> unit_root(int64_t a, int64_t n) {
+  return std::polar(1.0, 2.0 * kPi * double(a % n) / double(n));
+}
 
 template <class T>
 void append_root(std::vector<T>* table, std::complex<double> root) {

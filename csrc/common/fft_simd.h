@@ -29,9 +29,9 @@ inline Pair<T> times_minus_i(const Pair<T>& a) {
 // cos and sin of 2 pi p / R as compile-time tables for the odd radices.
 template <int R>
 struct OddRoots;
-#define PYDLX_ODD_ROOTS(R, ...)                          \
-  template <>                                            \
-  struct OddRoots<R> {                                   \
+#define PYDLX_ODD_ROOTS(R, ...)                              \
+  template <>                                                \
+  struct OddRoots<R> {                                       \
     static constexpr double value[R / 2][2] = {__VA_ARGS__}; \
   };
 PYDLX_ODD_ROOTS(3, {-0.5, 0.86602540378443864676})
@@ -181,13 +181,20 @@ void run_odd_stage(Pair<T>* data, int64_t count, const FftStage<T>& stage) {
 template <class T>
 void fft_pass(Pair<T>* data, int64_t count, const FftStage<T>& stage) {
   switch (stage.radix) {
-    case 2: return run_stage<2, T>(data, count, stage);
-    case 3: return run_stage<3, T>(data, count, stage);
-    case 4: return run_stage<4, T>(data, count, stage);
-    case 5: return run_stage<5, T>(data, count, stage);
-    case 7: return run_stage<7, T>(data, count, stage);
-    case 1: return;
-    default: return run_odd_stage(data, count, stage);
+    case 2:
+      return run_stage<2, T>(data, count, stage);
+    case 3:
+      return run_stage<3, T>(data, count, stage);
+    case 4:
+      return run_stage<4, T>(data, count, stage);
+    case 5:
+      return run_stage<5, T>(data, count, stage);
+    case 7:
+      return run_stage<7, T>(data, count, stage);
+    case 1:
+      return;
+    default:
+      return run_odd_stage(data, count, stage);
   }
 }
 

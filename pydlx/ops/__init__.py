@@ -1,9 +1,19 @@
 """Operators: one file each, with the public function, its PyTorch reference, and what torch must know about it."""
 
+from pydlx.ops.dct import dctn, dstn, idctn, idstn
+from pydlx.ops.masked_poisson import solve_masked_poisson
+from pydlx.ops.poisson import solve_gaussian_poisson, solve_poisson
 from pydlx.ops.soft_pool import soft_pool1d, soft_pool2d, soft_pool3d
 
 __all__ = [
+    "dctn",
+    "dstn",
+    "idctn",
+    "idstn",
     "soft_pool1d",
     "soft_pool2d",
     "soft_pool3d",
+    "solve_gaussian_poisson",
+    "solve_masked_poisson",
+    "solve_poisson",
 ]

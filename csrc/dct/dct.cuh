@@ -1,0 +1,132 @@
+// Kernels around a Fourier transform that make it a cosine or sine transform (maths in dct.h and, for Makhoul's order,
+// common/cosine.h). Tensors are seen as (outer, N, inner) with the transformed axis in the middle.
+//
+//     DCT-II   cosine_order<false>, real FFT, cosine_from_spectrum
+//     DCT-III  spectrum_from_cosine, inverse real FFT, cosine_order<true>
+//     DST-I    sine_extend to 2(N + 1) samples, real FFT, sine_from_spectrum
+//
+// The Fourier transform is torch's (cuFFT). Consecutive threads take consecutive elements of what is written. Floor of
+// an axis: four passes over the tensor, two of them the Fourier transform's.
+#pragma once
+
+#include "common/device.cuh"
+
+namespace pydlx {
+
+template <class T>
+struct Complex {
+  T re, im;
+};
+
+// Sizes of the view and, for a Fourier transform's result, which torch may return in another order, its strides.
+template <class Index>
+struct LineView {
+  Index samples, inner;
+  Index outer_stride, sample_stride, inner_stride;
+
+  __host__ __device__ Index at(Index outer, Index sample, Index i) const {
+    return outer * outer_stride + sample * sample_stride + i * inner_stride;
+  }
+};
+
+// Element number `index` of a contiguous (outer, count, inner) tensor.
+template <class Index>
+struct LineElement {
+  Index outer, sample, inner;
+
+  __host__ __device__ LineElement(Index index, Index count, Index inner_size) {
+    inner = index % inner_size;
+    index /= inner_size;
+    sample = index % count;
+    outer = index / count;
+  }
+};
+
+// Where Makhoul's order keeps sample n: even samples ascending, then odd ones descending.
+template <class Index>
+__host__ __device__ inline Index makhoul_position(Index n, Index samples) {
+  return n % 2 ? samples - 1 - n / 2 : n / 2;
+}
+
+__device__ inline void cosine_and_sine(float half_turns, float* cosine, float* sine) {
+  sincospif(half_turns, sine, cosine);
+}
+__device__ inline void cosine_and_sine(double half_turns, double* cosine, double* sine) {
+  sincospi(half_turns, sine, cosine);
+}
+
+// kBack: y_n = v_{position(n)}; otherwise v_{position(n)} = y_n. `from` is strided like the view.
+template <class T, class Index, bool kBack>
+__global__ void cosine_order_kernel(const T* __restrict__ from, T* __restrict__ to, LineView<Index> view,
+                                    int64_t count) {
+  PYDLX_GRID_STRIDE(index, count) {
+    const LineElement<Index> e(static_cast<Index>(index), view.samples, view.inner);
+    const Index n = view.samples;
+    const Index half = (n + 1) / 2;
+    const Index source = kBack             ? makhoul_position(e.sample, n)
+                         : e.sample < half ? 2 * e.sample
+                                           : 2 * (n - 1 - e.sample) + 1;
+    to[index] = from[view.at(e.outer, source, e.inner)];
+  }
+}
+
+// X_k = 2 Re(V_k exp(-i pi k / 2N)) and X_{N-k} = -2 Im(...), for k = 0 .. N/2; y is contiguous (outer, N, inner).
+template <class T, class Index>
+__global__ void cosine_from_spectrum_kernel(const Complex<T>* __restrict__ spectrum, T* __restrict__ y,
+                                            LineView<Index> view, T first, T scale, int64_t count) {
+  PYDLX_GRID_STRIDE(index, count) {
+    const Index n = view.samples;
+    const LineElement<Index> e(static_cast<Index>(index), n / 2 + 1, view.inner);
+    const Complex<T> v = spectrum[view.at(e.outer, e.sample, e.inner)];
+    T c, s;
+    cosine_and_sine(T(e.sample) / (T(2) * T(n)), &c, &s);
+    T* line = y + e.outer * n * view.inner + e.inner;
+    line[e.sample * view.inner] = T(2) * (v.re * c + v.im * s) * (e.sample == 0 ? first : scale);
+    if (e.sample > 0 && 2 * e.sample != n) {
+      line[(n - e.sample) * view.inner] = T(2) * (v.re * s - v.im * c) * scale;
+    }
+  }
+}
+
+// V_k = (x_k - i x_{N-k}) exp(i pi k / 2N), with x_N = 0, for k = 0 .. N/2; x is contiguous (outer, N, inner).
+template <class T, class Index>
+__global__ void spectrum_from_cosine_kernel(const T* __restrict__ x, Complex<T>* __restrict__ spectrum,
+                                            LineView<Index> view, T first, T scale, int64_t count) {
+  PYDLX_GRID_STRIDE(index, count) {
+    const Index n = view.samples;
+    const LineElement<Index> e(static_cast<Index>(index), n / 2 + 1, view.inner);
+    const T* line = x + e.outer * n * view.inner + e.inner;
+    const T a = line[e.sample * view.inner] * (e.sample == 0 ? first : scale);
+    const T b = e.sample == 0 ? T(0) : line[(n - e.sample) * view.inner] * scale;
+    T c, s;
+    cosine_and_sine(T(e.sample) / (T(2) * T(n)), &c, &s);
+    spectrum[index] = {a * c + b * s, a * s - b * c};
+  }
+}
+
+// (0, x, 0, -x reversed), 2(N + 1) samples; x is contiguous (outer, N, inner).
+template <class T, class Index>
+__global__ void sine_extend_kernel(const T* __restrict__ x, T* __restrict__ extended, LineView<Index> view,
+                                   int64_t count) {
+  PYDLX_GRID_STRIDE(index, count) {
+    const Index n = view.samples, period = 2 * (n + 1);
+    const LineElement<Index> e(static_cast<Index>(index), period, view.inner);
+    const bool falling = e.sample > n + 1;
+    const Index source = falling ? period - e.sample : e.sample;
+    const bool zero = source == 0 || source == n + 1;
+    const T value = zero ? T(0) : x[(e.outer * n + source - 1) * view.inner + e.inner];
+    extended[index] = falling ? -value : value;
+  }
+}
+
+// S_k = -Im E_{k+1}; y is contiguous (outer, N, inner).
+template <class T, class Index>
+__global__ void sine_from_spectrum_kernel(const Complex<T>* __restrict__ spectrum, T* __restrict__ y,
+                                          LineView<Index> view, T scale, int64_t count) {
+  PYDLX_GRID_STRIDE(index, count) {
+    const LineElement<Index> e(static_cast<Index>(index), view.samples, view.inner);
+    y[index] = -spectrum[view.at(e.outer, e.sample + 1, e.inner)].im * scale;
+  }
+}
+
+}  // namespace pydlx

@@ -1,0 +1,27 @@
+// Included once per instruction set by dct_cpu.cpp, which brings in every header this needs.
+#include "common/fft_simd.h"
+
+#include "common/cosine_simd.h"
+
+namespace pydlx {
+namespace PYDLX_SIMD {
+
+// Lines [begin, end) of x -> y along an axis of plan.length samples, `inner` elements apart.
+template <class T>
+void dct_lines(const LinePlan<T>& plan, const T* x, T* y, int64_t inner, T first, T scale, int64_t begin, int64_t end) {
+  constexpr int64_t G = kGroup<T>;
+  Pair<T>* work = static_cast<Pair<T>*>(thread_workspace(plan.work_size() * int64_t(sizeof(Pair<T>))));
+  for (int64_t line = begin; line < end; line += G) {
+    Lines<T> lines;
+    lines.step = inner;
+    lines.count = std::min(G, end - line);
+    for (int64_t l = 0; l < G; ++l) {
+      const int64_t i = std::min(line + l, end - 1);
+      lines.start[l] = i / inner * plan.length * inner + i % inner;
+    }
+    transform_lines(plan, x, lines, y, lines, first, scale, work);
+  }
+}
+
+}  // namespace PYDLX_SIMD
+}  // namespace pydlx

@@ -1,0 +1,214 @@
+// Poisson's equation on the unknown pixels of a mask, zero on the known ones (Perez, Gangnet, Blake, "Poisson image
+// editing", SIGGRAPH 2003, equation 7, after the known values have been moved to the right side):
+//
+//     n_p u[p] - sum_{q in N(p), q unknown} u[q] = rhs[p]      for p unknown,      u[p] = 0 otherwise,
+//
+// N(p) = the 4-neighbours of p inside the canvas, n_p = |N(p)|: a neighbour beyond the canvas is dropped (a natural
+// Neumann edge). Written as a sum of differences, sum_q (u[p] - u[q]), the operator loses no digits where u is smooth.
+//
+// Method: conjugate gradients, preconditioned by one multigrid V-cycle (Trottenberg, Oosterlee, Schueller, "Multigrid",
+// 2001, sections 2.4 and 7.8). A coarse level keeps every second pixel of both axes; a kept pixel is unknown there if
+// it is unknown here. Prolongation P is bilinear and zero on known pixels; beyond the canvas it repeats the last coarse
+// pixel, so constants are kept. Coarse operators are Galerkin products P^T A P: symmetric 9-point stencils that feel
+// the mask's ragged edge by themselves. One sweep of damped Jacobi before and one after the coarse correction; the
+// first starts at zero, so it is a product with `weight` and is recomputed rather than stored.
+//
+// Precision: the preconditioner is float32 always; residual and search direction have rhs's dtype; the solution is kept
+// in float64 (in float32 its rounding alone can leave a residual above 1e-6). When the recursive residual says "done",
+// the true one is computed in float64, and if that is not small the iteration starts again from there.
+//
+// Bytes per pixel and iteration on the finest level for float32: 28 (advance) + 4 (restrict) + 12 (correct and relax)
+// + 16 (new direction), and 4 more per pass where the weights must be read.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <new>
+#include <optional>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "common/tensor_utils.h"
+
+namespace pydlx {
+
+inline int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+
+// A plane of numbers, zero until written, with at least one row and 16 columns of room on every side: loops may run
+// over whole vectors and a stencil may look one pixel beyond the edge. Memory that is never touched is never mapped.
+template <class T>
+class Plane {
+ public:
+  Plane() = default;
+  Plane(int64_t height, int64_t width)
+      : pitch_(round_up(width, kRoom) + kRoom),
+        memory_(std::calloc((height + 2) * pitch_ + kRoom + kAlignment, sizeof(T)), &std::free) {
+    if (!memory_) throw std::bad_alloc();
+    const auto address = reinterpret_cast<uintptr_t>(memory_.get());
+    origin_ = reinterpret_cast<T*>((address + kAlignment - 1) / kAlignment * kAlignment) + pitch_ + kRoom;
+  }
+
+  T* row(int64_t i) { return origin_ + i * pitch_; }
+  const T* row(int64_t i) const { return origin_ + i * pitch_; }
+
+ private:
+  static constexpr int64_t kRoom = 16, kAlignment = 64;
+  int64_t pitch_ = 0;
+  std::unique_ptr<void, void (*)(void*)> memory_{nullptr, &std::free};
+  T* origin_ = nullptr;
+};
+
+// The part of a plane one task works on. Blocks do not depend on the number of threads, so neither do the results.
+struct Block {
+  int64_t first_row, last_row;  // [first, last)
+  int64_t begin, end;           // columns: multiples of 16 that hold every unknown of these rows and its neighbours
+};
+
+// Columns of a row, a multiple of 16 each.
+struct Run {
+  int64_t begin, end;
+};
+
+// What the stencil is away from known pixels and from the canvas edge: the same everywhere on a level.
+struct RegularStencil {
+  float centre, side, corner, weight;
+};
+
+// One grid of the hierarchy. `weight` is the Jacobi step, damping / diagonal, and doubles as the mask: zero where
+// known. Coarse levels store their stencils: the centre and the couplings of (i, j) to (i, j + 1), (i + 1, j - 1), (i +
+// 1, j) and (i + 1, j + 1); the other four are the neighbours' own. The finest level's stencil is plain and not stored.
+// In a row's `regular` runs every pixel has the level's typical stencil, so that neither stencil nor weight need be
+// read.
+struct Level {
+  static constexpr int64_t kBlockRows = 32;
+
+  int64_t height, width;
+  Plane<float> weight;
+  Plane<float> centre, east, south_west, south, south_east;
+  std::vector<Block> blocks;
+  RegularStencil typical{};
+  std::vector<std::vector<Run>> regular;  // of every row, in order
+
+  Level(int64_t h, int64_t w) : height(h), width(w), weight(h, w), regular(h) {}
+
+  void allocate_stencil() {
+    for (Plane<float>* plane : {&centre, &east, &south_west, &south, &south_east}) *plane = Plane<float>(height, width);
+  }
+
+  // Blocks that are worth a thread of their own.
+  int64_t grain() const { return 1 + 65536 / (kBlockRows * width); }
+};
+
+// The unknown pixels' bounding box in the canvas, with one known row or column around it except at the canvas edge.
+struct Box {
+  int64_t top = 0, left = 0, height = 0, width = 0;
+  bool open_bottom = false, open_right = false;  // the box ends at the canvas edge: natural Neumann
+  bool empty() const { return height == 0; }
+};
+
+inline Box bounding_box(const bool* mask, int64_t canvas_height, int64_t canvas_width) {
+  int64_t top = canvas_height, bottom = 0, left = canvas_width, right = 0;
+  for (int64_t i = 0; i < canvas_height; ++i) {
+    const bool* row = mask + i * canvas_width;
+    const auto* hit = static_cast<const bool*>(std::memchr(row, 1, canvas_width));
+    if (!hit) continue;
+    top = std::min(top, i);
+    bottom = i + 1;
+    left = std::min<int64_t>(left, hit - row);
+    int64_t last = canvas_width;
+    while (last > right && !row[last - 1]) --last;
+    right = std::max(right, last);
+  }
+  Box box;
+  if (bottom == 0) return box;
+  box.open_bottom = bottom == canvas_height;
+  box.open_right = right == canvas_width;
+  box.top = std::max<int64_t>(0, top - 1);
+  box.left = std::max<int64_t>(0, left - 1);
+  box.height = bottom + !box.open_bottom - box.top;
+  box.width = right + !box.open_right - box.left;
+  return box;
+}
+
+// A canvas and the box in it; row(base, i) is row i of the box in a canvas-sized array.
+struct Canvas {
+  int64_t height, width;
+  Box box;
+
+  int64_t pixels() const { return height * width; }
+  template <class T>
+  T* row(T* base, int64_t i) const {
+    return base + (box.top + i) * width + box.left;
+  }
+};
+
+// Lower triangular L with L L^T = the coarsest operator over its unknown pixels.
+struct CoarsestSolve {
+  std::vector<std::pair<int64_t, int64_t>> pixels;
+  std::vector<double> factor;
+};
+
+struct Hierarchy {
+  static constexpr int64_t kCoarsestPixels = 64;
+  std::vector<Level> levels;  // at least two
+  CoarsestSolve coarsest;
+
+  // Grids only; the kernels fill in weights, stencils and blocks. Where the box ends at a known row or column, every
+  // coarse grid ends at a known one too; where it ends at the canvas edge, it ends at the last kept pixel.
+  explicit Hierarchy(const Box& box) {
+    levels.emplace_back(box.height, box.width);
+    do {
+      const int64_t h = levels.back().height, w = levels.back().width;
+      levels.emplace_back(box.open_bottom ? (h + 1) / 2 : h / 2 + 1, box.open_right ? (w + 1) / 2 : w / 2 + 1);
+      levels.back().allocate_stencil();
+    } while (levels.back().height * levels.back().width > kCoarsestPixels);
+  }
+};
+
+// The vectors of one solve; reused from plane to plane, for they stay zero outside the mask.
+template <class T>
+struct Workspace {
+  Plane<double> solution;
+  Plane<T> residual, direction, next_direction;
+  Plane<float> correction;                           // preconditioned residual
+  std::vector<Plane<float>> coarse_rhs, coarse_fix;  // level l at index l - 1
+
+  explicit Workspace(const Hierarchy& hierarchy) {
+    const Level& finest = hierarchy.levels.front();
+    solution = Plane<double>(finest.height, finest.width);
+    for (Plane<T>* plane : {&residual, &direction, &next_direction}) *plane = Plane<T>(finest.height, finest.width);
+    correction = Plane<float>(finest.height, finest.width);
+    for (size_t l = 1; l < hierarchy.levels.size(); ++l) {
+      const Level& level = hierarchy.levels[l];
+      coarse_rhs.emplace_back(level.height, level.width);
+      coarse_fix.emplace_back(level.height, level.width);
+    }
+  }
+};
+
+struct StoppingRule {
+  double tolerance;
+  int64_t max_iterations;
+};
+
+// Arguments have been checked in Python, with messages for people; this guards against direct calls.
+inline void check_masked_poisson(const Tensor& rhs, const Tensor& mask, const std::optional<Tensor>& initial) {
+  STD_TORCH_CHECK(rhs.dim() == 4 && mask.dim() == 3, "masked_poisson: expected rhs (M, C, H, W) and mask (M, H, W)");
+  STD_TORCH_CHECK(mask.scalar_type() == ScalarType::Bool, "masked_poisson: expected a bool mask");
+  STD_TORCH_CHECK(mask.size(0) == rhs.size(0) && mask.size(1) == rhs.size(2) && mask.size(2) == rhs.size(3),
+                  "masked_poisson: the sizes of rhs and mask do not match");
+  if (!initial) return;
+  STD_TORCH_CHECK(initial->scalar_type() == rhs.scalar_type() && initial->dim() == 4,
+                  "masked_poisson: expected initial of rhs's dtype and shape");
+  for (int64_t d = 0; d < 4; ++d) {
+    STD_TORCH_CHECK(initial->size(d) == rhs.size(d), "masked_poisson: expected initial of rhs's dtype and shape");
+  }
+}
+
+}  // namespace pydlx

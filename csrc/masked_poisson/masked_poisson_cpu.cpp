@@ -1,0 +1,75 @@
+// The masked Poisson solver on the CPU: work cutting and registration. The method is in masked_poisson.h.
+#include "masked_poisson/masked_poisson.h"
+
+#define PYDLX_SIMD_FILE "masked_poisson/masked_poisson_cpu_simd.h"
+#include "common/foreach_simd.h"
+
+namespace pydlx {
+namespace {
+
+// Canvases up to this many pixels are solved side by side, one per thread; larger ones one after another, by all
+// threads.
+constexpr int64_t kSmallCanvas = 1 << 17;
+
+// rhs and initial: (masks, planes, height, width); mask: (masks, height, width).
+template <class T>
+struct Batch {
+  int64_t masks, planes, height, width;
+  const T *rhs, *initial;  // initial may be nullptr
+  const bool* mask;
+  T* solution;
+  double* residual;
+
+  int64_t pixels() const { return height * width; }
+
+  template <class Body>
+  void each(int64_t count, const Body& body) const {
+    if (pixels() <= kSmallCanvas && masks * planes > 1) return parallel_for(count, 1, body);
+    body(0, count);
+  }
+
+  void solve(const StoppingRule& rule) const {
+    each(masks, [&](int64_t begin, int64_t end) {
+      for (int64_t m = begin; m < end; ++m) solve_mask(m, rule);
+    });
+  }
+
+  void solve_mask(int64_t m, const StoppingRule& rule) const {
+    const bool* unknown = mask + m * pixels();
+    const Canvas canvas{height, width, bounding_box(unknown, height, width)};
+    if (canvas.box.empty()) return;
+    Hierarchy hierarchy(canvas.box);
+    PYDLX_SIMD_CALL(build_hierarchy)(hierarchy, unknown, canvas);
+    each(planes, [&](int64_t begin, int64_t end) {
+      Workspace<T> workspace(hierarchy);
+      for (int64_t p = m * planes + begin; p < m * planes + end; ++p) {
+        const int64_t at = p * pixels();
+        residual[p] = PYDLX_SIMD_CALL(solve_plane<T>)(hierarchy, canvas, rhs + at, initial ? initial + at : nullptr,
+                                                      rule, workspace, solution + at);
+      }
+    });
+  }
+};
+
+std::tuple<Tensor, Tensor> masked_poisson(const Tensor& rhs, const Tensor& mask, const std::optional<Tensor> initial,
+                                          double tolerance, int64_t max_iterations) {
+  check_masked_poisson(rhs, mask, initial);
+  const Tensor b = torch::stable::contiguous(rhs), m = torch::stable::contiguous(mask);
+  const Tensor start = initial ? torch::stable::contiguous(*initial) : b;
+  Tensor u = torch::stable::new_zeros(b, b.sizes());
+  Tensor residual = torch::stable::new_zeros(b, {b.size(0), b.size(1)}, ScalarType::Double);
+  if (b.numel() == 0) return {u, residual};
+  dispatch_full_precision(b.scalar_type(), "masked_poisson", [&](auto zero) {
+    using T = decltype(zero);
+    Batch<T>{b.size(0),           b.size(1),         b.size(2),
+             b.size(3),           input_data<T>(b),  initial ? input_data<T>(start) : nullptr,
+             input_data<bool>(m), output_data<T>(u), output_data<double>(residual)}
+        .solve({tolerance, max_iterations});
+  });
+  return {u, residual};
+}
+
+}  // namespace
+}  // namespace pydlx
+
+STABLE_TORCH_LIBRARY_IMPL(pydlx, CPU, m) { m.impl("masked_poisson", TORCH_BOX(&pydlx::masked_poisson)); }

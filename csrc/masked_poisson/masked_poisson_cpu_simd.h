@@ -1,0 +1,178 @@
+// Included once per instruction set by masked_poisson_cpu.cpp, which brings in every header this needs. Conjugate
+// gradients on one plane; rows_simd.h has the loops, setup_simd.h the hierarchy, vcycle_simd.h the preconditioner.
+#include "masked_poisson/rows_simd.h"
+
+#include "masked_poisson/setup_simd.h"
+#include "masked_poisson/vcycle_simd.h"
+
+namespace pydlx {
+namespace PYDLX_SIMD {
+
+// One right side and its scale: a power of two that brings its largest entry to [1, 2), so that neither tiny nor huge
+// inputs leave float32's range on the way.
+template <class T>
+struct RightSide {
+  const T* values;
+  const Canvas& canvas;
+  double scale = 1, largest = 0;
+  bool finite = true;
+
+  RightSide(const T* plane, const Canvas& in, const Level& finest) : values(plane), canvas(in) {
+    std::vector<T> peaks(finest.height), taints(finest.height, T(0));
+    parallel_for(finest.height, 1 + 65536 / finest.width, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        peaks[i] = largest_in_row(canvas.row(values, i), finest.weight.row(i), finest.width, taints[i]);
+      }
+    });
+    finite = std::all_of(taints.begin(), taints.end(), [](T taint) { return taint == 0; });
+    largest = static_cast<double>(*std::max_element(peaks.begin(), peaks.end()));
+    if (finite && largest > 0) scale = std::ldexp(1.0, -std::ilogb(largest));
+  }
+};
+
+struct Norms {
+  double residual, rhs;  // squared
+};
+
+// residual = rhs - A solution, in float64 throughout.
+template <class T>
+inline Norms true_residual(const Level& finest, const RightSide<T>& rhs, Workspace<T>& w) {
+  std::vector<double> rhs_sums(finest.blocks.size(), 0.0);
+  Norms norms{};
+  norms.residual = sum_over_blocks<double>(finest, 2, finest.width, [&](const Block& block, Plane<double>& scratch) {
+    const int64_t begin = block.begin, end = std::min(block.end, finest.width);
+    double residual_sum = 0, rhs_sum = 0;
+    for (int64_t i = block.first_row; i < block.last_row; ++i) {
+      double *wanted = scratch.row(0), *rest = scratch.row(1);
+      true_residual_row(finest.weight.row(i), rhs.canvas.row(rhs.values, i), rhs.scale,
+                        rows_around(w.solution, i, finest.height), wanted, rest, begin, end);
+      convert_row(rest, 1.0, w.residual.row(i), begin, end);
+      residual_sum += dot_row(rest, rest, begin, end);
+      rhs_sum += dot_row(wanted, wanted, begin, end);
+    }
+    rhs_sums[block.first_row / Level::kBlockRows] = rhs_sum;
+    return residual_sum;
+  });
+  for (const double sum : rhs_sums) norms.rhs += sum;
+  return norms;
+}
+
+// direction = correction + beta direction; returns direction . A direction. The new direction goes to a plane of its
+// own, for neighbouring blocks need each other's old edge rows; each makes its neighbours' new ones for itself.
+template <class T>
+inline double new_direction(const Level& finest, T beta, Workspace<T>& w) {
+  const double energy = sum_over_blocks<T>(finest, 2, finest.width, [&](const Block& block, Plane<T>& halo) {
+    const int64_t begin = block.begin, end = block.end;
+    const auto target = [&](int64_t i) -> T* {
+      return i < block.first_row ? halo.row(0) : i >= block.last_row ? halo.row(1) : w.next_direction.row(i);
+    };
+    const auto fill = [&](int64_t i) {
+      direction_row(w.correction.row(i), beta, w.direction.row(i), target(i), begin, end);
+      finish_row(target(i), begin, end, finest.width);
+    };
+    double sum = 0;
+    for (int64_t i = std::max<int64_t>(0, block.first_row - 1); i <= block.first_row; ++i) fill(i);
+    for (int64_t i = block.first_row; i < block.last_row; ++i) {
+      if (i + 1 < finest.height) fill(i + 1);
+      const RowTriple<T> rows{target(i > 0 ? i - 1 : i), target(i), target(i + 1 < finest.height ? i + 1 : i)};
+      sum += energy_row(rows, begin, std::min(end, finest.width));
+    }
+    return sum;
+  });
+  std::swap(w.direction, w.next_direction);
+  return energy;
+}
+
+// solution += step direction, residual -= step A direction; returns the squared norm of the residual.
+template <class T>
+inline double advance(const Level& finest, T step, Workspace<T>& w) {
+  return sum_over_blocks<T>(finest, 0, 0, [&](const Block& block, Plane<T>&) {
+    const int64_t begin = block.begin, end = block.end;
+    double sum = 0;
+    for (int64_t i = block.first_row; i < block.last_row; ++i) {
+      const RowTriple<T> direction = rows_around(w.direction, i, finest.height);
+      T* residual = w.residual.row(i);
+      double* solution = w.solution.row(i);
+      each_part<Grid::kFinest>(finest, i, begin, end, [&](const auto&, const auto& weight, int64_t from, int64_t to) {
+        reduce_residual_row(weight, direction, step, residual, from, to);
+      });
+      advance_solution_row(direction.here, static_cast<double>(step), solution, begin, end);
+      finish_row(solution, begin, end, finest.width);
+      sum += dot_row(residual, residual, begin, end);
+    }
+    return sum;
+  });
+}
+
+// solution = scale initial on the unknowns, or zero.
+template <class T>
+inline void load_initial(const Level& finest, const RightSide<T>& rhs, const T* initial, Workspace<T>& w) {
+  sum_over_blocks<T>(finest, 0, 0, [&](const Block& block, Plane<T>&) {
+    const int64_t begin = block.begin, end = std::min(block.end, finest.width);
+    for (int64_t i = block.first_row; i < block.last_row; ++i) {
+      const float* weight = finest.weight.row(i);
+      double* solution = w.solution.row(i);
+      std::fill(solution + begin, solution + end, 0.0);
+      if (initial) convert_row(rhs.canvas.row(initial, i), rhs.scale, solution, begin, end);
+      for (int64_t j = begin; j < end; ++j) solution[j] = weight[j] != 0 ? solution[j] : 0.0;
+      finish_row(solution, begin, block.end, finest.width);
+    }
+    return 0.0;
+  });
+}
+
+template <class T>
+inline void store_solution(const Level& finest, const RightSide<T>& rhs, const Workspace<T>& w, T* solution) {
+  sum_over_blocks<T>(finest, 0, 0, [&](const Block& block, Plane<T>&) {
+    for (int64_t i = block.first_row; i < block.last_row; ++i) {
+      convert_row(w.solution.row(i), 1 / rhs.scale, rhs.canvas.row(solution, i), block.begin,
+                  std::min(block.end, finest.width));
+    }
+    return 0.0;
+  });
+}
+
+// A right side that is not finite has no solution: NaN on every unknown.
+template <class T>
+inline double refuse(const Level& finest, const Canvas& canvas, T* solution) {
+  for (int64_t i = 0; i < finest.height; ++i) {
+    const float* weight = finest.weight.row(i);
+    T* to = canvas.row(solution, i);
+    for (int64_t j = 0; j < finest.width; ++j) to[j] = weight[j] != 0 ? std::numeric_limits<T>::quiet_NaN() : T(0);
+  }
+  return std::numeric_limits<double>::quiet_NaN();
+}
+
+// Solves one plane into `solution`, which comes filled with zeros. Returns the relative residual of the float64
+// solution, before it is rounded to T.
+template <class T>
+inline double solve_plane(const Hierarchy& hierarchy, const Canvas& canvas, const T* values, const T* initial,
+                          const StoppingRule& rule, Workspace<T>& w, T* solution) {
+  const Level& finest = hierarchy.levels.front();
+  const RightSide<T> rhs(values, canvas, finest);
+  if (!rhs.finite) return refuse(finest, canvas, solution);
+  if (rhs.largest == 0) return 0;
+  load_initial(finest, rhs, initial, w);
+  Norms norms = true_residual(finest, rhs, w);
+  const double goal = rule.tolerance * rule.tolerance * norms.rhs;
+  double before = std::numeric_limits<double>::infinity();
+  int64_t iterations = 0;
+  // A round that does not halve the residual has met the rounding errors; another would not help.
+  while (norms.residual > goal && norms.residual < 0.25 * before && iterations < rule.max_iterations) {
+    double recursive = norms.residual, slope = 0;
+    while (recursive > goal && iterations < rule.max_iterations) {
+      const double last_slope = slope;
+      slope = precondition(hierarchy, w);
+      const double energy = new_direction(finest, static_cast<T>(last_slope > 0 ? slope / last_slope : 0), w);
+      recursive = advance(finest, static_cast<T>(slope / energy), w);
+      ++iterations;
+    }
+    before = norms.residual;
+    norms = true_residual(finest, rhs, w);
+  }
+  store_solution(finest, rhs, w, solution);
+  return std::sqrt(norms.residual / norms.rhs);
+}
+
+}  // namespace PYDLX_SIMD
+}  // namespace pydlx
