@@ -1,0 +1,134 @@
+"""Poisson editing: the pixels under the mask are solved for, all others stay as they are (Pérez et al. 2003).
+
+Let S be the source, T the target, D = S − T, and Ω the unknown pixels {m > 0}. For p in Ω, over the neighbours q that
+exist on the canvas, with u = T outside Ω,
+
+    Σ_q (u[p] − u[q]) = Σ_q v[pq],      v = ∇T + w·s·∇D.
+
+The edge weight w = max(m[p], m[q]) is 1 on every edge of a hard mask that touches Ω, so edges that cross the rim carry
+the full source gradient. The share s of the source tells the methods apart:
+
+    poisson, monochrome   s = 1 (monochrome: S as grey)
+    average               s = 1/2
+    mixed                 s = 1 where the source has the stronger gradient, otherwise 0
+
+Two forms of the same equation are solved, both with a zero boundary:
+
+* the membrane (hard mask, one s everywhere): u = g + s·c with g = T + s·D, where c is harmonic in Ω and equals −D on
+  the rim. Its right side is zero except along the rim, so it is exact where S and T already agree, and rounding does
+  not grow with the contrast of the source;
+* the correction (any weights): u = T + d with L d = −div(w·s·∇D) in Ω.
+
+Only the mask's bounding box and a ring of one pixel around it are touched.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pydlx.blending import guidance
+from pydlx.blending.scene import Scene, Window
+from pydlx.blending.solution import Solution, worst_relative_residual
+from pydlx.ops import solve_masked_poisson, solve_poisson
+
+# Rec. 601, as in OpenCV's and Pillow's conversion to grey.
+_LUMA = (0.299, 0.587, 0.114)
+
+
+def poisson(scene: Scene, measure: bool, *, tolerance: float | None = None) -> Solution:
+    """The source's gradients, exactly.
+
+    `tolerance`, here and below, is the relative residual at which the solve of an irregular mask stops, see
+    `pydlx.ops.solve_masked_poisson`; by default 1e-6 in float32 and 1e-10 in float64.
+    """
+    return _solve(scene, _window(scene), 1.0, tolerance, measure)
+
+
+def average(scene: Scene, measure: bool, *, tolerance: float | None = None) -> Solution:
+    """The mean of the source's and the target's gradients."""
+    return _solve(scene, _window(scene), 0.5, tolerance, measure)
+
+
+def monochrome(scene: Scene, measure: bool, *, tolerance: float | None = None) -> Solution:
+    """The gradients of the source as grey: its shapes without its colours.
+
+    Grey is Rec. 601 luma for three channels and the mean over the channels otherwise.
+    """
+    window = _window(scene)
+    return _solve(scene, window._replace(source=_grey(window.source)), 1.0, tolerance, measure)
+
+
+def mixed(scene: Scene, measure: bool, *, tolerance: float | None = None) -> Solution:
+    """On each edge the stronger gradient of the two, see `guidance.stronger_source`."""
+    window = _window(scene)
+    share = guidance.stronger_source(window.source, window.target)
+    return _solve(scene, window, share, tolerance, measure)
+
+
+def _window(scene: Scene) -> Window:
+    return scene.window(scene.mask_box.grow(1).intersect(scene.canvas))
+
+
+def _grey(source: Tensor) -> Tensor:
+    if source.shape[1] != 3:
+        return source.mean(1, keepdim=True).expand_as(source)
+    luma = source.new_tensor(_LUMA)[:, None, None]
+    return (source * luma).sum(1, keepdim=True).expand_as(source)
+
+
+def _solve(
+    scene: Scene, window: Window, share: float | guidance.Field, tolerance: float | None, measure: bool
+) -> Solution:
+    if tolerance is not None and not tolerance > 0:
+        raise ValueError(f"blend: tolerance must be positive, got {tolerance}")
+    unknown = window.weight > 0
+    _check_known_pixel(scene, unknown)
+    difference = window.source - window.target
+    if isinstance(share, float) and bool((window.weight == unknown).all()):
+        right_side = guidance.laplacian(difference.masked_fill(unknown, 0)) * unknown
+        correction = _solve_zero_boundary(right_side, unknown, tolerance)
+        guide = window.source if share == 1 else torch.lerp(window.target, window.source, share)
+        values = torch.add(guide, correction, alpha=share)
+    else:
+        across, down = share if isinstance(share, tuple) else (share, share)
+        weight = guidance.largest_weight(window.weight)
+        field = guidance.scale(guidance.gradient(difference), (weight[0] * across, weight[1] * down))
+        right_side = guidance.negative_divergence(field) * unknown
+        correction = _solve_zero_boundary(right_side, unknown, tolerance)
+        values = window.target + correction
+    return Solution(
+        values,
+        window.box,
+        inside=unknown,
+        unknowns=int(unknown.sum()) * (len(window.target) // len(unknown)),
+        relative_residual=_relative_residual(correction, right_side, unknown) if measure else None,
+        levels=1,
+    )
+
+
+@torch.no_grad()
+def _relative_residual(correction: Tensor, right_side: Tensor, unknown: Tensor) -> float:
+    return worst_relative_residual((right_side - guidance.laplacian(correction)) * unknown, right_side)
+
+
+def _check_known_pixel(scene: Scene, unknown: Tensor) -> None:
+    """Without a known pixel the equation has no unique solution. The canvas is connected, so one is enough."""
+    if unknown.shape[-2:] == scene.target.shape[-2:] and bool(unknown.flatten(1).all(1).any()):
+        raise ValueError(
+            "blend: mask covers the whole target, which leaves no known pixel to blend into; "
+            "use a smaller mask or method 'gaussian-poisson' or 'modified-poisson'"
+        )
+
+
+def _solve_zero_boundary(right_side: Tensor, unknown: Tensor, tolerance: float | None) -> Tensor:
+    """Solves L u = right_side where `unknown` holds, with u = 0 elsewhere.
+
+    A rectangle that nowhere meets the border of the canvas has a closed form.
+    """
+    interior = unknown[..., 1:-1, 1:-1]
+    if interior.numel() and bool(interior.all()) and int(interior.sum()) == int(unknown.sum()):
+        solution = torch.zeros_like(right_side)
+        solution[..., 1:-1, 1:-1] = solve_poisson(right_side[..., 1:-1, 1:-1].contiguous(), boundary="dirichlet")
+        return solution
+    return solve_masked_poisson(right_side, unknown, tolerance=tolerance)[0]

@@ -1,0 +1,74 @@
+"""Fields on the edges between neighbouring pixels.
+
+A field is a pair ``(across, down)`` of tensors: ``across (..., H, W-1)`` holds the edges from each pixel to its right
+neighbour, ``down (..., H-1, W)`` those to its lower neighbour. An edge past the border of the canvas does not exist,
+which is the natural (Neumann) boundary, so the discrete Laplacian below is exactly
+
+    (L u)[p] = Σ over the neighbours q that exist of (u[p] − u[q]) = −div ∇u.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+Field: TypeAlias = "tuple[Tensor, Tensor]"
+
+
+def edge_pairs(x: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Views of both ends of every edge: ``(left, right)`` of the edges across, ``(upper, lower)`` of those down."""
+    return (x[..., :-1], x[..., 1:]), (x[..., :-1, :], x[..., 1:, :])
+
+
+def gradient(x: Tensor) -> Field:
+    """Forward differences of ``x (..., H, W)`` on all edges."""
+    (left, right), (upper, lower) = edge_pairs(x)
+    return right - left, lower - upper
+
+
+def negative_divergence(field: Field) -> Tensor:
+    """B[p] = across[p − 1 column] + down[p − 1 row] − across[p] − down[p], which sums to 0 over the canvas."""
+    across, down = field
+    result = across.new_zeros(*across.shape[:-1], down.shape[-1])
+    result[..., 1:] += across
+    result[..., :-1] -= across
+    result[..., 1:, :] += down
+    result[..., :-1, :] -= down
+    return result
+
+
+def laplacian(x: Tensor) -> Tensor:
+    """L x, the positive 5-point Laplacian with Neumann boundary."""
+    return negative_divergence(gradient(x))
+
+
+def largest_weight(weight: Tensor) -> Field:
+    """Edge weight max(m[p], m[q]): edges that cross the rim of a hard mask count in full, as in Poisson editing."""
+    across, down = edge_pairs(weight)
+    return torch.maximum(*across), torch.maximum(*down)
+
+
+def mean_weight(weight: Tensor) -> Field:
+    """Edge weight (m[p] + m[q]) / 2: edges that cross the rim of a hard mask count half, as in GP-GAN."""
+    (left, right), (upper, lower) = edge_pairs(weight)
+    return (left + right) / 2, (upper + lower) / 2
+
+
+def scale(field: Field, weight: Field) -> Field:
+    """The field times one weight for each edge."""
+    return field[0] * weight[0], field[1] * weight[1]
+
+
+def stronger_source(source: Tensor, target: Tensor) -> Field:
+    """1 on the edges where the source has the stronger gradient, 0 elsewhere; a tie goes to the source.
+
+    An edge's strength is the Euclidean norm of its difference over all channels (Pérez et al. 2003, eq. 13, taken for
+    colours as vectors). The channels switch together, so no colour fringes arise.
+    """
+    across, down = (
+        (s.square().sum(1, keepdim=True) >= t.square().sum(1, keepdim=True)).to(source.dtype)
+        for s, t in zip(gradient(source.detach()), gradient(target.detach()), strict=True)
+    )
+    return across, down

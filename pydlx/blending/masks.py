@@ -1,0 +1,67 @@
+"""Masks that just work: any dtype, any number of channels, hard or soft."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pydlx.blending.images import Image, as_tensor, check_finite, dtype_name, planes_view
+
+
+def decode_mask(mask: Image, size: tuple[int, int], batch: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Returns weights in [0, 1] of shape (1 or N, 1, h, w) for a mask over a source of `size` (h, w).
+
+    * bool and floats in [0, 1] are weights already. Integers are scaled by their largest value over the batch: up to 1
+      a 0/1 mask, up to 255 an 8-bit one, up to 65535 a 16-bit one.
+    * Of grey with alpha and of RGBA, alpha counts where it varies and the colours where it does not; of colours the
+      largest channel counts, so red paint on black is a mask.
+    * Beside a batch of N images three axes of shape (N, h, w) are one mask for each image.
+    """
+    tensor = as_tensor("mask", mask)
+    planes = _mask_planes(tensor, size, batch, channels_last=not isinstance(mask, Tensor))
+    if planes.shape[-2:] != size:
+        raise ValueError(f"blend: mask must have the source's height and width {size}, got {tuple(planes.shape[-2:])}")
+    if planes.shape[0] not in (1, batch):
+        raise ValueError(f"blend: mask must be one mask or {batch}, one for each target, got {planes.shape[0]}")
+    return _weights(_one_channel(planes.to(device)), dtype)
+
+
+def _mask_planes(tensor: Tensor, size: tuple[int, int], batch: int, channels_last: bool) -> Tensor:
+    if tensor.ndim not in (2, 3, 4) or tensor.numel() == 0:
+        raise ValueError(f"blend: mask must have the source's height and width {size}, got shape {tuple(tensor.shape)}")
+    if tensor.ndim == 3 and batch > 1 and tuple(tensor.shape) == (batch, *size):
+        return tensor[:, None]
+    return planes_view(tensor, channels_last)
+
+
+def _one_channel(planes: Tensor) -> Tensor:
+    """Reduces the channels of (N, C, h, w) to the one that tells where the object is."""
+    channels = planes.shape[1]
+    if channels == 1:
+        return planes
+    if channels not in (2, 3, 4):
+        raise ValueError(f"blend: mask must have 1 to 4 channels, got {channels}")
+    if planes.dtype == torch.uint16:  # torch has no maximum of uint16
+        planes = planes.to(torch.int32)
+    if channels in (2, 4):
+        alpha = planes[:, -1:]
+        if alpha.min() != alpha.max():
+            return alpha
+        planes = planes[:, :-1]
+    return planes.amax(1, keepdim=True)
+
+
+def _weights(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    if mask.dtype == torch.bool:
+        return mask.to(dtype)
+    if mask.is_complex():
+        raise TypeError(f"blend: mask must be bool, integer or floating, got {dtype_name(mask.dtype)}")
+    weights = mask.to(dtype)
+    check_finite("mask", weights)
+    low, high = (float(extreme) for extreme in torch.aminmax(weights.detach()))
+    scales = (1,) if mask.is_floating_point() else (1, 255, 65535)
+    if low < 0 or high > scales[-1]:
+        name = dtype_name(mask.dtype)
+        raise ValueError(f"blend: mask of {name} must hold values from 0 to {scales[-1]}, got {low:g} to {high:g}")
+    scale = next(scale for scale in scales if high <= scale)
+    return weights if scale == 1 else weights / scale

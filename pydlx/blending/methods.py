@@ -1,0 +1,62 @@
+"""The table of blending methods: what each is called, what computes it, which options it takes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from pydlx.blending import dirichlet, gaussian
+from pydlx.blending.scene import Scene
+from pydlx.blending.solution import Solution
+
+Method = Callable[..., Solution]
+
+
+def copy_paste(scene: Scene, measure: bool) -> Solution:
+    """m·S + (1 − m)·T: no blending, the baseline and the colours the others start from."""
+    window = scene.window(scene.mask_box)
+    values = torch.lerp(window.target, window.source, window.weight)
+    return Solution(values, window.box, inside=window.weight > 0)
+
+
+_METHODS: Mapping[str, Method] = {
+    "copy-paste": copy_paste,
+    "poisson": dirichlet.poisson,
+    "mixed": dirichlet.mixed,
+    "average": dirichlet.average,
+    "monochrome": dirichlet.monochrome,
+    "modified-poisson": gaussian.modified_poisson,
+    "gaussian-poisson": gaussian.gaussian_poisson,
+}
+
+METHODS = tuple(_METHODS)
+
+# Named in the interface, to come with the network it needs.
+_PLANNED = ("gp-gan",)
+
+
+def find_method(name: str) -> Method:
+    """The function behind a method's name."""
+    if name in _PLANNED:
+        raise NotImplementedError(f"blend: method {name!r} is not yet available; available are {', '.join(METHODS)}")
+    if name not in _METHODS:
+        raise ValueError(f"blend: method must be one of {', '.join(METHODS)}, got {name!r}")
+    return _METHODS[name]
+
+
+def method_options(name: str) -> tuple[str, ...]:
+    """Names of the options that a method takes on top of those of `blend`."""
+    parameters = inspect.signature(find_method(name)).parameters.values()
+    return tuple(parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY)
+
+
+def check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Refuses options that the method does not take, and names those it does."""
+    known = method_options(name)
+    for option in options:
+        if option not in known:
+            takes = f"its options are {', '.join(known)}" if known else "it has no options of its own"
+            raise TypeError(f"blend: method {name!r} takes no option {option!r}; {takes}")

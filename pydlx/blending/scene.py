@@ -1,0 +1,187 @@
+"""Source, target and mask, checked, placed, and cropped to what a method has to touch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pydlx.blending.images import (
+    Image,
+    as_planes,
+    check_finite,
+    convert,
+    dtype_name,
+    full_scale,
+    split_alpha,
+)
+from pydlx.blending.masks import decode_mask
+from pydlx.blending.placement import Box, bounding_box, crop, whole
+
+
+class Window(NamedTuple):
+    """A part of the canvas in working precision: all that a solver sees.
+
+    Attributes:
+        source: (N or 1, C, h, w); where the source image does not reach, its nearest pixel.
+        target: (N, C, h, w).
+        weight: (N or 1, 1, h, w) in [0, 1]; 0 where the source image does not reach.
+        box: where on the canvas the part lies.
+    """
+
+    source: Tensor
+    target: Tensor
+    weight: Tensor
+    box: Box
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One composition: what `blend` was given, as checked views.
+
+    Attributes:
+        source: (N or 1, C, h, w), in its own dtype, alpha taken off.
+        target: (N, C, H, W), in its own dtype, alpha taken off.
+        weight: (N or 1, 1, h, w), the mask in the working dtype, the source's alpha multiplied in.
+        offset: row and column of the target where the source's top-left pixel lands.
+        mask_box: the smallest box of the canvas that holds every pixel of positive weight inside the canvas.
+        clip: whether floating results are to be clipped to [0, 1].
+    """
+
+    source: Tensor
+    target: Tensor
+    weight: Tensor
+    offset: tuple[int, int]
+    mask_box: Box
+    clip: bool
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype the solvers work in."""
+        return self.weight.dtype
+
+    @property
+    def limits(self) -> tuple[int, int] | None:
+        """Darkest and brightest allowed value; None for floating images that are not clipped."""
+        if self.target.is_floating_point() and not self.clip:
+            return None
+        return 0, full_scale(self.target.dtype)
+
+    @property
+    def canvas(self) -> Box:
+        """The box of the whole target."""
+        return whole(self.target)
+
+    def window(self, box: Box) -> Window:
+        """Crops everything to a box inside the canvas, which has to meet the source."""
+        on_source = box.shift(-self.offset[0], -self.offset[1])
+        reach = on_source.intersect(whole(self.source))
+        # Crop in the images' own dtype first: only what is read is converted.
+        source = convert(reach.of(self.source), self.target.dtype, self.dtype)
+        target = convert(box.of(self.target), self.target.dtype, self.dtype)
+        for name, image, values in (("source", self.source, source), ("target", self.target, target)):
+            if image.is_floating_point():
+                check_finite(name, values)
+        source = crop(source, on_source.shift(-reach.top, -reach.left), "replicate")
+        return Window(source, target, crop(self.weight, on_source, "zero"), box)
+
+    def decode_colour(self, colour: Image) -> Tensor:
+        """A further image on the canvas, (N or 1, C, any height, any width), in working precision."""
+        planes = _on_device("colour", as_planes("colour", colour), colour, self.target.device)
+        if planes.shape[1] != self.target.shape[1]:
+            planes, _ = split_alpha(planes)
+        planes = _match("colour", planes, self.target)
+        values = convert(planes, self.target.dtype, self.dtype)
+        check_finite("colour", values)
+        return values
+
+
+def build_scene(
+    source: Image,
+    target: Image,
+    mask: Image,
+    offset: tuple[int, int],
+    *,
+    threshold: float | None,
+    alpha: bool,
+    clip: bool,
+) -> Scene:
+    """Checks and places what `blend` was given."""
+    target_planes = as_planes("target", target)
+    source_planes = _on_device("source", as_planes("source", source), source, target_planes.device)
+    if isinstance(mask, Tensor):
+        _on_device("mask", mask, mask, target_planes.device)
+    opacity = None
+    if alpha:
+        target_planes, _ = split_alpha(target_planes)
+        source_planes, opacity = split_alpha(source_planes)
+    source_planes = _match("source", source_planes, target_planes)
+
+    dtype = torch.float64 if torch.float64 in (source_planes.dtype, target_planes.dtype) else torch.float32
+    size = (source_planes.shape[-2], source_planes.shape[-1])
+    weight = decode_mask(mask, size, len(target_planes), target_planes.device, dtype)
+    if opacity is not None:
+        weight = weight * (opacity.to(dtype) / full_scale(opacity.dtype)).clamp(0, 1)
+    if threshold is not None:
+        if not 0 <= threshold < 1:
+            raise ValueError(f"blend: threshold must lie in [0, 1), got {threshold}")
+        weight = (weight > threshold).to(dtype)
+    offset = _check_offset(offset)
+    mask_box = _find_mask(weight.detach(), offset, whole(target_planes))
+    return Scene(source_planes, target_planes, weight, offset, mask_box, clip)
+
+
+def _find_mask(weight: Tensor, offset: tuple[int, int], canvas: Box) -> Box:
+    """The box of the canvas around the positive weights of all images, each of which has to have some there."""
+    landing = whole(weight).shift(*offset)
+    visible = landing.intersect(canvas)
+    if min(visible.size) <= 0:
+        raise ValueError(
+            f"blend: the source lies wholly outside the target: a source of size {landing.size} at offset {offset} "
+            f"and a target of size {canvas.size}"
+        )
+    boxes = []
+    for index, mask in enumerate(weight):
+        box = bounding_box(visible.shift(-offset[0], -offset[1]).of(mask) > 0)
+        if box is None:
+            name = "mask" if len(weight) == 1 else f"mask of image {index}"
+            if bool((mask > 0).any()):
+                raise ValueError(f"blend: {name} lies wholly outside the target at offset {offset}")
+            raise ValueError(f"blend: {name} is empty: no pixel is positive (the source's alpha multiplies it)")
+        boxes.append(box)
+    return reduce(Box.join, boxes).shift(visible.top, visible.left)
+
+
+def _on_device(name: str, planes: Tensor, given: Image, device: torch.device) -> Tensor:
+    """NumPy arrays follow the target to its device; tensors have to be there already."""
+    if isinstance(given, Tensor) and planes.device != device:
+        raise ValueError(f"blend: {name} is on {planes.device} and target on {device}, move them to one device")
+    return planes.to(device)
+
+
+def _match(name: str, image: Tensor, target: Tensor) -> Tensor:
+    """Checks that an image fits the target's batch, channels and kind of dtype; grey is spread over the channels."""
+    if image.is_floating_point() != target.is_floating_point():
+        raise TypeError(
+            f"blend: {name} and target must both be integer or both be floating images, got "
+            f"{dtype_name(image.dtype)} and {dtype_name(target.dtype)}; convert one of them, for example {name} / 255"
+        )
+    if len(image) not in (1, len(target)):
+        expected = "one image" if len(target) == 1 else f"one image or {len(target)}, one for each target"
+        raise ValueError(f"blend: {name} must be {expected}, got {len(image)}")
+    channels = target.shape[1]
+    if image.shape[1] not in (1, channels):
+        expected = "1 channel" if channels == 1 else f"1 or {channels} channels"
+        raise ValueError(f"blend: {name} must have {expected} like the target, got {image.shape[1]}")
+    return image.expand(-1, channels, -1, -1)
+
+
+def _check_offset(offset: tuple[int, int]) -> tuple[int, int]:
+    try:
+        row, column = (int(value) for value in offset if value == int(value))
+    except (TypeError, ValueError):
+        raise ValueError(f"blend: offset must be two whole numbers (row, column), got {offset!r}") from None
+    return row, column

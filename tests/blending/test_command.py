@@ -1,0 +1,85 @@
+"""``pydlx blend`` from its arguments to the file it writes."""
+
+import numpy as np
+import pytest
+
+from pydlx.blending import blend, read_image, write_image
+from pydlx.cli import main
+
+pytest.importorskip("PIL")
+
+
+@pytest.fixture
+def pydlx(tmp_path, picture, monkeypatch):
+    """Runs a command line in a folder that holds source.png, target.png and mask.png; returns its exit code."""
+    monkeypatch.chdir(tmp_path)
+    for name, image in (("source", picture(20, 24, 3)), ("target", picture(40, 70, 3)), ("mask", picture(20, 24))):
+        write_image(f"{name}.png", (image * 255).astype(np.uint8))
+
+    def run(*arguments):
+        files = ["--source", "source.png", "--target", "target.png", "--mask", "mask.png", "--out", "out.png"]
+        return main(["blend", *files, *arguments])
+
+    return run
+
+
+def expected(*arguments, **options):
+    return blend(*(read_image(f"{name}.png") for name in ("source", "target", "mask")), *arguments, **options)
+
+
+@pytest.mark.parametrize("form", [["--offset", "-3,10"], ["--offset=-3,10"], ["--offset", " -3, 10"]])
+def test_negative_offsets(pydlx, form):
+    assert pydlx(*form) == 0
+    np.testing.assert_array_equal(read_image("out.png"), expected((-3, 10)))
+
+
+def test_centre(pydlx):
+    assert pydlx("--offset", "centre", "--method", "copy-paste") == 0
+    np.testing.assert_array_equal(read_image("out.png"), expected((10, 23), "copy-paste"))
+
+
+def test_options_reach_the_method(pydlx):
+    options = {"beta": 0.3, "sigma": 0.7, "formulation": "paper", "taps": "normalised", "pyramid": "square"}
+    arguments = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    more = ["--levels", "1", "--colour", "target.png", "--rounding", "truncate", "--mask-threshold", "0.5"]
+    assert pydlx("--method", "gaussian-poisson", *arguments, *more) == 0
+    options |= {"levels": 1, "colour": read_image("target.png"), "rounding": "truncate", "threshold": 0.5}
+    np.testing.assert_array_equal(read_image("out.png"), expected((0, 0), "gaussian-poisson", **options))
+
+
+def test_says_what_it_did(pydlx, capsys):
+    pydlx("--method", "gaussian-poisson")
+    first, second = capsys.readouterr().out.splitlines()
+    for fact in ("gaussian-poisson: 40 x 70 pixels", "2800 solved for", "2 levels", "relative residual", " s"):
+        assert fact in first
+    assert second == "written to out.png"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--method", "posson"], "method must be one of copy-paste, poisson"),
+        (["--method", "gp-gan"], "method 'gp-gan' is not yet available"),
+        (["--beta", "2"], "method 'poisson' takes no option 'beta'"),
+        (["--source", "nothing.png"], "no such file: 'nothing.png'"),
+        (["--mask", "target.png"], "mask must have the source's height and width (20, 24), got (40, 70)"),
+        (["--offset", "40,0"], "the source lies wholly outside the target"),
+        (["--out", "missing/out.png"], "cannot write 'missing/out.png'"),
+        (["--out", "out.xyz"], "no suffix of a picture format"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(pydlx, capsys, arguments, message):
+    assert pydlx(*arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("pydlx blend: ") and message in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("offset", ["3", "a,b", "1.5,2", "1,2,3"])
+def test_bad_offsets(pydlx, capsys, offset):
+    assert pydlx("--offset", offset) == 2
+    assert "must be R,C in whole pixels" in capsys.readouterr().err
+
+
+def test_help_has_an_example(pydlx, capsys):
+    assert pydlx("--help") == 0
+    assert "pydlx blend --source" in capsys.readouterr().out
