@@ -87,7 +87,7 @@ def _solve(
     difference = window.source - window.target
     if isinstance(share, float) and bool((window.weight == unknown).all()):
         right_side = guidance.laplacian(difference.masked_fill(unknown, 0)) * unknown
-        correction = _solve_zero_boundary(right_side, unknown, tolerance)
+        correction, residual = _solve_zero_boundary(right_side, unknown, tolerance, measure)
         guide = window.source if share == 1 else torch.lerp(window.target, window.source, share)
         values = torch.add(guide, correction, alpha=share)
     else:
@@ -95,21 +95,16 @@ def _solve(
         weight = guidance.largest_weight(window.weight)
         field = guidance.scale(guidance.gradient(difference), (weight[0] * across, weight[1] * down))
         right_side = guidance.negative_divergence(field) * unknown
-        correction = _solve_zero_boundary(right_side, unknown, tolerance)
+        correction, residual = _solve_zero_boundary(right_side, unknown, tolerance, measure)
         values = window.target + correction
     return Solution(
         values,
         window.box,
         inside=unknown,
         unknowns=int(unknown.sum()) * (len(window.target) // len(unknown)),
-        relative_residual=_relative_residual(correction, right_side, unknown) if measure else None,
+        relative_residual=residual,
         levels=1,
     )
-
-
-@torch.no_grad()
-def _relative_residual(correction: Tensor, right_side: Tensor, unknown: Tensor) -> float:
-    return worst_relative_residual((right_side - guidance.laplacian(correction)) * unknown, right_side)
 
 
 def _check_known_pixel(scene: Scene, unknown: Tensor) -> None:
@@ -121,14 +116,19 @@ def _check_known_pixel(scene: Scene, unknown: Tensor) -> None:
         )
 
 
-def _solve_zero_boundary(right_side: Tensor, unknown: Tensor, tolerance: float | None) -> Tensor:
-    """Solves L u = right_side where `unknown` holds, with u = 0 elsewhere.
+def _solve_zero_boundary(
+    right_side: Tensor, unknown: Tensor, tolerance: float | None, measure: bool
+) -> tuple[Tensor, float | None]:
+    """Solves L u = right_side where `unknown` holds, with u = 0 elsewhere; also the relative residual if asked.
 
-    A rectangle that nowhere meets the border of the canvas has a closed form.
+    A rectangle that nowhere meets the border of the canvas has a closed form, evaluated in float64.
     """
     interior = unknown[..., 1:-1, 1:-1]
     if interior.numel() and bool(interior.all()) and int(interior.sum()) == int(unknown.sum()):
-        solution = torch.zeros_like(right_side)
-        solution[..., 1:-1, 1:-1] = solve_poisson(right_side[..., 1:-1, 1:-1].contiguous(), boundary="dirichlet")
-        return solution
-    return solve_masked_poisson(right_side, unknown, tolerance=tolerance)[0]
+        wide = right_side.double()
+        solution = torch.zeros_like(wide)
+        solution[..., 1:-1, 1:-1] = solve_poisson(wide[..., 1:-1, 1:-1].contiguous(), boundary="dirichlet")
+        residual = worst_relative_residual((wide - guidance.laplacian(solution)) * unknown, wide) if measure else None
+        return solution.to(right_side.dtype), residual
+    solution, residuals = solve_masked_poisson(right_side, unknown, tolerance=tolerance)
+    return solution, float(residuals.max()) if measure else None

@@ -39,8 +39,9 @@ class BlendReport:
         method: the method's name.
         size: height and width of the result.
         unknowns: number of pixels solved for, over the whole batch; 0 for copy-paste.
-        relative_residual: ‖A u − b‖ / ‖b‖ of the equation solved last, recomputed from its definition on the unrounded
-            result; the worst over images and channels. None for copy-paste, which solves nothing.
+        relative_residual: ‖A u − b‖ / ‖b‖ of the equation solved last, recomputed from its definition; the worst over
+            images and channels. For the methods that change only pixels under the mask it is that of the float64
+            solution, before it is rounded to the working precision. None for copy-paste, which solves nothing.
         levels: number of solves from coarse to fine; 1 for the methods without a pyramid, 0 for copy-paste.
         seconds: wall-clock time of the whole call, measuring included.
     """

@@ -1,0 +1,52 @@
+"""On what a run was made."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import pydlx
+from pydlx.benchmarks.case import Setting
+
+
+def describe_machine(setting: Setting) -> dict[str, Any]:
+    """Machine, versions and settings that a measurement belongs to."""
+    facts = {
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "threads": setting.threads,
+        "device": str(setting.device),
+        "build_info": pydlx.build_info(),
+    }
+    if setting.device.type == "cuda":
+        facts["gpu"] = torch.cuda.get_device_name(setting.device)
+    return facts
+
+
+def machine_line(machine: dict[str, Any]) -> str:
+    """The same in one line for people."""
+    build = machine["build_info"]
+    parts = [
+        machine.get("gpu") or f"{machine['cpu']}, {machine['cores']} cores",
+        f"{machine['threads']} thread{'s' if machine['threads'] != 1 else ''}",
+        f"torch {machine['torch']}",
+        f"pydlx {build['version']} ({build['simd']})",
+    ]
+    return " · ".join(parts)
+
+
+def _cpu_name() -> str:
+    """The processor's own name where Linux tells it, else what Python knows."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,57 @@
+"""The cosine transform against SciPy's (pocketfft), and against the real FFT, about the least it can cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+
+from pydlx import ops
+from pydlx.benchmarks.case import (
+    COPY,
+    NATIVE,
+    REFERENCE,
+    Candidate,
+    Case,
+    Setting,
+    at_least,
+    copying,
+    installed,
+    on_reference,
+    shape_text,
+)
+
+SCIPY = "scipy.fft"
+RFFT = "rfft2"
+
+_SHAPES = ((3, 1024, 1024), (3, 1080, 1920), (3, 1021, 1031))
+
+
+def cases(setting: Setting) -> Iterator[Case]:
+    """The transform and its inverse, float32."""
+    targets = (at_least(1, SCIPY),) if setting.device.type == "cpu" else ()
+    for shape in _SHAPES:
+        for name in ("dctn", "idctn"):
+            yield Case(f"{name} {shape_text(shape)}", _build(name, shape, setting), targets)
+
+
+def _build(name: str, shape: tuple[int, ...], setting: Setting) -> Callable[[], dict[str, Candidate | None]]:
+    def build() -> dict[str, Candidate | None]:
+        x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(setting.device)
+        return candidates(name, x, setting.threads)
+
+    return build
+
+
+def candidates(name: str, x: torch.Tensor, threads: int) -> dict[str, Candidate | None]:
+    """``dctn`` or ``idctn`` of x over its last two axes."""
+    transform = getattr(ops, name)
+    scipy_fft = installed("scipy.fft")
+    array = x.cpu().numpy()
+    return {
+        NATIVE: lambda: transform(x),
+        REFERENCE: on_reference(lambda: transform(x)),
+        SCIPY: scipy_fft and (lambda: getattr(scipy_fft, name)(array, axes=(-2, -1), workers=threads)),
+        RFFT: lambda: torch.fft.rfft2(x),
+        COPY: copying(x),
+    }

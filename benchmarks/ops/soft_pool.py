@@ -1,0 +1,127 @@
+"""SoftPool against the eager formula, and against max pooling, which it is to be as cheap as."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pydlx import ops
+from pydlx.benchmarks.case import (
+    COPY,
+    NATIVE,
+    REFERENCE,
+    Candidate,
+    Case,
+    Setting,
+    Target,
+    at_least,
+    at_most,
+    copying,
+    on_reference,
+    shape_text,
+)
+
+EAGER = "eager"
+MAX_POOL = "max_pool"
+
+Pool = Callable[[Tensor], Tensor]
+Targets = dict[str, tuple[Target, ...]]
+
+_TWO_BY_TWO: Targets = {
+    "forward": (at_least(6, EAGER), at_most(0.4, MAX_POOL), at_most(2.5, COPY)),
+    "forward+backward": (at_least(6, EAGER), at_most(0.5, MAX_POOL)),
+}
+_THREE_BY_THREE: Targets = {
+    "forward": (at_most(1, MAX_POOL),),
+    "forward+backward": (at_most(1.2, MAX_POOL),),
+}
+
+
+@dataclass(frozen=True)
+class _Row:
+    kernel: int
+    shape: tuple[int, ...]
+    targets: Targets = field(default_factory=dict)
+    dtype: torch.dtype = torch.float32
+    channels_last: bool = False
+
+    @property
+    def label(self) -> str:
+        extras = [str(self.dtype).removeprefix("torch.")] if self.dtype != torch.float32 else []
+        extras += ["channels-last"] if self.channels_last else []
+        return " ".join([f"k{self.kernel} s2", shape_text(self.shape), *extras])
+
+
+_ROWS = (
+    _Row(2, (16, 64, 112, 112), _TWO_BY_TWO),
+    _Row(2, (8, 64, 56, 56), _TWO_BY_TWO),
+    _Row(3, (8, 64, 112, 112), _THREE_BY_THREE),
+    _Row(2, (8, 64, 112, 112), dtype=torch.bfloat16),
+    _Row(2, (8, 64, 112, 112), channels_last=True),
+    _Row(2, (4, 32, 16, 56, 56)),
+)
+
+
+def cases(setting: Setting) -> Iterator[Case]:
+    """SoftPool with stride 2, forward, and forward with the exact gradient."""
+    for row in _ROWS:
+        for direction in ("forward", "forward+backward"):
+            targets = row.targets.get(direction, ()) if setting.device.type == "cpu" else ()
+            yield Case(f"{row.label} {direction}", _build(row, direction, setting), targets)
+
+
+def _build(row: _Row, direction: str, setting: Setting) -> Callable[[], dict[str, Candidate | None]]:
+    def build() -> dict[str, Candidate | None]:
+        x = torch.randn(row.shape, generator=torch.Generator().manual_seed(0)).to(setting.device, row.dtype)
+        if row.channels_last:
+            x = x.contiguous(memory_format=torch.channels_last)
+        passes = forward if direction == "forward" else forward_and_backward
+        candidates: dict[str, Candidate | None] = {
+            name: passes(pool, x) for name, pool in pools(row.kernel, x.dim() - 2).items()
+        }
+        candidates[REFERENCE] = on_reference(passes(pools(row.kernel, x.dim() - 2)[NATIVE], x))
+        candidates[COPY] = copying(x)
+        return candidates
+
+    return build
+
+
+def pools(kernel: int, spatial: int) -> dict[str, Pool]:
+    """SoftPool, its eager formula and max pooling with stride 2."""
+    if spatial == 3:
+        return {
+            NATIVE: lambda x: ops.soft_pool3d(x, kernel, 2),
+            MAX_POOL: lambda x: F.max_pool3d(x, kernel, 2),
+        }
+    return {
+        NATIVE: lambda x: ops.soft_pool2d(x, kernel, 2),
+        EAGER: lambda x: eager_soft_pool2d(x, kernel, 2),
+        MAX_POOL: lambda x: F.max_pool2d(x, kernel, 2),
+    }
+
+
+def eager_soft_pool2d(x: Tensor, kernel: int, stride: int) -> Tensor:
+    """The formula in stock PyTorch, stable and differentiable: of several such forms tried, the fastest in all.
+
+    x is (N, C, H, W); the windows have to fit, there is no padding.
+    """
+    batch, channels, height, width = x.shape
+    windows = F.unfold(x, kernel, stride=stride).view(batch, channels, kernel * kernel, -1)
+    pooled = (windows.softmax(2) * windows).sum(2)
+    return pooled.view(batch, channels, (height - kernel) // stride + 1, (width - kernel) // stride + 1)
+
+
+def forward(pool: Pool, x: Tensor) -> Candidate:
+    """The bare operation, nothing recorded."""
+    return lambda: pool(x)
+
+
+def forward_and_backward(pool: Pool, x: Tensor) -> Candidate:
+    """The operation and the gradient with respect to x, from a gradient that is in memory already."""
+    point = x.detach().requires_grad_()
+    grad = torch.ones_like(pool(x))
+    return lambda: torch.autograd.grad(pool(point), point, grad)

@@ -1,0 +1,138 @@
+"""``pydlx bench``: what the compiled kernels buy on this machine."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydlx.cli.progress import doing
+
+if TYPE_CHECKING:
+    from pydlx.benchmarks.case import Setting
+    from pydlx.benchmarks.harness import Effort, Outcome
+
+_EXAMPLE = """\
+example:
+  pydlx bench soft_pool --quick
+  pydlx bench --json bench.json --plot bench.png
+
+Without OP everything is measured, in a minute or two. On a busy machine times come and go; the ratios are the result.
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    """Adds the command ``bench`` to the command line."""
+    parser = subparsers.add_parser(
+        "bench",
+        help="measure what the compiled kernels buy",
+        description="Time the native ops against their references, the best peers installed and a plain copy, "
+        "interleaved in one run.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("ops", nargs="*", metavar="OP", help="what to measure, see --list (default: everything)")
+    parser.add_argument("--list", action="store_true", help="list the ops and their cases, and measure nothing")
+    parser.add_argument("--threads", type=_positive, default=2, metavar="N", help="CPU threads (default: 2)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to run (default: cpu)")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds: a glance, not a measurement")
+    parser.add_argument("--full", action="store_true", help="also check the accuracy of large grids, for minutes")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured to FILE")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the ratios to FILE (.png, .svg, .pdf)")
+    parser.add_argument("--check", action="store_true", help="exit with 1 unless every target is met")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measures, shows and writes; returns the exit code."""
+    import torch
+
+    from pydlx.benchmarks import harness, machine, report
+    from pydlx.benchmarks.case import Setting
+
+    setting = Setting(torch.device(args.device), args.threads, args.full)
+    ops = _chosen(args.ops)
+    if args.list:
+        return _list(ops, setting)
+    _refuse_early(args)
+
+    facts = machine.describe_machine(setting)
+    print(machine.machine_line(facts))
+    print(report.LEGEND)
+    outcomes: list[tuple[str, Outcome]] = []
+    with harness.pinned_threads(args.threads):
+        for op in ops:
+            results = list(_measured(op, setting, harness.QUICK if args.quick else harness.THOROUGH))
+            print(report.format_table(op, results) + "\n", flush=True)
+            outcomes += [(op, outcome) for outcome in results]
+    print(report.format_summary(outcomes))
+    if args.json:
+        report.write_json(args.json, facts, outcomes)
+        print(f"written to {args.json}")
+    if args.plot:
+        from pydlx.benchmarks import plot
+
+        plot.write_plot(args.plot, machine.machine_line(facts), outcomes)
+        print(f"drawn to {args.plot}")
+    all_met = all(verdict.met for _, outcome in outcomes for verdict in outcome.verdicts)
+    return 1 if args.check and not all_met else 0
+
+
+def _chosen(names: list[str]) -> list[str]:
+    """The ops to measure, each once, all where none is named."""
+    from pydlx.benchmarks.catalogue import CATALOGUE
+
+    unknown = [name for name in names if name not in CATALOGUE]
+    if unknown:
+        raise ValueError(f"OP must be one of {', '.join(CATALOGUE)}, got {unknown[0]!r}")
+    return list(dict.fromkeys(names)) or list(CATALOGUE)
+
+
+def _list(ops: list[str], setting: Setting) -> int:
+    from pydlx.benchmarks.catalogue import CATALOGUE
+
+    for op in ops:
+        print(op)
+        for item in CATALOGUE[op](setting):
+            print(f"  {item.label}")
+    return 0
+
+
+def _refuse_early(args: argparse.Namespace) -> None:
+    """What would fail after minutes fails now."""
+    import torch
+
+    import pydlx
+    from pydlx.benchmarks.output import check_writable
+
+    if not pydlx.build_info()["native"]:
+        raise ValueError("no compiled kernels here, nothing to measure; install a C++ compiler and reinstall pydlx")
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: torch finds no CUDA device")
+    if args.device == "cuda" and not pydlx.build_info()["cuda"]:
+        raise ValueError("--device cuda: no CUDA kernels are compiled in, `pydlx info` says what is")
+    if args.plot:
+        from pydlx.benchmarks.plot import check_format
+
+        check_format(args.plot)
+    for path in (args.json, args.plot):
+        if path:
+            check_writable(path)
+
+
+def _measured(op: str, setting: Setting, effort: Effort) -> Iterator[Outcome]:
+    from pydlx.benchmarks.catalogue import CATALOGUE
+    from pydlx.benchmarks.harness import measure
+
+    items = list(CATALOGUE[op](setting))
+    for number, item in enumerate(items, 1):
+        with doing(f"{op} {number}/{len(items)}: {item.label}"):
+            outcome = measure(item, setting, effort)
+        yield outcome
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a positive whole number, got {text!r}")
+    return int(text)

@@ -1,0 +1,20 @@
+"""A line on the terminal that says what is being done."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def doing(text: str) -> Iterator[None]:
+    """Shows `text` on stderr while the block runs, then wipes it; shows nothing where stderr is no terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    print(f"\r\033[K{text} ...", end="", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        print("\r\033[K", end="", file=sys.stderr, flush=True)

@@ -1,0 +1,108 @@
+"""The peers compute what the native ops compute, or the race would mean nothing."""
+
+import numpy as np
+import pytest
+import torch
+
+from pydlx.benchmarks.case import Case, Quantity, Setting
+from pydlx.benchmarks.catalogue import CATALOGUE
+from pydlx.benchmarks.ops import dct, masked_poisson, poisson, soft_pool
+from pydlx.benchmarks.pictures import irregular_mask, natural_picture
+
+CPU = Setting(torch.device("cpu"), threads=1)
+
+
+def items(op):
+    return list(CATALOGUE[op](CPU))
+
+
+@pytest.mark.parametrize("op", CATALOGUE)
+def test_cases_have_distinct_labels_and_cost_nothing_to_list(op):
+    labels = [item.label for item in items(op)]
+    assert labels
+    assert len(set(labels)) == len(labels)
+
+
+def test_targets_are_those_asked_for():
+    asked = {
+        f"{op} {item.label}": [target.text for target in item.targets]
+        for op in CATALOGUE
+        for item in items(op)
+        if isinstance(item, Case) and item.targets and op != "dct"
+    }
+    forward = ["≥ 6 × as fast as eager", "≤ 0.4 × max_pool", "≤ 2.5 × copy"]
+    both = ["≥ 6 × as fast as eager", "≤ 0.5 × max_pool"]
+    assert asked == {
+        "soft_pool k2 s2 16×64×112×112 forward": forward,
+        "soft_pool k2 s2 16×64×112×112 forward+backward": both,
+        "soft_pool k2 s2 8×64×56×56 forward": forward,
+        "soft_pool k2 s2 8×64×56×56 forward+backward": both,
+        "soft_pool k3 s2 8×64×112×112 forward": ["≤ 1 × max_pool"],
+        "soft_pool k3 s2 8×64×112×112 forward+backward": ["≤ 1.2 × max_pool"],
+        "poisson gaussian 3×1024×1024": ["≤ 0.6 × scipy.fft"],
+        "poisson gaussian 3×1080×1920": ["≤ 0.6 × scipy.fft"],
+        "poisson gaussian 3×1021×1031": ["≤ 0.5 × scipy.fft"],
+        "blend poisson 1 Mpixel": ["≥ 3 × as fast as cv2.seamlessClone"],
+        "blend gaussian-poisson pyramid 1 Mpixel": ["≤ max(0.15 s, 8 × single solve)"],
+    }
+    limits = {item.label: item.limit for op in CATALOGUE for item in items(op) if isinstance(item, Quantity)}
+    assert set(limits.values()) == {0.3, 0.01, 1e-6}
+
+
+def test_full_runs_check_large_grids_too():
+    full = Setting(torch.device("cpu"), threads=1, full=True)
+    labels = [item.label for item in CATALOGUE["poisson"](full)]
+    assert sum("4096×4096" in label for label in labels) == 1
+
+
+@pytest.mark.parametrize("kernel", [2, 3])
+def test_eager_soft_pool_is_soft_pool(kernel):
+    x = torch.randn(2, 3, 11, 8, generator=torch.Generator().manual_seed(0)) * 20
+    pools = soft_pool.pools(kernel, spatial=2)
+    torch.testing.assert_close(pools["native"](x), pools["eager"](x))
+    (native,), (eager,) = (soft_pool.forward_and_backward(pools[name], x)() for name in ("native", "eager"))
+    torch.testing.assert_close(native, eager, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["dctn", "idctn"])
+def test_scipy_transforms_agree(name):
+    pytest.importorskip("scipy")
+    x = torch.randn(2, 12, 15, generator=torch.Generator().manual_seed(0))
+    run = dct.candidates(name, x, threads=1)
+    np.testing.assert_allclose(run["native"]().numpy(), run["scipy.fft"](), atol=1e-4)
+
+
+@pytest.mark.parametrize("candidates", [poisson.gaussian_candidates, poisson.dirichlet_candidates])
+def test_scipy_solves_agree(candidates):
+    pytest.importorskip("scipy")
+    rhs, colour = poisson.scene((2, 12, 15), torch.float64)
+    run = candidates(rhs, colour, 1)
+    np.testing.assert_allclose(run["native"]().numpy(), run["scipy.fft"](), atol=1e-8)
+
+
+def test_sparse_factorisation_agrees_with_multigrid():
+    pytest.importorskip("scipy")
+    rhs = natural_picture((2, 40, 40), seed=1).double() - 128
+    mask = irregular_mask(40, seed=3)
+    run = masked_poisson.candidates(rhs, mask)
+    solution = run["native"]()[0].numpy()
+    np.testing.assert_allclose(solution, run["scipy.sparse"](), atol=1e-6 * np.abs(solution).max())
+
+
+def test_masks_are_irregular_and_half_of_their_box():
+    mask = irregular_mask(1001, seed=3)
+    assert 0.45 < mask.float().mean() < 0.55
+    for axis in (0, 1):
+        touched = mask.any(axis).nonzero().flatten()
+        assert touched[0] <= 10
+        assert touched[-1] >= 990
+    ragged = (mask[:, 1:] != mask[:, :-1]).sum()
+    assert ragged > 3 * 1001, "a convex shape would cross each row twice"
+
+
+def test_pictures_are_the_same_every_time_and_use_all_grey_levels():
+    picture = natural_picture((3, 60, 90), seed=4)
+    assert torch.equal(picture, natural_picture((3, 60, 90), seed=4))
+    assert not torch.equal(picture, natural_picture((3, 60, 90), seed=5))
+    assert (picture.min(), picture.max()) == (0, 255)
+    assert torch.equal(picture, picture.round())

@@ -1,0 +1,61 @@
+"""The frame: help, exit codes, one line on bad input."""
+
+import subprocess
+import sys
+import types
+
+import pytest
+
+import pydlx.cli
+from pydlx.cli import COMMANDS, main
+
+
+def test_help_lists_the_commands(capsys):
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(command in text for command in COMMANDS)
+    assert main([]) == 0
+    assert capsys.readouterr().out == text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(capsys, command):
+    assert main([command, "--help"]) == 0
+    assert f"example:\n  pydlx {command}" in capsys.readouterr().out
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"pydlx {pydlx.__version__}\n"
+
+
+@pytest.mark.parametrize("words", [["paint"], ["--loud"], ["info", "--loud"], ["bench", "--threads", "0"]])
+def test_bad_words_give_one_line_and_2(capsys, words):
+    assert main(words) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("pydlx")
+    assert captured.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("error", [ValueError("too small\nby far"), TypeError("too small"), OSError("too small")])
+def test_errors_of_the_library_give_one_line_and_2(capsys, monkeypatch, error):
+    def run(args):
+        raise error
+
+    command = types.SimpleNamespace(add_parser=lambda subparsers: subparsers.add_parser("info"), run=run)
+    monkeypatch.setattr(pydlx.cli, "_module", lambda name: command)
+    assert main(["info"]) == 2
+    assert capsys.readouterr().err == "pydlx info: too small\n"
+
+
+def test_runs_as_a_module():
+    run = subprocess.run([sys.executable, "-m", "pydlx.cli", "info"], capture_output=True, text=True)
+    assert run.returncode == 0
+    assert "version" in run.stdout
+
+
+def test_help_imports_no_command():
+    probe = "import sys, pydlx.cli; pydlx.cli.main(['--help']); print([m for m in sys.modules if 'pydlx.cli.' in m])"
+    run = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True)
+    assert run.stdout.splitlines()[-1] == "[]"
