@@ -58,6 +58,17 @@ __attribute__((always_inline)) inline std::pair<Vec<A>, Vec<A>> load_pairs(const
   return {__builtin_shuffle(low, high, even), __builtin_shuffle(low, high, even + 1)};
 }
 
+// Writes the pairs (even[0], odd[0]), (even[1], odd[1]), ...: 2 * kVecLanes numbers.
+template <class A>
+__attribute__((always_inline)) inline void store_pairs(A* to, const Vec<A>& even, const Vec<A>& odd) {
+  typename VecOf<A>::bits low;
+  for (int64_t i = 0; i < kVecLanes<A>; ++i) {
+    low[i] = static_cast<typename VecOf<A>::Bits>(i / 2 + i % 2 * kVecLanes<A>);
+  }
+  store(to, Vec<A>(__builtin_shuffle(even, odd, low)));
+  store(to + kVecLanes<A>, Vec<A>(__builtin_shuffle(even, odd, low + kVecLanes<A> / 2)));
+}
+
 // True if any lane of the mask is set.
 template <class Mask>
 inline bool any(const Mask& mask) {

@@ -2,32 +2,34 @@
 //
 // An input row is first split into `stride` phases (polyphase form): phase p holds the cells p, p + stride,
 // p + 2 stride ..., so a tap at column offset q * stride + p is phase p shifted by q lanes and every load is
-// contiguous. The padding becomes -inf there: weight 0.
+// contiguous. The padding becomes -inf there: weight 0. A run holds a stretch of one long row of outputs, or as many
+// short rows as fit, one behind the other.
 
 namespace pydlx {
 namespace PYDLX_SIMD {
 
-// The phases of one input row, for a run of outputs.
+// Where the cells of input rows go, for the outputs of a run.
 template <class A>
 struct PhaseLayout {
   int64_t stride, padding, width, reach, length;
 
-  PhaseLayout(const SoftPoolShape& s)
+  explicit PhaseLayout(const SoftPoolShape& s)
       : stride(s.stride[2]),
         padding(s.padding[2]),
         width(s.in[2]),
         reach((s.kernel[2] - 1) * s.dilation[2] / s.stride[2]),
-        length(kLanes + reach) {}
+        length(kLanes + reach + kVecLanes<A>) {}
 
   int64_t size() const { return stride * length; }
   int64_t place(int64_t column_offset) const { return column_offset % stride * length + column_offset / stride; }
-  int64_t steps(int64_t lanes) const { return lanes + reach; }
 
-  // Fills the phases for outputs [first, first + lanes).
+  // Fills the phases with an input row, for outputs [first, first + lanes); a row outside the input is -inf.
   template <class T>
-  void split(const T* row, int64_t first, int64_t lanes, A* phases) const {
-    const int64_t start = first * stride - padding;
-    const auto [begin, end] = inside(start, steps(lanes));
+  __attribute__((always_inline)) void split(const T* row, int64_t first, int64_t lanes, A* phases) const {
+    const int64_t start = first * stride - padding, steps = lanes + reach;
+    const auto [begin, end] = row ? inside(start, steps) : std::pair<int64_t, int64_t>(0, 0);
+    if (begin > 0) split_cells(row, start, 0, begin, phases);
+    if (end < steps) split_cells(row, start, end, steps, phases);
     if (stride == 1) {
       for (int64_t j = begin; j < end; ++j) phases[j] = static_cast<A>(row[start + j]);
     } else if (stride == 2) {
@@ -35,29 +37,25 @@ struct PhaseLayout {
     } else {
       split_cells(row, start, begin, end, phases);
     }
-    split_cells(row, start, 0, begin, phases);
-    split_cells(row, start, end, steps(lanes), phases);
   }
 
-  // Adds the phases back to the row they came from; cells outside the row are dropped.
-  void merge(const A* phases, int64_t first, int64_t lanes, A* row) const {
-    const int64_t start = first * stride - padding;
-    const auto [begin, end] = inside(start, steps(lanes));
+  // Takes the phases back to a row of the input: adds them (kAdd) or writes them. Cells outside the row are dropped.
+  template <bool kAdd, class T>
+  __attribute__((always_inline)) void merge(const A* phases, int64_t first, int64_t lanes, T* row) const {
+    const int64_t start = first * stride - padding, steps = lanes + reach;
+    const auto [begin, end] = inside(start, steps);
+    if (begin > 0) merge_cells<kAdd>(phases, start, 0, begin, row);
+    if (end < steps) merge_cells<kAdd>(phases, start, end, steps, row);
     if (stride == 2) {
-      for (int64_t j = begin; j < end; ++j) {
-        row[start + 2 * j] += phases[j];
-        row[start + 2 * j + 1] += phases[length + j];
-      }
+      merge_pairs<kAdd>(phases + begin, end - begin, row + start + 2 * begin);
     } else {
-      merge_cells(phases, start, begin, end, row);
+      merge_cells<kAdd>(phases, start, begin, end, row);
     }
-    merge_cells(phases, start, 0, begin, row);
-    merge_cells(phases, start, end, steps(lanes), row);
   }
 
  private:
   // The steps j < count whose cells, of every phase, lie within the row.
-  std::pair<int64_t, int64_t> inside(int64_t start, int64_t count) const {
+  __attribute__((always_inline)) std::pair<int64_t, int64_t> inside(int64_t start, int64_t count) const {
     const int64_t begin = start >= 0 ? 0 : std::min(count, (-start + stride - 1) / stride);
     const int64_t end = start + stride * count <= width ? count : start >= width ? 0 : (width - start) / stride;
     return {begin, std::max(begin, end)};
@@ -65,7 +63,7 @@ struct PhaseLayout {
 
   // Whole vectors, the last one overlapping the one before; fewer pairs than a vector, or other types, one by one.
   template <class T>
-  void split_pairs(const T* cells, int64_t count, A* even) const {
+  __attribute__((always_inline)) void split_pairs(const T* cells, int64_t count, A* even) const {
     int64_t j = 0;
     if constexpr (std::is_same_v<T, A>) {
       for (; count >= kVecLanes<A> && j < count; j += kVecLanes<A>) {
@@ -81,86 +79,121 @@ struct PhaseLayout {
     }
   }
 
+  template <bool kAdd, class T>
+  __attribute__((always_inline)) void merge_pairs(const A* even, int64_t count, T* cells) const {
+    int64_t j = 0;
+    if constexpr (std::is_same_v<T, A> && !kAdd) {
+      for (; count >= kVecLanes<A> && j < count; j += kVecLanes<A>) {
+        const int64_t at = std::min(j, count - kVecLanes<A>);
+        store_pairs(cells + 2 * at, load(even + at), load(even + length + at));
+      }
+    }
+    for (; j < count; ++j) {
+      cells[2 * j] = static_cast<T>(even[j] + (kAdd ? static_cast<A>(cells[2 * j]) : A(0)));
+      cells[2 * j + 1] = static_cast<T>(even[length + j] + (kAdd ? static_cast<A>(cells[2 * j + 1]) : A(0)));
+    }
+  }
+
   template <class T>
   void split_cells(const T* row, int64_t start, int64_t begin, int64_t end, A* phases) const {
     for (int64_t p = 0; p < stride; ++p) {
       for (int64_t j = begin; j < end; ++j) {
         const int64_t column = start + j * stride + p;
-        const bool in_row = column >= 0 && column < width;
+        const bool in_row = row && column >= 0 && column < width;
         phases[p * length + j] = in_row ? static_cast<A>(row[column]) : -std::numeric_limits<A>::infinity();
       }
     }
   }
 
-  void merge_cells(const A* phases, int64_t start, int64_t begin, int64_t end, A* row) const {
+  template <bool kAdd, class T>
+  void merge_cells(const A* phases, int64_t start, int64_t begin, int64_t end, T* row) const {
     for (int64_t p = 0; p < stride; ++p) {
       for (int64_t j = begin; j < end; ++j) {
         const int64_t column = start + j * stride + p;
-        if (column >= 0 && column < width) row[column] += phases[p * length + j];
+        if (column < 0 || column >= width) continue;
+        row[column] = static_cast<T>(phases[p * length + j] + (kAdd ? static_cast<A>(row[column]) : A(0)));
       }
     }
   }
 };
 
-// Reads the rows an output row needs and lists its taps. Rows outside the input have no taps.
+// Outputs [first, first + lanes) of one row, in lanes [at, at + lanes) of a run.
+struct Segment {
+  int64_t plane, od, oh, first, lanes, at;
+
+  int64_t output(const SoftPoolShape& s) const { return ((plane * s.out[0] + od) * s.out[1] + oh) * s.out[2] + first; }
+};
+
+// A run: its segments, the phases of the rows they read, and the taps, which are the same for all of them.
 template <class A>
-struct RowTaps {
+struct RowRun {
+  const SoftPoolShape& s;
   PhaseLayout<A> layout;
-  int64_t taps_per_row;
   std::vector<A> phases;
   std::vector<const A*> taps;
-  std::vector<int64_t> row_of_tap;
+  std::array<Segment, kLanes> segment;
+  int64_t segments = 0, used = 0;
 
-  RowTaps(const SoftPoolShape& s)
-      : layout(s),
-        taps_per_row(s.kernel[2]),
-        phases(s.kernel[0] * s.kernel[1] * layout.size()),
-        taps(s.kernel[0] * s.kernel[1] * s.kernel[2]),
-        row_of_tap(taps.size()) {
-    for (int64_t kw = 0; kw < taps_per_row; ++kw) offsets.push_back(layout.place(kw * s.dilation[2]));
-  }
-
-  // Chooses the rows; the taps stay the same along a row of outputs. Returns how many there are.
-  int64_t aim(const TapRows& rows) {
-    int64_t count = 0;
-    for (size_t r = 0; r < rows.row.size(); ++r) {
-      if (rows.row[r] < 0) continue;
-      for (int64_t kw = 0; kw < taps_per_row; ++kw) {
-        row_of_tap[count] = static_cast<int64_t>(r);
-        taps[count++] = phases.data() + r * layout.size() + offsets[kw];
-      }
+  explicit RowRun(const SoftPoolShape& shape) : s(shape), layout(shape), phases(tap_rows(shape) * layout.size()) {
+    for (int64_t r = 0; r < tap_rows(s); ++r) {
+      for (int64_t kw = 0; kw < s.kernel[2]; ++kw) taps.push_back(phases.data() + tap_offset(r, kw));
     }
-    return count;
   }
+
+  int64_t tap_offset(int64_t r, int64_t kw) const { return r * layout.size() + layout.place(kw * s.dilation[2]); }
+  int64_t tap_count() const { return static_cast<int64_t>(taps.size()); }
+
+  // Adds one row of outputs; calls flush() whenever the run is full.
+  template <class Flush>
+  void add_row(int64_t plane, int64_t od, int64_t oh, const Flush& flush) {
+    for (int64_t first = 0; first < s.out[2]; first += kLanes) {
+      const int64_t lanes = std::min(kLanes, s.out[2] - first);
+      if (used + lanes > kLanes) finish(flush);
+      segment[segments++] = {plane, od, oh, first, lanes, used};
+      used += lanes + layout.reach;
+    }
+  }
+
+  template <class Flush>
+  void finish(const Flush& flush) {
+    if (segments > 0) flush();
+    segments = used = 0;
+  }
+
+  // Lanes to compute: the last segment's reach needs none.
+  int64_t lanes() const { return used - layout.reach; }
 
   template <class T>
-  void load(const TapRows& rows, const T* plane, int64_t first, int64_t lanes) {
-    for (size_t r = 0; r < rows.row.size(); ++r) {
-      if (rows.row[r] < 0) continue;
-      layout.split(plane + rows.row[r] * layout.width, first, lanes, phases.data() + r * layout.size());
+  void load_cells(const T* x) {
+    for (int64_t i = 0; i < segments; ++i) {
+      const Segment& here = segment[i];
+      each_tap_row(s, here.od, here.oh, [&](int64_t r, int64_t d, int64_t h, bool inside) {
+        const T* row = inside ? x + ((here.plane * s.in[0] + d) * s.in[1] + h) * s.in[2] : nullptr;
+        layout.split(row, here.first, here.lanes, phases.data() + r * layout.size() + here.at);
+      });
     }
   }
-
- private:
-  std::vector<int64_t> offsets;
 };
 
 template <class T, bool kCareful>
 bool soft_pool_some_rows(const SoftPoolShape& s, const T* x, T* y, int64_t begin, int64_t end) {
   using A = accumulate_t<T>;
-  TapRows rows(s);
-  RowTaps<A> window(s);
+  RowRun<A> run(s);
   Vec<A> probe{};
-  for (int64_t index = begin; index < end; ++index) {
-    const int64_t oh = index % s.out[1], od = index / s.out[1] % s.out[0], plane = index / (s.out[1] * s.out[0]);
-    rows.aim(s, od, oh);
-    const int64_t count = window.aim(rows);
-    for (int64_t first = 0; first < s.out[2]; first += kLanes) {
-      const int64_t lanes = std::min(kLanes, s.out[2] - first);
-      window.load(rows, x + plane * s.in_plane(), first, lanes);
-      soft_pool_lanes<T, kCareful>(window.taps.data(), count, lanes, y + index * s.out[2] + first, probe);
+  alignas(64) A out[kLanes];
+  const auto flush = [&] {
+    run.load_cells(x);
+    soft_pool_run<A, kCareful>(run.taps.data(), run.tap_count(), run.lanes(), out);
+    // Segments without reach lie as close in the run as in y.
+    if (run.layout.reach == 0) return copy_out(out, run.lanes(), y + run.segment[0].output(s), probe);
+    for (int64_t i = 0; i < run.segments; ++i) {
+      const Segment& segment = run.segment[i];
+      copy_out(out + segment.at, segment.lanes, y + segment.output(s), probe);
     }
-  }
+  };
+  RowCounter row(s, begin);
+  for (int64_t index = begin; index < end; ++index, row.advance()) run.add_row(row.plane, row.od, row.oh, flush);
+  run.finish(flush);
   return any(probe != A(0));
 }
 
@@ -170,49 +203,115 @@ void soft_pool_rows(const SoftPoolShape& s, const T* x, T* y, int64_t begin, int
   if (soft_pool_some_rows<T, false>(s, x, y, begin, end)) soft_pool_some_rows<T, true>(s, x, y, begin, end);
 }
 
-template <class T, bool kCareful>
-bool soft_pool_backward_some(const SoftPoolShape& s, const T* grad, const T* x, T* dx, int64_t plane,
-                             const SoftPoolBlock& block, bool straight_through) {
+// The backward's buffers, made once for many blocks.
+template <class T>
+struct RowBackward {
   using A = accumulate_t<T>;
-  TapRows rows(s);
-  RowTaps<A> window(s);
-  const PhaseLayout<A>& layout = window.layout;
-  std::vector<A*> places(window.taps.size());
-  std::vector<A> place_phases(window.phases.size());
-  std::vector<A> sums(block.rows() * s.in[2], A(0));
-  alignas(64) A grad_lanes[kLanes] = {};
-  for (int64_t od = block.first_out[0]; od < block.last_out[0]; ++od) {
-    for (int64_t oh = block.first_out[1]; oh < block.last_out[1]; ++oh) {
-      rows.aim(s, od, oh);
-      const int64_t count = window.aim(rows);
-      const T* grad_row = grad + ((plane * s.out[0] + od) * s.out[1] + oh) * s.out[2];
-      for (int64_t first = 0; first < s.out[2]; first += kLanes) {
-        const int64_t lanes = std::min(kLanes, s.out[2] - first);
-        window.load(rows, x + plane * s.in_plane(), first, lanes);
-        for (int64_t i = 0; i < lanes; ++i) grad_lanes[i] = static_cast<A>(grad_row[first + i]);
-        std::fill(place_phases.begin(), place_phases.end(), A(0));
-        for (int64_t t = 0; t < count; ++t) {
-          const bool ours = block.slot(s, rows.row[window.row_of_tap[t]]) >= 0;
-          places[t] = ours ? place_phases.data() + (window.taps[t] - window.phases.data()) : nullptr;
-        }
-        soft_pool_lanes_backward<A, kCareful>(window.taps.data(), places.data(), count, lanes, grad_lanes,
-                                              straight_through);
-        for (size_t r = 0; r < rows.row.size(); ++r) {
-          const int64_t slot = rows.row[r] < 0 ? -1 : block.slot(s, rows.row[r]);
-          if (slot < 0) continue;
-          layout.merge(place_phases.data() + r * layout.size(), first, lanes, sums.data() + slot * s.in[2]);
-        }
-      }
+  RowRun<A> run;
+  std::vector<A> place_phases, sums;
+  std::vector<A*> places;
+  alignas(64) A grad[kLanes] = {}, in_use[kLanes] = {};
+
+  explicit RowBackward(const SoftPoolShape& s) : run(s), place_phases(run.phases.size()) {
+    for (const A* tap : run.taps) places.push_back(place_phases.data() + (tap - run.phases.data()));
+  }
+
+  void load_gradient(const T* from) {
+    std::fill(std::begin(in_use), std::end(in_use), A(0));
+    for (int64_t k = 0; k < run.segments; ++k) {
+      const Segment& segment = run.segment[k];
+      const T* cells = from + segment.output(run.s);
+      for (int64_t i = 0; i < segment.lanes; ++i) grad[segment.at + i] = static_cast<A>(cells[i]);
+      std::fill_n(in_use + segment.at, segment.lanes, A(1));
     }
   }
-  return copy_block_out(s, block, sums.data(), s.in[2], dx + plane * s.in_plane());
+
+  // Takes the gradient of the run to the block's rows: row(d, h, slot) says where they are.
+  template <bool kAdd, class Row>
+  void merge(const SoftPoolBlock& block, const Row& row) {
+    for (int64_t k = 0; k < run.segments; ++k) {
+      const Segment& segment = run.segment[k];
+      each_tap_row(run.s, segment.od, segment.oh, [&](int64_t r, int64_t d, int64_t h, bool) {
+        const int64_t slot = block.slot(d, h);
+        if (slot < 0) return;
+        const A* phases = place_phases.data() + r * run.layout.size() + segment.at;
+        run.layout.template merge<kAdd>(phases, segment.first, segment.lanes, row(d, h, slot));
+      });
+    }
+  }
+};
+
+// Windows that do not overlap: no two taps share a cell, so gradients are written, not added.
+inline bool windows_are_apart(const SoftPoolShape& s) {
+  bool apart = true;
+  for (int axis = 0; axis < 3; ++axis) apart &= s.dilation[axis] * (s.kernel[axis] - 1) < s.stride[axis];
+  return apart;
 }
 
+// Windows that cover every input row; gradients outside of them are 0.
+inline bool windows_cover_rows(const SoftPoolShape& s) {
+  bool covered = true;
+  for (int axis = 0; axis < 3; ++axis) {
+    covered &= s.kernel[axis] == s.stride[axis] && s.dilation[axis] == 1 && s.out[axis] * s.stride[axis] >= s.in[axis];
+  }
+  return covered;
+}
+
+// Returns false where the careful version must be run.
+template <class T, bool kCareful, bool kAdd>
+bool soft_pool_backward_block(const SoftPoolShape& s, const T* grad, const T* x, T* dx, int64_t plane,
+                              const SoftPoolBlock& block, accumulate_t<T> slope, RowBackward<T>& work) {
+  using A = accumulate_t<T>;
+  T* to = dx + plane * s.in_plane();
+  Vec<A> probe{};
+  if constexpr (kAdd) {
+    work.sums.assign(block.rows() * s.in[2], A(0));
+  } else if (!windows_cover_rows(s)) {
+    for (int64_t slot = 0; slot < block.rows(); ++slot) std::fill_n(to + block.row(s, slot) * s.in[2], s.in[2], T(0));
+  }
+  const auto flush = [&] {
+    work.run.load_cells(x);
+    work.load_gradient(grad);
+    if (kAdd) std::fill(work.place_phases.begin(), work.place_phases.end(), A(0));
+    soft_pool_run_backward<A, kCareful, kAdd>(work.run.taps.data(), work.places.data(), work.run.tap_count(),
+                                              work.run.lanes(), work.grad, work.in_use, slope, probe);
+    if constexpr (kAdd) {
+      work.template merge<true>(block,
+                                [&](int64_t, int64_t, int64_t slot) { return work.sums.data() + slot * s.in[2]; });
+    } else {
+      work.template merge<false>(block,
+                                 [&](int64_t d, int64_t h, int64_t) { return to + (d * s.in[1] + h) * s.in[2]; });
+    }
+  };
+  for (int64_t od = block.first_out[0]; od < block.last_out[0]; ++od) {
+    for (int64_t oh = block.first_out[1]; oh < block.last_out[1]; ++oh) work.run.add_row(plane, od, oh, flush);
+  }
+  work.run.finish(flush);
+  if (kAdd) copy_block_out(s, block, work.sums.data(), s.in[2], to);
+  return !any(probe != A(0));
+}
+
+template <class T, bool kAdd>
+void soft_pool_backward_blocks(const SoftPoolBlocks& blocks, const T* grad, const T* x, T* dx, accumulate_t<T> slope,
+                               int64_t begin, int64_t end) {
+  RowBackward<T> work(blocks.s);
+  for (int64_t unit = begin; unit < end; ++unit) {
+    const SoftPoolBlock block = blocks[unit % blocks.total()];
+    const int64_t plane = unit / blocks.total();
+    if (soft_pool_backward_block<T, false, kAdd>(blocks.s, grad, x, dx, plane, block, slope, work)) continue;
+    soft_pool_backward_block<T, true, kAdd>(blocks.s, grad, x, dx, plane, block, slope, work);
+  }
+}
+
+// Blocks [begin, end), counted over planes.
 template <class T>
-void soft_pool_backward_block(const SoftPoolShape& s, const T* grad, const T* x, T* dx, int64_t plane,
-                              const SoftPoolBlock& block, bool straight_through) {
-  if (soft_pool_backward_some<T, false>(s, grad, x, dx, plane, block, straight_through)) {
-    soft_pool_backward_some<T, true>(s, grad, x, dx, plane, block, straight_through);
+void soft_pool_backward_rows(const SoftPoolBlocks& blocks, const T* grad, const T* x, T* dx, bool straight_through,
+                             int64_t begin, int64_t end) {
+  const accumulate_t<T> slope = straight_through ? 0 : 1;
+  if (windows_are_apart(blocks.s)) {
+    soft_pool_backward_blocks<T, false>(blocks, grad, x, dx, slope, begin, end);
+  } else {
+    soft_pool_backward_blocks<T, true>(blocks, grad, x, dx, slope, begin, end);
   }
 }
 

@@ -12,26 +12,18 @@ struct SoftPoolBlock {
 
   int64_t rows() const { return (last_in[0] - first_in[0]) * (last_in[1] - first_in[1]); }
 
-  // Place of an input row within the block, or -1.
-  int64_t slot(const SoftPoolShape& s, int64_t row) const {
-    const int64_t d = row / s.in[1], h = row % s.in[1];
+  // Place of input row (d, h) within the block, or -1.
+  int64_t slot(int64_t d, int64_t h) const {
     const bool ours = d >= first_in[0] && d < last_in[0] && h >= first_in[1] && h < last_in[1];
     return ours ? (d - first_in[0]) * (last_in[1] - first_in[1]) + h - first_in[1] : -1;
   }
 
+  // Number of the row, counted from the start of its plane.
   int64_t row(const SoftPoolShape& s, int64_t slot) const {
     const int64_t height = last_in[1] - first_in[1];
     return (first_in[0] + slot / height) * s.in[1] + first_in[1] + slot % height;
   }
 };
-
-}  // namespace pydlx
-
-#define PYDLX_SIMD_FILE "soft_pool/soft_pool_cpu_simd.h"
-#include "common/foreach_simd.h"
-
-namespace pydlx {
-namespace {
 
 // About what a core's first-level cache holds, in elements.
 constexpr int64_t kBlockElements = 8192;
@@ -70,6 +62,14 @@ struct SoftPoolBlocks {
     return block;
   }
 };
+
+}  // namespace pydlx
+
+#define PYDLX_SIMD_FILE "soft_pool/soft_pool_cpu_simd.h"
+#include "common/foreach_simd.h"
+
+namespace pydlx {
+namespace {
 
 Tensor soft_pool(const Tensor& input, const std::vector<int64_t> kernel, const std::vector<int64_t> stride,
                  const std::vector<int64_t> padding, const std::vector<int64_t> dilation, bool ceil_mode,
@@ -111,17 +111,14 @@ Tensor soft_pool_backward(const Tensor& grad_output, const Tensor& input, const 
   const SoftPoolBlocks blocks(s, s.in[2] * (channels_last ? s.channels : 1));
   dispatch_floating(x.scalar_type(), "soft_pool", [&](auto zero) {
     using T = decltype(zero);
+    const T *from = input_data<T>(x), *gradient = input_data<T>(grad);
+    T* to = output_data<T>(dx);
     parallel_for(images * blocks.total(), 1, [&](int64_t begin, int64_t end) {
-      for (int64_t unit = begin; unit < end; ++unit) {
-        const SoftPoolBlock block = blocks[unit % blocks.total()];
-        const int64_t image = unit / blocks.total();
-        if (channels_last) {
-          PYDLX_SIMD_CALL(soft_pool_backward_block_channels_last<T>)
-          (s, input_data<T>(grad), input_data<T>(x), output_data<T>(dx), image, block, straight_through);
-        } else {
-          PYDLX_SIMD_CALL(soft_pool_backward_block<T>)
-          (s, input_data<T>(grad), input_data<T>(x), output_data<T>(dx), image, block, straight_through);
-        }
+      if (channels_last) {
+        PYDLX_SIMD_CALL(soft_pool_backward_channels_last<T>)
+        (blocks, gradient, from, to, straight_through, begin, end);
+      } else {
+        PYDLX_SIMD_CALL(soft_pool_backward_rows<T>)(blocks, gradient, from, to, straight_through, begin, end);
       }
     });
   });

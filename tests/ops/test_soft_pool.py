@@ -150,6 +150,18 @@ def test_special_values(channels_last):
     assert_close(y.flatten(), torch.tensor([value for _, value in rows]))
 
 
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_dilation_may_leave_a_window_without_cells(channels_last):
+    x = torch.ones(1, 2, 1, 1, requires_grad=True)
+    if channels_last:
+        x = torch.ones(1, 2, 2, 1).to(memory_format=torch.channels_last).requires_grad_()
+    y = soft_pool2d(x, (1, 2), 1, (0, 2), (1, 3))
+    y.sum().backward()
+    assert (y == -math.inf).any()
+    assert (y[y != -math.inf] == 1).all()
+    assert x.grad.isfinite().all()
+
+
 def test_nan_stays_in_its_own_windows():
     x = draw((6, 8), torch.float32)
     x[0, 0, 5, 7] = math.nan
