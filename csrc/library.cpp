@@ -19,9 +19,8 @@ STABLE_TORCH_LIBRARY(pydlx, m) {
 
   // poisson
   m.def("poisson(Tensor rhs, bool dirichlet, float screening) -> Tensor", {at::Tag::pt2_compliant_tag});
-  m.def(
-      "gaussian_poisson(Tensor rhs, Tensor colour, int formulation, float beta, float centre, float side) -> Tensor",
-      {at::Tag::pt2_compliant_tag});
+  m.def("gaussian_poisson(Tensor rhs, Tensor colour, int formulation, float beta, float centre, float side) -> Tensor",
+        {at::Tag::pt2_compliant_tag});
 
   // masked_poisson
   m.def(

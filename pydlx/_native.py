@@ -7,6 +7,7 @@ Python, so that ``torch.ops.pydlx`` has the same names everywhere.
 
 from __future__ import annotations
 
+import importlib
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -26,10 +27,9 @@ class NativeLibraryWarning(UserWarning):
 
 def _load_host() -> ModuleType | None:
     try:
-        from pydlx import _host
+        return importlib.import_module("pydlx._host")
     except ImportError:
         return None
-    return _host
 
 
 def _load(path: Path) -> Exception | None:
