@@ -87,9 +87,13 @@ def poisson_candidates(setting: Setting) -> dict[str, Candidate | None]:
     def run() -> object:
         return blend(*images)
 
+    def run_seamless_clone():
+        # OpenCV inverts the mask it is given inside the object's rectangle, so it gets one of its own.
+        return cv2.seamlessClone(source, target, mask.copy(), centre, cv2.NORMAL_CLONE)
+
     return {
         NATIVE: run,
-        SEAMLESS_CLONE: cv2 and (lambda: cv2.seamlessClone(source, target, mask, centre, cv2.NORMAL_CLONE)),
+        SEAMLESS_CLONE: cv2 and run_seamless_clone,
         COPY: copying(torch.from_numpy(target).to(setting.device)),
     }
 

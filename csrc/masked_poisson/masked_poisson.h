@@ -27,47 +27,20 @@
 #include <cstdlib>
 #include <cstring>
 #include <limits>
-#include <memory>
-#include <new>
 #include <optional>
 #include <tuple>
 #include <utility>
 #include <vector>
 
 #include "common/tensor_utils.h"
+#include "masked_poisson/plane.h"
 
 namespace pydlx {
-
-inline int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
-
-// A plane of numbers, zero until written, with at least one row and 16 columns of room on every side: loops may run
-// over whole vectors and a stencil may look one pixel beyond the edge. Memory that is never touched is never mapped.
-template <class T>
-class Plane {
- public:
-  Plane() = default;
-  Plane(int64_t height, int64_t width)
-      : pitch_(round_up(width, kRoom) + kRoom),
-        memory_(std::calloc((height + 2) * pitch_ + kRoom + kAlignment, sizeof(T)), &std::free) {
-    if (!memory_) throw std::bad_alloc();
-    const auto address = reinterpret_cast<uintptr_t>(memory_.get());
-    origin_ = reinterpret_cast<T*>((address + kAlignment - 1) / kAlignment * kAlignment) + pitch_ + kRoom;
-  }
-
-  T* row(int64_t i) { return origin_ + i * pitch_; }
-  const T* row(int64_t i) const { return origin_ + i * pitch_; }
-
- private:
-  static constexpr int64_t kRoom = 16, kAlignment = 64;
-  int64_t pitch_ = 0;
-  std::unique_ptr<void, void (*)(void*)> memory_{nullptr, &std::free};
-  T* origin_ = nullptr;
-};
 
 // The part of a plane one task works on. Blocks do not depend on the number of threads, so neither do the results.
 struct Block {
   int64_t first_row, last_row;  // [first, last)
-  int64_t begin, end;           // columns: multiples of 16 that hold every unknown of these rows and its neighbours
+  int64_t begin, end;           // columns, multiples of 16; those just outside are known in all these rows
 };
 
 // Columns of a row, a multiple of 16 each.

@@ -50,7 +50,7 @@ inline Norms true_residual(const Level& finest, const RightSide<T>& rhs, Workspa
       residual_sum += dot_row(rest, rest, begin, end);
       rhs_sum += dot_row(wanted, wanted, begin, end);
     }
-    rhs_sums[block.first_row / Level::kBlockRows] = rhs_sum;
+    rhs_sums[&block - finest.blocks.data()] = rhs_sum;
     return residual_sum;
   });
   for (const double sum : rhs_sums) norms.rhs += sum;
@@ -104,21 +104,44 @@ inline double advance(const Level& finest, T step, Workspace<T>& w) {
   });
 }
 
-// solution = scale initial on the unknowns, or zero.
+// solution = scale initial on the unknowns.
 template <class T>
 inline void load_initial(const Level& finest, const RightSide<T>& rhs, const T* initial, Workspace<T>& w) {
   sum_over_blocks<T>(finest, 0, 0, [&](const Block& block, Plane<T>&) {
     const int64_t begin = block.begin, end = std::min(block.end, finest.width);
     for (int64_t i = block.first_row; i < block.last_row; ++i) {
-      const float* weight = finest.weight.row(i);
       double* solution = w.solution.row(i);
-      std::fill(solution + begin, solution + end, 0.0);
-      if (initial) convert_row(rhs.canvas.row(initial, i), rhs.scale, solution, begin, end);
-      for (int64_t j = begin; j < end; ++j) solution[j] = weight[j] != 0 ? solution[j] : 0.0;
+      convert_unknowns_row(finest.weight.row(i), rhs.canvas.row(initial, i), rhs.scale, solution, begin, end);
       finish_row(solution, begin, block.end, finest.width);
     }
     return 0.0;
   });
+}
+
+// solution = 0, so residual = scale rhs on the unknowns.
+template <class T>
+inline Norms start_at_zero(const Level& finest, const RightSide<T>& rhs, Workspace<T>& w) {
+  const double norm = sum_over_blocks<T>(finest, 0, 0, [&](const Block& block, Plane<T>&) {
+    const int64_t begin = block.begin, end = std::min(block.end, finest.width);
+    double sum = 0;
+    for (int64_t i = block.first_row; i < block.last_row; ++i) {
+      double* solution = w.solution.row(i);
+      T* residual = w.residual.row(i);
+      std::fill(solution + begin, solution + block.end, 0.0);
+      finish_row(solution, begin, block.end, finest.width);
+      convert_unknowns_row(finest.weight.row(i), rhs.canvas.row(rhs.values, i), rhs.scale, residual, begin, end);
+      sum += dot_row(residual, residual, begin, end);
+    }
+    return sum;
+  });
+  return {norm, norm};
+}
+
+template <class T>
+inline Norms start(const Level& finest, const RightSide<T>& rhs, const T* initial, Workspace<T>& w) {
+  if (!initial) return start_at_zero(finest, rhs, w);
+  load_initial(finest, rhs, initial, w);
+  return true_residual(finest, rhs, w);
 }
 
 template <class T>
@@ -152,8 +175,7 @@ inline double solve_plane(const Hierarchy& hierarchy, const Canvas& canvas, cons
   const RightSide<T> rhs(values, canvas, finest);
   if (!rhs.finite) return refuse(finest, canvas, solution);
   if (rhs.largest == 0) return 0;
-  load_initial(finest, rhs, initial, w);
-  Norms norms = true_residual(finest, rhs, w);
+  Norms norms = start(finest, rhs, initial, w);
   const double goal = rule.tolerance * rule.tolerance * norms.rhs;
   double before = std::numeric_limits<double>::infinity();
   int64_t iterations = 0;

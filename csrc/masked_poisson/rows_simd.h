@@ -232,6 +232,17 @@ template <class To, class From>
   for (int64_t j = begin; j < end; ++j) to[j] = static_cast<To>(scale * static_cast<double>(from[j]));
 }
 
+// to = scale from on the unknowns, zero elsewhere.
+template <class To, class From>
+[[gnu::noinline]] inline void convert_unknowns_row(const float* weight, const From* from, double scale, To* to,
+                                                   int64_t begin, int64_t end) {
+#pragma omp simd
+  for (int64_t j = begin; j < end; ++j) {
+    const To value = static_cast<To>(scale * static_cast<double>(from[j]));
+    to[j] = weight[j] != 0 ? value : To(0);
+  }
+}
+
 // The largest |row[j]| on the unknowns; `taint` becomes NaN if one of them is not finite, and stays as it is otherwise.
 template <class T>
 [[gnu::noinline]] inline T largest_in_row(const T* row, const float* weight, int64_t width, T& taint) {

@@ -155,27 +155,41 @@ inline void galerkin_rows(Level& fine, bool finest, Level& coarse, int64_t first
   }
 }
 
+// Which columns of the rows [first, last) hold an unknown, one flag each; there is room for 16 more on either side.
+inline void flag_unknowns(const Level& level, int64_t first, int64_t last, uint8_t* flags) {
+  for (int64_t i = first; i < last; ++i) {
+    const float* weight = level.weight.row(i);
+#pragma omp simd
+    for (int64_t j = 0; j < level.width; ++j) flags[j] |= weight[j] != 0;
+  }
+}
+
+// Cuts the rows [first, last) into blocks around their unknowns; known columns between two blocks are left out.
+inline void append_blocks(const Level& level, int64_t first, int64_t last, std::vector<Block>& blocks) {
+  constexpr int64_t kStrip = 16;
+  const int64_t width = round_up(level.width, kStrip);
+  std::vector<uint8_t> memory(width + 2 * kStrip, 0);
+  uint8_t* flags = memory.data() + kStrip;
+  flag_unknowns(level, first, last, flags);
+  bool open = false;
+  for (int64_t j = 0; j < width; j += kStrip) {
+    const bool wanted = std::memchr(flags + j - 1, 1, kStrip + 2) != nullptr;
+    if (wanted && !open) blocks.push_back({first, last, j, j});
+    if (wanted) blocks.back().end = j + kStrip;
+    open = wanted;
+  }
+}
+
 inline void fill_blocks(Level& level) {
-  const int64_t count = (level.height + Level::kBlockRows - 1) / Level::kBlockRows;
-  level.blocks.resize(count);
-  parallel_for(count, level.grain(), [&](int64_t begin, int64_t end) {
+  const int64_t bands = (level.height + Level::kBlockRows - 1) / Level::kBlockRows;
+  std::vector<std::vector<Block>> parts(bands);
+  parallel_for(bands, level.grain(), [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b) {
-      const int64_t first = b * Level::kBlockRows, last = std::min(level.height, first + Level::kBlockRows);
-      int64_t left = level.width, right = 0;
-      for (int64_t i = first; i < last; ++i) {
-        const float* weight = level.weight.row(i);
-        int64_t j = 0;
-        while (j < left && weight[j] == 0) ++j;
-        left = std::min(left, j);
-        j = level.width;
-        while (j > right && weight[j - 1] == 0) --j;
-        right = std::max(right, j);
-      }
-      const bool any = right > left;
-      level.blocks[b] = {first, last, any ? std::max<int64_t>(0, left - 1) / 16 * 16 : 0,
-                         any ? std::min(round_up(right + 1, 16), round_up(level.width, 16)) : 0};
+      const int64_t first = b * Level::kBlockRows;
+      append_blocks(level, first, std::min(level.height, first + Level::kBlockRows), parts[b]);
     }
   });
+  for (const std::vector<Block>& part : parts) level.blocks.insert(level.blocks.end(), part.begin(), part.end());
 }
 
 // One level's regular stencil from the finer one's: the sums of contract_columns and contract_rows where nothing

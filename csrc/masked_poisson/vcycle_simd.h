@@ -8,7 +8,7 @@
 namespace pydlx {
 namespace PYDLX_SIMD {
 
-// Runs body(block, scratch) over all blocks that hold unknowns and adds up what it returns, in the order of the blocks.
+// Runs body(block, scratch) over all blocks and adds up what it returns, in the order of the blocks.
 // `scratch` has `rows` rows of `width`, for the body alone.
 template <class T, class Body>
 inline double sum_over_blocks(const Level& level, int64_t rows, int64_t width, const Body& body) {
@@ -16,9 +16,7 @@ inline double sum_over_blocks(const Level& level, int64_t rows, int64_t width, c
   std::vector<double> sums(count, 0.0);
   parallel_for(count, level.grain(), [&](int64_t begin, int64_t end) {
     Plane<T> scratch(rows, width);
-    for (int64_t b = begin; b < end; ++b) {
-      if (level.blocks[b].end > 0) sums[b] = body(level.blocks[b], scratch);
-    }
+    for (int64_t b = begin; b < end; ++b) sums[b] = body(level.blocks[b], scratch);
   });
   double total = 0;
   for (const double sum : sums) total += sum;

@@ -84,24 +84,27 @@ def _solve(
         raise ValueError(f"blend: tolerance must be positive, got {tolerance}")
     unknown = window.weight > 0
     _check_known_pixel(scene, unknown)
-    difference = window.source - window.target
-    if isinstance(share, float) and bool((window.weight == unknown).all()):
-        right_side = guidance.laplacian(difference.masked_fill(unknown, 0)) * unknown
-        correction, residual = _solve_zero_boundary(right_side, unknown, tolerance, measure)
+    unknowns = int(unknown.count_nonzero()) * (len(window.target) // len(unknown))
+    box = window.box
+    if isinstance(share, float) and torch.equal(window.weight, unknown.to(window.weight.dtype)):
+        right_side = guidance.pull_of_neighbours(torch.where(unknown, 0, window.source - window.target))
         guide = window.source if share == 1 else torch.lerp(window.target, window.source, share)
+        del window  # frees what the solver can use
+        correction, residual = _solve_zero_boundary(right_side, unknown, tolerance, measure)
         values = torch.add(guide, correction, alpha=share)
     else:
         across, down = share if isinstance(share, tuple) else (share, share)
         weight = guidance.largest_weight(window.weight)
-        field = guidance.scale(guidance.gradient(difference), (weight[0] * across, weight[1] * down))
-        right_side = guidance.negative_divergence(field) * unknown
+        field = guidance.gradient(window.source - window.target)
+        field = guidance.scale(field, (weight[0] * across, weight[1] * down))
+        right_side = guidance.negative_divergence(field)
         correction, residual = _solve_zero_boundary(right_side, unknown, tolerance, measure)
         values = window.target + correction
     return Solution(
         values,
-        window.box,
+        box,
         inside=unknown,
-        unknowns=int(unknown.sum()) * (len(window.target) // len(unknown)),
+        unknowns=unknowns,
         relative_residual=residual,
         levels=1,
     )
@@ -121,11 +124,12 @@ def _solve_zero_boundary(
 ) -> tuple[Tensor, float | None]:
     """Solves L u = right_side where `unknown` holds, with u = 0 elsewhere; also the relative residual if asked.
 
-    A rectangle that nowhere meets the border of the canvas has a closed form, evaluated in float64.
+    What `right_side` holds elsewhere is ignored. A rectangle that nowhere meets the border of the canvas has a closed
+    form, evaluated in float64.
     """
     interior = unknown[..., 1:-1, 1:-1]
-    if interior.numel() and bool(interior.all()) and int(interior.sum()) == int(unknown.sum()):
-        wide = right_side.double()
+    if interior.numel() == int(unknown.count_nonzero()) and bool(interior.all()):
+        wide = right_side.double() * unknown
         solution = torch.zeros_like(wide)
         solution[..., 1:-1, 1:-1] = solve_poisson(wide[..., 1:-1, 1:-1].contiguous(), boundary="dirichlet")
         residual = worst_relative_residual((wide - guidance.laplacian(solution)) * unknown, wide) if measure else None

@@ -44,6 +44,17 @@ def laplacian(x: Tensor) -> Tensor:
     return negative_divergence(gradient(x))
 
 
+def pull_of_neighbours(x: Tensor) -> Tensor:
+    """Minus the sum of each pixel's neighbours, which is L x wherever x itself is 0."""
+    (left, right), (upper, lower) = edge_pairs(x)
+    result = torch.zeros_like(x)
+    result[..., 1:] -= left
+    result[..., :-1] -= right
+    result[..., 1:, :] -= upper
+    result[..., :-1, :] -= lower
+    return result
+
+
 def largest_weight(weight: Tensor) -> Field:
     """Edge weight max(m[p], m[q]): edges that cross the rim of a hard mask count in full, as in Poisson editing."""
     across, down = edge_pairs(weight)

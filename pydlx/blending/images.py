@@ -89,10 +89,10 @@ def quantise(values: Tensor, dtype: torch.dtype, rounding: str, clip: bool) -> T
     """Turns working values into image values of `dtype`; floats are clipped to [0, 1] only where `clip` asks for it."""
     if dtype.is_floating_point:
         return (values.clamp(0, 1) if clip else values).to(dtype)
-    values = values.detach()
+    values = values.detach().clamp(0, full_scale(dtype))
     if rounding == "nearest":
-        values = values.round()
-    return values.clamp(0, full_scale(dtype)).to(dtype)
+        values.round_()
+    return values.to(dtype)
 
 
 def check_finite(name: str, values: Tensor) -> None:

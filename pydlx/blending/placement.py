@@ -74,11 +74,11 @@ def crop(planes: Tensor, box: Box, beyond: str) -> Tensor:
 
 def bounding_box(where: Tensor) -> Box | None:
     """The smallest box around the true pixels of all planes of ``where (..., H, W)``; None where there are none."""
-    where = where.flatten(0, -3).any(0)
-    rows = torch.nonzero(where.any(1))
+    marks = where.flatten(0, -3).view(torch.uint8).amax(0)  # torch reduces bytes many times faster than bools
+    rows = torch.nonzero(marks.amax(1))
     if not len(rows):
         return None
-    columns = torch.nonzero(where.any(0))
+    columns = torch.nonzero(marks.amax(0))
     return Box(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
 
 

@@ -1,0 +1,107 @@
+// Planes of numbers with room around them, and where their memory comes from.
+#pragma once
+
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <utility>
+
+namespace pydlx {
+
+inline int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+
+// Large pieces of memory that are done with, kept for the next solve: page by page from the system, they would cost
+// it a quarter of its time. What is beyond `kMost` bytes goes back, the oldest first.
+class MemoryShelf {
+ public:
+  using Memory = std::unique_ptr<void, void (*)(void*)>;
+  static constexpr size_t kLarge = size_t{1} << 20, kMost = size_t{64} << 20;
+
+  // Never destroyed, for planes may live in threads that outlast static objects.
+  static MemoryShelf& instance() {
+    static MemoryShelf* shelf = new MemoryShelf;
+    return *shelf;
+  }
+
+  // A piece of exactly this size, as it was left; empty if there is none.
+  Memory take(size_t bytes) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    for (auto piece = pieces_.begin(); piece != pieces_.end(); ++piece) {
+      if (piece->first != bytes) continue;
+      Memory found = std::move(piece->second);
+      pieces_.erase(piece);
+      total_ -= bytes;
+      return found;
+    }
+    return {nullptr, &std::free};
+  }
+
+  void keep(size_t bytes, Memory memory) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    pieces_.emplace_back(bytes, std::move(memory));
+    for (total_ += bytes; total_ > kMost; pieces_.pop_front()) total_ -= pieces_.front().first;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::deque<std::pair<size_t, Memory>> pieces_;
+  size_t total_ = 0;
+};
+
+// Memory that starts as zeros.
+class ZeroedMemory {
+ public:
+  ZeroedMemory() = default;
+  explicit ZeroedMemory(size_t bytes) : bytes_(bytes) {
+    if (bytes >= MemoryShelf::kLarge) memory_ = MemoryShelf::instance().take(bytes);
+    if (memory_) {
+      std::memset(memory_.get(), 0, bytes);
+    } else {
+      memory_.reset(std::calloc(bytes, 1));
+    }
+    if (!memory_) throw std::bad_alloc();
+  }
+  ZeroedMemory(ZeroedMemory&&) = default;
+  ZeroedMemory& operator=(ZeroedMemory&& other) {
+    std::swap(bytes_, other.bytes_);
+    std::swap(memory_, other.memory_);
+    return *this;
+  }
+  ~ZeroedMemory() {
+    if (memory_ && bytes_ >= MemoryShelf::kLarge) MemoryShelf::instance().keep(bytes_, std::move(memory_));
+  }
+
+  void* get() const { return memory_.get(); }
+
+ private:
+  size_t bytes_ = 0;
+  MemoryShelf::Memory memory_{nullptr, &std::free};
+};
+
+// A plane of numbers, zero until written, with at least one row and 16 columns of room on every side: loops may run
+// over whole vectors and a stencil may look one pixel beyond the edge.
+template <class T>
+class Plane {
+ public:
+  Plane() = default;
+  Plane(int64_t height, int64_t width)
+      : pitch_(round_up(width, kRoom) + kRoom), memory_(((height + 2) * pitch_ + kRoom + kAlignment) * sizeof(T)) {
+    const auto address = reinterpret_cast<uintptr_t>(memory_.get());
+    origin_ = reinterpret_cast<T*>((address + kAlignment - 1) / kAlignment * kAlignment) + pitch_ + kRoom;
+  }
+
+  T* row(int64_t i) { return origin_ + i * pitch_; }
+  const T* row(int64_t i) const { return origin_ + i * pitch_; }
+
+ private:
+  static constexpr int64_t kRoom = 16, kAlignment = 64;
+  int64_t pitch_ = 0;
+  ZeroedMemory memory_;
+  T* origin_ = nullptr;
+};
+
+}  // namespace pydlx
