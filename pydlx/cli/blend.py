@@ -7,6 +7,7 @@ import re
 import sys
 
 from pydlx.blending import METHODS, BlendReport, blend, centred_offset, read_image, write_image
+from pydlx.cli.progress import doing
 
 _EXAMPLE = """\
 example:
@@ -91,7 +92,8 @@ def _blend_files(args: argparse.Namespace) -> BlendReport:
     if "colour" in options:
         options["colour"] = read_image(options["colour"])
     offset = centred_offset(source.shape[:2], target.shape[:2]) if args.offset == "centre" else args.offset
-    picture, report = blend(source, target, mask, offset, args.method, return_report=True, **options)
+    with doing(f"blending {target.shape[0]} x {target.shape[1]} pixels by {args.method}"):
+        picture, report = blend(source, target, mask, offset, args.method, return_report=True, **options)
     write_image(args.out, picture)
     return report
 

@@ -161,3 +161,14 @@ def test_same_bits_on_one_and_two_threads():
 def test_errors(x, options, error, message):
     with pytest.raises(error, match=message):
         ops.dctn(x, **options)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize(("name", "type"), [("dctn", 2), ("dctn", 3), ("idctn", 2), ("dstn", 1), ("dstn", 2)])
+def test_cuda_agrees_with_scipy(name, type, dtype):
+    for shape in ((3, 64, 97), (2, 1021, 33)):
+        x = draw(*shape, dtype=dtype)
+        y = getattr(ops, name)(x.cuda(), type)
+        assert y.is_cuda
+        assert_scipy(y.cpu(), name, x, type, (-2, -1), None)

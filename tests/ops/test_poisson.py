@@ -322,3 +322,18 @@ def test_same_bits_on_one_and_two_threads(formulation):
 def test_errors(call, error, message):
     with pytest.raises(error, match=message):
         call(torch.zeros(4, 4))
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_cuda_agrees_with_the_cpu(dtype):
+    rhs, colour = draw(3, 65, 96), draw(3, 65, 96, seed=1)
+    rhs -= rhs.mean((-2, -1), keepdim=True)
+    on_gpu = [x.to(dtype).cuda() for x in (rhs, colour)]
+    limit = 1e-9 if dtype is torch.float64 else 1e-3
+    for boundary in ("neumann", "dirichlet"):
+        u = solve_poisson(on_gpu[0], boundary)
+        assert_solution(u.cpu().double(), solve_poisson(rhs, boundary), limit)
+    for formulation in ("official", "paper", "screened"):
+        u = solve_gaussian_poisson(*on_gpu, 0.1, formulation=formulation)
+        assert_solution(u.cpu().double(), solve_gaussian_poisson(rhs, colour, 0.1, formulation=formulation), limit)
