@@ -5,6 +5,8 @@
 // contiguous. The padding becomes -inf there: weight 0. A run holds a stretch of one long row of outputs, or as many
 // short rows as fit, one behind the other.
 
+#include "soft_pool/halves_simd.h"
+
 namespace pydlx {
 namespace PYDLX_SIMD {
 
@@ -200,6 +202,12 @@ bool soft_pool_some_rows(const SoftPoolShape& s, const T* x, T* y, int64_t begin
 // Output rows [begin, end), counted over planes, depths and heights.
 template <class T>
 void soft_pool_rows(const SoftPoolShape& s, const T* x, T* y, int64_t begin, int64_t end) {
+  if constexpr (std::is_same_v<T, accumulate_t<T>>) {
+    if (halves_rows<T>(s)) {
+      if (soft_pool_halves<T, false>(s, x, y, begin, end)) soft_pool_halves<T, true>(s, x, y, begin, end);
+      return;
+    }
+  }
   if (soft_pool_some_rows<T, false>(s, x, y, begin, end)) soft_pool_some_rows<T, true>(s, x, y, begin, end);
 }
 
@@ -268,6 +276,9 @@ bool soft_pool_backward_block(const SoftPoolShape& s, const T* grad, const T* x,
     work.sums.assign(block.rows() * s.in[2], A(0));
   } else if (!windows_cover_rows(s)) {
     for (int64_t slot = 0; slot < block.rows(); ++slot) std::fill_n(to + block.row(s, slot) * s.in[2], s.in[2], T(0));
+  }
+  if constexpr (std::is_same_v<T, A> && !kAdd) {
+    if (halves_rows<T>(s)) return soft_pool_halves_backward<T, kCareful>(s, grad, x, dx, plane, block, slope);
   }
   const auto flush = [&] {
     work.run.load_cells(x);

@@ -35,19 +35,21 @@ struct Windows {
   Vec<A> peak, total, mean_distance;
   Vec<A> distances[kTaps ? kTaps : 1], weights[kTaps ? kTaps : 1];
 
-  __attribute__((always_inline)) Windows(const A* const* taps, int64_t tap_count, int64_t at) {
+  // cell(t) is the vector of cells that tap t sees.
+  template <class Cell>
+  __attribute__((always_inline)) Windows(const Cell& cell, int64_t tap_count) {
     const int64_t count = kTaps ? kTaps : tap_count;
-    peak = load(taps[0] + at);
+    peak = cell(0);
 #pragma GCC unroll 4
     for (int64_t t = 1; t < count; ++t) {
-      const Vec<A> a = load(taps[t] + at);
+      const Vec<A> a = cell(t);
       peak = a > peak ? a : peak;
     }
     total = mean_distance = Vec<A>{};
 #pragma GCC unroll 4
     for (int64_t t = 0; t < count; ++t) {
       const int64_t kept = kTaps ? t : 0;
-      distances[kept] = distance_below<A, kCareful>(load(taps[t] + at), peak);
+      distances[kept] = distance_below<A, kCareful>(cell(t), peak);
       weights[kept] = exp_nonpositive<A>(distances[kept]);
       total += weights[kept];
       mean_distance += weights[kept] * distances[kept];
@@ -60,13 +62,19 @@ struct Windows {
     const Vec<A> distance = distance_below<A, kCareful>(load(tap), peak);
     return {distance, exp_nonpositive<A>(distance)};
   }
+
+  // g w_i (1 + a_i - y), with scale = g / S; slope 0 gives the straight-through form g w_i.
+  __attribute__((always_inline)) Vec<A> gradient(const Vec<A>& distance, const Vec<A>& weight, const Vec<A>& scale,
+                                                 A slope) const {
+    return scale * weight * (slope * (distance - mean_distance) + A(1));
+  }
 };
 
 // y of a run's lanes, whole vectors of them.
 template <class A, bool kCareful, int64_t kTaps>
 inline void soft_pool_vectors(const A* const* taps, int64_t tap_count, int64_t lanes, A* y) {
   for (int64_t at = 0; at < lanes; at += kVecLanes<A>) {
-    const Windows<A, kCareful, kTaps> windows(taps, tap_count, at);
+    const Windows<A, kCareful, kTaps> windows([&](int64_t t) { return load(taps[t] + at); }, tap_count);
     store(y + at, Vec<A>(windows.peak + windows.mean_distance));
   }
 }
@@ -85,14 +93,14 @@ inline void soft_pool_vectors_backward(const A* const* taps, A* const* places, i
                                        const A* grad, const A* in_use, A slope, Vec<A>& probe) {
   const int64_t count = kTaps ? kTaps : tap_count;
   for (int64_t at = 0; at < lanes; at += kVecLanes<A>) {
-    const Windows<A, kCareful, kTaps> windows(taps, tap_count, at);
+    const Windows<A, kCareful, kTaps> windows([&](int64_t t) { return load(taps[t] + at); }, tap_count);
     const Vec<A> scale = load(grad + at) / windows.total;
     const auto counts = load(in_use + at) != A(0);
     probe += counts ? windows.mean_distance - windows.mean_distance : splat(A(0));
 #pragma GCC unroll 4
     for (int64_t t = 0; t < count; ++t) {
       const auto [d, e] = windows.distance_and_weight(taps[t] + at, t);
-      const Vec<A> da = scale * e * (slope * (d - windows.mean_distance) + A(1));
+      const Vec<A> da = windows.gradient(d, e, scale, slope);
       A* place = places[t] + at;
       if constexpr (kAdd) {
         store(place, Vec<A>(load(place) + (counts ? da : splat(A(0)))));
