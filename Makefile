@@ -23,7 +23,7 @@ demo: $(VENV)/.installed
 	$(BIN)/python examples/blend_photographs.py
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -p no:randomly
+	$(BIN)/python -m pytest
 
 check: $(VENV)/.installed
 	$(BIN)/ruff format --check .

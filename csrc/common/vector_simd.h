@@ -35,20 +35,6 @@ __attribute__((always_inline)) inline Vec<A> splat(A value) {
   return value - Vec<A>{};
 }
 
-// Vectors needed for `count` numbers, in numbers.
-template <class A>
-constexpr int64_t round_to_vectors(int64_t count) {
-  return (count + kVecLanes<A> - 1) / kVecLanes<A> * kVecLanes<A>;
-}
-
-// True in the lanes at, at + 1, ... that lie below `end`.
-template <class A>
-__attribute__((always_inline)) inline auto lanes_below(int64_t at, int64_t end) {
-  typename VecOf<A>::bits lane;
-  for (int64_t i = 0; i < kVecLanes<A>; ++i) lane[i] = static_cast<typename VecOf<A>::Bits>(at + i);
-  return lane < static_cast<typename VecOf<A>::Bits>(end);
-}
-
 // Even- and odd-numbered elements of the 2 * kVecLanes numbers at `from`.
 template <class A>
 __attribute__((always_inline)) inline std::pair<Vec<A>, Vec<A>> load_pairs(const A* from) {

@@ -2,9 +2,9 @@
 // this needs.
 //
 // How the work is cut. A "lane" is one output of a run of outputs whose windows look alike: neighbours along W for a
-// contiguous tensor (contiguous_simd.h), channels for a channels-last one (channels_last_simd.h). The taps of a run are
-// pointers to lanes of inputs, so the maths (soft_pool_lanes, soft_pool_lanes_backward) knows neither layout nor
-// stride.
+// contiguous tensor (contiguous_simd.h; halves_simd.h for 2 x 2 windows), channels for a channels-last one
+// (channels_last_simd.h). The taps of a run are pointers to lanes of inputs, so the maths (soft_pool_run,
+// soft_pool_run_backward) knows neither layout nor stride.
 //
 // The backward works on blocks of input rows; a block visits every window that reaches it and adds up in a fixed order
 // in a buffer of its own, so no two threads write one cell and results do not depend on the number of threads.
