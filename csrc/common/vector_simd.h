@@ -35,6 +35,16 @@ __attribute__((always_inline)) inline Vec<A> splat(A value) {
   return value - Vec<A>{};
 }
 
+// The same value, of which the compiler now knows nothing. To choose the larger of a number and a constant takes it two
+// instructions; of two unknown numbers it is the processor's own maximum.
+template <class A>
+__attribute__((always_inline)) inline Vec<A> opaque(Vec<A> value) {
+#if PYDLX_X86_LEVELS
+  asm("" : "+x"(value));
+#endif
+  return value;
+}
+
 // Even- and odd-numbered elements of the 2 * kVecLanes numbers at `from`.
 template <class A>
 __attribute__((always_inline)) inline std::pair<Vec<A>, Vec<A>> load_pairs(const A* from) {
@@ -53,6 +63,66 @@ __attribute__((always_inline)) inline void store_pairs(A* to, const Vec<A>& even
   }
   store(to, Vec<A>(__builtin_shuffle(even, odd, low)));
   store(to + kVecLanes<A>, Vec<A>(__builtin_shuffle(even, odd, low + kVecLanes<A> / 2)));
+}
+
+// The next four part pairs like the two above, but within each 128-bit block of a register, where that takes a single
+// instruction, and let the halves of a vector come from two places. Lanes come in "block order", the same for every
+// vector parted so: lane i is element block_order<A>(i) of the vector in natural order.
+template <class A>
+constexpr int64_t kBlockLanes = 16 / sizeof(A);
+
+template <class A>
+constexpr int64_t block_order(int64_t lane) {
+  const int64_t block = lane / kBlockLanes<A>, at = lane % kBlockLanes<A>, half = kBlockLanes<A> / 2;
+  return block * half + at % half + at / half * (kVecLanes<A> / 2);
+}
+
+// Even- and odd-numbered elements of the kVecLanes numbers at `low`, then of those at `high`; in block order.
+template <class A>
+__attribute__((always_inline)) inline std::pair<Vec<A>, Vec<A>> load_block_pairs(const A* low, const A* high) {
+  typename VecOf<A>::bits even;
+  for (int64_t i = 0; i < kVecLanes<A>; ++i) even[i] = static_cast<typename VecOf<A>::Bits>(2 * block_order<A>(i));
+  const Vec<A> first = load(low), second = load(high);
+  return {__builtin_shuffle(first, second, even), __builtin_shuffle(first, second, even + 1)};
+}
+
+// The inverse.
+template <class A>
+__attribute__((always_inline)) inline void store_block_pairs(A* low, A* high, const Vec<A>& even, const Vec<A>& odd) {
+  typename VecOf<A>::bits pairs;
+  for (int64_t i = 0; i < kVecLanes<A>; ++i) {
+    const int64_t block = i / kBlockLanes<A>, at = i % kBlockLanes<A>;
+    pairs[i] = static_cast<typename VecOf<A>::Bits>(block * kBlockLanes<A> + at / 2 + at % 2 * kVecLanes<A>);
+  }
+  store(low, Vec<A>(__builtin_shuffle(even, odd, pairs)));
+  store(high, Vec<A>(__builtin_shuffle(even, odd, pairs + kBlockLanes<A> / 2)));
+}
+
+// kVecLanes / 2 numbers at `low`, then as many at `high`; in block order. Best where the compiler sees that the one
+// follows the other.
+template <class A>
+__attribute__((always_inline)) inline Vec<A> load_block_halves(const A* low, const A* high) {
+  Vec<A> natural;
+  if (high == low + kVecLanes<A> / 2) {
+    natural = load(low);
+  } else {
+    __builtin_memcpy(&natural, low, PYDLX_SIMD_BYTES / 2);
+    __builtin_memcpy(reinterpret_cast<char*>(&natural) + PYDLX_SIMD_BYTES / 2, high, PYDLX_SIMD_BYTES / 2);
+  }
+  typename VecOf<A>::bits order;
+  for (int64_t i = 0; i < kVecLanes<A>; ++i) order[i] = static_cast<typename VecOf<A>::Bits>(block_order<A>(i));
+  return __builtin_shuffle(natural, order);
+}
+
+// The inverse.
+template <class A>
+__attribute__((always_inline)) inline void store_block_halves(A* low, A* high, const Vec<A>& blocks) {
+  typename VecOf<A>::bits lane;
+  for (int64_t i = 0; i < kVecLanes<A>; ++i) lane[block_order<A>(i)] = static_cast<typename VecOf<A>::Bits>(i);
+  const Vec<A> natural = __builtin_shuffle(blocks, lane);
+  if (high == low + kVecLanes<A> / 2) return store(low, natural);
+  __builtin_memcpy(low, &natural, PYDLX_SIMD_BYTES / 2);
+  __builtin_memcpy(high, reinterpret_cast<const char*>(&natural) + PYDLX_SIMD_BYTES / 2, PYDLX_SIMD_BYTES / 2);
 }
 
 // True if any lane of the mask is set.

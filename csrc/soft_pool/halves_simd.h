@@ -1,11 +1,15 @@
 // SoftPool over 2 x 2 windows at stride 2 of contiguous float32 or float64 rows, the commonest pooling there is.
 // Included once per instruction set by soft_pool_cpu_simd.h.
 //
-// Four taps of a vector of outputs come from two vectors of each of two input rows, parted in registers: no phases in
-// between. The last vector of a row overlaps the one before it, which writes the same values twice.
+// The four taps of a vector of outputs are parted in registers from vectors of two input rows: no phases in between.
+// A vector is two halves of neighbouring outputs each; the half that is left over at the end of a row is joined with
+// that of the next, and a shorter rest is a half that overlaps the one before it, whose values are written twice.
 
 namespace pydlx {
 namespace PYDLX_SIMD {
+
+template <class A>
+constexpr int64_t kHalfLanes = kVecLanes<A> / 2;
 
 template <class T>
 inline bool halves_rows(const SoftPoolShape& s) {
@@ -14,51 +18,93 @@ inline bool halves_rows(const SoftPoolShape& s) {
     halves &= s.kernel[axis] == 2 && s.stride[axis] == 2 && s.dilation[axis] == 1 && s.padding[axis] == 0 &&
               2 * s.out[axis] <= s.in[axis];
   }
-  return halves && s.out[2] >= kVecLanes<accumulate_t<T>>;
+  return halves && s.out[2] >= kHalfLanes<accumulate_t<T>>;
 }
 
-// Asks for the cells that will be read some rows further down: between two loads lies more arithmetic than the
-// processor looks ahead over, so it would wait for memory at each of them. Distances of 2 to 16 KiB do much the same.
-template <class A>
+// A stretch of outputs: where the first one lies, and the upper left cell of its window.
+struct Stretch {
+  int64_t cell, output;
+
+  // The row of outputs (plane, od, oh).
+  static Stretch row(const SoftPoolShape& s, int64_t plane, int64_t od, int64_t oh) {
+    return {((plane * s.in[0] + od * s.stride[0]) * s.in[1] + 2 * oh) * s.in[2],
+            ((plane * s.out[0] + od) * s.out[1] + oh) * s.out[2]};
+  }
+  Stretch from(int64_t output_offset) const { return {cell + 2 * output_offset, output + output_offset}; }
+};
+
+// Cuts rows of `width` outputs into halves and calls visit(low, high) for pairs of them.
+template <class A, class Visit>
+struct HalfPairs {
+  const int64_t width;
+  const Visit& visit;
+  Stretch left{};
+  bool is_left = false;
+
+  HalfPairs(int64_t row_width, const Visit& visitor) : width(row_width), visit(visitor) {}
+
+  __attribute__((always_inline)) void add_row(const Stretch& row) {
+    int64_t at = 0;
+    for (; at + kVecLanes<A> <= width; at += kVecLanes<A>) visit(row.from(at), row.from(at + kHalfLanes<A>));
+    if (at == width) return;
+    const Stretch last = row.from(width - kHalfLanes<A>);
+    if (width - at > kHalfLanes<A>) return visit(row.from(at), last);
+    if (is_left) {
+      visit(left, last);
+    } else {
+      left = last;
+    }
+    is_left = !is_left;
+  }
+
+  __attribute__((always_inline)) void finish() {
+    if (is_left) visit(left, left);
+  }
+};
+
+// Asks for the cells that will be read, or written (kWrite), some rows further down: between two accesses lies more
+// arithmetic than the processor looks ahead over, so it would wait for memory at each of them. Distances of 2 to 16 KiB
+// do much the same.
+template <bool kWrite, class A>
 __attribute__((always_inline)) inline void prefetch_ahead(const A* cells) {
   constexpr uintptr_t kDistance = 8192, kLine = 64;
   const uintptr_t ahead = reinterpret_cast<uintptr_t>(cells) + kDistance;
 #pragma GCC unroll 2
-  for (uintptr_t i = 0; i < 2 * PYDLX_SIMD_BYTES; i += kLine) __builtin_prefetch(reinterpret_cast<void*>(ahead + i));
+  for (uintptr_t i = 0; i < 2 * PYDLX_SIMD_BYTES; i += kLine) {
+    __builtin_prefetch(reinterpret_cast<void*>(ahead + i), kWrite);
+  }
 }
 
-// The windows of outputs [at, at + kVecLanes) of a row; `top` is the upper input row.
+// The windows of two halves of outputs, in block order; `low` and `high` are their upper left cells.
 template <class A, bool kCareful>
-__attribute__((always_inline)) inline Windows<A, kCareful, 4> halved_windows(const A* top, int64_t width, int64_t at) {
-  prefetch_ahead(top + 2 * at);
-  prefetch_ahead(top + width + 2 * at);
-  const auto [a, b] = load_pairs(top + 2 * at);
-  const auto [c, d] = load_pairs(top + width + 2 * at);
+__attribute__((always_inline)) inline Windows<A, kCareful, 4> halved_windows(const A* low, const A* high,
+                                                                             int64_t width) {
+  prefetch_ahead<false>(low);
+  prefetch_ahead<false>(low + width);
+  const auto [a, b] = load_block_pairs(low, high);
+  const auto [c, d] = load_block_pairs(low + width, high + width);
   const Vec<A> cells[4] = {a, b, c, d};
   return Windows<A, kCareful, 4>([&](int64_t t) { return cells[t]; }, 4);
-}
-
-// First cell of the upper input row under an output row.
-inline int64_t halved_row(const SoftPoolShape& s, int64_t plane, int64_t od, int64_t oh) {
-  return ((plane * s.in[0] + od * s.stride[0]) * s.in[1] + 2 * oh) * s.in[2];
 }
 
 // As soft_pool_some_rows.
 template <class A, bool kCareful>
 bool soft_pool_halves(const SoftPoolShape& s, const A* x, A* y, int64_t begin, int64_t end) {
   Vec<A> probe{};
+  const int64_t width = s.in[2];
+  const auto pool = [&](const Stretch& low, const Stretch& high) __attribute__((always_inline)) {
+    const auto windows = halved_windows<A, kCareful>(x + low.cell, x + high.cell, width);
+    const Vec<A> value = windows.peak + windows.mean_distance;
+    probe += value;
+    store_block_halves<A>(y + low.output, y + high.output, value);
+  };
+  HalfPairs<A, decltype(pool)> pairs(s.out[2], pool);
   RowCounter row(s, begin);
   for (int64_t index = begin; index < end; ++index, row.advance()) {
-    const A* top = x + halved_row(s, row.plane, row.od, row.oh);
-    for (int64_t i = 0; i < s.out[2]; i += kVecLanes<A>) {
-      const int64_t at = std::min(i, s.out[2] - kVecLanes<A>);
-      const auto windows = halved_windows<A, kCareful>(top, s.in[2], at);
-      const Vec<A> value = windows.peak + windows.mean_distance;
-      probe += value - value;
-      store(y + index * s.out[2] + at, value);
-    }
+    pairs.add_row(Stretch::row(s, row.plane, row.od, row.oh));
   }
-  return any(probe != A(0));
+  pairs.finish();
+  return any(probe - probe != A(0));
 }
 
 // The gradient of the windows of a block. Returns false where the careful version must be run.
@@ -66,24 +112,27 @@ template <class A, bool kCareful>
 bool soft_pool_halves_backward(const SoftPoolShape& s, const A* grad, const A* x, A* dx, int64_t plane,
                                const SoftPoolBlock& block, A slope) {
   Vec<A> probe{};
+  const int64_t width = s.in[2];
+  const auto pool = [&](const Stretch& low, const Stretch& high) __attribute__((always_inline)) {
+    const auto windows = halved_windows<A, kCareful>(x + low.cell, x + high.cell, width);
+    const Vec<A> scale = load_block_halves(grad + low.output, grad + high.output) / windows.total;
+    probe += windows.mean_distance;
+    prefetch_ahead<true>(dx + low.cell);
+    prefetch_ahead<true>(dx + low.cell + width);
+    Vec<A> da[4];
+#pragma GCC unroll 4
+    for (int t = 0; t < 4; ++t) da[t] = windows.gradient(windows.distances[t], windows.weights[t], scale, slope);
+    store_block_pairs(dx + low.cell, dx + high.cell, da[0], da[1]);
+    store_block_pairs(dx + low.cell + width, dx + high.cell + width, da[2], da[3]);
+  };
+  HalfPairs<A, decltype(pool)> pairs(s.out[2], pool);
   for (int64_t od = block.first_out[0]; od < block.last_out[0]; ++od) {
     for (int64_t oh = block.first_out[1]; oh < block.last_out[1]; ++oh) {
-      const int64_t top = halved_row(s, plane, od, oh);
-      const A* grad_row = grad + ((plane * s.out[0] + od) * s.out[1] + oh) * s.out[2];
-      for (int64_t i = 0; i < s.out[2]; i += kVecLanes<A>) {
-        const int64_t at = std::min(i, s.out[2] - kVecLanes<A>);
-        const auto windows = halved_windows<A, kCareful>(x + top, s.in[2], at);
-        const Vec<A> scale = load(grad_row + at) / windows.total;
-        probe += windows.mean_distance - windows.mean_distance;
-        Vec<A> da[4];
-#pragma GCC unroll 4
-        for (int t = 0; t < 4; ++t) da[t] = windows.gradient(windows.distances[t], windows.weights[t], scale, slope);
-        store_pairs(dx + top + 2 * at, da[0], da[1]);
-        store_pairs(dx + top + s.in[2] + 2 * at, da[2], da[3]);
-      }
+      pairs.add_row(Stretch::row(s, plane, od, oh));
     }
   }
-  return !any(probe != A(0));
+  pairs.finish();
+  return !any(probe - probe != A(0));
 }
 
 }  // namespace PYDLX_SIMD

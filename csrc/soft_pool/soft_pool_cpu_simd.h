@@ -25,14 +25,15 @@ template <class A, bool kCareful>
 __attribute__((always_inline)) inline Vec<A> distance_below(const Vec<A>& a, const Vec<A>& peak) {
   Vec<A> distance = a - peak;
   if constexpr (kCareful) distance = a == peak ? splat(A(0)) : distance;
-  return distance < ExpConstants<A>::kLowest ? splat(ExpConstants<A>::kLowest) : distance;
+  const Vec<A> lowest = opaque<A>(splat(ExpConstants<A>::kLowest));
+  return lowest > distance ? lowest : distance;
 }
 
 // One window per lane. kTaps fixes the number of taps at compile time, so that distances and weights stay in registers
 // between the sums and their use; with 0 it is open, and they are computed anew.
 template <class A, bool kCareful, int64_t kTaps>
 struct Windows {
-  Vec<A> peak, total, mean_distance;
+  Vec<A> peak, total{}, mean_distance{};
   Vec<A> distances[kTaps ? kTaps : 1], weights[kTaps ? kTaps : 1];
 
   // cell(t) is the vector of cells that tap t sees.
@@ -45,14 +46,15 @@ struct Windows {
       const Vec<A> a = cell(t);
       peak = a > peak ? a : peak;
     }
-    total = mean_distance = Vec<A>{};
 #pragma GCC unroll 4
     for (int64_t t = 0; t < count; ++t) {
       const int64_t kept = kTaps ? t : 0;
-      distances[kept] = distance_below<A, kCareful>(cell(t), peak);
-      weights[kept] = exp_nonpositive<A>(distances[kept]);
-      total += weights[kept];
-      mean_distance += weights[kept] * distances[kept];
+      const Vec<A> distance = distance_below<A, kCareful>(cell(t), peak);
+      const Vec<A> weight = exp_nonpositive<A>(distance);
+      total = t == 0 ? weight : total + weight;
+      mean_distance = t == 0 ? weight * distance : mean_distance + weight * distance;
+      distances[kept] = distance;
+      weights[kept] = weight;
     }
     mean_distance /= total;
   }

@@ -29,6 +29,7 @@ WINDOWS = [
     ((6, 70), 2, 2, 0, 1, False),
     ((7, 43), 2, 2, 0, 1, False),
     ((7, 43), 2, 2, 0, 1, True),
+    ((6, 56), 2, 2, 0, 1, False),
     ((7, 13), 3, 2, 1, 1, False),
     ((6, 6), 3, 2, 0, 1, True),
     ((5, 150), (3, 2), (1, 2), (1, 0), 1, False),
@@ -73,8 +74,10 @@ def draw(size, dtype=torch.float64, seed=0, batch=(2, 3)):
 @pytest.mark.parametrize(("size", "kernel", "stride", "padding", "dilation", "ceil_mode"), WINDOWS)
 def test_forward_is_the_definition(size, kernel, stride, padding, dilation, ceil_mode):
     x = draw(size)
-    y = POOLS[len(size)](x, kernel, stride, padding, dilation, ceil_mode)
-    assert_close(y, window_loop(x, kernel, stride, padding, dilation, ceil_mode))
+    expected = window_loop(x, kernel, stride, padding, dilation, ceil_mode)
+    assert_close(POOLS[len(size)](x, kernel, stride, padding, dilation, ceil_mode), expected)
+    one_plane = POOLS[len(size)](x[:1, :1], kernel, stride, padding, dilation, ceil_mode)
+    assert_close(one_plane, expected[:1, :1])
 
 
 @pytest.mark.parametrize("gradient", ["exact", "paper"])
