@@ -233,6 +233,8 @@ def _axes_of(kind: type) -> int | None:
 
 
 def _convolution(layer: Any, axis: int, size: int) -> _Axis:
+    if layer.padding_mode == "circular":
+        raise ValueError("padding_mode must keep windows together, got 'circular'")
     kernel, stride, dilation = layer.kernel_size[axis], layer.stride[axis], layer.dilation[axis]
     padding = layer.padding if isinstance(layer.padding, str) else layer.padding[axis]
     before, after = padding_cells(padding, kernel, dilation)

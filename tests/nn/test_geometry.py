@@ -168,6 +168,7 @@ def test_a_single_layer_and_named_layers():
             r"layer '1' \(MaxPool2d\) does not fit size \(4, 4\): .*kernel must",
         ),
         ([nn.Upsample(scale_factor=1.5)], (8, 8), "upsampling must be nearest or linear, by a whole factor"),
+        ([nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular")], (8, 8), "padding_mode must keep windows together"),
         ([nn.ReLU()], (0, 8), r"input_size must be positive, got \(0, 8\)"),
     ],
 )
