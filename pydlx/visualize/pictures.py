@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pydlx.visualize.activations import Excitation, Excitations
 
-_PAPER, _INK, _GREY = 255, 40, 128
+_PAPER, _INK, _GREY, _OUTSIDE = 255, 40, 128, 224
 _GAP, _MARGIN, _LABEL = 2, 10, 18
 
 
@@ -26,7 +26,7 @@ def grid(
 ) -> np.ndarray:
     """One picture of what excites each feature map: its projections, and to the right the parts of images they are of.
 
-    Projections are signed: grey is zero, and each is stretched to its own largest value. Parts that run over an image's
+    Projections are signed: grey is zero, and each is stretched to its own range. Parts that run over an image's
     border are filled up. Needs Pillow, for the labels.
 
     Args:
@@ -62,7 +62,7 @@ def grid(
         halves = []
         for pictures, fill in (
             ([_projection_picture(excitation.projection) for excitation in found], _GREY),
-            ([_image_picture(excitation.patch, mean, std) for excitation in found], _PAPER),
+            ([_image_picture(excitation.patch, mean, std) for excitation in found], _OUTSIDE),
         ):
             whole = [_filled(*pair, (height, width), fill) for pair in zip(pictures, found, strict=True)]
             halves.append(_sheet([one.repeat(scale, 0).repeat(scale, 1) for one in whole], down, across, _GAP))
@@ -76,8 +76,9 @@ def grid(
 def _projection_picture(projection: Tensor) -> np.ndarray:
     """(h, w, 3) uint8 with zero at mid-grey."""
     signal = _channels_last(projection)
-    strongest = np.abs(signal).max() or 1.0
-    return np.rint(_GREY + (255 - _GREY) * signal / strongest).astype(np.uint8)
+    # Not the largest value: single cells that stick out would leave the rest in the grey.
+    limit = np.quantile(np.abs(signal), 0.99) or np.abs(signal).max() or 1.0
+    return np.rint(_GREY + (255 - _GREY) * (signal / limit).clip(-1, 1)).astype(np.uint8)
 
 
 def _image_picture(patch: Tensor, mean: float | Sequence[float], std: float | Sequence[float]) -> np.ndarray:

@@ -92,7 +92,8 @@ def test_grid_shows_projections_beside_patches(model, images):
     projection, patch = block[:, :width], block[:, -width:]
     np.testing.assert_array_equal(patch, np.rint(255 * only.patch.permute(1, 2, 0).numpy()))
     signal = only.projection.permute(1, 2, 0).numpy()
-    np.testing.assert_array_equal(projection > 128, signal > 0.5 * np.abs(signal).max() / 127)
+    clear = np.abs(signal) > 0.02 * np.abs(signal).max()
+    np.testing.assert_array_equal((projection > 128)[clear], (signal > 0)[clear])
     assert projection.max() == 255 or projection.min() <= 1
 
 
