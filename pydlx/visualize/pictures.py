@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -51,26 +52,35 @@ def grid(
     channels = {excitation.patch.shape[0] for excitation in every}
     if not channels <= {1, 3}:
         raise ValueError(f"grid: images must have 1 or 3 channels, got {sorted(channels)}")
-    height, width = (max(excitation.patch.shape[axis] for excitation in every) for axis in (1, 2))
-    scale = max(1, math.ceil(tile / max(height, width)))
     most = max(map(len, shown.values()))
     across = math.ceil(math.sqrt(most))
-    down = math.ceil(most / across)
-
+    size = (max(e.patch.shape[1] for e in every), max(e.patch.shape[2] for e in every))
+    layout = _Layout(size, max(1, math.ceil(tile / max(size))), math.ceil(most / across), across)
     blocks = []
     for channel, found in shown.items():
-        halves = []
-        for pictures, fill in (
-            ([_projection_picture(excitation.projection) for excitation in found], _GREY),
-            ([_image_picture(excitation.patch, mean, std) for excitation in found], _OUTSIDE),
-        ):
-            whole = [_filled(*pair, (height, width), fill) for pair in zip(pictures, found, strict=True)]
-            halves.append(_sheet([one.repeat(scale, 0).repeat(scale, 1) for one in whole], down, across, _GAP))
-        block = _sheet(halves, 1, 2, 3 * _GAP)
+        projections = layout.tiles(found, [_projection_picture(e.projection) for e in found], _GREY)
+        patches = layout.tiles(found, [_image_picture(e.patch, mean, std) for e in found], _OUTSIDE)
+        block = _sheet([projections, patches], 1, 2, 3 * _GAP)
         blocks.append(np.concatenate([_label(f"map {channel}", block.shape[1]), block]))
     columns = min(columns, len(blocks))
     sheet = _sheet(blocks, math.ceil(len(blocks) / columns), columns, _MARGIN)
     return np.pad(sheet, ((0, _MARGIN), (_MARGIN, _MARGIN), (0, 0)), constant_values=_PAPER)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How the pictures of one feature map are laid out: their size, how much they are enlarged, rows and columns."""
+
+    size: tuple[int, int]
+    scale: int
+    rows: int
+    columns: int
+
+    def tiles(self, found: Sequence[Excitation], pictures: Sequence[np.ndarray], fill: int) -> np.ndarray:
+        """The pictures, each filled up to the size where its excitation's region runs over the border."""
+        filled = [_filled(picture, e, self.size, fill) for picture, e in zip(pictures, found, strict=True)]
+        enlarged = [picture.repeat(self.scale, 0).repeat(self.scale, 1) for picture in filled]
+        return _sheet(enlarged, self.rows, self.columns, _GAP)
 
 
 def _projection_picture(projection: Tensor) -> np.ndarray:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import pydlx
-from pydlx.visualize import Deconvnet, grid, top_activations, write_image
+from pydlx.visualize import Deconvnet, Excitation, grid, top_activations, write_image
 
 
 @pytest.fixture
@@ -109,6 +109,20 @@ def test_grid_of_many(model, images):
     shown, other = grid(normalised, mean=0.5, std=0.5), grid(normalised)
     assert shown.shape == other.shape and (shown != other).any()
     assert grid({0: patches[0], 1: patches[0][:1]}).shape[2] == 3  # fewer of one map than of another
+
+
+def test_parts_over_the_border_keep_their_place():
+    """A field that misses its first row and last column is shown with these, and only these, filled up."""
+    pytest.importorskip("PIL")
+
+    def seen(rows, columns):
+        size = (1, rows.stop - rows.start, columns.stop - columns.start)
+        return Excitation(1.0, 0, (0, 0), (rows, columns), torch.ones(size), torch.ones(size))
+
+    whole, cut = seen(slice(1, 4), slice(1, 4)), seen(slice(0, 2), slice(3, 5))
+    picture = grid({0: [cut], 1: [whole]}, columns=1, tile=1)
+    patch = picture[18:21, 19:22, 0]  # below the label, beside margin, projection and gap
+    np.testing.assert_array_equal(patch, [[224, 224, 224], [255, 255, 224], [255, 255, 224]])
 
 
 def test_silent_maps_are_grey(images):
