@@ -1,7 +1,7 @@
 """Native deep-learning operators for PyTorch, and what is built on them.
 
-``pydlx.ops`` holds the operators, ``pydlx.nn`` their modules, ``pydlx.blending`` gradient-domain image blending. The
-parts above the operators are imported when first used.
+``pydlx.ops`` holds the operators, ``pydlx.nn`` their modules, ``pydlx.blending`` gradient-domain image blending,
+``pydlx.visualize`` pictures of what networks respond to. The last two are imported when first used.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from pydlx import nn, ops
 from pydlx._native import NativeLibraryWarning, backend, build_info
 from pydlx._version import __version__
 
-_LAZY = ("blending",)
+_LAZY = ("blending", "visualize")
 
-__all__ = ["NativeLibraryWarning", "__version__", "backend", "blending", "build_info", "nn", "ops"]
+__all__ = ["NativeLibraryWarning", "__version__", "backend", "blending", "build_info", "nn", "ops", "visualize"]
 
 
 def __getattr__(name: str) -> Any:

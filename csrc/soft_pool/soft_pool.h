@@ -38,9 +38,9 @@ struct SoftPoolShape {
 // would start in the right-hand padding is dropped, as torch's max pooling does.
 inline int64_t pooled_size(int64_t in, int64_t kernel, int64_t stride, int64_t padding, int64_t dilation,
                            bool ceil_mode) {
-  const int64_t span = in + 2 * padding - dilation * (kernel - 1) - 1;
+  const int64_t span = in + 2 * padding - dilation * (kernel - 1) - 1 + (ceil_mode ? stride - 1 : 0);
   if (span < 0) return 0;
-  int64_t out = (span + (ceil_mode ? stride - 1 : 0)) / stride + 1;
+  int64_t out = span / stride + 1;
   if (ceil_mode && (out - 1) * stride >= in + padding) --out;
   return out;
 }

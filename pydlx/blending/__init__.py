@@ -6,10 +6,10 @@
 
 from pydlx.blending.blend import blend
 from pydlx.blending.evaluation import evaluate_blend
-from pydlx.blending.files import read_image, write_image
 from pydlx.blending.methods import METHODS, method_options
 from pydlx.blending.placement import centred_offset
 from pydlx.blending.solution import BlendReport
+from pydlx.files import read_image, write_image
 
 __all__ = [
     "METHODS",

@@ -1,5 +1,20 @@
-"""Modules over the operators, drop-in for their ``torch.nn`` neighbours."""
+"""Modules over the operators, drop-in for their ``torch.nn`` neighbours, and what is known about networks of such.
 
+`pydlx.nn.arithmetic` holds the sizes and receptive fields of convolution and pooling axes, `layer_geometry` tells them
+for every layer of a network. Pooling with a kernel larger than its stride, such as 3 and 2, is overlapping pooling.
+"""
+
+from pydlx.nn.geometry import Geometry, LayerGeometry, layer_geometry
 from pydlx.nn.soft_pool import SoftPool1d, SoftPool2d, SoftPool3d
+from pydlx.nn.upsample import BilinearUpsample2d, bilinear_kernel
 
-__all__ = ["SoftPool1d", "SoftPool2d", "SoftPool3d"]
+__all__ = [
+    "BilinearUpsample2d",
+    "Geometry",
+    "LayerGeometry",
+    "SoftPool1d",
+    "SoftPool2d",
+    "SoftPool3d",
+    "bilinear_kernel",
+    "layer_geometry",
+]

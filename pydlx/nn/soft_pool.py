@@ -1,4 +1,9 @@
-"""SoftPool layers, drop-in for ``torch.nn.MaxPool1d`` to ``MaxPool3d``."""
+"""SoftPool layers, drop-in for ``torch.nn.MaxPool1d`` to ``MaxPool3d``.
+
+Windows overlap where the kernel is larger than the stride. ``SoftPool2d(kernel_size=3, stride=2)`` pools as AlexNet
+does, 55 cells to 27 (Krizhevsky, Sutskever and Hinton, "ImageNet classification with deep convolutional neural
+networks", 2012); `pydlx.nn.arithmetic.output_size` gives the sizes.
+"""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def _soft_pool(
             raise ValueError(
                 f"{name}: padding must be at most half of the window, got {tuple(pads)} for {tuple(kernel)}"
             )
-        if reach > x.shape[axis - spatial] + 2 * pads[axis]:
+        if pooled_size(x.shape[axis - spatial], kernel[axis], steps[axis], pads[axis], dilations[axis], ceil_mode) < 1:
             raise ValueError(
                 f"{name}: kernel_size {tuple(kernel)} with dilation {tuple(dilations)} is larger than the padded input "
                 f"of size {tuple(x.shape[-spatial:])}"

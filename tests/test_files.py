@@ -3,9 +3,14 @@
 import numpy as np
 import pytest
 
-from pydlx.blending import read_image, write_image
+from pydlx.files import read_image, write_image
 
 pillow = pytest.importorskip("PIL.Image")
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(7)
 
 
 @pytest.fixture
@@ -24,8 +29,8 @@ def test_png_keeps_every_value(tmp_path, rng, codecs, shape, dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
-def test_npy_keeps_floats(tmp_path, picture, dtype):
-    image = (picture(5, 7, 3) * 1000).astype(dtype)
+def test_npy_keeps_floats(tmp_path, rng, dtype):
+    image = (rng.random((5, 7, 3)) * 1000).astype(dtype)
     write_image(tmp_path / "x.npy", image)
     np.testing.assert_array_equal(read_image(tmp_path / "x.npy"), image)
 

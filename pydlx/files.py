@@ -1,4 +1,4 @@
-"""Reading and writing pictures for `blend`, without losing depth.
+"""Reading and writing pictures, without losing depth.
 
 8-bit files go through Pillow, 16-bit PNG and TIFF through imagecodecs (Pillow would quietly cut their colours to 8
 bit), and ``.npy`` holds floating pictures of any range. Both libraries come with ``pip install "pydlx[images]"``.

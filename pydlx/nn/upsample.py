@@ -1,0 +1,82 @@
+"""Bilinear upsampling as a transposed convolution, fixed or learned.
+
+Long, Shelhamer and Darrell, "Fully convolutional networks for semantic segmentation", arXiv 1411.4038. Along each axis
+the kernel of k = 2s - s mod 2 cells falls off linearly from its centre c = (k - 1) / 2:
+
+    w_i = 1 - |i - c| / f        f = (k + 1) // 2 = s
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def bilinear_kernel(size: int, dtype: torch.dtype | None = None) -> Tensor:
+    """The kernel of bilinear upsampling by (size + 1) // 2, of shape (size, size)."""
+    if size < 1:
+        raise ValueError(f"bilinear_kernel: size must be positive, got {size}")
+    distance = (torch.arange(size, dtype=dtype or torch.get_default_dtype()) - (size - 1) / 2).abs()
+    line = 1 - distance / ((size + 1) // 2)
+    return line[:, None] * line
+
+
+class BilinearUpsample2d(nn.Module):
+    """Bilinear upsampling of (N, C, H, W) to (N, C, H scale, W scale), each channel on its own.
+
+    It equals ``torch.nn.functional.interpolate(x, scale_factor=scale, mode="bilinear", align_corners=False)``:
+    everywhere with the replicated border, and farther than `scale` from the border with the zero one, which fades out
+    there.
+
+    Args:
+        channels: Channels of the input.
+        scale: Whole factor to enlarge by.
+        learned: Let the kernel, which starts bilinear, be trained.
+        border: What lies outside of the input: ``"zero"``, as in the paper, or ``"replicate"``, its outermost cells.
+        device: Where the kernel lies.
+        dtype: Its type; a kernel made in float32 and cast to float64 stays as coarse as it was.
+
+    Attributes:
+        weight: (channels, 1, k, k); it is in the state dict whether learned or not.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        scale: int,
+        learned: bool = False,
+        border: str = "zero",
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        if channels < 1 or scale < 1:
+            argument, value = ("channels", channels) if channels < 1 else ("scale", scale)
+            raise ValueError(f"BilinearUpsample2d: {argument} must be positive, got {value}")
+        if border not in ("zero", "replicate"):
+            raise ValueError(f'BilinearUpsample2d: border must be "zero" or "replicate", got {border!r}')
+        self.channels = channels
+        self.scale = scale
+        self.learned = learned
+        self.border = border
+        # Half of the kernel that reaches beyond the first cell; cut off, so that the corners of the two grids agree.
+        self.padding = scale // 2
+        kernel = bilinear_kernel(2 * scale - scale % 2, dtype).to(device)
+        self.weight = nn.Parameter(kernel.repeat(channels, 1, 1, 1), requires_grad=learned)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Enlarge x of shape (N, channels, H, W)."""
+        padding = self.padding
+        if self.border == "replicate":
+            x = F.pad(x, (1, 1, 1, 1), mode="replicate")
+            padding += self.scale
+        return F.conv_transpose2d(x, self.weight, stride=self.scale, padding=padding, groups=self.channels)
+
+    def extra_repr(self) -> str:
+        """The arguments."""
+        return f"{self.channels}, scale={self.scale}, learned={self.learned}, border={self.border!r}"

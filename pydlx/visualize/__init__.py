@@ -1,0 +1,13 @@
+"""Pictures of what the feature maps of a convolutional network respond to.
+
+>>> from pydlx.visualize import grid, top_activations, write_image
+>>> excitations = top_activations(model, images, "features.7", channels=range(8))  # doctest: +SKIP
+>>> write_image("features.png", grid(excitations))  # doctest: +SKIP
+"""
+
+from pydlx.files import write_image
+from pydlx.visualize.activations import Excitation, top_activations
+from pydlx.visualize.deconvnet import Deconvnet
+from pydlx.visualize.pictures import grid
+
+__all__ = ["Deconvnet", "Excitation", "grid", "top_activations", "write_image"]
