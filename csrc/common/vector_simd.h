@@ -102,5 +102,14 @@ __attribute__((always_inline)) inline Vec<A> exp_nonpositive(const Vec<A>& x) {
   return (Vec<A>)((BitVector)p + ((BitVector)shifted << C::kMantissa));
 }
 
+// How far a lies below a peak, for exp_nonpositive: where the weight exp(a - peak) vanishes, the distance is kept at
+// which it does, so that -inf never meets a 0. With kCareful, equal infinities are 0 apart; otherwise they give NaN.
+template <class A, bool kCareful>
+__attribute__((always_inline)) inline Vec<A> distance_below(const Vec<A>& a, const Vec<A>& peak) {
+  Vec<A> distance = a - peak;
+  if constexpr (kCareful) distance = a == peak ? splat(A(0)) : distance;
+  return distance < ExpConstants<A>::kLowest ? splat(ExpConstants<A>::kLowest) : distance;
+}
+
 }  // namespace PYDLX_SIMD
 }  // namespace pydlx
