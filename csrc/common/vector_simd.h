@@ -57,10 +57,17 @@ __attribute__((always_inline)) inline void store_pairs(A* to, const Vec<A>& even
 
 // True if any lane of the mask is set.
 template <class Mask>
-inline bool any(const Mask& mask) {
-  bool found = false;
-  for (size_t i = 0; i < sizeof(mask) / sizeof(mask[0]); ++i) found |= mask[i] != 0;
-  return found;
+__attribute__((always_inline)) inline bool any(const Mask& mask) {
+#if PYDLX_X86_LEVELS && PYDLX_SIMD_BYTES == 32
+  typedef long long Words __attribute__((vector_size(32)));
+  return !__builtin_ia32_ptestz256((Words)mask, (Words)mask);
+#else
+  typedef uint64_t Words __attribute__((vector_size(PYDLX_SIMD_BYTES)));
+  const Words words = (Words)mask;
+  uint64_t found = 0;
+  for (size_t i = 0; i < sizeof(words) / sizeof(found); ++i) found |= words[i];
+  return found != 0;
+#endif
 }
 
 template <class A>

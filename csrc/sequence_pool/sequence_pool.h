@@ -14,12 +14,13 @@
 // Bytes a forward must move: the valid rows of x once (an invalid one is never read), y once. Max and k-max also write
 // where their values came from (int64): that is 8k bytes per channel instead of reading x again, and x need not be kept
 // for the backward, which then is a fill with zeros and k writes per channel. The backwards of mean and soft write all
-// of dx; soft reads x once more from memory and recomputes its sums, mean reads no x.
+// of dx; soft reads x again and recomputes its sums, mean reads no x.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 #include <optional>
+#include <tuple>
 #include <vector>
 
 #include "common/accumulate.h"
@@ -101,16 +102,15 @@ struct SequenceInput {
              mask ? input_data<bool>(*mask) : nullptr};
   }
 
-  // The shape of y, and of the index of max and k-max.
-  std::vector<int64_t> pooled(SequencePoolMode mode, int64_t k) const {
-    if (mode == SequencePoolMode::kKMax) return {batch.count, k, batch.channels};
-    return {batch.count, batch.channels};
+  // y, and the index of max and k-max.
+  std::tuple<Tensor, Tensor> new_outputs(const Tensor& like, SequencePoolMode mode, int64_t k) const {
+    const bool k_max = mode == SequencePoolMode::kKMax, keeps_index = k_max || mode == SequencePoolMode::kMax;
+    std::vector<int64_t> shape{batch.count, batch.channels};
+    if (k_max) shape.insert(shape.begin() + 1, k);
+    return {torch::stable::new_empty(like, shape),
+            torch::stable::new_empty(like, keeps_index ? shape : std::vector<int64_t>{0}, ScalarType::Long)};
   }
 };
-
-inline bool keeps_index(SequencePoolMode mode) {
-  return mode == SequencePoolMode::kMax || mode == SequencePoolMode::kKMax;
-}
 
 inline std::vector<int64_t> sizes_of(const Tensor& x) { return {x.sizes().begin(), x.sizes().end()}; }
 

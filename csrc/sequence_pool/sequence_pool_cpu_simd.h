@@ -51,6 +51,9 @@ struct SequenceUnit {
 
   __attribute__((always_inline)) const A* load_row(int64_t step, A* buffer) const {
     const T* cells = x + batch.offset(b, step) + first;
+    // Rows may lie far apart, where the processor's own prefetching gives up.
+    const T* ahead = cells + kTileRows * batch.step_stride;
+    for (int64_t c = 0; c < lanes; c += 64 / int64_t{sizeof(T)}) __builtin_prefetch(ahead + c);
     if constexpr (std::is_same_v<T, A>) {
       if (in_place()) return cells;
     }
@@ -71,6 +74,27 @@ struct SequenceUnit {
 
 // ---------------------------------------------------------------------------------------------------- max and mean
 
+// The largest of a tile's rows and of `best`; `at` becomes the row it was first met in, and stays if none is larger.
+// With kNan a NaN is larger than any number; otherwise one is passed over, and true returned.
+template <class A, bool kNan>
+__attribute__((always_inline)) inline bool raise_peak(const Tile<A>& tile, int64_t c, Vec<A>& best,
+                                                      typename VecOf<A>::bits& at) {
+  using Bits = typename VecOf<A>::bits;
+  auto unordered = best != best;
+  for (int64_t r = 0; r < tile.count; ++r) {
+    const Vec<A> a = load(tile.row[r] + c);
+    auto take = a > best;
+    if constexpr (kNan) {
+      take = ~(a <= best) & (best == best);
+    } else {
+      unordered |= a != a;
+    }
+    best = take ? a : best;
+    at = take ? static_cast<typename VecOf<A>::Bits>(r) - Bits{} : at;
+  }
+  return !kNan && any(unordered);
+}
+
 template <class T>
 void max_over_time(const SequenceUnit<T>& unit, T* y, int64_t* index) {
   using A = accumulate_t<T>;
@@ -85,11 +109,10 @@ void max_over_time(const SequenceUnit<T>& unit, T* y, int64_t* index) {
     for (int64_t c = 0; c < unit.lanes; c += kVecLanes<A>) {
       Vec<A> best = load(peak + c);
       Bits at = kNone - Bits{};
-      for (int64_t r = 0; r < tile.count; ++r) {
-        const Vec<A> a = load(tile.row[r] + c);
-        const auto take = ~(a <= best) & (best == best);  // larger, or the first NaN
-        best = take ? a : best;
-        at = take ? static_cast<typename VecOf<A>::Bits>(r) - Bits{} : at;
+      if (raise_peak<A, false>(tile, c, best, at)) {
+        best = load(peak + c);
+        at = kNone - Bits{};
+        raise_peak<A, true>(tile, c, best, at);
       }
       store(peak + c, best);
       if (!any(at != kNone)) continue;
@@ -235,14 +258,20 @@ void soft_backward(const SequenceUnit<T>& unit, const T* grad, T* dx) {
 namespace pydlx {
 namespace PYDLX_SIMD {
 
-// Units [begin, end), all sequences of the first block of channels before those of the next.
+// Unit i of the batch: all sequences of the first block of channels come before those of the next.
 template <class T>
-void pool_units(const SequenceBatch& batch, SequencePoolMode mode, int64_t k, const T* x, T* y, int64_t* index,
-                int64_t begin, int64_t end) {
+SequenceUnit<T> sequence_unit(const SequenceBatch& batch, int64_t width, const T* x, int64_t i) {
+  const int64_t first = i / batch.count * width;
+  return {batch, x, i % batch.count, first, std::min(width, batch.channels - first)};
+}
+
+// Units [begin, end) with blocks of `width` channels.
+template <class T>
+void pool_units(const SequenceBatch& batch, int64_t width, SequencePoolMode mode, int64_t k, const T* x, T* y,
+                int64_t* index, int64_t begin, int64_t end) {
   KMax<accumulate_t<T>> k_max(k);
   for (int64_t i = begin; i < end; ++i) {
-    const int64_t first = i / batch.count * kBlockChannels;
-    const SequenceUnit<T> unit{batch, x, i % batch.count, first, std::min(kBlockChannels, batch.channels - first)};
+    const SequenceUnit<T> unit = sequence_unit(batch, width, x, i);
     switch (mode) {
       case SequencePoolMode::kMax:
         max_over_time(unit, y, index);
@@ -260,11 +289,12 @@ void pool_units(const SequenceBatch& batch, SequencePoolMode mode, int64_t k, co
   }
 }
 
+// The gradient of soft, or where no x is given, of mean.
 template <class T>
-void backward_units(const SequenceBatch& batch, const T* grad, const T* x, T* dx, int64_t begin, int64_t end) {
+void backward_units(const SequenceBatch& batch, int64_t width, const T* grad, const T* x, T* dx, int64_t begin,
+                    int64_t end) {
   for (int64_t i = begin; i < end; ++i) {
-    const int64_t first = i / batch.count * kBlockChannels;
-    const SequenceUnit<T> unit{batch, x, i % batch.count, first, std::min(kBlockChannels, batch.channels - first)};
+    const SequenceUnit<T> unit = sequence_unit(batch, width, x, i);
     if (x) {
       soft_backward(unit, grad, dx);
     } else {

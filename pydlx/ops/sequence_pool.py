@@ -144,7 +144,7 @@ def sequence_pool_reference(
     rows, count = _rows_in_front(x, ends, mask)
     steps = torch.arange(rows.shape[1], device=x.device)
     valid = (steps < count).unsqueeze(-1)
-    cells = x.reshape(-1, x.shape[-1])[rows]
+    cells = x.flatten(0, -2)[rows]
     cells = cells.float() if x.dtype in (torch.float16, torch.bfloat16) else cells
     if mode in (_MEAN, _SOFT):
         if mode == _MEAN:
@@ -172,11 +172,11 @@ def _rows_in_front(x: Tensor, ends: Tensor | None, mask: Tensor | None) -> tuple
     if x.dim() == 2:
         assert ends is not None
         ends = ends.clamp(0, x.shape[0])
-        first = F.pad(ends, (1, -1))
+        first = torch.cat([ends.new_zeros(1), ends])[:-1]
         count = (ends - first).clamp(min=0).unsqueeze(1)
         # Where values are not to be looked at, the longest sequence is as long as all.
-        longest = x.shape[0] if torch.compiler.is_compiling() or not len(ends) else max(1, int(count.max()))
-        rows = first.unsqueeze(1) + torch.arange(longest, device=x.device)
+        longest = x.shape[0] if torch.compiler.is_compiling() or not len(ends) else int(count.max())
+        rows = first.unsqueeze(1) + torch.arange(max(1, longest), device=x.device)
         return rows.clamp(max=x.shape[0] - 1), count
     batch, steps = x.shape[:2]
     rows = torch.arange(batch * steps, device=x.device).view(batch, steps)
@@ -199,10 +199,9 @@ def _backward_reference(
     Max and k-max need the index, soft needs x, mean neither.
     """
     if index is not None:
-        channels = shape[-1]
-        taken = torch.where(index >= 0, grad, 0).reshape(-1, channels)
-        zeros = grad.new_zeros(shape).reshape(-1, channels)
-        return zeros.scatter_add(0, index.reshape(-1, channels).clamp(min=0), taken).reshape(shape)
+        taken = torch.where(index >= 0, grad, 0).flatten(0, -2)
+        zeros = grad.new_zeros(shape).flatten(0, -2)
+        return zeros.scatter_add(0, index.flatten(0, -2).clamp(min=0), taken).reshape(shape)
     with torch.enable_grad():
         point = grad.new_zeros(shape) if x is None else x
         point = point if point.requires_grad else point.detach().requires_grad_()
