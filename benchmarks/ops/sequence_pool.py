@@ -49,7 +49,7 @@ def _candidates(mode: str, layout: str, direction: str, setting: Setting) -> dic
     if layout == "packed":
         x = torch.cat([row[:length] for row, length in zip(x, lengths.tolist(), strict=True)])
     x = x.to(setting.device)
-    found = {name: passes(pool, x) for name, pool in pools(mode, layout, lengths, setting.device).items()}
+    found = {name: passes(pool, x) for name, pool in pools(mode, layout, _SHAPE[1], lengths, setting.device).items()}
     return {**found, REFERENCE: on_reference(found[NATIVE]), COPY: copying(x)}
 
 
@@ -59,10 +59,12 @@ def sequences(shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
     return torch.randn(shape, generator=generator), torch.randint(1, shape[1] + 1, (shape[0],), generator=generator)
 
 
-def pools(mode: str, layout: str, lengths: Tensor, device: torch.device) -> dict[str, Callable[[Tensor], Tensor]]:
+def pools(
+    mode: str, layout: str, steps: int, lengths: Tensor, device: torch.device
+) -> dict[str, Callable[[Tensor], Tensor]]:
     """The op, and where x is padded its formula in stock PyTorch, with a mask that is there already."""
     k = K if mode == "k-max" else None
-    valid = torch.arange(_SHAPE[1]) < lengths.unsqueeze(1) if layout == "lengths" else None
+    valid = torch.arange(steps) < lengths.unsqueeze(1) if layout == "lengths" else None
     given = None if layout == "full" else lengths
     found: dict[str, Callable[[Tensor], Tensor]] = {NATIVE: lambda x: ops.sequence_pool(x, mode, lengths=given, k=k)}
     if layout != "packed":

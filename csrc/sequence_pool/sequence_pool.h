@@ -68,6 +68,9 @@ struct SequenceBatch {
   PYDLX_HOST_DEVICE bool valid(int64_t b, int64_t step) const { return !mask || mask[row(b, step)]; }
 };
 
+// torch::stable::contiguous costs microseconds also where there is nothing to do.
+inline Tensor made_contiguous(const Tensor& x) { return x.is_contiguous() ? x : torch::stable::contiguous(x); }
+
 // The batch, and the tensors its pointers look into.
 struct SequenceInput {
   std::optional<Tensor> x, ends, mask;
@@ -82,8 +85,8 @@ struct SequenceInput {
     STD_TORCH_CHECK(!packed || (given_ends && !given_mask), "sequence_pool: expected packed x with ends");
     const int64_t channels = shape.back(), steps = shape[shape.size() - 2];
     if (input) x = input->stride(-1) == 1 ? *input : torch::stable::contiguous(*input);
-    if (given_ends) ends = torch::stable::contiguous(*given_ends);
-    if (given_mask) mask = torch::stable::contiguous(*given_mask);
+    if (given_ends) ends = made_contiguous(*given_ends);
+    if (given_mask) mask = made_contiguous(*given_mask);
     STD_TORCH_CHECK(!ends || (ends->scalar_type() == ScalarType::Long && ends->dim() == 1),
                     "sequence_pool: expected ends of shape (B,), int64");
     STD_TORCH_CHECK(!mask || mask->scalar_type() == ScalarType::Bool, "sequence_pool: expected a bool mask");

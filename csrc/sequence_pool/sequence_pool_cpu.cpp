@@ -66,11 +66,11 @@ void give_back(const T* grad, const int64_t* index, T* dx, int64_t rows, int64_t
 Tensor sequence_pool_backward(const Tensor& grad_output, const std::optional<Tensor> x,
                               const std::optional<Tensor> index, const std::optional<Tensor> ends,
                               const std::optional<Tensor> mask, const std::vector<int64_t> shape) {
-  const Tensor grad = torch::stable::contiguous(grad_output);
+  const Tensor grad = made_contiguous(grad_output);
   if (grad.numel() == 0) return torch::stable::new_zeros(grad, shape);
   if (index) {
     Tensor dx = torch::stable::new_zeros(grad, shape);
-    const Tensor rows = torch::stable::contiguous(*index);
+    const Tensor rows = made_contiguous(*index);
     dispatch_floating(grad.scalar_type(), "sequence_pool", [&](auto zero) {
       using T = decltype(zero);
       give_back(input_data<T>(grad), input_data<int64_t>(rows), output_data<T>(dx), grad.numel() / shape.back(),

@@ -56,11 +56,11 @@ Tensor sequence_pool_backward(const Tensor& grad_output, const std::optional<Ten
                               const std::optional<Tensor> index, const std::optional<Tensor> ends,
                               const std::optional<Tensor> mask, const std::vector<int64_t> shape) {
   const DeviceScope scope(grad_output);
-  const Tensor grad = torch::stable::contiguous(grad_output);
+  const Tensor grad = made_contiguous(grad_output);
   if (grad.numel() == 0) return torch::stable::new_zeros(grad, shape);
   if (index) {
     Tensor dx = torch::stable::new_zeros(grad, shape);
-    const Tensor rows = torch::stable::contiguous(*index);
+    const Tensor rows = made_contiguous(*index);
     dispatch_floating(grad.scalar_type(), "sequence_pool", [&](auto zero) {
       using T = decltype(zero);
       PYDLX_LAUNCH(give_back_kernel<T>, blocks_for(grad.numel(), kThreads), kThreads, 0, scope.stream(),

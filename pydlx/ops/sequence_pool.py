@@ -250,11 +250,11 @@ def _setup_double(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _double_backward(ctx: Any, v: Tensor) -> tuple[Tensor | None, ...]:
     """Second derivatives are rare, so they come from the reference: v . d(backward) / d(grad, x)."""
-    grad, x, *fixed = ctx.saved_tensors
+    grad, x, index, ends, mask = ctx.saved_tensors
     grad = grad.detach().requires_grad_()
     x = None if x is None else x.detach().requires_grad_()
     with torch.enable_grad():
-        dx = _backward_reference(grad, x, *fixed, ctx.shape)
+        dx = _backward_reference(grad, x, index, ends, mask, ctx.shape)
         d_grad, *d_x = torch.autograd.grad(dx, (grad,) if x is None else (grad, x), v, allow_unused=True)
     return d_grad, d_x[0] if d_x else None, None, None, None, None
 
