@@ -13,6 +13,14 @@ STABLE_TORCH_LIBRARY(pydlx, m) {
       "SymInt[] dilation, bool ceil_mode, bool straight_through) -> Tensor",
       {at::Tag::pt2_compliant_tag});
 
+  // sequence_pool
+  m.def("sequence_pool(Tensor x, Tensor? ends, Tensor? mask, int mode, SymInt k) -> (Tensor, Tensor)",
+        {at::Tag::pt2_compliant_tag});
+  m.def(
+      "_sequence_pool_backward(Tensor grad, Tensor? x, Tensor? index, Tensor? ends, Tensor? mask, SymInt[] shape) -> "
+      "Tensor",
+      {at::Tag::pt2_compliant_tag});
+
   // dct
   m.def("dct(Tensor x, int type, bool sine, int[] axes, int norm, bool adjoint) -> Tensor",
         {at::Tag::pt2_compliant_tag});

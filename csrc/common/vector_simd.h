@@ -127,10 +127,17 @@ __attribute__((always_inline)) inline void store_block_halves(A* low, A* high, c
 
 // True if any lane of the mask is set.
 template <class Mask>
-inline bool any(const Mask& mask) {
-  bool found = false;
-  for (size_t i = 0; i < sizeof(mask) / sizeof(mask[0]); ++i) found |= mask[i] != 0;
-  return found;
+__attribute__((always_inline)) inline bool any(const Mask& mask) {
+#if PYDLX_X86_LEVELS && PYDLX_SIMD_BYTES == 32
+  typedef long long Words __attribute__((vector_size(32)));
+  return !__builtin_ia32_ptestz256((Words)mask, (Words)mask);
+#else
+  typedef uint64_t Words __attribute__((vector_size(PYDLX_SIMD_BYTES)));
+  const Words words = (Words)mask;
+  uint64_t found = 0;
+  for (size_t i = 0; i < sizeof(words) / sizeof(found); ++i) found |= words[i];
+  return found != 0;
+#endif
 }
 
 template <class A>
@@ -170,6 +177,16 @@ __attribute__((always_inline)) inline Vec<A> exp_nonpositive(const Vec<A>& x) {
 #pragma GCC unroll 16
   for (int k = 1; k <= C::kDegree; ++k) p = p * r + C::kPowers[k];
   return (Vec<A>)((BitVector)p + ((BitVector)shifted << C::kMantissa));
+}
+
+// How far a lies below a peak, for exp_nonpositive: where the weight exp(a - peak) vanishes, the distance is kept at
+// which it does, so that -inf never meets a 0. With kCareful, equal infinities are 0 apart; otherwise they give NaN.
+template <class A, bool kCareful>
+__attribute__((always_inline)) inline Vec<A> distance_below(const Vec<A>& a, const Vec<A>& peak) {
+  Vec<A> distance = a - peak;
+  if constexpr (kCareful) distance = a == peak ? splat(A(0)) : distance;
+  const Vec<A> lowest = opaque<A>(splat(ExpConstants<A>::kLowest));
+  return lowest > distance ? lowest : distance;
 }
 
 }  // namespace PYDLX_SIMD

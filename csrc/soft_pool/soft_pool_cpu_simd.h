@@ -16,18 +16,9 @@ namespace PYDLX_SIMD {
 // for that, and the backward adds 0 there.
 constexpr int64_t kLanes = 256;
 
-// Everything is measured from the peak m of the window, d_i = a_i - m: with e_i = exp(d_i), S = sum e_i and the mean
-// distance d = sum e_i d_i / S,  y = m + d  and  a_i - y = d_i - d, which loses no digits however large m is.
-//
-// This is d_i. A cell so far below the peak that its weight vanishes is kept at the distance where it vanishes, so that
-// -inf never meets a 0. With kCareful, equal infinities are 0 apart; otherwise they give NaN.
-template <class A, bool kCareful>
-__attribute__((always_inline)) inline Vec<A> distance_below(const Vec<A>& a, const Vec<A>& peak) {
-  Vec<A> distance = a - peak;
-  if constexpr (kCareful) distance = a == peak ? splat(A(0)) : distance;
-  const Vec<A> lowest = opaque<A>(splat(ExpConstants<A>::kLowest));
-  return lowest > distance ? lowest : distance;
-}
+// Everything is measured from the peak m of the window, d_i = a_i - m (distance_below): with e_i = exp(d_i), S = sum
+// e_i and the mean distance d = sum e_i d_i / S,  y = m + d  and  a_i - y = d_i - d, which loses no digits however
+// large m is.
 
 // One window per lane. kTaps fixes the number of taps at compile time, so that distances and weights stay in registers
 // between the sums and their use; with 0 it is open, and they are computed anew.

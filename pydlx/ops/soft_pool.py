@@ -182,6 +182,21 @@ def _windows(
     return torch.stack(cells, dim=-1)
 
 
+def softmax_average(a: Tensor, dim: int, straight_through: bool = False) -> Tensor:
+    """The definition along `dim`, with every cell measured from the peak m: y = m + sum_i w_i (a_i - m).
+
+    m is a constant to autograd, since y does not depend on it.
+    """
+    peak = a.detach().amax(dim, keepdim=True)
+    distance = torch.where(a.isinf() & (a == peak), 0, a - peak)  # equal infinities are 0 apart
+    e = distance.exp()
+    weights = e / e.sum(dim, keepdim=True)
+    if straight_through:
+        weights = weights.detach()
+    # A cell of weight 0 contributes 0, also where it is -inf.
+    return peak.squeeze(dim) + (weights * torch.where(e == 0, 0, distance)).sum(dim)
+
+
 def soft_pool_reference(
     x: Tensor,
     kernel_size: Sequence[int],
@@ -191,20 +206,9 @@ def soft_pool_reference(
     ceil_mode: bool,
     straight_through: bool,
 ) -> Tensor:
-    """The definition, with every cell measured from its window's peak m: y = m + sum_i w_i (a_i - m).
-
-    x is (N, C, spatial...); m is a constant to autograd, since y does not depend on it.
-    """
+    """The average of every window weighted by its softmax; x is (N, C, spatial...)."""
     wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-    a = _windows(wide, kernel_size, stride, padding, dilation, ceil_mode)
-    peak = a.detach().amax(-1, keepdim=True)
-    distance = torch.where(a.isinf() & (a == peak), 0, a - peak)  # equal infinities are 0 apart
-    e = distance.exp()
-    weights = e / e.sum(-1, keepdim=True)
-    if straight_through:
-        weights = weights.detach()
-    # A cell of weight 0 contributes 0, also where it is -inf.
-    y = peak.squeeze(-1) + (weights * torch.where(e == 0, 0, distance)).sum(-1)
+    y = softmax_average(_windows(wide, kernel_size, stride, padding, dilation, ceil_mode), -1, straight_through)
     return y.to(x.dtype).contiguous(memory_format=_native_format(x))
 
 

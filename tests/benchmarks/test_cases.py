@@ -6,7 +6,7 @@ import torch
 
 from pydlx.benchmarks.case import Case, Quantity, Setting
 from pydlx.benchmarks.catalogue import CATALOGUE
-from pydlx.benchmarks.ops import dct, masked_poisson, poisson, soft_pool
+from pydlx.benchmarks.ops import dct, masked_poisson, poisson, sequence_pool, soft_pool
 from pydlx.benchmarks.pictures import irregular_mask, natural_picture
 
 CPU = Setting(torch.device("cpu"), threads=1)
@@ -39,6 +39,11 @@ def test_targets_are_those_asked_for():
         "soft_pool k2 s2 8×64×56×56 forward+backward": both,
         "soft_pool k3 s2 8×64×112×112 forward": ["≤ 1 × max_pool"],
         "soft_pool k3 s2 8×64×112×112 forward+backward": ["≤ 1.2 × max_pool"],
+        **{
+            f"sequence_pool {mode} 64×400×256 lengths {direction}": ["≥ 3 × as fast as eager"]
+            for mode in ("max", "mean", "soft", "k-max")
+            for direction in ("forward", "forward+backward")
+        },
         "poisson gaussian 3×1024×1024": ["≤ 0.6 × scipy.fft"],
         "poisson gaussian 3×1080×1920": ["≤ 0.6 × scipy.fft"],
         "poisson gaussian 3×1021×1031": ["≤ 0.5 × scipy.fft"],
@@ -62,6 +67,17 @@ def test_eager_soft_pool_is_soft_pool(kernel):
     torch.testing.assert_close(pools["native"](x), pools["eager"](x))
     (native,), (eager,) = (soft_pool.forward_and_backward(pools[name], x)() for name in ("native", "eager"))
     torch.testing.assert_close(native, eager, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("layout", ["lengths", "full"])
+@pytest.mark.parametrize("mode", ["max", "mean", "soft", "k-max"])
+def test_eager_sequence_pool_is_sequence_pool(mode, layout):
+    x, lengths = sequence_pool.sequences((5, 30, 7))
+    lengths = lengths.clamp(min=sequence_pool.K)
+    pools = sequence_pool.pools(mode, layout, 30, lengths, x.device)
+    torch.testing.assert_close(pools["native"](x), pools["eager"](x))
+    (native,), (eager,) = (soft_pool.forward_and_backward(pools[name], x)() for name in ("native", "eager"))
+    torch.testing.assert_close(native, eager)
 
 
 @pytest.mark.parametrize("name", ["dctn", "idctn"])

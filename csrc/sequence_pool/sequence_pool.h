@@ -1,0 +1,120 @@
+// Pooling over time for sequences of different lengths. With n valid steps x_t in one channel of one sequence:
+//
+//     max     y = max_t x_t                        dy/dx_t = 1 at the first maximum
+//     mean    y = 1/n sum_t x_t                    dy/dx_t = 1/n
+//     soft    y = sum_t w_t x_t, w = softmax(x)    dy/dx_t = w_t (1 + x_t - y)              (arXiv 2101.00440)
+//     k-max   the k largest x_t, in the order of   dy_j/dx_t = 1 where y_j was taken from   (arXiv 1404.2188)
+//             time; missing ones are 0
+//
+// Shapes: x (B, T, C), or packed (R, C) with the sequences one behind the other; y (B, C), for k-max (B, k, C).
+//     ends (B,)    padded: the lengths; packed: the row behind a sequence's last one. Cut to what x holds.
+//     mask (B, T)  for padded x: which steps are valid, in any pattern.
+// Ties go to the first in time. NaN is larger than any number. A sequence without steps gives 0.
+//
+// Bytes a forward must move: the valid rows of x once (an invalid one is never read), y once. Max and k-max also write
+// where their values came from (int64): that is 8k bytes per channel instead of reading x again, and x need not be kept
+// for the backward, which then is a fill with zeros and k writes per channel. The backwards of mean and soft write all
+// of dx; soft reads x again and recomputes its sums, mean reads no x.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <tuple>
+#include <vector>
+
+#include "common/accumulate.h"
+#include "common/tensor_utils.h"
+
+namespace pydlx {
+
+enum class SequencePoolMode : int64_t { kMax, kMean, kSoft, kKMax };
+
+struct StepRange {
+  int64_t begin, end;
+
+  PYDLX_HOST_DEVICE int64_t size() const { return end - begin; }
+  // Part `i` of `parts`, in order and about equal.
+  PYDLX_HOST_DEVICE StepRange part(int64_t i, int64_t parts) const {
+    return {begin + size() * i / parts, begin + size() * (i + 1) / parts};
+  }
+};
+
+// Where the steps of each sequence lie. Steps of packed sequences are numbered through all of x.
+struct SequenceBatch {
+  int64_t count, steps, channels;
+  int64_t sequence_stride, step_stride;  // of x, in elements
+  bool packed;
+  const int64_t* ends;
+  const bool* mask;
+
+  PYDLX_HOST_DEVICE int64_t end_of(int64_t b) const { return ends[b] < 0 ? 0 : ends[b] > steps ? steps : ends[b]; }
+  PYDLX_HOST_DEVICE int64_t begin_of(int64_t b) const { return packed && b > 0 ? end_of(b - 1) : 0; }
+
+  // All steps that may be valid.
+  PYDLX_HOST_DEVICE StepRange span(int64_t b) const {
+    const int64_t begin = begin_of(b), end = ends ? end_of(b) : steps;
+    return {begin, end < begin ? begin : end};
+  }
+
+  // All steps whose gradient this sequence writes: its own and the padding up to the next one.
+  PYDLX_HOST_DEVICE StepRange owned(int64_t b) const {
+    return {begin_of(b), packed && b + 1 < count ? begin_of(b + 1) : steps};
+  }
+
+  // Number of a step in x seen as (rows, channels).
+  PYDLX_HOST_DEVICE int64_t row(int64_t b, int64_t step) const { return packed ? step : b * steps + step; }
+  PYDLX_HOST_DEVICE int64_t offset(int64_t b, int64_t step) const { return b * sequence_stride + step * step_stride; }
+  PYDLX_HOST_DEVICE bool valid(int64_t b, int64_t step) const { return !mask || mask[row(b, step)]; }
+};
+
+// torch::stable::contiguous costs microseconds also where there is nothing to do.
+inline Tensor made_contiguous(const Tensor& x) { return x.is_contiguous() ? x : torch::stable::contiguous(x); }
+
+// The batch, and the tensors its pointers look into.
+struct SequenceInput {
+  std::optional<Tensor> x, ends, mask;
+  SequenceBatch batch;
+
+  // Arguments have been checked in Python, with messages for people; this guards against direct calls. x may be left
+  // out where only its shape matters.
+  SequenceInput(const std::vector<int64_t>& shape, const std::optional<Tensor>& input,
+                const std::optional<Tensor>& given_ends, const std::optional<Tensor>& given_mask) {
+    const bool packed = shape.size() == 2;
+    STD_TORCH_CHECK(packed || shape.size() == 3, "sequence_pool: expected x of shape (B, T, C) or (R, C)");
+    STD_TORCH_CHECK(!packed || (given_ends && !given_mask), "sequence_pool: expected packed x with ends");
+    const int64_t channels = shape.back(), steps = shape[shape.size() - 2];
+    if (input) x = input->stride(-1) == 1 ? *input : torch::stable::contiguous(*input);
+    if (given_ends) ends = made_contiguous(*given_ends);
+    if (given_mask) mask = made_contiguous(*given_mask);
+    STD_TORCH_CHECK(!ends || (ends->scalar_type() == ScalarType::Long && ends->dim() == 1),
+                    "sequence_pool: expected ends of shape (B,), int64");
+    STD_TORCH_CHECK(!mask || mask->scalar_type() == ScalarType::Bool, "sequence_pool: expected a bool mask");
+    const int64_t count = packed ? ends->numel() : shape[0];
+    STD_TORCH_CHECK(!ends || ends->numel() == count, "sequence_pool: expected one end per sequence");
+    STD_TORCH_CHECK(!mask || mask->numel() == count * steps, "sequence_pool: expected a mask of shape (B, T)");
+    batch = {count,
+             steps,
+             channels,
+             packed ? 0
+             : x    ? x->stride(0)
+                    : steps * channels,
+             x ? x->stride(-2) : channels,
+             packed,
+             ends ? input_data<int64_t>(*ends) : nullptr,
+             mask ? input_data<bool>(*mask) : nullptr};
+  }
+
+  // y, and the index of max and k-max.
+  std::tuple<Tensor, Tensor> new_outputs(const Tensor& like, SequencePoolMode mode, int64_t k) const {
+    const bool k_max = mode == SequencePoolMode::kKMax, keeps_index = k_max || mode == SequencePoolMode::kMax;
+    std::vector<int64_t> shape{batch.count, batch.channels};
+    if (k_max) shape.insert(shape.begin() + 1, k);
+    return {torch::stable::new_empty(like, shape),
+            torch::stable::new_empty(like, keeps_index ? shape : std::vector<int64_t>{0}, ScalarType::Long)};
+  }
+};
+
+inline std::vector<int64_t> sizes_of(const Tensor& x) { return {x.sizes().begin(), x.sizes().end()}; }
+
+}  // namespace pydlx

@@ -1,0 +1,276 @@
+"""Pooling over time: one vector, or k, from each sequence of a batch whose sequences differ in length.
+
+With n the number of a sequence's valid steps and x_t their values, in every channel on its own:
+
+    max     y = max_t x_t
+    mean    y = 1/n sum_t x_t
+    soft    y = sum_t w_t x_t,  w = softmax_t(x)        (SoftPool, arXiv 2101.00440; dy/dx_t = w_t (1 + x_t - y))
+    k-max   the k largest x_t in the order of time      (Kalchbrenner et al., arXiv 1404.2188, section 3.3)
+
+Steps of the padding are never read: whatever they hold, it reaches no output, and their gradient is 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pydlx import _native
+from pydlx.ops.soft_pool import softmax_average
+
+_NAME = "sequence_pool"
+MODES = ("max", "mean", "soft", "k-max")  # numbered alike in csrc/sequence_pool/sequence_pool.h
+_MAX, _MEAN, _SOFT, _K_MAX = range(4)
+
+
+def sequence_pool(
+    x: Tensor, mode: str = "max", *, lengths: Tensor | None = None, mask: Tensor | None = None, k: int | None = None
+) -> Tensor:
+    """Pool every sequence over its valid steps; the modes' formulae stand at the top of this file.
+
+    Args:
+        x: (B, T, C), padded; or (total, C), packed: the sequences one behind the other, without padding. float64,
+            float32, float16 or bfloat16 (which accumulate in float32). Any strides; those with adjacent channels, such
+            as a transposed (T, B, C), are read in place.
+        mode: ``"max"``, ``"mean"``, ``"soft"`` or ``"k-max"``.
+        lengths: (B,), integers: the first ``lengths[b]`` steps of a padded sequence are valid; packed sequences need
+            their lengths, which sum to total. They may stay on the CPU when x is on a GPU.
+        mask: (B, T), bool, for padded x in place of lengths: True where a step is valid, in any pattern.
+        k: How many values ``"k-max"`` keeps.
+
+    Returns:
+        (B, C), or (B, k, C) for ``"k-max"``. Of equal values the first in time is taken, and gets the gradient. NaN
+        counts as larger than any number. A sequence shorter than k has all its values kept, followed by zeros.
+        ``"soft"``: a sequence holding NaN gives NaN, one holding +inf gives +inf, one of only -inf gives -inf.
+
+    Raises:
+        TypeError: If x is not floating-point, lengths not integer or mask not bool.
+        ValueError: If a shape or an option does not fit; or, for lengths or a mask on the CPU, if a sequence is empty
+            or lengths do not fit x. Reading them from a GPU would make it wait, and under ``torch.compile`` and
+            ``torch.export`` there are no values: there lengths are cut to what x holds, and an empty sequence gives 0
+            and takes no gradient, as in ``torch.nn.EmbeddingBag``.
+    """
+    number = _checked_mode(mode, k)
+    _check_x(x, lengths, mask)
+    ends = None
+    if lengths is not None:
+        _check_lengths(x, lengths)
+        ends = lengths.to(x.device, torch.int64, non_blocking=True)
+        if x.dim() == 2:
+            ends = ends.clamp(min=0).cumsum(0)
+    elif mask is not None:
+        _check_mask(x, mask)
+    run = _op if _native.use_native(x.device) else sequence_pool_reference
+    y, _ = run(x, ends, mask, number, 1 if k is None else k)
+    return y
+
+
+def _checked_mode(mode: str, k: int | None) -> int:
+    if mode not in MODES:
+        raise ValueError(f"{_NAME}: mode must be one of {', '.join(map(repr, MODES))}, got {mode!r}")
+    if (k is None) == (mode == "k-max"):
+        raise ValueError(f"{_NAME}: k must be given for mode 'k-max' and for no other, got {k} for mode {mode!r}")
+    if k is not None and k < 1:
+        raise ValueError(f"{_NAME}: k must be positive, got {k}")
+    return MODES.index(mode)
+
+
+def _check_x(x: Tensor, lengths: Tensor | None, mask: Tensor | None) -> None:
+    if not x.is_floating_point():
+        raise TypeError(f"{_NAME}: x must be a floating-point tensor, got {x.dtype}")
+    if x.dim() not in (2, 3):
+        raise ValueError(f"{_NAME}: x must have shape (B, T, C) or, packed, (total, C), got {tuple(x.shape)}")
+    if lengths is not None and mask is not None:
+        raise ValueError(f"{_NAME}: lengths or mask must be given, got both")
+    if x.dim() == 2 and lengths is None:
+        raise ValueError(f"{_NAME}: lengths must be given for packed x of shape {tuple(x.shape)}, got none")
+    if x.dim() == 3 and x.shape[1] == 0:
+        raise ValueError(f"{_NAME}: x must have at least one step, got shape {tuple(x.shape)}")
+
+
+def _check_lengths(x: Tensor, lengths: Tensor) -> None:
+    if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
+        raise TypeError(f"{_NAME}: lengths must be integers, got {lengths.dtype}")
+    if lengths.dim() != 1 or (x.dim() == 3 and lengths.shape[0] != x.shape[0]):
+        wanted = f"({x.shape[0]},)" if x.dim() == 3 else "(B,)"
+        raise ValueError(f"{_NAME}: lengths must have shape {wanted}, got {tuple(lengths.shape)}")
+    if not _has_values(lengths):
+        return
+    values, longest = lengths.tolist(), x.shape[-2]
+    if values and not 1 <= min(values) <= max(values) <= longest:
+        bad = next(b for b, length in enumerate(values) if not 1 <= length <= longest)
+        raise ValueError(f"{_NAME}: lengths must be 1 to {longest}, got {values[bad]} for sequence {bad}")
+    if x.dim() == 2 and sum(values) != longest:
+        raise ValueError(f"{_NAME}: lengths must sum to the {longest} rows of x, got {sum(values)}")
+
+
+def _check_mask(x: Tensor, mask: Tensor) -> None:
+    if mask.dtype != torch.bool:
+        raise TypeError(f"{_NAME}: mask must be a bool tensor, got {mask.dtype}")
+    if mask.shape != x.shape[:2]:
+        raise ValueError(f"{_NAME}: mask must have shape {tuple(x.shape[:2])}, got {tuple(mask.shape)}")
+    if mask.device != x.device:
+        raise ValueError(f"{_NAME}: mask must be on the device of x, {x.device}, got {mask.device}")
+    if _has_values(mask) and not (filled := mask.any(1)).all():
+        bad = int(filled.int().argmin())
+        raise ValueError(f"{_NAME}: mask must set at least one step of every sequence, got none for sequence {bad}")
+
+
+def _has_values(tensor: Tensor) -> bool:
+    """Whether the values are there to be looked at without making a GPU wait."""
+    return tensor.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+def sequence_pool_reference(
+    x: Tensor, ends: Tensor | None, mask: Tensor | None, mode: int, k: int
+) -> tuple[Tensor, Tensor]:
+    """The definition.
+
+    Args:
+        x: (B, T, C), or packed (R, C).
+        ends: (B,): the lengths for padded x; for packed x the row behind each sequence's last one.
+        mask: (B, T), for padded x without ends.
+        mode: Number in MODES.
+        k: For k-max.
+
+    Returns:
+        y, (B, C) or (B, k, C); and for max and k-max, in y's shape, the row of x (counted over batch and time) that
+        each value came from, -1 for missing ones; otherwise an empty tensor.
+    """
+    rows, count = _rows_in_front(x, ends, mask)
+    steps = torch.arange(rows.shape[1], device=x.device)
+    valid = (steps < count).unsqueeze(-1)
+    cells = x.flatten(0, -2)[rows]
+    cells = cells.float() if x.dtype in (torch.float16, torch.bfloat16) else cells
+    if mode in (_MEAN, _SOFT):
+        if mode == _MEAN:
+            y = torch.where(valid, cells, 0).sum(1) / count.clamp(min=1)
+        else:
+            y = torch.where(count > 0, softmax_average(torch.where(valid, cells, -torch.inf), 1), 0)
+        return y.to(x.dtype), rows.new_empty(0)
+    cells = torch.where(valid, cells, -torch.inf)
+    if mode == _MAX:
+        places = cells.detach().max(1, keepdim=True).indices
+    else:
+        places = cells.detach().sort(dim=1, descending=True, stable=True).indices[:, :k]
+    missing = rows.shape[1]  # behind all others
+    places = torch.where(places < count.unsqueeze(-1), places, missing).sort(1).values
+    places = F.pad(places, (0, 0, 0, k - places.shape[1]), value=missing)
+    found = places < missing
+    places = places.clamp(max=missing - 1)
+    y = torch.where(found, cells.gather(1, places), 0).to(x.dtype)
+    index = torch.where(found, rows.unsqueeze(-1).expand(cells.shape).gather(1, places), -1)
+    return (y.squeeze(1), index.squeeze(1)) if mode == _MAX else (y, index)
+
+
+def _rows_in_front(x: Tensor, ends: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Rows of x by sequence and step, (B, T), the valid ones in front in the order of time; their number, (B, 1)."""
+    if x.dim() == 2:
+        assert ends is not None
+        ends = ends.clamp(0, x.shape[0])
+        first = torch.cat([ends.new_zeros(1), ends])[:-1]
+        count = (ends - first).clamp(min=0).unsqueeze(1)
+        # Where values are not to be looked at, the longest sequence is as long as all.
+        longest = x.shape[0] if torch.compiler.is_compiling() or not len(ends) else int(count.max())
+        rows = first.unsqueeze(1) + torch.arange(max(1, longest), device=x.device)
+        return rows.clamp(max=x.shape[0] - 1), count
+    batch, steps = x.shape[:2]
+    rows = torch.arange(batch * steps, device=x.device).view(batch, steps)
+    if mask is not None:
+        return rows.gather(1, mask.sort(dim=1, descending=True, stable=True).indices), mask.sum(1, keepdim=True)
+    count = rows.new_full((batch,), steps) if ends is None else ends.clamp(0, steps)
+    return rows, count.unsqueeze(1)
+
+
+def _backward_reference(
+    grad: Tensor,
+    x: Tensor | None,
+    index: Tensor | None,
+    ends: Tensor | None,
+    mask: Tensor | None,
+    shape: Sequence[int],
+) -> Tensor:
+    """The gradient with respect to x of this shape; itself differentiable in grad and x.
+
+    Max and k-max need the index, soft needs x, mean neither.
+    """
+    if index is not None:
+        taken = torch.where(index >= 0, grad, 0).flatten(0, -2)
+        zeros = grad.new_zeros(shape).flatten(0, -2)
+        return zeros.scatter_add(0, index.flatten(0, -2).clamp(min=0), taken).reshape(shape)
+    with torch.enable_grad():
+        point = grad.new_zeros(shape) if x is None else x
+        point = point if point.requires_grad else point.detach().requires_grad_()
+        y, _ = sequence_pool_reference(point, ends, mask, _MEAN if x is None else _SOFT, 1)
+        (dx,) = torch.autograd.grad(y, point, grad, create_graph=True)
+    return dx
+
+
+def _fake(x: Tensor, ends: Tensor | None, mask: Tensor | None, mode: int, k: int) -> tuple[Tensor, Tensor]:
+    batch = x.shape[0] if ends is None else ends.shape[0]
+    shape = (batch, k, x.shape[-1]) if mode == _K_MAX else (batch, x.shape[-1])
+    return x.new_empty(shape), x.new_empty(shape if mode in (_MAX, _K_MAX) else 0, dtype=torch.int64)
+
+
+def _fake_backward(
+    grad: Tensor,
+    x: Tensor | None,
+    index: Tensor | None,
+    ends: Tensor | None,
+    mask: Tensor | None,
+    shape: Sequence[int],
+) -> Tensor:
+    return grad.new_empty(shape)
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    x, ends, mask, mode, _ = inputs
+    index = output[1]
+    ctx.mark_non_differentiable(index)
+    ctx.shape = x.shape
+    if mode in (_MAX, _K_MAX):
+        ctx.save_for_backward(None, index, None, None)
+    else:
+        ctx.save_for_backward(x if mode == _SOFT else None, None, ends, mask)
+
+
+def _backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor | None, ...]:
+    dx = _backward_op(grad, *ctx.saved_tensors, ctx.shape) if ctx.needs_input_grad[0] else None
+    return dx, None, None, None, None
+
+
+def _setup_double(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    *tensors, ctx.shape = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _double_backward(ctx: Any, v: Tensor) -> tuple[Tensor | None, ...]:
+    """Second derivatives are rare, so they come from the reference: v . d(backward) / d(grad, x)."""
+    grad, x, index, ends, mask = ctx.saved_tensors
+    grad = grad.detach().requires_grad_()
+    x = None if x is None else x.detach().requires_grad_()
+    with torch.enable_grad():
+        dx = _backward_reference(grad, x, index, ends, mask, ctx.shape)
+        d_grad, *d_x = torch.autograd.grad(dx, (grad,) if x is None else (grad, x), v, allow_unused=True)
+    return d_grad, d_x[0] if d_x else None, None, None, None, None
+
+
+_op = _native.register(
+    "sequence_pool(Tensor x, Tensor? ends, Tensor? mask, int mode, SymInt k) -> (Tensor, Tensor)",
+    reference=sequence_pool_reference,
+    fake=_fake,
+    backward=_backward,
+    setup_context=_setup_context,
+)
+_backward_op = _native.register(
+    "_sequence_pool_backward(Tensor grad, Tensor? x, Tensor? index, Tensor? ends, Tensor? mask, SymInt[] shape) "
+    "-> Tensor",
+    reference=_backward_reference,
+    fake=_fake_backward,
+    backward=_double_backward,
+    setup_context=_setup_double,
+)
