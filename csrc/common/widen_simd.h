@@ -78,13 +78,16 @@ struct PartVector {
   }
 };
 
-// Calls body(at, vector) with a WholeVector for each that fits into `count` cells, then with a PartVector for the rest.
+// Calls body(at, vector) with a WholeVector for each that fits into `count` cells and a PartVector for the rest. With
+// `descending` the whole ones come last to first: a walk through memory that goes down all the way is foreseen by the
+// processor, one that goes up within rows and down from row to row is not.
 template <class T, class Body>
-__attribute__((always_inline)) inline void for_vectors(int64_t count, const Body& body) {
+__attribute__((always_inline)) inline void for_vectors(int64_t count, bool descending, const Body& body) {
   constexpr int64_t L = kVecLanes<accumulate_t<T>>;
-  int64_t at = 0;
-  for (; at + L <= count; at += L) body(at, WholeVector<T>{});
-  if (at < count) body(at, PartVector<T>{count - at});
+  const int64_t whole = count / L * L;
+  if (whole < count) body(whole, PartVector<T>{count - whole});
+  const int64_t first = descending ? whole - L : 0, step = descending ? -L : L;
+  for (int64_t i = 0, at = first; i < whole; i += L, at += step) body(at, WholeVector<T>{});
 }
 
 }  // namespace PYDLX_SIMD

@@ -46,6 +46,7 @@ Tensor corner_pool(const Tensor& input, int64_t direction) {
   const CornerScan scan = corner_scan(x, direction);
   Tensor y = torch::stable::empty_like(x);
   if (y.numel() == 0) return y;
+  prefer_large_pages(y);
   dispatch_floating(x.scalar_type(), "corner_pool", [&](auto zero) {
     using T = decltype(zero);
     const T* from = input_data<T>(x);
@@ -69,6 +70,7 @@ Tensor corner_pool_backward(const Tensor& grad_output, const Tensor& input, int6
   const CornerScan scan = corner_scan(x, direction);
   Tensor dx = torch::stable::empty_like(x);
   if (dx.numel() == 0) return dx;
+  prefer_large_pages(dx);
   dispatch_floating(x.scalar_type(), "corner_pool", [&](auto zero) {
     using T = decltype(zero);
     const T *from = input_data<T>(x), *gradient = input_data<T>(grad);
@@ -92,6 +94,7 @@ Tensor corner_pool_pair(const Tensor& vertical, const Tensor& horizontal, bool t
   const CornerScan columns = corner_scan(a, top_left ? kTop : kBottom);
   Tensor y = torch::stable::empty_like(a);
   if (y.numel() == 0) return y;
+  prefer_large_pages(y);
   dispatch_floating(a.scalar_type(), "corner_pool", [&](auto zero) {
     using T = decltype(zero);
     const T *from_a = input_data<T>(a), *from_b = input_data<T>(b);

@@ -18,18 +18,23 @@ __attribute__((always_inline)) inline V running_max(const V& best, const V& a) {
 
 // ---- rows
 
-// Running maxima within one vector, of numbers: log2(kVecLanes) steps, each with the maxima of as many lanes before.
-template <class A, bool kFromEnd>
-__attribute__((always_inline)) inline Vec<A> scan_vector(Vec<A> v) {
-  constexpr int64_t L = kVecLanes<A>;
-#pragma GCC unroll 4
-  for (int64_t step = 1; step < L; step *= 2) {
-    typename VecOf<A>::bits lane;
-    for (int64_t i = 0; i < L; ++i) lane[i] = kFromEnd ? (i + step < L ? i + step : i) : (i < step ? i : i - step);
-    const Vec<A> before = __builtin_shuffle(v, lane);
-    v = v > before ? v : before;
+// Every lane's neighbour `kStep` lanes nearer to the start of the scan; those that have none keep their own.
+template <int kStep, bool kFromEnd, class A, size_t... I>
+__attribute__((always_inline)) inline Vec<A> lanes_before(const Vec<A>& v, std::index_sequence<I...>) {
+  constexpr int L = int(sizeof...(I));
+  return __builtin_shufflevector(
+      v, v, (kFromEnd ? int(I) + (int(I) + kStep < L ? kStep : 0) : int(I) - (int(I) < kStep ? 0 : kStep))...);
+}
+
+// Running maxima within one vector of numbers, in log2(kVecLanes) steps.
+template <class A, bool kFromEnd, int kStep = 1>
+__attribute__((always_inline)) inline Vec<A> scan_vector(const Vec<A>& v) {
+  if constexpr (kStep == kVecLanes<A>) {
+    return v;
+  } else {
+    const Vec<A> before = lanes_before<kStep, kFromEnd, A>(v, std::make_index_sequence<kVecLanes<A>>());
+    return scan_vector<A, kFromEnd, 2 * kStep>(v > before ? v : before);
   }
-  return v;
 }
 
 // Cells [first, count) of a row, in the order of the scan, one by one.
@@ -73,7 +78,10 @@ inline void scan_row(const T* x, Out* y, int64_t count, bool from_end) {
 // Rows [begin, end).
 template <class T>
 void corner_pool_rows(const CornerScan& s, const T* x, T* y, int64_t begin, int64_t end) {
-  for (int64_t row = begin; row < end; ++row) scan_row(x + row * s.length, y + row * s.length, s.length, s.from_end);
+  for (int64_t i = begin; i < end; ++i) {
+    const int64_t row = (s.from_end ? begin + end - 1 - i : i) * s.length;
+    scan_row(x + row, y + row, s.length, s.from_end);
+  }
 }
 
 // ---- columns
@@ -85,7 +93,7 @@ void scan_columns(const CornerScan& s, const T* x, T* y, int64_t count) {
   for (int64_t k = 1; k < s.length; ++k) {
     const T *best = y + s.line(k - 1), *line = x + s.line(k);
     T* to = y + s.line(k);
-    for_vectors<T>(count, [&](int64_t at, auto vector) {
+    for_vectors<T>(count, s.from_end, [&](int64_t at, auto vector) {
       vector.store(to + at, running_max(vector.load(best + at), vector.load(line + at)));
     });
   }
@@ -109,7 +117,7 @@ void gather_columns(const CornerScan& s, const T* grad, T* dx, int64_t count) {
   for (int64_t k = s.length - 1; k > 0; --k) {
     const T *g = grad + s.line(k), *before = dx + s.line(k - 1);
     T* to = dx + s.line(k);
-    for_vectors<T>(count, [&](int64_t at, auto vector) {
+    for_vectors<T>(count, !s.from_end, [&](int64_t at, auto vector) {
       const Vec<A> sum = load(sums + at) + vector.load(g + at);
       const Vec<A> y = vector.load(to + at), y_before = vector.load(before + at);
       const auto changed = (y != y_before) & (y_before == y_before);
@@ -119,8 +127,9 @@ void gather_columns(const CornerScan& s, const T* grad, T* dx, int64_t count) {
   }
   const T* g = grad + s.line(0);
   T* to = dx + s.line(0);
-  for_vectors<T>(
-      count, [&](int64_t at, auto vector) { vector.store(to + at, Vec<A>(load(sums + at) + vector.load(g + at))); });
+  for_vectors<T>(count, false, [&](int64_t at, auto vector) {
+    vector.store(to + at, Vec<A>(load(sums + at) + vector.load(g + at)));
+  });
 }
 
 template <class T>
@@ -227,7 +236,7 @@ void corner_pair_planes(const CornerScan& columns, const T* vertical, const T* h
     for (int64_t k = 0; k < columns.length; ++k) {
       const int64_t row = plane * columns.length * width + columns.line(k);
       scan_row(horizontal + row, scanned.data(), width, columns.from_end);
-      for_vectors<T>(width, [&](int64_t at, auto vector) {
+      for_vectors<T>(width, columns.from_end, [&](int64_t at, auto vector) {
         const Vec<A> value = running_max(load(best.data() + at), vector.load(vertical + row + at));
         store(best.data() + at, value);
         vector.store(y + row + at, Vec<A>(value + load(scanned.data() + at)));
@@ -251,7 +260,7 @@ void corner_pair_pixels(const CornerBundles& bundles, int64_t width, const T* ve
       const int64_t pixel = first + pixels.line(k);
       A* above = best.data() + k % width * bundles.width;
       if (k % width == 0) std::fill_n(along_row, bundles.width, -std::numeric_limits<A>::infinity());
-      for_vectors<T>(count, [&](int64_t at, auto vector) {
+      for_vectors<T>(count, false, [&](int64_t at, auto vector) {
         const Vec<A> down = running_max(load(above + at), vector.load(vertical + pixel + at));
         const Vec<A> along = running_max(load(along_row + at), vector.load(horizontal + pixel + at));
         store(above + at, down);
