@@ -93,9 +93,7 @@ def _check_pair(name: str, first: str, a: Tensor, second: str, b: Tensor) -> Non
     _check_map(name, first, a)
     _check_map(name, second, b)
     if a.shape != b.shape:
-        raise ValueError(
-            f"{name}: {second} must have the shape of {first}, {tuple(a.shape)}, got {tuple(b.shape)}"
-        )
+        raise ValueError(f"{name}: {second} must have the shape of {first}, {tuple(a.shape)}, got {tuple(b.shape)}")
     if a.dtype != b.dtype:
         raise TypeError(f"{name}: {second} must have the dtype of {first}, {a.dtype}, got {b.dtype}")
     if a.device != b.device:
