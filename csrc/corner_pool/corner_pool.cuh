@@ -142,8 +142,8 @@ __global__ void corner_rows_backward_kernel(CornerScan s, const T* __restrict__ 
         holder = start + s.line(first + last_head);
         open = __shfl_sync(kAllLanes, sum, last_head);
       }
-      const A final = __shfl_sync(kAllLanes, scanned, kWarp - 1);
-      if (takes_over(final, best)) best = final;
+      const A chunk_best = __shfl_sync(kAllLanes, scanned, kWarp - 1);
+      if (takes_over(chunk_best, best)) best = chunk_best;
     }
     if (lane == 0) dx[holder] = static_cast<T>(open);
   });

@@ -145,7 +145,7 @@ void corner_pool_backward_columns(const CornerBundles& bundles, const T* grad, c
 // ---- gradient of rows: a few at a time are turned into columns
 
 template <class A>
-constexpr int64_t kRowsAtOnce = 2 * kVecLanes<A>;
+constexpr int64_t kRowsAtOnce = 4 * kVecLanes<A>;
 
 // Column c of `rows` <= kRowsAtOnce rows to columns[c]; rows that are missing repeat the last one.
 template <class T>
@@ -158,7 +158,10 @@ void rows_to_columns(const T* x, int64_t length, int64_t rows, accumulate_t<T>* 
     int64_t c = 0;
     for (; c + L <= length; c += L) {
       Vec<A> tile[L];
-      for (int64_t l = 0; l < L; ++l) tile[l] = load_wide(row[l] + c);
+      for (int64_t l = 0; l < L; ++l) {
+        tile[l] = load_wide(row[l] + c);
+        __builtin_prefetch(row[l] + c + L * length);
+      }
       transpose<A>(tile);
       for (int64_t l = 0; l < L; ++l) store(columns + (c + l) * kRowsAtOnce<A> + first, tile[l]);
     }
@@ -180,7 +183,11 @@ void columns_to_rows(const accumulate_t<T>* columns, int64_t length, int64_t row
       Vec<A> tile[L];
       for (int64_t l = 0; l < L; ++l) tile[l] = load(columns + (c + l) * kRowsAtOnce<A> + first);
       transpose<A>(tile);
-      for (int64_t l = 0; l < present; ++l) store_narrow(x + (first + l) * length + c, tile[l]);
+      if (present == L) {
+        for (int64_t l = 0; l < L; ++l) store_narrow(x + (first + l) * length + c, tile[l]);
+      } else {
+        for (int64_t l = 0; l < present; ++l) store_narrow(x + (first + l) * length + c, tile[l]);
+      }
     }
     for (; c < length; ++c) {
       for (int64_t l = 0; l < present; ++l) {
