@@ -9,7 +9,7 @@
 namespace pydlx {
 namespace PYDLX_SIMD {
 
-// Whether `a` is to follow `best`: it is if greater, and if it is NaN. A NaN that is there already stays.
+// The maximum after `a`: a, if it is greater or NaN; but a NaN that is there already stays.
 template <class V>
 __attribute__((always_inline)) inline V running_max(const V& best, const V& a) {
   const V greater = a > best ? a : best;
@@ -61,7 +61,7 @@ inline void scan_row(const T* x, Out* y, int64_t count) {
     const Vec<A> cells = load_wide(x + at);
     is_nan |= cells != cells;
     const Vec<A> scanned = scan_vector<A, kFromEnd>(cells);
-    store_narrow(y + at, Vec<A>(scanned > best ? scanned : best));
+    store_narrow<Out, true>(y + at, Vec<A>(scanned > best ? scanned : best));
     const Vec<A> last = splat(scanned[kFromEnd ? 0 : L - 1]);
     best = last > best ? last : best;
   }
@@ -94,7 +94,7 @@ void scan_columns(const CornerScan& s, const T* x, T* y, int64_t count) {
     const T *best = y + s.line(k - 1), *line = x + s.line(k);
     T* to = y + s.line(k);
     for_vectors<T>(count, s.from_end, [&](int64_t at, auto vector) {
-      vector.store(to + at, running_max(vector.load(best + at), vector.load(line + at)));
+      vector.store_exact(to + at, running_max(vector.load(best + at), vector.load(line + at)));
     });
   }
 }
@@ -160,7 +160,7 @@ void rows_to_columns(const T* x, int64_t length, int64_t rows, accumulate_t<T>* 
       Vec<A> tile[L];
       for (int64_t l = 0; l < L; ++l) {
         tile[l] = load_wide(row[l] + c);
-        __builtin_prefetch(row[l] + c + L * length);
+        __builtin_prefetch(row[l] + c + L * length);  // the next L rows: so many streams at once are not foreseen
       }
       transpose<A>(tile);
       for (int64_t l = 0; l < L; ++l) store(columns + (c + l) * kRowsAtOnce<A> + first, tile[l]);
