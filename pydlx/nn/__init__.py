@@ -4,6 +4,7 @@
 for every layer of a network. Pooling with a kernel larger than its stride, such as 3 and 2, is overlapping pooling.
 """
 
+from pydlx.nn.corner_pool import BottomRightPool2d, CornerPool2d, TopLeftPool2d
 from pydlx.nn.geometry import Geometry, LayerGeometry, layer_geometry
 from pydlx.nn.sequence_pool import SequencePool
 from pydlx.nn.soft_pool import SoftPool1d, SoftPool2d, SoftPool3d
@@ -11,12 +12,15 @@ from pydlx.nn.upsample import BilinearUpsample2d, bilinear_kernel
 
 __all__ = [
     "BilinearUpsample2d",
+    "BottomRightPool2d",
+    "CornerPool2d",
     "Geometry",
     "LayerGeometry",
     "SequencePool",
     "SoftPool1d",
     "SoftPool2d",
     "SoftPool3d",
+    "TopLeftPool2d",
     "bilinear_kernel",
     "layer_geometry",
 ]
