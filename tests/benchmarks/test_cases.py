@@ -41,6 +41,8 @@ def test_targets_are_those_asked_for():
         "soft_pool k2 s2 8×64×56×56 forward+backward": both,
         "soft_pool k3 s2 8×64×112×112 forward": ["≤ 1 × max_pool"],
         "soft_pool k3 s2 8×64×112×112 forward+backward": ["≤ 1.2 × max_pool"],
+        "soft_pool k2 s2 2×32×32×56×56 forward": ["≥ 5 × as fast as eager"],
+        "soft_pool k2 s2 2×32×32×56×56 forward+backward": ["≥ 5 × as fast as eager", "≤ 0.7 × max_pool"],
         **{
             f"sequence_pool {mode} 64×400×256 lengths {direction}": ["≥ 3 × as fast as eager"]
             for mode in ("max", "mean", "soft", "k-max")
@@ -68,10 +70,10 @@ def test_full_runs_check_large_grids_too():
     assert sum("4096×4096" in label for label in labels) == 1
 
 
-@pytest.mark.parametrize("kernel", [2, 3])
-def test_eager_soft_pool_is_soft_pool(kernel):
-    x = torch.randn(2, 3, 11, 8, generator=torch.Generator().manual_seed(0)) * 20
-    pools = soft_pool.pools(kernel, spatial=2)
+@pytest.mark.parametrize(("kernel", "size"), [(2, (11, 8)), (3, (11, 8)), (2, (4, 6, 8))])
+def test_eager_soft_pool_is_soft_pool(kernel, size):
+    x = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0)) * 20
+    pools = soft_pool.pools(kernel, spatial=len(size))
     torch.testing.assert_close(pools["native"](x), pools["eager"](x))
     (native,), (eager,) = (soft_pool.forward_and_backward(pools[name], x)() for name in ("native", "eager"))
     torch.testing.assert_close(native, eager, atol=1e-4, rtol=1e-4)
