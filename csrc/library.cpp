@@ -4,14 +4,10 @@
 
 STABLE_TORCH_LIBRARY(pydlx, m) {
   // soft_pool
-  m.def(
-      "soft_pool(Tensor x, SymInt[] kernel_size, SymInt[] stride, SymInt[] padding, SymInt[] dilation, bool ceil_mode, "
-      "bool straight_through) -> Tensor",
-      {at::Tag::pt2_compliant_tag});
-  m.def(
-      "_soft_pool_backward(Tensor grad, Tensor x, SymInt[] kernel_size, SymInt[] stride, SymInt[] padding, "
-      "SymInt[] dilation, bool ceil_mode, bool straight_through) -> Tensor",
-      {at::Tag::pt2_compliant_tag});
+  m.def("soft_pool(Tensor x, int[] window, bool ceil_mode, bool straight_through) -> Tensor",
+        {at::Tag::pt2_compliant_tag});
+  m.def("_soft_pool_backward(Tensor grad, Tensor x, int[] window, bool ceil_mode, bool straight_through) -> Tensor",
+        {at::Tag::pt2_compliant_tag});
 
   // sequence_pool
   m.def("sequence_pool(Tensor x, Tensor? ends, Tensor? mask, int mode, SymInt k) -> (Tensor, Tensor)",

@@ -121,7 +121,7 @@ def eager_soft_pool2d(x: Tensor, kernel: int, stride: int) -> Tensor:
 
 
 def eager_soft_pool3d(x: Tensor, size: int) -> Tensor:
-    """The same for cubes that tile a volume (N, C, D, H, W); nearly three times as fast as through ``Tensor.unfold``."""
+    """The same for cubes that tile a volume (N, C, D, H, W), nearly three times as fast as ``Tensor.unfold``."""
     batch, channels, *volume = x.shape
     cubes = x.view(batch, channels, *(part for length in volume for part in (length // size, size)))
     windows = cubes.permute(0, 1, 3, 5, 7, 2, 4, 6).flatten(2, 4)

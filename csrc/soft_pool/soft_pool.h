@@ -45,15 +45,14 @@ inline int64_t pooled_size(int64_t in, int64_t kernel, int64_t stride, int64_t p
   return out;
 }
 
-// Arguments have been checked in Python, with messages for people; this guards against direct calls.
-inline SoftPoolShape soft_pool_shape(const Tensor& x, const std::vector<int64_t>& kernel,
-                                     const std::vector<int64_t>& stride, const std::vector<int64_t>& padding,
-                                     const std::vector<int64_t>& dilation, bool ceil_mode) {
-  const int64_t spatial = static_cast<int64_t>(kernel.size());
-  STD_TORCH_CHECK(spatial >= 1 && spatial <= 3 && x.dim() == spatial + 2, "soft_pool: expected x of shape (N, C, ",
-                  spatial, " spatial dimensions), got ", x.dim(), "-d");
-  STD_TORCH_CHECK(stride.size() == kernel.size() && padding.size() == kernel.size() && dilation.size() == kernel.size(),
-                  "soft_pool: kernel_size, stride, padding and dilation must have the same length");
+// `window` holds the kernel sizes of all axes, then the strides, paddings and dilations. Arguments have been checked in
+// Python, with messages for people; this guards against direct calls.
+inline SoftPoolShape soft_pool_shape(const Tensor& x, const std::vector<int64_t>& window, bool ceil_mode) {
+  const int64_t spatial = x.dim() - 2;
+  STD_TORCH_CHECK(spatial >= 1 && spatial <= 3,
+                  "soft_pool: expected x of shape (N, C, 1 to 3 spatial dimensions), got ", x.dim(), "-d");
+  STD_TORCH_CHECK(static_cast<int64_t>(window.size()) == 4 * spatial, "soft_pool: expected a window of ", 4 * spatial,
+                  " numbers, got ", window.size());
   SoftPoolShape shape{};
   shape.batch = x.size(0);
   shape.channels = x.size(1);
@@ -61,10 +60,10 @@ inline SoftPoolShape soft_pool_shape(const Tensor& x, const std::vector<int64_t>
     const int64_t k = axis - (3 - spatial);
     const bool given = k >= 0;
     shape.in[axis] = given ? x.size(2 + k) : 1;
-    shape.kernel[axis] = given ? kernel[k] : 1;
-    shape.stride[axis] = given ? stride[k] : 1;
-    shape.padding[axis] = given ? padding[k] : 0;
-    shape.dilation[axis] = given ? dilation[k] : 1;
+    shape.kernel[axis] = given ? window[k] : 1;
+    shape.stride[axis] = given ? window[spatial + k] : 1;
+    shape.padding[axis] = given ? window[2 * spatial + k] : 0;
+    shape.dilation[axis] = given ? window[3 * spatial + k] : 1;
     STD_TORCH_CHECK(
         shape.kernel[axis] > 0 && shape.stride[axis] > 0 && shape.padding[axis] >= 0 && shape.dilation[axis] > 0,
         "soft_pool: kernel_size, stride and dilation must be positive and padding not negative");
@@ -83,9 +82,9 @@ struct SoftPoolLayout {
   explicit SoftPoolLayout(const Tensor& input)
       : channels_last(is_channels_last(input)), x(channels_last ? input : torch::stable::contiguous(input)) {}
 
-  Tensor new_output(const SoftPoolShape& s, int64_t spatial) const {
+  Tensor new_output(const SoftPoolShape& s) const {
     std::vector<int64_t> sizes{s.batch, s.channels};
-    sizes.insert(sizes.end(), s.out + 3 - spatial, s.out + 3);
+    sizes.insert(sizes.end(), s.out + 5 - x.dim(), s.out + 3);
     return new_empty_in_format(x, sizes, channels_last);
   }
 
@@ -93,7 +92,7 @@ struct SoftPoolLayout {
   Tensor like_output(const SoftPoolShape& s, const Tensor& grad) const {
     if (!channels_last) return torch::stable::contiguous(grad);
     if (is_channels_last(grad)) return grad;
-    Tensor ordered = new_output(s, x.dim() - 2);
+    Tensor ordered = new_output(s);
     return torch::stable::copy_(ordered, grad);
   }
 };

@@ -71,14 +71,12 @@ struct SoftPoolBlocks {
 namespace pydlx {
 namespace {
 
-Tensor soft_pool(const Tensor& input, const std::vector<int64_t> kernel, const std::vector<int64_t> stride,
-                 const std::vector<int64_t> padding, const std::vector<int64_t> dilation, bool ceil_mode,
-                 bool /*straight_through*/) {
-  const SoftPoolShape s = soft_pool_shape(input, kernel, stride, padding, dilation, ceil_mode);
+Tensor soft_pool(const Tensor& input, const std::vector<int64_t> window, bool ceil_mode, bool /*straight_through*/) {
+  const SoftPoolShape s = soft_pool_shape(input, window, ceil_mode);
   const SoftPoolLayout layout(input);
   const bool channels_last = layout.channels_last;
   const Tensor& x = layout.x;
-  Tensor y = layout.new_output(s, static_cast<int64_t>(kernel.size()));
+  Tensor y = layout.new_output(s);
   if (y.numel() == 0) return y;
   const int64_t images = channels_last ? s.batch : s.batch * s.channels;
   const int64_t row_cost = s.out[2] * (channels_last ? s.channels : 1) * s.kernel[0] * s.kernel[1] * s.kernel[2];
@@ -97,10 +95,9 @@ Tensor soft_pool(const Tensor& input, const std::vector<int64_t> kernel, const s
   return y;
 }
 
-Tensor soft_pool_backward(const Tensor& grad_output, const Tensor& input, const std::vector<int64_t> kernel,
-                          const std::vector<int64_t> stride, const std::vector<int64_t> padding,
-                          const std::vector<int64_t> dilation, bool ceil_mode, bool straight_through) {
-  const SoftPoolShape s = soft_pool_shape(input, kernel, stride, padding, dilation, ceil_mode);
+Tensor soft_pool_backward(const Tensor& grad_output, const Tensor& input, const std::vector<int64_t> window,
+                          bool ceil_mode, bool straight_through) {
+  const SoftPoolShape s = soft_pool_shape(input, window, ceil_mode);
   const SoftPoolLayout layout(input);
   const bool channels_last = layout.channels_last;
   const Tensor& x = layout.x;

@@ -15,13 +15,11 @@ int64_t largest_index(const SoftPoolShape& s) {
   return padded;
 }
 
-Tensor soft_pool(const Tensor& input, const std::vector<int64_t> kernel, const std::vector<int64_t> stride,
-                 const std::vector<int64_t> padding, const std::vector<int64_t> dilation, bool ceil_mode,
-                 bool straight_through) {
-  const SoftPoolShape s = soft_pool_shape(input, kernel, stride, padding, dilation, ceil_mode);
+Tensor soft_pool(const Tensor& input, const std::vector<int64_t> window, bool ceil_mode, bool straight_through) {
+  const SoftPoolShape s = soft_pool_shape(input, window, ceil_mode);
   const DeviceScope scope(input);
   const SoftPoolLayout layout(input);
-  Tensor y = layout.new_output(s, static_cast<int64_t>(kernel.size()));
+  Tensor y = layout.new_output(s);
   if (y.numel() == 0) return y;
   dispatch_floating(y.scalar_type(), "soft_pool", [&](auto zero) {
     dispatch_index(largest_index(s), [&](auto narrow) {
@@ -35,10 +33,9 @@ Tensor soft_pool(const Tensor& input, const std::vector<int64_t> kernel, const s
   return y;
 }
 
-Tensor soft_pool_backward(const Tensor& grad_output, const Tensor& input, const std::vector<int64_t> kernel,
-                          const std::vector<int64_t> stride, const std::vector<int64_t> padding,
-                          const std::vector<int64_t> dilation, bool ceil_mode, bool straight_through) {
-  const SoftPoolShape s = soft_pool_shape(input, kernel, stride, padding, dilation, ceil_mode);
+Tensor soft_pool_backward(const Tensor& grad_output, const Tensor& input, const std::vector<int64_t> window,
+                          bool ceil_mode, bool straight_through) {
+  const SoftPoolShape s = soft_pool_shape(input, window, ceil_mode);
   const DeviceScope scope(input);
   const SoftPoolLayout layout(input);
   const Tensor grad = layout.like_output(s, grad_output);

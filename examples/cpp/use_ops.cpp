@@ -7,11 +7,11 @@
 #include <cstdio>
 
 at::Tensor soft_pool2d(const at::Tensor& x, int64_t kernel) {
-  using Signature = at::Tensor(const at::Tensor&, c10::SymIntArrayRef, c10::SymIntArrayRef, c10::SymIntArrayRef,
-                               c10::SymIntArrayRef, bool, bool);
+  using Signature = at::Tensor(const at::Tensor&, at::IntArrayRef, bool, bool);
   static const auto op = c10::Dispatcher::singleton().findSchemaOrThrow("pydlx::soft_pool", "").typed<Signature>();
-  const std::vector<c10::SymInt> window(2, kernel), none(2, 0), one(2, 1);
-  return op.call(x, window, window, none, one, /*ceil_mode=*/false, /*straight_through=*/false);
+  // Kernel size, stride, padding and dilation of both axes.
+  const int64_t window[] = {kernel, kernel, kernel, kernel, 0, 0, 1, 1};
+  return op.call(x, window, /*ceil_mode=*/false, /*straight_through=*/false);
 }
 
 int main() {

@@ -12,7 +12,7 @@ wrong sign on about a third of the inputs, is ``gradient="paper"``.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -128,7 +128,7 @@ def _soft_pool(
             )
     run = _op if _native.use_native(x.device) else soft_pool_reference
     batch = x if x.dim() == spatial + 2 else x.unsqueeze(0)
-    y = run(batch, kernel, steps, pads, dilations, bool(ceil_mode), gradient == "paper")
+    y = run(batch, [*kernel, *steps, *pads, *dilations], bool(ceil_mode), gradient == "paper")
     return y if x.dim() == spatial + 2 else y.squeeze(0)
 
 
@@ -152,15 +152,15 @@ def pooled_size(size: int, kernel: int, stride: int, padding: int, dilation: int
     return out - 1 if ceil_mode and (out - 1) * stride >= size + padding else out
 
 
-def _windows(
-    x: Tensor,
-    kernel: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    ceil_mode: bool,
-) -> Tensor:
+def _per_kind(window: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Kernel size, stride, padding and dilation of a window, which crosses to the kernels as one list of them."""
+    spatial = len(window) // 4
+    return (window[kind * spatial : (kind + 1) * spatial] for kind in range(4))
+
+
+def _windows(x: Tensor, window: Sequence[int], ceil_mode: bool) -> Tensor:
     """Every window's cells, (N, C, out..., K); cells outside of x read -inf, which has weight 0."""
+    kernel, stride, padding, dilation = _per_kind(window)
     spatial = len(kernel)
     out = [
         pooled_size(x.shape[2 + a], kernel[a], stride[a], padding[a], dilation[a], ceil_mode) for a in range(spatial)
@@ -197,43 +197,24 @@ def softmax_average(a: Tensor, dim: int, straight_through: bool = False) -> Tens
     return peak.squeeze(dim) + (weights * torch.where(e == 0, 0, distance)).sum(dim)
 
 
-def soft_pool_reference(
-    x: Tensor,
-    kernel_size: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    ceil_mode: bool,
-    straight_through: bool,
-) -> Tensor:
+def soft_pool_reference(x: Tensor, window: Sequence[int], ceil_mode: bool, straight_through: bool) -> Tensor:
     """The average of every window weighted by its softmax; x is (N, C, spatial...)."""
     wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-    y = softmax_average(_windows(wide, kernel_size, stride, padding, dilation, ceil_mode), -1, straight_through)
+    y = softmax_average(_windows(wide, window, ceil_mode), -1, straight_through)
     return y.to(x.dtype).contiguous(memory_format=_native_format(x))
 
 
-def _backward_reference(grad: Tensor, x: Tensor, *window: Any) -> Tensor:
+def _backward_reference(grad: Tensor, x: Tensor, *options: Any) -> Tensor:
     """The gradient with respect to x by differentiating the reference; itself differentiable in grad and x."""
     with torch.enable_grad():
         point = x if x.requires_grad else x.detach().requires_grad_()
-        y = soft_pool_reference(point, *window)
+        y = soft_pool_reference(point, *options)
         (dx,) = torch.autograd.grad(y, point, grad, create_graph=True)
     return dx
 
 
-def _fake(
-    x: Tensor,
-    kernel_size: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    ceil_mode: bool,
-    straight_through: bool,
-) -> Tensor:
-    out = [
-        pooled_size(size, k, s, p, d, ceil_mode)
-        for size, k, s, p, d in zip(x.shape[2:], kernel_size, stride, padding, dilation, strict=True)
-    ]
+def _fake(x: Tensor, window: Sequence[int], ceil_mode: bool, straight_through: bool) -> Tensor:
+    out = [pooled_size(size, *axis, ceil_mode) for size, *axis in zip(x.shape[2:], *_per_kind(window), strict=True)]
     return torch.empty((*x.shape[:2], *out), dtype=x.dtype, device=x.device, memory_format=_native_format(x))
 
 
@@ -247,23 +228,23 @@ def _native_format(x: Tensor) -> torch.memory_format:
     return torch.contiguous_format
 
 
-def _fake_backward(grad: Tensor, x: Tensor, *window: Any) -> Tensor:
+def _fake_backward(grad: Tensor, x: Tensor, *options: Any) -> Tensor:
     return torch.empty_like(x, memory_format=_native_format(x))
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    x, *ctx.window = inputs
+    x, *ctx.options = inputs
     ctx.save_for_backward(x)
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     (x,) = ctx.saved_tensors
-    dx = _backward_op(grad, x, *ctx.window) if ctx.needs_input_grad[0] else None
-    return (dx, *(None for _ in ctx.window))
+    dx = _backward_op(grad, x, *ctx.options) if ctx.needs_input_grad[0] else None
+    return (dx, *(None for _ in ctx.options))
 
 
 def _setup_double(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    grad, x, *ctx.window = inputs
+    grad, x, *ctx.options = inputs
     ctx.save_for_backward(grad, x)
 
 
@@ -271,22 +252,22 @@ def _double_backward(ctx: Any, v: Tensor) -> tuple[Tensor | None, ...]:
     """Second derivatives are rare, so they come from the reference: v . d(backward) / d(grad, x)."""
     grad, x = (tensor.detach().requires_grad_() for tensor in ctx.saved_tensors)
     with torch.enable_grad():
-        dx = _backward_reference(grad, x, *ctx.window)
+        dx = _backward_reference(grad, x, *ctx.options)
         d_grad, d_x = torch.autograd.grad(dx, (grad, x), v, allow_unused=True)
-    return (d_grad, d_x, *(None for _ in ctx.window))
+    return (d_grad, d_x, *(None for _ in ctx.options))
 
 
-_WINDOW = "SymInt[] kernel_size, SymInt[] stride, SymInt[] padding, SymInt[] dilation, bool ceil_mode"
+_OPTIONS = "int[] window, bool ceil_mode, bool straight_through"
 
 _op = _native.register(
-    f"soft_pool(Tensor x, {_WINDOW}, bool straight_through) -> Tensor",
+    f"soft_pool(Tensor x, {_OPTIONS}) -> Tensor",
     reference=soft_pool_reference,
     fake=_fake,
     backward=_backward,
     setup_context=_setup_context,
 )
 _backward_op = _native.register(
-    f"_soft_pool_backward(Tensor grad, Tensor x, {_WINDOW}, bool straight_through) -> Tensor",
+    f"_soft_pool_backward(Tensor grad, Tensor x, {_OPTIONS}) -> Tensor",
     reference=_backward_reference,
     fake=_fake_backward,
     backward=_double_backward,

@@ -233,11 +233,11 @@ def test_gradcheck(gradient):
 
 @pytest.mark.parametrize("straight_through", [False, True])
 def test_opcheck(straight_through):
-    window = ([3, 2], [2, 2], [1, 0], [1, 1], True, straight_through)
+    options = ([3, 2, 2, 2, 1, 0, 1, 1], True, straight_through)
     for x in (draw((7, 8)), draw((7, 8), torch.float32).to(memory_format=torch.channels_last)):
-        torch.library.opcheck(native_op("soft_pool"), (x.requires_grad_(), *window))
-        grad = torch.ones_like(soft_pool2d(x, *window[:5]))
-        torch.library.opcheck(native_op("_soft_pool_backward"), (grad, x.detach(), *window))
+        torch.library.opcheck(native_op("soft_pool"), (x.requires_grad_(), *options))
+        grad = torch.ones_like(soft_pool2d(x, (3, 2), 2, (1, 0), ceil_mode=True))
+        torch.library.opcheck(native_op("_soft_pool_backward"), (grad, x.detach(), *options))
 
 
 def test_compiles_without_a_graph_break():
