@@ -51,7 +51,12 @@ def cxx_missing() -> str | None:
     if shutil.which(compiler.split()[0]) is None:
         return f"no C++ compiler ({compiler}) on PATH"
     include = get_paths()["include"]
-    trial = "#include <Python.h>\n#include <optional>\nint main() { return 0; }\n"
+    # The kernels need what g++ has had since 12.
+    trial = (
+        "#include <Python.h>\n#include <optional>\n"
+        "typedef float Pair __attribute__((vector_size(8)));\n"
+        "Pair swapped(Pair a) { return __builtin_shufflevector(a, a, 1, 0); }\n"
+    )
     return compiles([*compiler.split(), "-std=c++17", f"-I{include}"], ".cpp", trial)
 
 
