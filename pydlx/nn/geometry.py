@@ -214,7 +214,7 @@ def _read(name: str, layer: nn.Module, size: tuple[int, ...]) -> list[_Axis] | N
     if isinstance(layer, _VECTORS):
         return None
     kind, whole = type(layer).__name__, isinstance(layer, (*_ADAPTIVE_POOLS, SpatialPyramidPool2d))
-    reader = next((read for kinds, read in _READERS if isinstance(layer, kinds)), None)
+    reader: Any = next((read for kinds, read in _READERS if isinstance(layer, kinds)), None)
     if reader is None and not whole:
         raise ValueError(f"layer_geometry: layer {name!r} must be of a known kind, got {kind}")
     axes = _axes_of(type(layer))

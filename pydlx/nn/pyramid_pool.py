@@ -68,7 +68,8 @@ class SpatialPyramidPool2d(nn.Module):
         """Pool images of one size, or of many.
 
         Args:
-            x: (N, C, H, W); a single image (C, H, W); or a list of N images (C, H, W) of one C and any sizes.
+            x: (N, C, H, W); a single image (C, H, W); or a list of N images (C, H, W) of one C and any sizes, in which
+                those of one size are pooled together.
 
         Returns:
             (N, features), or (features,) for a single image.
@@ -84,7 +85,13 @@ class SpatialPyramidPool2d(nn.Module):
             raise ValueError(
                 f"SpatialPyramidPool2d: x must list at least one (C, H, W) image, all of one C, got shapes {shapes}"
             )
-        return torch.stack([self._features(image) for image in x])
+        of_one_size: dict[tuple[int, ...], list[int]] = {}
+        for i, shape in enumerate(shapes):
+            of_one_size.setdefault(shape, []).append(i)
+        rows: dict[int, Tensor] = {}
+        for members in of_one_size.values():
+            rows.update(zip(members, self._features(torch.stack([x[i] for i in members])).unbind(), strict=True))
+        return torch.stack([rows[i] for i in range(len(shapes))])
 
     def check_size(self, height: int, width: int) -> None:
         """Require that all levels fit images of this size.
