@@ -21,6 +21,11 @@ STABLE_TORCH_LIBRARY(pydlx, m) {
       "Tensor",
       {at::Tag::pt2_compliant_tag});
 
+  // corner_pool
+  m.def("corner_pool(Tensor x, int direction) -> Tensor", {at::Tag::pt2_compliant_tag});
+  m.def("_corner_pool_backward(Tensor grad, Tensor x, int direction) -> Tensor", {at::Tag::pt2_compliant_tag});
+  m.def("corner_pool_pair(Tensor vertical, Tensor horizontal, bool top_left) -> Tensor", {at::Tag::pt2_compliant_tag});
+
   // dct
   m.def("dct(Tensor x, int type, bool sine, int[] axes, int norm, bool adjoint) -> Tensor",
         {at::Tag::pt2_compliant_tag});

@@ -232,26 +232,5 @@ void fft(Pair<T>* data, Pair<T>* work, const FftPlan<T>& plan) {
     data[k] = times(Pair<T>{product[k].im, product[k].re}, &plan.chirp[size_t(2 * k)]);
 }
 
-// Transposes a square of kVecLanes x kVecLanes values held in vectors: log2(kVecLanes) perfect shuffles.
-template <class T, size_t... I>
-inline void interleave(const Vec<T>& a, const Vec<T>& b, Vec<T>* out, std::index_sequence<I...>) {
-  constexpr int n = int(sizeof...(I));
-  out[0] = __builtin_shufflevector(a, b, (int(I) / 2 + int(I) % 2 * n)...);
-  out[1] = __builtin_shufflevector(a, b, (int(I) / 2 + n / 2 + int(I) % 2 * n)...);
-}
-
-template <class T>
-inline void transpose(Vec<T>* v) {
-  constexpr int n = int(kVecLanes<T>);
-  Vec<T> t[n];
-#pragma GCC unroll 4
-  for (int size = n; size > 1; size /= 2) {
-#pragma GCC unroll 16
-    for (int i = 0; i < n / 2; ++i) interleave<T>(v[i], v[i + n / 2], t + 2 * i, std::make_index_sequence<n>());
-#pragma GCC unroll 16
-    for (int i = 0; i < n; ++i) v[i] = t[i];
-  }
-}
-
 }  // namespace PYDLX_SIMD
 }  // namespace pydlx

@@ -125,6 +125,27 @@ __attribute__((always_inline)) inline void store_block_halves(A* low, A* high, c
   __builtin_memcpy(high, reinterpret_cast<const char*>(&natural) + PYDLX_SIMD_BYTES / 2, PYDLX_SIMD_BYTES / 2);
 }
 
+// Transposes a square of kVecLanes x kVecLanes values held in vectors: log2(kVecLanes) perfect shuffles.
+template <class T, size_t... I>
+inline void interleave(const Vec<T>& a, const Vec<T>& b, Vec<T>* out, std::index_sequence<I...>) {
+  constexpr int n = int(sizeof...(I));
+  out[0] = __builtin_shufflevector(a, b, (int(I) / 2 + int(I) % 2 * n)...);
+  out[1] = __builtin_shufflevector(a, b, (int(I) / 2 + n / 2 + int(I) % 2 * n)...);
+}
+
+template <class T>
+inline void transpose(Vec<T>* v) {
+  constexpr int n = int(kVecLanes<T>);
+  Vec<T> t[n];
+#pragma GCC unroll 4
+  for (int size = n; size > 1; size /= 2) {
+#pragma GCC unroll 16
+    for (int i = 0; i < n / 2; ++i) interleave<T>(v[i], v[i + n / 2], t + 2 * i, std::make_index_sequence<n>());
+#pragma GCC unroll 16
+    for (int i = 0; i < n; ++i) v[i] = t[i];
+  }
+}
+
 // True if any lane of the mask is set.
 template <class Mask>
 __attribute__((always_inline)) inline bool any(const Mask& mask) {

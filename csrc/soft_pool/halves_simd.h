@@ -1,7 +1,7 @@
-// SoftPool over 2 x 2 windows at stride 2 of contiguous float32 or float64 rows, the commonest pooling there is.
-// Included once per instruction set by soft_pool_cpu_simd.h.
+// SoftPool over 2 x 2 and 2 x 2 x 2 windows at stride 2 of contiguous float32 or float64 rows, the commonest pooling
+// there is. Included once per instruction set by soft_pool_cpu_simd.h.
 //
-// The four taps of a vector of outputs are parted in registers from vectors of two input rows: no phases in between.
+// The taps of a vector of outputs are parted in registers from vectors of two input rows a slice: no phases in between.
 // A vector is two halves of neighbouring outputs each; the half that is left over at the end of a row is joined with
 // that of the next, and a shorter rest is a half that overlaps the one before it, whose values are written twice.
 
@@ -13,10 +13,11 @@ constexpr int64_t kHalfLanes = kVecLanes<A> / 2;
 
 template <class T>
 inline bool halves_rows(const SoftPoolShape& s) {
-  bool halves = std::is_same_v<T, accumulate_t<T>> && s.kernel[0] == 1 && s.padding[0] == 0;
-  for (int axis = 1; axis < 3; ++axis) {
-    halves &= s.kernel[axis] == 2 && s.stride[axis] == 2 && s.dilation[axis] == 1 && s.padding[axis] == 0 &&
-              2 * s.out[axis] <= s.in[axis];
+  bool halves = std::is_same_v<T, accumulate_t<T>>;
+  for (int axis = 0; axis < 3; ++axis) {
+    const bool half = s.kernel[axis] == 2 && s.stride[axis] == 2 && s.dilation[axis] == 1 && s.padding[axis] == 0 &&
+                      2 * s.out[axis] <= s.in[axis];
+    halves &= half || (axis == 0 && s.kernel[0] == 1 && s.padding[0] == 0);
   }
   return halves && s.out[2] >= kHalfLanes<accumulate_t<T>>;
 }
@@ -75,25 +76,38 @@ __attribute__((always_inline)) inline void prefetch_ahead(const A* cells) {
   }
 }
 
+// The input rows under a window, kRows of them: two of a slice, and two of the next.
+template <int64_t kRows>
+struct HalvedRows {
+  int64_t offset[kRows];
+
+  explicit HalvedRows(const SoftPoolShape& s) {
+    for (int64_t r = 0; r < kRows; ++r) offset[r] = (r / 2 * s.in[1] + r % 2) * s.in[2];
+  }
+};
+
 // The windows of two halves of outputs, in block order; `low` and `high` are their upper left cells.
-template <class A, bool kCareful>
-__attribute__((always_inline)) inline Windows<A, kCareful, 4> halved_windows(const A* low, const A* high,
-                                                                             int64_t width) {
-  prefetch_ahead<false>(low);
-  prefetch_ahead<false>(low + width);
-  const auto [a, b] = load_block_pairs(low, high);
-  const auto [c, d] = load_block_pairs(low + width, high + width);
-  const Vec<A> cells[4] = {a, b, c, d};
-  return Windows<A, kCareful, 4>([&](int64_t t) { return cells[t]; }, 4);
+template <class A, bool kCareful, int64_t kRows>
+__attribute__((always_inline)) inline Windows<A, kCareful, 2 * kRows> halved_windows(const A* low, const A* high,
+                                                                                     const HalvedRows<kRows>& rows) {
+  Vec<A> cells[2 * kRows];
+#pragma GCC unroll 4
+  for (int64_t r = 0; r < kRows; ++r) {
+    prefetch_ahead<false>(low + rows.offset[r]);
+    const auto [even, odd] = load_block_pairs(low + rows.offset[r], high + rows.offset[r]);
+    cells[2 * r] = even;
+    cells[2 * r + 1] = odd;
+  }
+  return Windows<A, kCareful, 2 * kRows>([&](int64_t t) { return cells[t]; }, 2 * kRows);
 }
 
 // As soft_pool_some_rows.
-template <class A, bool kCareful>
+template <class A, bool kCareful, int64_t kRows>
 bool soft_pool_halves(const SoftPoolShape& s, const A* x, A* y, int64_t begin, int64_t end) {
   Vec<A> probe{};
-  const int64_t width = s.in[2];
+  const HalvedRows<kRows> rows(s);
   const auto pool = [&](const Stretch& low, const Stretch& high) __attribute__((always_inline)) {
-    const auto windows = halved_windows<A, kCareful>(x + low.cell, x + high.cell, width);
+    const auto windows = halved_windows<A, kCareful>(x + low.cell, x + high.cell, rows);
     const Vec<A> value = windows.peak + windows.mean_distance;
     probe += value;
     store_block_halves<A>(y + low.output, y + high.output, value);
@@ -107,23 +121,35 @@ bool soft_pool_halves(const SoftPoolShape& s, const A* x, A* y, int64_t begin, i
   return any(probe - probe != A(0));
 }
 
+// Output rows [begin, end), counted over planes, depths and heights.
+template <class A>
+void soft_pool_halved_rows(const SoftPoolShape& s, const A* x, A* y, int64_t begin, int64_t end) {
+  if (s.kernel[0] == 1) {
+    if (soft_pool_halves<A, false, 2>(s, x, y, begin, end)) soft_pool_halves<A, true, 2>(s, x, y, begin, end);
+  } else {
+    if (soft_pool_halves<A, false, 4>(s, x, y, begin, end)) soft_pool_halves<A, true, 4>(s, x, y, begin, end);
+  }
+}
+
 // The gradient of the windows of a block. Returns false where the careful version must be run.
-template <class A, bool kCareful>
+template <class A, bool kCareful, int64_t kRows>
 bool soft_pool_halves_backward(const SoftPoolShape& s, const A* grad, const A* x, A* dx, int64_t plane,
                                const SoftPoolBlock& block, A slope) {
   Vec<A> probe{};
-  const int64_t width = s.in[2];
+  const HalvedRows<kRows> rows(s);
   const auto pool = [&](const Stretch& low, const Stretch& high) __attribute__((always_inline)) {
-    const auto windows = halved_windows<A, kCareful>(x + low.cell, x + high.cell, width);
+    const auto windows = halved_windows<A, kCareful>(x + low.cell, x + high.cell, rows);
     const Vec<A> scale = load_block_halves(grad + low.output, grad + high.output) / windows.total;
     probe += windows.mean_distance;
-    prefetch_ahead<true>(dx + low.cell);
-    prefetch_ahead<true>(dx + low.cell + width);
-    Vec<A> da[4];
+    const auto gradient = [&](int64_t t) __attribute__((always_inline)) {
+      return windows.gradient(windows.distances[t], windows.weights[t], scale, slope);
+    };
 #pragma GCC unroll 4
-    for (int t = 0; t < 4; ++t) da[t] = windows.gradient(windows.distances[t], windows.weights[t], scale, slope);
-    store_block_pairs(dx + low.cell, dx + high.cell, da[0], da[1]);
-    store_block_pairs(dx + low.cell + width, dx + high.cell + width, da[2], da[3]);
+    for (int64_t r = 0; r < kRows; ++r) {
+      A* row = dx + rows.offset[r];
+      prefetch_ahead<true>(row + low.cell);
+      store_block_pairs<A>(row + low.cell, row + high.cell, gradient(2 * r), gradient(2 * r + 1));
+    }
   };
   HalfPairs<A, decltype(pool)> pairs(s.out[2], pool);
   for (int64_t od = block.first_out[0]; od < block.last_out[0]; ++od) {

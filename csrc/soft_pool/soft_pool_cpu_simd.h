@@ -32,12 +32,12 @@ struct Windows {
   __attribute__((always_inline)) Windows(const Cell& cell, int64_t tap_count) {
     const int64_t count = kTaps ? kTaps : tap_count;
     peak = cell(0);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int64_t t = 1; t < count; ++t) {
       const Vec<A> a = cell(t);
       peak = a > peak ? a : peak;
     }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int64_t t = 0; t < count; ++t) {
       const int64_t kept = kTaps ? t : 0;
       const Vec<A> distance = distance_below<A, kCareful>(cell(t), peak);
@@ -90,7 +90,7 @@ inline void soft_pool_vectors_backward(const A* const* taps, A* const* places, i
     const Vec<A> scale = load(grad + at) / windows.total;
     const auto counts = load(in_use + at) != A(0);
     probe += counts ? windows.mean_distance - windows.mean_distance : splat(A(0));
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int64_t t = 0; t < count; ++t) {
       const auto [d, e] = windows.distance_and_weight(taps[t] + at, t);
       const Vec<A> da = windows.gradient(d, e, scale, slope);

@@ -4,6 +4,7 @@
 for every layer of a network. Pooling with a kernel larger than its stride, such as 3 and 2, is overlapping pooling.
 """
 
+from pydlx.nn.corner_pool import BottomRightPool2d, CornerPool2d, TopLeftPool2d
 from pydlx.nn.geometry import Geometry, LayerGeometry, layer_geometry
 from pydlx.nn.pyramid_pool import SpatialPyramidPool2d
 from pydlx.nn.sequence_pool import SequencePool
@@ -12,6 +13,8 @@ from pydlx.nn.upsample import BilinearUpsample2d, bilinear_kernel
 
 __all__ = [
     "BilinearUpsample2d",
+    "BottomRightPool2d",
+    "CornerPool2d",
     "Geometry",
     "LayerGeometry",
     "SequencePool",
@@ -19,6 +22,7 @@ __all__ = [
     "SoftPool2d",
     "SoftPool3d",
     "SpatialPyramidPool2d",
+    "TopLeftPool2d",
     "bilinear_kernel",
     "layer_geometry",
 ]

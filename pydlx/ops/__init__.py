@@ -1,5 +1,6 @@
 """Operators: one file each, with the public function, its PyTorch reference, and what torch must know about it."""
 
+from pydlx.ops.corner_pool import bottom_right_pool, corner_pool, top_left_pool
 from pydlx.ops.dct import dctn, dstn, idctn, idstn
 from pydlx.ops.masked_poisson import solve_masked_poisson
 from pydlx.ops.poisson import solve_gaussian_poisson, solve_poisson
@@ -7,6 +8,8 @@ from pydlx.ops.sequence_pool import sequence_pool
 from pydlx.ops.soft_pool import soft_pool1d, soft_pool2d, soft_pool3d
 
 __all__ = [
+    "bottom_right_pool",
+    "corner_pool",
     "dctn",
     "dstn",
     "idctn",
@@ -18,4 +21,5 @@ __all__ = [
     "solve_gaussian_poisson",
     "solve_masked_poisson",
     "solve_poisson",
+    "top_left_pool",
 ]

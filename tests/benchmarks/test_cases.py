@@ -7,7 +7,7 @@ import torch
 from pydlx.benchmarks.case import Case, Quantity, Setting
 from pydlx.benchmarks.catalogue import CATALOGUE
 from pydlx.benchmarks.nn import pyramid_pool
-from pydlx.benchmarks.ops import dct, masked_poisson, poisson, sequence_pool, soft_pool
+from pydlx.benchmarks.ops import corner_pool, dct, masked_poisson, poisson, sequence_pool, soft_pool
 from pydlx.benchmarks.pictures import irregular_mask, natural_picture
 
 CPU = Setting(torch.device("cpu"), threads=1)
@@ -33,6 +33,8 @@ def test_targets_are_those_asked_for():
     }
     forward = ["≥ 6 × as fast as eager", "≤ 0.4 × max_pool", "≤ 2.5 × copy"]
     both = ["≥ 6 × as fast as eager", "≤ 0.5 × max_pool"]
+    corner, halves = ["≥ 15 × as fast as cummax", "≥ 4 × as fast as doubling"], ["≤ 1 × float32"]
+    directions = ("top", "bottom", "left", "right")
     assert asked == {
         "soft_pool k2 s2 16×64×112×112 forward": forward,
         "soft_pool k2 s2 16×64×112×112 forward+backward": both,
@@ -40,11 +42,19 @@ def test_targets_are_those_asked_for():
         "soft_pool k2 s2 8×64×56×56 forward+backward": both,
         "soft_pool k3 s2 8×64×112×112 forward": ["≤ 1 × max_pool"],
         "soft_pool k3 s2 8×64×112×112 forward+backward": ["≤ 1.2 × max_pool"],
+        "soft_pool k2 s2 2×32×32×56×56 forward": ["≥ 5 × as fast as eager"],
+        "soft_pool k2 s2 2×32×32×56×56 forward+backward": ["≥ 5 × as fast as eager", "≤ 0.7 × max_pool"],
         **{
             f"sequence_pool {mode} 64×400×256 lengths {direction}": ["≥ 3 × as fast as eager"]
             for mode in ("max", "mean", "soft", "k-max")
             for direction in ("forward", "forward+backward")
         },
+        "corner_pool top_left 4×128×128×128 forward": ["≥ 20 × as fast as cummax", "≤ 2.5 × copy"],
+        "corner_pool top_left 4×128×128×128 forward+backward": ["≥ 15 × as fast as cummax"],
+        "corner_pool top_left 4×128×128×128 bfloat16 forward": halves,
+        "corner_pool top_left 4×128×128×128 bfloat16 forward+backward": halves,
+        **{f"corner_pool {direction} 8×256×128×128 forward": corner for direction in directions},
+        **{f"corner_pool {direction} 8×256×128×128 bfloat16 forward": halves for direction in directions},
         "poisson gaussian 3×1024×1024": ["≤ 0.6 × scipy.fft"],
         "poisson gaussian 3×1080×1920": ["≤ 0.6 × scipy.fft"],
         "poisson gaussian 3×1021×1031": ["≤ 0.5 × scipy.fft"],
@@ -61,10 +71,10 @@ def test_full_runs_check_large_grids_too():
     assert sum("4096×4096" in label for label in labels) == 1
 
 
-@pytest.mark.parametrize("kernel", [2, 3])
-def test_eager_soft_pool_is_soft_pool(kernel):
-    x = torch.randn(2, 3, 11, 8, generator=torch.Generator().manual_seed(0)) * 20
-    pools = soft_pool.pools(kernel, spatial=2)
+@pytest.mark.parametrize(("kernel", "size"), [(2, (11, 8)), (3, (11, 8)), (2, (4, 6, 8))])
+def test_eager_soft_pool_is_soft_pool(kernel, size):
+    x = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0)) * 20
+    pools = soft_pool.pools(kernel, spatial=len(size))
     torch.testing.assert_close(pools["native"](x), pools["eager"](x))
     (native,), (eager,) = (soft_pool.forward_and_backward(pools[name], x)() for name in ("native", "eager"))
     torch.testing.assert_close(native, eager, atol=1e-4, rtol=1e-4)
@@ -79,6 +89,15 @@ def test_eager_sequence_pool_is_sequence_pool(mode, layout):
     torch.testing.assert_close(pools["native"](x), pools["eager"](x))
     (native,), (eager,) = (soft_pool.forward_and_backward(pools[name], x)() for name in ("native", "eager"))
     torch.testing.assert_close(native, eager)
+
+
+@pytest.mark.parametrize("name", ["top_left", "top", "bottom", "left", "right"])
+def test_corner_pools_agree(name):
+    generator = torch.Generator().manual_seed(0)
+    maps = [torch.randn(2, 3, 11, 8, generator=generator) for _ in range(2 if name == "top_left" else 1)]
+    native, cummax, doubling = (pool(*maps) for pool in corner_pool.pools(name).values())
+    assert torch.equal(native, cummax)
+    assert torch.equal(native, doubling)
 
 
 @pytest.mark.parametrize("mode", ["max", "average", "soft"])

@@ -1,0 +1,70 @@
+// Corner pooling (Law and Deng, "CornerNet: Detecting Objects as Paired Keypoints", arXiv 1808.01244).
+//
+// Every cell becomes the largest of the cells from itself to one edge of the map, x and y (N, C, H, W):
+//
+//     top     y[i, j] = max x[i.., j]        left    y[i, j] = max x[i, j..]
+//     bottom  y[i, j] = max x[..i, j]        right   y[i, j] = max x[i, ..j]
+//     pair    y = top(a) + left(b),  or  bottom(a) + right(b)
+//
+// So y is a running maximum that starts at the edge. A later cell takes over only if it is greater, so that the first
+// of equal cells keeps the gradient; 0 and -0 are equal. NaN takes over from any number and stays:
+//
+//     dx[k] = sum of g[h] over the cells h whose running maximum is cell k
+//
+// Bytes a forward must move: x (both of a pair) once, y once. A backward: x, g and dx once each; no index is saved,
+// because the scan is cheaper to repeat than an index is to read.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "common/accumulate.h"
+#include "common/tensor_utils.h"
+
+namespace pydlx {
+
+enum CornerDirection : int64_t { kTop, kBottom, kLeft, kRight };
+
+// A dense tensor as `outer` blocks of (length, inner), scanned along `length`. Contiguous: inner is W for columns and 1
+// for rows. Channels-last: W C and C.
+struct CornerScan {
+  int64_t outer, length, inner;
+  bool from_end;
+
+  // Place within a block of the line that the scan meets at step k.
+  PYDLX_HOST_DEVICE int64_t line(int64_t k) const { return (from_end ? length - 1 - k : k) * inner; }
+  int64_t size() const { return outer * length * inner; }
+};
+
+inline CornerScan corner_scan(const Tensor& x, int64_t direction) {
+  STD_TORCH_CHECK(x.dim() == 4, "corner_pool: expected x of shape (N, C, H, W), got ", x.dim(), "-d");
+  STD_TORCH_CHECK(direction >= kTop && direction <= kRight, "corner_pool: expected a direction of 0 to 3, got ",
+                  direction);
+  const bool channels_last = is_channels_last(x), rows = direction >= kLeft;
+  CornerScan scan{};
+  scan.length = x.size(rows ? 3 : 2);
+  scan.inner = (rows ? 1 : x.size(3)) * (channels_last ? x.size(1) : 1);
+  scan.outer = x.size(0) * (channels_last ? 1 : x.size(1)) * (rows ? x.size(2) : 1);
+  scan.from_end = direction == kTop || direction == kLeft;
+  return scan;
+}
+
+// x in one of the storage orders that the kernels know.
+inline Tensor dense(const Tensor& x) { return is_channels_last(x) ? x : torch::stable::contiguous(x); }
+
+// `other`, which has the sizes of x, in the storage order of the dense x.
+inline Tensor stored_like(const Tensor& x, const Tensor& other) {
+  if (!is_channels_last(x)) return torch::stable::contiguous(other);
+  if (is_channels_last(other)) return other;
+  Tensor ordered = torch::stable::empty_like(x);
+  return torch::stable::copy_(ordered, other);
+}
+
+inline void check_same(const Tensor& a, const Tensor& b) {
+  bool same = a.dim() == b.dim() && a.scalar_type() == b.scalar_type();
+  for (int64_t i = 0; same && i < a.dim(); ++i) same = a.size(i) == b.size(i);
+  STD_TORCH_CHECK(same, "corner_pool: expected tensors of one shape and dtype");
+}
+
+}  // namespace pydlx
