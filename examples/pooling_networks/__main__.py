@@ -67,13 +67,15 @@ def table(columns: tuple[str, ...], found: Found) -> Iterator[str]:
     yield f"| | {' | '.join(columns)} |"
     yield "|---" * (len(columns) + 1) + "|"
     for variant, runs in found.items():
-        cells = [_mean_and_deviation([run[column] for run in runs.values()]) for column in columns]
+        cells = [_summary(column, [run[column] for run in runs.values()]) for column in columns]
         yield f"| {variant} | {' | '.join(cells)} |"
 
 
-def _mean_and_deviation(values: list[float]) -> str:
-    mean = f"{statistics.mean(values):.2f}"
-    return f"{mean} ± {statistics.stdev(values):.2f}" if len(values) > 1 else mean
+def _summary(column: str, values: list[float]) -> str:
+    """Mean and standard deviation; of times, which others on the machine can only lengthen, the median."""
+    if column.startswith("ms") or len(values) == 1:
+        return f"{statistics.median(values):.1f}"
+    return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"
 
 
 def main() -> None:

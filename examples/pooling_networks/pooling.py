@@ -16,8 +16,8 @@ from pydlx.nn import SoftPool2d
 STEPS = 300
 SIZE, BATCH = 32, 64
 POOLS = {
-    "max": lambda: nn.MaxPool2d(2),
     "average": lambda: nn.AvgPool2d(2),
+    "max": lambda: nn.MaxPool2d(2),
     "SoftPool": lambda: SoftPool2d(2),
     "SoftPool, paper gradient": lambda: SoftPool2d(2, gradient="paper"),
 }
