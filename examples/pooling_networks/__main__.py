@@ -81,7 +81,7 @@ def _summary(column: str, values: list[float]) -> str:
 def main() -> None:
     """Run, tell, draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("experiments", nargs="*", choices=[[], *EXPERIMENTS], metavar="EXPERIMENT")
+    parser.add_argument("experiments", nargs="*", choices=("all", *EXPERIMENTS), default="all", metavar="EXPERIMENT")
     parser.add_argument("--folder", type=Path, default=Path("demo_output"))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="two steps of training, one seed, few tests")
@@ -91,7 +91,7 @@ def main() -> None:
     seeds, prefix = (1, "pooling_quick") if args.quick else (args.seeds, "pooling")
     print("pictures:", camvid_folder() or "scikit-image's")
     results = {}
-    for name in args.experiments or EXPERIMENTS:
+    for name in EXPERIMENTS if "all" in args.experiments else args.experiments:
         experiment = EXPERIMENTS[name]
         results[name] = complete(name, args.folder / f"{prefix}_{name}.json", seeds, args.quick)
         print(f"\n{(experiment.__doc__ or '').splitlines()[0]}")
