@@ -8,7 +8,7 @@ He, Zhang, Ren and Sun, "Spatial pyramid pooling in deep convolutional networks 
 
 Adaptive bins cover every cell and exist for every a >= n. The published window and stride may fit more than n times
 (n = 4: a = 6, 7, 11), where they are refused, or leave the last cells out (n = 4: of 10 cells they cover 9). Both forms
-agree where n divides a, and in other cases such as a = 13 with n = 4, 3, 2, 1, the paper's own.
+agree where n divides a, and in other cases such as a = 13, the paper's, with n = 4, 3, 2, 1.
 """
 
 from __future__ import annotations
