@@ -6,6 +6,7 @@ for every layer of a network. Pooling with a kernel larger than its stride, such
 
 from pydlx.nn.corner_pool import BottomRightPool2d, CornerPool2d, TopLeftPool2d
 from pydlx.nn.geometry import Geometry, LayerGeometry, layer_geometry
+from pydlx.nn.pyramid_pool import SpatialPyramidPool2d
 from pydlx.nn.sequence_pool import SequencePool
 from pydlx.nn.soft_pool import SoftPool1d, SoftPool2d, SoftPool3d
 from pydlx.nn.upsample import BilinearUpsample2d, bilinear_kernel
@@ -20,6 +21,7 @@ __all__ = [
     "SoftPool1d",
     "SoftPool2d",
     "SoftPool3d",
+    "SpatialPyramidPool2d",
     "TopLeftPool2d",
     "bilinear_kernel",
     "layer_geometry",

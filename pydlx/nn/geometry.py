@@ -27,6 +27,7 @@ from pydlx.nn.arithmetic import (
     receptive_field,
     transposed_output_size,
 )
+from pydlx.nn.pyramid_pool import SpatialPyramidPool2d
 from pydlx.nn.soft_pool import SoftPool1d, SoftPool2d, SoftPool3d
 from pydlx.nn.upsample import BilinearUpsample2d
 
@@ -42,7 +43,8 @@ _ADAPTIVE_POOLS = (
     *(nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d),
     *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
 )
-_WITHOUT_AXES = (nn.Flatten, nn.Linear)
+_VECTORS = (nn.Flatten, nn.Linear)
+_WITHOUT_AXES = (*_VECTORS, SpatialPyramidPool2d)
 # Cell by cell, once a normalisation has its statistics.
 _CELLWISE = (
     *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish),
@@ -150,7 +152,7 @@ def layer_geometry(layers: nn.Module | Iterable[tuple[str, nn.Module]], input_si
 
     Knows the convolutions, the transposed ones, max, average, power-average and soft pooling, upsampling by whole
     factors, and what works cell by cell: activations, normalisations, dropout. Adaptive pooling that changes the size,
-    Flatten and Linear see the whole input, and so does what follows them.
+    pyramid pooling, Flatten and Linear see the whole input, and so does what follows them.
 
     Args:
         layers: A ``torch.nn.Sequential``, of others too, or a single layer, or pairs of a name and a layer.
@@ -209,18 +211,21 @@ def _read(name: str, layer: nn.Module, size: tuple[int, ...]) -> list[_Axis] | N
     """A layer's axes on an input of this size; None if every output sees everything."""
     if isinstance(layer, _CELLWISE):
         return [_Axis(n, Window()) for n in size]
-    if isinstance(layer, _WITHOUT_AXES):
+    if isinstance(layer, _VECTORS):
         return None
-    kind, adaptive = type(layer).__name__, isinstance(layer, _ADAPTIVE_POOLS)
-    reader = next((read for kinds, read in _READERS if isinstance(layer, kinds)), None)
-    if reader is None and not adaptive:
+    kind, whole = type(layer).__name__, isinstance(layer, (*_ADAPTIVE_POOLS, SpatialPyramidPool2d))
+    reader: Any = next((read for kinds, read in _READERS if isinstance(layer, kinds)), None)
+    if reader is None and not whole:
         raise ValueError(f"layer_geometry: layer {name!r} must be of a known kind, got {kind}")
     axes = _axes_of(type(layer))
     if axes not in (None, len(size)) or not size:
         raise ValueError(f"layer_geometry: layer {name!r} ({kind}) must get {axes or 'some'} spatial axes, got {size}")
-    if reader is None:
+    if isinstance(layer, _ADAPTIVE_POOLS):
         return [_Axis(n, Window()) for n in size] if _adapted(layer, size) == size else None
     try:
+        if isinstance(layer, SpatialPyramidPool2d):
+            layer.check_size(*size)
+            return None
         return [reader(layer, axis, n) for axis, n in enumerate(size)]
     except ValueError as error:
         raise ValueError(f"layer_geometry: layer {name!r} ({kind}) does not fit size {size}: {error}") from error

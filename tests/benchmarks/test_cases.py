@@ -6,6 +6,7 @@ import torch
 
 from pydlx.benchmarks.case import Case, Quantity, Setting
 from pydlx.benchmarks.catalogue import CATALOGUE
+from pydlx.benchmarks.nn import pyramid_pool
 from pydlx.benchmarks.ops import corner_pool, dct, masked_poisson, poisson, sequence_pool, soft_pool
 from pydlx.benchmarks.pictures import irregular_mask, natural_picture
 
@@ -97,6 +98,15 @@ def test_corner_pools_agree(name):
     native, cummax, doubling = (pool(*maps) for pool in corner_pool.pools(name).values())
     assert torch.equal(native, cummax)
     assert torch.equal(native, doubling)
+
+
+@pytest.mark.parametrize("mode", ["max", "average", "soft"])
+def test_pyramids_by_bins_are_pyramids(mode):
+    x = torch.randn(2, 3, 9, 14, generator=torch.Generator().manual_seed(0))
+    pools = pyramid_pool.pools(mode)
+    torch.testing.assert_close(pools["native"](x), pools["bin loop"](x))
+    (native,), (loop,) = (soft_pool.forward_and_backward(pools[name], x)() for name in ("native", "bin loop"))
+    torch.testing.assert_close(native, loop)
 
 
 @pytest.mark.parametrize("name", ["dctn", "idctn"])

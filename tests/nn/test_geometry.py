@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from pydlx.nn import BilinearUpsample2d, SoftPool1d, SoftPool2d, SoftPool3d, layer_geometry
+from pydlx.nn import BilinearUpsample2d, SoftPool1d, SoftPool2d, SoftPool3d, SpatialPyramidPool2d, layer_geometry
 
 
 def vgg16(padding=1, classifier=()):
@@ -137,6 +137,14 @@ def test_what_sees_everything():
     assert rows.seen_by("3", (0, 2)) == (slice(0, 15), slice(0, 15))
 
 
+def test_pyramids_see_everything():
+    rows = layer_geometry(nn.Sequential(nn.Conv2d(1, 4, 3, 2), SpatialPyramidPool2d(), nn.Linear(84, 2)), (15, 17))
+    assert [row.size for row in rows] == [(7, 8), (), ()]
+    for row in rows[1:]:
+        assert (row.receptive_field, row.jump, row.start) == ((15, 17), (0, 0), (7, 8))
+    assert rows[1].kernel == (7, 8)
+
+
 def test_table():
     network = nn.Sequential(nn.Conv2d(3, 8, (3, 4), padding="same"), nn.Sequential(nn.ReLU(), nn.MaxPool2d(2)))
     lines = str(layer_geometry(network, (32, 30))).splitlines()
@@ -169,6 +177,12 @@ def test_a_single_layer_and_named_layers():
         ),
         ([nn.Upsample(scale_factor=1.5)], (8, 8), "upsampling must be nearest or linear, by a whole factor"),
         ([nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular")], (8, 8), "padding_mode must keep windows together"),
+        (
+            [nn.MaxPool2d(2), SpatialPyramidPool2d(form="sliding")],
+            (26, 14),
+            r"layer '1' \(Spa.*\) does not fit size \(13, 7\): .*levels must",
+        ),
+        ([SpatialPyramidPool2d()], 8, r"layer '0' \(SpatialPyramidPool2d\) must get 2 spatial axes, got \(8,\)"),
         ([nn.ReLU()], (0, 8), r"input_size must be positive, got \(0, 8\)"),
     ],
 )

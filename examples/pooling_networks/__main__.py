@@ -1,0 +1,106 @@
+"""Train small networks on real pictures with the pooling layers of pydlx and with those they compete with.
+
+    python examples/pooling_networks [EXPERIMENT ...] [--folder FOLDER] [--quick]
+
+EXPERIMENT is one of
+
+    pooling   SoftPool against max and average pooling
+    pyramid   a pyramid of bins against one global average, at sizes not seen in training
+    corners   corner pooling against convolutions
+
+or all of them, which takes about ten minutes. Prints tables of means and standard deviations over the seeds, and draws
+them into FOLDER (demo_output). What each training run found is kept there, so that a run broken off goes on where it
+was. --quick only shows that everything runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import corners
+import figure
+import pooling
+import pyramid
+import torch
+from data import Crops, camvid_folder, scenes
+
+EXPERIMENTS: dict[str, ModuleType] = {"pooling": pooling, "pyramid": pyramid, "corners": corners}
+LARGEST_CROP = 64
+
+Found = dict[str, dict[str, dict[str, float]]]  # variant, seed, quantity
+
+
+@functools.cache
+def crops(test_batches: int) -> tuple[Crops, Crops]:
+    """To train on, and to test on."""
+    return Crops(scenes("train"), LARGEST_CROP), Crops(scenes("test"), LARGEST_CROP, test_batches)
+
+
+def complete(name: str, path: Path, seeds: int, quick: bool) -> Found:
+    """Carries out the runs of an experiment that are not in the file yet, adding each."""
+    experiment = EXPERIMENTS[name]
+    steps, test_batches = (2, 1) if quick else (experiment.STEPS, 20)
+    found: Found = json.loads(path.read_text()) if path.exists() else {}
+    missing = [
+        (seed, variant)
+        for seed in range(seeds)
+        for variant in experiment.VARIANTS
+        if str(seed) not in found.get(variant, {})
+    ]
+    for number, (seed, variant) in enumerate(missing, 1):
+        result = experiment.run(variant, seed, steps, *crops(test_batches))
+        found.setdefault(variant, {})[str(seed)] = result
+        path.write_text(json.dumps(found, indent=1))
+        shown = ", ".join(f"{column} {result[column]:.2f}" for column in experiment.COLUMNS)
+        print(f"{name} {number}/{len(missing)}, seed {seed}, {variant}: {shown}", flush=True)
+    return found
+
+
+def table(columns: tuple[str, ...], found: Found) -> Iterator[str]:
+    """Lines of a table in Markdown."""
+    yield f"| | {' | '.join(columns)} |"
+    yield "|---" * (len(columns) + 1) + "|"
+    for variant, runs in found.items():
+        cells = [_summary(column, [run[column] for run in runs.values()]) for column in columns]
+        yield f"| {variant} | {' | '.join(cells)} |"
+
+
+def _summary(column: str, values: list[float]) -> str:
+    """Mean and standard deviation; of times, which others on the machine can only lengthen, the median."""
+    if column.startswith("ms") or len(values) == 1:
+        return f"{statistics.median(values):.1f}"
+    return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"
+
+
+def main() -> None:
+    """Run, tell, draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("experiments", nargs="*", choices=("all", *EXPERIMENTS), default="all", metavar="EXPERIMENT")
+    parser.add_argument("--folder", type=Path, default=Path("demo_output"))
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="two steps of training, one seed, few tests")
+    args = parser.parse_args()
+    args.folder.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)  # such small networks gain little from more
+    seeds, prefix = (1, "pooling_quick") if args.quick else (args.seeds, "pooling")
+    print("pictures:", camvid_folder() or "scikit-image's")
+    results = {}
+    for name in EXPERIMENTS if "all" in args.experiments else args.experiments:
+        experiment = EXPERIMENTS[name]
+        results[name] = complete(name, args.folder / f"{prefix}_{name}.json", seeds, args.quick)
+        print(f"\n{(experiment.__doc__ or '').splitlines()[0]}")
+        print("\n".join(table(experiment.COLUMNS, results[name])), "\n")
+    if set(results) == set(EXPERIMENTS):
+        path = args.folder / f"{prefix}.png"
+        figure.draw(results, path)
+        print(path.resolve())
+
+
+if __name__ == "__main__":
+    main()

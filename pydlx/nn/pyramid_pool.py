@@ -1,0 +1,210 @@
+"""Spatial pyramid pooling: feature maps of any size to vectors of one length.
+
+He, Zhang, Ren and Sun, "Spatial pyramid pooling in deep convolutional networks for visual recognition", arXiv
+1406.4729. A level lays n bins over each axis of the map and pools every bin. On an axis of a cells, bin i covers
+
+    adaptive    floor(i a / n)  to  ceil((i + 1) a / n)
+    sliding     i floor(a / n)  to  i floor(a / n) + ceil(a / n)        as published
+
+Adaptive bins cover every cell and exist for every a >= n. The published window and stride may fit more than n times
+(n = 4: a = 6, 7, 11), where they are refused, or leave the last cells out (n = 4: of 10 cells they cover 9). Both forms
+agree where n divides a, and in other cases such as a = 13, the paper's, with n = 4, 3, 2, 1.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pydlx.ops.soft_pool import soft_pool2d
+
+Level = int | tuple[int, int]
+
+
+def _soft_pool(x: Tensor, size: tuple[int, int], stride: tuple[int, int]) -> Tensor:
+    """SoftPool in the layout that suits large windows: bins along a row are few, channels are many."""
+    return soft_pool2d(x.contiguous(memory_format=torch.channels_last), size, stride)
+
+
+_WINDOW_POOLS: dict[str, Callable[..., Tensor]] = {"max": F.max_pool2d, "average": F.avg_pool2d, "soft": _soft_pool}
+_ADAPTIVE_POOLS: dict[str, Callable[..., Tensor]] = {"max": F.adaptive_max_pool2d, "average": F.adaptive_avg_pool2d}
+
+
+class SpatialPyramidPool2d(nn.Module):
+    """(N, C, H, W) to (N, C sum of rows * columns), whatever H and W.
+
+    The features of one image are the levels in the order given; in a level the channels, in a channel the bins row by
+    row: each level's (N, C, rows, columns) flattened, all joined.
+
+    Args:
+        levels: Bins of each level along both axes, or (rows, columns).
+        mode: What becomes of a bin: ``"max"``, ``"average"``, or ``"soft"``, its SoftPool.
+        form: Where the bins lie: ``"adaptive"`` or ``"sliding"``, see above.
+
+    Raises:
+        ValueError: If an argument is not one of these.
+    """
+
+    def __init__(self, levels: Sequence[Level] = (4, 2, 1), mode: str = "max", form: str = "adaptive") -> None:
+        super().__init__()
+        self.levels = _pairs(levels)
+        if mode not in _WINDOW_POOLS:
+            raise ValueError(f'SpatialPyramidPool2d: mode must be "max", "average" or "soft", got {mode!r}')
+        if form not in ("adaptive", "sliding"):
+            raise ValueError(f'SpatialPyramidPool2d: form must be "adaptive" or "sliding", got {form!r}')
+        self.mode = mode
+        self.form = form
+
+    def out_features(self, channels: int) -> int:
+        """Length of the vector that an image of so many channels becomes."""
+        return channels * sum(rows * columns for rows, columns in self.levels)
+
+    def forward(self, x: Tensor | Sequence[Tensor]) -> Tensor:
+        """Pool images of one size, or of many.
+
+        Args:
+            x: (N, C, H, W); a single image (C, H, W); or a list of N images (C, H, W) of one C and any sizes, in which
+                those of one size are pooled together.
+
+        Returns:
+            (N, features), or (features,) for a single image.
+
+        Raises:
+            TypeError: If the images are not floating-point tensors.
+            ValueError: If their shapes are others, or a level does not fit them.
+        """
+        if isinstance(x, Tensor):
+            return self._features(x)
+        shapes = [tuple(image.shape) for image in x]
+        if not shapes or any(len(shape) != 3 or shape[0] != shapes[0][0] for shape in shapes):
+            raise ValueError(
+                f"SpatialPyramidPool2d: x must list at least one (C, H, W) image, all of one C, got shapes {shapes}"
+            )
+        of_one_size: dict[tuple[int, ...], list[int]] = {}
+        for i, shape in enumerate(shapes):
+            of_one_size.setdefault(shape, []).append(i)
+        rows: dict[int, Tensor] = {}
+        for members in of_one_size.values():
+            rows.update(zip(members, self._features(torch.stack([x[i] for i in members])).unbind(), strict=True))
+        return torch.stack([rows[i] for i in range(len(shapes))])
+
+    def check_size(self, height: int, width: int) -> None:
+        """Require that all levels fit images of this size.
+
+        Raises:
+            ValueError: If a level has more bins than the image cells, or its sliding windows are not as many as its
+                bins.
+        """
+        for level in self.levels:
+            got = f"got level {level[0]}×{level[1]} for an image of {height}×{width}"
+            if level[0] > height or level[1] > width:
+                raise ValueError(f"SpatialPyramidPool2d: levels must not have more bins than the image cells, {got}")
+            if self.form == "sliding":
+                made = (_windows_that_fit(height, level[0]), _windows_that_fit(width, level[1]))
+                if made != level:
+                    raise ValueError(
+                        "SpatialPyramidPool2d: levels must have as many bins as sliding windows fit the image, "
+                        f'{got}, where {made[0]}×{made[1]} fit (form="adaptive" has no such limit)'
+                    )
+
+    def extra_repr(self) -> str:
+        """Levels, mode and form."""
+        levels = ", ".join(str(rows) if rows == columns else f"({rows}, {columns})" for rows, columns in self.levels)
+        return f"levels=({levels}{',' if len(self.levels) == 1 else ''}), mode={self.mode!r}, form={self.form!r}"
+
+    def _features(self, x: Tensor) -> Tensor:
+        if not x.is_floating_point():
+            raise TypeError(f"SpatialPyramidPool2d: x must be a floating-point tensor, got {x.dtype}")
+        if x.dim() not in (3, 4):
+            raise ValueError(
+                f"SpatialPyramidPool2d: x must have shape (N, C, H, W) or (C, H, W), got {x.dim()} dimensions"
+            )
+        self.check_size(x.shape[-2], x.shape[-1])
+        batch = x if x.dim() == 4 else x.unsqueeze(0)
+        if self.mode == "soft":
+            batch = batch.contiguous(memory_format=torch.channels_last)  # once, not in each level
+        features = torch.cat([self._pool(batch, level).flatten(1) for level in self.levels], 1)
+        return features if x.dim() == 4 else features.squeeze(0)
+
+    def _pool(self, x: Tensor, level: tuple[int, int]) -> Tensor:
+        """One level, (N, C, H, W) to (N, C, rows, columns)."""
+        if self.form == "adaptive" and self.mode in _ADAPTIVE_POOLS:
+            return _ADAPTIVE_POOLS[self.mode](x, level)
+        pool, find_runs = _WINDOW_POOLS[self.mode], _adaptive_runs if self.form == "adaptive" else _sliding_run
+        y = x.new_empty(*x.shape[:2], *level)
+        for rows, columns in itertools.product(find_runs(x.shape[2], level[0]), find_runs(x.shape[3], level[1])):
+            cells = x[:, :, rows.cells, columns.cells]
+            y[:, :, rows.bins, columns.bins] = pool(cells, (rows.size, columns.size), (rows.stride, columns.stride))
+        return y
+
+
+def _pairs(levels: Sequence[Level]) -> tuple[tuple[int, int], ...]:
+    try:
+        pairs = [(level, level) if isinstance(level, int) else tuple(level) for level in levels]
+        valid = all(len(pair) == 2 and all(isinstance(n, int) and n > 0 for n in pair) for pair in pairs)
+    except TypeError:
+        pairs, valid = [], False
+    if not pairs or not valid:
+        raise ValueError(
+            f"SpatialPyramidPool2d: levels must list at least one positive whole number or pair of such, got {levels!r}"
+        )
+    return tuple((rows, columns) for rows, columns in pairs)
+
+
+class _Run(NamedTuple):
+    """Bins of an axis that are equally large and evenly spaced, so that one call pools them.
+
+    Attributes:
+        bins: Which of the axis's bins they are.
+        cells: From the first one's first cell to the last one's last.
+        size: Cells of each.
+        stride: Cells from one to the next.
+    """
+
+    bins: slice
+    cells: slice
+    size: int
+    stride: int
+
+
+def _windows_that_fit(cells: int, n: int) -> int:
+    """How often the published window fits at the published stride: n times or more."""
+    window, stride = -(-cells // n), cells // n
+    return (cells - window) // stride + 1
+
+
+def _sliding_run(cells: int, n: int) -> list[_Run]:
+    size, stride = -(-cells // n), cells // n
+    return [_Run(slice(0, n), slice(0, (n - 1) * stride + size), size, stride)]
+
+
+def _adaptive_runs(cells: int, n: int) -> list[_Run]:
+    """The adaptive bins of an axis, in few runs: one or two for up to four bins."""
+    bins = [(i * cells // n, -(-(i + 1) * cells // n)) for i in range(n)]
+    left = list(range(n))
+    runs = []
+    while left:
+        taken = sorted((_progression(bins, left, step) for step in range(1, n + 1)), key=len)[-1]
+        left = [i for i in left if i not in taken]
+        (start, stop), end = bins[taken[0]], bins[taken[-1]][1]
+        step, stride = (taken[1] - taken[0], bins[taken[1]][0] - start) if len(taken) > 1 else (1, stop - start)
+        runs.append(_Run(slice(taken[0], taken[-1] + 1, step), slice(start, end), stop - start, stride))
+    return runs
+
+
+def _progression(bins: list[tuple[int, int]], left: list[int], step: int) -> list[int]:
+    """Every step-th bin from the first one left on, up to where one is taken, or has another size or distance."""
+    taken = left[:1]
+    stride = 0
+    for i in range(left[0] + step, len(bins), step):
+        start, stop = bins[taken[-1]]
+        stride = stride or bins[i][0] - start
+        if i not in left or bins[i] != (start + stride, stop + stride):
+            break
+        taken.append(i)
+    return taken
