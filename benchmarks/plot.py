@@ -41,7 +41,7 @@ def write_plot(path: Path, subtitle: str, outcomes: Iterable[tuple[str, Outcome]
     top = header
     for (op, races), height in zip(panels.items(), heights, strict=True):
         top += between * 0.6
-        axes = figure.add_axes((0.36, 1 - (top + height) / total, 0.59, height / total))
+        axes = figure.add_axes((0.4, 1 - (top + height) / total, 0.55, height / total))
         _draw_panel(axes, op, races, height, limits)
         top += height + between * 0.4
     figure.text(0.02, 1 - 0.38 / total, "How long the others take, with pydlx as 1", size=17, weight="bold", color=_INK)

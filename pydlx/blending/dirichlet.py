@@ -87,11 +87,13 @@ def _solve(
     unknowns = int(unknown.count_nonzero()) * (len(window.target) // len(unknown))
     box = window.box
     if isinstance(share, float) and torch.equal(window.weight, unknown.to(window.weight.dtype)):
-        right_side = guidance.pull_of_neighbours(torch.where(unknown, 0, window.source - window.target))
+        rim = (window.source - window.target).masked_fill_(unknown, 0)
+        right_side = guidance.pull_of_neighbours(rim)
+        del rim
         guide = window.source if share == 1 else torch.lerp(window.target, window.source, share)
         del window  # frees what the solver can use
         correction, residual = _solve_zero_boundary(right_side, unknown, tolerance, measure)
-        values = torch.add(guide, correction, alpha=share)
+        values = correction.add_(guide) if share == 1 else torch.add(guide, correction, alpha=share)
     else:
         across, down = share if isinstance(share, tuple) else (share, share)
         weight = guidance.largest_weight(window.weight)

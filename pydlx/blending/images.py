@@ -86,10 +86,13 @@ def convert(planes: Tensor, scale_to: torch.dtype, dtype: torch.dtype) -> Tensor
 
 
 def quantise(values: Tensor, dtype: torch.dtype, rounding: str, clip: bool) -> Tensor:
-    """Turns working values into image values of `dtype`; floats are clipped to [0, 1] only where `clip` asks for it."""
+    """Turns working values into image values of `dtype`; floats are clipped to [0, 1] only where `clip` asks for it.
+
+    The working values of integer images are changed.
+    """
     if dtype.is_floating_point:
         return (values.clamp(0, 1) if clip else values).to(dtype)
-    values = values.detach().clamp(0, full_scale(dtype))
+    values = values.detach().clamp_(0, full_scale(dtype))
     if rounding == "nearest":
         values.round_()
     return values.to(dtype)

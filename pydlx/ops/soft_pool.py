@@ -214,7 +214,10 @@ def _backward_reference(grad: Tensor, x: Tensor, *options: Any) -> Tensor:
 
 
 def _fake(x: Tensor, window: Sequence[int], ceil_mode: bool, straight_through: bool) -> Tensor:
-    out = [pooled_size(size, *axis, ceil_mode) for size, *axis in zip(x.shape[2:], *_per_kind(window), strict=True)]
+    out = [
+        pooled_size(size, kernel, stride, padding, dilation, ceil_mode)
+        for size, kernel, stride, padding, dilation in zip(x.shape[2:], *_per_kind(window), strict=True)
+    ]
     return torch.empty((*x.shape[:2], *out), dtype=x.dtype, device=x.device, memory_format=_native_format(x))
 
 
