@@ -27,6 +27,7 @@ from pydlx.nn.arithmetic import (
     receptive_field,
     transposed_output_size,
 )
+from pydlx.nn.corner_pool import CornerPool2d
 from pydlx.nn.pyramid_pool import SpatialPyramidPool2d
 from pydlx.nn.soft_pool import SoftPool1d, SoftPool2d, SoftPool3d
 from pydlx.nn.upsample import BilinearUpsample2d
@@ -213,13 +214,15 @@ def _read(name: str, layer: nn.Module, size: tuple[int, ...]) -> list[_Axis] | N
         return [_Axis(n, Window()) for n in size]
     if isinstance(layer, _VECTORS):
         return None
-    kind, whole = type(layer).__name__, isinstance(layer, (*_ADAPTIVE_POOLS, SpatialPyramidPool2d))
+    kind, whole = type(layer).__name__, isinstance(layer, (*_ADAPTIVE_POOLS, SpatialPyramidPool2d, CornerPool2d))
     reader: Any = next((read for kinds, read in _READERS if isinstance(layer, kinds)), None)
     if reader is None and not whole:
         raise ValueError(f"layer_geometry: layer {name!r} must be of a known kind, got {kind}")
     axes = _axes_of(type(layer))
     if axes not in (None, len(size)) or not size:
         raise ValueError(f"layer_geometry: layer {name!r} ({kind}) must get {axes or 'some'} spatial axes, got {size}")
+    if isinstance(layer, CornerPool2d):
+        return None  # a corner cell does; the others see all up to the edge
     if isinstance(layer, _ADAPTIVE_POOLS):
         return [_Axis(n, Window()) for n in size] if _adapted(layer, size) == size else None
     try:

@@ -6,7 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from pydlx.nn import BilinearUpsample2d, SoftPool1d, SoftPool2d, SoftPool3d, SpatialPyramidPool2d, layer_geometry
+from pydlx.nn import (
+    BilinearUpsample2d,
+    CornerPool2d,
+    SoftPool1d,
+    SoftPool2d,
+    SoftPool3d,
+    SpatialPyramidPool2d,
+    layer_geometry,
+)
 
 
 def vgg16(padding=1, classifier=()):
@@ -135,6 +143,13 @@ def test_what_sees_everything():
     for row in rows[2:]:
         assert (row.receptive_field, row.jump, row.start) == ((15, 15), (0, 0), (7, 7))
     assert rows.seen_by("3", (0, 2)) == (slice(0, 15), slice(0, 15))
+
+
+def test_corner_pools_see_everything_and_keep_the_size():
+    rows = layer_geometry(nn.Sequential(nn.Conv2d(1, 4, 3, 2), CornerPool2d("left"), nn.ReLU()), (15, 17))
+    assert [row.size for row in rows] == [(7, 8)] * 3
+    for row in rows[1:]:
+        assert (row.receptive_field, row.jump) == ((15, 17), (0, 0))
 
 
 def test_pyramids_see_everything():
