@@ -95,6 +95,18 @@ def on_reference(candidate: Candidate) -> Candidate:
     return run
 
 
+def forward(operation: Callable[..., torch.Tensor], *maps: torch.Tensor) -> Candidate:
+    """The bare operation, nothing recorded."""
+    return lambda: operation(*maps)
+
+
+def forward_and_backward(operation: Callable[..., torch.Tensor], *maps: torch.Tensor) -> Candidate:
+    """The operation and the gradients of all inputs, from a gradient that is in memory already."""
+    points = [x.detach().requires_grad_() for x in maps]
+    grad = torch.ones_like(operation(*maps))
+    return lambda: torch.autograd.grad(operation(*points), points, grad)
+
+
 def copying(x: torch.Tensor) -> Candidate:
     """Copies x to memory that is there already: the least that any op pays which reads and writes as much."""
     destination = torch.empty_like(x)

@@ -113,6 +113,16 @@ def use_native(device: torch.device) -> bool:
     return device.type in ("cpu", "meta")
 
 
+def storage_format(x: torch.Tensor) -> torch.memory_format:
+    """Channels-last if x is that and not contiguous as well, as the kernels decide it."""
+    if not x.is_contiguous():
+        if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
+            return torch.channels_last
+        if x.dim() == 5 and x.is_contiguous(memory_format=torch.channels_last_3d):
+            return torch.channels_last_3d
+    return torch.contiguous_format
+
+
 def _autograd_kernel(op: Any, backward: Callable[..., Any], setup_context: Callable[..., Any]) -> Callable[..., Any]:
     """What ``torch.library.register_autograd`` registers, at half its cost, for ops without default arguments."""
 
@@ -156,10 +166,13 @@ def register(
             `reference`.
         reference: Takes the schema's arguments and computes the op with stock PyTorch, differentiably.
         fake: The same for shapes only.
-        backward: Gradient rule of the dispatcher's autograd, with `setup_context`; None for ops without one.
+        backward: Gradient rule, as ``torch.library.register_autograd`` takes it; None for ops without one.
+        setup_context: Keeps for `backward` what it needs; goes with it.
         autocast_to: dtype that autocast casts floating-point inputs to; None leaves them as they are.
     """
     name = schema[: schema.index("(")]
+    if backward is not None and (setup_context is None or "=" in schema):
+        raise ValueError(f"register: backward needs setup_context and a schema without defaults, got {schema!r}")
     qualified = f"pydlx::{name}"
     if _cpu_error is not None:
         torch.library.define(qualified, schema[len(name) :], tags=torch.Tag.pt2_compliant_tag)

@@ -8,8 +8,19 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from pydlx.benchmarks.case import COPY, NATIVE, REFERENCE, Candidate, Case, Setting, copying, on_reference, shape_text
-from pydlx.benchmarks.ops.soft_pool import forward, forward_and_backward
+from pydlx.benchmarks.case import (
+    COPY,
+    NATIVE,
+    REFERENCE,
+    Candidate,
+    Case,
+    Setting,
+    copying,
+    forward,
+    forward_and_backward,
+    on_reference,
+    shape_text,
+)
 from pydlx.nn import SpatialPyramidPool2d
 
 LOOP = "bin loop"

@@ -20,6 +20,8 @@ from pydlx.benchmarks.case import (
     at_least,
     at_most,
     copying,
+    forward,
+    forward_and_backward,
     on_reference,
     shape_text,
 )
@@ -135,15 +137,3 @@ def doubling_pool(x: Tensor, direction: str) -> Tensor:
             x = torch.cat((x.narrow(axis, 0, step), larger), axis)
         step *= 2
     return x
-
-
-def forward(pool: Pool, *maps: Tensor) -> Candidate:
-    """The bare operation, nothing recorded."""
-    return lambda: pool(*maps)
-
-
-def forward_and_backward(pool: Pool, *maps: Tensor) -> Candidate:
-    """The operation and the gradients of all inputs, from a gradient that is in memory already."""
-    points = [x.detach().requires_grad_() for x in maps]
-    grad = torch.ones_like(pool(*maps))
-    return lambda: torch.autograd.grad(pool(*points), points, grad)

@@ -19,25 +19,30 @@ from pydlx.benchmarks.case import (
     Target,
     at_least,
     copying,
+    forward,
+    forward_and_backward,
     on_reference,
     shape_text,
 )
-from pydlx.benchmarks.ops.soft_pool import forward, forward_and_backward
 
 EAGER = "eager"
 K = 3
 
 _SHAPE = (64, 400, 256)
 _MODES = ("max", "mean", "soft", "k-max")
-_LAYOUTS = ("lengths", "full", "packed")
+_LAYOUTS = ("lengths", "mask", "full", "packed")
+_RAGGED = ("lengths", "mask")
 
 
 def cases(setting: Setting) -> Iterator[Case]:
-    """Every mode, forward and with the gradient, on lengths drawn from 1 to T; full and packed batches forward only."""
+    """Every mode, forward and with the gradient, on lengths drawn from 1 to T; full and packed batches forward only.
+
+    "mask" is the same batch, given by its mask.
+    """
     for layout in _LAYOUTS:
         for mode in _MODES:
-            for direction in ("forward", "forward+backward") if layout == "lengths" else ("forward",):
-                asked = layout == "lengths" and setting.device.type == "cpu"
+            for direction in ("forward", "forward+backward") if layout in _RAGGED else ("forward",):
+                asked = layout in _RAGGED and setting.device.type == "cpu"
                 targets: tuple[Target, ...] = (at_least(3, EAGER),) if asked else ()
                 label = f"{mode} {shape_text(_SHAPE)} {layout} {direction}"
                 yield Case(label, partial(_candidates, mode, layout, direction, setting), targets)
@@ -64,11 +69,12 @@ def pools(
 ) -> dict[str, Callable[[Tensor], Tensor]]:
     """The op, and where x is padded its formula in stock PyTorch, with a mask that is there already."""
     k = K if mode == "k-max" else None
-    valid = torch.arange(steps) < lengths.unsqueeze(1) if layout == "lengths" else None
-    given = None if layout == "full" else lengths
-    found: dict[str, Callable[[Tensor], Tensor]] = {NATIVE: lambda x: ops.sequence_pool(x, mode, lengths=given, k=k)}
+    valid = (torch.arange(steps) < lengths.unsqueeze(1)).to(device) if layout in _RAGGED else None
+    given = {"lengths": lengths, "packed": lengths, "mask": valid, "full": None}[layout]
+    option = {"mask" if layout == "mask" else "lengths": given}
+    found: dict[str, Callable[[Tensor], Tensor]] = {NATIVE: lambda x: ops.sequence_pool(x, mode, k=k, **option)}
     if layout != "packed":
-        padding = None if valid is None else ~valid.unsqueeze(-1).to(device)
+        padding = None if valid is None else ~valid.unsqueeze(-1)
         found[EAGER] = partial(eager_pool, mode, padding)
     return found
 

@@ -21,6 +21,8 @@ from pydlx.benchmarks.case import (
     at_least,
     at_most,
     copying,
+    forward,
+    forward_and_backward,
     on_reference,
     shape_text,
 )
@@ -126,15 +128,3 @@ def eager_soft_pool3d(x: Tensor, size: int) -> Tensor:
     cubes = x.view(batch, channels, *(part for length in volume for part in (length // size, size)))
     windows = cubes.permute(0, 1, 3, 5, 7, 2, 4, 6).flatten(2, 4)
     return (windows.softmax(2) * windows).sum(2)
-
-
-def forward(pool: Pool, x: Tensor) -> Candidate:
-    """The bare operation, nothing recorded."""
-    return lambda: pool(x)
-
-
-def forward_and_backward(pool: Pool, x: Tensor) -> Candidate:
-    """The operation and the gradient with respect to x, from a gradient that is in memory already."""
-    point = x.detach().requires_grad_()
-    grad = torch.ones_like(pool(x))
-    return lambda: torch.autograd.grad(pool(point), point, grad)

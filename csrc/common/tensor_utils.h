@@ -81,6 +81,18 @@ inline Tensor new_empty_in_format(const Tensor& x, const std::vector<int64_t>& s
   return torch::stable::empty(sizes, x.scalar_type(), x.layout(), x.device(), std::nullopt, format);
 }
 
+// x in one of the two storage orders that kernels know, contiguous or channels-last; other strides are copied to the
+// contiguous one.
+inline Tensor dense(const Tensor& x) { return is_channels_last(x) ? x : torch::stable::contiguous(x); }
+
+// x in the order asked for.
+inline Tensor in_format(const Tensor& x, bool channels_last) {
+  if (!channels_last) return torch::stable::contiguous(x);
+  if (is_channels_last(x)) return x;
+  Tensor ordered = new_empty_in_format(x, {x.sizes().begin(), x.sizes().end()}, true);
+  return torch::stable::copy_(ordered, x);
+}
+
 // Asks the system to back a large tensor that nothing was written to yet with 2 MiB pages. Where it hands out memory in
 // 4 KiB pages, first touching 32 MiB of it takes longer than most kernels take to fill it.
 inline void prefer_large_pages(const Tensor& fresh) {

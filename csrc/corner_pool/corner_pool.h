@@ -50,17 +50,6 @@ inline CornerScan corner_scan(const Tensor& x, int64_t direction) {
   return scan;
 }
 
-// x in one of the storage orders that the kernels know.
-inline Tensor dense(const Tensor& x) { return is_channels_last(x) ? x : torch::stable::contiguous(x); }
-
-// `other`, which has the sizes of x, in the storage order of the dense x.
-inline Tensor stored_like(const Tensor& x, const Tensor& other) {
-  if (!is_channels_last(x)) return torch::stable::contiguous(other);
-  if (is_channels_last(other)) return other;
-  Tensor ordered = torch::stable::empty_like(x);
-  return torch::stable::copy_(ordered, other);
-}
-
 inline void check_same(const Tensor& a, const Tensor& b) {
   bool same = a.dim() == b.dim() && a.scalar_type() == b.scalar_type();
   for (int64_t i = 0; same && i < a.dim(); ++i) same = a.size(i) == b.size(i);

@@ -66,7 +66,7 @@ Tensor corner_pool(const Tensor& input, int64_t direction) {
 
 Tensor corner_pool_backward(const Tensor& grad_output, const Tensor& input, int64_t direction) {
   check_same(grad_output, input);
-  const Tensor x = dense(input), grad = stored_like(x, grad_output);
+  const Tensor x = dense(input), grad = in_format(grad_output, is_channels_last(x));
   const CornerScan scan = corner_scan(x, direction);
   Tensor dx = torch::stable::empty_like(x);
   if (dx.numel() == 0) return dx;
@@ -90,7 +90,7 @@ Tensor corner_pool_backward(const Tensor& grad_output, const Tensor& input, int6
 
 Tensor corner_pool_pair(const Tensor& vertical, const Tensor& horizontal, bool top_left) {
   check_same(vertical, horizontal);
-  const Tensor a = dense(vertical), b = stored_like(a, horizontal);
+  const Tensor a = dense(vertical), b = in_format(horizontal, is_channels_last(a));
   const CornerScan columns = corner_scan(a, top_left ? kTop : kBottom);
   Tensor y = torch::stable::empty_like(a);
   if (y.numel() == 0) return y;

@@ -275,10 +275,7 @@ bool soft_pool_backward_block(const SoftPoolShape& s, const T* grad, const T* x,
     for (int64_t slot = 0; slot < block.rows(); ++slot) std::fill_n(to + block.row(s, slot) * s.in[2], s.in[2], T(0));
   }
   if constexpr (std::is_same_v<T, A> && !kAdd) {
-    if (halves_rows<T>(s) && s.kernel[0] == 1) {
-      return soft_pool_halves_backward<T, kCareful, 2>(s, grad, x, dx, plane, block, slope);
-    }
-    if (halves_rows<T>(s)) return soft_pool_halves_backward<T, kCareful, 4>(s, grad, x, dx, plane, block, slope);
+    if (halves_rows<T>(s)) return soft_pool_halved_block<T, kCareful>(s, grad, x, dx, plane, block, slope);
   }
   const auto flush = [&] {
     work.run.load_cells(x);

@@ -161,5 +161,13 @@ bool soft_pool_halves_backward(const SoftPoolShape& s, const A* grad, const A* x
   return !any(probe - probe != A(0));
 }
 
+// The same, for either kind of window.
+template <class A, bool kCareful>
+bool soft_pool_halved_block(const SoftPoolShape& s, const A* grad, const A* x, A* dx, int64_t plane,
+                            const SoftPoolBlock& block, A slope) {
+  if (s.kernel[0] == 1) return soft_pool_halves_backward<A, kCareful, 2>(s, grad, x, dx, plane, block, slope);
+  return soft_pool_halves_backward<A, kCareful, 4>(s, grad, x, dx, plane, block, slope);
+}
+
 }  // namespace PYDLX_SIMD
 }  // namespace pydlx

@@ -74,26 +74,17 @@ inline SoftPoolShape soft_pool_shape(const Tensor& x, const std::vector<int64_t>
   return shape;
 }
 
-// The two storage orders the kernels know; other strides are copied to the contiguous one.
+// x in one of the two storage orders, which its output and gradient share.
 struct SoftPoolLayout {
-  bool channels_last;
   Tensor x;
+  bool channels_last;
 
-  explicit SoftPoolLayout(const Tensor& input)
-      : channels_last(is_channels_last(input)), x(channels_last ? input : torch::stable::contiguous(input)) {}
+  explicit SoftPoolLayout(const Tensor& input) : x(dense(input)), channels_last(is_channels_last(x)) {}
 
   Tensor new_output(const SoftPoolShape& s) const {
     std::vector<int64_t> sizes{s.batch, s.channels};
-    sizes.insert(sizes.end(), s.out + 5 - x.dim(), s.out + 3);
+    sizes.insert(sizes.end(), s.out + (5 - x.dim()), s.out + 3);
     return new_empty_in_format(x, sizes, channels_last);
-  }
-
-  // The gradient of the output, stored in the order of the output.
-  Tensor like_output(const SoftPoolShape& s, const Tensor& grad) const {
-    if (!channels_last) return torch::stable::contiguous(grad);
-    if (is_channels_last(grad)) return grad;
-    Tensor ordered = new_output(s);
-    return torch::stable::copy_(ordered, grad);
   }
 };
 

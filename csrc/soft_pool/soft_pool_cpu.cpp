@@ -101,7 +101,7 @@ Tensor soft_pool_backward(const Tensor& grad_output, const Tensor& input, const 
   const SoftPoolLayout layout(input);
   const bool channels_last = layout.channels_last;
   const Tensor& x = layout.x;
-  const Tensor grad = layout.like_output(s, grad_output);
+  const Tensor grad = in_format(grad_output, layout.channels_last);
   Tensor dx = torch::stable::empty_like(x);
   if (dx.numel() == 0) return dx;
   const int64_t images = channels_last ? s.batch : s.batch * s.channels;

@@ -38,7 +38,7 @@ Tensor soft_pool_backward(const Tensor& grad_output, const Tensor& input, const 
   const SoftPoolShape s = soft_pool_shape(input, window, ceil_mode);
   const DeviceScope scope(input);
   const SoftPoolLayout layout(input);
-  const Tensor grad = layout.like_output(s, grad_output);
+  const Tensor grad = in_format(grad_output, layout.channels_last);
   Tensor dx = torch::stable::empty_like(layout.x);
   if (dx.numel() == 0) return dx;
   dispatch_floating(dx.scalar_type(), "soft_pool", [&](auto zero) {

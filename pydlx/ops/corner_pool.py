@@ -131,7 +131,7 @@ def _winners(x: Tensor, direction: int) -> Tensor:
 
 def corner_pool_reference(x: Tensor, direction: int) -> Tensor:
     """Every cell's maximum, fetched from the cell that is it; x is (N, C, H, W)."""
-    return _pooled(x, direction).to(x.dtype).contiguous(memory_format=_native_format(x))
+    return _pooled(x, direction).to(x.dtype).contiguous(memory_format=_native.storage_format(x))
 
 
 def _pooled(x: Tensor, direction: int) -> Tensor:
@@ -144,14 +144,14 @@ def corner_pool_pair_reference(vertical: Tensor, horizontal: Tensor, top_left: b
     """The sum of the pools of two maps (N, C, H, W)."""
     down, along = (_TOP, _LEFT) if top_left else (_BOTTOM, _RIGHT)
     y = _pooled(vertical, down) + _pooled(horizontal, along)
-    return y.to(vertical.dtype).contiguous(memory_format=_native_format(vertical))
+    return y.to(vertical.dtype).contiguous(memory_format=_native.storage_format(vertical))
 
 
 def _backward_reference(grad: Tensor, x: Tensor, direction: int) -> Tensor:
     """Every cell's sum of the gradients of the cells whose maximum it is; differentiable in grad."""
     wide = grad.float() if grad.dtype in (torch.float16, torch.bfloat16) else grad
     dx = torch.zeros_like(wide).scatter_add(_axis(direction), _winners(x, direction), wide)
-    return dx.to(x.dtype).contiguous(memory_format=_native_format(x))
+    return dx.to(x.dtype).contiguous(memory_format=_native.storage_format(x))
 
 
 def _by_doubling(x: Tensor, direction: int) -> Tensor:
@@ -179,14 +179,8 @@ def _pair_by_doubling(vertical: Tensor, horizontal: Tensor, top_left: bool) -> T
     return _by_doubling(vertical, down) + _by_doubling(horizontal, along)
 
 
-def _native_format(x: Tensor) -> torch.memory_format:
-    """Channels-last if x is that and not contiguous as well, as the kernels decide it."""
-    channels_last = not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
-    return torch.channels_last if channels_last else torch.contiguous_format
-
-
 def _fake(x: Tensor, direction: int) -> Tensor:
-    return torch.empty_like(x, memory_format=_native_format(x))
+    return torch.empty_like(x, memory_format=_native.storage_format(x))
 
 
 def _fake_backward(grad: Tensor, x: Tensor, direction: int) -> Tensor:
@@ -194,7 +188,7 @@ def _fake_backward(grad: Tensor, x: Tensor, direction: int) -> Tensor:
 
 
 def _fake_pair(vertical: Tensor, horizontal: Tensor, top_left: bool) -> Tensor:
-    return torch.empty_like(vertical, memory_format=_native_format(vertical))
+    return torch.empty_like(vertical, memory_format=_native.storage_format(vertical))
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

@@ -201,7 +201,7 @@ def soft_pool_reference(x: Tensor, window: Sequence[int], ceil_mode: bool, strai
     """The average of every window weighted by its softmax; x is (N, C, spatial...)."""
     wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
     y = softmax_average(_windows(wide, window, ceil_mode), -1, straight_through)
-    return y.to(x.dtype).contiguous(memory_format=_native_format(x))
+    return y.to(x.dtype).contiguous(memory_format=_native.storage_format(x))
 
 
 def _backward_reference(grad: Tensor, x: Tensor, *options: Any) -> Tensor:
@@ -218,21 +218,11 @@ def _fake(x: Tensor, window: Sequence[int], ceil_mode: bool, straight_through: b
         pooled_size(size, kernel, stride, padding, dilation, ceil_mode)
         for size, kernel, stride, padding, dilation in zip(x.shape[2:], *_per_kind(window), strict=True)
     ]
-    return torch.empty((*x.shape[:2], *out), dtype=x.dtype, device=x.device, memory_format=_native_format(x))
-
-
-def _native_format(x: Tensor) -> torch.memory_format:
-    """Channels-last if x is that and not contiguous as well, as the kernels decide it."""
-    if not x.is_contiguous():
-        if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
-            return torch.channels_last
-        if x.dim() == 5 and x.is_contiguous(memory_format=torch.channels_last_3d):
-            return torch.channels_last_3d
-    return torch.contiguous_format
+    return torch.empty((*x.shape[:2], *out), dtype=x.dtype, device=x.device, memory_format=_native.storage_format(x))
 
 
 def _fake_backward(grad: Tensor, x: Tensor, *options: Any) -> Tensor:
-    return torch.empty_like(x, memory_format=_native_format(x))
+    return torch.empty_like(x, memory_format=_native.storage_format(x))
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pydlx.benchmarks.case import Case, Quantity, Setting
+from pydlx.benchmarks.case import Case, Quantity, Setting, forward_and_backward
 from pydlx.benchmarks.catalogue import CATALOGUE
 from pydlx.benchmarks.nn import pyramid_pool
 from pydlx.benchmarks.ops import corner_pool, dct, masked_poisson, poisson, sequence_pool, soft_pool
@@ -45,7 +45,8 @@ def test_targets_are_those_asked_for():
         "soft_pool k2 s2 2×32×32×56×56 forward": ["≥ 5 × as fast as eager"],
         "soft_pool k2 s2 2×32×32×56×56 forward+backward": ["≥ 5 × as fast as eager", "≤ 0.7 × max_pool"],
         **{
-            f"sequence_pool {mode} 64×400×256 lengths {direction}": ["≥ 3 × as fast as eager"]
+            f"sequence_pool {mode} 64×400×256 {layout} {direction}": ["≥ 3 × as fast as eager"]
+            for layout in ("lengths", "mask")
             for mode in ("max", "mean", "soft", "k-max")
             for direction in ("forward", "forward+backward")
         },
@@ -76,18 +77,18 @@ def test_eager_soft_pool_is_soft_pool(kernel, size):
     x = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0)) * 20
     pools = soft_pool.pools(kernel, spatial=len(size))
     torch.testing.assert_close(pools["native"](x), pools["eager"](x))
-    (native,), (eager,) = (soft_pool.forward_and_backward(pools[name], x)() for name in ("native", "eager"))
+    (native,), (eager,) = (forward_and_backward(pools[name], x)() for name in ("native", "eager"))
     torch.testing.assert_close(native, eager, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("layout", ["lengths", "full"])
+@pytest.mark.parametrize("layout", ["lengths", "mask", "full"])
 @pytest.mark.parametrize("mode", ["max", "mean", "soft", "k-max"])
 def test_eager_sequence_pool_is_sequence_pool(mode, layout):
     x, lengths = sequence_pool.sequences((5, 30, 7))
     lengths = lengths.clamp(min=sequence_pool.K)
     pools = sequence_pool.pools(mode, layout, 30, lengths, x.device)
     torch.testing.assert_close(pools["native"](x), pools["eager"](x))
-    (native,), (eager,) = (soft_pool.forward_and_backward(pools[name], x)() for name in ("native", "eager"))
+    (native,), (eager,) = (forward_and_backward(pools[name], x)() for name in ("native", "eager"))
     torch.testing.assert_close(native, eager)
 
 
@@ -105,7 +106,7 @@ def test_pyramids_by_bins_are_pyramids(mode):
     x = torch.randn(2, 3, 9, 14, generator=torch.Generator().manual_seed(0))
     pools = pyramid_pool.pools(mode)
     torch.testing.assert_close(pools["native"](x), pools["bin loop"](x))
-    (native,), (loop,) = (soft_pool.forward_and_backward(pools[name], x)() for name in ("native", "bin loop"))
+    (native,), (loop,) = (forward_and_backward(pools[name], x)() for name in ("native", "bin loop"))
     torch.testing.assert_close(native, loop)
 
 

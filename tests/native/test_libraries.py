@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import pydlx
+from pydlx import _native
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = Path(pydlx.__file__).parent
@@ -134,3 +135,12 @@ def test_build_info_has_its_keys():
         "simd",
         "compiler",
     }
+
+
+@pytest.mark.parametrize(
+    ("schema", "setup"), [("op(Tensor x) -> Tensor", None), ("op(Tensor x, int k=1) -> Tensor", id)]
+)
+def test_a_gradient_rule_that_cannot_work_is_refused(schema, setup):
+    """Rather than leaving the op without a gradient, or its rule without an argument."""
+    with pytest.raises(ValueError, match="backward needs setup_context and a schema without defaults"):
+        _native.register(schema, reference=id, fake=id, backward=id, setup_context=setup)
