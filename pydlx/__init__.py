@@ -1,7 +1,8 @@
 """Native deep-learning operators for PyTorch, and what is built on them.
 
-``pydlx.ops`` holds the operators, ``pydlx.nn`` their modules, ``pydlx.blending`` gradient-domain image blending,
-``pydlx.visualize`` pictures of what networks respond to. The last two are imported when first used.
+``pydlx.ops`` holds the operators, ``pydlx.nn`` and ``pydlx.losses`` their modules. Imported when first used:
+``pydlx.blending`` is gradient-domain image blending, ``pydlx.metrics`` measures models, ``pydlx.data`` reads data sets,
+``pydlx.visualize`` draws what networks respond to.
 """
 
 from __future__ import annotations
@@ -9,13 +10,25 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from pydlx import nn, ops
+from pydlx import losses, nn, ops
 from pydlx._native import NativeLibraryWarning, backend, build_info
 from pydlx._version import __version__
 
-_LAZY = ("blending", "visualize")
+_LAZY = ("blending", "data", "metrics", "visualize")
 
-__all__ = ["NativeLibraryWarning", "__version__", "backend", "blending", "build_info", "nn", "ops", "visualize"]
+__all__ = [
+    "NativeLibraryWarning",
+    "__version__",
+    "backend",
+    "blending",
+    "build_info",
+    "data",
+    "losses",
+    "metrics",
+    "nn",
+    "ops",
+    "visualize",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,1 @@
+"""Losses as modules, over the differentiable ops."""
