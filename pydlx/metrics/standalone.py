@@ -27,7 +27,7 @@ class Metric(nn.Module):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "compute" in vars(cls):
-            cls.compute = _over_all_processes(cls.compute)  # type: ignore[method-assign]
+            cls.compute = _over_all_processes(cls.compute)  # type: ignore[assignment, method-assign]
 
     def add_state(self, name: str, default: State, dist_reduce_fx: str | None = None) -> None:
         """Declares a state.
