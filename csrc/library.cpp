@@ -36,4 +36,21 @@ STABLE_TORCH_LIBRARY(pydlx, m) {
       "masked_poisson(Tensor rhs, Tensor mask, Tensor? initial, float tolerance, SymInt max_iterations) -> (Tensor, "
       "Tensor)",
       {at::Tag::pt2_compliant_tag});
+
+  // box_iou
+  m.def(
+      "ragged_box_iou(Tensor boxes, Tensor truths, Tensor crowd, Tensor detection_offsets, Tensor truth_offsets) -> "
+      "Tensor",
+      {at::Tag::pt2_compliant_tag});
+
+  // match_detections
+  m.def(
+      "match_detections(Tensor similarity, Tensor scores, Tensor detection_offsets, Tensor truth_offsets, Tensor "
+      "detection_outside, Tensor truth_ignored, Tensor truth_crowd, Tensor? truth_unrecorded, Tensor thresholds, int "
+      "max_detections) -> (Tensor, Tensor)",
+      {at::Tag::pt2_compliant_tag});
+  m.def(
+      "precision_curves(Tensor outcome, Tensor rank, Tensor scores, Tensor category_offsets, Tensor positives, Tensor "
+      "recall_thresholds, int[] max_detections) -> (Tensor, Tensor, Tensor)",
+      {at::Tag::pt2_compliant_tag});
 }

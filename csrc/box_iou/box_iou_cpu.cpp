@@ -1,0 +1,54 @@
+// Intersection over union of boxes, for many groups in one call.
+//
+// Boxes are (x, y, width, height). For a detection d and a truth g of the same group
+//   i = max(0, min(dx + dw, gx + gw) - max(dx, gx)) * (the same in y),   iou = i / (area d + area g - i),
+// and where g is a crowd region, iou = i / area d. 0 where the boxes share nothing. Group n holds the rows
+// [offsets[n], offsets[n + 1]) of either side; the result holds group after group the row-major (D_n, G_n) matrix.
+//
+//   boxes (D, 4) and truths (G, 4) float64, crowd (G,) bool, offsets (n + 1,) int64 -> (P,) float64.
+// Bytes: 32 per box once, 8 per pair written.
+//
+// Thresholds are compared with these numbers, so they are rounded as the formula says: this file is compiled for the
+// baseline alone, whose compiler has no fused multiply-add to round with.
+#include <algorithm>
+
+#include "common/tensor_utils.h"
+
+namespace pydlx {
+namespace {
+
+constexpr int64_t kGroupGrain = 64;
+
+double iou(const double* d, const double* g, bool crowd) {
+  const double width = std::min(d[0] + d[2], g[0] + g[2]) - std::max(d[0], g[0]);
+  const double height = std::min(d[1] + d[3], g[1] + g[3]) - std::max(d[1], g[1]);
+  if (!(width > 0 && height > 0)) return 0;
+  const double shared = width * height, area = d[2] * d[3];
+  return shared / (crowd ? area : area + g[2] * g[3] - shared);
+}
+
+Tensor ragged_box_iou(const Tensor& boxes, const Tensor& truths, const Tensor& crowd, const Tensor& detection_offsets,
+                      const Tensor& truth_offsets) {
+  const auto *from = input_data<double>(boxes), *of = input_data<double>(truths);
+  const auto* is_crowd = input_data<bool>(crowd);
+  const auto *d = input_data<int64_t>(detection_offsets), *g = input_data<int64_t>(truth_offsets);
+  const int64_t groups = detection_offsets.numel() - 1;
+  std::vector<int64_t> pairs(groups + 1, 0);
+  for (int64_t n = 0; n < groups; ++n) pairs[n + 1] = pairs[n] + (d[n + 1] - d[n]) * (g[n + 1] - g[n]);
+  Tensor result = torch::stable::new_empty(boxes, {pairs[groups]});
+  auto* to = output_data<double>(result);
+  parallel_for(groups, kGroupGrain, [&](int64_t begin, int64_t end) {
+    double* next = to + pairs[begin];
+    for (int64_t n = begin; n < end; ++n) {
+      for (int64_t i = d[n]; i < d[n + 1]; ++i) {
+        for (int64_t j = g[n]; j < g[n + 1]; ++j) *next++ = iou(from + 4 * i, of + 4 * j, is_crowd[j]);
+      }
+    }
+  });
+  return result;
+}
+
+}  // namespace
+}  // namespace pydlx
+
+STABLE_TORCH_LIBRARY_IMPL(pydlx, CPU, m) { m.impl("ragged_box_iou", TORCH_BOX(&pydlx::ragged_box_iou)); }

@@ -1,0 +1,238 @@
+// Matching and precision curves on the CPU. The rules are in match_detections.h.
+#include "match_detections/match_detections.h"
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+#include <optional>
+#include <tuple>
+#include <vector>
+
+#include "common/tensor_utils.h"
+
+namespace pydlx {
+namespace {
+
+// Groups, and pairs of category and threshold, that are worth another thread.
+constexpr int64_t kGroupGrain = 64;
+constexpr int64_t kCurveGrain = 1;
+
+struct Rows {
+  const double* similarity;
+  const double* scores;
+  const int64_t* detections;  // offsets
+  const int64_t* truths;
+  const bool* outside;
+  const bool* ignored;
+  const bool* crowd;
+  const bool* unrecorded;
+  int64_t detection_count, truth_count, areas;
+};
+
+struct Group {
+  int64_t detection, detections, truth, truths;  // first rows and numbers of rows
+  const double* similarity;
+};
+
+// What one thread needs for one group after another.
+struct Scratch {
+  std::vector<int64_t> turns;  // detections of the group by falling score
+  std::vector<int64_t> order;  // truths of the group, those that count first
+  std::vector<char> taken;
+};
+
+void take_turns(const Rows& rows, const Group& group, int64_t limit, int64_t* rank, std::vector<int64_t>& turns) {
+  turns.resize(group.detections);
+  std::iota(turns.begin(), turns.end(), group.detection);
+  std::stable_sort(turns.begin(), turns.end(),
+                   [&](int64_t left, int64_t right) { return rows.scores[left] > rows.scores[right]; });
+  for (int64_t place = 0; place < group.detections; ++place) rank[turns[place]] = place;
+  if (group.detections > limit) turns.resize(limit);
+}
+
+// Puts the truths that count first; returns their number.
+int64_t order_truths(const Group& group, const bool* ignored, std::vector<int64_t>& order) {
+  order.resize(group.truths);
+  std::iota(order.begin(), order.end(), 0);
+  const auto middle = std::stable_partition(order.begin(), order.end(),
+                                            [&](int64_t truth) { return !ignored[group.truth + truth]; });
+  return middle - order.begin();
+}
+
+// The truth for a detection with these similarities, as its place in `order`, or -1.
+int64_t best_truth(const double* similarity, const bool* crowd, const Scratch& scratch, int64_t counting,
+                   double threshold) {
+  double best = std::min(threshold, 1 - 1e-10);
+  int64_t found = -1;
+  const auto count = static_cast<int64_t>(scratch.order.size());
+  for (int64_t place = 0; place < count; ++place) {
+    if (place == counting && found >= 0) break;
+    const int64_t truth = scratch.order[place];
+    if (scratch.taken[place] && !crowd[truth]) continue;
+    if (similarity[truth] < best) continue;
+    best = similarity[truth];
+    found = place;
+  }
+  return found;
+}
+
+void match_group(const Rows& rows, const Group& group, int64_t area, double threshold, int64_t counting,
+                 Scratch& scratch, uint8_t* outcome) {
+  scratch.taken.assign(group.truths, 0);
+  const bool* outside = rows.outside + area * rows.detection_count;
+  for (const int64_t detection : scratch.turns) {
+    const double* similarity = group.similarity + (detection - group.detection) * group.truths;
+    const int64_t place = best_truth(similarity, rows.crowd + group.truth, scratch, counting, threshold);
+    const bool matched = place >= 0 && !(rows.unrecorded && rows.unrecorded[group.truth + scratch.order[place]]);
+    if (place >= 0) scratch.taken[place] = 1;
+    if (place >= counting || (!matched && outside[detection])) {
+      outcome[detection] = kIgnored;
+    } else {
+      outcome[detection] = matched ? kTrue : kFalse;
+    }
+  }
+}
+
+void match_groups(const Rows& rows, const std::vector<int64_t>& pairs, const double* thresholds, int64_t count,
+                  int64_t limit, int64_t begin, int64_t end, uint8_t* outcome, int64_t* rank) {
+  Scratch scratch;
+  for (int64_t i = begin; i < end; ++i) {
+    const Group group{rows.detections[i], rows.detections[i + 1] - rows.detections[i], rows.truths[i],
+                      rows.truths[i + 1] - rows.truths[i], rows.similarity + pairs[i]};
+    take_turns(rows, group, limit, rank, scratch.turns);
+    for (int64_t area = 0; area < rows.areas; ++area) {
+      const int64_t counting = order_truths(group, rows.ignored + area * rows.truth_count, scratch.order);
+      for (int64_t t = 0; t < count; ++t) {
+        match_group(rows, group, area, thresholds[t], counting, scratch,
+                    outcome + (area * count + t) * rows.detection_count);
+      }
+    }
+  }
+}
+
+std::tuple<Tensor, Tensor> match_detections(const Tensor& similarity, const Tensor& scores,
+                                            const Tensor& detection_offsets, const Tensor& truth_offsets,
+                                            const Tensor& detection_outside, const Tensor& truth_ignored,
+                                            const Tensor& truth_crowd, const std::optional<Tensor> truth_unrecorded,
+                                            const Tensor& thresholds, int64_t max_detections) {
+  const Rows rows{input_data<double>(similarity),
+                  input_data<double>(scores),
+                  input_data<int64_t>(detection_offsets),
+                  input_data<int64_t>(truth_offsets),
+                  input_data<bool>(detection_outside),
+                  input_data<bool>(truth_ignored),
+                  input_data<bool>(truth_crowd),
+                  truth_unrecorded ? input_data<bool>(*truth_unrecorded) : nullptr,
+                  scores.numel(),
+                  truth_crowd.numel(),
+                  detection_outside.size(0)};
+  const int64_t groups = detection_offsets.numel() - 1, count = thresholds.numel();
+  std::vector<int64_t> pairs(groups + 1, 0);
+  for (int64_t i = 0; i < groups; ++i) {
+    pairs[i + 1] = pairs[i] + (rows.detections[i + 1] - rows.detections[i]) * (rows.truths[i + 1] - rows.truths[i]);
+  }
+  Tensor outcome = torch::stable::new_empty(scores, {rows.areas, count, rows.detection_count}, ScalarType::Byte);
+  torch::stable::fill_(outcome, kIgnored);
+  Tensor rank = torch::stable::new_empty(scores, {rows.detection_count}, ScalarType::Long);
+  auto* outcomes = output_data<uint8_t>(outcome);
+  auto* ranks = output_data<int64_t>(rank);
+  parallel_for(groups, kGroupGrain, [&](int64_t begin, int64_t end) {
+    match_groups(rows, pairs, input_data<double>(thresholds), count, max_detections, begin, end, outcomes, ranks);
+  });
+  return {outcome, rank};
+}
+
+// The category's detections that may count for some limit, by falling score.
+std::vector<int64_t> by_falling_score(const double* scores, const int64_t* rank, int64_t limit, int64_t begin,
+                                      int64_t end) {
+  std::vector<int64_t> rows;
+  for (int64_t row = begin; row < end; ++row) {
+    if (rank[row] < limit) rows.push_back(row);
+  }
+  std::stable_sort(rows.begin(), rows.end(), [&](int64_t left, int64_t right) { return scores[left] > scores[right]; });
+  return rows;
+}
+
+// One curve: where each truth was found, and the precision there, non-increasing from the right.
+struct Curve {
+  std::vector<double> precision, score;
+
+  void follow(const std::vector<int64_t>& rows, const uint8_t* outcome, const int64_t* rank, int64_t limit,
+              const double* scores) {
+    precision.clear();
+    score.clear();
+    int64_t found = 0, wrong = 0;
+    for (const int64_t row : rows) {
+      if (rank[row] >= limit) continue;
+      if (outcome[row] == kTrue) {
+        ++found;
+        precision.push_back(found / (static_cast<double>(wrong + found) + std::numeric_limits<double>::epsilon()));
+        score.push_back(scores[row]);
+      } else {
+        wrong += outcome[row] == kFalse;
+      }
+    }
+    for (auto i = static_cast<int64_t>(precision.size()) - 2; i >= 0; --i) {
+      precision[i] = std::max(precision[i], precision[i + 1]);
+    }
+  }
+};
+
+std::tuple<Tensor, Tensor, Tensor> precision_curves(const Tensor& outcome, const Tensor& rank, const Tensor& scores,
+                                                    const Tensor& category_offsets, const Tensor& positives,
+                                                    const Tensor& recall_thresholds,
+                                                    const std::vector<int64_t> max_detections) {
+  const int64_t areas = outcome.size(0), count = outcome.size(1), detections = outcome.size(2);
+  const int64_t categories = category_offsets.numel() - 1, samples = recall_thresholds.numel();
+  const auto limits = static_cast<int64_t>(max_detections.size());
+  Tensor precision = torch::stable::new_empty(scores, {count, samples, categories, areas, limits});
+  Tensor score = torch::stable::new_empty(scores, {count, samples, categories, areas, limits});
+  Tensor recall = torch::stable::new_empty(scores, {count, categories, areas, limits});
+  torch::stable::fill_(precision, -1);
+  torch::stable::fill_(score, -1);
+  torch::stable::fill_(recall, -1);
+
+  const auto* score_of = input_data<double>(scores);
+  const auto* place = input_data<int64_t>(rank);
+  const auto* offsets = input_data<int64_t>(category_offsets);
+  const int64_t most = *std::max_element(max_detections.begin(), max_detections.end());
+  std::vector<std::vector<int64_t>> order(categories);
+  parallel_for(categories, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t c = begin; c < end; ++c) {
+      order[c] = by_falling_score(score_of, place, most, offsets[c], offsets[c + 1]);
+    }
+  });
+
+  const auto* outcomes = input_data<uint8_t>(outcome);
+  const auto* wanted = input_data<double>(recall_thresholds);
+  auto *precisions = output_data<double>(precision), *recalls = output_data<double>(recall),
+       *at_score = output_data<double>(score);
+  parallel_for(categories * areas * count, kCurveGrain, [&](int64_t begin, int64_t end) {
+    Curve curve;
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t c = task / (areas * count), a = task / count % areas, t = task % count;
+      const auto all = static_cast<double>(input_data<int64_t>(positives)[a * categories + c]);
+      if (all == 0) continue;
+      for (int64_t m = 0; m < limits; ++m) {
+        curve.follow(order[c], outcomes + (a * count + t) * detections, place, max_detections[m], score_of);
+        const auto found = static_cast<int64_t>(curve.precision.size());
+        recalls[((t * categories + c) * areas + a) * limits + m] = static_cast<double>(found) / all;
+        for (int64_t r = 0, i = 0; r < samples; ++r) {
+          while (i < found && static_cast<double>(i + 1) / all < wanted[r]) ++i;
+          const int64_t to = (((t * samples + r) * categories + c) * areas + a) * limits + m;
+          precisions[to] = i < found ? curve.precision[i] : 0;
+          at_score[to] = wanted[r] <= 0 && !order[c].empty() ? score_of[order[c][0]] : i < found ? curve.score[i] : 0;
+        }
+      }
+    }
+  });
+  return {precision, recall, score};
+}
+
+}  // namespace
+}  // namespace pydlx
+
+STABLE_TORCH_LIBRARY_IMPL(pydlx, CPU, m) {
+  m.impl("match_detections", TORCH_BOX(&pydlx::match_detections));
+  m.impl("precision_curves", TORCH_BOX(&pydlx::precision_curves));
+}

@@ -1,0 +1,302 @@
+"""COCO's JSON files as arrays: annotations of images (truth) and results of a detector.
+
+Format: https://cocodataset.org/#format-data. COCO-WholeBody and CrowdPose use the same one with more or other fields.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from pydlx.data import json_records
+from pydlx.data.json_records import Source
+
+KEYPOINTS = "keypoints"
+_ABSENT, _NULL = msgspec.Raw(), msgspec.Raw(b"null")
+
+
+class AnnotationWarning(UserWarning):
+    """Something in a data set that is allowed, and probably a mistake."""
+
+
+@dataclass(frozen=True)
+class CocoTruth:
+    """The annotations of a data set, I images, C categories, G annotations.
+
+    Attributes:
+        image_ids: (I,) int64, ascending.
+        category_ids: (C,) int64, ascending.
+        category_names: C names.
+        crowd_index: (I,) float64, CrowdPose's measure of crowding, NaN where the file has none.
+        ids: (G,) int64.
+        images: (G,) int64, places in `image_ids`.
+        categories: (G,) int64, places in `category_ids`.
+        crowd: (G,) bool, ``iscrowd``.
+        area: (G,) float64, NaN where the file has none.
+        boxes: (G, 4) float64 as x, y, width, height, NaN where the file has none.
+        keypoints: field -> (G, K, 3) float64 as x, y, visibility.
+        num_keypoints: (G,) int64, -1 where the file has none.
+    """
+
+    image_ids: np.ndarray
+    category_ids: np.ndarray
+    category_names: list[str]
+    crowd_index: np.ndarray
+    ids: np.ndarray
+    images: np.ndarray
+    categories: np.ndarray
+    crowd: np.ndarray
+    area: np.ndarray
+    boxes: np.ndarray
+    keypoints: dict[str, np.ndarray]
+    num_keypoints: np.ndarray
+
+
+@dataclass(frozen=True)
+class CocoDetections:
+    """The results of a detector, D of them, on the images of a data set.
+
+    Attributes:
+        images: (D,) int64, places in the truth's `image_ids`.
+        categories: (D,) int64, places in its `category_ids`.
+        scores: field -> (D,) float64; ``"score"`` and others that were asked for.
+        boxes: (D, 4) float64 as x, y, width, height, or None where the first detection has no box.
+        keypoints: field -> (D, K, 3) float64.
+    """
+
+    images: np.ndarray
+    categories: np.ndarray
+    scores: dict[str, np.ndarray]
+    boxes: np.ndarray | None
+    keypoints: dict[str, np.ndarray]
+
+
+class _Image(msgspec.Struct, gc=False):
+    id: int
+    crowd_index: float | None = msgspec.field(default=None, name="crowdIndex")
+
+
+class _Category(msgspec.Struct):
+    id: int
+    name: str = ""
+
+
+def read_coco_truth(
+    source: Source, keypoints: Mapping[str, int] | None = None, *, skipped: list[str] | None = None
+) -> CocoTruth:
+    """Reads a COCO annotation file.
+
+    Args:
+        source: a path (``.json``, gzipped or not), or what ``json.load`` makes of it.
+        keypoints: the fields that hold keypoints and how many each; none are read by default.
+        skipped: a list that takes what is wrong with bad annotations, which are then left out; without it they raise.
+
+    Raises:
+        ValueError: the file is no JSON (with the byte), or a record is not as it must be (with its place and id).
+    """
+    keypoints = keypoints or {}
+    name = json_records.name_of(source, "truth")
+    kind = _annotation_kind(tuple(keypoints))
+    text = json_records.text_of(source, name)
+    file, annotations = json_records.decode(text, _truth_form, kind, name, "annotation", skipped)
+    image_ids, crowd_index = _images(file.images, name)
+    names = {category.id: category.name for category in file.categories}
+    category_ids = np.array(sorted(names), dtype=np.int64)
+    rows = _Rows(annotations, name, "annotation", skipped)
+    images = rows.places("image_id", image_ids, "images")
+    categories = rows.places("category_id", category_ids, "categories")
+    points = {field: rows.points(field, count) for field, count in keypoints.items()}
+    boxes = rows.boxes()
+    area = rows.column("area", np.float64, np.nan)
+    ids = rows.column("id", np.int64)
+    warn_of(len(ids) - len(np.unique(ids)), "annotations have an id that another one has", _twice(ids))
+    good = rows.good
+    return CocoTruth(
+        image_ids,
+        category_ids,
+        [names[key] for key in category_ids.tolist()],
+        crowd_index,
+        ids[good],
+        images[good],
+        categories[good],
+        rows.column("iscrowd", np.int64)[good] != 0,
+        area[good],
+        boxes[good],
+        {field: values[good] for field, values in points.items()},
+        rows.column("num_keypoints", np.int64, -1)[good],
+    )
+
+
+def read_coco_detections(
+    source: Source,
+    truth: CocoTruth,
+    keypoints: Mapping[str, int] | None = None,
+    *,
+    scores: Sequence[str] = ("score",),
+    skipped: list[str] | None = None,
+) -> CocoDetections:
+    """Reads a COCO result file: a list of detections.
+
+    Args:
+        source: a path (``.json``, gzipped or not), or what ``json.load`` makes of it.
+        truth: the data set the results are for.
+        keypoints: the fields that hold keypoints and how many each; none are read by default, and boxes are wanted.
+        scores: fields that hold scores. Where another than the first is absent, the first counts.
+        skipped: a list that takes what is wrong with bad detections, which are then left out; without it they raise.
+
+    Raises:
+        ValueError: the file is no JSON (with the byte), or a detection is not as it must be, or of an image or a
+            category that the truth does not have (with its place).
+    """
+    keypoints = keypoints or {}
+    name = json_records.name_of(source, "detections")
+    text = json_records.text_of(source, name)
+    kind = _detection_kind(tuple(keypoints), tuple(scores))
+    _, detections = json_records.decode(text, lambda record: list[record], kind, name, "detection", skipped)
+    rows = _Rows(detections, name, "detection", skipped)
+    images = rows.places("image_id", truth.image_ids, "images")
+    categories = rows.places("category_id", truth.category_ids, "categories")
+    points = {field: rows.points(field, count) for field, count in keypoints.items()}
+    has_boxes = bool(detections) and (not keypoints or detections[0].bbox)
+    boxes = rows.boxes(needed=not keypoints) if has_boxes else None
+    values = {scores[0]: rows.finite(scores[0])}
+    for field in scores[1:]:
+        column = rows.column(field, np.float64, np.nan)
+        values[field] = np.where(np.isnan(column), values[scores[0]], column)
+    good = rows.good
+    if good.all():
+        return CocoDetections(images, categories, values, boxes, points)
+    return CocoDetections(
+        images[good],
+        categories[good],
+        {field: column[good] for field, column in values.items()},
+        None if boxes is None else boxes[good],
+        {field: column[good] for field, column in points.items()},
+    )
+
+
+def _truth_form(annotation: Any) -> Any:
+    return msgspec.defstruct(
+        "truth", [("annotations", list[annotation]), ("images", list[_Image]), ("categories", list[_Category])]
+    )
+
+
+@functools.cache
+def _annotation_kind(keypoints: tuple[str, ...]) -> Any:
+    return msgspec.defstruct(
+        "annotation",
+        [
+            ("id", int),
+            ("image_id", int),
+            ("category_id", int),
+            *((field, msgspec.Raw) for field in keypoints),
+            ("iscrowd", int | bool, 0),
+            ("area", float | None, None),
+            ("bbox", msgspec.Raw, _ABSENT),
+            ("num_keypoints", int | None, None),
+        ],
+        gc=False,
+    )
+
+
+@functools.cache
+def _detection_kind(keypoints: tuple[str, ...], scores: tuple[str, ...]) -> Any:
+    return msgspec.defstruct(
+        "detection",
+        [
+            ("image_id", int),
+            ("category_id", int),
+            (scores[0], float),
+            *((field, msgspec.Raw) for field in keypoints),
+            *((field, float | None, None) for field in scores[1:]),
+            ("bbox", msgspec.Raw, _ABSENT),
+        ],
+        gc=False,
+    )
+
+
+class _Rows:
+    """The records of a file column by column; `good` says which of them are."""
+
+    def __init__(self, records: Sequence[Any], name: str, what: str, skipped: list[str] | None) -> None:
+        self.records = records
+        self.good = np.ones(len(records), dtype=bool)
+        self._name, self._what, self._skipped = name, what, skipped
+
+    def refuse(self, place: int, reason: str) -> None:
+        record = self.records[place]
+        which = f"id {record.id}" if hasattr(record, "id") else f"image_id {record.image_id}"
+        json_records.refuse(f"{self._name}: {self._what} [{place}] ({which}): {reason}", self._skipped)
+        self.good[place] = False
+
+    def column(self, field: str, dtype: Any, absent: Any = None) -> np.ndarray:
+        values: Any = map(operator.attrgetter(field), self.records)
+        if absent is not None:
+            values = (absent if value is None else value for value in values)
+        return np.fromiter(values, dtype, len(self.records))
+
+    def finite(self, field: str) -> np.ndarray:
+        values = self.column(field, np.float64)
+        for place in np.flatnonzero(~np.isfinite(values)):
+            self.refuse(place, f"{field} must be finite, got {values[place]}")
+        return values
+
+    def places(self, field: str, ids: np.ndarray, what: str) -> np.ndarray:
+        """Where the ids of this column stand in `ids`."""
+        values = self.column(field, np.int64)
+        places = np.searchsorted(ids, values)
+        known = places < len(ids)
+        known[known] = ids[places[known]] == values[known]
+        for place in np.flatnonzero(~known):
+            self.refuse(place, f"{field} {values[place]} is not among the {what} of the truth")
+        return places
+
+    def points(self, field: str, count: int) -> np.ndarray:
+        """A field of 3 * count numbers, as (n, count, 3)."""
+
+        def wrong(place: int, found: str) -> None:
+            self.refuse(place, f"{field} must have {3 * count} numbers (x, y, v of {count} keypoints), got {found}")
+
+        raws = list(map(operator.attrgetter(field), self.records))
+        return json_records.numbers(raws, 3 * count, wrong)[0].reshape(-1, count, 3)
+
+    def boxes(self, *, needed: bool = False) -> np.ndarray:
+        """(n, 4), NaN where there is none."""
+        boxes = np.full((len(self.records), 4), np.nan)
+        raws = [record.bbox for record in self.records]
+        at = np.array([place for place, raw in enumerate(raws) if raw and raw != _NULL], dtype=np.int64)
+        if needed and len(at) < len(raws):
+            for place in np.setdiff1d(np.arange(len(raws)), at):
+                self.refuse(place, "bbox must be there, got none")
+
+        def wrong(place: int, found: str) -> None:
+            self.refuse(at[place], f"bbox must have 4 numbers, got {found}")
+
+        boxes[at] = json_records.numbers([raws[place] for place in at], 4, wrong)[0]
+        return boxes
+
+
+def _images(images: list[_Image], name: str) -> tuple[np.ndarray, np.ndarray]:
+    ids, first = np.unique(np.array([image.id for image in images], dtype=np.int64), return_index=True)
+    warn_of(len(images) - len(ids), "images have an id that another one has", _twice(np.array([i.id for i in images])))
+    crowding = [images[place].crowd_index for place in first]
+    return ids, np.array([np.nan if value is None else value for value in crowding], dtype=np.float64)
+
+
+def _twice(ids: np.ndarray) -> list[int]:
+    values, counts = np.unique(ids, return_counts=True)
+    return values[counts > 1].tolist()
+
+
+def warn_of(count: int, what: str, ids: Sequence[int]) -> None:
+    """Warns of so many records, naming the first few."""
+    if count:
+        shown = ", ".join(map(str, ids[:3])) + (", ..." if len(ids) > 3 else "")
+        warnings.warn(f"{count} {what} (ids {shown})", AnnotationWarning, stacklevel=2)

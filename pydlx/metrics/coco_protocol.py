@@ -1,0 +1,209 @@
+"""Average precision and recall by the protocol of the COCO evaluation, for any measure of similarity.
+
+Lin et al., "Microsoft COCO: Common Objects in Context", arXiv 1405.0312; https://cocodataset.org/#detection-eval. The
+rules of matching and of the curves are in `pydlx.ops.match_detections`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from pydlx.ops.match_detections import match_detections, precision_curves
+
+ALL = "all"
+SMALL, MEDIUM, LARGE = (0.0, 32.0**2), (32.0**2, 96.0**2), (96.0**2, 1e10)
+EVERYTHING = (0.0, 1e10)
+
+
+def coco_thresholds() -> Tensor:
+    """0.50, 0.55, ..., 0.95."""
+    return torch.linspace(0.5, 0.95, 10, dtype=torch.float64)
+
+
+def coco_recalls() -> Tensor:
+    """0.00, 0.01, ..., 1.00."""
+    return torch.linspace(0, 1, 101, dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What is looked at.
+
+    Attributes:
+        thresholds: (T,) float64, similarities from which on a detection is right.
+        recalls: (R,) float64, ascending, recalls at which precision is sampled.
+        areas: name -> (least, largest) area of the truths that count, both ends included; ``"all"`` among them.
+        max_detections: limits of detections per image and category, ascending.
+    """
+
+    areas: Mapping[str, tuple[float, float]]
+    max_detections: tuple[int, ...]
+    thresholds: Tensor = field(default_factory=coco_thresholds)
+    recalls: Tensor = field(default_factory=coco_recalls)
+
+
+@dataclass(frozen=True)
+class Detections:
+    """D detections: which image and category (D,) int64, how sure (D,) and how large (D,) float64."""
+
+    images: Tensor
+    categories: Tensor
+    scores: Tensor
+    area: Tensor
+
+
+@dataclass(frozen=True)
+class Truths:
+    """G truths.
+
+    Attributes:
+        images: (G,) int64.
+        categories: (G,) int64.
+        area: (G,) float64.
+        crowd: (G,) bool: a region that any number of detections may match; ignored.
+        ignored: (G,) bool: truths that do not count, whatever their area.
+        unrecorded: (G,) bool or None, see `match_detections`.
+    """
+
+    images: Tensor
+    categories: Tensor
+    area: Tensor
+    crowd: Tensor
+    ignored: Tensor
+    unrecorded: Tensor | None = None
+
+
+# (rows of the detections, rows of the truths, their offsets by group) -> similarity of all pairs, see match_detections.
+# Rows are None where they are all in order.
+Similarity = Callable[[Tensor | None, Tensor | None, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What an evaluation found.
+
+    Attributes:
+        protocol: what was looked at.
+        precision: (T, R, C, A, M) float64: by threshold, recall, category, area range, limit; -1 without truths.
+        recall: (T, C, A, M) float64, the recall of all detections.
+        scores: (T, R, C, A, M) float64, the score from which on precision and recall are those of the sample.
+    """
+
+    protocol: Protocol
+    precision: Tensor
+    recall: Tensor
+    scores: Tensor
+
+    def average_precision(self, **choice: float | str | int) -> float:
+        """Mean precision over recalls and what is not chosen; -1 where no truth counts. See `average_recall`."""
+        return _mean(self._chosen(self.precision, 2, **choice))
+
+    def average_recall(self, **choice: float | str | int) -> float:
+        """Mean recall over what is not chosen; -1 where no truth counts.
+
+        Args:
+            choice: ``threshold``, ``category`` (index), ``area`` (name, default ``"all"``) and ``limit`` (of
+                detections, default the largest).
+        """
+        return _mean(self._chosen(self.recall, 1, **choice))
+
+    def _chosen(
+        self,
+        values: Tensor,
+        category_axis: int,
+        threshold: float | None = None,
+        category: int | None = None,
+        area: str = ALL,
+        limit: int | None = None,
+    ) -> Tensor:
+        limits = self.protocol.max_detections
+        values = values[..., list(self.protocol.areas).index(area), limits.index(limit or limits[-1])]
+        if category is not None:
+            values = values.select(category_axis, category)
+        if threshold is not None:
+            values = values[(self.protocol.thresholds - threshold).abs() < 1e-9]
+        return values
+
+
+def _mean(values: Tensor) -> float:
+    values = values[values > -1]
+    return float(values.mean()) if values.numel() else -1.0
+
+
+def evaluate(
+    detections: Detections, truths: Truths, similarity: Similarity, protocol: Protocol, images: int, categories: int
+) -> Curves:
+    """Matches and counts.
+
+    Args:
+        detections: in any order; among equal scores of an image the earlier goes first.
+        truths: in any order.
+        similarity: of given rows of either.
+        protocol: what to look at.
+        images: how many there are.
+        categories: how many there are.
+    """
+    found_rows, found = _in_groups(detections.images, detections.categories, images, categories)
+    true_rows, true = _in_groups(truths.images, truths.categories, images, categories)
+    score, size = _rows(detections.scores, found_rows), _rows(detections.area, found_rows)
+    crowd, truth_size = _rows(truths.crowd, true_rows), _rows(truths.area, true_rows)
+    bounds = torch.tensor(list(protocol.areas.values()), dtype=torch.float64)
+    ignored = _rows(truths.ignored | truths.crowd, true_rows) | _outside(truth_size, bounds)
+    outcome, rank = match_detections(
+        similarity(found_rows, true_rows, found, true),
+        score,
+        found,
+        true,
+        _outside(size, bounds),
+        ignored,
+        crowd,
+        None if truths.unrecorded is None else _rows(truths.unrecorded, true_rows),
+        protocol.thresholds,
+        protocol.max_detections[-1],
+    )
+    category = _rows(truths.categories, true_rows)
+    positives = torch.stack([torch.bincount(category[~out], minlength=categories) for out in ignored])
+    limits = list(protocol.max_detections)
+    curves = precision_curves(outcome, rank, score, found[::images].contiguous(), positives, protocol.recalls, limits)
+    return Curves(protocol, *curves)
+
+
+def _in_groups(images: Tensor, categories: Tensor, image_count: int, category_count: int) -> tuple[Tensor | None, Tensor]:
+    """The order that brings rows of a category and image together (None: the present one), and each group's offset."""
+    group = categories * image_count + images
+    counts = torch.bincount(group, minlength=image_count * category_count)
+    offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    if bool((group[1:] >= group[:-1]).all()):
+        return None, offsets
+    return group.argsort(stable=True), offsets
+
+
+def _rows(values: Tensor, order: Tensor | None) -> Tensor:
+    return values if order is None else values[order]
+
+
+def _outside(area: Tensor, bounds: Tensor) -> Tensor:
+    return (area < bounds[:, :1]) | (area > bounds[:, 1:])
+
+
+def validated(name: str, areas: Mapping[str, Sequence[float]], limits: Sequence[int], **values: object) -> Protocol:
+    """A protocol from what a user gives, checked."""
+    for area, bounds in areas.items():
+        if len(bounds) != 2 or not bounds[0] <= bounds[1]:
+            raise ValueError(f"{name}: area_ranges[{area!r}] must be (least, largest), got {bounds!r}")
+    if ALL not in areas:
+        raise ValueError(f'{name}: area_ranges must have a range "all", got {list(areas)}')
+    if not limits or any(int(limit) != limit or limit < 1 for limit in limits):
+        raise ValueError(f"{name}: max_detections must be positive whole numbers, got {limits!r}")
+    given = {}
+    for key, value in values.items():
+        if value is not None:
+            tensor = torch.as_tensor(value, dtype=torch.float64)
+            if tensor.dim() != 1 or not len(tensor) or bool(((tensor < 0) | (tensor > 1)).any()):
+                raise ValueError(f"{name}: {key} must be numbers from 0 to 1, got {value!r}")
+            given[key] = tensor.sort().values
+    return Protocol({key: (float(a), float(b)) for key, (a, b) in areas.items()}, tuple(sorted(limits)), **given)

@@ -1,0 +1,64 @@
+"""Intersection over union of boxes, of many images in one call."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pydlx import _native
+
+
+def ragged_box_iou(
+    boxes: Tensor, truths: Tensor, crowd: Tensor, detection_offsets: Tensor, truth_offsets: Tensor
+) -> Tensor:
+    """Overlap of every detection with every truth of its group, as the COCO evaluation defines it.
+
+    ``iou = i / (a + b - i)`` with ``i`` the shared area and ``a``, ``b`` those of detection and truth; against a crowd
+    region ``i / a``. No pixel is added to widths or heights.
+
+    Args:
+        boxes: (D, 4) detections as x, y, width, height, float64.
+        truths: (G, 4) truths likewise.
+        crowd: (G,) bool, which truths are crowd regions.
+        detection_offsets: (n + 1,) int64; group i holds the detections of ``range(offsets[i], offsets[i + 1])``.
+        truth_offsets: (n + 1,) int64, the same for truths.
+
+    Returns:
+        (P,) float64: group after group the row-major (detections, truths) matrix. Runs on the CPU, has no gradient.
+    """
+    if _native.use_native(boxes.device):
+        return _op(boxes, truths, crowd, detection_offsets, truth_offsets)
+    return ragged_box_iou_reference(boxes, truths, crowd, detection_offsets, truth_offsets)
+
+
+def ragged_box_iou_reference(
+    boxes: Tensor, truths: Tensor, crowd: Tensor, detection_offsets: Tensor, truth_offsets: Tensor
+) -> Tensor:
+    """The definition, one group at a time."""
+    d, g = detection_offsets.tolist(), truth_offsets.tolist()
+    groups = [
+        _box_iou(boxes[d[i] : d[i + 1]], truths[g[i] : g[i + 1]], crowd[g[i] : g[i + 1]]).flatten()
+        for i in range(len(d) - 1)
+    ]
+    return torch.cat([boxes.new_empty(0), *groups])
+
+
+def _box_iou(boxes: Tensor, truths: Tensor, crowd: Tensor) -> Tensor:
+    a, b = boxes[:, None], truths[None]
+    sides = torch.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])
+    shared = sides.clamp(min=0).prod(-1)
+    area = a[..., 2] * a[..., 3]
+    union = torch.where(crowd, area, area + b[..., 2] * b[..., 3] - shared)
+    return torch.where(shared > 0, shared / union, 0)
+
+
+def _fake(boxes: Tensor, truths: Tensor, crowd: Tensor, detection_offsets: Tensor, truth_offsets: Tensor) -> Tensor:
+    return boxes.new_empty(torch.library.get_ctx().new_dynamic_size())
+
+
+_op = _native.register(
+    "ragged_box_iou(Tensor boxes, Tensor truths, Tensor crowd, Tensor detection_offsets, Tensor truth_offsets) "
+    "-> Tensor",
+    reference=ragged_box_iou_reference,
+    fake=_fake,
+)

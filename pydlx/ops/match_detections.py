@@ -1,0 +1,228 @@
+"""The matching of detections with truths, and the precision curves, of the COCO evaluation.
+
+Both work on rows of all images at once, in groups: one group per image and category, category after category. Group i
+holds the detections ``range(detection_offsets[i], detection_offsets[i + 1])`` and the truths likewise. They run on the
+CPU and have no gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from pydlx import _native
+
+FALSE, TRUE, IGNORED = 0, 1, 2  # csrc/match_detections/match_detections.h
+_EPSILON = torch.finfo(torch.float64).eps
+
+
+def match_detections(
+    similarity: Tensor,
+    scores: Tensor,
+    detection_offsets: Tensor,
+    truth_offsets: Tensor,
+    detection_outside: Tensor,
+    truth_ignored: Tensor,
+    truth_crowd: Tensor,
+    truth_unrecorded: Tensor | None,
+    thresholds: Tensor,
+    max_detections: int,
+) -> tuple[Tensor, Tensor]:
+    """Matches the detections of every group with its truths, for A area ranges and T thresholds.
+
+    By falling score each detection takes the most similar truth that is free and at least as similar as the threshold
+    (the last of equals); a crowd region is always free; a truth that is ignored is taken only where none that counts
+    is similar enough.
+
+    Args:
+        similarity: (P,) float64, group after group the row-major (detections, truths) matrix.
+        scores: (D,) float64. Detections of equal score take turns in the order of their rows.
+        detection_offsets: (n + 1,) int64.
+        truth_offsets: (n + 1,) int64.
+        detection_outside: (A, D) bool, detections that are ignored when nothing matches them.
+        truth_ignored: (A, G) bool, truths that neither count nor make a detection wrong.
+        truth_crowd: (G,) bool, truths that any number of detections may match.
+        truth_unrecorded: (G,) bool or None, truths whose detection is taken for unmatched.
+        thresholds: (T,) float64.
+        max_detections: how many of a group take part.
+
+    Returns:
+        The outcome of each detection, (A, T, D) uint8 of ``FALSE``, ``TRUE`` and ``IGNORED``, and its place in its
+        group, (D,) int64.
+    """
+    arguments = (
+        similarity,
+        scores,
+        detection_offsets,
+        truth_offsets,
+        detection_outside,
+        truth_ignored,
+        truth_crowd,
+        truth_unrecorded,
+        thresholds,
+        max_detections,
+    )
+    return (_match if _native.use_native(scores.device) else match_detections_reference)(*arguments)
+
+
+def precision_curves(
+    outcome: Tensor,
+    rank: Tensor,
+    scores: Tensor,
+    category_offsets: Tensor,
+    positives: Tensor,
+    recall_thresholds: Tensor,
+    max_detections: Sequence[int],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Precision at given recalls, for C categories, T thresholds, A area ranges and M limits of detections per group.
+
+    Precision is ``tp / (tp + fp + 2**-52)`` over the detections of a category by falling score, made non-increasing
+    from the right, taken where recall first reaches each threshold, and 0 where it never does.
+
+    Args:
+        outcome: (A, T, D) uint8 and
+        rank: (D,) int64, from `match_detections`.
+        scores: (D,) float64.
+        category_offsets: (C + 1,) int64, category c has the detections ``range(offsets[c], offsets[c + 1])``.
+        positives: (A, C) int64, how many truths count.
+        recall_thresholds: (R,) float64, ascending.
+        max_detections: the M limits.
+
+    Returns:
+        Precision (T, R, C, A, M), recall in the end (T, C, A, M) and the score at each sample (T, R, C, A, M), all
+        float64, and -1 where no truth counts.
+    """
+    arguments = (outcome, rank, scores, category_offsets, positives, recall_thresholds, list(max_detections))
+    return (_curves if _native.use_native(scores.device) else precision_curves_reference)(*arguments)
+
+
+def match_detections_reference(
+    similarity: Tensor,
+    scores: Tensor,
+    detection_offsets: Tensor,
+    truth_offsets: Tensor,
+    detection_outside: Tensor,
+    truth_ignored: Tensor,
+    truth_crowd: Tensor,
+    truth_unrecorded: Tensor | None,
+    thresholds: Tensor,
+    max_detections: int,
+) -> tuple[Tensor, Tensor]:
+    """The definition, one detection at a time."""
+    areas, rows = detection_outside.shape
+    outcome = torch.full((areas, len(thresholds), rows), IGNORED, dtype=torch.uint8)
+    rank = torch.empty(rows, dtype=torch.int64)
+    crowd = truth_crowd.tolist()
+    unrecorded = [False] * len(crowd) if truth_unrecorded is None else truth_unrecorded.tolist()
+    start, d, g = 0, detection_offsets.tolist(), truth_offsets.tolist()
+    for i in range(len(d) - 1):
+        first, last, truths = d[i], d[i + 1], range(g[i], g[i + 1])
+        pairs = similarity[start : start + (last - first) * len(truths)].view(last - first, len(truths)).tolist()
+        start += (last - first) * len(truths)
+        turns = scores[first:last].argsort(descending=True, stable=True)
+        rank[first + turns] = torch.arange(last - first)
+        for a in range(areas):
+            ignored = truth_ignored[a].tolist()
+            order = sorted(truths, key=lambda truth: ignored[truth])
+            for t, threshold in enumerate(thresholds.tolist()):
+                taken: set[int] = set()
+                for turn in turns[:max_detections].tolist():
+                    best, found = min(threshold, 1 - 1e-10), None
+                    for truth in order:
+                        if truth in taken and not crowd[truth]:
+                            continue
+                        if found is not None and ignored[truth] and not ignored[found]:
+                            break
+                        if pairs[turn][truth - g[i]] >= best:
+                            best, found = pairs[turn][truth - g[i]], truth
+                    taken |= {found} if found is not None else set()
+                    matched = found is not None and not unrecorded[found]
+                    if (found is not None and ignored[found]) or (not matched and detection_outside[a, first + turn]):
+                        continue
+                    outcome[a, t, first + turn] = TRUE if matched else FALSE
+    return outcome, rank
+
+
+def precision_curves_reference(
+    outcome: Tensor,
+    rank: Tensor,
+    scores: Tensor,
+    category_offsets: Tensor,
+    positives: Tensor,
+    recall_thresholds: Tensor,
+    max_detections: list[int],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The definition, by cumulative sums."""
+    areas, count, _ = outcome.shape
+    categories, samples = len(category_offsets) - 1, len(recall_thresholds)
+    precision = scores.new_full((count, samples, categories, areas, len(max_detections)), -1.0)
+    score = precision.clone()
+    recall = precision[:, 0].clone()
+    offsets = category_offsets.tolist()
+    for c in range(categories):
+        rows = torch.arange(offsets[c], offsets[c + 1])
+        for m, limit in enumerate(max_detections):
+            kept = rows[rank[rows] < limit]
+            kept = kept[scores[kept].argsort(descending=True, stable=True)]
+            for a in range(areas):
+                if positives[a, c] == 0:
+                    continue
+                right = (outcome[a][:, kept] == TRUE).double().cumsum(1)  # (T, kept)
+                wrong = (outcome[a][:, kept] == FALSE).double().cumsum(1)
+                exact = (right / (wrong + right + _EPSILON)).flip(1).cummax(1).values.flip(1)
+                reached = right / positives[a, c]
+                recall[:, c, a, m] = reached[:, -1] if len(kept) else 0.0
+                at = torch.searchsorted(reached, recall_thresholds.expand(count, -1).contiguous())  # (T, R)
+                past = at == len(kept)
+                for to, values in ((precision, exact), (score, scores[kept].expand(count, -1))):
+                    padded = torch.cat([values, values.new_zeros(count, 1)], 1)
+                    to[:, :, c, a, m] = torch.where(past, 0.0, padded.gather(1, at))
+    return precision, recall, score
+
+
+def _match_fake(
+    similarity: Tensor,
+    scores: Tensor,
+    detection_offsets: Tensor,
+    truth_offsets: Tensor,
+    detection_outside: Tensor,
+    truth_ignored: Tensor,
+    truth_crowd: Tensor,
+    truth_unrecorded: Tensor | None,
+    thresholds: Tensor,
+    max_detections: int,
+) -> tuple[Tensor, Tensor]:
+    (areas, rows), count = detection_outside.shape, thresholds.shape[0]
+    return scores.new_empty((areas, count, rows), dtype=torch.uint8), scores.new_empty(rows, dtype=torch.int64)
+
+
+def _curves_fake(
+    outcome: Tensor,
+    rank: Tensor,
+    scores: Tensor,
+    category_offsets: Tensor,
+    positives: Tensor,
+    recall_thresholds: Tensor,
+    max_detections: list[int],
+) -> tuple[Tensor, Tensor, Tensor]:
+    (areas, count, _), categories = outcome.shape, category_offsets.shape[0] - 1
+    shape = (count, recall_thresholds.shape[0], categories, areas, len(max_detections))
+    return scores.new_empty(shape), scores.new_empty((count, *shape[2:])), scores.new_empty(shape)
+
+
+_match = _native.register(
+    "match_detections(Tensor similarity, Tensor scores, Tensor detection_offsets, Tensor truth_offsets, Tensor "
+    "detection_outside, Tensor truth_ignored, Tensor truth_crowd, Tensor? truth_unrecorded, Tensor thresholds, int "
+    "max_detections) -> (Tensor, Tensor)",
+    reference=match_detections_reference,
+    fake=_match_fake,
+)
+
+_curves = _native.register(
+    "precision_curves(Tensor outcome, Tensor rank, Tensor scores, Tensor category_offsets, Tensor positives, Tensor "
+    "recall_thresholds, int[] max_detections) -> (Tensor, Tensor, Tensor)",
+    reference=precision_curves_reference,
+    fake=_curves_fake,
+)
