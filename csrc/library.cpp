@@ -36,4 +36,10 @@ STABLE_TORCH_LIBRARY(pydlx, m) {
       "masked_poisson(Tensor rhs, Tensor mask, Tensor? initial, float tolerance, SymInt max_iterations) -> (Tensor, "
       "Tensor)",
       {at::Tag::pt2_compliant_tag});
+
+  // oks
+  m.def(
+      "oks_ragged(Tensor pred, Tensor truth, Tensor visible, Tensor area, Tensor sigmas, Tensor? boxes, Tensor "
+      "pred_offsets, Tensor truth_offsets, Tensor pair_offsets, SymInt pairs) -> Tensor",
+      {at::Tag::pt2_compliant_tag});
 }
