@@ -52,5 +52,9 @@ STABLE_TORCH_LIBRARY(pydlx, m) {
   m.def(
       "precision_curves(Tensor outcome, Tensor rank, Tensor scores, Tensor category_offsets, Tensor positives, Tensor "
       "recall_thresholds, int[] max_detections) -> (Tensor, Tensor, Tensor)",
+  // oks
+  m.def(
+      "oks_ragged(Tensor pred, Tensor truth, Tensor visible, Tensor area, Tensor sigmas, Tensor? boxes, Tensor "
+      "pred_offsets, Tensor truth_offsets, Tensor pair_offsets, SymInt pairs) -> Tensor",
       {at::Tag::pt2_compliant_tag});
 }

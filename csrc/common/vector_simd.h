@@ -187,9 +187,8 @@ struct ExpConstants<double> {
 // exp(x) for kLowest <= x <= 0: 2^n 2^r with n = round(x / ln 2). Adding kMagic rounds to an integer and leaves n in
 // the low bits, from where it is added to the exponent; kLowest keeps the result a normal number. The error is 1.3e-7
 // (float) of the largest possible result, 1. NaN gives anything.
-template <class A>
+template <class A, class C = ExpConstants<A>>
 __attribute__((always_inline)) inline Vec<A> exp_nonpositive(const Vec<A>& x) {
-  using C = ExpConstants<A>;
   using BitVector = typename VecOf<A>::bits;
   constexpr A kLog2E = A(1.44269504088896340736);
   const Vec<A> shifted = x * kLog2E + C::kMagic;

@@ -1,0 +1,94 @@
+// OKS on the CPU. Included once per instruction set by oks_cpu.cpp, which brings in every header this needs.
+//
+// Lanes are detections: one truth is compared with many of them, whose coordinates lie apart by point and axis. So the
+// truth's invisible points cost nothing. A pair's similarity does not depend on where in the block it stands.
+
+namespace pydlx {
+namespace PYDLX_SIMD {
+
+// The float32 polynomial of exp_nonpositive is off by an ulp at 0, where equal points have to give 1; this one is exact
+// there and elsewhere within 1.6e-8 (minimax with that condition).
+template <class A>
+struct OksExpConstants : ExpConstants<A> {};
+template <>
+struct OksExpConstants<float> : ExpConstants<float> {
+  static constexpr int kDegree = 6;
+  static constexpr float kPowers[] = {
+      1.53551548e-4f, 1.33989356e-3f, 9.61842947e-3f, 5.55033237e-2f, 2.40226477e-1f, 6.93147182e-1f, 1.0f};
+};
+
+// exp(x) for x <= 0: exactly 1 at 0, exactly 0 where the result would not be a normal number, NaN for NaN.
+template <class A>
+__attribute__((always_inline)) inline Vec<A> similarity(const Vec<A>& x) {
+  using Bits = typename VecOf<A>::bits;
+  const Vec<A> lowest = opaque<A>(splat(ExpConstants<A>::kLowest));
+  const Vec<A> e = exp_nonpositive<A, OksExpConstants<A>>(lowest > x ? lowest : x);
+  return (Vec<A>)(((Bits)e & ~(Bits)(lowest > x)) | (Bits)(x != x));
+}
+
+// How far p lies from a visible coordinate, where low and high are the same; or, with kBox, from [low, high].
+template <class A, bool kBox>
+__attribute__((always_inline)) inline Vec<A> distance(const Vec<A>& p, A low, A high) {
+  if constexpr (!kBox) return p - low;
+  const Vec<A> none{}, below = p - low, above = p - high;
+  return (below > none ? none : below) + (none > above ? none : above);
+}
+
+template <class A>
+using OksBlockRows = A[kOksBlock];
+
+// A block of detections: their coordinates as (K, 2, kOksBlock).
+template <class A>
+struct OksDetections {
+  std::vector<OksBlockRows<A>> coordinates;
+  int64_t width = 0;  // whole vectors
+
+  explicit OksDetections(int64_t points) : coordinates(2 * points) {}
+
+  void load(const A* pred, int64_t count) {
+    const int64_t cells = static_cast<int64_t>(coordinates.size());
+    width = (count + kVecLanes<A> - 1) / kVecLanes<A> * kVecLanes<A>;
+    for (int64_t i = 0; i < width; ++i) {
+      const A* row = pred + std::min(i, count - 1) * cells;
+      for (int64_t c = 0; c < cells; ++c) coordinates[c][i] = row[c];
+    }
+  }
+};
+
+template <class A, bool kBox>
+void compare(const OksTarget<A>& target, const OksDetections<A>& detections, A* similarities) {
+  for (int64_t i = 0; i < detections.width; i += kVecLanes<A>) {
+    Vec<A> sum{};
+    for (int64_t j = 0; j < target.count; ++j) {
+      const OksPoint<A>& point = target.points[j];
+      const OksBlockRows<A>* p = &detections.coordinates[2 * point.k];
+      const Vec<A> dx = distance<A, kBox>(load(p[0] + i), point.low[0], point.high[0]);
+      const Vec<A> dy = distance<A, kBox>(load(p[1] + i), point.low[1], point.high[1]);
+      sum += similarity<A>((dx * dx + dy * dy) * point.falloff);
+    }
+    store(similarities + i, Vec<A>(sum / A(std::max<int64_t>(1, target.count))));
+  }
+}
+
+template <class A>
+void oks_blocks(const OksRows<A>& rows, const OksBlock* blocks, int64_t count, A* oks) {
+  OksDetections<A> detections(rows.points);
+  OksTarget<A> target(rows);
+  alignas(64) A similarities[kOksBlock];
+  for (const OksBlock* block = blocks; block < blocks + count; ++block) {
+    detections.load(rows.pred + block->pred * rows.points * 2, block->preds);
+    for (int64_t g = 0; g < block->truths; ++g) {
+      target.prepare(block->truth + g);
+      if (target.is_box) {
+        compare<A, true>(target, detections, similarities);
+      } else {
+        compare<A, false>(target, detections, similarities);
+      }
+      A* to = oks + block->place + g;
+      for (int64_t i = 0; i < block->preds; ++i) to[i * block->truths] = similarities[i];
+    }
+  }
+}
+
+}  // namespace PYDLX_SIMD
+}  // namespace pydlx

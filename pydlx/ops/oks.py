@@ -1,0 +1,165 @@
+"""Object keypoint similarity (OKS): how close a detected pose lies to a true one, as COCO measures it.
+
+For a truth with points ``q_k`` of visibility ``v_k`` and area ``A``, and a detection with points ``p_k``:
+
+    OKS = mean over { k : v_k > 0 } of exp(-|p_k - q_k|^2 / (2 (A + 2^-52) (2 sigma_k)^2))
+
+``A`` is the area of the object (its segmentation), not of its box; 2^-52 is ``numpy.spacing(1)``. Where no point of the
+truth is visible, its box (x, y, w, h) stands in: the mean is over all k, and the distance is how far ``p_k`` lies
+outside of ``[x - w, x + 2 w] x [y - h, y + 2 h]``. https://cocodataset.org/#keypoints-eval
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pydlx import _native
+
+_SPACING = 2.0**-52
+
+
+def ragged_oks(
+    pred: Tensor,
+    truth: Tensor,
+    visibility: Tensor,
+    area: Tensor,
+    sigmas: Tensor | Sequence[float],
+    boxes: Tensor | None,
+    pred_offsets: Tensor,
+    truth_offsets: Tensor,
+) -> Tensor:
+    """OKS of every detection with every truth of its own group, for groups of different sizes in one call.
+
+    Group i, an image say, consists of the rows ``[offsets[i], offsets[i + 1])`` of detections and of truths.
+
+    Args:
+        pred: (D, K, 2), float64 or float32.
+        truth: (G, K, 2).
+        visibility: (G, K).
+        area: (G,), not negative.
+        sigmas: K numbers.
+        boxes: (G, 4) as x, y, w, h, for truths with no visible point; without boxes those give 0.
+        pred_offsets: (n + 1,), int64, from 0 to D, not falling.
+        truth_offsets: (n + 1,), int64, from 0 to G, not falling.
+
+    Returns:
+        (P,): group after group its (D_i, G_i) matrix, row by row. Not differentiable.
+
+    Raises:
+        TypeError: If pred is not floating-point.
+        ValueError: If a shape or the offsets do not fit, or a gradient is asked for.
+    """
+    if torch.is_grad_enabled() and any(given.requires_grad for given in (pred, truth, area)):
+        raise ValueError("ragged_oks: inputs must not require a gradient, which it does not give; use oks")
+    pred, truth, area, sigmas, boxes = _in_one_dtype("ragged_oks", pred, truth, area, sigmas, boxes)
+    _check_shapes("ragged_oks", pred, truth, visibility, area, sigmas, boxes)
+    _check_offsets("pred_offsets", pred_offsets, len(pred))
+    _check_offsets("truth_offsets", truth_offsets, len(truth))
+    if len(pred_offsets) != len(truth_offsets):
+        raise ValueError(
+            f"ragged_oks: pred_offsets and truth_offsets must be of one length, got {len(pred_offsets)} and "
+            f"{len(truth_offsets)}"
+        )
+    pairs = torch.zeros_like(pred_offsets)
+    torch.cumsum(pred_offsets.diff() * truth_offsets.diff(), 0, out=pairs[1:])
+    run = _ragged_op if _native.use_native(pred.device) else ragged_oks_reference
+    return run(pred, truth, visibility > 0, area, sigmas, boxes, pred_offsets, truth_offsets, pairs, int(pairs[-1]))
+
+
+def _in_one_dtype(
+    name: str, pred: Tensor, truth: Tensor, area: Tensor, sigmas: Tensor | Sequence[float], boxes: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
+    """The numbers in the dtype that is computed in: float64 if pred or truth is, float32 otherwise."""
+    if not pred.is_floating_point():
+        raise TypeError(f"{name}: pred must be a floating-point tensor, got {pred.dtype}")
+    dtype = torch.promote_types(torch.promote_types(pred.dtype, truth.dtype), torch.float32)
+    spread = torch.as_tensor(sigmas, dtype=dtype, device=pred.device)
+    return pred.to(dtype), truth.to(dtype), area.to(dtype), spread, None if boxes is None else boxes.to(dtype)
+
+
+def _check_shapes(
+    name: str, pred: Tensor, truth: Tensor, visibility: Tensor, area: Tensor, sigmas: Tensor, boxes: Tensor | None
+) -> None:
+    """One number of points everywhere, and as many rows of everything that belongs to the truths."""
+    if pred.dim() < 3 or pred.shape[-1] != 2:
+        raise ValueError(f"{name}: pred must have shape (..., D, K, 2), got {tuple(pred.shape)}")
+    if truth.dim() < 3 or truth.shape[-2:] != pred.shape[-2:]:
+        raise ValueError(f"{name}: truth must have shape (..., G, {pred.shape[-2]}, 2), got {tuple(truth.shape)}")
+    if sigmas.shape != pred.shape[-2:-1]:
+        raise ValueError(f"{name}: sigmas must hold {pred.shape[-2]} numbers, one per point, got {tuple(sigmas.shape)}")
+    for argument, tensor, wanted in (
+        ("visibility", visibility, truth.shape[:-1]),
+        ("area", area, truth.shape[:-2]),
+        ("boxes", boxes, (*truth.shape[:-2], 4)),
+    ):
+        if tensor is not None and tensor.shape != torch.Size(wanted):
+            raise ValueError(f"{name}: {argument} must have shape {tuple(wanted)}, got {tuple(tensor.shape)}")
+
+
+def _check_offsets(argument: str, offsets: Tensor, rows: int) -> None:
+    if offsets.dtype != torch.int64 or offsets.dim() != 1 or not len(offsets):
+        raise ValueError(
+            f"ragged_oks: {argument} must be int64 of shape (n + 1,), got {offsets.dtype} of {tuple(offsets.shape)}"
+        )
+    if offsets[0] != 0 or offsets[-1] != rows or (offsets.diff() < 0).any():
+        raise ValueError(f"ragged_oks: {argument} must rise from 0 to the number of rows, {rows}")
+
+
+def oks_reference(
+    pred: Tensor, truth: Tensor, visible: Tensor, area: Tensor, sigmas: Tensor, boxes: Tensor | None
+) -> Tensor:
+    """The definition: pred (..., D, K, 2), truth (..., G, K, 2), visible (..., G, K) of bool; (..., D, G)."""
+    points, counted = pred.unsqueeze(-3), visible
+    apart = points - truth.unsqueeze(-4)
+    if boxes is not None:
+        corner, size = boxes[..., None, :, None, :2], boxes[..., None, :, None, 2:]
+        outside = (points - (corner - size)).clamp(max=0) + (points - (corner + 2 * size)).clamp(min=0)
+        hidden = ~visible.any(-1, keepdim=True)
+        apart = torch.where(hidden.unsqueeze(-1).unsqueeze(-4), outside, apart)
+        counted = visible | hidden
+    counted = counted.unsqueeze(-3)
+    apart = torch.where(counted.unsqueeze(-1), apart, 0)  # what is not counted may be NaN, also in the gradient
+    spread = 8 * (area.where(area >= 0, torch.nan) + _SPACING).unsqueeze(-1) * sigmas.square()
+    each = torch.exp(-apart.square().sum(-1) / spread.unsqueeze(-3))
+    return torch.where(counted, each, 0).sum(-1) / counted.sum(-1).clamp(min=1)
+
+
+def ragged_oks_reference(
+    pred: Tensor,
+    truth: Tensor,
+    visible: Tensor,
+    area: Tensor,
+    sigmas: Tensor,
+    boxes: Tensor | None,
+    pred_offsets: Tensor,
+    truth_offsets: Tensor,
+    pair_offsets: Tensor,
+    pairs: int,
+) -> Tensor:
+    """Group by group."""
+    found = [pred.new_empty(0)]
+    ends = zip(pred_offsets.tolist(), truth_offsets.tolist(), strict=True)
+    (first_pred, first_truth), *ends_of_groups = ends
+    for end_pred, end_truth in ends_of_groups:
+        rows = slice(first_truth, end_truth)
+        box = None if boxes is None else boxes[rows]
+        group = oks_reference(pred[first_pred:end_pred], truth[rows], visible[rows], area[rows], sigmas, box)
+        found.append(group.flatten())
+        first_pred, first_truth = end_pred, end_truth
+    return torch.cat(found)
+
+
+def _fake_ragged(pred: Tensor, *others: Any) -> Tensor:
+    return pred.new_empty(others[-1])
+
+
+_ragged_op = _native.register(
+    "oks_ragged(Tensor pred, Tensor truth, Tensor visible, Tensor area, Tensor sigmas, Tensor? boxes, "
+    "Tensor pred_offsets, Tensor truth_offsets, Tensor pair_offsets, SymInt pairs) -> Tensor",
+    reference=ragged_oks_reference,
+    fake=_fake_ragged,
+)
