@@ -52,6 +52,8 @@ STABLE_TORCH_LIBRARY(pydlx, m) {
   m.def(
       "precision_curves(Tensor outcome, Tensor rank, Tensor scores, Tensor category_offsets, Tensor positives, Tensor "
       "recall_thresholds, int[] max_detections) -> (Tensor, Tensor, Tensor)",
+      {at::Tag::pt2_compliant_tag});
+
   // oks
   m.def(
       "oks_ragged(Tensor pred, Tensor truth, Tensor visible, Tensor area, Tensor sigmas, Tensor? boxes, Tensor "
