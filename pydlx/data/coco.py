@@ -159,7 +159,7 @@ def read_coco_detections(
     name = json_records.name_of(source, "detections")
     text = json_records.text_of(source, name)
     kind = _detection_kind(tuple(keypoints), tuple(scores))
-    _, detections = json_records.decode(text, lambda record: list[record], kind, name, "detection", skipped)
+    _, detections = json_records.decode(text, _list_form, kind, name, "detection", skipped)
     rows = _Rows(detections, name, "detection", skipped)
     images = rows.places("image_id", truth.image_ids, "images")
     categories = rows.places("category_id", truth.category_ids, "categories")
@@ -186,6 +186,10 @@ def _truth_form(annotation: Any) -> Any:
     return msgspec.defstruct(
         "truth", [("annotations", list[annotation]), ("images", list[_Image]), ("categories", list[_Category])]
     )
+
+
+def _list_form(detection: Any) -> Any:
+    return list[detection]
 
 
 @functools.cache
@@ -244,7 +248,7 @@ class _Rows:
 
     def finite(self, field: str) -> np.ndarray:
         values = self.column(field, np.float64)
-        for place in np.flatnonzero(~np.isfinite(values)):
+        for place in np.flatnonzero(~np.isfinite(values)).tolist():
             self.refuse(place, f"{field} must be finite, got {values[place]}")
         return values
 
@@ -254,7 +258,7 @@ class _Rows:
         places = np.searchsorted(ids, values)
         known = places < len(ids)
         known[known] = ids[places[known]] == values[known]
-        for place in np.flatnonzero(~known):
+        for place in np.flatnonzero(~known).tolist():
             self.refuse(place, f"{field} {values[place]} is not among the {what} of the truth")
         return places
 

@@ -170,7 +170,8 @@ def _flat(parser: simdjson.Parser, raws: Sequence[msgspec.Raw], width: int) -> n
     # The fence between two arrays stands in its place only where both have as many numbers as they should.
     text = b"[" + _FENCE.join(raws) + b"]"
     try:
-        values = np.frombuffer(parser.parse(text).as_buffer(of_type="d"))
+        array: Any = parser.parse(text)
+        values = np.frombuffer(array.as_buffer(of_type="d"))
     except (ValueError, TypeError):
         return None
     if text.count(b"[") != len(raws) + 1 or len(values) != (width + 1) * len(raws) - 1:

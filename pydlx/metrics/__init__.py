@@ -3,3 +3,33 @@
 Classes follow ``torchmetrics.Metric``: ``update`` with each batch, ``compute`` at the end, ``reset`` to start again;
 they sum over the processes of ``torch.distributed`` and go into a ``torchmetrics.MetricCollection``.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from pydlx.metrics.box_ap import BoxAP
+from pydlx.metrics.keypoint_ap import KeypointAP
+from pydlx.metrics.keypoint_sigmas import COCO_SIGMAS, CROWDPOSE_SIGMAS, WHOLEBODY_SIGMAS
+
+_FROM_FILES = ("Evaluation", "box_evaluation", "evaluate_boxes", "evaluate_keypoints", "keypoint_evaluation")
+
+__all__ = [
+    "COCO_SIGMAS",
+    "CROWDPOSE_SIGMAS",
+    "WHOLEBODY_SIGMAS",
+    "BoxAP",
+    "Evaluation",
+    "KeypointAP",
+    "box_evaluation",
+    "evaluate_boxes",
+    "evaluate_keypoints",
+    "keypoint_evaluation",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _FROM_FILES:  # they need msgspec
+        return getattr(importlib.import_module("pydlx.metrics.coco_files"), name)
+    raise AttributeError(f"module 'pydlx.metrics' has no attribute {name!r}")

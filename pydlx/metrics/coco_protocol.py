@@ -6,6 +6,7 @@ rules of matching and of the curves are in `pydlx.ops.match_detections`.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -98,35 +99,46 @@ class Curves:
     recall: Tensor
     scores: Tensor
 
-    def average_precision(self, **choice: float | str | int) -> float:
-        """Mean precision over recalls and what is not chosen; -1 where no truth counts. See `average_recall`."""
-        return _mean(self._chosen(self.precision, 2, **choice))
-
-    def average_recall(self, **choice: float | str | int) -> float:
-        """Mean recall over what is not chosen; -1 where no truth counts.
-
-        Args:
-            choice: ``threshold``, ``category`` (index), ``area`` (name, default ``"all"``) and ``limit`` (of
-                detections, default the largest).
-        """
-        return _mean(self._chosen(self.recall, 1, **choice))
-
-    def _chosen(
+    def average_precision(
         self,
-        values: Tensor,
-        category_axis: int,
+        *,
         threshold: float | None = None,
         category: int | None = None,
         area: str = ALL,
         limit: int | None = None,
-    ) -> Tensor:
+    ) -> float:
+        """Mean precision over recalls, and over thresholds and categories where none is chosen.
+
+        Args:
+            threshold: one of the protocol's.
+            category: by its number.
+            area: by its name.
+            limit: of detections, one of the protocol's; the largest by default.
+
+        Returns:
+            The mean, -1 where no truth counts.
+        """
+        values = self._at(self.precision, area, limit)
+        return _mean(self._chosen(values if category is None else values[:, :, category], threshold))
+
+    def average_recall(
+        self,
+        *,
+        threshold: float | None = None,
+        category: int | None = None,
+        area: str = ALL,
+        limit: int | None = None,
+    ) -> float:
+        """Mean recall of all detections; see `average_precision`."""
+        values = self._at(self.recall, area, limit)
+        return _mean(self._chosen(values if category is None else values[:, category], threshold))
+
+    def _at(self, values: Tensor, area: str, limit: int | None) -> Tensor:
         limits = self.protocol.max_detections
-        values = values[..., list(self.protocol.areas).index(area), limits.index(limit or limits[-1])]
-        if category is not None:
-            values = values.select(category_axis, category)
-        if threshold is not None:
-            values = values[(self.protocol.thresholds - threshold).abs() < 1e-9]
-        return values
+        return values[..., list(self.protocol.areas).index(area), limits.index(limit or limits[-1])]
+
+    def _chosen(self, values: Tensor, threshold: float | None) -> Tensor:
+        return values if threshold is None else values[(self.protocol.thresholds - threshold).abs() < 1e-9]
 
 
 def _mean(values: Tensor) -> float:
@@ -172,7 +184,9 @@ def evaluate(
     return Curves(protocol, *curves)
 
 
-def _in_groups(images: Tensor, categories: Tensor, image_count: int, category_count: int) -> tuple[Tensor | None, Tensor]:
+def _in_groups(
+    images: Tensor, categories: Tensor, image_count: int, category_count: int
+) -> tuple[Tensor | None, Tensor]:
     """The order that brings rows of a category and image together (None: the present one), and each group's offset."""
     group = categories * image_count + images
     counts = torch.bincount(group, minlength=image_count * category_count)
@@ -207,3 +221,48 @@ def validated(name: str, areas: Mapping[str, Sequence[float]], limits: Sequence[
                 raise ValueError(f"{name}: {key} must be numbers from 0 to 1, got {value!r}")
             given[key] = tensor.sort().values
     return Protocol({key: (float(a), float(b)) for key, (a, b) in areas.items()}, tuple(sorted(limits)), **given)
+
+
+_LETTERS = {"small": "S", "medium": "M", "large": "L"}
+
+
+def summary(curves: Curves, *, by_limit: bool) -> dict[str, float]:
+    """The numbers by COCO's names; -1 where no truth counts.
+
+    ``AP``, ``AP50``, ``AP75``, then AP by area (``APS``, ``APM``, ``APL``; ``AP_name`` for other names), and the same
+    for AR, whose first three are ``AR``, ``AR50``, ``AR75``, or with `by_limit` ``AR1``, ``AR10``, ``AR100``.
+    """
+    areas = [name for name in curves.protocol.areas if name != ALL]
+
+    def by_area(kind: str, mean: Callable[..., float]) -> dict[str, float]:
+        return {kind + _LETTERS.get(area, f"_{area}"): mean(area=area) for area in areas}
+
+    def by_threshold(kind: str, mean: Callable[..., float]) -> dict[str, float]:
+        return {kind: mean(), f"{kind}50": mean(threshold=0.5), f"{kind}75": mean(threshold=0.75)}
+
+    precision, recall = curves.average_precision, curves.average_recall
+    if by_limit:
+        recalls = {f"AR{limit}": recall(limit=limit) for limit in curves.protocol.max_detections}
+    else:
+        recalls = by_threshold("AR", recall)
+    return {**by_threshold("AP", precision), **by_area("AP", precision), **recalls, **by_area("AR", recall)}
+
+
+def unrecorded(ids: Tensor | None, compatibility: str | None) -> Tensor | None:
+    """Truths whose matches are lost: with pycocotools those of id 0, which there means "unmatched"."""
+    if ids is None or not bool((ids == 0).any()):
+        return None
+    if compatibility == "pycocotools":
+        return ids == 0
+    warnings.warn(
+        'an annotation has the id 0, which pycocotools takes for unmatched; compatibility="pycocotools" does the same',
+        UserWarning,
+        stacklevel=2,
+    )
+    return None
+
+
+def check_compatibility(name: str, compatibility: str | None) -> None:
+    """Refuses what is not a known implementation."""
+    if compatibility not in (None, "pycocotools"):
+        raise ValueError(f'{name}: compatibility must be None or "pycocotools", got {compatibility!r}')

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from op_checks import assert_close, native_op, same_on_one_and_two_threads
+from op_checks import native_op, same_on_one_and_two_threads
 
 from pydlx.ops import ragged_oks
 
