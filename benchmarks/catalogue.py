@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pydlx.benchmarks import import_time
 from pydlx.benchmarks.blending import blend
 from pydlx.benchmarks.case import Item, Setting
+from pydlx.benchmarks.metrics import keypoint_ap
 from pydlx.benchmarks.nn import pyramid_pool
 from pydlx.benchmarks.ops import corner_pool, dct, masked_poisson, poisson, sequence_pool, soft_pool
 
@@ -19,5 +20,6 @@ CATALOGUE: dict[str, Callable[[Setting], Iterable[Item]]] = {
     "poisson": poisson.cases,
     "masked_poisson": masked_poisson.cases,
     "blend": blend.cases,
+    "keypoint_ap": keypoint_ap.cases,
     "import": import_time.cases,
 }

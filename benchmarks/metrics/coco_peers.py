@@ -1,0 +1,45 @@
+"""The COCO evaluations of others, which share pycocotools' interface."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Callable
+from typing import Any
+
+from pydlx.benchmarks.case import installed
+
+HOTCOCO, PYCOCOTOOLS = "hotcoco", "pycocotools"
+
+
+def peer(name: str) -> tuple[Callable[..., Any], Callable[..., Any]] | None:
+    """A peer's COCO and COCOeval, or None where it is not installed."""
+    if name == HOTCOCO:
+        os.environ.setdefault("RAYON_NUM_THREADS", "2")  # read when it first starts threads
+        module = installed(HOTCOCO)
+        return module and (module.COCO, module.COCOeval)
+    coco, evaluation = installed("pycocotools.coco"), installed("pycocotools.cocoeval")
+    return (coco.COCO, evaluation.COCOeval) if coco and evaluation else None
+
+
+def load(name: str, truth: str, found: str) -> tuple[Any, Any] | None:
+    """A peer's data set and results from two files."""
+    classes = peer(name)
+    if classes is None:
+        return None
+    with contextlib.redirect_stdout(io.StringIO()):
+        data = classes[0](truth)
+        return data, data.loadRes(found)
+
+
+def evaluate(name: str, loaded: tuple[Any, Any], kind: str) -> list[float]:
+    """The numbers of a peer, in COCO's order, for ``"keypoints"`` or ``"bbox"``."""
+    classes = peer(name)
+    assert classes is not None
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation = classes[1](*loaded, kind)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return [float(value) for value in evaluation.stats]
