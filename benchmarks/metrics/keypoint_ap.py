@@ -24,11 +24,13 @@ _EVERYONE = (5_000, 10_944, 104_125)
 _FEW = (500, 1_094, 10_412)
 _MANY = (20_000, 200_000, 1_000_000)
 
+# Linux counts a parent's memory into its children's getrusage, but not into their VmHWM.
 _PROBE = """
-import resource, sys
+import re, sys
+from pathlib import Path
 from pydlx.metrics import evaluate_keypoints
 evaluate_keypoints(*sys.argv[1:])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
 """
 
 Sizes = tuple[int, int, int]

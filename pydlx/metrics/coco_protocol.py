@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,14 +21,15 @@ SMALL, MEDIUM, LARGE = (0.0, 32.0**2), (32.0**2, 96.0**2), (96.0**2, 1e10)
 EVERYTHING = (0.0, 1e10)
 
 
+# NumPy's linspace and torch's round differently, and recalls such as 7 / 10 are compared with these numbers.
 def coco_thresholds() -> Tensor:
     """0.50, 0.55, ..., 0.95."""
-    return torch.linspace(0.5, 0.95, 10, dtype=torch.float64)
+    return torch.from_numpy(np.linspace(0.5, 0.95, 10))
 
 
 def coco_recalls() -> Tensor:
     """0.00, 0.01, ..., 1.00."""
-    return torch.linspace(0, 1, 101, dtype=torch.float64)
+    return torch.from_numpy(np.linspace(0, 1, 101))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,526 @@
+"""COCO's keypoint evaluation: published numbers, its edge cases, and side by side with pycocotools and hotcoco."""
+
+import copy
+import json
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from metrics.coco_samples import data_set, found, peer_numbers, person, pose
+
+from pydlx.benchmarks.metrics.keypoint_ap import batch
+from pydlx.benchmarks.metrics.people import people
+from pydlx.data.coco import AnnotationWarning
+from pydlx.metrics import (
+    COCO_SIGMAS,
+    CROWDPOSE_SIGMAS,
+    WHOLEBODY_SIGMAS,
+    KeypointAP,
+    evaluate_keypoints,
+    keypoint_evaluation,
+)
+
+NAMES = ["AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL"]
+PEERS = ("pycocotools", "hotcoco")
+
+
+def numbers(results):
+    assert list(results) == NAMES
+    return [float(value) for value in results.values()]
+
+
+def evaluated(truth, detections, **options):
+    return numbers(evaluate_keypoints(truth, detections, **options))
+
+
+# --- published and measured numbers
+
+
+def test_the_fixture_of_faster_coco_eval(shared_data):
+    folder = shared_data / "keypoints"
+    expected = [
+        *(0.5048844884488449, 0.7227722772277227, 0.6336633663366337, 0.46633663366336636, 0.7504950495049505),
+        *(0.5181818181818182, 0.7272727272727273, 0.6363636363636364, 0.4666666666666666, 0.75),
+    ]
+    assert evaluated(folder / "fce_gt.json", folder / "fce_dt.json") == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("factors", "expected"),
+    [
+        ((1, 1), [1.0] * 10),
+        (
+            (0.98, 1.02),
+            [
+                *(0.40044415192324856, 0.6867110439857544, 0.35621599525842335, 0.23724533742626805),
+                *(0.5835633010389067, 0.5338235294117647, 0.7647058823529411, 0.5, 0.26176470588235295),
+                0.8058823529411765,
+            ],
+        ),
+    ],
+)
+def test_people_of_coco(shared_data, factors, expected):
+    path = shared_data / "coco_mini" / "annotations" / "person_keypoints_val2017.json"
+    people_of_coco = [a for a in json.loads(path.read_text())["annotations"] if a["num_keypoints"] > 0]
+    moved = []
+    for number, annotation in enumerate(people_of_coco):
+        points = np.array(annotation["keypoints"], dtype=float).reshape(-1, 3) * [*factors, 1]
+        points[:, 2] = 1
+        moved.append(
+            {
+                "image_id": annotation["image_id"],
+                "category_id": annotation["category_id"],
+                "keypoints": points.ravel().tolist(),
+                "score": round(1 - number / 1000, 3),
+            }
+        )
+    assert evaluated(path, moved) == pytest.approx(expected, abs=1e-12)
+
+
+# --- edge cases, of which the three implementations agree
+
+PERFECT, HALF, NOTHING = 1.0, 0.5, 0.0
+THIRD = 0.504950495049505  # 51 of 101 recalls
+LARGE = [PERFECT] * 3 + [-1, PERFECT]
+EDGE_CASES = {
+    "identical": (data_set(person(1)), [found()], LARGE + LARGE),
+    "found twice": (data_set(person(1)), [found(), found(score=0.8)], LARGE + LARGE),
+    "nobody visible, far": (
+        data_set(person(1), person(2, 200, visible=0, bbox=[90.0, 90, 20, 20])),
+        [found(400), found(score=0.8)],
+        [HALF, HALF, HALF, -1, PERFECT, *LARGE],
+    ),
+    "nobody visible, near": (
+        data_set(person(1), person(2, 200, visible=0, bbox=[290.0, 90, 80, 80])),
+        [found(200), found(score=0.8)],
+        LARGE + LARGE,
+    ),
+    "crowd": (
+        data_set(person(1), person(2, 200, iscrowd=1)),
+        [found(200), found(200, 0.85), found(score=0.8)],
+        LARGE + LARGE,
+    ),
+    "no area, moved": (data_set(person(1, area=0.0)), [found(1)], [0, 0, 0, -1, -1] * 2),
+    "no area, exact": (data_set(person(1, area=0.0)), [found()], [1, 1, 1, -1, -1] * 2),
+    "small": (data_set(person(1, area=500.0)), [found()], [1, 1, 1, -1, -1] * 2),
+    "on the border of medium and large": (data_set(person(1, area=9216.0)), [found()], [1] * 10),
+    "tied, wrong one first": (
+        data_set(person(1)),
+        [found(400), found()],
+        [HALF, HALF, HALF, -1, PERFECT, *LARGE],
+    ),
+    "tied, right one first": (data_set(person(1)), [found(), found(400)], LARGE + LARGE),
+    "21st": (
+        data_set(person(1)),
+        [*(found(400) for _ in range(20)), found(score=0.5)],
+        [0, 0, 0, -1, 0] * 2,
+    ),
+    "one of two images": (
+        data_set(person(1), person(2, image=2), images=2),
+        [found()],
+        [THIRD, THIRD, THIRD, -1, THIRD, HALF, HALF, HALF, -1, HALF],
+    ),
+    "two at one place": (
+        data_set(person(1), person(2)),
+        [found()],
+        [THIRD, THIRD, THIRD, -1, THIRD, HALF, HALF, HALF, -1, HALF],
+    ),
+    "ignore is overwritten": (data_set(person(1, ignore=1)), [found()], LARGE + LARGE),
+    "num_keypoints 0 though visible": (
+        data_set(person(1), person(2, 200, num_keypoints=0)),
+        [found(200), found(score=0.8)],
+        LARGE + LARGE,
+    ),
+    "num_keypoints though none visible, far": (
+        data_set(person(1, visible=0, num_keypoints=5)),
+        [found(400)],
+        [0, 0, 0, -1, 0] * 2,
+    ),
+    "num_keypoints though none visible, near": (
+        data_set(person(1, visible=0, num_keypoints=5)),
+        [found()],
+        LARGE + LARGE,
+    ),
+    "wrong one of large box": (
+        data_set(person(1, area=5000.0)),
+        [found(400, 0.95, bbox=[0, 0, 200.0, 200]), found(bbox=[0, 0, 200.0, 200])],
+        [HALF, HALF, HALF, PERFECT, -1, 1, 1, 1, 1, -1],
+    ),
+    "wrong one of medium extent": (
+        data_set(person(1, area=5000.0)),
+        [found(400, 0.95), found()],
+        [HALF, HALF, HALF, HALF, -1, 1, 1, 1, 1, -1],
+    ),
+    "ids 1 and 2": (
+        data_set(person(1), person(2, image=2), images=2),
+        [found(), found(image=2)],
+        LARGE + LARGE,
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore::pydlx.data.coco.AnnotationWarning")
+@pytest.mark.parametrize("case", EDGE_CASES)
+def test_edge_cases(case):
+    truth, detections, expected = EDGE_CASES[case]
+    assert evaluated(truth, detections) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore::pydlx.data.coco.AnnotationWarning")
+@pytest.mark.parametrize("name", PEERS)
+@pytest.mark.parametrize("case", EDGE_CASES)
+def test_edge_cases_of_peers(case, name, tmp_path):
+    truth, detections, expected = EDGE_CASES[case]
+    assert peer_numbers(name, tmp_path, truth, detections) == pytest.approx(expected, abs=1e-12)
+
+
+def test_id_0_is_an_id(tmp_path):
+    truth = data_set(person(0), person(1, image=2), images=2)
+    detections = [found(), found(image=2)]
+    with pytest.warns(UserWarning, match="the id 0"):
+        assert evaluated(truth, detections) == [1, 1, 1, -1, 1] * 2
+    lost = [0.2524752475247525] * 3 + [-1, THIRD, HALF, HALF, HALF, -1, HALF]
+    assert evaluated(truth, detections, compatibility="pycocotools") == pytest.approx(lost, abs=1e-12)
+    assert peer_numbers("pycocotools", tmp_path, truth, detections) == pytest.approx(lost, abs=1e-12)
+    # hotcoco departs from pycocotools here as well.
+    assert peer_numbers("hotcoco", tmp_path, truth, detections) == [1, 1, 1, -1, 1] * 2
+
+
+# --- random crowds
+
+
+def crowd(seed):
+    """People with everything awkward: ties, crowds, hidden people, several on one spot, some detections with boxes."""
+    truth, detections = people(12, 40, 300, seed)
+    rng = np.random.default_rng(seed)
+    for annotation in truth["annotations"]:
+        annotation["iscrowd"] = int(rng.random() < 0.15)
+        if rng.random() < 0.1:
+            annotation["num_keypoints"] = 0
+    for detection in detections:
+        detection["score"] = round(detection["score"], 1)
+    if seed % 2:
+        for detection in detections:
+            detection["bbox"] = rng.uniform(0, 200, 4).round(1).tolist()
+    if seed % 3 == 0:
+        rng.shuffle(detections)
+    return truth, detections
+
+
+@pytest.mark.filterwarnings("ignore::pydlx.data.coco.AnnotationWarning")
+@pytest.mark.parametrize("name", PEERS)
+@pytest.mark.parametrize("seed", range(8))
+def test_crowds_as_peers_see_them(seed, name, tmp_path):
+    truth, detections = crowd(seed)
+    expected = peer_numbers(name, tmp_path, truth, detections)
+    assert 0.05 < expected[0] < 0.95
+    assert evaluated(truth, detections) == pytest.approx(expected, abs=1e-12)
+
+
+# --- the metric
+
+
+def tensors(seed=0):
+    return batch(*crowd(seed))
+
+
+def filled(*batches, **options):
+    metric = KeypointAP(box_format="xywh", **options)
+    for predictions, targets in batches:
+        metric.update(predictions, targets)
+    return metric
+
+
+def expected_of(seed=0):
+    truth, detections = crowd(seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return evaluated(truth, detections)
+
+
+def test_tensors_give_what_files_give():
+    predictions, targets = tensors()
+    assert numbers(filled((predictions, targets)).compute()) == pytest.approx(expected_of(), abs=1e-12)
+    in_parts = filled((predictions[:5], targets[:5]), (predictions[5:], targets[5:]))
+    assert numbers(in_parts.compute()) == pytest.approx(expected_of(), abs=1e-12)
+
+
+def test_boxes_by_corners():
+    predictions, targets = tensors(1)
+    for image in targets:
+        corner, size = image["boxes"].split(2, 1)
+        image["boxes"] = torch.cat([corner, corner + size], 1)
+    metric = KeypointAP()
+    metric.update(predictions, targets)
+    expected = filled(tensors(1)).compute()
+    assert numbers(metric.compute()) == pytest.approx(numbers(expected), abs=1e-9)
+
+
+def test_image_ids_order_the_images_and_drop_those_met_again():
+    predictions, targets = tensors()
+    metric = KeypointAP(box_format="xywh")
+    order = [7, 3, 11, 0, 1, 2, 10, 9, 8, 6, 5, 4]
+    metric.update([predictions[i] for i in order], [targets[i] for i in order], image_ids=order)
+    metric.update(predictions[:3], targets[:3], image_ids=range(3))
+    assert numbers(metric.compute()) == pytest.approx(expected_of(), abs=1e-12)
+
+
+def test_reset_copy_and_pickle():
+    metric = filled(tensors())
+    for other in (copy.deepcopy(metric), pickle.loads(pickle.dumps(metric))):
+        assert numbers(other.compute()) == pytest.approx(expected_of(), abs=1e-12)
+    metric.reset()
+    metric.update(*tensors(1))
+    assert numbers(metric.compute()) == pytest.approx(numbers(filled(tensors(1)).compute()), abs=1e-12)
+
+
+def test_forward_gives_the_batch_and_keeps_the_sum():
+    predictions, targets = tensors()
+    metric = KeypointAP(box_format="xywh")
+    first = metric(predictions[:5], targets[:5])
+    assert numbers(first) == pytest.approx(numbers(filled((predictions[:5], targets[:5])).compute()), abs=1e-12)
+    metric(predictions[5:], targets[5:])
+    assert numbers(metric.compute()) == pytest.approx(expected_of(), abs=1e-12)
+
+
+def test_in_a_collection_of_torchmetrics():
+    torchmetrics = pytest.importorskip("torchmetrics")
+    metrics = torchmetrics.MetricCollection({"pose": KeypointAP(box_format="xywh")})
+    metrics.update(*tensors())
+    assert metrics.compute()["pose_AP" if "pose_AP" in metrics.compute() else "AP"] == pytest.approx(expected_of()[0])
+
+
+def test_categories_count_alike():
+    predictions, targets = tensors()
+    one, two = expected_of(), numbers(filled(tensors(1)).compute())
+    for images, label in ((predictions, 3), (targets, 3)):
+        for image in images:
+            image["labels"] = torch.full((len(image["keypoints"]),), label)
+    others = tensors(1)
+    for images in others:
+        for image in images:
+            image["labels"] = torch.full((len(image["keypoints"]),), 8)
+    both = filled((predictions, targets), others).compute()
+    assert float(both["AP"]) == pytest.approx((one[0] + two[0]) / 2, abs=1e-12)
+
+
+def test_a_detection_of_an_unknown_label_is_no_matter():
+    predictions, targets = tensors()
+    for image in predictions:
+        image["labels"] = torch.zeros(len(image["keypoints"]))
+    predictions[0] = {key: torch.cat([value, value]) for key, value in predictions[0].items()}
+    predictions[0]["labels"][len(predictions[0]["labels"]) // 2 :] = 5
+    assert numbers(filled((predictions, targets)).compute()) == pytest.approx(expected_of(), abs=1e-12)
+
+
+def test_without_area_the_box_counts():
+    box = [90.0, 90, 80, 80]
+    moved = found(6)
+    area = 0.53 * 80 * 80
+    expected = evaluated(data_set(person(1, area=area)), [moved])
+    assert 0 < expected[0] < 1
+    assert evaluated(data_set(person(1)), [moved], use_area=False) == expected
+    without = person(1)
+    del without["area"]
+    assert evaluated(data_set(without), [moved]) == expected
+    pose_tensor = torch.tensor(pose()).view(1, 17, 3)
+    metric = KeypointAP(box_format="xywh", use_area=False)
+    metric.update(
+        [{"keypoints": torch.tensor(pose(6)).view(1, 17, 3), "scores": torch.tensor([0.9])}],
+        [{"keypoints": pose_tensor, "boxes": torch.tensor([box]), "area": torch.tensor([1.0])}],
+    )
+    assert numbers(metric.compute()) == pytest.approx(expected, abs=1e-6)
+
+
+def test_num_keypoints_absent_is_counted():
+    hidden, seen = person(1, 200, visible=0), person(2)
+    for annotation in (hidden, seen):
+        del annotation["num_keypoints"]
+    assert evaluated(data_set(hidden, seen), [found(score=0.8)]) == pytest.approx([1, 1, 1, -1, 1] * 2)
+
+
+def test_thresholds_areas_and_limits_of_ones_own():
+    truth, detections = crowd(2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        results = evaluate_keypoints(
+            truth,
+            detections,
+            thresholds=[0.75],
+            area_ranges={"all": (0, 1e10), "tiny": (0, 900)},
+            max_detections=100,
+        )
+        default = evaluate_keypoints(truth, detections)
+    assert list(results) == ["AP", "AP50", "AP75", "AP_tiny", "AR", "AR50", "AR75", "AR_tiny"]
+    assert results["AP"] == results["AP75"]
+    assert results["AP50"] == -1
+    assert results["AR75"] >= default["AR75"]
+
+
+def test_sigmas_set_the_number_of_keypoints():
+    points = torch.rand(2, 3, 3, dtype=torch.float64) * 50 + 1
+    metric = KeypointAP(sigmas=[0.1, 0.2, 0.05])
+    metric.update(
+        [{"keypoints": points + torch.tensor([4.0, 0, 0]), "scores": torch.tensor([0.5, 0.4])}],
+        [{"keypoints": points, "area": torch.tensor([2000.0, 2000.0])}],
+    )
+    oks = np.mean(np.exp(-(4.0**2) / (2 * 2000 * (2 * np.array([0.1, 0.2, 0.05])) ** 2)))
+    right = sum(t <= oks for t in np.linspace(0.5, 0.95, 10)) / 10
+    assert 0 < right < 1
+    assert float(metric.compute()["AR"]) == pytest.approx(right)
+
+
+def test_each_keypoint_alone():
+    """Moved by so much that OKS of the nose falls below every threshold, of a hip none."""
+    truth, detections = data_set(person(1)), [found(30)]
+    each = keypoint_evaluation(truth, detections, per_keypoint=True).per_keypoint
+    oks = np.exp(-(30.0**2) / (2 * 10000 * (2 * np.array(COCO_SIGMAS)) ** 2))
+    expected = [sum(t <= value for t in np.linspace(0.5, 0.95, 10)) / 10 for value in oks]
+    assert each == pytest.approx(expected, abs=1e-12)
+    metric = KeypointAP()
+    shape = (1, 17, 3)
+    metric.update(
+        [{"keypoints": torch.tensor(pose(30)).view(shape), "scores": torch.tensor([0.9])}],
+        [{"keypoints": torch.tensor(pose()).view(shape), "area": torch.tensor([10000.0])}],
+    )
+    assert metric.per_keypoint().tolist() == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_keypoint_that_is_never_seen():
+    hidden = person(1)
+    hidden["keypoints"][2] = 0.0
+    hidden["num_keypoints"] = 16
+    each = keypoint_evaluation(data_set(hidden), [found()], per_keypoint=True).per_keypoint
+    assert each == pytest.approx([-1.0, *[1.0] * 16])
+
+
+def test_nothing_found_and_nobody_there():
+    assert evaluated(data_set(person(1)), []) == [0, 0, 0, -1, 0] * 2
+    assert evaluated(data_set(), [found()]) == [-1] * 10
+    metric = KeypointAP()
+    nobody = {"keypoints": torch.zeros(0, 17, 3), "area": torch.zeros(0)}
+    metric.update([{"keypoints": torch.zeros(0, 17, 2), "scores": torch.zeros(0)}], [nobody])
+    assert numbers(metric.compute()) == [-1] * 10
+
+
+# --- other layouts
+
+
+def test_crowdpose_by_crowding():
+    """Two images of each kind; only the person of the easy ones is found."""
+    points = [float(v) for i in range(14) for v in (100 + 10 * i, 100 + 7 * i, 2)]
+    crowding = [0.0, 0.19, 0.2, 0.79, 0.8, 1.0]
+    truth = {
+        "images": [{"id": i, "crowdIndex": value} for i, value in enumerate(crowding, 1)],
+        "categories": [{"id": 1, "name": "person"}],
+        "annotations": [
+            {
+                "id": i,
+                "image_id": i,
+                "category_id": 1,
+                "iscrowd": 0,
+                "bbox": [90, 90, 200, 200],
+                "num_keypoints": 14,
+                "keypoints": points,
+            }
+            for i in range(1, 7)
+        ],
+    }
+    detections = [{"image_id": i, "category_id": 1, "score": 0.9, "keypoints": points} for i in (1, 2, 3)]
+    results = evaluate_keypoints(truth, detections, layout="crowdpose")
+    assert list(results) == ["AP", "AP50", "AP75", "AR", "AR50", "AR75", "AP_easy", "AP_medium", "AP_hard"]
+    assert results["AR"] == 0.5
+    assert results["AP_easy"] == pytest.approx(1)
+    assert results["AP_medium"] == pytest.approx(51 / 101)
+    assert results["AP_hard"] == 0
+    assert len(CROWDPOSE_SIGMAS) == 14
+
+
+def test_wholebody_by_part():
+    """All parts right but one hand; the scores of the foot are its own."""
+    counts = {name: len(values) for name, values in WHOLEBODY_SIGMAS.items()}
+    assert sum(counts.values()) == 133
+
+    def parts(dx, dy):
+        return {
+            name: [v for i in range(k) for v in (100 + 3 * i + dx, 200 + 2 * i + dy, 2)] for name, k in counts.items()
+        }
+
+    truth = data_set(person(1), person(2, image=2), images=2)
+    for annotation, dx in zip(truth["annotations"], (0, 50), strict=True):
+        annotation |= parts(dx, 0)
+    right = [found(image=1) | parts(0, 0), found(image=2, score=0.8) | parts(50, 0)]
+    for detection in right:
+        detection["lefthand_kpts"] = [v + 400 for v in detection["lefthand_kpts"]]
+        detection["foot_score"] = 1 - detection["score"]
+    wrong = found(score=0.5) | parts(300, 300) | {"foot_score": 0.01}
+    results = evaluate_keypoints(truth, [*right, wrong], layout="wholebody")
+    assert {name.split("_")[0] for name in results} == {"body", "foot", "face", "lefthand", "righthand", "wholebody"}
+    assert results["body_AP"] == results["foot_AP"] == results["righthand_AP"] == pytest.approx(1)
+    assert results["lefthand_AP"] == 0
+    assert 0 < results["wholebody_AP"] < 1
+
+
+# --- bad input
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"predictions": [{"keypoints": torch.zeros(2, 16, 2), "scores": torch.zeros(2)}]}, r"\('n', 17, 2\), got \(2, 16, 2\)"),
+        ({"predictions": [{"keypoints": torch.zeros(2, 17, 2), "scores": torch.zeros(3)}]}, "3 rows, got 2"),
+        ({"predictions": [{"keypoints": torch.zeros(2, 17, 2)}]}, 'must have "scores"'),
+        (
+            {"predictions": [{"keypoints": torch.zeros(1, 17, 2), "scores": torch.tensor([torch.nan])}]},
+            r'predictions\[0\]\["scores"\] must be numbers, got NaN',
+        ),
+        (
+            {"predictions": [{"keypoints": torch.full((1, 17, 2), torch.nan), "scores": torch.ones(1)}]},
+            "must be finite",
+        ),
+        ({"targets": [{"keypoints": torch.zeros(1, 17, 3)}]}, '"area" or "boxes"'),
+        ({"targets": []}, "must be of the same images, got 1 and 0"),
+        ({"image_ids": [1, 2]}, "must name 1 images, got 2"),
+    ],
+)
+def test_bad_tensors(change, message):
+    good = {
+        "predictions": [{"keypoints": torch.zeros(1, 17, 2), "scores": torch.ones(1)}],
+        "targets": [{"keypoints": torch.ones(1, 17, 3), "area": torch.ones(1)}],
+    }
+    with pytest.raises(ValueError, match=message):
+        KeypointAP().update(**(good | change))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sigmas": [0.1, -0.1]}, "sigmas must be positive"),
+        ({"max_detections": 0}, "max_detections must be positive"),
+        ({"thresholds": [0.5, 1.5]}, "thresholds must be numbers from 0 to 1"),
+        ({"area_ranges": {"small": (0, 5)}}, '"all"'),
+        ({"area_ranges": {"all": (5, 0)}}, "least, largest"),
+        ({"compatibility": "matlab"}, "compatibility"),
+        ({"box_format": "cxcywh"}, "box_format"),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        KeypointAP(**options)
+
+
+def test_compute_without_update():
+    with pytest.raises(ValueError, match="at least one image"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        KeypointAP().compute()
+
+
+def test_suspicious_annotations_are_mentioned():
+    with pytest.warns(AnnotationWarning, match=r"2 annotations with keypoints have an area of 0 or less.*ids 1, 2"):
+        evaluate_keypoints(data_set(person(1, area=0.0), person(2, area=-1.0)), [found()])
+    with pytest.warns(AnnotationWarning, match="another num_keypoints"):
+        evaluate_keypoints(data_set(person(1, num_keypoints=3)), [found()])
+    with pytest.warns(AnnotationWarning, match="an id that another one has"):
+        evaluate_keypoints(data_set(person(4), person(4)), [found()])
