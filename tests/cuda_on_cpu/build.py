@@ -35,9 +35,11 @@ SANITIZED = ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undef
 
 
 def sources() -> list[Path]:
-    """The schema table, every op's CUDA launcher, and the emulator itself."""
+    """The schema table, every op's CUDA launcher, the CPU code of ops that have none, and the emulator itself."""
     launchers = sorted((ROOT / "csrc").glob("*/*_cuda.cu"))
-    return [ROOT / "csrc" / "library.cpp", *launchers, *sorted(EMULATOR.glob("*.cpp"))]
+    rooms = {path.parent for path in launchers}
+    on_cpu_only = sorted(path for path in (ROOT / "csrc").glob("*/*_cpu.cpp") if path.parent not in rooms)
+    return [ROOT / "csrc" / "library.cpp", *launchers, *on_cpu_only, *sorted(EMULATOR.glob("*.cpp"))]
 
 
 def _fingerprint(flags: list[str]) -> str:

@@ -469,7 +469,10 @@ def test_wholebody_by_part():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"predictions": [{"keypoints": torch.zeros(2, 16, 2), "scores": torch.zeros(2)}]}, r"\('n', 17, 2\), got \(2, 16, 2\)"),
+        (
+            {"predictions": [{"keypoints": torch.zeros(2, 16, 2), "scores": torch.zeros(2)}]},
+            r"\('n', 17, 2\), got \(2, 16, 2\)",
+        ),
         ({"predictions": [{"keypoints": torch.zeros(2, 17, 2), "scores": torch.zeros(3)}]}, "3 rows, got 2"),
         ({"predictions": [{"keypoints": torch.zeros(2, 17, 2)}]}, 'must have "scores"'),
         (

@@ -1,0 +1,172 @@
+"""COCO's box evaluation: published numbers, and side by side with pycocotools and hotcoco."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from metrics.coco_samples import peer_numbers
+
+from pydlx.metrics import BoxAP, box_evaluation, evaluate_boxes
+
+NAMES = ["AP", "AP50", "AP75", "APS", "APM", "APL", "AR1", "AR10", "AR100", "ARS", "ARM", "ARL"]
+PEERS = ("pycocotools", "hotcoco")
+
+
+def numbers(results):
+    assert list(results) == NAMES
+    return [float(value) for value in results.values()]
+
+
+@pytest.fixture
+def objects(shared_data):
+    path = shared_data / "coco_mini" / "annotations" / "instances_val2017.json"
+    return path, [a for a in json.loads(path.read_text())["annotations"] if not a["iscrowd"]]
+
+
+def found(annotation, box, score):
+    return {key: annotation[key] for key in ("image_id", "category_id")} | {"bbox": box, "score": score}
+
+
+def test_objects_of_coco(objects):
+    path, annotations = objects
+    detections = []
+    for i, annotation in enumerate(annotations):
+        x, y, w, h = annotation["bbox"]
+        shift = 0.04 * (i % 8)
+        detections.append(found(annotation, [x + shift * w, y + shift * h, w, h], round(1 - (37 * i % 619) / 1000, 3)))
+        if i % 5 == 0:
+            detections.append(found(annotation, [x + 0.6 * w, y, w, h], round(1 - (53 * i % 619) / 1000, 3)))
+    expected = [
+        *(0.2621019880295172, 0.5550649732248054, 0.1562983625143888),
+        *(0.2856473700924314, 0.313370752392256, 0.2595082083000086),
+        *(0.2332708159927465, 0.3618327103618378, 0.36817950496422996),
+        *(0.3588960692085692, 0.3792966794501321, 0.3494528875379939),
+    ]
+    assert numbers(evaluate_boxes(path, detections)) == pytest.approx(expected, abs=1e-12)
+
+
+def test_objects_of_coco_found_exactly(objects):
+    path, annotations = objects
+    detections = [found(annotation, annotation["bbox"], 1 - i / 1000) for i, annotation in enumerate(annotations)]
+    expected = [1.0] * 6 + [0.7080234923727047, 0.9890822559578692] + [1.0] * 4
+    assert numbers(evaluate_boxes(path, detections)) == pytest.approx(expected, abs=1e-12)
+
+
+def boxes_at_random(seed):
+    """Objects of four categories, some crowds, on ten images, and detections with tied scores, half of them near."""
+    rng = np.random.default_rng(seed)
+    truth = {
+        "images": [{"id": 7 * i} for i in range(1, 11)],
+        "categories": [{"id": c, "name": f"c{c}"} for c in (2, 3, 5, 90)],
+        "annotations": [],
+    }
+    for number in range(1, 121):
+        size = np.exp(rng.uniform(np.log(10), np.log(200), 2))
+        box = [*rng.integers(0, 300, 2).tolist(), *size.round().tolist()]
+        truth["annotations"].append(
+            {
+                "id": number,
+                "image_id": int(7 * rng.integers(1, 11)),
+                "category_id": int(rng.choice([2, 3, 5])),
+                "iscrowd": int(rng.random() < 0.1),
+                "bbox": box,
+                "area": float(box[2] * box[3] * rng.uniform(0.4, 1)),
+            }
+        )
+    detections = []
+    for _ in range(900):
+        annotation = truth["annotations"][rng.integers(0, 120)]
+        box = np.array(annotation["bbox"]) + rng.integers(-8, 9, 4) * (rng.random() < 0.7)
+        detection = found(annotation, np.maximum(box, 1).tolist(), round(rng.random(), 1))
+        if rng.random() < 0.2:
+            detection["category_id"] = 90
+        detections.append(detection)
+    return truth, detections
+
+
+@pytest.mark.parametrize("name", PEERS)
+@pytest.mark.parametrize("seed", range(5))
+def test_boxes_as_peers_see_them(seed, name, tmp_path):
+    truth, detections = boxes_at_random(seed)
+    expected = peer_numbers(name, tmp_path, truth, detections, "bbox")
+    assert 0.05 < expected[0] < 0.95
+    assert numbers(evaluate_boxes(truth, detections)) == pytest.approx(expected, abs=1e-12)
+
+
+def batch(truth, detections):
+    """Predictions and targets as `BoxAP` takes them, boxes as xywh."""
+
+    def tensors(records, image, fields):
+        rows = [record for record in records if record["image_id"] == image]
+        return {
+            name: torch.tensor([row[key] for row in rows], dtype=torch.float64).reshape(-1, *shape)
+            for name, key, shape in fields
+        }
+
+    common = [("boxes", "bbox", (4,)), ("labels", "category_id", ())]
+    extra = [("area", "area", ()), ("iscrowd", "iscrowd", ()), ("ids", "id", ())]
+    images = [image["id"] for image in truth["images"]]
+    return (
+        [tensors(detections, image, [*common, ("scores", "score", ())]) for image in images],
+        [tensors(truth["annotations"], image, common + extra) for image in images],
+    )
+
+
+def test_tensors_give_what_files_give():
+    truth, detections = boxes_at_random(0)
+    metric = BoxAP(box_format="xywh")
+    predictions, targets = batch(truth, detections)
+    metric.update(predictions[:3], targets[:3])
+    metric.update(predictions[3:], targets[3:])
+    assert numbers(metric.compute()) == pytest.approx(numbers(evaluate_boxes(truth, detections)), abs=1e-12)
+    assert metric.labels().tolist() == [2, 3, 5, 90]
+
+
+def test_all_categories_as_one(tmp_path):
+    truth, detections = boxes_at_random(2)
+    pooled = [
+        {**truth, "annotations": [a | {"category_id": 2} for a in truth["annotations"]]},
+        [d | {"category_id": 2} for d in detections],
+    ]
+    expected = peer_numbers("pycocotools", tmp_path, *pooled, "bbox")
+    assert numbers(evaluate_boxes(truth, detections, class_agnostic=True)) == pytest.approx(expected, abs=1e-12)
+
+
+def test_by_category():
+    truth, detections = boxes_at_random(3)
+    evaluation = box_evaluation(truth, detections)
+    assert list(evaluation.per_category) == ["c2", "c3", "c5", "c90"]
+    assert evaluation.per_category["c90"] == -1
+    each = [value for value in evaluation.per_category.values() if value > -1]
+    assert evaluation.results["AP"] == pytest.approx(np.mean(each), abs=1e-12)
+
+
+def test_limits_of_ones_own():
+    truth, detections = boxes_at_random(4)
+    results = evaluate_boxes(truth, detections, max_detections=(5, 50))
+    assert [name for name in results if name.startswith("AR")] == ["AR5", "AR50", "ARS", "ARM", "ARL"]
+    assert 0 < results["AR5"] < results["AR50"]
+
+
+def test_a_box_by_corners():
+    box = torch.tensor([[10.0, 20, 50, 80]])
+    metric = BoxAP()
+    metric.update(
+        [{"boxes": box + 4, "scores": torch.ones(1), "labels": torch.zeros(1)}],
+        [{"boxes": box, "labels": torch.zeros(1)}],
+    )
+    overlap = 36 * 56 / (2 * 40 * 60 - 36 * 56)
+    right = sum(t <= overlap for t in np.linspace(0.5, 0.95, 10)) / 10
+    assert 0 < right < 1
+    assert float(metric.compute()["AR100"]) == pytest.approx(right)
+
+
+def test_bad_tensors():
+    good = {"boxes": torch.ones(1, 4), "labels": torch.zeros(1)}
+    with pytest.raises(ValueError, match=r'predictions\[0\] must have "scores"'):
+        BoxAP().update([good], [good])
+    with pytest.raises(ValueError, match=r'predictions\[0\]\["boxes"\] must have the shape \(.n., 4\), got \(1, 5\)'):
+        BoxAP().update([good | {"scores": torch.ones(1), "boxes": torch.ones(1, 5)}], [good])
+    with pytest.raises(ValueError, match=r'predictions\[0\]\["labels"\] must have 2 numbers, got 1'):
+        BoxAP().update([good | {"scores": torch.ones(2), "boxes": torch.ones(2, 4)}], [good])

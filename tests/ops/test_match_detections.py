@@ -1,0 +1,127 @@
+"""The native code beside its reference; the metrics' tests hold both against pycocotools."""
+
+import pytest
+import torch
+from op_checks import native_op, same_on_one_and_two_threads
+
+import pydlx
+from pydlx.ops.box_iou import ragged_box_iou
+from pydlx.ops.match_detections import FALSE, IGNORED, TRUE, match_detections, precision_curves
+
+
+def ragged(seed, groups=60, most=12):
+    """Groups of random size, also of none, with tied scores and similarities."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(*size, high):
+        return torch.randint(0, high, size, generator=generator)
+
+    found, true = draw(groups, high=most), draw(groups, high=most)
+    offsets = [torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)]) for counts in (found, true)]
+    detections, truths = int(found.sum()), int(true.sum())
+    return {
+        "similarity": draw(int((found * true).sum()), high=11) / 10.0,
+        "scores": draw(detections, high=6) / 5.0,
+        "detection_offsets": offsets[0],
+        "truth_offsets": offsets[1],
+        "detection_outside": draw(3, detections, high=3) == 0,
+        "truth_ignored": draw(3, truths, high=3) == 0,
+        "truth_crowd": draw(truths, high=8) == 0,
+        "truth_unrecorded": draw(truths, high=8) == 0,
+        "thresholds": torch.tensor([0.5, 0.75, 1.0], dtype=torch.float64),
+        "max_detections": 7,
+    }
+
+
+def doubles(arguments):
+    return {k: v.double() if torch.is_tensor(v) and v.is_floating_point() else v for k, v in arguments.items()}
+
+
+def curves_of(arguments, outcome, rank, categories=4):
+    every = (len(arguments["detection_offsets"]) - 1) // categories
+    positives = torch.randint(0, 30, (3, categories), generator=torch.Generator().manual_seed(1))
+    recalls = torch.linspace(0, 1, 11, dtype=torch.float64)
+    offsets = arguments["detection_offsets"][::every].contiguous()
+    return precision_curves(outcome, rank, arguments["scores"], offsets, positives, recalls, [1, 3, 7])
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("recorded", [True, False])
+def test_native_is_the_reference(seed, recorded):
+    arguments = doubles(ragged(seed))
+    if recorded:
+        arguments["truth_unrecorded"] = None
+    found = match_detections(**arguments)
+    curves = curves_of(arguments, *found)
+    with pydlx.backend("reference"):
+        expected = match_detections(**arguments)
+        expected_curves = curves_of(arguments, *expected)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    torch.testing.assert_close(curves, expected_curves, rtol=0, atol=0)
+    assert {FALSE, TRUE, IGNORED} == set(found[0].unique().tolist())
+
+
+def test_no_rows():
+    arguments = doubles(ragged(0, groups=4, most=1))
+    outcome, rank = match_detections(**arguments)
+    assert outcome.shape == (3, 3, 0)
+    precision, recall, _ = curves_of(arguments, outcome, rank)
+    assert precision.shape == (3, 11, 4, 3, 3)
+    assert set(recall.unique().tolist()) <= {-1.0, 0.0}
+
+
+def test_threads_change_nothing():
+    arguments = doubles(ragged(3, groups=600))
+    same_on_one_and_two_threads(lambda: curves_of(arguments, *match_detections(**arguments)))
+
+
+def test_opcheck(kernels):
+    if kernels == "reference":
+        pytest.skip("the dispatcher knows the native ops")
+    arguments = doubles(ragged(1))
+    outcome, rank = match_detections(**arguments)
+    torch.library.opcheck(native_op("match_detections"), tuple(arguments.values()))
+    offsets = torch.tensor([0, len(rank)])
+    recalls = torch.linspace(0, 1, 5, dtype=torch.float64)
+    positives = torch.ones(3, 1, dtype=torch.int64)
+    torch.library.opcheck(
+        native_op("precision_curves"), (outcome, rank, arguments["scores"], offsets, positives, recalls, [3, 7])
+    )
+
+
+def test_overlaps_by_a_grid_of_pixels():
+    """Boxes of whole pixels, counted pixel by pixel."""
+    generator = torch.Generator().manual_seed(0)
+    boxes = torch.randint(1, 12, (9, 4), generator=generator)
+    crowd = torch.tensor([False, True, False, False])
+    covered = torch.zeros(9, 24, 24, dtype=torch.bool)
+    for pixels, (x, y, w, h) in zip(covered, boxes.tolist(), strict=True):
+        pixels[y : y + h, x : x + w] = True
+    d, g = torch.tensor([0, 2, 2, 5]), torch.tensor([0, 1, 3, 4])
+    expected = []
+    for i in range(3):
+        for a in range(d[i], d[i + 1]):
+            for b in range(g[i], g[i + 1]):
+                one, other = covered[a], covered[5 + b]
+                whole = one if crowd[b] else one | other
+                expected.append(int((one & other).sum()) / int(whole.sum()))
+    found = ragged_box_iou(boxes[:5].double(), boxes[5:].double(), crowd, d, g)
+    assert found.tolist() == pytest.approx(expected, abs=1e-15)
+    assert any(0 < value < 1 for value in expected)
+
+
+def test_overlaps_without_area_and_apart():
+    boxes = torch.tensor([[0.0, 0, 5, 5], [20, 20, 0, 0], [5, 0, 5, 5]], dtype=torch.float64)
+    one = torch.tensor([0, 3]), torch.tensor([0, 1])
+    assert ragged_box_iou(boxes, boxes[:1], torch.tensor([False]), *one).tolist() == [1, 0, 0]
+    assert (
+        ragged_box_iou(boxes[:0], boxes[:0], torch.zeros(0, dtype=torch.bool), *torch.zeros(2, 4).long()).tolist() == []
+    )
+
+
+def test_overlaps_opcheck(kernels):
+    if kernels == "reference":
+        pytest.skip("the dispatcher knows the native ops")
+    boxes = torch.rand(5, 4, dtype=torch.float64)
+    offsets = torch.tensor([0, 2, 5]), torch.tensor([0, 1, 3])
+    torch.library.opcheck(native_op("ragged_box_iou"), (boxes, boxes[:3], torch.zeros(3, dtype=torch.bool), *offsets))
