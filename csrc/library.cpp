@@ -36,4 +36,10 @@ STABLE_TORCH_LIBRARY(pydlx, m) {
       "masked_poisson(Tensor rhs, Tensor mask, Tensor? initial, float tolerance, SymInt max_iterations) -> (Tensor, "
       "Tensor)",
       {at::Tag::pt2_compliant_tag});
+
+  // confusion_matrix
+  m.def(
+      "confusion_matrix(Tensor pred, Tensor target, SymInt num_classes, int? ignore_index, bool per_image) -> (Tensor, "
+      "Tensor)",
+      {at::Tag::pt2_compliant_tag});
 }
