@@ -67,7 +67,9 @@ def _check(
     if ignore_index is not None and not isinstance(ignore_index, int):
         raise TypeError(f"{name}: ignore_index must be a whole number or None, got {type(ignore_index).__name__}")
     if target.dtype not in LABEL_DTYPES:
-        raise TypeError(f"{name}: target must hold labels (bool, uint8, uint16, int16, int32, int64), got {target.dtype}")
+        raise TypeError(
+            f"{name}: target must hold labels (bool, uint8, uint16, int16, int32, int64), got {target.dtype}"
+        )
     if pred.device != target.device:
         raise ValueError(f"{name}: pred must be on the device of target, {target.device}, got {pred.device}")
     if per_image and target.dim() == 0:
@@ -84,9 +86,7 @@ def _check(
             f"got {pred.dtype}"
         )
     elif pred.shape != target.shape:
-        raise ValueError(
-            f"{name}: pred must have the shape of target, {tuple(target.shape)}, got {tuple(pred.shape)}"
-        )
+        raise ValueError(f"{name}: pred must have the shape of target, {tuple(target.shape)}, got {tuple(pred.shape)}")
 
 
 def _require_valid(first_invalid: Tensor, pred: Tensor, target: Tensor, num_classes: int) -> None:
