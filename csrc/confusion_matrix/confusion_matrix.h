@@ -75,8 +75,8 @@ struct ConfusionTask {
   int64_t images, pixels;
   bool per_image;
 
-  int64_t classes() const { return target_rule.classes; }
-  int64_t bins() const { return classes() * classes(); }
+  PYDLX_HOST_DEVICE int64_t classes() const { return target_rule.classes; }
+  PYDLX_HOST_DEVICE int64_t bins() const { return classes() * classes(); }
 };
 
 // A call's task, the tensors that its pointers look into, and its results.
