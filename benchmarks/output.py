@@ -3,26 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+from pydlx.files import replacing
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Gives a temporary file beside `path`, which takes its place if the block succeeds.
-
-    Raises:
-        OSError: the file cannot be written; one sentence says why.
-    """
-    temporary = _file_beside(path)
-    try:
-        yield temporary
-        temporary.replace(path)
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+__all__ = ["check_writable", "replacing"]
 
 
 def check_writable(path: Path) -> None:

@@ -34,3 +34,21 @@ def irregular_mask(side: int, seed: int) -> Tensor:
 def _smooth_noise(side: int, cells: int, seed: int) -> Tensor:
     noise = torch.randn(1, 1, cells, cells, generator=torch.Generator().manual_seed(seed))
     return F.interpolate(noise, size=(side, side), mode="bicubic", align_corners=False)[0, 0]
+
+
+def label_maps(shape: tuple[int, int], classes: int, ignored: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Prediction and truth (H, W) as of street scenes: regions with smooth rims in the truth, ragged in the prediction.
+
+    A twentieth of the truth is `ignored`.
+    """
+    height, width = shape
+    coarse = natural_picture((3, max(1, height // 8), max(1, width // 8)), seed)[None]
+    smooth = F.interpolate(coarse, size=shape, mode="bilinear", align_corners=False)[0]
+    ragged = smooth + 2 * torch.randn(smooth.shape, generator=torch.Generator().manual_seed(seed))
+
+    def regions(picture: Tensor) -> Tensor:
+        levels = (picture[:2] / 256 * 5).long().clamp(0, 4)
+        return (levels[0] * 5 + levels[1]) % classes
+
+    void = smooth[2] < smooth[2].flatten().kthvalue(max(1, height * width // 20)).values
+    return regions(ragged), torch.where(void, ignored, regions(smooth))

@@ -59,4 +59,10 @@ STABLE_TORCH_LIBRARY(pydlx, m) {
       "oks_ragged(Tensor pred, Tensor truth, Tensor visible, Tensor area, Tensor sigmas, Tensor? boxes, Tensor "
       "pred_offsets, Tensor truth_offsets, Tensor pair_offsets, SymInt pairs) -> Tensor",
       {at::Tag::pt2_compliant_tag});
+
+  // confusion_matrix
+  m.def(
+      "confusion_matrix(Tensor pred, Tensor target, SymInt num_classes, int? ignore_index, bool per_image) -> (Tensor, "
+      "Tensor)",
+      {at::Tag::pt2_compliant_tag});
 }

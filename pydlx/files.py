@@ -10,6 +10,8 @@ import importlib
 import os
 import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import BinaryIO
@@ -51,19 +53,34 @@ def write_image(path: str | os.PathLike[str], image: np.ndarray) -> None:
     """
     if not isinstance(image, np.ndarray):
         raise TypeError(f"write_image: image must be a NumPy array, got {type(image).__name__}")
+    place = Path(path)
+    try:
+        with replacing(place) as temporary, temporary.open("wb") as stream:
+            _encode(stream, place, image)
+    except OSError as error:
+        raise OSError(f"write_image: {error}") from error
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Gives a temporary file of the same suffix, which takes the place of `path` if the block succeeds.
+
+    Raises:
+        OSError: the file cannot be written; what stood there before is untouched.
+    """
     place = Path(path).resolve()  # a link stays a link
     if place.exists() and not place.is_file():
-        raise OSError(f"write_image: cannot write '{path}': it exists and is not a regular file")
+        raise OSError(f"cannot write '{path}': it exists and is not a regular file")
     # In the same folder, so that the final rename stays on one file system and replaces in one step.
     temporary = place.with_name(f".{place.stem}-{uuid.uuid4().hex}{place.suffix}")
     try:
-        with temporary.open("xb") as stream:
-            _encode(stream, place, image)
+        temporary.touch(exist_ok=False)
+        yield temporary
         if place.exists():
             shutil.copymode(place, temporary)
         temporary.replace(place)
     except OSError as error:
-        raise OSError(f"write_image: cannot write '{path}': {_one_line(error)}") from error
+        raise OSError(f"cannot write '{path}': {_one_line(error)}") from error
     finally:
         temporary.unlink(missing_ok=True)
 

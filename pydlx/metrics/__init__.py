@@ -12,6 +12,8 @@ from typing import Any
 from pydlx.metrics.box_ap import BoxAP
 from pydlx.metrics.keypoint_ap import KeypointAP
 from pydlx.metrics.keypoint_sigmas import COCO_SIGMAS, CROWDPOSE_SIGMAS, WHOLEBODY_SIGMAS
+from pydlx.metrics.plots import plot_confusion_matrix
+from pydlx.metrics.segmentation import ConfusionMetrics, scores_table, segmentation_scores
 
 _FROM_FILES = ("Evaluation", "box_evaluation", "evaluate_boxes", "evaluate_keypoints", "keypoint_evaluation")
 
@@ -20,12 +22,16 @@ __all__ = [
     "CROWDPOSE_SIGMAS",
     "WHOLEBODY_SIGMAS",
     "BoxAP",
+    "ConfusionMetrics",
     "Evaluation",
     "KeypointAP",
     "box_evaluation",
     "evaluate_boxes",
     "evaluate_keypoints",
     "keypoint_evaluation",
+    "plot_confusion_matrix",
+    "scores_table",
+    "segmentation_scores",
 ]
 
 

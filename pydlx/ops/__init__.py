@@ -1,5 +1,6 @@
 """Operators: one file each, with the public function, its PyTorch reference, and what torch must know about it."""
 
+from pydlx.ops.confusion_matrix import confusion_matrix
 from pydlx.ops.corner_pool import bottom_right_pool, corner_pool, top_left_pool
 from pydlx.ops.dct import dctn, dstn, idctn, idstn
 from pydlx.ops.masked_poisson import solve_masked_poisson
@@ -10,6 +11,7 @@ from pydlx.ops.soft_pool import soft_pool1d, soft_pool2d, soft_pool3d
 
 __all__ = [
     "bottom_right_pool",
+    "confusion_matrix",
     "corner_pool",
     "dctn",
     "dstn",

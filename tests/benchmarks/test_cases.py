@@ -7,8 +7,8 @@ import torch
 from pydlx.benchmarks.case import Case, Quantity, Setting, forward_and_backward
 from pydlx.benchmarks.catalogue import CATALOGUE
 from pydlx.benchmarks.nn import pyramid_pool
-from pydlx.benchmarks.ops import corner_pool, dct, masked_poisson, poisson, sequence_pool, soft_pool
-from pydlx.benchmarks.pictures import irregular_mask, natural_picture
+from pydlx.benchmarks.ops import confusion_matrix, corner_pool, dct, masked_poisson, poisson, sequence_pool, soft_pool
+from pydlx.benchmarks.pictures import irregular_mask, label_maps, natural_picture
 
 CPU = Setting(torch.device("cpu"), threads=1)
 
@@ -56,6 +56,18 @@ def test_targets_are_those_asked_for():
         "corner_pool top_left 4×128×128×128 bfloat16 forward+backward": halves,
         **{f"corner_pool {direction} 8×256×128×128 forward": corner for direction in directions},
         **{f"corner_pool {direction} 8×256×128×128 bfloat16 forward": halves for direction in directions},
+        **{
+            f"confusion_matrix {kind} 1024×2048 {dtype}": [
+                "≥ 5 × as fast as numpy fast_hist",
+                "≥ 50 × as fast as torchmetrics",
+            ]
+            for kind in ("regions", "random")
+            for dtype in ("int64", "uint8")
+        },
+        **{
+            f"confusion_matrix logits 1×19×1024×2048 {kind}": ["≥ 5 × as fast as argmax + bincount"]
+            for kind in ("float32", "float32 channels-last", "bfloat16")
+        },
         "poisson gaussian 3×1024×1024": ["≤ 0.6 × scipy.fft"],
         "poisson gaussian 3×1080×1920": ["≤ 0.6 × scipy.fft"],
         "poisson gaussian 3×1021×1031": ["≤ 0.5 × scipy.fft"],
@@ -99,6 +111,28 @@ def test_corner_pools_agree(name):
     native, cummax, doubling = (pool(*maps) for pool in corner_pool.pools(name).values())
     assert torch.equal(native, cummax)
     assert torch.equal(native, doubling)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8])
+@pytest.mark.parametrize("kind", ["regions", "random"])
+def test_confusion_matrices_agree(kind, dtype):
+    pred, target = (labels.to(dtype) for labels in confusion_matrix.maps(kind, (40, 70), classes=19))
+    logits = torch.nn.functional.one_hot(pred.long(), 19).movedim(-1, 0)[None].float()
+    counters = confusion_matrix.label_counters(pred, target, 19)
+    counters |= confusion_matrix.logit_counters(logits, target.long()[None], 19)
+    expected = counters.pop("native")()
+    assert expected.sum() == (target != confusion_matrix.IGNORED).sum()
+    for count in filter(None, counters.values()):
+        np.testing.assert_array_equal(count(), expected)
+
+
+def test_label_maps_look_like_scenes():
+    pred, target = label_maps((128, 256), 19, 255, seed=0)
+    kept = target != 255
+    assert 0.04 < 1 - kept.float().mean() < 0.06
+    assert torch.unique(target[kept]).numel() > 10
+    assert (target[:, 1:] == target[:, :-1]).float().mean() > 0.9
+    assert 0.7 < (pred == target)[kept].float().mean() < 0.99
 
 
 @pytest.mark.parametrize("mode", ["max", "average", "soft"])

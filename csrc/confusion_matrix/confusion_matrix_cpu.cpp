@@ -1,0 +1,129 @@
+// Confusion matrices on the CPU: counters, threads, registration. The maths is in confusion_matrix.h, the loops in
+// confusion_matrix_cpu_simd.h.
+#include <mutex>
+
+#include "confusion_matrix/confusion_matrix.h"
+
+namespace pydlx {
+
+// Pixels that are looked at together: their labels and pairs stay in the first-level cache.
+constexpr int64_t kStrip = 1024;
+
+// Up to here pairs are numbered in 16 bits and every thread has counters of its own.
+constexpr int64_t kMostNarrowClasses = 255;
+
+// The places of the first invalid labels; -1, which as an unsigned number is the largest, where there is none.
+constexpr uint64_t kNone = ~uint64_t{0};
+
+struct FirstInvalid {
+  uint64_t target = kNone, pred = kNone;
+
+  void include(const FirstInvalid& other) {
+    target = std::min(target, other.target);
+    pred = std::min(pred, other.pred);
+  }
+};
+
+// The results, to which threads add one at a time.
+struct ConfusionTotals {
+  int64_t* counts;
+  uint64_t* invalid;
+  std::mutex mutex;
+
+  void include(const FirstInvalid& found) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    FirstInvalid all{invalid[0], invalid[1]};
+    all.include(found);
+    invalid[0] = all.target;
+    invalid[1] = all.pred;
+  }
+};
+
+// A thread's own counters, and one more for pixels that do not count. Neighbours are mostly of one pair, and to
+// increment the counter that was incremented just before is a round trip to the cache; so small tables are kept four
+// times and used in turn.
+class OwnCounters {
+ public:
+  OwnCounters(const ConfusionTask& task, ConfusionTotals& all)
+      : bins_(task.bins()), copies_(bins_ <= 1024 ? kTurns : 1), table_(copies_ * (bins_ + 1)), all_(all) {
+    for (int64_t i = 0; i < kTurns; ++i) turn_[i] = table_.data() + i % copies_ * (bins_ + 1);
+  }
+
+  // What is added from here on belongs to this matrix.
+  void open(int64_t matrix) { matrix_ = all_.counts + matrix * bins_; }
+
+  template <int64_t kTurn>
+  void add(int64_t pair, int64_t times) {
+    turn_[kTurn % kTurns][pair] += times;
+  }
+
+  void close() {
+    const std::lock_guard<std::mutex> lock(all_.mutex);
+    for (int64_t copy = 0; copy < copies_; ++copy) {
+      for (int64_t i = 0; i < bins_; ++i) matrix_[i] += table_[copy * (bins_ + 1) + i];
+    }
+    std::fill(table_.begin(), table_.end(), 0);
+  }
+
+ private:
+  static constexpr int64_t kTurns = 4;
+
+  int64_t bins_, copies_;
+  std::vector<int64_t> table_;
+  int64_t* turn_[kTurns];
+  ConfusionTotals& all_;
+  int64_t* matrix_ = nullptr;
+};
+
+// The counters of a matrix so large that threads share it: the result itself, incremented atomically.
+class SharedCounters {
+ public:
+  SharedCounters(const ConfusionTask& task, ConfusionTotals& all) : bins_(task.bins()), all_(all) {}
+
+  void open(int64_t matrix) { matrix_ = all_.counts + matrix * bins_; }
+
+  template <int64_t>
+  void add(int64_t pair, int64_t times) {
+    if (pair < bins_) __atomic_fetch_add(matrix_ + pair, times, __ATOMIC_RELAXED);
+  }
+
+  void close() {}
+
+ private:
+  int64_t bins_;
+  ConfusionTotals& all_;
+  int64_t* matrix_ = nullptr;
+};
+
+}  // namespace pydlx
+
+#define PYDLX_SIMD_FILE "confusion_matrix/confusion_matrix_cpu_simd.h"
+#include "common/foreach_simd.h"
+
+namespace pydlx {
+namespace {
+
+// Labels or logits that are worth a thread.
+constexpr int64_t kGrain = 65536;
+
+std::tuple<Tensor, Tensor> confusion_matrix(const Tensor& pred, const Tensor& target, int64_t classes,
+                                            const std::optional<int64_t> ignore, bool per_image) {
+  const ConfusionCall call(pred, target, classes, ignore, per_image);
+  const ConfusionTask& task = call.task;
+  const int64_t strips = task.images * ((task.pixels + kStrip - 1) / kStrip);
+  const int64_t cost = std::min(task.pixels, kStrip) * (task.pred.is_logits ? classes : 1);
+  ConfusionTotals totals{output_data<int64_t>(call.counts), output_data<uint64_t>(call.invalid), {}};
+  parallel_for(strips, kGrain / std::max<int64_t>(1, cost), [&](int64_t begin, int64_t end) {
+    if (classes <= kMostNarrowClasses) {
+      PYDLX_SIMD_CALL(count_strips<uint16_t, OwnCounters>)(task, totals, begin, end);
+    } else {
+      PYDLX_SIMD_CALL(count_strips<uint32_t, SharedCounters>)(task, totals, begin, end);
+    }
+  });
+  return {call.counts, call.invalid};
+}
+
+}  // namespace
+}  // namespace pydlx
+
+STABLE_TORCH_LIBRARY_IMPL(pydlx, CPU, m) { m.impl("confusion_matrix", TORCH_BOX(&pydlx::confusion_matrix)); }

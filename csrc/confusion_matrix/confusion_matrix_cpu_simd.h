@@ -1,0 +1,203 @@
+// The confusion matrix's loops. Included once per instruction set by confusion_matrix_cpu.cpp, which brings in every
+// header this needs.
+//
+// A strip of pixels goes through four steps, each over arrays in the first-level cache: codes of the targets, codes of
+// the predictions (see LabelRule), numbers of the pairs, counting. `Code` is wide enough for every pair of classes.
+
+#include "common/widen_simd.h"
+
+namespace pydlx {
+namespace PYDLX_SIMD {
+
+// ---- codes
+
+template <class Code, class Label>
+inline void encode_labels(const LabelRule& rule, const Label* labels, int64_t count, Code* codes) {
+  // Without their sign, negative labels are too large to be classes.
+  using Bits = std::make_unsigned_t<Label>;
+  using Wide = std::conditional_t<(sizeof(Bits) > sizeof(Code)), Bits, Code>;
+  const bool ignores = rule.ignores && static_cast<int64_t>(static_cast<Label>(rule.ignore)) == rule.ignore;
+  // With nothing to ignore, class 0 is "replaced" by 0.
+  const Wide classes = static_cast<Wide>(rule.classes), ignore = static_cast<Bits>(ignores ? rule.ignore : 0);
+  const Code ignored = static_cast<Code>(ignores ? rule.classes : 0), invalid = static_cast<Code>(rule.classes + 1);
+  for (int64_t i = 0; i < count; ++i) {
+    const Wide label = static_cast<Bits>(labels[i]);
+    const Code code = label < classes ? static_cast<Code>(label) : invalid;
+    codes[i] = label == ignore ? ignored : code;
+  }
+}
+
+// Whether logit `a` of a later class is to follow `best` as the maximum: it is greater, or the first NaN.
+template <class V>
+__attribute__((always_inline)) inline auto takes_over(const V& a, const V& best) {
+  return (a > best) | ((a != a) & (best == best));
+}
+
+// Logits of one class lie side by side: a running maximum of all pixels, class after class.
+template <class Code, class T>
+inline void argmax_planes(const T* logits, int64_t stride, int64_t classes, int64_t count, Code* codes) {
+  using A = accumulate_t<T>;
+  using Bits = typename VecOf<A>::bits;
+  using Number = typename VecOf<A>::Bits;
+  alignas(64) A best[kStrip];
+  alignas(64) Number winner[kStrip];
+  for_vectors<T>(count, false, [&](int64_t at, const auto& vector) {
+    store(best + at, vector.load(logits + at));
+    store(winner + at, Bits{});
+  });
+  for (int64_t c = 1; c < classes; ++c) {
+    const T* plane = logits + c * stride;
+    const Bits number = splat(static_cast<Number>(c));
+    for_vectors<T>(count, false, [&](int64_t at, const auto& vector) {
+      const Vec<A> a = vector.load(plane + at), before = load(best + at);
+      const auto takes = takes_over(a, before);
+      store(best + at, Vec<A>(takes ? a : before));
+      store(winner + at, Bits(takes ? number : load(winner + at)));
+    });
+  }
+  for (int64_t i = 0; i < count; ++i) codes[i] = static_cast<Code>(winner[i]);
+}
+
+// Logits of one pixel lie side by side.
+template <class Code, class T>
+inline Code argmax_pixel(const T* logits, int64_t classes) {
+  using A = accumulate_t<T>;
+  int64_t winner = 0;
+  A best = static_cast<A>(logits[0]);
+  for (int64_t c = 1; c < classes; ++c) {
+    const A a = static_cast<A>(logits[c]);
+    if (!takes_over(a, best)) continue;
+    best = a;
+    winner = c;
+  }
+  return static_cast<Code>(winner);
+}
+
+// The same for as many pixels as a vector has lanes. Squares of as many pixels and classes are transposed; the last one
+// overlaps the one before, which changes nothing, for no class takes over from itself or from a later one like it.
+template <class Code, class T>
+inline void argmax_pixels(const T* logits, int64_t classes, int64_t count, Code* codes) {
+  using A = accumulate_t<T>;
+  using Bits = typename VecOf<A>::bits;
+  using Number = typename VecOf<A>::Bits;
+  constexpr int64_t L = kVecLanes<A>;
+  int64_t first = 0;
+  for (; classes >= L && first + L <= count; first += L) {
+    const T* from = logits + first * classes;
+    Vec<A> best{}, square[L];
+    Bits winner{};
+    for (int64_t block = 0; block < classes; block += L) {
+      const int64_t c = std::min(block, classes - L);
+      for (int64_t i = 0; i < L; ++i) square[i] = load_wide(from + i * classes + c);
+      transpose<A>(square);
+      if (c == 0) best = square[0];
+      for (int64_t i = 0; i < L; ++i) {
+        const auto takes = takes_over(square[i], best);
+        best = takes ? square[i] : best;
+        winner = takes ? splat(static_cast<Number>(c + i)) : winner;
+      }
+    }
+    for (int64_t i = 0; i < L; ++i) codes[first + i] = static_cast<Code>(winner[i]);
+  }
+  for (; first < count; ++first) codes[first] = argmax_pixel<Code>(logits + first * classes, classes);
+}
+
+// The codes of `count` pixels from number `first` of an image, which is number `at` of them all.
+template <class Code>
+inline void encode(const ConfusionMap& map, const LabelRule& rule, int64_t image, int64_t first, int64_t at,
+                   int64_t count, Code* codes) {
+  if (map.is_logits) {
+    return dispatch_floating(map.dtype, "confusion_matrix", [&](auto zero) {
+      using T = decltype(zero);
+      const T* logits = static_cast<const T*>(map.data) + image * map.image_stride + first * map.pixel_stride;
+      if (map.class_stride == 1) return argmax_pixels<Code>(logits, rule.classes, count, codes);
+      argmax_planes<Code>(logits, map.class_stride, rule.classes, count, codes);
+    });
+  }
+  dispatch_labels(map.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    encode_labels<Code>(rule, static_cast<const T*>(map.data) + at, count, codes);
+  });
+}
+
+// ---- pairs
+
+// Which maps hold invalid labels, in the order of FirstInvalid.
+constexpr int kInTarget = 1, kInPred = 2;
+
+// Numbers the pairs, classes * target + prediction; pixels that do not count get the number behind the last pair.
+template <class Code>
+inline int pair_up(Code classes, const Code* target, const Code* pred, int64_t count, Code* pairs) {
+  const Code nowhere = static_cast<Code>(classes * classes);
+  Code invalid = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    const Code t = target[i], p = pred[i];
+    const bool valid = t < classes, counts = valid & (p < classes);
+    pairs[i] = counts ? static_cast<Code>(t * classes + p) : nowhere;
+    invalid |= static_cast<Code>(t > classes ? kInTarget : valid & !counts ? kInPred : 0);
+  }
+  return invalid;
+}
+
+// Notes the strip's first invalid labels where no earlier ones are known; `at` is the strip's first pixel.
+template <class Code>
+inline void locate(int invalid, Code classes, const Code* target, const Code* pred, int64_t at, FirstInvalid& found) {
+  int64_t i = 0;
+  if ((invalid & kInTarget) && found.target == kNone) {
+    while (target[i] <= classes) ++i;
+    found.target = at + i;
+  }
+  if ((invalid & kInPred) && found.pred == kNone) {
+    for (i = 0; target[i] >= classes || pred[i] <= classes;) ++i;
+    found.pred = at + i;
+  }
+}
+
+// ---- counting
+
+template <class Counters, class Code, size_t... I>
+__attribute__((always_inline)) inline void add_each(Counters& counters, const Code* pairs, std::index_sequence<I...>) {
+  (counters.template add<I>(pairs[I], 1), ...);
+}
+
+// Counts whole vectors of pairs; label maps being mostly constant, most of them hold one pair only.
+template <class Counters, class Code>
+inline void count_pairs(Counters& counters, const Code* pairs, int64_t count) {
+  constexpr int64_t L = kVecLanes<Code>;
+  for (int64_t i = 0; i < count; i += L) {
+    if (any(load(pairs + i) != splat(pairs[i]))) {
+      add_each(counters, pairs + i, std::make_index_sequence<L>());
+    } else {
+      counters.template add<0>(pairs[i], L);
+    }
+  }
+}
+
+// Strips [begin, end) of all images.
+template <class Code, class Counters>
+inline void count_strips(const ConfusionTask& task, ConfusionTotals& totals, int64_t begin, int64_t end) {
+  constexpr int64_t L = kVecLanes<Code>;
+  const int64_t per_image = (task.pixels + kStrip - 1) / kStrip;
+  const Code classes = static_cast<Code>(task.classes());
+  alignas(64) Code target[kStrip], pred[kStrip], pairs[kStrip];
+  Counters counters(task, totals);
+  FirstInvalid found;
+  for (int64_t strip = begin; strip < end; ++strip) {
+    const int64_t image = strip / per_image, first = strip % per_image * kStrip;
+    const int64_t count = std::min(kStrip, task.pixels - first), at = image * task.pixels + first;
+    if (strip == begin || (task.per_image && first == 0)) counters.open(task.per_image ? image : 0);
+    encode(task.target, task.target_rule, image, first, at, count, target);
+    encode(task.pred, task.pred_rule, image, first, at, count, pred);
+    if (const int invalid = pair_up(classes, target, pred, count, pairs)) {
+      locate(invalid, classes, target, pred, at, found);
+    }
+    const int64_t whole = (count + L - 1) / L * L;
+    for (int64_t i = count; i < whole; ++i) pairs[i] = static_cast<Code>(classes * classes);
+    count_pairs(counters, pairs, whole);
+    if (strip + 1 == end || (task.per_image && first + count == task.pixels)) counters.close();
+  }
+  totals.include(found);
+}
+
+}  // namespace PYDLX_SIMD
+}  // namespace pydlx

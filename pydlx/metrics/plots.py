@@ -1,0 +1,148 @@
+"""Pictures of metrics, drawn with matplotlib (``pip install "pydlx[bench]"``)."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pydlx.files import replacing
+
+_NORMALIZE = ("truth", "prediction", None)
+_INK, _FAINT, _EMPTY = "#22303c", "#8a97a3", "#f4f5f6"
+_MOST_NUMBERS = 30  # classes up to which cells hold numbers; beyond, they would be too small to read
+
+
+def plot_confusion_matrix(
+    matrix: Tensor,
+    class_names: Sequence[str] | None = None,
+    normalize: str | None = "truth",
+    path: str | os.PathLike[str] | None = None,
+    *,
+    ax: Any = None,
+) -> tuple[Any, Any]:
+    """Draws a confusion matrix: rows are the truth, columns the predictions.
+
+    Colours are linear in shares and logarithmic in counts, which reach from single pixels to millions. Cells of no
+    pixels are left empty. Numbers stand in the cells of up to 30 classes; shares are in percent.
+
+    Args:
+        matrix: (C, C) counts, as :func:`pydlx.ops.confusion_matrix` gives them.
+        class_names: C names; the classes' numbers by default.
+        normalize: ``"truth"``: shares of each row; ``"prediction"``: shares of each column; None: counts.
+        path: Where to write the picture, as a whole or not at all; the suffix chooses the format.
+        ax: matplotlib axes to draw into, instead of those of a figure that is as large as the matrix needs.
+
+    Returns:
+        matplotlib's figure and axes.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+        ValueError: If the matrix is not square, or the names or the option do not fit.
+        OSError: If the file cannot be written.
+    """
+    name = "plot_confusion_matrix"
+    if matrix.dim() != 2 or matrix.shape[0] != matrix.shape[1] or matrix.shape[0] == 0:
+        raise ValueError(f"{name}: matrix must have shape (C, C), got {tuple(matrix.shape)}")
+    classes = len(matrix)
+    if class_names is not None and len(class_names) != classes:
+        raise ValueError(
+            f"{name}: class_names must have one name for each of {classes} classes, got {len(class_names)}"
+        )
+    if normalize not in _NORMALIZE:
+        raise ValueError(f'{name}: normalize must be "truth", "prediction" or None, got {normalize!r}')
+    names = [str(c) for c in range(classes)] if class_names is None else [str(label) for label in class_names]
+    shown = _shown(matrix.detach().cpu().double(), normalize)
+    cell = 0.5 if classes <= 12 else 0.42 if classes <= _MOST_NUMBERS else max(0.06, min(0.16, 12 / classes))
+    if ax is None:
+        ax = _new_axes(classes * cell, names)
+    _draw_cells(ax, shown, normalize)
+    _draw_labels(ax, names, cell)
+    if classes <= _MOST_NUMBERS:
+        _draw_numbers(ax, shown, normalize)
+    if path is not None:
+        with replacing(path) as temporary:
+            ax.figure.savefig(temporary, dpi=150, bbox_inches="tight", facecolor="white")
+    return ax.figure, ax
+
+
+def _shown(counts: Tensor, normalize: str | None) -> Tensor:
+    """What cells show: counts, or shares in percent; NaN where there is nothing."""
+    values = counts
+    if normalize is not None:
+        values = 100 * counts / counts.sum(1 if normalize == "truth" else 0, keepdim=True)
+    return torch.where(counts > 0, values, torch.nan)
+
+
+def _new_axes(side: float, names: list[str]) -> Any:
+    """Axes with `side` inches for the cells, and room for the longest name beside and below them."""
+    side = max(side, 1.6)
+    room = 0.75 + 0.085 * max(map(len, names))
+    width, height = room + side + 1.0, room + side + 0.45
+    figure = _matplotlib("figure").Figure(figsize=(width, height), facecolor="white")
+    return figure.add_axes((room / width, room / height, side / width, side / height))
+
+
+def _draw_cells(ax: Any, shown: Tensor, normalize: str | None) -> None:
+    colors = _matplotlib("colors")
+    most = 1.0 if shown.isnan().all() else shown[~shown.isnan()].max().item()
+    scale = colors.Normalize(0, 100) if normalize else colors.LogNorm(1, max(most, 10))
+    colours = _matplotlib("cm").magma_r.with_extremes(bad=_EMPTY)
+    image = ax.imshow(shown.numpy(), cmap=colours, norm=scale, interpolation="nearest")
+    # Beside the cells, as high as they are, and of one width in inches however large the matrix is.
+    box = ax.get_position()
+    width = ax.figure.get_figwidth()
+    bar_axes = ax.figure.add_axes((box.x1 + 0.12 / width, box.y0, 0.13 / width, box.height))
+    bar = ax.figure.colorbar(image, cax=bar_axes)
+    bar.outline.set_visible(False)
+    bar.ax.minorticks_off()
+    bar.ax.tick_params(labelsize=8, colors=_FAINT, length=0)
+    bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:g} %" if normalize else _short(value))
+
+
+def _draw_labels(ax: Any, names: list[str], cell: float) -> None:
+    size = min(9.0, 62 * cell)
+    widest = 0.65 * size / 72 * max(map(len, names))
+    ax.set_xticks(range(len(names)), names, size=size, color=_INK, rotation=0 if widest < 0.9 * cell else 90)
+    ax.set_yticks(range(len(names)), names, size=size, color=_INK)
+    ax.tick_params(length=0)
+    ax.set_xlabel("predicted", size=10, color=_FAINT)
+    ax.set_ylabel("truth", size=10, color=_FAINT)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+
+
+def _draw_numbers(ax: Any, shown: Tensor, normalize: str | None) -> None:
+    image = ax.images[-1]
+    for row, values in enumerate(shown.tolist()):
+        for column, value in enumerate(values):
+            if value != value:
+                continue
+            red, green, blue, _ = image.cmap(image.norm(value))
+            light = 0.299 * red + 0.587 * green + 0.114 * blue > 0.55
+            text, colour = _short(value), _INK if light else "white"
+            if normalize:
+                text, colour = ("<1", _FAINT) if value < 0.5 else (f"{value:.0f}", colour)
+            ax.text(column, row, text, ha="center", va="center", size=7, color=colour)
+
+
+def _short(count: float) -> str:
+    """At most four characters: 950, 9.5k, 95k, 1.2M."""
+    for unit, suffix in ((1.0, ""), (1e3, "k"), (1e6, "M"), (1e9, "G")):
+        value = count / unit
+        if value < 999.5:
+            short = f"{value:.1f}" if suffix and value < 9.95 else f"{value:.0f}"
+            return short.removesuffix(".0") + suffix
+    return f"{count:.0e}"
+
+
+def _matplotlib(part: str) -> ModuleType:
+    try:
+        return importlib.import_module(f"matplotlib.{part}")
+    except ImportError as error:
+        raise ImportError('plot_confusion_matrix needs matplotlib: pip install "pydlx[bench]"') from error
