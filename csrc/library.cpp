@@ -38,6 +38,12 @@ STABLE_TORCH_LIBRARY(pydlx, m) {
       {at::Tag::pt2_compliant_tag});
 
   // oks
+  m.def("oks(Tensor pred, Tensor truth, Tensor visible, Tensor area, Tensor sigmas, Tensor? boxes) -> Tensor",
+        {at::Tag::pt2_compliant_tag});
+  m.def(
+      "_oks_backward(Tensor grad, Tensor pred, Tensor truth, Tensor visible, Tensor area, Tensor sigmas, Tensor? "
+      "boxes) -> (Tensor, Tensor, Tensor)",
+      {at::Tag::pt2_compliant_tag});
   m.def(
       "oks_ragged(Tensor pred, Tensor truth, Tensor visible, Tensor area, Tensor sigmas, Tensor? boxes, Tensor "
       "pred_offsets, Tensor truth_offsets, Tensor pair_offsets, SymInt pairs) -> Tensor",

@@ -71,14 +71,14 @@ void compare(const OksTarget<A>& target, const OksDetections<A>& detections, A* 
 }
 
 template <class A>
-void oks_blocks(const OksRows<A>& rows, const OksBlock* blocks, int64_t count, A* oks) {
+void oks_blocks(const OksRows<A>& rows, const std::vector<A>& scale, const OksBlock* blocks, int64_t count, A* oks) {
   OksDetections<A> detections(rows.points);
-  OksTarget<A> target(rows);
+  OksTarget<A> target(rows.points);
   alignas(64) A similarities[kOksBlock];
   for (const OksBlock* block = blocks; block < blocks + count; ++block) {
-    detections.load(rows.pred + block->pred * rows.points * 2, block->preds);
+    detections.load(rows.detection(block->pred), block->preds);
     for (int64_t g = 0; g < block->truths; ++g) {
-      target.prepare(block->truth + g);
+      target.prepare(rows.truth_at(block->truth + g), scale);
       if (target.is_box) {
         compare<A, true>(target, detections, similarities);
       } else {
@@ -86,6 +86,95 @@ void oks_blocks(const OksRows<A>& rows, const OksBlock* blocks, int64_t count, A
       }
       A* to = oks + block->place + g;
       for (int64_t i = 0; i < block->preds; ++i) to[i * block->truths] = similarities[i];
+    }
+  }
+}
+
+// ----------------------------------------------------------------------------------------------------------- by pair
+
+// Lanes are pairs, in the order of the result. Of each the exponents of the points that count stand one below the
+// other.
+template <class A>
+struct OksPairLanes {
+  using Row = A[kOksPairs];
+
+  std::vector<Row> exponents;
+  OksTruth<A> truth[kOksPairs];
+  const A* pred[kOksPairs];
+  alignas(64) A counts[kOksPairs] = {};
+  int64_t longest = 0;
+
+  explicit OksPairLanes(int64_t points) : exponents(points) {}
+
+  void load(const OksRows<A>& rows, const std::vector<A>& scale, const OksSizes& sizes, int64_t first, int64_t count) {
+    longest = 0;
+    for (int64_t i = 0; i < count; ++i) {
+      truth[i] = rows.truth_at(sizes.truth_of(first + i));
+      pred[i] = rows.detection(sizes.pred_of(first + i));
+      int64_t j = 0;
+      for (int64_t k = 0; k < rows.points; ++k) {
+        if (truth[i].counts(k)) exponents[j++][i] = exponent(scale, i, k);
+      }
+      counts[i] = static_cast<A>(std::max<int64_t>(1, j));
+      longest = std::max(longest, j);
+      for (; j < rows.points; ++j) exponents[j][i] = -std::numeric_limits<A>::infinity();
+    }
+  }
+
+  A exponent(const std::vector<A>& scale, int64_t i, int64_t k) const {
+    const A dx = truth[i].offset(pred[i], k, 0), dy = truth[i].offset(pred[i], k, 1);
+    return (dx * dx + dy * dy) * (truth[i].steepness * scale[k]);
+  }
+};
+
+// Similarities of the pairs [begin, end).
+template <class A>
+void oks_pairs(const OksRows<A>& rows, const std::vector<A>& scale, const OksSizes& sizes, A* oks, int64_t begin,
+               int64_t end) {
+  OksPairLanes<A> lanes(rows.points);
+  alignas(64) A similarities[kOksPairs];
+  for (int64_t first = begin; first < end; first += kOksPairs) {
+    const int64_t count = std::min(kOksPairs, end - first);
+    lanes.load(rows, scale, sizes, first, count);
+    for (int64_t i = 0; i < count; i += kVecLanes<A>) {
+      Vec<A> sum{};
+      for (int64_t j = 0; j < lanes.longest; ++j) sum += similarity<A>(load(lanes.exponents[j] + i));
+      store(similarities + i, Vec<A>(sum / load(lanes.counts + i)));
+    }
+    std::copy_n(similarities, count, oks + first);
+  }
+}
+
+// Adds the gradients of the pairs [begin, end), in their order.
+template <class A>
+void oks_pairs_backward(const OksRows<A>& rows, const std::vector<A>& scale, const OksSizes& sizes, const A* grad,
+                        const OksGradients<A>& to, int64_t begin, int64_t end) {
+  OksPairLanes<A> lanes(rows.points);
+  for (int64_t first = begin; first < end; first += kOksPairs) {
+    const int64_t count = std::min(kOksPairs, end - first);
+    lanes.load(rows, scale, sizes, first, count);
+    for (int64_t i = 0; i < count; i += kVecLanes<A>) {
+      for (int64_t j = 0; j < lanes.longest; ++j) {
+        store(lanes.exponents[j] + i, similarity<A>(load(lanes.exponents[j] + i)));
+      }
+    }
+    for (int64_t i = 0; i < count; ++i) {
+      const OksTruth<A>& truth = lanes.truth[i];
+      const A share = grad[first + i] / lanes.counts[i] * truth.steepness;
+      A* dpred = to.pred + (lanes.pred[i] - rows.pred);
+      A* dtruth = to.truth + (truth.points - rows.truth);
+      A sum = 0;
+      for (int64_t k = 0, j = 0; k < rows.points; ++k) {
+        if (!truth.counts(k)) continue;
+        const A e = lanes.exponents[j++][i], pull = 2 * share * e * scale[k];
+        sum += e == 0 ? A(0) : e * lanes.exponent(scale, i, k);
+        for (int axis = 0; axis < 2; ++axis) {
+          const A d = pull * truth.offset(lanes.pred[i], k, axis);
+          dpred[2 * k + axis] += d;
+          if (!truth.box) dtruth[2 * k + axis] -= d;
+        }
+      }
+      to.area[sizes.truth_of(first + i)] += share * sum;
     }
   }
 }

@@ -3,7 +3,7 @@
 from pydlx.ops.corner_pool import bottom_right_pool, corner_pool, top_left_pool
 from pydlx.ops.dct import dctn, dstn, idctn, idstn
 from pydlx.ops.masked_poisson import solve_masked_poisson
-from pydlx.ops.oks import ragged_oks
+from pydlx.ops.oks import oks, ragged_oks
 from pydlx.ops.poisson import solve_gaussian_poisson, solve_poisson
 from pydlx.ops.sequence_pool import sequence_pool
 from pydlx.ops.soft_pool import soft_pool1d, soft_pool2d, soft_pool3d
@@ -15,6 +15,7 @@ __all__ = [
     "dstn",
     "idctn",
     "idstn",
+    "oks",
     "ragged_oks",
     "sequence_pool",
     "soft_pool1d",
