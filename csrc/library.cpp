@@ -48,4 +48,14 @@ STABLE_TORCH_LIBRARY(pydlx, m) {
       "oks_ragged(Tensor pred, Tensor truth, Tensor visible, Tensor area, Tensor sigmas, Tensor? boxes, Tensor "
       "pred_offsets, Tensor truth_offsets, Tensor pair_offsets, SymInt pairs) -> Tensor",
       {at::Tag::pt2_compliant_tag});
+
+  // nms
+  m.def(
+      "box_nms(Tensor boxes, Tensor scores, Tensor? labels, int method, float sigma, float threshold, float "
+      "score_threshold, float pixel_offset) -> (Tensor, Tensor)",
+      {at::Tag::pt2_compliant_tag});
+  m.def(
+      "pose_nms(Tensor points, Tensor scores, Tensor area, Tensor sigmas, int method, float sigma, float threshold, "
+      "float score_threshold) -> (Tensor, Tensor)",
+      {at::Tag::pt2_compliant_tag});
 }

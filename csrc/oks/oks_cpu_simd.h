@@ -6,26 +6,6 @@
 namespace pydlx {
 namespace PYDLX_SIMD {
 
-// The float32 polynomial of exp_nonpositive is off by an ulp at 0, where equal points have to give 1; this one is exact
-// there and elsewhere within 1.6e-8 (minimax with that condition).
-template <class A>
-struct OksExpConstants : ExpConstants<A> {};
-template <>
-struct OksExpConstants<float> : ExpConstants<float> {
-  static constexpr int kDegree = 6;
-  static constexpr float kPowers[] = {
-      1.53551548e-4f, 1.33989356e-3f, 9.61842947e-3f, 5.55033237e-2f, 2.40226477e-1f, 6.93147182e-1f, 1.0f};
-};
-
-// exp(x) for x <= 0: exactly 1 at 0, exactly 0 where the result would not be a normal number, NaN for NaN.
-template <class A>
-__attribute__((always_inline)) inline Vec<A> similarity(const Vec<A>& x) {
-  using Bits = typename VecOf<A>::bits;
-  const Vec<A> lowest = opaque<A>(splat(ExpConstants<A>::kLowest));
-  const Vec<A> e = exp_nonpositive<A, OksExpConstants<A>>(lowest > x ? lowest : x);
-  return (Vec<A>)(((Bits)e & ~(Bits)(lowest > x)) | (Bits)(x != x));
-}
-
 // How far p lies from a visible coordinate, where low and high are the same; or, with kBox, from [low, high].
 template <class A, bool kBox>
 __attribute__((always_inline)) inline Vec<A> distance(const Vec<A>& p, A low, A high) {
@@ -64,7 +44,7 @@ void compare(const OksTarget<A>& target, const OksDetections<A>& detections, A* 
       const OksBlockRows<A>* p = &detections.coordinates[2 * point.k];
       const Vec<A> dx = distance<A, kBox>(load(p[0] + i), point.low[0], point.high[0]);
       const Vec<A> dy = distance<A, kBox>(load(p[1] + i), point.low[1], point.high[1]);
-      sum += similarity<A>((dx * dx + dy * dy) * point.falloff);
+      sum += exp_to_one<A>((dx * dx + dy * dy) * point.falloff);
     }
     store(similarities + i, Vec<A>(sum / A(std::max<int64_t>(1, target.count))));
   }
@@ -138,7 +118,7 @@ void oks_pairs(const OksRows<A>& rows, const std::vector<A>& scale, const OksSiz
     lanes.load(rows, scale, sizes, first, count);
     for (int64_t i = 0; i < count; i += kVecLanes<A>) {
       Vec<A> sum{};
-      for (int64_t j = 0; j < lanes.longest; ++j) sum += similarity<A>(load(lanes.exponents[j] + i));
+      for (int64_t j = 0; j < lanes.longest; ++j) sum += exp_to_one<A>(load(lanes.exponents[j] + i));
       store(similarities + i, Vec<A>(sum / load(lanes.counts + i)));
     }
     std::copy_n(similarities, count, oks + first);
@@ -155,7 +135,7 @@ void oks_pairs_backward(const OksRows<A>& rows, const std::vector<A>& scale, con
     lanes.load(rows, scale, sizes, first, count);
     for (int64_t i = 0; i < count; i += kVecLanes<A>) {
       for (int64_t j = 0; j < lanes.longest; ++j) {
-        store(lanes.exponents[j] + i, similarity<A>(load(lanes.exponents[j] + i)));
+        store(lanes.exponents[j] + i, exp_to_one<A>(load(lanes.exponents[j] + i)));
       }
     }
     for (int64_t i = 0; i < count; ++i) {

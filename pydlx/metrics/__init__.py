@@ -3,3 +3,7 @@
 Classes follow ``torchmetrics.Metric``: ``update`` with each batch, ``compute`` at the end, ``reset`` to start again;
 they sum over the processes of ``torch.distributed`` and go into a ``torchmetrics.MetricCollection``.
 """
+
+from pydlx.metrics.matched_poses import multi_person_ap, single_person_ap
+
+__all__ = ["multi_person_ap", "single_person_ap"]

@@ -64,7 +64,7 @@ def oks(
 
     def in_groups(x: Tensor, dims: int) -> Tensor:
         """One leading dimension in front of the last `dims`."""
-        return x.expand(*lead, *x.shape[-dims:]).reshape(-1, *x.shape[-dims:])
+        return x.expand(*lead, *x.shape[-dims:]).reshape(lead.numel(), *x.shape[-dims:])
 
     pred_, truth_, area_, sigmas_, boxes_ = wide
     run = _op if _native.use_native(pred.device) else oks_reference
@@ -151,7 +151,7 @@ def _check_shapes(
     if truth.dim() < 3 or truth.shape[-2:] != pred.shape[-2:]:
         raise ValueError(f"{name}: truth must have shape (..., G, {pred.shape[-2]}, 2), got {tuple(truth.shape)}")
     if sigmas.shape != pred.shape[-2:-1]:
-        raise ValueError(f"{name}: sigmas must hold {pred.shape[-2]} numbers, one per point, got {tuple(sigmas.shape)}")
+        raise ValueError(f"{name}: sigmas must hold {pred.shape[-2]} numbers, one per point, got {sigmas.numel()}")
     for argument, tensor, wanted in (
         ("visibility", visibility, truth.shape[:-1]),
         ("area", area, truth.shape[:-2]),
