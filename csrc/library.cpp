@@ -55,6 +55,12 @@ STABLE_TORCH_LIBRARY(pydlx, m) {
       {at::Tag::pt2_compliant_tag});
 
   // oks
+  m.def("oks(Tensor pred, Tensor truth, Tensor visible, Tensor area, Tensor sigmas, Tensor? boxes) -> Tensor",
+        {at::Tag::pt2_compliant_tag});
+  m.def(
+      "_oks_backward(Tensor grad, Tensor pred, Tensor truth, Tensor visible, Tensor area, Tensor sigmas, Tensor? "
+      "boxes) -> (Tensor, Tensor, Tensor)",
+      {at::Tag::pt2_compliant_tag});
   m.def(
       "oks_ragged(Tensor pred, Tensor truth, Tensor visible, Tensor area, Tensor sigmas, Tensor? boxes, Tensor "
       "pred_offsets, Tensor truth_offsets, Tensor pair_offsets, SymInt pairs) -> Tensor",
@@ -64,5 +70,15 @@ STABLE_TORCH_LIBRARY(pydlx, m) {
   m.def(
       "confusion_matrix(Tensor pred, Tensor target, SymInt num_classes, int? ignore_index, bool per_image) -> (Tensor, "
       "Tensor)",
+      {at::Tag::pt2_compliant_tag});
+
+  // nms
+  m.def(
+      "box_nms(Tensor boxes, Tensor scores, Tensor? labels, int method, float sigma, float threshold, float "
+      "score_threshold, float pixel_offset) -> (Tensor, Tensor)",
+      {at::Tag::pt2_compliant_tag});
+  m.def(
+      "pose_nms(Tensor points, Tensor scores, Tensor area, Tensor sigmas, int method, float sigma, float threshold, "
+      "float score_threshold) -> (Tensor, Tensor)",
       {at::Tag::pt2_compliant_tag});
 }

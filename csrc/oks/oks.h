@@ -20,6 +20,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <optional>
 #include <tuple>
@@ -30,6 +31,31 @@
 
 namespace pydlx {
 
+// One truth's side of a comparison: its visible points or, where there is none, its box.
+template <class A>
+struct OksTruth {
+  const A* points;
+  const bool* visible;
+  const A* box;  // null unless it stands in for the points
+  A steepness;   // -1 / (A + 2^-52), NaN for a negative area
+  int64_t count;
+
+  PYDLX_HOST_DEVICE bool counts(int64_t k) const { return box || visible[k]; }
+
+  PYDLX_HOST_DEVICE A low(int64_t k, int axis) const { return box ? box[axis] - box[axis + 2] : points[2 * k + axis]; }
+  PYDLX_HOST_DEVICE A high(int64_t k, int axis) const {
+    return box ? box[axis] + 2 * box[axis + 2] : points[2 * k + axis];
+  }
+
+  // How far a detection's point k lies from this truth's.
+  PYDLX_HOST_DEVICE A offset(const A* pred, int64_t k, int axis) const {
+    const A p = pred[2 * k + axis];
+    if (!box) return p - points[2 * k + axis];
+    const A below = p - low(k, axis), above = p - high(k, axis);
+    return (below > 0 ? 0 : below) + (above < 0 ? 0 : above);
+  }
+};
+
 // Where the inputs' rows lie, all contiguous. Rows of pred and of truth are numbered through all groups.
 template <class A>
 struct OksRows {
@@ -38,20 +64,25 @@ struct OksRows {
   const A *area, *sigmas, *boxes;
   int64_t points;
 
-  // -1 / (A + 2^-52), NaN for a negative area.
-  PYDLX_HOST_DEVICE A steepness(int64_t row) const {
-    const A size = area[row];
-    return size >= 0 ? -1 / (size + A(2.220446049250313e-16)) : size < 0 ? (size - size) / (size - size) : size;
+  PYDLX_HOST_DEVICE const A* detection(int64_t row) const { return pred + row * points * 2; }
+
+  PYDLX_HOST_DEVICE OksTruth<A> truth_at(int64_t row) const {
+    OksTruth<A> found{truth + row * points * 2, visible + row * points, nullptr, 0, 0};
+    for (int64_t k = 0; k < points; ++k) found.count += found.visible[k];
+    if (boxes && found.count == 0) {
+      found.box = boxes + row * 4;
+      found.count = points;
+    }
+    found.steepness = area[row] < 0 ? A(NAN) : -1 / (area[row] + A(2.220446049250313e-16));
+    return found;
   }
 
-  PYDLX_HOST_DEVICE int64_t visible_count(int64_t row) const {
-    int64_t count = 0;
-    for (int64_t k = 0; k < points; ++k) count += visible[row * points + k];
-    return count;
-  }
+  PYDLX_HOST_DEVICE A scale(int64_t k) const { return 1 / (8 * sigmas[k] * sigmas[k]); }
 };
 
 inline Tensor oks_contiguous(const Tensor& x) { return x.is_contiguous() ? x : torch::stable::contiguous(x); }
+
+inline std::vector<int64_t> oks_shape(const Tensor& x) { return {x.sizes().begin(), x.sizes().end()}; }
 
 // The inputs made contiguous, kept alive for the pointers into them.
 struct OksInput {
@@ -90,6 +121,28 @@ struct OksBlock {
   int64_t pred, preds, truth, truths;  // first row and number of rows
   int64_t place;
 };
+
+// A batch of groups of one size.
+struct OksSizes {
+  int64_t groups, preds, truths, points;
+
+  explicit OksSizes(const OksInput& input)
+      : groups(input.pred.size(0)), preds(input.pred.size(1)), truths(input.truth.size(1)), points(input.pred.size(2)) {
+    STD_TORCH_CHECK(input.pred.dim() == 4 && input.truth.dim() == 4 && input.truth.size(0) == groups,
+                    "oks: expected pred (B, D, K, 2) and truth (B, G, K, 2)");
+  }
+
+  PYDLX_HOST_DEVICE int64_t pairs() const { return groups * preds * truths; }
+  // Rows of the pair, as similarities are numbered.
+  PYDLX_HOST_DEVICE int64_t pred_of(int64_t pair) const { return pair / truths; }
+  PYDLX_HOST_DEVICE int64_t truth_of(int64_t pair) const { return pair / (preds * truths) * truths + pair % truths; }
+};
+
+inline Tensor oks_gradient(const OksInput& input, const OksSizes& sizes, const Tensor& grad) {
+  STD_TORCH_CHECK(grad.scalar_type() == input.pred.scalar_type() && grad.numel() == sizes.pairs(),
+                  "oks: expected a gradient of shape (B, D, G)");
+  return oks_contiguous(grad);
+}
 
 // Group i of a ragged batch holds the rows [offsets[i], offsets[i + 1]), and as many similarities.
 struct OksOffsets {

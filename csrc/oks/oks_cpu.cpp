@@ -7,6 +7,9 @@ namespace pydlx {
 // Detections that are compared together, at most; a whole number of vectors.
 constexpr int64_t kOksBlock = 64;
 
+// Pairs whose exponentials are taken together.
+constexpr int64_t kOksPairs = 64;
+
 template <class A>
 struct OksPoint {
   int64_t k;
@@ -14,40 +17,30 @@ struct OksPoint {
   A falloff;
 };
 
-// What of one truth takes part: its visible points, or the box that stands in for all.
+// What of one truth counts, as many detections are to be compared with it.
 template <class A>
 struct OksTarget {
-  const OksRows<A>& rows;
-  std::vector<A> scale;  // 1 / (8 sigma^2)
   std::vector<OksPoint<A>> points;
   int64_t count = 0;
   bool is_box = false;
 
-  explicit OksTarget(const OksRows<A>& r) : rows(r), scale(r.points), points(r.points) {
-    for (int64_t k = 0; k < r.points; ++k) scale[k] = 1 / (8 * r.sigmas[k] * r.sigmas[k]);
-  }
+  explicit OksTarget(int64_t capacity) : points(capacity) {}
 
-  void prepare(int64_t row) {
-    const A steepness = rows.steepness(row);
-    const A* q = rows.truth + row * rows.points * 2;
-    const bool* visible = rows.visible + row * rows.points;
+  void prepare(const OksTruth<A>& truth, const std::vector<A>& scale) {
     count = 0;
-    for (int64_t k = 0; k < rows.points; ++k) {
-      const A x = q[2 * k], y = q[2 * k + 1];
-      points[count] = {k, {x, y}, {x, y}, scale[k] * steepness};
-      count += visible[k];
+    is_box = truth.box != nullptr;
+    for (int64_t k = 0; k < static_cast<int64_t>(points.size()); ++k) {
+      if (!truth.counts(k)) continue;
+      points[count++] = {
+          k, {truth.low(k, 0), truth.low(k, 1)}, {truth.high(k, 0), truth.high(k, 1)}, truth.steepness * scale[k]};
     }
-    is_box = count == 0 && rows.boxes;
-    if (is_box) prepare_box(rows.boxes + row * 4, steepness);
   }
+};
 
- private:
-  void prepare_box(const A* box, A steepness) {
-    const A x = box[0], y = box[1], width = box[2], height = box[3];
-    for (; count < rows.points; ++count) {
-      points[count] = {count, {x - width, y - height}, {x + 2 * width, y + 2 * height}, scale[count] * steepness};
-    }
-  }
+// The gradients' places, zeros to begin with.
+template <class A>
+struct OksGradients {
+  A *pred, *truth, *area;
 };
 
 }  // namespace pydlx
@@ -69,17 +62,81 @@ void add_blocks(const OksBlock& group, std::vector<OksBlock>& blocks) {
   }
 }
 
+template <class A>
+std::vector<A> scales(const OksRows<A>& rows) {
+  std::vector<A> scale(rows.points);
+  for (int64_t k = 0; k < rows.points; ++k) scale[k] = rows.scale(k);
+  return scale;
+}
+
 void run_blocks(const OksInput& input, const std::vector<OksBlock>& blocks, const Tensor& oks) {
   const int64_t count = static_cast<int64_t>(blocks.size());
   const int64_t cost = oks.numel() * input.sigmas.numel() / std::max<int64_t>(1, count);
   dispatch_full_precision(oks.scalar_type(), "oks", [&](auto zero) {
     using A = decltype(zero);
     const OksRows<A> rows = input.rows<A>();
+    const std::vector<A> scale = scales(rows);
     A* to = output_data<A>(oks);
     parallel_for(count, kGrain / std::max<int64_t>(1, cost), [&](int64_t begin, int64_t end) {
-      PYDLX_SIMD_CALL(oks_blocks<A>)(rows, blocks.data() + begin, end - begin, to);
+      PYDLX_SIMD_CALL(oks_blocks<A>)(rows, scale, blocks.data() + begin, end - begin, to);
     });
   });
+}
+
+// Groups of fewer detections than this would leave most lanes of a block empty.
+constexpr int64_t kFewDetections = 4;
+
+void run_pairs(const OksInput& input, const OksSizes& sizes, const Tensor& oks) {
+  dispatch_full_precision(oks.scalar_type(), "oks", [&](auto zero) {
+    using A = decltype(zero);
+    const OksRows<A> rows = input.rows<A>();
+    const std::vector<A> scale = scales(rows);
+    A* to = output_data<A>(oks);
+    parallel_for(sizes.pairs(), kGrain / std::max<int64_t>(1, sizes.points), [&](int64_t begin, int64_t end) {
+      PYDLX_SIMD_CALL(oks_pairs<A>)(rows, scale, sizes, to, begin, end);
+    });
+  });
+}
+
+Tensor oks(const Tensor& pred, const Tensor& truth, const Tensor& visible, const Tensor& area, const Tensor& sigmas,
+           const std::optional<Tensor> boxes) {
+  const OksInput input(pred, truth, visible, area, sigmas, boxes);
+  const OksSizes sizes(input);
+  Tensor similarities = torch::stable::new_empty(pred, {sizes.groups, sizes.preds, sizes.truths});
+  if (sizes.preds < kFewDetections) {
+    run_pairs(input, sizes, similarities);
+    return similarities;
+  }
+  std::vector<OksBlock> blocks;
+  for (int64_t b = 0; b < sizes.groups; ++b) {
+    add_blocks({b * sizes.preds, sizes.preds, b * sizes.truths, sizes.truths, b * sizes.preds * sizes.truths}, blocks);
+  }
+  run_blocks(input, blocks, similarities);
+  return similarities;
+}
+
+std::tuple<Tensor, Tensor, Tensor> oks_backward(const Tensor& grad_output, const Tensor& pred, const Tensor& truth,
+                                                const Tensor& visible, const Tensor& area, const Tensor& sigmas,
+                                                const std::optional<Tensor> boxes) {
+  const OksInput input(pred, truth, visible, area, sigmas, boxes);
+  const OksSizes sizes(input);
+  const Tensor grad = oks_gradient(input, sizes, grad_output);
+  Tensor dpred = torch::stable::new_zeros(pred, oks_shape(pred)),
+         dtruth = torch::stable::new_zeros(pred, oks_shape(truth)),
+         darea = torch::stable::new_zeros(pred, oks_shape(area));
+  dispatch_full_precision(pred.scalar_type(), "oks", [&](auto zero) {
+    using A = decltype(zero);
+    const OksRows<A> rows = input.rows<A>();
+    const std::vector<A> scale = scales(rows);
+    const OksGradients<A> to{output_data<A>(dpred), output_data<A>(dtruth), output_data<A>(darea)};
+    const int64_t pairs = sizes.preds * sizes.truths;
+    const int64_t cost = std::max<int64_t>(1, pairs * sizes.points);
+    // Pairs of one group share rows of the gradients, so a group is one thread's.
+    parallel_for(sizes.groups, kGrain / cost, [&](int64_t begin, int64_t end) {
+      PYDLX_SIMD_CALL(oks_pairs_backward<A>)(rows, scale, sizes, input_data<A>(grad), to, begin * pairs, end * pairs);
+    });
+  });
+  return {dpred, dtruth, darea};
 }
 
 Tensor oks_ragged(const Tensor& pred, const Tensor& truth, const Tensor& visible, const Tensor& area,
@@ -101,4 +158,8 @@ Tensor oks_ragged(const Tensor& pred, const Tensor& truth, const Tensor& visible
 }  // namespace
 }  // namespace pydlx
 
-STABLE_TORCH_LIBRARY_IMPL(pydlx, CPU, m) { m.impl("oks_ragged", TORCH_BOX(&pydlx::oks_ragged)); }
+STABLE_TORCH_LIBRARY_IMPL(pydlx, CPU, m) {
+  m.impl("oks", TORCH_BOX(&pydlx::oks));
+  m.impl("_oks_backward", TORCH_BOX(&pydlx::oks_backward));
+  m.impl("oks_ragged", TORCH_BOX(&pydlx::oks_ragged));
+}

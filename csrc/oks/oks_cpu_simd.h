@@ -6,26 +6,6 @@
 namespace pydlx {
 namespace PYDLX_SIMD {
 
-// The float32 polynomial of exp_nonpositive is off by an ulp at 0, where equal points have to give 1; this one is exact
-// there and elsewhere within 1.6e-8 (minimax with that condition).
-template <class A>
-struct OksExpConstants : ExpConstants<A> {};
-template <>
-struct OksExpConstants<float> : ExpConstants<float> {
-  static constexpr int kDegree = 6;
-  static constexpr float kPowers[] = {
-      1.53551548e-4f, 1.33989356e-3f, 9.61842947e-3f, 5.55033237e-2f, 2.40226477e-1f, 6.93147182e-1f, 1.0f};
-};
-
-// exp(x) for x <= 0: exactly 1 at 0, exactly 0 where the result would not be a normal number, NaN for NaN.
-template <class A>
-__attribute__((always_inline)) inline Vec<A> similarity(const Vec<A>& x) {
-  using Bits = typename VecOf<A>::bits;
-  const Vec<A> lowest = opaque<A>(splat(ExpConstants<A>::kLowest));
-  const Vec<A> e = exp_nonpositive<A, OksExpConstants<A>>(lowest > x ? lowest : x);
-  return (Vec<A>)(((Bits)e & ~(Bits)(lowest > x)) | (Bits)(x != x));
-}
-
 // How far p lies from a visible coordinate, where low and high are the same; or, with kBox, from [low, high].
 template <class A, bool kBox>
 __attribute__((always_inline)) inline Vec<A> distance(const Vec<A>& p, A low, A high) {
@@ -64,21 +44,21 @@ void compare(const OksTarget<A>& target, const OksDetections<A>& detections, A* 
       const OksBlockRows<A>* p = &detections.coordinates[2 * point.k];
       const Vec<A> dx = distance<A, kBox>(load(p[0] + i), point.low[0], point.high[0]);
       const Vec<A> dy = distance<A, kBox>(load(p[1] + i), point.low[1], point.high[1]);
-      sum += similarity<A>((dx * dx + dy * dy) * point.falloff);
+      sum += exp_to_one<A>((dx * dx + dy * dy) * point.falloff);
     }
     store(similarities + i, Vec<A>(sum / A(std::max<int64_t>(1, target.count))));
   }
 }
 
 template <class A>
-void oks_blocks(const OksRows<A>& rows, const OksBlock* blocks, int64_t count, A* oks) {
+void oks_blocks(const OksRows<A>& rows, const std::vector<A>& scale, const OksBlock* blocks, int64_t count, A* oks) {
   OksDetections<A> detections(rows.points);
-  OksTarget<A> target(rows);
+  OksTarget<A> target(rows.points);
   alignas(64) A similarities[kOksBlock];
   for (const OksBlock* block = blocks; block < blocks + count; ++block) {
-    detections.load(rows.pred + block->pred * rows.points * 2, block->preds);
+    detections.load(rows.detection(block->pred), block->preds);
     for (int64_t g = 0; g < block->truths; ++g) {
-      target.prepare(block->truth + g);
+      target.prepare(rows.truth_at(block->truth + g), scale);
       if (target.is_box) {
         compare<A, true>(target, detections, similarities);
       } else {
@@ -86,6 +66,95 @@ void oks_blocks(const OksRows<A>& rows, const OksBlock* blocks, int64_t count, A
       }
       A* to = oks + block->place + g;
       for (int64_t i = 0; i < block->preds; ++i) to[i * block->truths] = similarities[i];
+    }
+  }
+}
+
+// ----------------------------------------------------------------------------------------------------------- by pair
+
+// Lanes are pairs, in the order of the result. Of each the exponents of the points that count stand one below the
+// other.
+template <class A>
+struct OksPairLanes {
+  using Row = A[kOksPairs];
+
+  std::vector<Row> exponents;
+  OksTruth<A> truth[kOksPairs];
+  const A* pred[kOksPairs];
+  alignas(64) A counts[kOksPairs] = {};
+  int64_t longest = 0;
+
+  explicit OksPairLanes(int64_t points) : exponents(points) {}
+
+  void load(const OksRows<A>& rows, const std::vector<A>& scale, const OksSizes& sizes, int64_t first, int64_t count) {
+    longest = 0;
+    for (int64_t i = 0; i < count; ++i) {
+      truth[i] = rows.truth_at(sizes.truth_of(first + i));
+      pred[i] = rows.detection(sizes.pred_of(first + i));
+      int64_t j = 0;
+      for (int64_t k = 0; k < rows.points; ++k) {
+        if (truth[i].counts(k)) exponents[j++][i] = exponent(scale, i, k);
+      }
+      counts[i] = static_cast<A>(std::max<int64_t>(1, j));
+      longest = std::max(longest, j);
+      for (; j < rows.points; ++j) exponents[j][i] = -std::numeric_limits<A>::infinity();
+    }
+  }
+
+  A exponent(const std::vector<A>& scale, int64_t i, int64_t k) const {
+    const A dx = truth[i].offset(pred[i], k, 0), dy = truth[i].offset(pred[i], k, 1);
+    return (dx * dx + dy * dy) * (truth[i].steepness * scale[k]);
+  }
+};
+
+// Similarities of the pairs [begin, end).
+template <class A>
+void oks_pairs(const OksRows<A>& rows, const std::vector<A>& scale, const OksSizes& sizes, A* oks, int64_t begin,
+               int64_t end) {
+  OksPairLanes<A> lanes(rows.points);
+  alignas(64) A similarities[kOksPairs];
+  for (int64_t first = begin; first < end; first += kOksPairs) {
+    const int64_t count = std::min(kOksPairs, end - first);
+    lanes.load(rows, scale, sizes, first, count);
+    for (int64_t i = 0; i < count; i += kVecLanes<A>) {
+      Vec<A> sum{};
+      for (int64_t j = 0; j < lanes.longest; ++j) sum += exp_to_one<A>(load(lanes.exponents[j] + i));
+      store(similarities + i, Vec<A>(sum / load(lanes.counts + i)));
+    }
+    std::copy_n(similarities, count, oks + first);
+  }
+}
+
+// Adds the gradients of the pairs [begin, end), in their order.
+template <class A>
+void oks_pairs_backward(const OksRows<A>& rows, const std::vector<A>& scale, const OksSizes& sizes, const A* grad,
+                        const OksGradients<A>& to, int64_t begin, int64_t end) {
+  OksPairLanes<A> lanes(rows.points);
+  for (int64_t first = begin; first < end; first += kOksPairs) {
+    const int64_t count = std::min(kOksPairs, end - first);
+    lanes.load(rows, scale, sizes, first, count);
+    for (int64_t i = 0; i < count; i += kVecLanes<A>) {
+      for (int64_t j = 0; j < lanes.longest; ++j) {
+        store(lanes.exponents[j] + i, exp_to_one<A>(load(lanes.exponents[j] + i)));
+      }
+    }
+    for (int64_t i = 0; i < count; ++i) {
+      const OksTruth<A>& truth = lanes.truth[i];
+      const A share = grad[first + i] / lanes.counts[i] * truth.steepness;
+      A* dpred = to.pred + (lanes.pred[i] - rows.pred);
+      A* dtruth = to.truth + (truth.points - rows.truth);
+      A sum = 0;
+      for (int64_t k = 0, j = 0; k < rows.points; ++k) {
+        if (!truth.counts(k)) continue;
+        const A e = lanes.exponents[j++][i], pull = 2 * share * e * scale[k];
+        sum += e == 0 ? A(0) : e * lanes.exponent(scale, i, k);
+        for (int axis = 0; axis < 2; ++axis) {
+          const A d = pull * truth.offset(lanes.pred[i], k, axis);
+          dpred[2 * k + axis] += d;
+          if (!truth.box) dtruth[2 * k + axis] -= d;
+        }
+      }
+      to.area[sizes.truth_of(first + i)] += share * sum;
     }
   }
 }

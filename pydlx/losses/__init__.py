@@ -1,1 +1,5 @@
 """Losses as modules, over the differentiable ops."""
+
+from pydlx.losses.oks import OKSLoss
+
+__all__ = ["OKSLoss"]

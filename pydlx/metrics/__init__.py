@@ -12,6 +12,7 @@ from typing import Any
 from pydlx.metrics.box_ap import BoxAP
 from pydlx.metrics.keypoint_ap import KeypointAP
 from pydlx.metrics.keypoint_sigmas import COCO_SIGMAS, CROWDPOSE_SIGMAS, WHOLEBODY_SIGMAS
+from pydlx.metrics.matched_poses import multi_person_ap, single_person_ap
 from pydlx.metrics.plots import plot_confusion_matrix
 from pydlx.metrics.segmentation import ConfusionMetrics, scores_table, segmentation_scores
 
@@ -29,9 +30,11 @@ __all__ = [
     "evaluate_boxes",
     "evaluate_keypoints",
     "keypoint_evaluation",
+    "multi_person_ap",
     "plot_confusion_matrix",
     "scores_table",
     "segmentation_scores",
+    "single_person_ap",
 ]
 
 

@@ -4,7 +4,8 @@ from pydlx.ops.confusion_matrix import confusion_matrix
 from pydlx.ops.corner_pool import bottom_right_pool, corner_pool, top_left_pool
 from pydlx.ops.dct import dctn, dstn, idctn, idstn
 from pydlx.ops.masked_poisson import solve_masked_poisson
-from pydlx.ops.oks import ragged_oks
+from pydlx.ops.nms import oks_nms, soft_nms, soft_oks_nms
+from pydlx.ops.oks import oks, ragged_oks
 from pydlx.ops.poisson import solve_gaussian_poisson, solve_poisson
 from pydlx.ops.sequence_pool import sequence_pool
 from pydlx.ops.soft_pool import soft_pool1d, soft_pool2d, soft_pool3d
@@ -17,8 +18,12 @@ __all__ = [
     "dstn",
     "idctn",
     "idstn",
+    "oks",
+    "oks_nms",
     "ragged_oks",
     "sequence_pool",
+    "soft_nms",
+    "soft_oks_nms",
     "soft_pool1d",
     "soft_pool2d",
     "soft_pool3d",

@@ -22,6 +22,65 @@ from pydlx import _native
 _SPACING = 2.0**-52
 
 
+def oks(
+    pred: Tensor,
+    truth: Tensor,
+    visibility: Tensor,
+    area: Tensor,
+    sigmas: Tensor | Sequence[float],
+    boxes: Tensor | None = None,
+) -> Tensor:
+    """OKS of every detection with every truth; the formula stands at the top of this file.
+
+    Differentiable in pred, truth and area. Equal points give exactly 1, and a pair of rows the same similarity, to the
+    bit, wherever in its tensors they stand.
+
+    Args:
+        pred: (..., D, K, 2), float64, float32, float16 or bfloat16. The last two are computed in float32: the square of
+            a coordinate may be more than float16 can hold. If truth is float64 all is computed in that.
+        truth: (..., G, K, 2). Its leading dimensions and those of pred broadcast.
+        visibility: (..., G, K), with the leading dimensions of truth as all that follow; a point counts where it is
+            more than 0. What other points hold is never looked at.
+        area: (..., G), in square pixels. 0 lets only equal points count; a negative one gives NaN.
+        sigmas: K positive numbers, how far human annotators are apart at each point.
+        boxes: (..., G, 4) as x, y, w, h, for truths with no visible point. Without boxes such a truth has similarity 0
+            to everything, and no gradient.
+
+    Returns:
+        (..., D, G), from 0 to 1, in the dtype of pred or the wider one of truth; float32 rather than a 16-bit dtype
+        under autocast.
+
+    Raises:
+        TypeError: If pred is not floating-point.
+        ValueError: If a shape does not fit, a sigma is not positive, or a gradient of sigmas or boxes is asked for.
+    """
+    if torch.is_grad_enabled():
+        for argument, given in (("sigmas", sigmas), ("boxes", boxes)):
+            if isinstance(given, Tensor) and given.requires_grad:
+                raise ValueError(f"oks: {argument} must not require a gradient, which is not given, got one that does")
+    wide = _in_one_dtype("oks", pred, truth, area, sigmas, boxes)
+    _check_shapes("oks", wide[0], wide[1], visibility, *wide[2:])
+    lead = _common_lead(pred, truth)
+
+    def in_groups(x: Tensor, dims: int) -> Tensor:
+        """One leading dimension in front of the last `dims`."""
+        return x.expand(*lead, *x.shape[-dims:]).reshape(lead.numel(), *x.shape[-dims:])
+
+    pred_, truth_, area_, sigmas_, boxes_ = wide
+    run = _op if _native.use_native(pred.device) else oks_reference
+    similarity = run(
+        in_groups(pred_, 3),
+        in_groups(truth_, 3),
+        in_groups(visibility > 0, 2),
+        in_groups(area_, 1),
+        sigmas_,
+        None if boxes_ is None else in_groups(boxes_, 2),
+    ).view(*lead, pred.shape[-3], truth.shape[-3])
+    if torch.is_autocast_enabled(pred.device.type):
+        return similarity
+    return similarity.to(torch.promote_types(pred.dtype, truth.dtype))
+
+
 def ragged_oks(
     pred: Tensor,
     truth: Tensor,
@@ -77,6 +136,8 @@ def _in_one_dtype(
     if not pred.is_floating_point():
         raise TypeError(f"{name}: pred must be a floating-point tensor, got {pred.dtype}")
     dtype = torch.promote_types(torch.promote_types(pred.dtype, truth.dtype), torch.float32)
+    if not isinstance(sigmas, Tensor) and not all(sigma > 0 for sigma in sigmas):
+        raise ValueError(f"{name}: sigmas must be positive, got {tuple(sigmas)}")
     spread = torch.as_tensor(sigmas, dtype=dtype, device=pred.device)
     return pred.to(dtype), truth.to(dtype), area.to(dtype), spread, None if boxes is None else boxes.to(dtype)
 
@@ -90,7 +151,7 @@ def _check_shapes(
     if truth.dim() < 3 or truth.shape[-2:] != pred.shape[-2:]:
         raise ValueError(f"{name}: truth must have shape (..., G, {pred.shape[-2]}, 2), got {tuple(truth.shape)}")
     if sigmas.shape != pred.shape[-2:-1]:
-        raise ValueError(f"{name}: sigmas must hold {pred.shape[-2]} numbers, one per point, got {tuple(sigmas.shape)}")
+        raise ValueError(f"{name}: sigmas must hold {pred.shape[-2]} numbers, one per point, got {sigmas.numel()}")
     for argument, tensor, wanted in (
         ("visibility", visibility, truth.shape[:-1]),
         ("area", area, truth.shape[:-2]),
@@ -98,6 +159,16 @@ def _check_shapes(
     ):
         if tensor is not None and tensor.shape != torch.Size(wanted):
             raise ValueError(f"{name}: {argument} must have shape {tuple(wanted)}, got {tuple(tensor.shape)}")
+
+
+def _common_lead(pred: Tensor, truth: Tensor) -> torch.Size:
+    try:
+        return torch.broadcast_shapes(pred.shape[:-3], truth.shape[:-3])
+    except RuntimeError:
+        raise ValueError(
+            f"oks: leading dimensions of pred and truth must broadcast, got {tuple(pred.shape)} and "
+            f"{tuple(truth.shape)}"
+        ) from None
 
 
 def _check_offsets(argument: str, offsets: Tensor, rows: int) -> None:
@@ -153,13 +224,65 @@ def ragged_oks_reference(
     return torch.cat(found)
 
 
+def _backward_reference(
+    grad: Tensor, pred: Tensor, truth: Tensor, visible: Tensor, area: Tensor, sigmas: Tensor, boxes: Tensor | None
+) -> tuple[Tensor, ...]:
+    """The gradients with respect to pred, truth and area; themselves differentiable in those and grad."""
+    with torch.enable_grad():
+        pred, truth, area = (x if x.requires_grad else x.detach().requires_grad_() for x in (pred, truth, area))
+        similarity = oks_reference(pred, truth, visible, area, sigmas, boxes)
+        return torch.autograd.grad(similarity, (pred, truth, area), grad, create_graph=True)
+
+
+def _fake(pred: Tensor, truth: Tensor, *others: Any) -> Tensor:
+    return pred.new_empty(pred.shape[0], pred.shape[1], truth.shape[1])
+
+
+def _fake_backward(grad: Tensor, pred: Tensor, truth: Tensor, visible: Tensor, area: Tensor, *others: Any) -> Any:
+    return tuple(x.new_empty(x.shape) for x in (pred, truth, area))
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    dpred, dtruth, darea = _backward_op(grad, *ctx.saved_tensors)
+    return dpred, dtruth, None, darea, None, None
+
+
+def _double_backward(ctx: Any, *v: Tensor) -> tuple[Tensor | None, ...]:
+    """Second derivatives are rare, so they come from the reference."""
+    grad, pred, truth, visible, area, sigmas, boxes = ctx.saved_tensors
+    grad, pred, truth, area = points = [x.detach().requires_grad_() for x in (grad, pred, truth, area)]
+    with torch.enable_grad():
+        gradients = _backward_reference(grad, pred, truth, visible, area, sigmas, boxes)
+        d_grad, d_pred, d_truth, d_area = torch.autograd.grad(gradients, points, v)
+    return d_grad, d_pred, d_truth, None, d_area, None, None
+
+
 def _fake_ragged(pred: Tensor, *others: Any) -> Tensor:
     return pred.new_empty(others[-1])
 
 
+_INPUTS = "Tensor pred, Tensor truth, Tensor visible, Tensor area, Tensor sigmas, Tensor? boxes"
+
+_op = _native.register(
+    f"oks({_INPUTS}) -> Tensor",
+    reference=oks_reference,
+    fake=_fake,
+    backward=_backward,
+    setup_context=_setup_context,
+)
+_backward_op = _native.register(
+    f"_oks_backward(Tensor grad, {_INPUTS}) -> (Tensor, Tensor, Tensor)",
+    reference=_backward_reference,
+    fake=_fake_backward,
+    backward=_double_backward,
+    setup_context=_setup_context,
+)
 _ragged_op = _native.register(
-    "oks_ragged(Tensor pred, Tensor truth, Tensor visible, Tensor area, Tensor sigmas, Tensor? boxes, "
-    "Tensor pred_offsets, Tensor truth_offsets, Tensor pair_offsets, SymInt pairs) -> Tensor",
+    f"oks_ragged({_INPUTS}, Tensor pred_offsets, Tensor truth_offsets, Tensor pair_offsets, SymInt pairs) -> Tensor",
     reference=ragged_oks_reference,
     fake=_fake_ragged,
 )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
 import torch
-from op_checks import native_op, same_on_one_and_two_threads
+from op_checks import assert_close, native_op, same_on_one_and_two_threads, sliced
 
-from pydlx.ops import ragged_oks
+import pydlx
+from pydlx.ops import oks, ragged_oks
 
 COCO_SIGMAS = torch.tensor([26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89]).double() / 1000
 
@@ -67,6 +69,272 @@ def ragged_scene(sizes, points=17, dtype=torch.float64):
     return groups, (pred, truth, visibility, area, sigmas, boxes, ends[:, 0].contiguous(), ends[:, 1].contiguous())
 
 
+SHAPES = [(100, 50), (3, 7), (1, 1), (2, 1), (9, 4), (65, 3), (5, 0), (0, 5)]
+
+
+@pytest.mark.parametrize("points", [17, 1, 133])
+@pytest.mark.parametrize("shape", SHAPES[1:])
+def test_is_the_definition(shape, points):
+    pred, truth, visibility, area, sigmas, boxes = scene(*shape, points)
+    similarity = oks(pred, truth, visibility, area, sigmas, boxes)
+    assert similarity.shape == shape
+    expected = oks_loop(pred, truth, visibility, area, sigmas, boxes)
+    torch.testing.assert_close(similarity, expected, rtol=0, atol=1e-15)
+    without = oks(pred, truth, visibility, area, sigmas)
+    torch.testing.assert_close(without, oks_loop(pred, truth, visibility, area, sigmas), rtol=0, atol=1e-15)
+    assert (without[:, ::4] == 0).all()
+
+
+def test_hand_computed():
+    """One point of two is visible, 3-4-5 away: exp(-25 / (2 * 50 * (2 * 0.25)^2)) = exp(-1)."""
+    pred, truth = torch.tensor([[[13.0, 24.0], [0.0, 0.0]]]), torch.tensor([[[10.0, 20.0], [99.0, 99.0]]])
+    similarity = oks(pred.double(), truth.double(), torch.tensor([[2, 0]]), torch.tensor([50.0]), [0.25, 0.25])
+    assert abs(similarity.item() - math.exp(-1)) < 1e-15
+
+
+@pytest.mark.parametrize("shape", [(40, 1), (3, 6)])
+def test_batches_and_broadcasting(shape):
+    scenes = [scene(*shape, seed=seed) for seed in range(6)]
+    pred, truth, visibility, area, _, boxes = (
+        torch.stack(parts).unflatten(0, (2, 3)) for parts in zip(*scenes, strict=True)
+    )
+    similarity = oks(pred, truth, visibility, area, COCO_SIGMAS, boxes)
+    assert similarity.shape == (2, 3, *shape)
+    for i, one in enumerate(scenes):
+        assert torch.equal(similarity.flatten(0, 1)[i], oks(*one))
+    assert torch.equal(oks(pred[:, :1], *scenes[1][1:]), oks(pred[:, :1].contiguous(), *scenes[1][1:]))
+    spread = oks(pred[:, :1], truth, visibility, area, COCO_SIGMAS, boxes)
+    assert torch.equal(
+        spread[1, 2], oks(pred[1, 0], truth[1, 2], visibility[1, 2], area[1, 2], COCO_SIGMAS, boxes[1, 2])
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("detections", [1, 3, 77])
+def test_equal_points_give_exactly_one(detections, dtype):
+    _, truth, visibility, area, sigmas, boxes = scene(1, detections, dtype=dtype)
+    visibility[:] = 1
+    similarity = oks(truth, truth, visibility, area, sigmas, boxes)
+    assert (similarity.diagonal() == 1).all()
+    assert (similarity <= 1).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_pair_gives_the_same_bits_wherever_it_stands(dtype):
+    """COCO's matching turns on ties."""
+    pred, truth, visibility, area, sigmas, boxes = scene(5, 3, dtype=dtype)
+    alone = oks(pred, truth, visibility, area, sigmas, boxes)
+    rows, columns = torch.arange(131) % 5, torch.arange(37) % 3
+    many = oks(pred[rows], truth[columns], visibility[columns], area[columns], sigmas, boxes[columns])
+    assert torch.equal(many, alone[rows][:, columns])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(2, 3), (30, 5)])
+def test_narrow_dtypes_do_not_overflow(shape, dtype):
+    """Squares of these coordinates and areas are beyond float16."""
+    pred, truth, visibility, area, sigmas, boxes = scene(*shape, dtype=dtype)
+    area = (area.double() * 4).to(dtype).clamp(max=6e4)
+    pred, truth = pred + 900, truth + 900
+    arguments = [pred, truth, visibility, area, sigmas, boxes]
+    similarity = oks(*arguments)
+    assert similarity.dtype == dtype
+    assert_close(similarity, oks_loop(*(x.double() for x in arguments)), atol={torch.float32: 2e-6}.get(dtype, 4e-3))
+
+
+def test_wider_truth_sets_the_dtype_and_autocast_keeps_float32():
+    pred, *others = scene(4, 3, dtype=torch.float32)
+    truth, *rest = others
+    assert oks(pred, truth.double(), *rest).dtype is torch.float64
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert oks(pred.bfloat16(), truth.bfloat16(), *rest).dtype is torch.float32
+        assert torch.equal(oks(pred, *others), oks(pred, *others))
+
+
+@pytest.mark.parametrize("detections", [2, 9])
+def test_special_values(detections):
+    pred, truth, visibility, area, sigmas, _ = scene(detections, 4)
+    visibility[:] = 1
+    visibility[1, 3] = 0
+    clean = oks(pred, truth, visibility, area, sigmas)
+    poisoned, target = pred.clone(), truth.clone()
+    poisoned[1, 3, 1] = math.nan  # truth 1 does not show point 3
+    target[1, 3] = math.nan
+    similarity = oks(poisoned, target, visibility, area, sigmas)
+    assert similarity[1].isnan().tolist() == [True, False, True, True]
+    assert torch.equal(similarity[0], clean[0])
+    assert similarity[1, 1] == clean[1, 1]
+    far = pred.clone()
+    far[0] = math.inf
+    assert (oks(far, truth, visibility, area, sigmas)[0] == 0).all()
+    area[:] = torch.tensor([0.0, -1.0, math.nan, math.inf])
+    assert oks(truth[:2], truth, visibility, area, sigmas)[0, 0] == 1
+    edge = oks(pred, truth, visibility, area, sigmas)
+    assert (edge[:, 0] < 1e-300).all()
+    assert edge[:, 1:3].isnan().all()
+    assert (edge[:, 3] == 1).all()
+
+
+def gradients(arguments, weight):
+    pred, truth, visibility, area, sigmas, boxes = arguments
+    points = [x.detach().requires_grad_() for x in (pred, truth, area)]
+    similarity = oks(points[0], points[1], visibility, points[2], sigmas, boxes)
+    return similarity.detach(), torch.autograd.grad(similarity, points, weight)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("boxed", [True, False])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_gradient_is_the_formula(shape, boxed, dtype):
+    """dOKS/dp_k = -e_k (p_k - q_k) / (n A (2 sigma_k)^2); dOKS/dA by the chain rule; both in float64."""
+    pred, truth, visibility, area, sigmas, boxes = arguments = scene(*shape, dtype=dtype)
+    arguments = [*arguments[:5], boxes if boxed else None]
+    weight = torch.rand(shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    _, found = gradients(arguments, weight.to(dtype))
+
+    pred, truth, area, boxes, visible = pred.double(), truth.double(), area.double(), boxes.double(), visibility > 0
+    dpred, dtruth, darea = torch.zeros_like(pred), torch.zeros_like(truth), torch.zeros_like(area)
+    for d, g in np.ndindex(shape):
+        apart, shown = pred[d] - truth[g], visible[g]
+        if not shown.any():
+            if not boxed:
+                continue
+            corner, size = boxes[g, :2], boxes[g, 2:]
+            apart = pred[d] - pred[d].maximum(corner - size).minimum(corner + 2 * size)
+        counted = shown if shown.any() else torch.ones_like(shown)
+        variance = area[g] * (2 * sigmas) ** 2
+        distance = apart.square().sum(1)
+        each = weight[d, g] * torch.exp(-distance / (2 * variance)) * counted / counted.sum()
+        pull = -each[:, None] * apart / variance[:, None]
+        dpred[d] += pull
+        dtruth[g] -= pull * shown.any()
+        darea[g] += (each * distance / (2 * variance)).sum() / area[g]
+    for mine, formula in zip(found, (dpred, dtruth, darea), strict=True):
+        assert mine.dtype == dtype
+        tolerance = 1e-12 if dtype is torch.float64 else 1e-5
+        torch.testing.assert_close(mine.double(), formula, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (6, 2)])
+def test_gradcheck(shape):
+    pred, truth, visibility, area, sigmas, boxes = scene(*shape, points=3)
+    points = [x.requires_grad_() for x in (pred, truth, area)]
+
+    def compare(pred, truth, area):
+        return oks(pred, truth, visibility, area, sigmas, boxes)
+
+    assert torch.autograd.gradcheck(compare, points)
+    assert torch.autograd.gradgradcheck(compare, points)
+
+
+def test_hidden_points_never_reach_the_gradient():
+    pred, truth, visibility, area, sigmas, _ = scene(9, 3)
+    visibility[:] = 1
+    visibility[:, 5] = 0
+    arguments = [pred, truth, visibility, area, sigmas, None]
+    weight = torch.ones(9, 3, dtype=torch.float64)
+    _, clean = gradients(arguments, weight)
+    arguments[0], arguments[1] = pred.clone(), truth.clone()
+    arguments[0][:, 5] = arguments[1][:, 5] = math.nan
+    similarity, found = gradients(arguments, weight)
+    assert similarity.isfinite().all()
+    for mine, expected in zip(found, clean, strict=True):
+        assert torch.equal(mine, expected)
+    assert (found[0][:, 5] == 0).all()
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (70, 5)])
+def test_repeatable_to_the_bit(shape):
+    scenes = [scene(*shape, seed=seed, dtype=torch.float32) for seed in range(40)]
+    pred, truth, visibility, area, _, boxes = (torch.stack(parts) for parts in zip(*scenes, strict=True))
+    arguments = (pred, truth, visibility, area, COCO_SIGMAS, boxes)
+    weight = torch.rand(40, *shape, generator=torch.Generator().manual_seed(0))
+    same_on_one_and_two_threads(lambda: gradients(arguments, weight))
+
+
+def test_strides_and_inputs_left_alone():
+    arguments = scene(9, 4)
+    before = [x.clone() for x in arguments]
+    weight = torch.ones(9, 4, dtype=torch.float64)
+    similarity, found = gradients(arguments, weight)
+    for given, copy in zip(arguments, before, strict=True):
+        assert torch.equal(given, copy)
+    elsewhere = [sliced(x) for x in arguments]
+    similarity_elsewhere, found_elsewhere = gradients(elsewhere, weight.expand(9, 4))
+    assert torch.equal(similarity, similarity_elsewhere)
+    for one, other in zip(found, found_elsewhere, strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("boxed", [True, False])
+def test_opcheck(boxed):
+    pred, truth, visibility, area, sigmas, boxes = (x.unsqueeze(0) for x in scene(5, 3, dtype=torch.float32))
+    others = (visibility > 0, area.requires_grad_(), sigmas[0].float(), boxes if boxed else None)
+    arguments = (pred.requires_grad_(), truth.requires_grad_(), *others)
+    torch.library.opcheck(native_op("oks"), arguments)
+    arguments = [x if x is None else x.detach() for x in arguments]
+    torch.library.opcheck(native_op("_oks_backward"), (torch.ones(1, 5, 3), *arguments))
+
+
+LISTED_SIGMAS = COCO_SIGMAS.tolist()
+
+
+class Compare(torch.nn.Module):
+    def forward(self, pred, truth, visibility, area, boxes):
+        return oks(pred, truth, visibility, area, LISTED_SIGMAS, boxes)
+
+
+def test_compiles_and_exports():
+    pred, truth, visibility, area, _, boxes = scene(6, 3, dtype=torch.float32)
+    arguments = (pred, truth, visibility, area, boxes)
+    expected = Compare()(*arguments)
+    compiled = torch.compile(Compare(), fullgraph=True, backend="aot_eager")
+    assert torch.equal(compiled(*arguments), expected)
+    with pydlx.backend("reference"):
+        assert_close(compiled(*arguments), expected)
+    exported = torch.export.export(Compare(), arguments).module()
+    assert torch.equal(exported(*arguments), expected)
+
+
+P, T, V, A = torch.zeros(2, 3, 2), torch.zeros(4, 3, 2), torch.ones(4, 3), torch.ones(4)
+GOOD = {"pred": P, "truth": T, "visibility": V, "area": A, "sigmas": [0.1, 0.2, 0.3]}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        ({"pred": P.int()}, TypeError, "pred must be a floating-point tensor, got torch.int32"),
+        ({"pred": P[..., :1]}, ValueError, r"pred must have shape \(..., D, K, 2\), got \(2, 3, 1\)"),
+        ({"truth": T[:, :2]}, ValueError, r"truth must have shape \(..., G, 3, 2\), got \(4, 2, 2\)"),
+        ({"sigmas": [0.1, 0.2]}, ValueError, r"sigmas must hold 3 numbers, one per point, got 2"),
+        ({"sigmas": [0.1, 0.0, 0.1]}, ValueError, r"sigmas must be positive, got \(0.1, 0.0, 0.1\)"),
+        ({"sigmas": torch.ones(3, requires_grad=True)}, ValueError, "sigmas must not require a gradient"),
+        ({"visibility": V[:, :2]}, ValueError, r"visibility must have shape \(4, 3\), got \(4, 2\)"),
+        ({"area": A[:3]}, ValueError, r"area must have shape \(4,\), got \(3,\)"),
+        ({"boxes": torch.ones(4, 5)}, ValueError, r"boxes must have shape \(4, 4\), got \(4, 5\)"),
+        ({"boxes": torch.ones(4, 4, requires_grad=True)}, ValueError, "boxes must not require a gradient"),
+        ({"pred": P.expand(5, 2, 3, 2), "truth": T.expand(6, 4, 3, 2), "visibility": V.expand(6, 4, 3),
+          "area": A.expand(6, 4)}, ValueError, r"leading dimensions .* got \(5, 2, 3, 2\) and \(6, 4, 3, 2\)"),
+    ],
+)  # fmt: skip
+def test_bad_input(wrong, error, message):
+    with pytest.raises(error, match=f"^oks: {message}"):
+        oks(**{**GOOD, **wrong})
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_cuda_agrees_with_the_cpu(shape, dtype):
+    arguments = scene(*shape, dtype=dtype)
+    weight = torch.ones(shape, dtype=dtype)
+    similarity, found = gradients(arguments, weight)
+    similarity_gpu, found_gpu = gradients([x.cuda() for x in arguments], weight.cuda())
+    assert_close(similarity_gpu.cpu(), similarity)
+    for mine, expected in zip(found_gpu, found, strict=True):
+        assert_close(mine.cpu(), expected, atol=1e-5)
+
+
 SIZES = [(3, 2), (0, 4), (70, 5), (5, 0), (1, 1), (0, 0), (64, 3), (9, 4)]
 
 
@@ -112,3 +380,28 @@ def test_ragged_opcheck():
     pairs = torch.cat([torch.zeros(1, dtype=torch.int64), sizes.prod(1).cumsum(0)])
     arguments = (pred, truth, visibility > 0, *others, pred_offsets, truth_offsets, pairs, int(pairs[-1]))
     torch.library.opcheck(native_op("oks_ragged"), arguments)
+
+
+@pytest.mark.parametrize(
+    ("argument", "offsets", "message"),
+    [
+        ("pred_offsets", [0, 3, 2, 5], "pred_offsets must rise from 0 to the number of rows, 5"),
+        ("pred_offsets", [0, 5], "must be of one length, got 2 and 4"),
+        ("truth_offsets", [0, 1, 2, 3], "truth_offsets must rise from 0 to the number of rows, 4"),
+        ("truth_offsets", [[0, 1, 2, 4]], r"truth_offsets must be int64 of shape \(n \+ 1,\), got torch.int64 of"),
+    ],
+)
+def test_bad_offsets(argument, offsets, message):
+    pred, truth, visibility, area, sigmas, boxes = scene(5, 4)
+    given = {"pred_offsets": torch.tensor([0, 3, 3, 5]), "truth_offsets": torch.tensor([0, 1, 2, 4])}
+    given[argument] = torch.tensor(offsets)
+    with pytest.raises(ValueError, match=f"^ragged_oks: .*{message}"):
+        ragged_oks(pred, truth, visibility, area, sigmas, boxes, **given)
+
+
+def test_ragged_refuses_a_gradient():
+    _, (pred, *others) = ragged_scene(SIZES)
+    with pytest.raises(ValueError, match="ragged_oks: inputs must not require a gradient"):
+        ragged_oks(pred.requires_grad_(), *others)
+    with torch.no_grad():
+        ragged_oks(pred, *others)

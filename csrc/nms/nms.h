@@ -1,0 +1,140 @@
+// Non-maximum suppression: the highest score is taken, what resembles it loses score, and so on with what is left.
+//
+//     hard      dropped where s > threshold
+//     linear    score *= 1 - s where s > threshold              (Bodla et al., arXiv 1704.04503)
+//     gaussian  score *= exp(-s^2 / sigma)                      (the same)
+//
+// with the similarity s of the row taken and one that is left: for boxes (x1, y1, x2, y2) their intersection over
+// union, sides being x2 - x1 + pixel_offset; for poses the OKS of oks.h over all points, with the mean of both areas.
+// Boxes of different labels have s = 0. A row whose score is, or becomes, less than score_threshold is dropped, as is
+// -inf.
+//
+// Shapes: boxes (B, n, 4) or points (B, n, K, 2) with area (B, n); scores (B, n); labels (B, n) int64. Results: order
+// (B, n), the rows as they were taken, then -1; and their scores when they were taken, then 0. Of equal scores the
+// first row is taken; NaN counts as larger than any number. Rows are best given by falling score: then those taken lie
+// in front, where a round can leave them out.
+//
+// n rounds over what is left: n^2 / 2 similarities at most, none of them kept. The bytes are few and stay in the cache.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <numeric>
+#include <optional>
+#include <tuple>
+#include <vector>
+
+#include "common/accumulate.h"
+#include "common/tensor_utils.h"
+
+namespace pydlx {
+
+enum class NmsMethod : int64_t { kGaussian, kLinear, kHard };
+
+// The numbers of the schema.
+struct NmsOptions {
+  int64_t method;
+  double sigma, threshold, score_threshold;
+};
+
+template <class A>
+struct NmsRule {
+  NmsMethod method;
+  A sigma, threshold, score_threshold;
+
+  explicit NmsRule(const NmsOptions& options)
+      : method(static_cast<NmsMethod>(options.method)),
+        sigma(static_cast<A>(options.sigma)),
+        threshold(static_cast<A>(options.threshold)),
+        score_threshold(static_cast<A>(options.score_threshold)) {}
+
+  PYDLX_HOST_DEVICE bool drops(A score) const { return score < score_threshold || score == -A(INFINITY); }
+};
+
+// Order and scores, to be written.
+inline std::tuple<Tensor, Tensor> nms_outputs(const Tensor& scores) {
+  const std::vector<int64_t> shape{scores.size(0), scores.size(1)};
+  return {torch::stable::new_empty(scores, shape, ScalarType::Long), torch::stable::new_empty(scores, shape)};
+}
+
+// One batch entry's boxes, or its poses.
+template <class A>
+struct NmsBoxes {
+  const A* boxes;
+  const int64_t* labels;  // or null
+  A pixel_offset;
+};
+
+template <class A>
+struct NmsPoses {
+  const A *points, *area, *sigmas;
+  int64_t count;  // of points
+};
+
+// Arguments have been checked in Python, with messages for people; this guards against direct calls.
+inline void check_nms(const Tensor& items, const Tensor& scores, const Tensor& other) {
+  STD_TORCH_CHECK(
+      scores.dim() == 2 && items.dim() >= 3 && items.size(0) == scores.size(0) && items.size(1) == scores.size(1),
+      "nms: expected items (B, n, ...) and scores (B, n)");
+  STD_TORCH_CHECK(items.scalar_type() == scores.scalar_type() && other.scalar_type() == scores.scalar_type(),
+                  "nms: expected one dtype");
+}
+
+inline Tensor nms_contiguous(const Tensor& x) { return x.is_contiguous() ? x : torch::stable::contiguous(x); }
+
+// The contiguous inputs of suppression among boxes.
+struct NmsBoxInput {
+  Tensor boxes, scores;
+  std::optional<Tensor> labels;
+  double pixel_offset;
+
+  NmsBoxInput(const Tensor& boxes_, const Tensor& scores_, const std::optional<Tensor>& labels_, double pixel_offset_)
+      : boxes(nms_contiguous(boxes_)), scores(nms_contiguous(scores_)), pixel_offset(pixel_offset_) {
+    check_nms(boxes, scores, boxes);
+    STD_TORCH_CHECK(boxes.dim() == 3 && boxes.size(2) == 4, "nms: expected boxes (B, n, 4)");
+    if (!labels_) return;
+    labels = nms_contiguous(*labels_);
+    STD_TORCH_CHECK(labels->scalar_type() == ScalarType::Long && labels->numel() == scores.numel(),
+                    "nms: expected int64 labels (B, n)");
+  }
+
+  template <class A>
+  NmsBoxes<A> all() const {
+    return {input_data<A>(boxes), labels ? input_data<int64_t>(*labels) : nullptr, static_cast<A>(pixel_offset)};
+  }
+};
+
+// The contiguous inputs of suppression among poses.
+struct NmsPoseInput {
+  Tensor points, scores, area, sigmas;
+
+  NmsPoseInput(const Tensor& points_, const Tensor& scores_, const Tensor& area_, const Tensor& sigmas_)
+      : points(nms_contiguous(points_)),
+        scores(nms_contiguous(scores_)),
+        area(nms_contiguous(area_)),
+        sigmas(nms_contiguous(sigmas_)) {
+    check_nms(points, scores, area);
+    STD_TORCH_CHECK(points.dim() == 4 && points.size(2) == sigmas.numel() && points.size(3) == 2 &&
+                        area.numel() == scores.numel() && sigmas.scalar_type() == scores.scalar_type(),
+                    "nms: expected points (B, n, K, 2), area (B, n) and sigmas (K,)");
+  }
+
+  template <class A>
+  NmsPoses<A> all() const {
+    return {input_data<A>(points), input_data<A>(area), input_data<A>(sigmas), sigmas.numel()};
+  }
+};
+
+// Entry b of a batch of n rows.
+template <class A>
+PYDLX_HOST_DEVICE NmsBoxes<A> nms_entry(const NmsBoxes<A>& all, int64_t b, int64_t n) {
+  return {all.boxes + b * n * 4, all.labels ? all.labels + b * n : nullptr, all.pixel_offset};
+}
+template <class A>
+PYDLX_HOST_DEVICE NmsPoses<A> nms_entry(const NmsPoses<A>& all, int64_t b, int64_t n) {
+  return {all.points + b * n * all.count * 2, all.area + b * n, all.sigmas, all.count};
+}
+
+}  // namespace pydlx

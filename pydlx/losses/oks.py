@@ -1,0 +1,93 @@
+"""OKS as a loss on matched poses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pydlx.ops import oks
+
+_MODES = ("linear", "square", "log")
+_REDUCTIONS = ("mean", "sum", "none")
+
+
+class OKSLoss(nn.Module):
+    """How far predicted poses are from resembling the true ones, by the measure they are evaluated with.
+
+    Of each pair of poses, with their OKS s (see :func:`pydlx.ops.oks`):
+
+        linear  1 - s          square  1 - s^2          log  -log(s)
+
+    The gradient of ``"linear"`` and ``"square"`` vanishes for poses far apart; that of ``"log"`` does not before s
+    reaches eps, below which s is held there.
+
+    Args:
+        sigmas: K positive numbers.
+        mode: ``"linear"``, ``"square"`` or ``"log"``.
+        min_area: Smaller areas count as this one, in square pixels: the loss of a tiny object would otherwise turn from
+            0 to 1 within a fraction of a pixel.
+        eps: The least s that ``"log"`` takes.
+        reduction: ``"mean"`` over the poses with a visible point, ``"sum"``, or ``"none"``.
+
+    Shapes: pred and truth (..., K, 2), visibility (..., K), area (...); the loss (...) or a number, in float32 for
+    narrower inputs. A pose with no
+    visible point has loss 0 and no gradient; a mean over nothing is 0.
+
+    Example:
+        >>> loss = OKSLoss([0.025, 0.1])
+        >>> truth = torch.tensor([[[10.0, 20.0], [30.0, 40.0]]])
+        >>> loss(truth, truth, torch.ones(1, 2), torch.tensor([900.0]))
+        tensor(0.)
+    """
+
+    sigmas: Tensor
+
+    def __init__(
+        self,
+        sigmas: Tensor | Sequence[float],
+        mode: str = "linear",
+        *,
+        min_area: float = 1.0,
+        eps: float = 1e-8,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__()
+        if mode not in _MODES:
+            raise ValueError(f"OKSLoss: mode must be one of {', '.join(map(repr, _MODES))}, got {mode!r}")
+        if reduction not in _REDUCTIONS:
+            raise ValueError(
+                f"OKSLoss: reduction must be one of {', '.join(map(repr, _REDUCTIONS))}, got {reduction!r}"
+            )
+        for name, value in (("min_area", min_area), ("eps", eps)):
+            if not value > 0:
+                raise ValueError(f"OKSLoss: {name} must be positive, got {value}")
+        spread = torch.as_tensor(sigmas, dtype=torch.float64)
+        if spread.dim() != 1 or not (spread > 0).all():
+            raise ValueError(f"OKSLoss: sigmas must be positive numbers in one row, got {spread.tolist()}")
+        self.register_buffer("sigmas", spread, persistent=False)
+        self.mode, self.min_area, self.eps, self.reduction = mode, min_area, eps, reduction
+
+    def forward(self, pred: Tensor, truth: Tensor, visibility: Tensor, area: Tensor) -> Tensor:
+        """The loss of each pair of poses, or their mean or sum."""
+        similarity = oks(
+            pred.to(torch.promote_types(pred.dtype, torch.float32)).unsqueeze(-3),
+            truth.unsqueeze(-3),
+            visibility.unsqueeze(-2),
+            area.clamp(min=self.min_area).unsqueeze(-1),
+            self.sigmas,
+        ).flatten(-3)
+        if self.mode == "log":
+            loss = -similarity.clamp(min=self.eps).log()
+        else:
+            loss = 1 - (similarity if self.mode == "linear" else similarity.square())
+        counted = (visibility > 0).any(-1)
+        loss = torch.where(counted, loss, 0)
+        if self.reduction == "mean":
+            return loss.sum() / counted.sum().clamp(min=1)
+        return loss.sum() if self.reduction == "sum" else loss
+
+    def extra_repr(self) -> str:
+        """The options."""
+        return f"{len(self.sigmas)} points, mode={self.mode!r}, min_area={self.min_area}, reduction={self.reduction!r}"

@@ -1,0 +1,299 @@
+"""Non-maximum suppression of boxes by their overlap, and of poses by their OKS; hard, or soft (arXiv 1704.04503).
+
+The row of the highest score is taken, every other one that resembles it (similarity s) loses score, and so on:
+
+    hard      dropped where s > threshold
+    linear    score *= 1 - s where s > threshold
+    gaussian  score *= exp(-s^2 / sigma)
+
+A row whose score is, or becomes, less than the score threshold is dropped. Of equal scores the first row is taken; NaN
+counts as larger than any number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pydlx import _native
+from pydlx.ops.oks import oks_reference
+
+METHODS = ("gaussian", "linear", "hard")  # numbered alike in csrc/nms/nms.h
+_GAUSSIAN, _LINEAR, _HARD = range(3)
+
+
+def soft_nms(
+    boxes: Tensor,
+    scores: Tensor,
+    sigma: float = 0.5,
+    *,
+    method: str = "gaussian",
+    iou_threshold: float = 0.5,
+    score_threshold: float = 0.001,
+    pixel_offset: float = 0.0,
+    labels: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Suppress boxes that overlap better ones (Bodla et al., arXiv 1704.04503).
+
+    Args:
+        boxes: (n, 4) or (B, n, 4) as x1, y1, x2, y2. float64 or float32; 16-bit dtypes are computed in float32.
+        scores: (n,) or (B, n).
+        sigma: Of ``"gaussian"``.
+        method: ``"gaussian"``, ``"linear"``, or ``"hard"`` for what is usually called NMS.
+        iou_threshold: Overlap up to which ``"linear"`` and ``"hard"`` leave a box alone.
+        score_threshold: What a score must keep; ``-inf`` keeps all.
+        pixel_offset: Added to widths and heights: 1 for boxes whose corners are pixels they hold, as CornerNet's.
+        labels: (n,) or (B, n), integers: only boxes of the same label suppress each other.
+
+    Returns:
+        Rows that are left, as they were taken, by falling score; and their scores then. (m,) each. For a batch (B, n)
+        each, filled up with row -1 and score 0. Without gradient.
+
+    Raises:
+        TypeError: If boxes or scores are not floating-point, or labels not integers.
+        ValueError: If a shape or an option does not fit, or a gradient of the scores is asked for.
+    """
+    name = "soft_nms"
+    if method not in METHODS:
+        raise ValueError(f"{name}: method must be one of {', '.join(map(repr, METHODS))}, got {method!r}")
+    if not sigma > 0:
+        raise ValueError(f"{name}: sigma must be positive, got {sigma}")
+    _check(name, "boxes", boxes, scores, trailing=1, wanted="(n, 4) or (B, n, 4)")
+    if boxes.shape[-1] != 4:
+        raise ValueError(f"{name}: boxes must have shape (n, 4) or (B, n, 4), got {tuple(boxes.shape)}")
+    _refuse_gradient(name, boxes, scores)
+    if labels is not None:
+        if labels.is_floating_point() or labels.is_complex():
+            raise TypeError(f"{name}: labels must be integers, got {labels.dtype}")
+        if labels.shape != scores.shape:
+            raise ValueError(f"{name}: labels must have shape {tuple(scores.shape)}, got {tuple(labels.shape)}")
+        labels = labels.long()
+    options = (METHODS.index(method), float(sigma), float(iou_threshold), float(score_threshold), float(pixel_offset))
+    op = _box_op if _native.use_native(boxes.device) else box_nms_reference
+
+    def run(scores: Tensor, boxes: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+        return op(boxes, scores, labels, *options)
+
+    return _by_falling_score(run, scores, boxes, labels)
+
+
+def oks_nms(
+    keypoints: Tensor, scores: Tensor, area: Tensor, sigmas: Tensor | Sequence[float], threshold: float = 0.9
+) -> Tensor:
+    """Drop poses that resemble better ones: OKS over all points, with the mean of both areas in place of one.
+
+    Args:
+        keypoints: (n, K, 2) or (B, n, K, 2).
+        scores: (n,) or (B, n).
+        area: (n,) or (B, n), not negative.
+        sigmas: K positive numbers, see :func:`pydlx.ops.oks`.
+        threshold: A pose stays while its OKS with every better one is at most this.
+
+    Returns:
+        Rows that are left, by falling score: (m,), int64; for a batch (B, n), filled up with -1.
+
+    Raises:
+        TypeError: If keypoints, scores or area are not floating-point.
+        ValueError: If a shape does not fit.
+    """
+    options = (_HARD, 1.0, float(threshold), -torch.inf)
+    order, _ = _pose_nms("oks_nms", keypoints, scores.detach(), area, sigmas, options)
+    return order
+
+
+def soft_oks_nms(
+    keypoints: Tensor,
+    scores: Tensor,
+    area: Tensor,
+    sigmas: Tensor | Sequence[float],
+    threshold: float = 0.9,
+    *,
+    score_threshold: float = 0.0,
+) -> tuple[Tensor, Tensor]:
+    """Lower the scores of poses that resemble better ones, by ``exp(-OKS^2 / threshold)`` each time.
+
+    Args:
+        keypoints: (n, K, 2) or (B, n, K, 2).
+        scores: (n,) or (B, n).
+        area: (n,) or (B, n), not negative.
+        sigmas: K positive numbers, see :func:`pydlx.ops.oks`.
+        threshold: The width of the decay, positive.
+        score_threshold: What a score must keep.
+
+    Returns:
+        Rows as they were taken, by falling score, and their scores then: (m,) each. For a batch (B, n) each, filled up
+        with row -1 and score 0. Without gradient.
+
+    Raises:
+        TypeError: If keypoints, scores or area are not floating-point.
+        ValueError: If a shape does not fit, threshold is not positive, or a gradient of the scores is asked for.
+    """
+    if not threshold > 0:
+        raise ValueError(f"soft_oks_nms: threshold must be positive, got {threshold}")
+    _refuse_gradient("soft_oks_nms", keypoints, scores, area)
+    options = (_GAUSSIAN, float(threshold), 1.0, float(score_threshold))
+    return _pose_nms("soft_oks_nms", keypoints, scores, area, sigmas, options)
+
+
+def _pose_nms(
+    name: str,
+    keypoints: Tensor,
+    scores: Tensor,
+    area: Tensor,
+    sigmas: Tensor | Sequence[float],
+    options: tuple[int, float, float, float],
+) -> tuple[Tensor, Tensor]:
+    wanted = "(n, K, 2) or (B, n, K, 2)"
+    _check(name, "keypoints", keypoints, scores, trailing=2, wanted=wanted)
+    if keypoints.shape[-1] != 2:
+        raise ValueError(f"{name}: keypoints must have shape {wanted}, got {tuple(keypoints.shape)}")
+    if not area.is_floating_point():
+        raise TypeError(f"{name}: area must be a floating-point tensor, got {area.dtype}")
+    if area.shape != scores.shape:
+        raise ValueError(f"{name}: area must have shape {tuple(scores.shape)}, got {tuple(area.shape)}")
+    spread = torch.as_tensor(sigmas, dtype=_wide(keypoints, scores), device=keypoints.device)
+    if spread.shape != keypoints.shape[-2:-1]:
+        raise ValueError(f"{name}: sigmas must hold {keypoints.shape[-2]} numbers, one per point, got {spread.numel()}")
+    op = _pose_op if _native.use_native(keypoints.device) else pose_nms_reference
+
+    def run(scores: Tensor, keypoints: Tensor, area: Tensor) -> tuple[Tensor, Tensor]:
+        return op(keypoints, scores, area, spread, *options)
+
+    return _by_falling_score(run, scores, keypoints.detach(), area.detach())
+
+
+def _check(name: str, argument: str, items: Tensor, scores: Tensor, trailing: int, wanted: str) -> None:
+    for given, tensor in ((argument, items), ("scores", scores)):
+        if not tensor.is_floating_point():
+            raise TypeError(f"{name}: {given} must be a floating-point tensor, got {tensor.dtype}")
+    if items.dim() not in (trailing + 1, trailing + 2):
+        raise ValueError(f"{name}: {argument} must have shape {wanted}, got {tuple(items.shape)}")
+    if scores.shape != items.shape[:-trailing]:
+        raise ValueError(f"{name}: scores must have shape {tuple(items.shape[:-trailing])}, got {tuple(scores.shape)}")
+
+
+def _refuse_gradient(name: str, *inputs: Tensor) -> None:
+    if torch.is_grad_enabled() and any(x.requires_grad for x in inputs):
+        raise ValueError(f"{name}: inputs must not require a gradient, which is not given; detach them")
+
+
+def _wide(items: Tensor, scores: Tensor) -> torch.dtype:
+    return torch.promote_types(torch.promote_types(items.dtype, scores.dtype), torch.float32)
+
+
+def _by_falling_score(
+    run: Callable[..., tuple[Tensor, Tensor]], scores: Tensor, items: Tensor, other: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Runs a suppression on rows by falling score, which saves it work, and tells the original rows."""
+    dtype = _wide(items, scores)
+    falling, rows = scores.to(dtype).sort(dim=-1, descending=True, stable=True)
+
+    def sorted_rows(x: Tensor) -> Tensor:
+        x = x.to(dtype) if x.is_floating_point() else x
+        index = rows.view(*rows.shape, *(1 for _ in x.shape[rows.dim() :])).expand(x.shape)
+        return x.gather(rows.dim() - 1, index)
+
+    inputs = [falling, sorted_rows(items), None if other is None else sorted_rows(other)]
+    if scores.dim() == 2:
+        order, rescored = run(*inputs)
+        order = torch.where(order >= 0, rows.gather(1, order.clamp(min=0)), -1)
+        return order, rescored.to(scores.dtype)
+    order, rescored = run(*(x if x is None else x.unsqueeze(0) for x in inputs))
+    left = order[0] >= 0
+    return rows[order[0][left]], rescored[0][left].to(scores.dtype)
+
+
+def _suppress(
+    similarities: Callable[[int, int], Tensor],
+    scores: Tensor,
+    method: int,
+    sigma: float,
+    threshold: float,
+    score_threshold: float,
+) -> tuple[Tensor, Tensor]:
+    """The definition, one row at a time; similarities(b, row) are those of one row of entry b with all of it."""
+    order = torch.full_like(scores, -1, dtype=torch.int64)
+    rescored = torch.zeros_like(scores)
+    for b, start in enumerate(scores):
+        left = torch.where(start < score_threshold, -torch.inf, start)
+        for place in range(len(start)):
+            row = int(left.argmax())
+            if left[row] == -torch.inf:
+                break
+            order[b, place], rescored[b, place] = row, left[row]
+            s = similarities(b, row)
+            decayed = {
+                _GAUSSIAN: left * torch.exp(-s.square() / sigma),
+                _LINEAR: torch.where(s > threshold, left * (1 - s), left),
+                _HARD: torch.where(s > threshold, -torch.inf, left),
+            }[method]
+            left = torch.where((left == -torch.inf) | (decayed < score_threshold), -torch.inf, decayed)
+            left[row] = -torch.inf
+    return order, rescored
+
+
+def box_nms_reference(
+    boxes: Tensor,
+    scores: Tensor,
+    labels: Tensor | None,
+    method: int,
+    sigma: float,
+    threshold: float,
+    score_threshold: float,
+    pixel_offset: float,
+) -> tuple[Tensor, Tensor]:
+    """boxes (B, n, 4), scores and labels (B, n)."""
+    sides = boxes[..., 2:] - boxes[..., :2] + pixel_offset
+    sizes = sides.prod(-1)
+
+    def overlaps(b: int, row: int) -> Tensor:
+        box, others = boxes[b, row], boxes[b]
+        sides = torch.minimum(box[2:], others[:, 2:]) - torch.maximum(box[:2], others[:, :2]) + pixel_offset
+        shared = sides.clamp(min=0).prod(-1)
+        meets = shared > 0
+        if labels is not None:
+            meets = meets & (labels[b] == labels[b, row])
+        return torch.where(meets, shared / (sizes[b, row] + sizes[b] - shared), 0)
+
+    return _suppress(overlaps, scores, method, sigma, threshold, score_threshold)
+
+
+def pose_nms_reference(
+    points: Tensor,
+    scores: Tensor,
+    area: Tensor,
+    sigmas: Tensor,
+    method: int,
+    sigma: float,
+    threshold: float,
+    score_threshold: float,
+) -> tuple[Tensor, Tensor]:
+    """points (B, n, K, 2), scores and area (B, n), sigmas (K,)."""
+    visible = torch.ones_like(points[0, :, :, 0], dtype=torch.bool) if len(points) else None
+
+    def similarities(b: int, row: int) -> Tensor:
+        mean = (area[b] + area[b, row]) / 2
+        return oks_reference(points[b, row : row + 1], points[b], visible, mean, sigmas, None)[0]
+
+    return _suppress(similarities, scores, method, sigma, threshold, score_threshold)
+
+
+def _fake(items: Tensor, scores: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
+    return scores.new_empty(scores.shape, dtype=torch.int64), scores.new_empty(scores.shape)
+
+
+_box_op = _native.register(
+    "box_nms(Tensor boxes, Tensor scores, Tensor? labels, int method, float sigma, float threshold, "
+    "float score_threshold, float pixel_offset) -> (Tensor, Tensor)",
+    reference=box_nms_reference,
+    fake=_fake,
+)
+_pose_op = _native.register(
+    "pose_nms(Tensor points, Tensor scores, Tensor area, Tensor sigmas, int method, float sigma, float threshold, "
+    "float score_threshold) -> (Tensor, Tensor)",
+    reference=pose_nms_reference,
+    fake=_fake,
+)
