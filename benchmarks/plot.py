@@ -4,25 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from types import ModuleType
 
-from pydlx.benchmarks.case import COPY, REFERENCE, installed
+from pydlx.benchmarks.case import COPY, REFERENCE
 from pydlx.benchmarks.harness import Outcome, Race
-from pydlx.benchmarks.output import replacing
+from pydlx.figures import FAINT, INK, matplotlib, new_figure, save_figure
 
-_INK, _FAINT = "#22303c", "#8a97a3"
 _COLOURS = {REFERENCE: "#9fb3c4", COPY: "#e3d9c6"}
 _PEER_COLOURS = ("#2a7f9e", "#e0803c", "#6a9a4f", "#a05195")
 _BAR, _GAP = 0.18, 0.16  # inches: thickness of a bar, space between two cases
 _LEAST = 0.03  # yardsticks below are left to the table: they would only squeeze the others
-
-
-def check_format(path: Path) -> None:
-    """Raises ValueError without matplotlib, or for a suffix that it cannot draw to."""
-    figure = _matplotlib("figure").Figure()
-    formats = figure.canvas.get_supported_filetypes()
-    if path.suffix.lower().lstrip(".") not in formats:
-        raise ValueError(f"--plot: the suffix must be one of {', '.join(sorted(formats))}, got '{path.name}'")
 
 
 def write_plot(path: Path, subtitle: str, outcomes: Iterable[tuple[str, Outcome]]) -> None:
@@ -36,7 +26,7 @@ def write_plot(path: Path, subtitle: str, outcomes: Iterable[tuple[str, Outcome]
     heights = [sum(_height(race) for race in races) + 0.3 for races in panels.values()]
     header, footer, between = 1.0, 0.55, 0.75
     total = header + footer + sum(heights) + between * len(heights)
-    figure = _matplotlib("figure").Figure(figsize=(10.5, total), facecolor="white")
+    figure = new_figure(10.5, total)
     limits = _limits(panels)
     top = header
     for (op, races), height in zip(panels.items(), heights, strict=True):
@@ -44,12 +34,11 @@ def write_plot(path: Path, subtitle: str, outcomes: Iterable[tuple[str, Outcome]
         axes = figure.add_axes((0.4, 1 - (top + height) / total, 0.55, height / total))
         _draw_panel(axes, op, races, height, limits)
         top += height + between * 0.4
-    figure.text(0.02, 1 - 0.38 / total, "How long the others take, with pydlx as 1", size=17, weight="bold", color=_INK)
-    figure.text(0.02, 1 - 0.66 / total, subtitle, size=9.5, color=_FAINT)
+    figure.text(0.02, 1 - 0.38 / total, "How long the others take, with pydlx as 1", size=17, weight="bold", color=INK)
+    figure.text(0.02, 1 - 0.66 / total, subtitle, size=9.5, color=FAINT)
     note = "Bars to the right: slower than pydlx. Ticks: what is asked. Best of all rounds, interleaved in one run."
-    figure.text(0.02, 1 - 0.88 / total, note, size=9.5, color=_FAINT)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=150)
+    figure.text(0.02, 1 - 0.88 / total, note, size=9.5, color=FAINT)
+    save_figure(figure, path)
 
 
 def _height(race: Race) -> float:
@@ -82,21 +71,21 @@ def _draw_panel(axes, op: str, races: list[Race], height: float, limits: tuple[f
     axes.set_xscale("log")
     axes.set_xlim(*limits)
     axes.set_ylim(height, 0)
-    axes.set_yticks(centres, [race.case.label for race in races], size=9, color=_INK)
-    axes.axvline(1, color=_INK, linewidth=1.2)
+    axes.set_yticks(centres, [race.case.label for race in races], size=9, color=INK)
+    axes.axvline(1, color=INK, linewidth=1.2)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}×")
-    axes.tick_params(axis="x", which="both", labelsize=8.5, colors=_FAINT, length=0)
+    axes.tick_params(axis="x", which="both", labelsize=8.5, colors=FAINT, length=0)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color="#e8ecef", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.minorticks_off()
     for spine in axes.spines.values():
         spine.set_visible(False)
-    axes.set_title(op, loc="left", x=-0.575, size=12, weight="bold", color=_INK)
-    handles = [_matplotlib("patches").Patch(color=colour, label=name) for name, colour in colours.items()]
+    axes.set_title(op, loc="left", x=-0.575, size=12, weight="bold", color=INK)
+    handles = [matplotlib("patches").Patch(color=colour, label=name) for name, colour in colours.items()]
     axes.legend(
         handles=handles, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(handles), frameon=False, fontsize=9,
-        handlelength=1, handleheight=1, columnspacing=1.4, borderpad=0, labelcolor=_INK,
+        handlelength=1, handleheight=1, columnspacing=1.4, borderpad=0, labelcolor=INK,
     )  # fmt: skip
 
 
@@ -104,12 +93,12 @@ def _draw_bar(axes, race: Race, name: str, y: float, colour: str) -> None:
     """A bar from 1 to the candidate's multiple, the number at its end, and a tick at each target."""
     ratio = race.ratio(name)
     asked = [race.asked_ratio(target) for target in race.case.targets if target.against == name]
-    axes.vlines(asked, y - _BAR * 0.43, y + _BAR * 0.43, color=_INK, linewidth=1.8)
+    axes.vlines(asked, y - _BAR * 0.43, y + _BAR * 0.43, color=INK, linewidth=1.8)
     label_at = max(ratio, *asked, 1) if ratio >= 1 else min(ratio, *asked, 1)  # clear of the ticks
     axes.barh(y, ratio - 1, left=1, height=_BAR * 0.86, color=colour)
     axes.annotate(
         f"{ratio:.0f}×" if ratio >= 9.95 else f"{ratio:.2g}×",
-        (label_at, y), xytext=(4 if ratio >= 1 else -4, 0), textcoords="offset points", size=8, color=_INK,
+        (label_at, y), xytext=(4 if ratio >= 1 else -4, 0), textcoords="offset points", size=8, color=INK,
         ha="left" if ratio >= 1 else "right", va="center_baseline",
     )  # fmt: skip
 
@@ -119,10 +108,3 @@ def _colours(races: list[Race]) -> dict[str, str]:
     names = dict.fromkeys(name for race in races for name in _drawn(race))
     peers = iter(_PEER_COLOURS)
     return {name: _COLOURS.get(name) or next(peers) for name in names}
-
-
-def _matplotlib(part: str) -> ModuleType:
-    module = installed(f"matplotlib.{part}")
-    if module is None:
-        raise ValueError('--plot needs matplotlib: pip install "pydlx[bench]"')
-    return module

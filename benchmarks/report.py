@@ -9,7 +9,7 @@ from typing import Any
 
 from pydlx.benchmarks.case import NATIVE, REFERENCE, Target
 from pydlx.benchmarks.harness import Finding, Outcome, Race, Verdict
-from pydlx.benchmarks.output import replacing
+from pydlx.files import replacing
 
 LEGEND = """\
 native: best and median time of one call.  copies: how many plain copies of the input one call costs.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -83,6 +84,18 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise OSError(f"cannot write '{path}': {_one_line(error)}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Raises OSError if `path` cannot be written, which is better known before a long run than after it."""
+    place = Path(path).resolve()
+    if place.exists() and not place.is_file():
+        raise OSError(f"cannot write '{path}': it exists and is not a regular file")
+    try:
+        with tempfile.NamedTemporaryFile(dir=place.parent, prefix=f".{place.stem}-"):
+            pass
+    except OSError as error:
+        raise OSError(f"cannot write '{path}': {_one_line(error)}") from error
 
 
 def _read_deep(path: Path) -> np.ndarray | None:

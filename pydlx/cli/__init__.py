@@ -18,6 +18,7 @@ COMMANDS = {
     "info": "say what this installation consists of",
     "bench": "measure what the compiled kernels buy",
     "blend": "blend a picture into another",
+    "eval": "measure predictions against the truth",
 }
 
 _EXAMPLE = """\

@@ -104,7 +104,7 @@ def _refuse_early(args: argparse.Namespace) -> None:
     import torch
 
     import pydlx
-    from pydlx.benchmarks.output import check_writable
+    from pydlx.files import check_writable
 
     if not pydlx.build_info()["native"]:
         raise ValueError("no compiled kernels here, nothing to measure; install a C++ compiler and reinstall pydlx")
@@ -113,9 +113,9 @@ def _refuse_early(args: argparse.Namespace) -> None:
     if args.device == "cuda" and not pydlx.build_info()["cuda"]:
         raise ValueError("--device cuda: no CUDA kernels are compiled in, `pydlx info` says what is")
     if args.plot:
-        from pydlx.benchmarks.plot import check_format
+        from pydlx.figures import check_figure_path
 
-        check_format(args.plot)
+        check_figure_path(args.plot)
     for path in (args.json, args.plot):
         if path:
             check_writable(path)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
+
+Item = TypeVar("Item")
 
 
 @contextmanager
@@ -18,3 +21,10 @@ def doing(text: str) -> Iterator[None]:
         yield
     finally:
         print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+def counting(items: Sequence[Item], text: str) -> Iterator[Item]:
+    """The items one by one, saying how far it is."""
+    for number, item in enumerate(items, 1):
+        with doing(f"{text} {number}/{len(items)}"):
+            yield item

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from pydlx.data.pairs import paired_files
+
 SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif", ".npy")
 
 # Pillow's modes of one whole number per pixel.
@@ -93,11 +95,7 @@ class LabelMapPairs(Sequence[tuple[str, np.ndarray, np.ndarray]]):
     """
 
     def __init__(self, truth: str | os.PathLike[str], prediction: str | os.PathLike[str]) -> None:
-        truths, predictions = _label_files(truth), _label_files(prediction)
-        for name in sorted(truths.keys() ^ predictions.keys()):
-            path, other = (truths[name], prediction) if name in truths else (predictions[name], truth)
-            raise FileNotFoundError(f"LabelMapPairs: '{path}' has no partner in '{other}'")
-        self.paths = [(name, truths[name], predictions[name]) for name in sorted(truths)]
+        self.paths = paired_files(truth, prediction, SUFFIXES)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -116,19 +114,3 @@ class LabelMapPairs(Sequence[tuple[str, np.ndarray, np.ndarray]]):
 
     def __iter__(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         return (self[index] for index in range(len(self)))
-
-
-def _label_files(folder: str | os.PathLike[str]) -> dict[str, Path]:
-    """The label maps of a folder by name without suffix."""
-    if not Path(folder).is_dir():
-        raise FileNotFoundError(f"LabelMapPairs: no such folder: '{folder}'")
-    found: dict[str, Path] = {}
-    for path in sorted(Path(folder).iterdir()):
-        if path.suffix.lower() not in SUFFIXES or path.name.startswith(".") or not path.is_file():
-            continue
-        if path.stem in found:
-            raise ValueError(f"LabelMapPairs: '{found[path.stem]}' and '{path.name}' have the same name")
-        found[path.stem] = path
-    if not found:
-        raise FileNotFoundError(f"LabelMapPairs: '{folder}' holds no label maps ({', '.join(SUFFIXES)})")
-    return found

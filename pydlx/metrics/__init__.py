@@ -13,7 +13,7 @@ from pydlx.metrics.box_ap import BoxAP
 from pydlx.metrics.keypoint_ap import KeypointAP
 from pydlx.metrics.keypoint_sigmas import COCO_SIGMAS, CROWDPOSE_SIGMAS, WHOLEBODY_SIGMAS
 from pydlx.metrics.matched_poses import multi_person_ap, single_person_ap
-from pydlx.metrics.plots import plot_confusion_matrix
+from pydlx.metrics.plots import plot_confusion_matrix, plot_precision_recall
 from pydlx.metrics.segmentation import ConfusionMetrics, scores_table, segmentation_scores
 
 _FROM_FILES = ("Evaluation", "box_evaluation", "evaluate_boxes", "evaluate_keypoints", "keypoint_evaluation")
@@ -32,6 +32,7 @@ __all__ = [
     "keypoint_evaluation",
     "multi_person_ap",
     "plot_confusion_matrix",
+    "plot_precision_recall",
     "scores_table",
     "segmentation_scores",
     "single_person_ap",

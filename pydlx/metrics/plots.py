@@ -1,20 +1,19 @@
-"""Pictures of metrics, drawn with matplotlib (``pip install "pydlx[bench]"``)."""
+"""Pictures of metrics."""
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Sequence
-from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from pydlx.files import replacing
+from pydlx.figures import FAINT, INK, matplotlib, new_figure, save_figure
+from pydlx.metrics.coco_protocol import ALL, Curves
 
 _NORMALIZE = ("truth", "prediction", None)
-_INK, _FAINT, _EMPTY = "#22303c", "#8a97a3", "#f4f5f6"
+_EMPTY = "#f4f5f6"
 _MOST_NUMBERS = 30  # classes up to which cells hold numbers; beyond, they would be too small to read
 
 
@@ -66,8 +65,7 @@ def plot_confusion_matrix(
     if classes <= _MOST_NUMBERS:
         _draw_numbers(ax, shown, normalize)
     if path is not None:
-        with replacing(path) as temporary:
-            ax.figure.savefig(temporary, dpi=150, bbox_inches="tight", facecolor="white")
+        save_figure(ax.figure, path, bbox_inches="tight")
     return ax.figure, ax
 
 
@@ -84,15 +82,15 @@ def _new_axes(side: float, names: list[str]) -> Any:
     side = max(side, 1.6)
     room = 0.75 + 0.085 * max(map(len, names))
     width, height = room + side + 1.0, room + side + 0.45
-    figure = _matplotlib("figure").Figure(figsize=(width, height), facecolor="white")
+    figure = new_figure(width, height)
     return figure.add_axes((room / width, room / height, side / width, side / height))
 
 
 def _draw_cells(ax: Any, shown: Tensor, normalize: str | None) -> None:
-    colors = _matplotlib("colors")
+    colors = matplotlib("colors")
     most = 1.0 if shown.isnan().all() else shown[~shown.isnan()].max().item()
     scale = colors.Normalize(0, 100) if normalize else colors.LogNorm(1, max(most, 10))
-    colours = _matplotlib("cm").magma_r.with_extremes(bad=_EMPTY)
+    colours = matplotlib("cm").magma_r.with_extremes(bad=_EMPTY)
     image = ax.imshow(shown.numpy(), cmap=colours, norm=scale, interpolation="nearest")
     # Beside the cells, as high as they are, and of one width in inches however large the matrix is.
     box = ax.get_position()
@@ -101,18 +99,18 @@ def _draw_cells(ax: Any, shown: Tensor, normalize: str | None) -> None:
     bar = ax.figure.colorbar(image, cax=bar_axes)
     bar.outline.set_visible(False)
     bar.ax.minorticks_off()
-    bar.ax.tick_params(labelsize=8, colors=_FAINT, length=0)
+    bar.ax.tick_params(labelsize=8, colors=FAINT, length=0)
     bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:g} %" if normalize else _short(value))
 
 
 def _draw_labels(ax: Any, names: list[str], cell: float) -> None:
     size = min(9.0, 62 * cell)
     widest = 0.65 * size / 72 * max(map(len, names))
-    ax.set_xticks(range(len(names)), names, size=size, color=_INK, rotation=0 if widest < 0.9 * cell else 90)
-    ax.set_yticks(range(len(names)), names, size=size, color=_INK)
+    ax.set_xticks(range(len(names)), names, size=size, color=INK, rotation=0 if widest < 0.9 * cell else 90)
+    ax.set_yticks(range(len(names)), names, size=size, color=INK)
     ax.tick_params(length=0)
-    ax.set_xlabel("predicted", size=10, color=_FAINT)
-    ax.set_ylabel("truth", size=10, color=_FAINT)
+    ax.set_xlabel("predicted", size=10, color=FAINT)
+    ax.set_ylabel("truth", size=10, color=FAINT)
     for spine in ax.spines.values():
         spine.set_visible(False)
 
@@ -125,9 +123,9 @@ def _draw_numbers(ax: Any, shown: Tensor, normalize: str | None) -> None:
                 continue
             red, green, blue, _ = image.cmap(image.norm(value))
             light = 0.299 * red + 0.587 * green + 0.114 * blue > 0.55
-            text, colour = _short(value), _INK if light else "white"
+            text, colour = _short(value), INK if light else "white"
             if normalize:
-                text, colour = ("<1", _FAINT) if value < 0.5 else (f"{value:.0f}", colour)
+                text, colour = ("<1", FAINT) if value < 0.5 else (f"{value:.0f}", colour)
             ax.text(column, row, text, ha="center", va="center", size=7, color=colour)
 
 
@@ -141,8 +139,55 @@ def _short(count: float) -> str:
     return f"{count:.0e}"
 
 
-def _matplotlib(part: str) -> ModuleType:
-    try:
-        return importlib.import_module(f"matplotlib.{part}")
-    except ImportError as error:
-        raise ImportError('plot_confusion_matrix needs matplotlib: pip install "pydlx[bench]"') from error
+def plot_precision_recall(
+    curves: Curves,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    category: int | None = None,
+    area: str = ALL,
+    ax: Any = None,
+) -> tuple[Any, Any]:
+    """Draws precision over recall, a line for each threshold.
+
+    Args:
+        curves: What an evaluation found, as ``KeypointAP.curves()`` gives it.
+        path: Where to write the picture, as a whole or not at all; the suffix chooses the format.
+        category: One category's number; by default the mean over those that have truths.
+        area: The name of an area range.
+        ax: matplotlib axes to draw into, instead of those of a new figure.
+
+    Returns:
+        matplotlib's figure and axes.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+        ValueError: If no truth counts.
+        OSError: If the file cannot be written.
+    """
+    values = curves.precision[..., list(curves.protocol.areas).index(area), -1]  # (T, R, C)
+    values = values if category is None else values[..., category : category + 1]
+    counted = (values > -1).all(0).all(0)
+    if not bool(counted.any()):
+        raise ValueError("plot_precision_recall: curves must have a truth that counts, got none")
+    lines = values[..., counted].mean(-1)
+    if ax is None:
+        ax = new_figure(6.4, 4.8).add_axes((0.11, 0.12, 0.7, 0.8))
+    shades = matplotlib("cm").viridis_r
+    for number, (threshold, line) in enumerate(zip(curves.protocol.thresholds.tolist(), lines, strict=True)):
+        colour = shades(0.12 + 0.88 * number / max(1, len(lines) - 1))
+        label = f"{threshold:.2f}   {float(line.mean()):.3f}"
+        ax.plot(curves.protocol.recalls.tolist(), line.tolist(), color=colour, linewidth=1.6, label=label)
+    ax.set_xlim(0, 1)
+    ax.set_ylim(0, 1.02)
+    ax.set_xlabel("recall", size=10, color=FAINT)
+    ax.set_ylabel("precision", size=10, color=FAINT)
+    ax.tick_params(labelsize=8.5, colors=FAINT, length=0)
+    ax.grid(color="#e8ebee", linewidth=0.8)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    legend = ax.legend(title="from      AP", loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=8.5)
+    legend.get_title().set(size=8.5, color=FAINT)
+    ax.set_title(f"AP {curves.average_precision(category=category, area=area):.3f}", loc="left", size=12, color=INK)
+    if path is not None:
+        save_figure(ax.figure, path, bbox_inches="tight")
+    return ax.figure, ax

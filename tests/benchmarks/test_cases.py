@@ -36,6 +36,9 @@ def test_targets_are_those_asked_for():
     corner, halves = ["≥ 15 × as fast as cummax", "≥ 4 × as fast as doubling"], ["≤ 1 × float32"]
     directions = ("top", "bottom", "left", "right")
     assert asked == {
+        "keypoint_ap 5000 images, 104125 detections, from arrays": ["≤ 0.7 × hotcoco"],
+        "keypoint_ap 5000 images, 104125 detections, from JSON": ["≤ 2.5 × hotcoco"],
+        "keypoint_ap 500 images, 10412 detections, from JSON": ["≥ 10 × as fast as pycocotools"],
         "soft_pool k2 s2 16×64×112×112 forward": forward,
         "soft_pool k2 s2 16×64×112×112 forward+backward": both,
         "soft_pool k2 s2 8×64×56×56 forward": forward,

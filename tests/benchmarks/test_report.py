@@ -7,7 +7,8 @@ import pytest
 from pydlx.benchmarks import plot, report
 from pydlx.benchmarks.case import Case, Quantity, at_least, at_most
 from pydlx.benchmarks.harness import Finding, Race, Timing
-from pydlx.benchmarks.output import check_writable, replacing
+from pydlx.figures import check_figure_path
+from pydlx.files import check_writable, replacing
 
 MACHINE = {"cpu": "Model T", "threads": 2}
 
@@ -81,7 +82,7 @@ def test_files_appear_whole_or_not_at_all(tmp_path):
 def test_unwritable_paths_are_refused_in_one_sentence(tmp_path):
     with pytest.raises(OSError, match=r"cannot write '.*missing/a.json': No such file or directory"):
         check_writable(tmp_path / "missing" / "a.json")
-    with pytest.raises(OSError, match="it is a folder"):
+    with pytest.raises(OSError, match="it exists and is not a regular file"):
         check_writable(tmp_path)
     check_writable(tmp_path / "fine.json")
     assert not list(tmp_path.iterdir())
@@ -91,7 +92,7 @@ def test_unwritable_paths_are_refused_in_one_sentence(tmp_path):
 def test_plot_is_drawn(tmp_path, suffix, signature):
     pytest.importorskip("matplotlib")
     path = tmp_path / f"bench{suffix}"
-    plot.check_format(path)
+    check_figure_path(path)
     plot.write_plot(path, "Model T", [("op", make_race(targets=ASKED)), ("op2", make_race(missing=("peer",)))])
     assert path.read_bytes().startswith(signature)
     assert list(tmp_path.iterdir()) == [path]
@@ -100,7 +101,7 @@ def test_plot_is_drawn(tmp_path, suffix, signature):
 def test_plot_refuses_what_it_cannot_draw(tmp_path):
     pytest.importorskip("matplotlib")
     with pytest.raises(ValueError, match=r"the suffix must be one of .*png.*, got 'bench.json'"):
-        plot.check_format(tmp_path / "bench.json")
+        check_figure_path(tmp_path / "bench.json")
     quantity = Finding(Quantity("error", "", 1, float), 0.0)
     with pytest.raises(ValueError, match="nothing to draw"):
         plot.write_plot(tmp_path / "bench.png", "", [("op", quantity)])

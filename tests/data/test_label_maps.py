@@ -113,7 +113,7 @@ def test_folders_pair_by_name(folders):
 def test_folders_that_do_not_pair(folders):
     truth, prediction = folders
     (prediction / "b.npy").unlink()
-    with pytest.raises(FileNotFoundError, match=r"LabelMapPairs: '.*truth/b.png' has no partner in '.*prediction'"):
+    with pytest.raises(FileNotFoundError, match=r"'.*truth/b.png' has no partner in '.*prediction'"):
         LabelMapPairs(truth, prediction)
     (truth / "b.png").unlink()
     save(prediction / "d.png")
@@ -125,7 +125,7 @@ def test_folders_that_do_not_pair(folders):
     with pytest.raises(FileNotFoundError, match=r"no such folder: '.*nowhere'"):
         LabelMapPairs(truth / "nowhere", prediction)
     (truth / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"empty' holds no label maps"):
+    with pytest.raises(FileNotFoundError, match=r"empty' holds no files of the kind"):
         LabelMapPairs(truth / "empty", prediction)
 
 

@@ -1,0 +1,55 @@
+"""``pydlx eval``: predictions against the truth."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+
+KINDS = {
+    "keypoints": "average precision of keypoints (COCO, CrowdPose, COCO-WholeBody JSON)",
+    "boxes": "average precision of boxes (COCO JSON)",
+    "segmentation": "IoU, Dice and accuracy of label maps (folders of pictures)",
+    "images": "PSNR, SSIM, MSE, RMSE and MAE of pictures (two files or folders)",
+}
+
+_EXAMPLE = """\
+example:
+  pydlx eval keypoints person_keypoints_val2017.json detections.json.gz --per-keypoint --plot curves.png
+  pydlx eval segmentation truth/ predictions/ --classes 21 --ignore 255 --json
+
+Every kind has its own --help.
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    """Adds the command ``eval`` to the command line."""
+    parser = subparsers.add_parser(
+        "eval",
+        help="measure predictions against the truth",
+        description="Measure predictions against the truth.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    kinds = parser.add_subparsers(dest="kind", metavar="KIND", title="kinds", required=True)
+    for kind, summary in KINDS.items():
+        own = kinds.add_parser(
+            kind,
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            formatter_class=parser.formatter_class,
+        )
+        own.add_argument("truth", metavar="TRUTH")
+        own.add_argument("predictions", metavar="PREDICTIONS")
+        own.add_argument("--json", action="store_true", help="print one JSON object")
+        own.add_argument("--skip-bad", action="store_true", help="leave out what cannot be used, and count it")
+        _module(kind).add_arguments(own)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measures and says so; returns the exit code."""
+    return _module(args.kind).run(args)
+
+
+def _module(kind: str):
+    return importlib.import_module(f"pydlx.cli.eval.{'coco_files' if kind in ('keypoints', 'boxes') else kind}")

@@ -1,0 +1,147 @@
+"""``pydlx eval keypoints`` and ``pydlx eval boxes``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydlx.cli.eval import report
+from pydlx.cli.progress import doing
+
+if TYPE_CHECKING:
+    from pydlx.metrics import Evaluation
+
+_EXAMPLES = {
+    "keypoints": """\
+example:
+  pydlx eval keypoints person_keypoints_val2017.json detections.json --per-keypoint
+  pydlx eval keypoints hands.json detections.json --sigmas 0.029,0.022,0.035 --no-area
+""",
+    "boxes": """\
+example:
+  pydlx eval boxes instances_val2017.json detections.json.gz --per-class --plot curves.png
+""",
+}
+
+# COCO's names of the 17 keypoints.
+_PAIRED = ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+_COCO_NAMES = ["nose", *(f"{side} {part}" for part in _PAIRED for side in ("left", "right"))]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of either kind."""
+    kind = parser.prog.split()[-1]
+    parser.epilog = _EXAMPLES[kind]
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw precision over recall to FILE")
+    parser.add_argument("--per-class", action="store_true", help="also AP of each category")
+    parser.add_argument(
+        "--pycocotools", action="store_true", help="lose the matches of annotations with id 0, as pycocotools does"
+    )
+    if kind == "boxes":
+        parser.add_argument("--class-agnostic", action="store_true", help="take all categories for one")
+        return
+    parser.add_argument("--per-keypoint", action="store_true", help="also AP of each keypoint alone")
+    parser.add_argument(
+        "--layout", default="coco", choices=("coco", "crowdpose", "wholebody"), help="of the files (default: coco)"
+    )
+    parser.add_argument("--sigmas", type=_numbers, metavar="S,S,...", help="of each keypoint (default: the layout's)")
+    parser.add_argument("--no-area", action="store_true", help="measure against 0.53 times the box, not the area")
+    parser.add_argument(
+        "--max-detections", type=int, default=20, metavar="N", help="that count per image (default: 20)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluates, shows and draws; returns the exit code."""
+    _refuse_early(args)
+    with report.warnings_on_stderr(), doing(f"evaluating {args.predictions} ({_megabytes(args.predictions)} MB)"):
+        evaluation = _evaluate(args)
+    if args.plot:
+        _draw(args.plot, evaluation)
+    if args.json:
+        report.print_json(_content(args, evaluation))
+    else:
+        _print(args, evaluation)
+        if args.plot:
+            print(f"drawn to {args.plot}")
+    report.print_skipped(evaluation.skipped)
+    return 0
+
+
+def _evaluate(args: argparse.Namespace) -> Evaluation:
+    from pydlx.metrics import box_evaluation, keypoint_evaluation
+
+    compatibility = "pycocotools" if args.pycocotools else None
+    if args.kind == "boxes":
+        return box_evaluation(
+            args.truth,
+            args.predictions,
+            class_agnostic=args.class_agnostic,
+            compatibility=compatibility,
+            skip_bad=args.skip_bad,
+        )
+    return keypoint_evaluation(
+        args.truth,
+        args.predictions,
+        layout=args.layout,
+        sigmas=args.sigmas,
+        max_detections=args.max_detections,
+        use_area=False if args.no_area else None,
+        compatibility=compatibility,
+        per_keypoint=args.per_keypoint,
+        skip_bad=args.skip_bad,
+    )
+
+
+def _content(args: argparse.Namespace, evaluation: Evaluation) -> dict[str, object]:
+    content: dict[str, object] = {"results": evaluation.results, "skipped": len(evaluation.skipped)}
+    if args.per_class:
+        content["per_class"] = evaluation.per_category
+    if evaluation.per_keypoint:
+        content["per_keypoint"] = dict(_keypoints(evaluation))
+    return content
+
+
+def _print(args: argparse.Namespace, evaluation: Evaluation) -> None:
+    report.print_table(evaluation.results.items())
+    if args.per_class:
+        print()
+        report.print_table(evaluation.per_category.items(), ("category", "AP"))
+    if evaluation.per_keypoint:
+        print()
+        report.print_table(_keypoints(evaluation), ("keypoint", "AP"))
+
+
+def _keypoints(evaluation: Evaluation) -> list[tuple[str, float]]:
+    values = evaluation.per_keypoint
+    names = _COCO_NAMES if len(values) == len(_COCO_NAMES) else [f"keypoint {k}" for k in range(len(values))]
+    return list(zip(names, values, strict=True))
+
+
+def _draw(path: Path, evaluation: Evaluation) -> None:
+    from pydlx.metrics import plot_precision_recall
+
+    plot_precision_recall(list(evaluation.curves.values())[-1], path=path)
+
+
+def _refuse_early(args: argparse.Namespace) -> None:
+    """What would fail after the work fails now."""
+    for path in (args.truth, args.predictions):
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"no such file: '{path}'")
+    if args.plot:
+        from pydlx.figures import check_figure_path
+
+        check_figure_path(args.plot)
+
+
+def _megabytes(path: str) -> int:
+    return round(Path(path).stat().st_size / 1e6)
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(word) for word in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be numbers with commas between them, got {text!r}") from None

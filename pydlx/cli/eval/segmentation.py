@@ -1,0 +1,95 @@
+"""``pydlx eval segmentation``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydlx.cli.eval import report
+from pydlx.cli.progress import counting
+
+if TYPE_CHECKING:
+    from pydlx.metrics import ConfusionMetrics
+
+_EXAMPLE = """\
+example:
+  pydlx eval segmentation truth/ predictions/ --classes 21 --ignore 255 --plot confusion.png
+
+TRUTH and PREDICTIONS are folders with pictures of the same names, whose pixels are class numbers (grey or palette PNG,
+TIFF, or .npy).
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments."""
+    parser.epilog = _EXAMPLE
+    parser.add_argument("--classes", type=int, metavar="N", required=True, help="number of classes")
+    parser.add_argument("--ignore", type=int, metavar="LABEL", help="truth that is left out, such as 255")
+    parser.add_argument("--names", type=_words, metavar="A,B,...", help="of the classes, for the table")
+    parser.add_argument(
+        "--absent",
+        default="drop",
+        choices=("drop", "zero", "one", "nan"),
+        help="what a class counts that is in neither map (default: drop, it is left out of means)",
+    )
+    parser.add_argument(
+        "--average", default="macro", choices=("macro", "micro", "weighted"), help="over classes (default: macro)"
+    )
+    parser.add_argument(
+        "--level", default="dataset", choices=("dataset", "image"), help="what is scored (default: dataset)"
+    )
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the confusion matrix to FILE")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Scores, shows and draws; returns the exit code."""
+    from pydlx.data.label_maps import LabelMapPairs
+    from pydlx.figures import check_figure_path
+    from pydlx.metrics import ConfusionMetrics, plot_confusion_matrix
+
+    if args.plot:
+        check_figure_path(args.plot)
+    metrics = ConfusionMetrics(
+        args.classes,
+        args.ignore,
+        absent=args.absent,
+        average=args.average,
+        level=args.level,
+        class_names=args.names,
+    )
+    skipped: list[str] = []
+    pairs = LabelMapPairs(args.truth, args.predictions)
+    for number, (name, *_) in enumerate(counting(pairs.paths, "scoring")):
+        try:
+            _take(metrics, *pairs[number][1:])
+        except (ValueError, OSError) as error:
+            if not args.skip_bad:
+                raise ValueError(f"{name}: {error}") from error
+            skipped.append(f"{name}: {error}")
+    if args.plot:
+        plot_confusion_matrix(metrics.matrix, args.names, path=args.plot)
+    if args.json:
+        scores = {key: value.tolist() for key, value in metrics.compute().items()}
+        report.print_json({"results": scores, "images": len(pairs) - len(skipped), "skipped": len(skipped)})
+    else:
+        print(metrics.table())
+        if args.plot:
+            print(f"drawn to {args.plot}")
+    report.print_skipped(skipped)
+    return 0
+
+
+def _take(metrics: ConfusionMetrics, truth: Any, prediction: Any) -> None:
+    import numpy as np
+    import torch
+
+    def labels(values: np.ndarray) -> torch.Tensor:
+        wide = values if values.dtype in (np.uint8, np.int16, np.int32, np.int64) else values.astype(np.int64)
+        return torch.from_numpy(wide)[None]
+
+    metrics.update(labels(prediction), labels(truth))
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",")]

@@ -1,0 +1,39 @@
+"""Drawing with matplotlib (``pip install "pydlx[bench]"``), without its global state."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pydlx.files import replacing
+
+INK, FAINT = "#22303c", "#8a97a3"
+
+
+def matplotlib(part: str) -> ModuleType:
+    """A module of matplotlib, such as ``figure``."""
+    try:
+        return importlib.import_module(f"matplotlib.{part}")
+    except ImportError as error:
+        raise ImportError('drawing needs matplotlib: pip install "pydlx[bench]"') from error
+
+
+def new_figure(width: float, height: float) -> Any:
+    """An empty figure, in inches."""
+    return matplotlib("figure").Figure(figsize=(width, height), facecolor="white")
+
+
+def save_figure(figure: Any, path: str | os.PathLike[str], **options: Any) -> None:
+    """Writes a figure as a whole or not at all; the suffix chooses the format."""
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=150, **options)
+
+
+def check_figure_path(path: str | os.PathLike[str]) -> None:
+    """Raises ValueError for a suffix that matplotlib cannot draw to, ImportError where it is not installed."""
+    formats = new_figure(1, 1).canvas.get_supported_filetypes()
+    if Path(path).suffix.lower().lstrip(".") not in formats:
+        raise ValueError(f"the suffix must be one of {', '.join(sorted(formats))}, got '{Path(path).name}'")
