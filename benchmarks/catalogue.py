@@ -8,13 +8,15 @@ from pydlx.benchmarks import import_time
 from pydlx.benchmarks.blending import blend
 from pydlx.benchmarks.case import Item, Setting
 from pydlx.benchmarks.nn import pyramid_pool
-from pydlx.benchmarks.ops import corner_pool, dct, masked_poisson, poisson, sequence_pool, soft_pool
+from pydlx.benchmarks.ops import corner_pool, dct, masked_poisson, nms, oks, poisson, sequence_pool, soft_pool
 
 CATALOGUE: dict[str, Callable[[Setting], Iterable[Item]]] = {
     "soft_pool": soft_pool.cases,
     "sequence_pool": sequence_pool.cases,
     "corner_pool": corner_pool.cases,
     "pyramid_pool": pyramid_pool.cases,
+    "oks": oks.cases,
+    "nms": nms.cases,
     "dct": dct.cases,
     "poisson": poisson.cases,
     "masked_poisson": masked_poisson.cases,
