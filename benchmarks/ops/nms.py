@@ -32,8 +32,8 @@ def _poses(setting: Setting) -> dict[str, Candidate | None]:
     poses = 300 * torch.rand(20, 17, 2, generator=generator).repeat(10, 1, 1)
     poses += 10 * torch.randn(200, 17, 2, generator=generator)
     scores, area = torch.rand(200, generator=generator), torch.full((200,), 2e4)
-    inputs = [x.to(setting.device) for x in (poses, scores, area, _SIGMAS)]
-    native = partial(ops.soft_oks_nms, *inputs)
+    poses, scores, area, sigmas = (x.to(setting.device) for x in (poses, scores, area, _SIGMAS))
+    native = partial(ops.soft_oks_nms, poses, scores, area, sigmas)
     return {NATIVE: native, REFERENCE: on_reference(native)}
 
 
