@@ -9,7 +9,17 @@ from pydlx.benchmarks.blending import blend
 from pydlx.benchmarks.case import Item, Setting
 from pydlx.benchmarks.metrics import keypoint_ap
 from pydlx.benchmarks.nn import pyramid_pool
-from pydlx.benchmarks.ops import confusion_matrix, corner_pool, dct, masked_poisson, poisson, sequence_pool, soft_pool
+from pydlx.benchmarks.ops import (
+    confusion_matrix,
+    corner_pool,
+    dct,
+    masked_poisson,
+    nms,
+    oks,
+    poisson,
+    sequence_pool,
+    soft_pool,
+)
 
 CATALOGUE: dict[str, Callable[[Setting], Iterable[Item]]] = {
     "soft_pool": soft_pool.cases,
@@ -17,6 +27,8 @@ CATALOGUE: dict[str, Callable[[Setting], Iterable[Item]]] = {
     "corner_pool": corner_pool.cases,
     "pyramid_pool": pyramid_pool.cases,
     "confusion_matrix": confusion_matrix.cases,
+    "oks": oks.cases,
+    "nms": nms.cases,
     "dct": dct.cases,
     "poisson": poisson.cases,
     "masked_poisson": masked_poisson.cases,

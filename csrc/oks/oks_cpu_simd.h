@@ -72,8 +72,7 @@ void oks_blocks(const OksRows<A>& rows, const std::vector<A>& scale, const OksBl
 
 // ----------------------------------------------------------------------------------------------------------- by pair
 
-// Lanes are pairs, in the order of the result. Of each the exponents of the points that count stand one below the
-// other.
+// Lanes are pairs, in the order of the result. Points that do not count have the exponent -inf, and so add nothing.
 template <class A>
 struct OksPairLanes {
   using Row = A[kOksPairs];
@@ -82,28 +81,25 @@ struct OksPairLanes {
   OksTruth<A> truth[kOksPairs];
   const A* pred[kOksPairs];
   alignas(64) A counts[kOksPairs] = {};
-  int64_t longest = 0;
 
   explicit OksPairLanes(int64_t points) : exponents(points) {}
 
   void load(const OksRows<A>& rows, const std::vector<A>& scale, const OksSizes& sizes, int64_t first, int64_t count) {
-    longest = 0;
     for (int64_t i = 0; i < count; ++i) {
-      truth[i] = rows.truth_at(sizes.truth_of(first + i));
       pred[i] = rows.detection(sizes.pred_of(first + i));
-      int64_t j = 0;
+      truth[i] = rows.truth_at(sizes.truth_of(first + i));
+      counts[i] = static_cast<A>(std::max<int64_t>(1, truth[i].count));
+      const OksTruth<A> q = truth[i];
       for (int64_t k = 0; k < rows.points; ++k) {
-        if (truth[i].counts(k)) exponents[j++][i] = exponent(scale, i, k);
+        const A x = exponent(q, pred[i], k, scale[k]);
+        exponents[k][i] = q.counts(k) ? x : -std::numeric_limits<A>::infinity();
       }
-      counts[i] = static_cast<A>(std::max<int64_t>(1, j));
-      longest = std::max(longest, j);
-      for (; j < rows.points; ++j) exponents[j][i] = -std::numeric_limits<A>::infinity();
     }
   }
 
-  A exponent(const std::vector<A>& scale, int64_t i, int64_t k) const {
-    const A dx = truth[i].offset(pred[i], k, 0), dy = truth[i].offset(pred[i], k, 1);
-    return (dx * dx + dy * dy) * (truth[i].steepness * scale[k]);
+  __attribute__((always_inline)) static A exponent(const OksTruth<A>& q, const A* p, int64_t k, A scale) {
+    const A dx = q.offset(p, k, 0), dy = q.offset(p, k, 1);
+    return (dx * dx + dy * dy) * (q.steepness * scale);
   }
 };
 
@@ -118,11 +114,30 @@ void oks_pairs(const OksRows<A>& rows, const std::vector<A>& scale, const OksSiz
     lanes.load(rows, scale, sizes, first, count);
     for (int64_t i = 0; i < count; i += kVecLanes<A>) {
       Vec<A> sum{};
-      for (int64_t j = 0; j < lanes.longest; ++j) sum += exp_to_one<A>(load(lanes.exponents[j] + i));
+      for (int64_t k = 0; k < rows.points; ++k) sum += exp_to_one<A>(load(lanes.exponents[k] + i));
       store(similarities + i, Vec<A>(sum / load(lanes.counts + i)));
     }
     std::copy_n(similarities, count, oks + first);
   }
+}
+
+// Adds the gradients of one pair; exp(x_k) is e[k * kOksPairs]. share is the incoming gradient / n * steepness.
+template <class A>
+void add_pair_gradient(const OksTruth<A>& truth, const A* pred, const std::vector<A>& scale, A share, const A* e,
+                       A* dpred, A* dtruth, A* darea) {
+  // Below this, products would be subnormal numbers, which take the processor a hundred times as long.
+  constexpr A kNegligible = std::numeric_limits<A>::min() / std::numeric_limits<A>::epsilon();
+  A sum = 0;
+  for (int64_t k = 0; k < static_cast<int64_t>(scale.size()); ++k, e += kOksPairs) {
+    if (*e < kNegligible || !truth.counts(k)) continue;
+    sum += *e * OksPairLanes<A>::exponent(truth, pred, k, scale[k]);
+    for (int axis = 0; axis < 2; ++axis) {
+      const A d = 2 * share * *e * scale[k] * truth.offset(pred, k, axis);
+      dpred[2 * k + axis] += d;
+      if (!truth.box) dtruth[2 * k + axis] -= d;
+    }
+  }
+  *darea += share * sum;
 }
 
 // Adds the gradients of the pairs [begin, end), in their order.
@@ -133,28 +148,17 @@ void oks_pairs_backward(const OksRows<A>& rows, const std::vector<A>& scale, con
   for (int64_t first = begin; first < end; first += kOksPairs) {
     const int64_t count = std::min(kOksPairs, end - first);
     lanes.load(rows, scale, sizes, first, count);
-    for (int64_t i = 0; i < count; i += kVecLanes<A>) {
-      for (int64_t j = 0; j < lanes.longest; ++j) {
-        store(lanes.exponents[j] + i, exp_to_one<A>(load(lanes.exponents[j] + i)));
-      }
+    for (int64_t k = 0; k < rows.points; ++k) {
+      A* row = lanes.exponents[k];
+      for (int64_t i = 0; i < count; i += kVecLanes<A>) store(row + i, exp_to_one<A>(load(row + i)));
     }
+    if (rows.points == 0) continue;
     for (int64_t i = 0; i < count; ++i) {
-      const OksTruth<A>& truth = lanes.truth[i];
+      const OksTruth<A> truth = lanes.truth[i];
       const A share = grad[first + i] / lanes.counts[i] * truth.steepness;
-      A* dpred = to.pred + (lanes.pred[i] - rows.pred);
-      A* dtruth = to.truth + (truth.points - rows.truth);
-      A sum = 0;
-      for (int64_t k = 0, j = 0; k < rows.points; ++k) {
-        if (!truth.counts(k)) continue;
-        const A e = lanes.exponents[j++][i], pull = 2 * share * e * scale[k];
-        sum += e == 0 ? A(0) : e * lanes.exponent(scale, i, k);
-        for (int axis = 0; axis < 2; ++axis) {
-          const A d = pull * truth.offset(lanes.pred[i], k, axis);
-          dpred[2 * k + axis] += d;
-          if (!truth.box) dtruth[2 * k + axis] -= d;
-        }
-      }
-      to.area[sizes.truth_of(first + i)] += share * sum;
+      add_pair_gradient(truth, lanes.pred[i], scale, share, lanes.exponents[0] + i,
+                        to.pred + (lanes.pred[i] - rows.pred), to.truth + (truth.points - rows.truth),
+                        to.area + sizes.truth_of(first + i));
     }
   }
 }

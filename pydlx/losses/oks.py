@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from pydlx.ops import oks
+from pydlx.ops.oks import oks
 
 _MODES = ("linear", "square", "log")
 _REDUCTIONS = ("mean", "sum", "none")

@@ -272,7 +272,7 @@ def pose_nms_reference(
     score_threshold: float,
 ) -> tuple[Tensor, Tensor]:
     """points (B, n, K, 2), scores and area (B, n), sigmas (K,)."""
-    visible = torch.ones_like(points[0, :, :, 0], dtype=torch.bool) if len(points) else None
+    visible = torch.ones(points.shape[1:3], dtype=torch.bool, device=points.device)
 
     def similarities(b: int, row: int) -> Tensor:
         mean = (area[b] + area[b, row]) / 2

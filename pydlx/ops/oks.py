@@ -58,24 +58,20 @@ def oks(
         for argument, given in (("sigmas", sigmas), ("boxes", boxes)):
             if isinstance(given, Tensor) and given.requires_grad:
                 raise ValueError(f"oks: {argument} must not require a gradient, which is not given, got one that does")
-    wide = _in_one_dtype("oks", pred, truth, area, sigmas, boxes)
-    _check_shapes("oks", wide[0], wide[1], visibility, *wide[2:])
+    wide, truths, areas, spread, box = _in_one_dtype("oks", pred, truth, area, sigmas, boxes)
+    _check_shapes("oks", wide, truths, visibility, areas, spread, box)
     lead = _common_lead(pred, truth)
-
-    def in_groups(x: Tensor, dims: int) -> Tensor:
-        """One leading dimension in front of the last `dims`."""
-        return x.expand(*lead, *x.shape[-dims:]).reshape(lead.numel(), *x.shape[-dims:])
-
-    pred_, truth_, area_, sigmas_, boxes_ = wide
     run = _op if _native.use_native(pred.device) else oks_reference
     similarity = run(
-        in_groups(pred_, 3),
-        in_groups(truth_, 3),
-        in_groups(visibility > 0, 2),
-        in_groups(area_, 1),
-        sigmas_,
-        None if boxes_ is None else in_groups(boxes_, 2),
-    ).view(*lead, pred.shape[-3], truth.shape[-3])
+        _in_groups(wide, lead, 3),
+        _in_groups(truths, lead, 3),
+        _in_groups(visibility > 0, lead, 2),
+        _in_groups(areas, lead, 1),
+        spread,
+        None if box is None else _in_groups(box, lead, 2),
+    )
+    if len(lead) != 1:
+        similarity = similarity.view(*lead, *similarity.shape[1:])
     if torch.is_autocast_enabled(pred.device.type):
         return similarity
     return similarity.to(torch.promote_types(pred.dtype, truth.dtype))
@@ -162,13 +158,25 @@ def _check_shapes(
 
 
 def _common_lead(pred: Tensor, truth: Tensor) -> torch.Size:
+    lead, other = pred.shape[:-3], truth.shape[:-3]
+    if lead == other:
+        return lead
     try:
-        return torch.broadcast_shapes(pred.shape[:-3], truth.shape[:-3])
+        return torch.broadcast_shapes(lead, other)
     except RuntimeError:
         raise ValueError(
             f"oks: leading dimensions of pred and truth must broadcast, got {tuple(pred.shape)} and "
             f"{tuple(truth.shape)}"
         ) from None
+
+
+def _in_groups(x: Tensor, lead: torch.Size, dims: int) -> Tensor:
+    """One leading dimension in place of all in front of the last `dims`."""
+    if not lead:
+        return x.unsqueeze(0)
+    if len(lead) == 1 and x.shape[0] == lead[0] and x.dim() == dims + 1:
+        return x
+    return x.expand(*lead, *x.shape[-dims:]).reshape(lead.numel(), *x.shape[-dims:])
 
 
 def _check_offsets(argument: str, offsets: Tensor, rows: int) -> None:

@@ -7,7 +7,16 @@ import torch
 from pydlx.benchmarks.case import Case, Quantity, Setting, forward_and_backward
 from pydlx.benchmarks.catalogue import CATALOGUE
 from pydlx.benchmarks.nn import pyramid_pool
-from pydlx.benchmarks.ops import confusion_matrix, corner_pool, dct, masked_poisson, poisson, sequence_pool, soft_pool
+from pydlx.benchmarks.ops import (
+    confusion_matrix,
+    corner_pool,
+    dct,
+    masked_poisson,
+    oks,
+    poisson,
+    sequence_pool,
+    soft_pool,
+)
 from pydlx.benchmarks.pictures import irregular_mask, label_maps, natural_picture
 
 CPU = Setting(torch.device("cpu"), threads=1)
@@ -72,6 +81,8 @@ def test_targets_are_those_asked_for():
             for kind in ("float32", "float32 channels-last", "bfloat16")
         },
         "poisson gaussian 3×1024×1024": ["≤ 0.6 × scipy.fft"],
+        "oks 64×100×50×17 forward": ["≥ 3 × as fast as eager"],
+        "oks 64×100×50×17 float64 forward": ["≥ 3 × as fast as eager"],
         "poisson gaussian 3×1080×1920": ["≤ 0.6 × scipy.fft"],
         "poisson gaussian 3×1021×1031": ["≤ 0.5 × scipy.fft"],
         "blend poisson 1 Mpixel": ["≥ 3 × as fast as cv2.seamlessClone"],
@@ -104,6 +115,15 @@ def test_eager_sequence_pool_is_sequence_pool(mode, layout):
     pools = sequence_pool.pools(mode, layout, 30, lengths, x.device)
     torch.testing.assert_close(pools["native"](x), pools["eager"](x))
     (native,), (eager,) = (forward_and_backward(pools[name], x)() for name in ("native", "eager"))
+    torch.testing.assert_close(native, eager)
+
+
+@pytest.mark.parametrize("sizes", [(9, 4), (1, 1)])
+def test_eager_oks_is_oks(sizes):
+    inputs = tuple(x.double() for x in oks.scene(3, *sizes))
+    torch.testing.assert_close(oks.ops.oks(*inputs), oks.eager_oks(*inputs))
+    compare = oks.differentiable(*inputs[1:])
+    (native,), (eager,) = (forward_and_backward(compare[name], inputs[0])() for name in ("native", "eager"))
     torch.testing.assert_close(native, eager)
 
 
