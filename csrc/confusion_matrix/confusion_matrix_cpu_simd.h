@@ -1,8 +1,8 @@
 // The confusion matrix's loops. Included once per instruction set by confusion_matrix_cpu.cpp, which brings in every
 // header this needs.
 //
-// A strip of pixels goes through four steps, each over arrays in the first-level cache: codes of the targets, codes of
-// the predictions (see LabelRule), numbers of the pairs, counting. `Code` is wide enough for every pair of classes.
+// Of a strip of pixels, the codes of both maps (see LabelRule) are put into arrays in the first-level cache, from which
+// pairs are counted. `Code` holds classes + 1, `Pair` the square of the classes.
 
 #include "common/widen_simd.h"
 
@@ -125,18 +125,20 @@ inline void encode(const ConfusionMap& map, const LabelRule& rule, int64_t image
 // Which maps hold invalid labels, in the order of FirstInvalid.
 constexpr int kInTarget = 1, kInPred = 2;
 
-// Numbers the pairs, classes * target + prediction; pixels that do not count get the number behind the last pair.
-template <class Code>
-inline int pair_up(Code classes, const Code* target, const Code* pred, int64_t count, Code* pairs) {
-  const Code nowhere = static_cast<Code>(classes * classes);
-  Code invalid = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    const Code t = target[i], p = pred[i];
-    const bool valid = t < classes, counts = valid & (p < classes);
-    pairs[i] = counts ? static_cast<Code>(t * classes + p) : nowhere;
-    invalid |= static_cast<Code>(t > classes ? kInTarget : valid & !counts ? kInPred : 0);
-  }
-  return invalid;
+// The number of a pair, classes * target + prediction; a pixel that does not count gets the number behind the last
+// pair.
+template <class Pair, class Code>
+__attribute__((always_inline)) inline Pair pair_of(Code classes, Code target, Code pred) {
+  const bool counts = (target < classes) & (pred < classes);
+  return static_cast<Pair>(counts ? Pair(target) * classes + pred : Pair(classes) * classes);
+}
+
+// kInTarget or kInPred where a label is invalid; works on vectors as on numbers.
+template <class V>
+__attribute__((always_inline)) inline V invalid_in(const V& classes, const V& target, const V& pred) {
+  const V nothing = classes ^ classes;
+  const V in_pred = (target < classes) & (pred > classes) ? nothing + kInPred : nothing;
+  return target > classes ? nothing + kInTarget : in_pred;
 }
 
 // Notes the strip's first invalid labels where no earlier ones are known; `at` is the strip's first pixel.
@@ -153,33 +155,43 @@ inline void locate(int invalid, Code classes, const Code* target, const Code* pr
   }
 }
 
-// ---- counting
-
-template <class Counters, class Code, size_t... I>
-__attribute__((always_inline)) inline void add_each(Counters& counters, const Code* pairs, std::index_sequence<I...>) {
+template <class Counters, class Pair, size_t... I>
+__attribute__((always_inline)) inline void add_each(Counters& counters, const Pair* pairs, std::index_sequence<I...>) {
   (counters.template add<I>(pairs[I], 1), ...);
 }
 
-// Counts whole vectors of pairs; label maps being mostly constant, most of them hold one pair only.
-template <class Counters, class Code>
-inline void count_pairs(Counters& counters, const Code* pairs, int64_t count) {
+// Counts whole vectors of pixels, and returns which maps hold invalid labels. Label maps being mostly constant, most
+// vectors hold one pair only; the pairs of the others are put down first, since numbers are read from memory faster
+// than from the lanes of a register.
+template <class Pair, class Code, class Counters>
+inline int count_pairs(Counters& counters, Code classes, const Code* target, const Code* pred, int64_t count) {
   constexpr int64_t L = kVecLanes<Code>;
+  alignas(64) Pair mixed[kStrip];
+  int64_t end = 0;
+  Vec<Code> invalid{};
   for (int64_t i = 0; i < count; i += L) {
-    if (any(load(pairs + i) != splat(pairs[i]))) {
-      add_each(counters, pairs + i, std::make_index_sequence<L>());
+    const Vec<Code> t = load(target + i), p = load(pred + i);
+    invalid |= invalid_in<Vec<Code>>(splat(classes), t, p);
+    if (any((t ^ splat(target[i])) | (p ^ splat(pred[i])))) {
+      for (int64_t l = 0; l < L; ++l) mixed[end + l] = pair_of<Pair>(classes, target[i + l], pred[i + l]);
+      end += L;
     } else {
-      counters.template add<0>(pairs[i], L);
+      counters.template add<0>(pair_of<Pair>(classes, target[i], pred[i]), L);
     }
   }
+  for (int64_t i = 0; i < end; i += L) add_each(counters, mixed + i, std::make_index_sequence<L>());
+  int maps = 0;
+  for (int64_t l = 0; l < L; ++l) maps |= invalid[l];
+  return maps;
 }
 
 // Strips [begin, end) of all images.
-template <class Code, class Counters>
+template <class Code, class Pair, class Counters>
 inline void count_strips(const ConfusionTask& task, ConfusionTotals& totals, int64_t begin, int64_t end) {
   constexpr int64_t L = kVecLanes<Code>;
   const int64_t per_image = (task.pixels + kStrip - 1) / kStrip;
   const Code classes = static_cast<Code>(task.classes());
-  alignas(64) Code target[kStrip], pred[kStrip], pairs[kStrip];
+  alignas(64) Code target[kStrip], pred[kStrip];
   Counters counters(task, totals);
   FirstInvalid found;
   for (int64_t strip = begin; strip < end; ++strip) {
@@ -188,12 +200,11 @@ inline void count_strips(const ConfusionTask& task, ConfusionTotals& totals, int
     if (strip == begin || (task.per_image && first == 0)) counters.open(task.per_image ? image : 0);
     encode(task.target, task.target_rule, image, first, at, count, target);
     encode(task.pred, task.pred_rule, image, first, at, count, pred);
-    if (const int invalid = pair_up(classes, target, pred, count, pairs)) {
+    const int64_t whole = (count + L - 1) / L * L;
+    for (int64_t i = count; i < whole; ++i) target[i] = pred[i] = classes;  // ignored
+    if (const int invalid = count_pairs<Pair>(counters, classes, target, pred, whole)) {
       locate(invalid, classes, target, pred, at, found);
     }
-    const int64_t whole = (count + L - 1) / L * L;
-    for (int64_t i = count; i < whole; ++i) pairs[i] = static_cast<Code>(classes * classes);
-    count_pairs(counters, pairs, whole);
     if (strip + 1 == end || (task.per_image && first + count == task.pixels)) counters.close();
   }
   totals.include(found);
