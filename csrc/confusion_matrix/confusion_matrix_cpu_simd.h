@@ -11,8 +11,22 @@ namespace PYDLX_SIMD {
 
 // ---- codes
 
+// The labels in 16 bits; false if one of them needs more.
+inline bool narrow(const int64_t* labels, int64_t count, int16_t* narrowed) {
+  uint64_t beyond = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    beyond |= (static_cast<uint64_t>(labels[i]) + 0x8000) >> 16;
+    narrowed[i] = static_cast<int16_t>(labels[i]);
+  }
+  return beyond == 0;
+}
+
 template <class Code, class Label>
 inline void encode_labels(const LabelRule& rule, const Label* labels, int64_t count, Code* codes) {
+  if constexpr (sizeof(Label) == 8) {  // which vectors can do little with
+    alignas(64) int16_t narrowed[kStrip];
+    if (narrow(labels, count, narrowed)) return encode_labels<Code>(rule, narrowed, count, codes);
+  }
   // Without their sign, negative labels are too large to be classes.
   using Bits = std::make_unsigned_t<Label>;
   using Wide = std::conditional_t<(sizeof(Bits) > sizeof(Code)), Bits, Code>;
@@ -30,10 +44,12 @@ inline void encode_labels(const LabelRule& rule, const Label* labels, int64_t co
 // Whether logit `a` of a later class is to follow `best` as the maximum: it is greater, or the first NaN.
 template <class V>
 __attribute__((always_inline)) inline auto takes_over(const V& a, const V& best) {
-  return (a > best) | ((a != a) & (best == best));
+  return ~(a <= best) & (best == best);
 }
 
-// Logits of one class lie side by side: a running maximum of all pixels, class after class.
+// Logits of one class lie side by side: a running maximum of all pixels, a few classes at a time.
+constexpr int64_t kTogether = 6;
+
 template <class Code, class T>
 inline void argmax_planes(const T* logits, int64_t stride, int64_t classes, int64_t count, Code* codes) {
   using A = accumulate_t<T>;
@@ -45,14 +61,19 @@ inline void argmax_planes(const T* logits, int64_t stride, int64_t classes, int6
     store(best + at, vector.load(logits + at));
     store(winner + at, Bits{});
   });
-  for (int64_t c = 1; c < classes; ++c) {
-    const T* plane = logits + c * stride;
-    const Bits number = splat(static_cast<Number>(c));
+  for (int64_t c = 1; c < classes; c += kTogether) {
+    const int64_t together = std::min(kTogether, classes - c);
     for_vectors<T>(count, false, [&](int64_t at, const auto& vector) {
-      const Vec<A> a = vector.load(plane + at), before = load(best + at);
-      const auto takes = takes_over(a, before);
-      store(best + at, Vec<A>(takes ? a : before));
-      store(winner + at, Bits(takes ? number : load(winner + at)));
+      Vec<A> maximum = load(best + at);
+      Bits holder = load(winner + at), number = splat(static_cast<Number>(c));
+      for (int64_t k = 0; k < together; ++k, number += 1) {
+        const Vec<A> a = vector.load(logits + (c + k) * stride + at);
+        const auto takes = takes_over(a, maximum);
+        maximum = takes ? a : maximum;
+        holder = takes ? number : holder;
+      }
+      store(best + at, maximum);
+      store(winner + at, holder);
     });
   }
   for (int64_t i = 0; i < count; ++i) codes[i] = static_cast<Code>(winner[i]);
@@ -66,7 +87,7 @@ inline Code argmax_pixel(const T* logits, int64_t classes) {
   A best = static_cast<A>(logits[0]);
   for (int64_t c = 1; c < classes; ++c) {
     const A a = static_cast<A>(logits[c]);
-    if (!takes_over(a, best)) continue;
+    if (a <= best || best != best) continue;
     best = a;
     winner = c;
   }

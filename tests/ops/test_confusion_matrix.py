@@ -90,7 +90,16 @@ def test_ignored_targets_do_not_count_whatever_was_predicted(target_type, ignore
 
 @pytest.mark.parametrize("classes", [5, 300])
 @pytest.mark.parametrize(
-    ("label", "dtype"), [(301, torch.int64), (-1, torch.int16), (2**40 + 1, torch.int64), (-(2**31), torch.int32)]
+    ("label", "dtype"),
+    [
+        (301, torch.int64),
+        (-1, torch.int64),
+        (2**16 + 1, torch.int64),
+        (2**40 + 1, torch.int64),
+        (-(2**63) + 2, torch.int64),
+        (-(2**31), torch.int32),
+        (-1, torch.int16),
+    ],
 )
 def test_invalid_labels_raise_or_are_left_out(label, dtype, classes):
     """The error names the map, the label and the first place, wherever strips begin."""
