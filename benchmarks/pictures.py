@@ -42,9 +42,9 @@ def label_maps(shape: tuple[int, int], classes: int, ignored: int, seed: int) ->
     A twentieth of the truth is `ignored`.
     """
     height, width = shape
-    coarse = natural_picture((3, max(1, height // 8), max(1, width // 8)), seed)[None]
+    coarse = natural_picture((3, max(2, height // 32), max(2, width // 32)), seed)[None]
     smooth = F.interpolate(coarse, size=shape, mode="bilinear", align_corners=False)[0]
-    ragged = smooth + 2 * torch.randn(smooth.shape, generator=torch.Generator().manual_seed(seed))
+    ragged = smooth + torch.randn(smooth.shape, generator=torch.Generator().manual_seed(seed))
 
     def regions(picture: Tensor) -> Tensor:
         levels = (picture[:2] / 256 * 5).long().clamp(0, 4)

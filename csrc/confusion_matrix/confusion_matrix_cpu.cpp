@@ -9,8 +9,8 @@ namespace pydlx {
 // Pixels that are looked at together: their labels and pairs stay in the first-level cache.
 constexpr int64_t kStrip = 1024;
 
-// Up to here pairs are numbered in 16 bits and every thread has counters of its own.
-constexpr int64_t kMostNarrowClasses = 255;
+// Up to here codes fit into 8 bits, pairs into 16, and every thread has counters of its own.
+constexpr int64_t kMostNarrowClasses = 254;
 
 // The places of the first invalid labels; -1, which as an unsigned number is the largest, where there is none.
 constexpr uint64_t kNone = ~uint64_t{0};
@@ -115,9 +115,9 @@ std::tuple<Tensor, Tensor> confusion_matrix(const Tensor& pred, const Tensor& ta
   ConfusionTotals totals{output_data<int64_t>(call.counts), output_data<uint64_t>(call.invalid), {}};
   parallel_for(strips, kGrain / std::max<int64_t>(1, cost), [&](int64_t begin, int64_t end) {
     if (classes <= kMostNarrowClasses) {
-      PYDLX_SIMD_CALL(count_strips<uint16_t, OwnCounters>)(task, totals, begin, end);
+      PYDLX_SIMD_CALL(count_strips<uint8_t, uint16_t, OwnCounters>)(task, totals, begin, end);
     } else {
-      PYDLX_SIMD_CALL(count_strips<uint32_t, SharedCounters>)(task, totals, begin, end);
+      PYDLX_SIMD_CALL(count_strips<uint16_t, uint32_t, SharedCounters>)(task, totals, begin, end);
     }
   });
   return {call.counts, call.invalid};

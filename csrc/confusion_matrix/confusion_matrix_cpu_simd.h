@@ -1,8 +1,8 @@
 // The confusion matrix's loops. Included once per instruction set by confusion_matrix_cpu.cpp, which brings in every
 // header this needs.
 //
-// A strip of pixels goes through four steps, each over arrays in the first-level cache: codes of the targets, codes of
-// the predictions (see LabelRule), numbers of the pairs, counting. `Code` is wide enough for every pair of classes.
+// Of a strip of pixels, the codes of both maps (see LabelRule) are put into arrays in the first-level cache, from which
+// pairs are counted. `Code` holds classes + 1, `Pair` the square of the classes.
 
 #include "common/widen_simd.h"
 
@@ -11,8 +11,22 @@ namespace PYDLX_SIMD {
 
 // ---- codes
 
+// The labels in 16 bits; false if one of them needs more.
+inline bool narrow(const int64_t* labels, int64_t count, int16_t* narrowed) {
+  uint64_t beyond = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    beyond |= (static_cast<uint64_t>(labels[i]) + 0x8000) >> 16;
+    narrowed[i] = static_cast<int16_t>(labels[i]);
+  }
+  return beyond == 0;
+}
+
 template <class Code, class Label>
 inline void encode_labels(const LabelRule& rule, const Label* labels, int64_t count, Code* codes) {
+  if constexpr (sizeof(Label) == 8) {  // which vectors can do little with
+    alignas(64) int16_t narrowed[kStrip];
+    if (narrow(labels, count, narrowed)) return encode_labels<Code>(rule, narrowed, count, codes);
+  }
   // Without their sign, negative labels are too large to be classes.
   using Bits = std::make_unsigned_t<Label>;
   using Wide = std::conditional_t<(sizeof(Bits) > sizeof(Code)), Bits, Code>;
@@ -30,10 +44,12 @@ inline void encode_labels(const LabelRule& rule, const Label* labels, int64_t co
 // Whether logit `a` of a later class is to follow `best` as the maximum: it is greater, or the first NaN.
 template <class V>
 __attribute__((always_inline)) inline auto takes_over(const V& a, const V& best) {
-  return (a > best) | ((a != a) & (best == best));
+  return ~(a <= best) & (best == best);
 }
 
-// Logits of one class lie side by side: a running maximum of all pixels, class after class.
+// Logits of one class lie side by side: a running maximum of all pixels, a few classes at a time.
+constexpr int64_t kTogether = 6;
+
 template <class Code, class T>
 inline void argmax_planes(const T* logits, int64_t stride, int64_t classes, int64_t count, Code* codes) {
   using A = accumulate_t<T>;
@@ -45,14 +61,19 @@ inline void argmax_planes(const T* logits, int64_t stride, int64_t classes, int6
     store(best + at, vector.load(logits + at));
     store(winner + at, Bits{});
   });
-  for (int64_t c = 1; c < classes; ++c) {
-    const T* plane = logits + c * stride;
-    const Bits number = splat(static_cast<Number>(c));
+  for (int64_t c = 1; c < classes; c += kTogether) {
+    const int64_t together = std::min(kTogether, classes - c);
     for_vectors<T>(count, false, [&](int64_t at, const auto& vector) {
-      const Vec<A> a = vector.load(plane + at), before = load(best + at);
-      const auto takes = takes_over(a, before);
-      store(best + at, Vec<A>(takes ? a : before));
-      store(winner + at, Bits(takes ? number : load(winner + at)));
+      Vec<A> maximum = load(best + at);
+      Bits holder = load(winner + at), number = splat(static_cast<Number>(c));
+      for (int64_t k = 0; k < together; ++k, number += 1) {
+        const Vec<A> a = vector.load(logits + (c + k) * stride + at);
+        const auto takes = takes_over(a, maximum);
+        maximum = takes ? a : maximum;
+        holder = takes ? number : holder;
+      }
+      store(best + at, maximum);
+      store(winner + at, holder);
     });
   }
   for (int64_t i = 0; i < count; ++i) codes[i] = static_cast<Code>(winner[i]);
@@ -66,7 +87,7 @@ inline Code argmax_pixel(const T* logits, int64_t classes) {
   A best = static_cast<A>(logits[0]);
   for (int64_t c = 1; c < classes; ++c) {
     const A a = static_cast<A>(logits[c]);
-    if (!takes_over(a, best)) continue;
+    if (a <= best || best != best) continue;
     best = a;
     winner = c;
   }
@@ -125,18 +146,20 @@ inline void encode(const ConfusionMap& map, const LabelRule& rule, int64_t image
 // Which maps hold invalid labels, in the order of FirstInvalid.
 constexpr int kInTarget = 1, kInPred = 2;
 
-// Numbers the pairs, classes * target + prediction; pixels that do not count get the number behind the last pair.
-template <class Code>
-inline int pair_up(Code classes, const Code* target, const Code* pred, int64_t count, Code* pairs) {
-  const Code nowhere = static_cast<Code>(classes * classes);
-  Code invalid = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    const Code t = target[i], p = pred[i];
-    const bool valid = t < classes, counts = valid & (p < classes);
-    pairs[i] = counts ? static_cast<Code>(t * classes + p) : nowhere;
-    invalid |= static_cast<Code>(t > classes ? kInTarget : valid & !counts ? kInPred : 0);
-  }
-  return invalid;
+// The number of a pair, classes * target + prediction; a pixel that does not count gets the number behind the last
+// pair.
+template <class Pair, class Code>
+__attribute__((always_inline)) inline Pair pair_of(Code classes, Code target, Code pred) {
+  const bool counts = (target < classes) & (pred < classes);
+  return static_cast<Pair>(counts ? Pair(target) * classes + pred : Pair(classes) * classes);
+}
+
+// kInTarget or kInPred where a label is invalid; works on vectors as on numbers.
+template <class V>
+__attribute__((always_inline)) inline V invalid_in(const V& classes, const V& target, const V& pred) {
+  const V nothing = classes ^ classes;
+  const V in_pred = (target < classes) & (pred > classes) ? nothing + kInPred : nothing;
+  return target > classes ? nothing + kInTarget : in_pred;
 }
 
 // Notes the strip's first invalid labels where no earlier ones are known; `at` is the strip's first pixel.
@@ -153,33 +176,43 @@ inline void locate(int invalid, Code classes, const Code* target, const Code* pr
   }
 }
 
-// ---- counting
-
-template <class Counters, class Code, size_t... I>
-__attribute__((always_inline)) inline void add_each(Counters& counters, const Code* pairs, std::index_sequence<I...>) {
+template <class Counters, class Pair, size_t... I>
+__attribute__((always_inline)) inline void add_each(Counters& counters, const Pair* pairs, std::index_sequence<I...>) {
   (counters.template add<I>(pairs[I], 1), ...);
 }
 
-// Counts whole vectors of pairs; label maps being mostly constant, most of them hold one pair only.
-template <class Counters, class Code>
-inline void count_pairs(Counters& counters, const Code* pairs, int64_t count) {
+// Counts whole vectors of pixels, and returns which maps hold invalid labels. Label maps being mostly constant, most
+// vectors hold one pair only; the pairs of the others are put down first, since numbers are read from memory faster
+// than from the lanes of a register.
+template <class Pair, class Code, class Counters>
+inline int count_pairs(Counters& counters, Code classes, const Code* target, const Code* pred, int64_t count) {
   constexpr int64_t L = kVecLanes<Code>;
+  alignas(64) Pair mixed[kStrip];
+  int64_t end = 0;
+  Vec<Code> invalid{};
   for (int64_t i = 0; i < count; i += L) {
-    if (any(load(pairs + i) != splat(pairs[i]))) {
-      add_each(counters, pairs + i, std::make_index_sequence<L>());
+    const Vec<Code> t = load(target + i), p = load(pred + i);
+    invalid |= invalid_in<Vec<Code>>(splat(classes), t, p);
+    if (any((t ^ splat(target[i])) | (p ^ splat(pred[i])))) {
+      for (int64_t l = 0; l < L; ++l) mixed[end + l] = pair_of<Pair>(classes, target[i + l], pred[i + l]);
+      end += L;
     } else {
-      counters.template add<0>(pairs[i], L);
+      counters.template add<0>(pair_of<Pair>(classes, target[i], pred[i]), L);
     }
   }
+  for (int64_t i = 0; i < end; i += L) add_each(counters, mixed + i, std::make_index_sequence<L>());
+  int maps = 0;
+  for (int64_t l = 0; l < L; ++l) maps |= invalid[l];
+  return maps;
 }
 
 // Strips [begin, end) of all images.
-template <class Code, class Counters>
+template <class Code, class Pair, class Counters>
 inline void count_strips(const ConfusionTask& task, ConfusionTotals& totals, int64_t begin, int64_t end) {
   constexpr int64_t L = kVecLanes<Code>;
   const int64_t per_image = (task.pixels + kStrip - 1) / kStrip;
   const Code classes = static_cast<Code>(task.classes());
-  alignas(64) Code target[kStrip], pred[kStrip], pairs[kStrip];
+  alignas(64) Code target[kStrip], pred[kStrip];
   Counters counters(task, totals);
   FirstInvalid found;
   for (int64_t strip = begin; strip < end; ++strip) {
@@ -188,12 +221,11 @@ inline void count_strips(const ConfusionTask& task, ConfusionTotals& totals, int
     if (strip == begin || (task.per_image && first == 0)) counters.open(task.per_image ? image : 0);
     encode(task.target, task.target_rule, image, first, at, count, target);
     encode(task.pred, task.pred_rule, image, first, at, count, pred);
-    if (const int invalid = pair_up(classes, target, pred, count, pairs)) {
+    const int64_t whole = (count + L - 1) / L * L;
+    for (int64_t i = count; i < whole; ++i) target[i] = pred[i] = classes;  // ignored
+    if (const int invalid = count_pairs<Pair>(counters, classes, target, pred, whole)) {
       locate(invalid, classes, target, pred, at, found);
     }
-    const int64_t whole = (count + L - 1) / L * L;
-    for (int64_t i = count; i < whole; ++i) pairs[i] = static_cast<Code>(classes * classes);
-    count_pairs(counters, pairs, whole);
     if (strip + 1 == end || (task.per_image && first + count == task.pixels)) counters.close();
   }
   totals.include(found);
