@@ -81,13 +81,16 @@ inline Tensor new_empty_in_format(const Tensor& x, const std::vector<int64_t>& s
   return torch::stable::empty(sizes, x.scalar_type(), x.layout(), x.device(), std::nullopt, format);
 }
 
+// torch::stable::contiguous costs microseconds also where there is nothing to do.
+inline Tensor made_contiguous(const Tensor& x) { return x.is_contiguous() ? x : torch::stable::contiguous(x); }
+
 // x in one of the two storage orders that kernels know, contiguous or channels-last; other strides are copied to the
 // contiguous one.
-inline Tensor dense(const Tensor& x) { return is_channels_last(x) ? x : torch::stable::contiguous(x); }
+inline Tensor dense(const Tensor& x) { return is_channels_last(x) ? x : made_contiguous(x); }
 
 // x in the order asked for.
 inline Tensor in_format(const Tensor& x, bool channels_last) {
-  if (!channels_last) return torch::stable::contiguous(x);
+  if (!channels_last) return made_contiguous(x);
   if (is_channels_last(x)) return x;
   Tensor ordered = new_empty_in_format(x, {x.sizes().begin(), x.sizes().end()}, true);
   return torch::stable::copy_(ordered, x);

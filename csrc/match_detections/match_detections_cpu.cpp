@@ -54,8 +54,8 @@ void take_turns(const Rows& rows, const Group& group, int64_t limit, int64_t* ra
 int64_t order_truths(const Group& group, const bool* ignored, std::vector<int64_t>& order) {
   order.resize(group.truths);
   std::iota(order.begin(), order.end(), 0);
-  const auto middle = std::stable_partition(order.begin(), order.end(),
-                                            [&](int64_t truth) { return !ignored[group.truth + truth]; });
+  const auto middle =
+      std::stable_partition(order.begin(), order.end(), [&](int64_t truth) { return !ignored[group.truth + truth]; });
   return middle - order.begin();
 }
 

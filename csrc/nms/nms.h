@@ -82,8 +82,6 @@ inline void check_nms(const Tensor& items, const Tensor& scores, const Tensor& o
                   "nms: expected one dtype");
 }
 
-inline Tensor nms_contiguous(const Tensor& x) { return x.is_contiguous() ? x : torch::stable::contiguous(x); }
-
 // The contiguous inputs of suppression among boxes.
 struct NmsBoxInput {
   Tensor boxes, scores;
@@ -91,11 +89,11 @@ struct NmsBoxInput {
   double pixel_offset;
 
   NmsBoxInput(const Tensor& boxes_, const Tensor& scores_, const std::optional<Tensor>& labels_, double pixel_offset_)
-      : boxes(nms_contiguous(boxes_)), scores(nms_contiguous(scores_)), pixel_offset(pixel_offset_) {
+      : boxes(made_contiguous(boxes_)), scores(made_contiguous(scores_)), pixel_offset(pixel_offset_) {
     check_nms(boxes, scores, boxes);
     STD_TORCH_CHECK(boxes.dim() == 3 && boxes.size(2) == 4, "nms: expected boxes (B, n, 4)");
     if (!labels_) return;
-    labels = nms_contiguous(*labels_);
+    labels = made_contiguous(*labels_);
     STD_TORCH_CHECK(labels->scalar_type() == ScalarType::Long && labels->numel() == scores.numel(),
                     "nms: expected int64 labels (B, n)");
   }
@@ -111,10 +109,10 @@ struct NmsPoseInput {
   Tensor points, scores, area, sigmas;
 
   NmsPoseInput(const Tensor& points_, const Tensor& scores_, const Tensor& area_, const Tensor& sigmas_)
-      : points(nms_contiguous(points_)),
-        scores(nms_contiguous(scores_)),
-        area(nms_contiguous(area_)),
-        sigmas(nms_contiguous(sigmas_)) {
+      : points(made_contiguous(points_)),
+        scores(made_contiguous(scores_)),
+        area(made_contiguous(area_)),
+        sigmas(made_contiguous(sigmas_)) {
     check_nms(points, scores, area);
     STD_TORCH_CHECK(points.dim() == 4 && points.size(2) == sigmas.numel() && points.size(3) == 2 &&
                         area.numel() == scores.numel() && sigmas.scalar_type() == scores.scalar_type(),

@@ -80,8 +80,6 @@ struct OksRows {
   PYDLX_HOST_DEVICE A scale(int64_t k) const { return 1 / (8 * sigmas[k] * sigmas[k]); }
 };
 
-inline Tensor oks_contiguous(const Tensor& x) { return x.is_contiguous() ? x : torch::stable::contiguous(x); }
-
 inline std::vector<int64_t> oks_shape(const Tensor& x) { return {x.sizes().begin(), x.sizes().end()}; }
 
 // The inputs made contiguous, kept alive for the pointers into them.
@@ -92,12 +90,12 @@ struct OksInput {
   // Arguments have been checked in Python, with messages for people; this guards against direct calls.
   OksInput(const Tensor& pred_, const Tensor& truth_, const Tensor& visible_, const Tensor& area_,
            const Tensor& sigmas_, const std::optional<Tensor>& boxes_)
-      : pred(oks_contiguous(pred_)),
-        truth(oks_contiguous(truth_)),
-        visible(oks_contiguous(visible_)),
-        area(oks_contiguous(area_)),
-        sigmas(oks_contiguous(sigmas_)) {
-    if (boxes_) boxes = oks_contiguous(*boxes_);
+      : pred(made_contiguous(pred_)),
+        truth(made_contiguous(truth_)),
+        visible(made_contiguous(visible_)),
+        area(made_contiguous(area_)),
+        sigmas(made_contiguous(sigmas_)) {
+    if (boxes_) boxes = made_contiguous(*boxes_);
     const int64_t points = sigmas.numel(), truths = area.numel();
     const auto dtype = pred.scalar_type();
     STD_TORCH_CHECK(truth.scalar_type() == dtype && area.scalar_type() == dtype && sigmas.scalar_type() == dtype &&
@@ -141,7 +139,7 @@ struct OksSizes {
 inline Tensor oks_gradient(const OksInput& input, const OksSizes& sizes, const Tensor& grad) {
   STD_TORCH_CHECK(grad.scalar_type() == input.pred.scalar_type() && grad.numel() == sizes.pairs(),
                   "oks: expected a gradient of shape (B, D, G)");
-  return oks_contiguous(grad);
+  return made_contiguous(grad);
 }
 
 // Group i of a ragged batch holds the rows [offsets[i], offsets[i + 1]), and as many similarities.
@@ -150,7 +148,7 @@ struct OksOffsets {
   int64_t groups;
 
   OksOffsets(const OksInput& input, const Tensor& pred_, const Tensor& truth_, const Tensor& pair_, int64_t pairs)
-      : pred(oks_contiguous(pred_)), truth(oks_contiguous(truth_)), pair(oks_contiguous(pair_)) {
+      : pred(made_contiguous(pred_)), truth(made_contiguous(truth_)), pair(made_contiguous(pair_)) {
     groups = pred.numel() - 1;
     STD_TORCH_CHECK(groups >= 0 && truth.numel() == groups + 1 && pair.numel() == groups + 1,
                     "oks_ragged: expected as many offsets of pred, of truth and of pairs");

@@ -68,9 +68,6 @@ struct SequenceBatch {
   PYDLX_HOST_DEVICE bool valid(int64_t b, int64_t step) const { return !mask || mask[row(b, step)]; }
 };
 
-// torch::stable::contiguous costs microseconds also where there is nothing to do.
-inline Tensor made_contiguous(const Tensor& x) { return x.is_contiguous() ? x : torch::stable::contiguous(x); }
-
 // The batch, and the tensors its pointers look into.
 struct SequenceInput {
   std::optional<Tensor> x, ends, mask;
