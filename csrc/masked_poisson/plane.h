@@ -1,6 +1,7 @@
 // Planes of numbers with room around them, and where their memory comes from.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -13,6 +14,8 @@
 #ifdef __linux__
 #include <sys/mman.h>
 #endif
+
+#include "common/tensor_utils.h"
 
 namespace pydlx {
 
@@ -56,6 +59,15 @@ class MemoryShelf {
   size_t total_ = 0;
 };
 
+// Fills memory with zeros, by all threads if it is large.
+inline void clear(void* memory, size_t bytes) {
+  constexpr int64_t kPiece = int64_t{1} << 16;
+  const auto size = static_cast<int64_t>(bytes);
+  parallel_for((size + kPiece - 1) / kPiece, 8, [&](int64_t begin, int64_t end) {
+    std::memset(static_cast<char*>(memory) + begin * kPiece, 0, std::min(size, end * kPiece) - begin * kPiece);
+  });
+}
+
 // Zeros from the system, the large ones on 2 MiB pages where it has them: passes over several planes at once touch more
 // small pages than the processor can keep the addresses of.
 inline void* allocate_zeros(size_t bytes) {
@@ -66,7 +78,8 @@ inline void* allocate_zeros(size_t bytes) {
     void* memory = std::aligned_alloc(kPage, whole);
     if (!memory) return nullptr;
     madvise(memory, whole, MADV_HUGEPAGE);
-    return std::memset(memory, 0, bytes);
+    clear(memory, bytes);
+    return memory;
   }
 #endif
   return std::calloc(bytes, 1);
@@ -79,7 +92,7 @@ class ZeroedMemory {
   explicit ZeroedMemory(size_t bytes) : bytes_(bytes) {
     if (bytes >= MemoryShelf::kLarge) memory_ = MemoryShelf::instance().take(bytes);
     if (memory_) {
-      std::memset(memory_.get(), 0, bytes);
+      clear(memory_.get(), bytes);
     } else {
       memory_.reset(allocate_zeros(bytes));
     }
