@@ -11,12 +11,14 @@ import importlib
 import os
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
+from torch.overrides import has_torch_function
 
 from pydlx._version import __version__
 
@@ -123,14 +125,34 @@ def storage_format(x: torch.Tensor) -> torch.memory_format:
     return torch.contiguous_format
 
 
-def _autograd_kernel(op: Any, backward: Callable[..., Any], setup_context: Callable[..., Any]) -> Callable[..., Any]:
-    """What ``torch.library.register_autograd`` registers, at half its cost, for ops without default arguments."""
+def _thread_state() -> tuple[Any, Any]:
+    """The dispatch keys this thread adds and leaves out: modes, autocast, functorch and inference mode change them."""
+    return torch._C._dispatch_tls_local_include_set(), torch._C._dispatch_tls_local_exclude_set()
+
+
+with ThreadPoolExecutor(1) as _fresh_thread:
+    _PLAIN_STATE = _fresh_thread.submit(_thread_state).result()
+
+
+def _is_recorded(inputs: tuple[Any, ...]) -> bool:
+    return torch.is_grad_enabled() and torch._C._any_requires_grad(*inputs)
+
+
+def _with_gradient(
+    name: str, op: Any, backward: Callable[..., Any], setup_context: Callable[..., Any]
+) -> Callable[..., Any]:
+    """Register an op's gradient and return a callable for the op: dispatched, or in plain eager mode a short cut.
+
+    ``torch.library.register_autograd`` registers the same at twice the cost; this is for ops without default arguments.
+    In plain eager mode nothing above autograd in the dispatcher has anything to do, and to go through it to a rule in
+    Python would cost more than the rule.
+    """
 
     class Rule(torch.autograd.Function):
         @staticmethod
-        def forward(ctx: Any, *inputs_and_keyset: Any) -> Any:
-            *inputs, keyset = inputs_and_keyset
-            output = below_autograd(keyset, *inputs)
+        def forward(ctx: Any, *inputs_and_run: Any) -> Any:
+            *inputs, run = inputs_and_run
+            output = run(*inputs)
             setup_context(ctx, inputs, output)
             return output
 
@@ -138,16 +160,25 @@ def _autograd_kernel(op: Any, backward: Callable[..., Any], setup_context: Calla
         def backward(ctx: Any, *grads: Any) -> Any:
             return (*backward(ctx, *grads), None)
 
-    def below_autograd(keyset: Any, *inputs: Any) -> Any:
-        with torch._C._AutoDispatchBelowAutograd():
-            return op.redispatch(keyset & torch._C._after_autograd_keyset, *inputs)
-
     def kernel(keyset: Any, *inputs: Any) -> Any:
-        if torch.is_grad_enabled() and torch._C._any_requires_grad(*inputs):
-            return Rule.apply(*inputs, keyset)
-        return below_autograd(keyset, *inputs)
+        def redispatch(*inputs: Any) -> Any:
+            with torch._C._AutoDispatchBelowAutograd():
+                return op.redispatch(keyset & torch._C._after_autograd_keyset, *inputs)
 
-    return kernel
+        return Rule.apply(*inputs, redispatch) if _is_recorded(inputs) else redispatch(*inputs)
+
+    def below_autograd(*inputs: Any) -> Any:
+        with torch._C._AutoDispatchBelowAutograd():
+            return op(*inputs)
+
+    def call(*inputs: Any) -> Any:
+        # The compiler does not look behind the first question, whose answer it knows.
+        if torch.compiler.is_dynamo_compiling() or has_torch_function(inputs) or _thread_state() != _PLAIN_STATE:
+            return op(*inputs)
+        return Rule.apply(*inputs, below_autograd) if _is_recorded(inputs) else below_autograd(*inputs)
+
+    _registrations.impl(name, kernel, "Autograd", with_keyset=True)
+    return call
 
 
 def register(
@@ -159,7 +190,7 @@ def register(
     setup_context: Callable[..., Any] | None = None,
     autocast_to: torch.dtype | None = None,
 ) -> Any:
-    """Tell torch what Python knows about an op, and return it.
+    """Tell torch what Python knows about an op, and return a callable that runs it.
 
     Args:
         schema: The op's line of ``csrc/library.cpp``; where no library is loaded, the op is defined from it and runs
@@ -180,9 +211,9 @@ def register(
         return getattr(torch.ops.pydlx, name)
     op = getattr(torch.ops.pydlx, name).default
     torch.library.register_fake(qualified, fake)
-    if backward is not None and setup_context is not None:
-        _registrations.impl(name, _autograd_kernel(op, backward, setup_context), "Autograd", with_keyset=True)
     if autocast_to is not None:
         for device in ("cpu", "cuda"):
             torch.library.register_autocast(qualified, device, autocast_to)
+    if backward is not None and setup_context is not None:
+        return _with_gradient(name, op, backward, setup_context)
     return op

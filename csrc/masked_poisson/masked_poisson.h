@@ -17,8 +17,9 @@
 // in float64 (in float32 its rounding alone can leave a residual above 1e-6). When the recursive residual says "done",
 // the true one is computed in float64, and if that is not small the iteration starts again from there.
 //
-// Bytes per pixel and iteration on the finest level for float32: 28 (advance) + 4 (restrict) + 12 (correct and relax)
-// + 16 (new direction), and 4 more per pass where the weights must be read.
+// Bytes per pixel and iteration on the finest level for float32: 4 (restrict) + 8 (correct and relax) + 12 (new
+// direction) + 12 (reduce the residual) + 8 (a quarter of four directions' way into the solution), and 4 more per pass
+// where the weights must be read.
 #pragma once
 
 #include <algorithm>
@@ -43,7 +44,7 @@ struct Block {
   int64_t begin, end;           // columns, multiples of 16; those just outside are known in all these rows
 };
 
-// Columns of a row, a multiple of 16 each.
+// Columns of a row, a multiple of 8 each.
 struct Run {
   int64_t begin, end;
 };
@@ -75,7 +76,7 @@ struct Level {
   }
 
   // Blocks that are worth a thread of their own.
-  int64_t grain() const { return 1 + 65536 / (kBlockRows * width); }
+  int64_t grain() const { return 1 + 8192 / (kBlockRows * width); }
 };
 
 // The unknown pixels' bounding box in the canvas, with one known row or column around it except at the canvas edge.
@@ -144,18 +145,24 @@ struct Hierarchy {
   }
 };
 
-// The vectors of one solve; reused from plane to plane, for they stay zero outside the mask.
+// The vectors of one solve; reused from plane to plane, for they stay zero outside the mask. Search directions are kept
+// with their steps, and added to the solution a few at a time.
 template <class T>
 struct Workspace {
+  static constexpr size_t kDirections = 4;
+
   Plane<double> solution;
-  Plane<T> residual, direction, next_direction;
+  Plane<T> residual;
+  Plane<T> directions[kDirections];
+  std::vector<double> steps;                         // of the first directions; the others are in the solution
   Plane<float> correction;                           // preconditioned residual
   std::vector<Plane<float>> coarse_rhs, coarse_fix;  // level l at index l - 1
 
   explicit Workspace(const Hierarchy& hierarchy) {
     const Level& finest = hierarchy.levels.front();
     solution = Plane<double>(finest.height, finest.width);
-    for (Plane<T>* plane : {&residual, &direction, &next_direction}) *plane = Plane<T>(finest.height, finest.width);
+    residual = Plane<T>(finest.height, finest.width);
+    for (Plane<T>& direction : directions) direction = Plane<T>(finest.height, finest.width);
     correction = Plane<float>(finest.height, finest.width);
     for (size_t l = 1; l < hierarchy.levels.size(); ++l) {
       const Level& level = hierarchy.levels[l];

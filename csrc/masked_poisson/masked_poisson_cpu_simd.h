@@ -57,17 +57,22 @@ inline Norms true_residual(const Level& finest, const RightSide<T>& rhs, Workspa
   return norms;
 }
 
-// direction = correction + beta direction; returns direction . A direction. The new direction goes to a plane of its
-// own, for neighbouring blocks need each other's old edge rows; each makes its neighbours' new ones for itself.
+// direction = correction + beta last (or just the correction); returns direction . A direction. Neighbouring blocks
+// need each other's edge rows; each makes its neighbours' new ones for itself.
 template <class T>
-inline double new_direction(const Level& finest, T beta, Workspace<T>& w) {
-  const double energy = sum_over_blocks<T>(finest, 2, finest.width, [&](const Block& block, Plane<T>& halo) {
+inline double new_direction(const Level& finest, T beta, const Plane<float>& correction, const Plane<T>* last,
+                            Plane<T>& direction) {
+  return sum_over_blocks<T>(finest, 2, finest.width, [&](const Block& block, Plane<T>& halo) {
     const int64_t begin = block.begin, end = block.end;
     const auto target = [&](int64_t i) -> T* {
-      return i < block.first_row ? halo.row(0) : i >= block.last_row ? halo.row(1) : w.next_direction.row(i);
+      return i < block.first_row ? halo.row(0) : i >= block.last_row ? halo.row(1) : direction.row(i);
     };
     const auto fill = [&](int64_t i) {
-      direction_row(w.correction.row(i), beta, w.direction.row(i), target(i), begin, end);
+      if (last) {
+        direction_row(correction.row(i), beta, last->row(i), target(i), begin, end);
+      } else {
+        convert_row(correction.row(i), 1.0, target(i), begin, end);
+      }
       finish_row(target(i), begin, end, finest.width);
     };
     double sum = 0;
@@ -79,29 +84,65 @@ inline double new_direction(const Level& finest, T beta, Workspace<T>& w) {
     }
     return sum;
   });
-  std::swap(w.direction, w.next_direction);
-  return energy;
 }
 
-// solution += step direction, residual -= step A direction; returns the squared norm of the residual.
+// residual -= step A direction; returns the residual's squared norm.
 template <class T>
-inline double advance(const Level& finest, T step, Workspace<T>& w) {
+inline double reduce_residual(const Level& finest, T step, const Plane<T>& direction, Plane<T>& residual) {
   return sum_over_blocks<T>(finest, 0, 0, [&](const Block& block, Plane<T>&) {
     const int64_t begin = block.begin, end = block.end;
     double sum = 0;
     for (int64_t i = block.first_row; i < block.last_row; ++i) {
-      const RowTriple<T> direction = rows_around(w.direction, i, finest.height);
-      T* residual = w.residual.row(i);
-      double* solution = w.solution.row(i);
+      const RowTriple<T> rows = rows_around(direction, i, finest.height);
+      T* rest = residual.row(i);
       each_part<Grid::kFinest>(finest, i, begin, end, [&](const auto&, const auto& weight, int64_t from, int64_t to) {
-        reduce_residual_row(weight, direction, step, residual, from, to);
+        reduce_residual_row(weight, rows, step, rest, from, to);
       });
-      advance_solution_row(direction.here, static_cast<double>(step), solution, begin, end);
-      finish_row(solution, begin, end, finest.width);
-      sum += dot_row(residual, residual, begin, end);
+      sum += dot_row(rest, rest, begin, end);
     }
     return sum;
   });
+}
+
+// solution += the kept directions times their steps.
+template <class T>
+inline void advance_solution(const Level& finest, Workspace<T>& w) {
+  sum_over_blocks<T>(finest, 0, 0, [&](const Block& block, Plane<T>&) {
+    for (int64_t i = block.first_row; i < block.last_row; ++i) {
+      double* solution = w.solution.row(i);
+      for (size_t k = 0; k < w.steps.size(); ++k) {
+        advance_solution_row(w.directions[k].row(i), w.steps[k], solution, block.begin, block.end);
+      }
+      finish_row(solution, block.begin, block.end, finest.width);
+    }
+    return 0.0;
+  });
+  w.steps.clear();
+}
+
+// Conjugate gradients from where the solution and its residual are, until the recursive residual's squared norm is at
+// most `goal`. Returns the number of iterations.
+template <class T>
+inline int64_t iterate(const Hierarchy& hierarchy, double squared_norm, double goal, int64_t max_iterations,
+                       Workspace<T>& w) {
+  const Level& finest = hierarchy.levels.front();
+  const Plane<T>* last = nullptr;
+  double slope = 0;
+  int64_t iterations = 0;
+  for (; squared_norm > goal && iterations < max_iterations; ++iterations) {
+    if (w.steps.size() == Workspace<T>::kDirections) advance_solution(finest, w);
+    Plane<T>& direction = w.directions[w.steps.size()];
+    const double last_slope = slope;
+    slope = precondition(hierarchy, w);
+    const double beta = last_slope > 0 ? slope / last_slope : 0;
+    const double energy = new_direction(finest, static_cast<T>(beta), w.correction, last, direction);
+    const T step = static_cast<T>(slope / energy);
+    squared_norm = reduce_residual(finest, step, direction, w.residual);
+    w.steps.push_back(static_cast<double>(step));
+    last = &direction;
+  }
+  advance_solution(finest, w);
+  return iterations;
 }
 
 // solution = scale initial on the unknowns.
@@ -181,14 +222,7 @@ inline double solve_plane(const Hierarchy& hierarchy, const Canvas& canvas, cons
   int64_t iterations = 0;
   // A round that does not halve the residual has met the rounding errors; another would not help.
   while (norms.residual > goal && norms.residual < 0.25 * before && iterations < rule.max_iterations) {
-    double recursive = norms.residual, slope = 0;
-    while (recursive > goal && iterations < rule.max_iterations) {
-      const double last_slope = slope;
-      slope = precondition(hierarchy, w);
-      const double energy = new_direction(finest, static_cast<T>(last_slope > 0 ? slope / last_slope : 0), w);
-      recursive = advance(finest, static_cast<T>(slope / energy), w);
-      ++iterations;
-    }
+    iterations += iterate(hierarchy, norms.residual, goal, rule.max_iterations - iterations, w);
     before = norms.residual;
     norms = true_residual(finest, rhs, w);
   }

@@ -222,9 +222,9 @@ inline RegularStencil coarser(const RegularStencil& fine) {
   }
 }
 
-// The regular runs of every row, in strips of 16 columns; short ones are not worth a call.
+// The regular runs of every row, in strips of 8 columns; short ones are not worth a call.
 inline void fill_regular(Level& level, bool finest) {
-  constexpr int64_t kStrip = 16, kShortest = 64;
+  constexpr int64_t kStrip = 8, kShortest = 32;
   const int64_t strips = level.width / kStrip;
   parallel_for(level.height, 1 + 65536 / level.width, [&](int64_t begin, int64_t end) {
     std::vector<uint8_t> flags(level.width);

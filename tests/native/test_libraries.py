@@ -9,8 +9,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
+import torch
+from torch._subclasses import FakeTensorMode
+from torch.overrides import TorchFunctionMode
 
 import pydlx
 from pydlx import _native
@@ -144,3 +148,34 @@ def test_a_gradient_rule_that_cannot_work_is_refused(schema, setup):
     """Rather than leaving the op without a gradient, or its rule without an argument."""
     with pytest.raises(ValueError, match="backward needs setup_context and a schema without defaults"):
         _native.register(schema, reference=id, fake=id, backward=id, setup_context=setup)
+
+
+def test_the_short_cut_of_plain_eager_mode_gives_way_to_modes(kernels):
+    """Calls that someone wants to see or to change go through the dispatcher; the others give the same to the bit."""
+    if kernels == "reference":
+        pytest.skip("nothing is dispatched")
+    x = torch.randn(2, 3, 6, 6, dtype=torch.float64).requires_grad_()
+    options = ([2, 2, 2, 2, 0, 0, 1, 1], False, False)
+    dispatched = torch.ops.pydlx.soft_pool.default(x, *options)
+    pooled = pydlx.ops.soft_pool2d(x, 2)
+    assert torch.equal(pooled, dispatched)
+    gradients = (torch.autograd.grad(y.square().sum(), x, create_graph=True)[0] for y in (pooled, dispatched))
+    assert torch.equal(*gradients)
+
+    class Seen(TorchFunctionMode):
+        calls: ClassVar[list] = []
+
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            self.calls.append(function)
+            return function(*args, **(kwargs or {}))
+
+    with Seen():
+        pydlx.ops.soft_pool2d(x, 2)
+    assert torch.ops.pydlx.soft_pool.default in Seen.calls
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        assert pydlx.ops.soft_pool2d(mode.from_tensor(x), 2).shape == (2, 3, 3, 3)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = torch.ones(4, 4, dtype=torch.bfloat16, requires_grad=True)
+        assert sys.modules["pydlx.ops.dct"]._op(half, 2, False, [0, 1], 0, False).dtype == torch.float32
+    with torch.inference_mode():
+        assert pydlx.ops.soft_pool2d(x, 2).is_inference()
