@@ -36,4 +36,15 @@ STABLE_TORCH_LIBRARY(pydlx, m) {
       "masked_poisson(Tensor rhs, Tensor mask, Tensor? initial, float tolerance, SymInt max_iterations) -> (Tensor, "
       "Tensor)",
       {at::Tag::pt2_compliant_tag});
+
+  // ssim
+  m.def(
+      "ssim(Tensor x, Tensor y, int window, float sigma, float covariance, float c1, float c2, bool luminance, bool "
+      "map) "
+      "-> Tensor",
+      {at::Tag::pt2_compliant_tag});
+  m.def(
+      "_ssim_backward(Tensor grad, Tensor x, Tensor y, int window, float sigma, float covariance, float c1, float c2, "
+      "bool luminance, bool map, bool wants_x, bool wants_y) -> (Tensor, Tensor)",
+      {at::Tag::pt2_compliant_tag});
 }

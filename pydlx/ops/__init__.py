@@ -6,6 +6,7 @@ from pydlx.ops.masked_poisson import solve_masked_poisson
 from pydlx.ops.poisson import solve_gaussian_poisson, solve_poisson
 from pydlx.ops.sequence_pool import sequence_pool
 from pydlx.ops.soft_pool import soft_pool1d, soft_pool2d, soft_pool3d
+from pydlx.ops.ssim import ms_ssim, ssim
 
 __all__ = [
     "bottom_right_pool",
@@ -14,6 +15,7 @@ __all__ = [
     "dstn",
     "idctn",
     "idstn",
+    "ms_ssim",
     "sequence_pool",
     "soft_pool1d",
     "soft_pool2d",
@@ -21,5 +23,6 @@ __all__ = [
     "solve_gaussian_poisson",
     "solve_masked_poisson",
     "solve_poisson",
+    "ssim",
     "top_left_pool",
 ]
