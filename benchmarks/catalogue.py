@@ -8,7 +8,7 @@ from pydlx.benchmarks import import_time
 from pydlx.benchmarks.blending import blend
 from pydlx.benchmarks.case import Item, Setting
 from pydlx.benchmarks.nn import pyramid_pool
-from pydlx.benchmarks.ops import corner_pool, dct, masked_poisson, poisson, sequence_pool, soft_pool
+from pydlx.benchmarks.ops import corner_pool, dct, masked_poisson, poisson, sequence_pool, soft_pool, ssim
 
 CATALOGUE: dict[str, Callable[[Setting], Iterable[Item]]] = {
     "soft_pool": soft_pool.cases,
@@ -18,6 +18,7 @@ CATALOGUE: dict[str, Callable[[Setting], Iterable[Item]]] = {
     "dct": dct.cases,
     "poisson": poisson.cases,
     "masked_poisson": masked_poisson.cases,
+    "ssim": ssim.cases,
     "blend": blend.cases,
     "import": import_time.cases,
 }

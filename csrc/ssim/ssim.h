@@ -58,6 +58,9 @@ template <class A>
 struct SsimTaps {
   int64_t radius;
   A half[kSsimMaxRadius + 1];
+
+  // The k-th of all taps, from one end.
+  PYDLX_HOST_DEVICE A outer(int64_t k) const { return half[k < radius ? radius - k : k - radius]; }
 };
 
 // Axes are depth, height, width; an image has depth 1 and a window of depth 1.
@@ -118,6 +121,12 @@ inline std::vector<int64_t> ssim_output_sizes(const Tensor& x, const SsimShape& 
   std::vector<int64_t> sizes{shape.batch, shape.channels};
   if (map) sizes.insert(sizes.end(), shape.out + (5 - x.dim()), shape.out + 3);
   return sizes;
+}
+
+// dx and dy; nothing for an image that needs none.
+inline std::tuple<Tensor, Tensor> ssim_new_gradients(const Tensor& x, bool wants_x, bool wants_y) {
+  const std::vector<int64_t> sizes(x.sizes().begin(), x.sizes().end()), none{0};
+  return {torch::stable::new_empty(x, wants_x ? sizes : none), torch::stable::new_empty(x, wants_y ? sizes : none)};
 }
 
 // The dtype S and its gradient have: that of sums over x.

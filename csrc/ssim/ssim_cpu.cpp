@@ -12,8 +12,11 @@ namespace pydlx {
 constexpr int64_t kSsimColumns = 128;
 constexpr int64_t kSsimRows = 64;
 constexpr int64_t kSsimStripRows = 128;
+constexpr int64_t kSsimRowsAhead = 8;
 constexpr int64_t kSsimVolumeRows = 32;
-constexpr int64_t kSsimForwardWork = kSsimColumns * (1 + (kSsimRows + 2) * kMoments);
+// A row of maps in work. Not a power of 2, or the rows of a column would fall into few sets and banks of the cache.
+constexpr int64_t kSsimStep = kMoments * kSsimColumns + 16;
+constexpr int64_t kSsimForwardWork = kSsimColumns + (kSsimRows + 3) * kSsimStep;
 
 // Rows [first_row, last_row) and columns [first, last) of a plane: of S in the forward, of the images in the backward.
 struct SsimTile {
@@ -26,11 +29,11 @@ struct SsimGradient {
   const A *map, *means;
 };
 
-// Elements the backward works in: rows of moments and of gradients, a line for each, slack for the last vector; the
+// Elements the backward works in: rows of moments and of gradients, two lines for each, slack for the last vector; the
 // ring of slices.
 inline int64_t ssim_backward_work(const SsimShape& shape) {
   const int64_t slices = shape.radius[0] > 0 ? 2 * shape.radius[0] + 1 : 0;
-  return kMoments * kSsimColumns * (2 * kSsimRows + 3 + slices * kSsimVolumeRows);
+  return kSsimColumns + kSsimStep * (2 * kSsimRows + 5 + slices * kSsimVolumeRows);
 }
 
 // The cut of planes of `rows` x `columns` into tiles, for filters that see `halo` columns beyond each.
@@ -99,14 +102,12 @@ std::tuple<Tensor, Tensor> ssim_backward(const Tensor& grad_output, const Tensor
   const SsimShape shape = ssim_shape(x, y, window);
   const Tensor first = torch::stable::contiguous(x), second = torch::stable::contiguous(y),
                grad = torch::stable::contiguous(grad_output);
-  const std::vector<int64_t> sizes(x.sizes().begin(), x.sizes().end()), none{0};
-  Tensor dx = torch::stable::new_empty(x, wants_x ? sizes : none);
-  Tensor dy = torch::stable::new_empty(x, wants_y ? sizes : none);
+  auto [dx, dy] = ssim_new_gradients(x, wants_x, wants_y);
   if (x.numel() == 0 || !(wants_x || wants_y)) return {dx, dy};
   prefer_large_pages(dx);
   prefer_large_pages(dy);
   const SsimTiles tiles(shape, shape.in, 2 * (window - 1));
-  dispatch_floating(x.scalar_type(), "ssim", [&](auto zero) {
+  dispatch_floating(x.scalar_type(), "ssim", [&, &dx = dx, &dy = dy](auto zero) {
     using T = decltype(zero);
     using A = accumulate_t<T>;
     const auto taps = options.taps<A>();

@@ -5,154 +5,17 @@
 // last rows, then along the columns -> S. The backward goes on: gradients of the moments -> the same filter again ->
 // depth -> dx, dy. It recomputes what the forward knew, which takes as long as writing that to memory and reading it
 // back, and needs no memory. Tiles do not depend on the number of threads.
+//
+// A filter is limited by loads, so two neighbouring results are computed together and share theirs: rows come in twos,
+// and within a row the even columns stand in front of the odd ones ("parted"), so that a column's neighbours are whole
+// vectors.
 #include "common/widen_simd.h"
 
 namespace pydlx {
 namespace PYDLX_SIMD {
 
+#include "ssim/rows_simd.h"
 #include "ssim/similarity.h"
-
-// The taps as vectors. With kRadius they are known in number and stay in registers; with -1 the radius is open.
-template <class A, int kRadius>
-struct SsimWindow {
-  int64_t open_radius;
-  Vec<A> half[kRadius < 0 ? kSsimMaxRadius + 1 : kRadius + 1];
-
-  explicit SsimWindow(const SsimTaps<A>& taps) : open_radius(taps.radius) {
-    for (int64_t k = 0; k <= radius(); ++k) half[k] = splat(taps.half[k]);
-  }
-
-  __attribute__((always_inline)) int64_t radius() const { return kRadius < 0 ? open_radius : kRadius; }
-
-  // The weighted sum over a window of vectors, which start `step` numbers apart.
-  __attribute__((always_inline)) Vec<A> sum(const A* middle, int64_t step) const {
-    Vec<A> total = load(middle) * half[0];
-#pragma GCC unroll 8
-    for (int64_t k = 1; k <= radius(); ++k) total += (load(middle - k * step) + load(middle + k * step)) * half[k];
-    return total;
-  }
-};
-
-// The last rows of kMaps maps: rows are appended, and the window sees the 2 radius + 1 latest.
-template <class A, int kMaps>
-struct SsimRows {
-  static constexpr int64_t kStep = kMaps * kSsimColumns;
-  A* start;
-  int64_t kept, count = 0;
-
-  SsimRows(A* storage, int64_t radius) : start(storage), kept(2 * radius) {}
-
-  A* append() {
-    if (count == kSsimRows) {
-      std::copy(start + (count - kept) * kStep, start + count * kStep, start);
-      count = kept;
-    }
-    return start + count++ * kStep;
-  }
-
-  bool full() const { return count > kept; }
-  const A* middle() const { return start + (count - 1 - kept / 2) * kStep; }
-};
-
-// Filters the window's rows over height and width: sink(column, maps) for every vector of `columns` results. `line`
-// holds a row.
-template <class A, int kMaps, int kRadius, class Sink>
-__attribute__((always_inline)) inline void filter_rows(const SsimWindow<A, kRadius>& window,
-                                                       const SsimRows<A, kMaps>& rows, A* line, int64_t columns,
-                                                       const Sink& sink) {
-  constexpr int64_t L = kVecLanes<A>;
-  const A* middle = rows.middle();
-  for (int map = 0; map < kMaps; ++map, middle += kSsimColumns) {
-    for (int64_t at = 0; at < columns + 2 * window.radius(); at += L) {
-      store(line + map * kSsimColumns + at, window.sum(middle + at, SsimRows<A, kMaps>::kStep));
-    }
-  }
-  for (int64_t at = 0; at < columns; at += L) {
-    Vec<A> maps[kMaps];
-    for (int map = 0; map < kMaps; ++map) {
-      maps[map] = window.sum(line + map * kSsimColumns + at + window.radius(), 1);
-    }
-    sink(at, maps);
-  }
-}
-
-// Calls body(a whole or a part vector) for the vector at `at` of a row of `columns` cells.
-template <class T, class Body>
-__attribute__((always_inline)) inline void with_vector(int64_t at, int64_t columns, const Body& body) {
-  if (at + kVecLanes<accumulate_t<T>> <= columns) return body(WholeVector<T>{});
-  body(PartVector<T>{columns - at});
-}
-
-// Two images' planes, seen as s and d from the centre of a tile.
-template <class T>
-struct SsimPair {
-  using A = accumulate_t<T>;
-  const SsimShape& shape;
-  const T *x, *y;
-  A centre_x, centre_y;
-
-  SsimPair(const SsimShape& s, const T* first, const T* second, const SsimTile& tile)
-      : shape(s), x(first + tile.plane * s.in_plane()), y(second + tile.plane * s.in_plane()) {
-    const int64_t at = place(s.in[0] / 2, (tile.first_row + tile.last_row) / 2, (tile.first + tile.last) / 2);
-    centre_x = centre_of(x[at]);
-    centre_y = centre_of(y[at]);
-  }
-
-  int64_t place(int64_t depth, int64_t row, int64_t column) const {
-    return (depth * shape.in[1] + row) * shape.in[2] + column;
-  }
-  A centre_s() const { return centre_x + centre_y; }
-  A centre_d() const { return centre_x - centre_y; }
-
-  template <class Vector>
-  __attribute__((always_inline)) std::pair<Vec<A>, Vec<A>> load(const Vector& vector, int64_t at) const {
-    const Vec<A> a = vector.load(x + at) - centre_x, b = vector.load(y + at) - centre_y;
-    return {a + b, a - b};
-  }
-
-  // The moments of a row, filtered over the slices from `depth` on.
-  void moments(const SsimTaps<A>& taps, int64_t depth, int64_t row, int64_t column, int64_t columns, A* to) const {
-    const int64_t radius = shape.radius[0], slice = shape.in[1] * shape.in[2];
-    const int64_t first = place(depth, row, column);
-    for_vectors<T>(columns, false, [&](int64_t at, const auto& vector) {
-      auto [s, d] = load(vector, first + at);
-      Vec<A> ss = s * s, dd = d * d;
-      if (radius > 0) {
-        const A outer = taps.half[radius];
-        ss *= outer, dd *= outer, s *= outer, d *= outer;
-        for (int64_t k = 1; k <= 2 * radius; ++k) {
-          const A weight = taps.half[k < radius ? radius - k : k - radius];
-          const auto [s_k, d_k] = load(vector, first + at + k * slice);
-          ss += s_k * s_k * weight, dd += d_k * d_k * weight, s += s_k * weight, d += d_k * weight;
-        }
-      }
-      store(to + at, ss);
-      store(to + kSsimColumns + at, dd);
-      store(to + 2 * kSsimColumns + at, s);
-      store(to + 3 * kSsimColumns + at, d);
-    });
-  }
-};
-
-// Calls sink(row, at, moments) for all vectors of the moments at rows [first_row, last_row) and `columns` columns from
-// `first` on, of slice `depth` of S. `work` holds kSsimRows + 1 rows of the four moments.
-template <class T, int kRadius, class Sink, class EndOfRow>
-__attribute__((always_inline)) inline void each_moment(const SsimPair<T>& pair, const SsimTaps<accumulate_t<T>>& taps,
-                                                       const SsimWindow<accumulate_t<T>, kRadius>& window,
-                                                       int64_t depth, int64_t first_row, int64_t last_row,
-                                                       int64_t first, int64_t columns, accumulate_t<T>* work,
-                                                       const Sink& sink, const EndOfRow& end_of_row) {
-  using A = accumulate_t<T>;
-  const int64_t reach = 2 * window.radius();
-  SsimRows<A, kMoments> rows(work, window.radius());
-  A* line = work + kSsimRows * kMoments * kSsimColumns;
-  for (int64_t row = first_row; row < last_row + reach; ++row) {
-    pair.moments(taps, depth, row, first, columns + reach, rows.append());
-    if (!rows.full()) continue;
-    filter_rows(window, rows, line, columns, [&](int64_t at, const Vec<A>* m) { sink(row - reach, at, m); });
-    end_of_row();
-  }
-}
 
 // S of a tile: to `map`, or its sum as the result.
 template <class T, int kRadius>
@@ -161,6 +24,7 @@ double tile_forward(const SsimShape& shape, const SsimTaps<accumulate_t<T>>& tap
                     accumulate_t<T>* map) {
   using A = accumulate_t<T>;
   const SsimWindow<A, kRadius> window(taps);
+  const SsimFormula<A> numbers = formula;
   const SsimPair<T> pair(shape, x, y, tile);
   const A centre_s = pair.centre_s(), centre_d = pair.centre_d();
   const int64_t columns = tile.last - tile.first;
@@ -169,14 +33,22 @@ double tile_forward(const SsimShape& shape, const SsimTaps<accumulate_t<T>>& tap
   double total = 0;
   for (int64_t depth = 0; depth < shape.out[0]; ++depth) {
     std::fill(sums, work, A(0));
-    const auto sink = [&](int64_t row, int64_t at, const Vec<A>* moments) {
-      const Vec<A> value = Similarity<Vec<A>, A>(moments, formula, centre_s, centre_d).value();
-      if (!map) return store(sums + at, Vec<A>(load(sums + at) + value));
-      A* to = map + ((tile.plane * shape.out[0] + depth) * shape.out[1] + row) * shape.out[2] + tile.first + at;
-      with_vector<A>(at, columns, [&](const auto& vector) { vector.store(to, value); });
+    const auto take_row = [&](int64_t row, A* line) {
+      each_part<A>(columns, [&](int64_t at) {
+        Vec<A> moments[kMoments];
+        load_maps<kMoments>(line + at, moments);
+        const Vec<A> value = Similarity<Vec<A>, A>(moments, numbers, centre_s, centre_d).value();
+        store(line + at, value);
+        store(sums + at, Vec<A>(load(sums + at) + value));
+      });
+      if (!map) return;
+      A* to = map + ((tile.plane * shape.out[0] + depth) * shape.out[1] + row) * shape.out[2] + tile.first;
+      for (int64_t at = 0; 2 * at < columns; at += kVecLanes<A>) {
+        store_parted(to + 2 * at, columns - 2 * at, load(line + at), load(line + kSsimColumns / 2 + at));
+      }
     };
-    each_moment(pair, taps, window, depth, tile.first_row, tile.last_row, tile.first, columns, work, sink, [] {});
-    for (int64_t i = 0; i < columns; ++i) total += sums[i];
+    each_row(pair, taps, window, depth, tile.first_row, tile.last_row, tile.first, columns, work, take_row);
+    for (int64_t i = 0; i < columns; ++i) total += sums[i % 2 * (kSsimColumns / 2) + i / 2];
   }
   return total;
 }
@@ -189,24 +61,24 @@ struct SsimSlices {
   int64_t radius;
   A* ring;
 
-  static constexpr int64_t kSize = kSsimVolumeRows * kMaps * kSsimColumns;
+  static constexpr int64_t kSize = kSsimVolumeRows * kSsimStep;
 
-  A* place(int64_t depth, int64_t row, int64_t at) const {
-    return ring + depth % (2 * radius + 1) * kSize + row * kMaps * kSsimColumns + at;
-  }
+  A* place(int64_t depth, int64_t row) const { return ring + depth % (2 * radius + 1) * kSize + row * kSsimStep; }
 
-  // Puts the maps of slice `depth` in, and takes the sum over the slices up to there.
-  __attribute__((always_inline)) void filter(int64_t depth, int64_t row, int64_t at, Vec<A>* maps) const {
+  // Takes a row of the maps of slice `depth`, and leaves the sum over the slices up to there in its place.
+  void filter(int64_t depth, int64_t row, int64_t columns, A* line) const {
     if (radius == 0) return;
-    for (int map = 0; map < kMaps; ++map) {
-      store(place(depth, row, at) + map * kSsimColumns, maps[map]);
-      maps[map] *= taps.half[radius];
-    }
-    for (int64_t k = 1; k <= std::min(2 * radius, depth); ++k) {
-      const A* from = place(depth - k, row, at);
-      const A weight = taps.half[k < radius ? radius - k : k - radius];
-      for (int map = 0; map < kMaps; ++map) maps[map] += load(from + map * kSsimColumns) * weight;
-    }
+    each_part<A>(columns, [&](int64_t at) {
+      Vec<A> sums[kMaps], maps[kMaps];
+      load_maps<kMaps>(line + at, sums);
+      store_maps<kMaps>(place(depth, row) + at, sums);
+      for (int map = 0; map < kMaps; ++map) sums[map] *= taps.outer(0);
+      for (int64_t k = 1; k <= std::min(2 * radius, depth); ++k) {
+        load_maps<kMaps>(place(depth - k, row) + at, maps);
+        for (int map = 0; map < kMaps; ++map) sums[map] += maps[map] * taps.outer(k);
+      }
+      store_maps<kMaps>(line + at, sums);
+    });
   }
 };
 
@@ -216,80 +88,100 @@ void tile_backward(const SsimShape& shape, const SsimTaps<accumulate_t<T>>& taps
                    const SsimFormula<accumulate_t<T>>& formula, const SsimTile& tile, const T* x, const T* y,
                    const SsimGradient<accumulate_t<T>>& gradient, T* dx, T* dy) {
   using A = accumulate_t<T>;
-  constexpr int64_t L = kVecLanes<A>;
+  constexpr int64_t kHalf = kSsimColumns / 2;
   const SsimWindow<A, kRadius> window(taps);
+  const SsimFormula<A> numbers = formula;
   const SsimPair<T> pair(shape, x, y, tile);
   const A centre_s = pair.centre_s(), centre_d = pair.centre_d(), side = dx ? A(1) : A(-1), two = A(2);
   const int64_t columns = tile.last - tile.first, reach = 2 * window.radius();
-  // The columns of S that the tile sees, and how far to the right of the filter's first column they start.
+  // The part of S that the tile sees. Beyond it the filter sees zeros: `margin` columns to its left, and rows.
   const int64_t first = std::max<int64_t>(0, tile.first - reach), last = std::min(shape.out[2], tile.last);
-  const int64_t margin = first - (tile.first - reach), whole = (columns + reach + L - 1) / L * L;
+  const int64_t margin = first - (tile.first - reach), used = margin + last - first;
+  const int64_t top = tile.first_row - reach, first_row = std::max<int64_t>(0, top);
+  const int64_t last_row = std::min(shape.out[1], tile.last_row);
   const A mean_gradient = gradient.map ? A(0) : gradient.means[tile.plane] / A(shape.out_plane());
 
-  A* work = static_cast<A*>(thread_workspace(ssim_backward_work(shape) * int64_t(sizeof(A))));
-  A* map_work = work + (kSsimRows + 1) * kMoments * kSsimColumns;
-  A* line = map_work + kSsimRows * kMoments * kSsimColumns;
-  const SsimSlices<A, kMaps> slices{taps, shape.radius[0], line + kMoments * kSsimColumns};
+  A* gradients = static_cast<A*>(thread_workspace(ssim_backward_work(shape) * int64_t(sizeof(A))));
+  A* work = gradients + kSsimColumns;
+  A* map_work = work + (kSsimRows + 2) * kSsimStep;
+  A* lines = map_work + kSsimRows * kSsimStep;
+  const SsimSlices<A, kMaps> slices{taps, shape.radius[0], lines + 2 * kSsimStep};
 
   for (int64_t depth = 0; depth < shape.in[0]; ++depth) {
     SsimRows<A, kMaps> rows(map_work, window.radius());
     int64_t row = tile.first_row;
-    // Filters what is there, once it is enough, into row `row` of the gradient.
-    const auto emit = [&]() __attribute__((noinline)) {
+    const auto take_gradient = [&](int64_t at_row, A* line) {
+      slices.filter(depth, at_row - tile.first_row, columns, line);
+      const int64_t start = pair.place(depth, at_row, tile.first), plane = tile.plane * shape.in_plane();
+      for (int64_t at = 0; at < columns; at += 2 * kVecLanes<A>) {
+        Vec<A> even[kMaps], odd[kMaps];
+        load_maps<kMaps>(line + at / 2, even);
+        load_maps<kMaps>(line + kHalf + at / 2, odd);
+        const int64_t to = plane + start + at, left = columns - at;
+        const auto [s, d] = pair.load(start + at, left);
+        const Vec<A> s_even = two * s.first * even[0], s_odd = two * s.second * odd[0];
+        const Vec<A> d_even = two * d.first * even[1], d_odd = two * d.second * odd[1];
+        if constexpr (kMaps == 3) {
+          store_parted((dx ? dx : dy) + to, left, Vec<A>(even[2] + s_even + side * d_even),
+                       Vec<A>(odd[2] + s_odd + side * d_odd));
+        } else {
+          const Vec<A> ds_even = even[2] + s_even, ds_odd = odd[2] + s_odd;
+          const Vec<A> dd_even = even[3] + d_even, dd_odd = odd[3] + d_odd;
+          store_parted(dx + to, left, Vec<A>(ds_even + dd_even), Vec<A>(ds_odd + dd_odd));
+          store_parted(dy + to, left, Vec<A>(ds_even - dd_even), Vec<A>(ds_odd - dd_odd));
+        }
+      }
+    };
+    // Takes the next row of the maps in; after every second one there are two rows of the gradient.
+    const auto finish_row = [&] {
       if (!rows.full()) return;
-      filter_rows(window, rows, line, columns, [&](int64_t at, Vec<A>* maps) {
-        slices.filter(depth, row - tile.first_row, at, maps);
-        const int64_t place = pair.place(depth, row, tile.first + at);
-        with_vector<T>(at, columns, [&](const auto& vector) {
-          const auto [s, d] = pair.load(vector, place);
-          const Vec<A> along_s = two * s * maps[0], along_d = two * d * maps[1];
-          const int64_t from = tile.plane * shape.in_plane() + place;
-          if constexpr (kMaps == 3) {
-            vector.store((dx ? dx : dy) + from, Vec<A>(maps[2] + along_s + side * along_d));
-          } else {
-            const Vec<A> ds = maps[2] + along_s, dd = maps[3] + along_d;
-            vector.store(dx + from, Vec<A>(ds + dd));
-            vector.store(dy + from, Vec<A>(ds - dd));
-          }
-        });
-      });
-      ++row;
+      filter_rows(window, rows, lines, columns);
+      for (A* line = lines; line <= lines + kSsimStep && row < tile.last_row; line += kSsimStep) {
+        take_gradient(row++, line);
+      }
     };
-    const auto emit_zeros = [&](int64_t count) {
-      for (; count > 0; --count, emit()) {
+    const auto zero_rows = [&](int64_t count) {
+      for (; count > 0; --count, finish_row()) {
         A* to = rows.append();
-        std::fill(to, to + kMaps * kSsimColumns, A(0));
+        std::fill(to, to + kSsimStep, A(0));
       }
     };
-    if (depth >= shape.out[0]) {
-      emit_zeros(tile.last_row - tile.first_row + reach);
-      continue;
-    }
-    const int64_t top = tile.first_row - reach, first_row = std::max<int64_t>(0, top);
-    const int64_t last_row = std::min(shape.out[1], tile.last_row);
-    emit_zeros(first_row - top);
-    A* to = nullptr;
-    const auto sink = [&](int64_t map_row, int64_t at, const Vec<A>* moments) {
-      if (at == 0) to = rows.append();
-      Vec<A> g = splat(mean_gradient), slopes[kMoments];
+    const auto take_row = [&](int64_t map_row, const A* line) {
+      A* to = rows.append();
+      std::fill(gradients, gradients + kSsimColumns, mean_gradient);
       if (gradient.map) {
-        const A* from =
-            gradient.map + ((tile.plane * shape.out[0] + depth) * shape.out[1] + map_row) * shape.out[2] + first + at;
-        with_vector<A>(at, last - first, [&](const auto& vector) { g = vector.load(from); });
+        const int64_t index = (tile.plane * shape.out[0] + depth) * shape.out[1] + map_row;
+        const A* from = gradient.map + index * shape.out[2] + first;
+        for (int64_t at = 0; at < last - first; at += 2 * kVecLanes<A>) {
+          const auto [even, odd] = load_parted(from + at, last - first - at);
+          store(gradients + at / 2, even);
+          store(gradients + kHalf + at / 2, odd);
+        }
       }
-      Similarity<Vec<A>, A>(moments, formula, centre_s, centre_d).slopes(moments, g, slopes);
-      join_slopes<kMaps>(slopes, side);
-      for (int map = 0; map < kMaps; ++map) store(to + map * kSsimColumns + margin + at, slopes[map]);
-    };
-    each_moment(pair, taps, window, depth, first_row, last_row, first, last - first, work, sink, [&] {
+      each_part<A>(last - first, [&](int64_t at) {
+        Vec<A> moments[kMoments], slopes[kMoments];
+        load_maps<kMoments>(line + at, moments);
+        Similarity<Vec<A>, A>(moments, numbers, centre_s, centre_d).slopes(moments, load(gradients + at), slopes);
+        join_slopes<kMaps>(slopes, side);
+        store_maps<kMaps>(to + margin / 2 + at, slopes);
+      });
       for (int map = 0; map < kMaps; ++map) {
-        A* cells = to + map * kSsimColumns;
-        std::fill(cells, cells + margin, A(0));
-        std::fill(cells + margin + last - first, cells + whole, A(0));
+        A *even = to + map * kSsimColumns, *odd = even + kHalf;
+        std::fill(even, even + margin / 2, A(0));
+        std::fill(odd, odd + margin / 2, A(0));
+        std::fill(even + (used + 1) / 2, odd, A(0));
+        std::fill(odd + used / 2, odd + kHalf, A(0));
       }
-      emit();
-    });
-    emit_zeros(tile.last_row - last_row);
+      finish_row();
+    };
+    if (depth < shape.out[0]) {
+      zero_rows(first_row - top);
+      each_row(pair, taps, window, depth, first_row, last_row, first, last - first, work, take_row);
+      zero_rows(tile.last_row - last_row);
+    } else {
+      zero_rows(tile.last_row - top);
+    }
+    if (row < tile.last_row) zero_rows(1);  // the last of an odd number of rows
   }
 }
 

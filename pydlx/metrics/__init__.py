@@ -3,3 +3,7 @@
 Classes follow ``torchmetrics.Metric``: ``update`` with each batch, ``compute`` at the end, ``reset`` to start again;
 they sum over the processes of ``torch.distributed`` and go into a ``torchmetrics.MetricCollection``.
 """
+
+from pydlx.metrics.images import mae, ms_ssim, mse, psnr, rmse, sd, ssim
+
+__all__ = ["mae", "ms_ssim", "mse", "psnr", "rmse", "sd", "ssim"]

@@ -6,8 +6,8 @@ every pixel:
 
     S = (2 m1 m2 + C1) / (m1^2 + m2^2 + C1) * (2 v12 + C2) / (v1 + v2 + C2)
 
-``C1 = (k1 data_range)^2``, ``C2 = (k2 data_range)^2``. Libraries differ in the window, its border and the covariance, so
-that the same images score 0.30 or 0.29; a named convention says which number is meant.
+``C1 = (k1 data_range)^2``, ``C2 = (k2 data_range)^2``. Libraries differ in the window, its border and the covariance,
+so that the same images score 0.30 or 0.29; a named convention says which number is meant.
 """
 
 from __future__ import annotations
