@@ -121,6 +121,7 @@ __device__ inline void filter_strip(const SsimTaps<A>& taps, const SsimStrip& st
     for (int64_t i = threadIdx.x; i < width; i += threads) {
       A maps[kMoments];
       cell(row - shift, strip.first_column() + i - shift, maps);
+#pragma unroll
       for (int map = 0; map < kMoments; ++map) shared[map * width + i] = maps[map];
     }
     __syncthreads();
@@ -246,6 +247,7 @@ __global__ void ssim_slopes_kernel(SsimImages<T> images, SsimStrips strips, cons
   PYDLX_DYNAMIC_SHARED(A, shared);
   const SsimShape& s = images.shape;
   const int64_t map_size = s.planes() * s.out_plane();
+  const int used = side == 0 ? 4 : 3;
   for (int64_t index = blockIdx.x; index < count; index += gridDim.x) {
     const SsimStrip strip(strips, index);
     const SsimCentre<T> centre(images, strip.plane);
@@ -255,7 +257,10 @@ __global__ void ssim_slopes_kernel(SsimImages<T> images, SsimStrips strips, cons
       A slopes[kMoments];
       Similarity<A, A>(moments, images.formula, centre.s(), centre.d()).slopes(moments, g, slopes);
       if (side != 0) join_slopes<3>(slopes, static_cast<A>(side));
-      for (int map = 0; map < (side == 0 ? 4 : 3); ++map) maps[map * map_size + at] = slopes[map];
+#pragma unroll
+      for (int map = 0; map < kMoments; ++map) {
+        if (map < used) maps[map * map_size + at] = slopes[map];
+      }
     });
   }
 }
@@ -280,7 +285,10 @@ __global__ void ssim_gradient_kernel(SsimImages<T> images, SsimStrips strips, co
         if (depth < 0 || depth >= s.out[0]) continue;
         const A weight = s.radius[0] > 0 ? images.taps.outer(k) : A(1);
         const int64_t at = ((strip.plane * s.out[0] + depth) * s.out[1] + row) * s.out[2] + column;
-        for (int map = 0; map < used; ++map) to[map] += weight * maps[map * map_size + at];
+#pragma unroll
+        for (int map = 0; map < kMoments; ++map) {
+          if (map < used) to[map] += weight * maps[map * map_size + at];
+        }
       }
     };
     filter_strip<kRadius>(images.taps, strip, 2 * images.taps.radius, shared, cell, [&](int64_t row, const A* m) {

@@ -68,9 +68,9 @@ struct SsimShape {
   int64_t batch, channels;
   int64_t in[3], out[3], radius[3];
 
-  int64_t planes() const { return batch * channels; }
-  int64_t in_plane() const { return in[0] * in[1] * in[2]; }
-  int64_t out_plane() const { return out[0] * out[1] * out[2]; }
+  PYDLX_HOST_DEVICE int64_t planes() const { return batch * channels; }
+  PYDLX_HOST_DEVICE int64_t in_plane() const { return in[0] * in[1] * in[2]; }
+  PYDLX_HOST_DEVICE int64_t out_plane() const { return out[0] * out[1] * out[2]; }
 };
 
 // What the schema's numbers say, in their order.

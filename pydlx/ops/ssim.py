@@ -201,13 +201,13 @@ def _settings(
     if reduction not in ("mean", "none", "map"):
         raise ValueError(f"{name}: reduction must be 'mean', 'none' or 'map', got {reduction!r}")
     chosen = CONVENTIONS[convention]
+    if sigma is not None and not 0 <= sigma < math.inf:
+        raise ValueError(f"{name}: sigma must be positive, or 0 for a uniform window, got {sigma}")
     if kernel_size is None:
         kernel_size = chosen.kernel_size if not sigma else 2 * int(3.5 * sigma + 0.5) + 1
     sigma = chosen.sigma if sigma is None else sigma
     if kernel_size % 2 == 0 or not 1 <= kernel_size <= MAX_KERNEL_SIZE:
         raise ValueError(f"{name}: kernel_size must be odd, from 1 to {MAX_KERNEL_SIZE}, got {kernel_size}")
-    if not sigma >= 0:
-        raise ValueError(f"{name}: sigma must be positive, or 0 for a uniform window, got {sigma}")
     if chosen.sample_covariance and kernel_size == 1:
         raise ValueError(f"{name}: kernel_size must be at least 3 for the sample covariance, got 1")
     if k1 < 0 or k2 < 0:

@@ -193,7 +193,7 @@ def test_backward_and_layouts(case, layout, dtype, kernels):
     assert score.dtype == sums
     assert_close(score, expected, **({} if dtype is torch.float64 else {"atol": 1e-5}))
     both = torch.autograd.grad(score, points, grad.to(sums))
-    tolerance = {torch.float64: 1e-11, torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1e-2}[dtype]
+    tolerance = {torch.float64: 1e-11, torch.float32: 3e-5, torch.float16: 2e-3, torch.bfloat16: 1e-2}[dtype]
     for i, (slope, exact) in enumerate(zip(both, slopes, strict=True)):
         assert_close(slope / exact.abs().max(), exact / exact.abs().max(), atol=tolerance, rtol=0)
         alone = [point if i == k else point.detach() for k, point in enumerate(points)]
@@ -279,17 +279,18 @@ def test_inputs_are_left_alone():
 
 @pytest.mark.parametrize("options", [{}, {"convention": "skimage"}, {"convention": "torchmetrics", "reduction": "map"}])
 def test_gradcheck(options):
-    x, y = (image.requires_grad_() for image in draw((1, 1, 12, 13)))
-    options = {"kernel_size": 7, **options}
+    x, y = (image.requires_grad_() for image in draw((1, 1, 6, 7)))
+    options = {"kernel_size": 5, **options}
     assert torch.autograd.gradcheck(lambda a, b: ssim(a, b, 1, **options), (x, y))
-    assert torch.autograd.gradgradcheck(lambda a, b: ssim(a[..., :8, :8], b[..., :8, :8], 1, **options), (x, y))
+    options["kernel_size"] = 3
+    assert torch.autograd.gradgradcheck(lambda a, b: ssim(a[..., :4, :4], b[..., :4, :4], 1, **options), (x, y))
 
 
 @pytest.mark.parametrize("as_map", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_opcheck(dtype, as_map):
-    x, y = draw((1, 2, 14, 15), dtype)
-    options = (7, 1.5, 1.0, 1e-4, 9e-4, True, as_map)
+    x, y = draw((1, 2, 6, 7), dtype)
+    options = (5, 1.5, 1.0, 1e-4, 9e-4, True, as_map)
     score = native_op("ssim")(x, y, *options)
     torch.library.opcheck(native_op("ssim"), (x.requires_grad_(), y.requires_grad_(), *options))
     for wants in ((True, True), (False, True)):
