@@ -93,7 +93,13 @@ struct SsimOptions {
       weights[k] = sigma > 0 ? std::exp(-0.5 * double(k * k) / (sigma * sigma)) : 1;
       sum += k == 0 ? weights[k] : 2 * weights[k];
     }
-    for (int64_t k = 0; k <= taps.radius; ++k) taps.half[k] = A(weights[k] / sum);
+    // The middle one takes up the others' rounding: with a sum other than 1 a variance would follow the mean.
+    double rest = 1;
+    for (int64_t k = 1; k <= taps.radius; ++k) {
+      taps.half[k] = A(weights[k] / sum);
+      rest -= 2 * double(taps.half[k]);
+    }
+    taps.half[0] = A(rest);
     return taps;
   }
 };

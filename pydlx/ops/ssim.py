@@ -336,7 +336,7 @@ def _backward_reference(grad: Tensor, x: Tensor, y: Tensor, *options: Any) -> tu
     *formula, wants_x, wants_y = options
     with torch.enable_grad():
         points = [image if image.requires_grad else image.detach().requires_grad_() for image in (x, y)]
-        score = ssim_reference(*points, *formula)
+        score = ssim_reference(points[0], points[1], *formula)
         found = torch.autograd.grad(score, points, grad, create_graph=True)
     none = x.new_empty(0)
     return found[0] if wants_x else none, found[1] if wants_y else none

@@ -88,8 +88,8 @@ def test_map_is_the_definition(convention, shape):
 def test_published_numbers(convention, published):
     x, y = as_batch(*camera())
     assert ssim(x, y, 255, convention=convention).item() == pytest.approx(published, abs=1e-12)
-    assert ssim(x.float(), y.float(), 255, convention=convention).item() == pytest.approx(published, abs=1e-6)
-    assert ssim(x.byte(), y.byte(), convention=convention).item() == pytest.approx(published, abs=1e-6)
+    assert ssim(x.float(), y.float(), 255, convention=convention).item() == pytest.approx(published, abs=2e-6)
+    assert ssim(x.byte(), y.byte(), convention=convention).item() == pytest.approx(published, abs=2e-6)
 
 
 def test_published_numbers_at_many_scales():
