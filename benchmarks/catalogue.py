@@ -19,6 +19,7 @@ from pydlx.benchmarks.ops import (
     poisson,
     sequence_pool,
     soft_pool,
+    ssim,
 )
 
 CATALOGUE: dict[str, Callable[[Setting], Iterable[Item]]] = {
@@ -32,6 +33,7 @@ CATALOGUE: dict[str, Callable[[Setting], Iterable[Item]]] = {
     "dct": dct.cases,
     "poisson": poisson.cases,
     "masked_poisson": masked_poisson.cases,
+    "ssim": ssim.cases,
     "blend": blend.cases,
     "keypoint_ap": keypoint_ap.cases,
     "import": import_time.cases,

@@ -81,4 +81,15 @@ STABLE_TORCH_LIBRARY(pydlx, m) {
       "pose_nms(Tensor points, Tensor scores, Tensor area, Tensor sigmas, int method, float sigma, float threshold, "
       "float score_threshold) -> (Tensor, Tensor)",
       {at::Tag::pt2_compliant_tag});
+
+  // ssim
+  m.def(
+      "ssim(Tensor x, Tensor y, int window, float sigma, float covariance, float c1, float c2, bool luminance, bool "
+      "map) "
+      "-> Tensor",
+      {at::Tag::pt2_compliant_tag});
+  m.def(
+      "_ssim_backward(Tensor grad, Tensor x, Tensor y, int window, float sigma, float covariance, float c1, float c2, "
+      "bool luminance, bool map, bool wants_x, bool wants_y) -> (Tensor, Tensor)",
+      {at::Tag::pt2_compliant_tag});
 }

@@ -12,6 +12,7 @@
 #include <numeric>
 
 #include "common/fft.h"
+#include "common/workspace.h"
 
 namespace pydlx {
 
@@ -86,14 +87,5 @@ struct LinePlan {
   // Elements of work space: the lines, the FFT's data (which for the sine kind hold sample 0, too), the FFT's own.
   int64_t work_size() const { return 2 * (length + 1) + (sine ? sine->work_size() : cosine->work_size()); }
 };
-
-// Work space of the calling thread, kept between calls and aligned for any vector.
-inline void* thread_workspace(int64_t bytes) {
-  constexpr size_t kAlign = 64;
-  thread_local std::vector<char> buffer;
-  if (buffer.size() < size_t(bytes) + kAlign) buffer = std::vector<char>(size_t(bytes) + kAlign);
-  const auto address = reinterpret_cast<uintptr_t>(buffer.data());
-  return reinterpret_cast<void*>((address + kAlign - 1) / kAlign * kAlign);
-}
 
 }  // namespace pydlx

@@ -45,24 +45,36 @@ __attribute__((always_inline)) inline Vec<A> opaque(Vec<A> value) {
   return value;
 }
 
+// Even- and odd-numbered elements of the 2 * kVecLanes numbers in `low` and `high`.
+template <class A>
+__attribute__((always_inline)) inline std::pair<Vec<A>, Vec<A>> part_pairs(const Vec<A>& low, const Vec<A>& high) {
+  typename VecOf<A>::bits even;
+  for (int64_t i = 0; i < kVecLanes<A>; ++i) even[i] = static_cast<typename VecOf<A>::Bits>(2 * i);
+  return {__builtin_shuffle(low, high, even), __builtin_shuffle(low, high, even + 1)};
+}
+
+// The inverse: the pairs (even[0], odd[0]), (even[1], odd[1]), ...
+template <class A>
+__attribute__((always_inline)) inline std::pair<Vec<A>, Vec<A>> join_pairs(const Vec<A>& even, const Vec<A>& odd) {
+  typename VecOf<A>::bits low;
+  for (int64_t i = 0; i < kVecLanes<A>; ++i) {
+    low[i] = static_cast<typename VecOf<A>::Bits>(i / 2 + i % 2 * kVecLanes<A>);
+  }
+  return {__builtin_shuffle(even, odd, low), __builtin_shuffle(even, odd, low + kVecLanes<A> / 2)};
+}
+
 // Even- and odd-numbered elements of the 2 * kVecLanes numbers at `from`.
 template <class A>
 __attribute__((always_inline)) inline std::pair<Vec<A>, Vec<A>> load_pairs(const A* from) {
-  typename VecOf<A>::bits even;
-  for (int64_t i = 0; i < kVecLanes<A>; ++i) even[i] = static_cast<typename VecOf<A>::Bits>(2 * i);
-  const Vec<A> low = load(from), high = load(from + kVecLanes<A>);
-  return {__builtin_shuffle(low, high, even), __builtin_shuffle(low, high, even + 1)};
+  return part_pairs<A>(load(from), load(from + kVecLanes<A>));
 }
 
 // Writes the pairs (even[0], odd[0]), (even[1], odd[1]), ...: 2 * kVecLanes numbers.
 template <class A>
 __attribute__((always_inline)) inline void store_pairs(A* to, const Vec<A>& even, const Vec<A>& odd) {
-  typename VecOf<A>::bits low;
-  for (int64_t i = 0; i < kVecLanes<A>; ++i) {
-    low[i] = static_cast<typename VecOf<A>::Bits>(i / 2 + i % 2 * kVecLanes<A>);
-  }
-  store(to, Vec<A>(__builtin_shuffle(even, odd, low)));
-  store(to + kVecLanes<A>, Vec<A>(__builtin_shuffle(even, odd, low + kVecLanes<A> / 2)));
+  const auto [low, high] = join_pairs<A>(even, odd);
+  store(to, low);
+  store(to + kVecLanes<A>, high);
 }
 
 // The next four part pairs like the two above, but within each 128-bit block of a register, where that takes a single

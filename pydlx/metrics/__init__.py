@@ -10,6 +10,7 @@ import importlib
 from typing import Any
 
 from pydlx.metrics.box_ap import BoxAP
+from pydlx.metrics.images import mae, ms_ssim, mse, psnr, rmse, sd, ssim
 from pydlx.metrics.keypoint_ap import KeypointAP
 from pydlx.metrics.keypoint_sigmas import COCO_SIGMAS, CROWDPOSE_SIGMAS, WHOLEBODY_SIGMAS
 from pydlx.metrics.matched_poses import multi_person_ap, single_person_ap
@@ -30,12 +31,19 @@ __all__ = [
     "evaluate_boxes",
     "evaluate_keypoints",
     "keypoint_evaluation",
+    "mae",
+    "ms_ssim",
+    "mse",
     "multi_person_ap",
     "plot_confusion_matrix",
     "plot_precision_recall",
+    "psnr",
+    "rmse",
     "scores_table",
+    "sd",
     "segmentation_scores",
     "single_person_ap",
+    "ssim",
 ]
 
 

@@ -9,6 +9,7 @@ from pydlx.ops.oks import oks, ragged_oks
 from pydlx.ops.poisson import solve_gaussian_poisson, solve_poisson
 from pydlx.ops.sequence_pool import sequence_pool
 from pydlx.ops.soft_pool import soft_pool1d, soft_pool2d, soft_pool3d
+from pydlx.ops.ssim import ms_ssim, ssim
 
 __all__ = [
     "bottom_right_pool",
@@ -18,6 +19,7 @@ __all__ = [
     "dstn",
     "idctn",
     "idstn",
+    "ms_ssim",
     "oks",
     "oks_nms",
     "ragged_oks",
@@ -30,5 +32,6 @@ __all__ = [
     "solve_gaussian_poisson",
     "solve_masked_poisson",
     "solve_poisson",
+    "ssim",
     "top_left_pool",
 ]

@@ -16,6 +16,7 @@ from pydlx.benchmarks.ops import (
     poisson,
     sequence_pool,
     soft_pool,
+    ssim,
 )
 from pydlx.benchmarks.pictures import irregular_mask, label_maps, natural_picture
 
@@ -85,6 +86,8 @@ def test_targets_are_those_asked_for():
         "oks 64×100×50×17 float64 forward": ["≥ 3 × as fast as eager"],
         "poisson gaussian 3×1080×1920": ["≤ 0.6 × scipy.fft"],
         "poisson gaussian 3×1021×1031": ["≤ 0.5 × scipy.fft"],
+        "ssim 1×3×1080×1920 forward": ["≥ 6 × as fast as scikit-image", "≥ 15 × as fast as pytorch-msssim"],
+        "ssim 1×3×1080×1920 forward+backward": ["≥ 15 × as fast as pytorch-msssim"],
         "blend poisson 1 Mpixel": ["≥ 3 × as fast as cv2.seamlessClone"],
         "blend gaussian-poisson pyramid 1 Mpixel": ["≤ max(0.15 s, 8 × single solve)"],
     }
@@ -190,6 +193,15 @@ def test_sparse_factorisation_agrees_with_multigrid():
     run = masked_poisson.candidates(rhs, mask)
     solution = run["native"]()[0].numpy()
     np.testing.assert_allclose(solution, run["scipy.sparse"](), atol=1e-6 * np.abs(solution).max())
+
+
+def test_similarities_agree():
+    pytest.importorskip("pytorch_msssim")
+    pytest.importorskip("skimage")
+    images = ssim.pictures((1, 3, 30, 41))
+    native, peer = (score(*images) for score in ssim.scores().values())
+    torch.testing.assert_close(native, peer, atol=1e-5, rtol=0)
+    assert native.item() == pytest.approx(ssim.skimage_score(*images)(), abs=1e-5)
 
 
 def test_masks_are_irregular_and_half_of_their_box():

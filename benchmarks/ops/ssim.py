@@ -1,0 +1,84 @@
+"""Structural similarity against pytorch-msssim and scikit-image, all by the convention of the 2004 paper."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from pydlx import ops
+from pydlx.benchmarks.case import (
+    COPY,
+    NATIVE,
+    REFERENCE,
+    Candidate,
+    Case,
+    Setting,
+    Target,
+    at_least,
+    copying,
+    forward,
+    forward_and_backward,
+    installed,
+    on_reference,
+    shape_text,
+)
+
+MSSSIM = "pytorch-msssim"
+SKIMAGE = "scikit-image"
+
+_LARGE = (1, 3, 1080, 1920)
+_SMALL = (1, 3, 256, 256)
+_TARGETS: dict[str, tuple[Target, ...]] = {
+    "forward": (at_least(6, SKIMAGE), at_least(15, MSSSIM)),
+    "forward+backward": (at_least(15, MSSSIM),),
+}
+
+
+def cases(setting: Setting) -> Iterator[Case]:
+    """Mean SSIM of the 2004 paper, forward, and forward with the gradients of both images."""
+    for shape in (_LARGE, _SMALL):
+        for direction in ("forward", "forward+backward"):
+            targets = _TARGETS[direction] if shape == _LARGE and setting.device.type == "cpu" else ()
+            yield Case(f"{shape_text(shape)} {direction}", partial(_candidates, shape, direction, setting), targets)
+
+
+def _candidates(shape: tuple[int, ...], direction: str, setting: Setting) -> dict[str, Candidate | None]:
+    images = [image.to(setting.device) for image in pictures(shape)]
+    passes = forward if direction == "forward" else forward_and_backward
+    found: dict[str, Candidate | None] = {
+        name: None if score is None else passes(score, *images) for name, score in scores().items()
+    }
+    if direction == "forward":
+        found[SKIMAGE] = skimage_score(*images)
+    native = found[NATIVE]
+    assert native is not None
+    return {**found, REFERENCE: on_reference(native), COPY: copying(images[0])}
+
+
+def pictures(shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """An image with values from 0 to 1, and a noisy copy."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(shape, generator=generator)
+    return x, (x + 0.1 * torch.randn(shape, generator=generator)).clamp(0, 1)
+
+
+def scores() -> dict[str, Callable[[Tensor, Tensor], Tensor] | None]:
+    """The op, and the peer that computes the same in torch."""
+    peer = installed("pytorch_msssim")
+    return {
+        NATIVE: lambda x, y: ops.ssim(x, y, 1.0),
+        MSSSIM: None if peer is None else lambda x, y: peer.ssim(x, y, data_range=1.0),
+    }
+
+
+def skimage_score(x: Tensor, y: Tensor) -> Candidate | None:
+    """scikit-image's, on one image of a batch of one."""
+    peer = installed("skimage.metrics")
+    if peer is None:
+        return None
+    a, b = x[0].cpu().numpy(), y[0].cpu().numpy()
+    options = {"gaussian_weights": True, "use_sample_covariance": False, "channel_axis": 0}
+    return lambda: peer.structural_similarity(a, b, data_range=1.0, **options)

@@ -1,0 +1,221 @@
+// Rows of maps and their filter (ssim_cpu_simd.h, into whose namespace this is included).
+
+// The even and the odd columns of 2 kVecLanes cells, of which `left` are there; the others are 0.
+template <class T>
+__attribute__((always_inline)) inline auto load_parted(const T* from, int64_t left) {
+  using A = accumulate_t<T>;
+  constexpr int64_t L = kVecLanes<A>;
+  if (left >= 2 * L) return part_pairs<A>(load_wide(from), load_wide(from + L));
+  T cells[2 * L] = {};
+  std::copy(from, from + left, cells);
+  return part_pairs<A>(load_wide(cells), load_wide(cells + L));
+}
+
+template <class T>
+__attribute__((always_inline)) inline void store_parted(T* to, int64_t left, const Vec<accumulate_t<T>>& even,
+                                                        const Vec<accumulate_t<T>>& odd) {
+  using A = accumulate_t<T>;
+  constexpr int64_t L = kVecLanes<A>;
+  const auto [low, high] = join_pairs<A>(even, odd);
+  if (left >= 2 * L) {
+    store_narrow(to, low);
+    store_narrow(to + L, high);
+    return;
+  }
+  T cells[2 * L];
+  store_narrow(cells, low);
+  store_narrow(cells + L, high);
+  std::copy(cells, cells + left, to);
+}
+
+// The taps as vectors. With kRadius they are known in number and stay in registers; with -1 the radius is open.
+template <class A, int kRadius>
+struct SsimWindow {
+  int64_t open_radius;
+  Vec<A> half[kRadius < 0 ? kSsimMaxRadius + 1 : kRadius + 1];
+
+  explicit SsimWindow(const SsimTaps<A>& taps) : open_radius(taps.radius) {
+    for (int64_t k = 0; k <= radius(); ++k) half[k] = splat(taps.half[k]);
+  }
+
+  __attribute__((always_inline)) int64_t radius() const { return kRadius < 0 ? open_radius : kRadius; }
+
+  // The weighted sums around cell 0 and cell 1. Each cell is loaded once: below 0 the last one serves both sums, and so
+  // does the one above 1.
+  template <class Cell>
+  __attribute__((always_inline)) std::pair<Vec<A>, Vec<A>> sums(const Cell& cell) const {
+    Vec<A> below = opaque<A>(cell(0)), above = opaque<A>(cell(1));
+    Vec<A> a = below * half[0], b = above * half[0];
+#pragma GCC unroll 8
+    for (int64_t k = 1; k <= radius(); ++k) {
+      const Vec<A> next_below = opaque<A>(cell(-k)), next_above = opaque<A>(cell(k + 1));
+      a += (next_below + above) * half[k];
+      b += (below + next_above) * half[k];
+      below = next_below;
+      above = next_above;
+    }
+    return {a, b};
+  }
+};
+
+// The last rows of kMaps maps, parted. Rows are appended; the window of the last two sees 2 radius + 2 of them.
+template <class A, int kMaps>
+struct SsimRows {
+  A* start;
+  int64_t kept, count = 0;
+
+  SsimRows(A* storage, int64_t radius) : start(storage), kept(2 * radius) {}
+
+  A* append() {
+    if (count == kSsimRows) {
+      std::copy(start + (count - kept) * kSsimStep, start + count * kSsimStep, start);
+      count = kept;
+    }
+    return start + count++ * kSsimStep;
+  }
+
+  // Whether two new rows are complete; 2 radius is even.
+  bool full() const { return count > kept && count % 2 == 0; }
+  // The middle of the first of the two windows.
+  const A* middle() const { return start + (count - 2 - kept / 2) * kSsimStep; }
+};
+
+// Filters over height and width: leaves two rows of `columns` results in `lines`.
+template <class A, int kMaps, int kRadius>
+inline void filter_rows(const SsimWindow<A, kRadius>& taps, const SsimRows<A, kMaps>& rows, A* lines, int64_t columns) {
+  constexpr int64_t L = kVecLanes<A>, kHalf = kSsimColumns / 2;
+  const SsimWindow<A, kRadius> window = taps;  // a copy that no store can change
+  const A* middle = rows.middle();
+  const int64_t radius = window.radius(), half_columns = (columns + 1) / 2;
+  for (int part = 0; part < 2 * kMaps; ++part, middle += kHalf) {
+    A* line = lines + part * kHalf;
+    for (int64_t at = 0; at < half_columns + radius; at += L) {
+      const auto [a, b] = window.sums([&](int64_t i) { return load(middle + at + i * kSsimStep); });
+      store(line + at, a);
+      store(line + kSsimStep + at, b);
+    }
+  }
+  for (int map = 0; map < 2 * kMaps; ++map) {
+    A* even = lines + map % 2 * kSsimStep + map / 2 * kSsimColumns;
+    A* odd = even + kHalf;
+    // In place: no later vector reads what is overwritten.
+    for (int64_t at = 0; at < half_columns; at += L) {
+      const auto [a, b] = window.sums([&](int64_t i) {
+        const int64_t column = radius + i;
+        return load((column % 2 ? odd : even) + at + column / 2);
+      });
+      store(even + at, a);
+      store(odd + at, b);
+    }
+  }
+}
+
+// Two images' planes, seen as s and d from the centre of a tile.
+template <class T>
+struct SsimPair {
+  using A = accumulate_t<T>;
+  using Parts = std::pair<Vec<A>, Vec<A>>;
+  const SsimShape& shape;
+  const T *x, *y;
+  A centre_x, centre_y;
+
+  SsimPair(const SsimShape& s, const T* first, const T* second, const SsimTile& tile)
+      : shape(s), x(first + tile.plane * s.in_plane()), y(second + tile.plane * s.in_plane()) {
+    const int64_t at = place(s.in[0] / 2, (tile.first_row + tile.last_row) / 2, (tile.first + tile.last) / 2);
+    centre_x = centre_of(x[at]);
+    centre_y = centre_of(y[at]);
+  }
+
+  int64_t place(int64_t depth, int64_t row, int64_t column) const {
+    return (depth * shape.in[1] + row) * shape.in[2] + column;
+  }
+  A centre_s() const { return centre_x + centre_y; }
+  A centre_d() const { return centre_x - centre_y; }
+
+  // s and d, each parted.
+  __attribute__((always_inline)) std::pair<Parts, Parts> load(int64_t at, int64_t left) const {
+    const auto a = load_parted(x + at, left), b = load_parted(y + at, left);
+    const Vec<A> a_even = a.first - centre_x, a_odd = a.second - centre_x;
+    const Vec<A> b_even = b.first - centre_y, b_odd = b.second - centre_y;
+    return {{a_even + b_even, a_odd + b_odd}, {a_even - b_even, a_odd - b_odd}};
+  }
+
+  // The moments of a row, filtered over the slices from `depth` on.
+  void moments(const SsimTaps<A>& taps, int64_t depth, int64_t row, int64_t column, int64_t columns, A* to) const {
+    const int64_t slice = shape.in[1] * shape.in[2], first = place(depth, row, column);
+    const int64_t ahead = place(depth, std::min(row + kSsimRowsAhead, shape.in[1] - 1), column);
+    for (int64_t at = 0; at < columns; at += 2 * kVecLanes<A>) {
+      // The processor foresees steps along a row, not down a block of columns.
+      __builtin_prefetch(x + ahead + at);
+      __builtin_prefetch(y + ahead + at);
+      const auto [s, d] = load(first + at, columns - at);
+      Vec<A> even[kMoments], odd[kMoments];
+      moments_of(s.first, d.first, even);
+      moments_of(s.second, d.second, odd);
+      if (shape.radius[0] > 0) {
+        for (int map = 0; map < kMoments; ++map) even[map] *= taps.outer(0), odd[map] *= taps.outer(0);
+        for (int64_t k = 1; k <= 2 * shape.radius[0]; ++k) {
+          const auto [s_k, d_k] = load(first + at + k * slice, columns - at);
+          Vec<A> more[kMoments];
+          moments_of(s_k.first, d_k.first, more);
+          for (int map = 0; map < kMoments; ++map) even[map] += more[map] * taps.outer(k);
+          moments_of(s_k.second, d_k.second, more);
+          for (int map = 0; map < kMoments; ++map) odd[map] += more[map] * taps.outer(k);
+        }
+      }
+      for (int map = 0; map < kMoments; ++map) {
+        A* cells = to + map * kSsimColumns + at / 2;
+        store(cells, even[map]);
+        store(cells + kSsimColumns / 2, odd[map]);
+      }
+    }
+  }
+
+  __attribute__((always_inline)) static void moments_of(const Vec<A>& s, const Vec<A>& d, Vec<A>* to) {
+    to[0] = s * s;
+    to[1] = d * d;
+    to[2] = s;
+    to[3] = d;
+  }
+};
+
+// Calls body(row, line) for rows [first_row, last_row) of slice `depth` of S: `line` holds the filtered moments of
+// `columns` columns from `first` on. `work` holds kSsimRows + 2 rows.
+template <class T, int kRadius, class Body>
+inline void each_row(const SsimPair<T>& pair, const SsimTaps<accumulate_t<T>>& taps,
+                     const SsimWindow<accumulate_t<T>, kRadius>& window, int64_t depth, int64_t first_row,
+                     int64_t last_row, int64_t first, int64_t columns, accumulate_t<T>* work, const Body& body) {
+  using A = accumulate_t<T>;
+  const int64_t reach = 2 * window.radius(), last_used = last_row + reach - 1;
+  SsimRows<A, kMoments> rows(work, window.radius());
+  A* lines = work + kSsimRows * kSsimStep;
+  // Of an odd number of rows the last one comes with a copy.
+  for (int64_t row = first_row; row <= last_used + (last_row - first_row) % 2; ++row) {
+    pair.moments(taps, depth, std::min(row, last_used), first, columns + reach, rows.append());
+    if (!rows.full()) continue;
+    filter_rows(window, rows, lines, columns);
+    const int64_t place = row - reach - 1;
+    body(place, lines);
+    if (place + 1 < last_row) body(place + 1, lines + kSsimStep);
+  }
+}
+
+// Calls body(at) for the vectors of a parted row of `columns`.
+template <class A, class Body>
+__attribute__((always_inline)) inline void each_part(int64_t columns, const Body& body) {
+  for (int64_t at = 0; 2 * at < columns; at += kVecLanes<A>) {
+    body(at);
+    body(kSsimColumns / 2 + at);
+  }
+}
+
+// All maps of a row at one place.
+template <int kMaps, class A>
+__attribute__((always_inline)) inline void load_maps(const A* from, Vec<A>* maps) {
+  for (int map = 0; map < kMaps; ++map) maps[map] = load(from + map * kSsimColumns);
+}
+
+template <int kMaps, class A>
+__attribute__((always_inline)) inline void store_maps(A* to, const Vec<A>* maps) {
+  for (int map = 0; map < kMaps; ++map) store(to + map * kSsimColumns, maps[map]);
+}

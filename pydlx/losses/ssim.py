@@ -1,0 +1,62 @@
+"""Structural dissimilarity as a loss."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from pydlx import ops
+
+
+class SSIMLoss(nn.Module):
+    """``1 - SSIM``: 0 for equal images; see :func:`pydlx.ops.ssim`.
+
+    To mix it with an absolute error, as Zhao et al. do ("Loss functions for image restoration with neural networks",
+    IEEE Transactions on Computational Imaging 3(1), 2017), add the two.
+
+    Args:
+        data_range: largest value minus smallest that images can have.
+        convention: ``"wang2004"``, ``"skimage"`` or ``"torchmetrics"``.
+        reduction: ``"mean"``; ``"none"`` for one value per image; ``"map"`` for one per window and channel.
+        kernel_size: another window than the convention's.
+        sigma: another Gaussian than the convention's; 0 for a uniform window.
+        k1: Stabiliser of the luminance term.
+        k2: Stabiliser of the contrast and structure term.
+    """
+
+    def __init__(
+        self,
+        data_range: float,
+        convention: str = "wang2004",
+        *,
+        reduction: str = "mean",
+        kernel_size: int | None = None,
+        sigma: float | None = None,
+        k1: float = 0.01,
+        k2: float = 0.03,
+    ) -> None:
+        super().__init__()
+        self.data_range = data_range
+        self.convention = convention
+        self.reduction = reduction
+        self.kernel_size = kernel_size
+        self.sigma = sigma
+        self.k1 = k1
+        self.k2 = k2
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """The loss of x, (N, C, H, W) or (N, C, D, H, W), against y of the same shape; differentiable in both."""
+        return 1 - ops.ssim(
+            x,
+            y,
+            self.data_range,
+            convention=self.convention,
+            reduction=self.reduction,
+            kernel_size=self.kernel_size,
+            sigma=self.sigma,
+            k1=self.k1,
+            k2=self.k2,
+        )
+
+    def extra_repr(self) -> str:
+        """The options."""
+        return f"data_range={self.data_range}, convention={self.convention!r}, reduction={self.reduction!r}"
