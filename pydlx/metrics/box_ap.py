@@ -155,18 +155,6 @@ class BoxAP(DetectionMetric):
         check_compatibility("BoxAP", compatibility)
         self._class_agnostic, self._compatibility = class_agnostic, compatibility
 
-    def update(
-        self,
-        predictions: Sequence[Image],
-        targets: Sequence[Image],
-        image_ids: Sequence[int] | Tensor | None = None,
-    ) -> None:
-        """Takes in a batch of images, see the class."""
-        self._same_images(predictions, targets)
-        found = [self._found(image, f"predictions[{i}]") for i, image in enumerate(predictions)]
-        true = [self._true(image, f"targets[{i}]") for i, image in enumerate(targets)]
-        self._keep(found, true, ["detection_rows"], ["truth_rows"], image_ids)
-
     def _found(self, image: Image, where: str) -> tuple[Tensor]:
         """Label, score, box (n, 6)."""
         scores = self._scores(image, where)

@@ -47,34 +47,40 @@ class DetectionMetric(Metric):
         """Precision over recall of what this process has seen."""
         raise NotImplementedError
 
-    def _same_images(self, predictions: Sequence[Image], targets: Sequence[Image]) -> None:
+    def update(
+        self,
+        predictions: Sequence[Image],
+        targets: Sequence[Image],
+        image_ids: Sequence[int] | Tensor | None = None,
+    ) -> None:
+        """Takes in a batch of images, a dict of tensors each, see the class."""
         if len(predictions) != len(targets):
             raise ValueError(
                 f"{self._name()}: predictions and targets must be of the same images, "
                 f"got {len(predictions)} and {len(targets)}"
             )
-
-    def _keep(
-        self,
-        found: Sequence[tuple[Tensor, ...]],
-        true: Sequence[tuple[Tensor, ...]],
-        found_states: Sequence[str],
-        true_states: Sequence[str],
-        image_ids: Sequence[int] | Tensor | None,
-    ) -> None:
-        """Adds the rows of a batch of images, one tuple of tensors per image, to the states of these names."""
-        if not found:
+        ids = [_NO_ID] * len(targets) if image_ids is None else [int(key) for key in image_ids]
+        if len(ids) != len(targets):
+            raise ValueError(f"{self._name()}: image_ids must name {len(targets)} images, got {len(ids)}")
+        if not ids:
             return
-        ids = [_NO_ID] * len(found) if image_ids is None else [int(key) for key in image_ids]
-        if len(ids) != len(found):
-            raise ValueError(f"{self._name()}: image_ids must name {len(found)} images, got {len(ids)}")
-        counts = [(len(rows[0]), len(truths[0])) for rows, truths in zip(found, true, strict=True)]
-        images = [(key, *count) for key, count in zip(ids, counts, strict=True)]
+        found = [self._found(image, f"predictions[{i}]") for i, image in enumerate(predictions)]
+        true = [self._true(image, f"targets[{i}]") for i, image in enumerate(targets)]
+        images = [(key, len(rows[0]), len(truths[0])) for key, rows, truths in zip(ids, found, true, strict=True)]
         self.images.append(torch.tensor(images, dtype=torch.int64, device=found[0][0].device))
-        for names, parts in ((found_states, found), (true_states, true)):
+        for side, parts in enumerate((found, true)):
+            names = [name for name, kind in self._kinds.items() if kind == side]
             for name, tensors in zip(names, zip(*parts, strict=True), strict=True):
                 state: list[Tensor] = getattr(self, name)
                 state.append(torch.cat(tensors))
+
+    def _found(self, image: Image, where: str) -> tuple[Tensor, ...]:
+        """The rows of an image's detections, for each state of that kind."""
+        raise NotImplementedError
+
+    def _true(self, image: Image, where: str) -> tuple[Tensor, ...]:
+        """The rows of an image's truths, for each state of that kind."""
+        raise NotImplementedError
 
     def _joined(self) -> tuple[dict[str, Tensor], Tensor, Tensor, int]:
         """The states on the CPU; the image of every detection and of every truth; how many images there are."""

@@ -208,24 +208,12 @@ class KeypointAP(DetectionMetric):
         compatibility: str | None = None,
         **kwargs: Any,
     ) -> None:
-        states = {"detection_rows": 0, "detection_points": 0, "truth_rows": 1, "truth_points": 1}
+        states = {"detection_points": 0, "detection_rows": 0, "truth_points": 1, "truth_rows": 1}
         super().__init__(states, by_limit=False, box_format=box_format, **kwargs)
         self._sigmas = checked_sigmas("KeypointAP", sigmas)
         self._protocol = keypoint_protocol(max_detections, thresholds, recall_thresholds, area_ranges)
         check_compatibility("KeypointAP", compatibility)
         self._use_area, self._compatibility = use_area, compatibility
-
-    def update(
-        self,
-        predictions: Sequence[Image],
-        targets: Sequence[Image],
-        image_ids: Sequence[int] | Tensor | None = None,
-    ) -> None:
-        """Takes in a batch of images, see the class."""
-        self._same_images(predictions, targets)
-        found = [self._found(image, f"predictions[{i}]") for i, image in enumerate(predictions)]
-        true = [self._true(image, f"targets[{i}]") for i, image in enumerate(targets)]
-        self._keep(found, true, ("detection_points", "detection_rows"), ("truth_points", "truth_rows"), image_ids)
 
     def _found(self, image: Image, where: str) -> tuple[Tensor, Tensor]:
         """Points (n, K, 2), and label, score, area (n, 3)."""
