@@ -165,6 +165,7 @@ void tile_backward(const SsimShape& shape, const SsimTaps<accumulate_t<T>>& taps
         join_slopes<kMaps>(slopes, side);
         store_maps<kMaps>(to + margin / 2 + at, slopes);
       });
+      // A last vector may have run over into the margin of the part behind; that is cleared here as well.
       for (int map = 0; map < kMaps; ++map) {
         A *even = to + map * kSsimColumns, *odd = even + kHalf;
         std::fill(even, even + margin / 2, A(0));
