@@ -132,7 +132,7 @@ struct SsimPair {
   A centre_s() const { return centre_x + centre_y; }
   A centre_d() const { return centre_x - centre_y; }
 
-  // s and d, each parted.
+  // s and d, each parted, of the 2 kVecLanes cells at `at`, where `left` of the row are there.
   __attribute__((always_inline)) std::pair<Parts, Parts> load(int64_t at, int64_t left) const {
     const auto a = load_parted(x + at, left), b = load_parted(y + at, left);
     const Vec<A> a_even = a.first - centre_x, a_odd = a.second - centre_x;
@@ -148,14 +148,15 @@ struct SsimPair {
       // The processor foresees steps along a row, not down a block of columns.
       __builtin_prefetch(x + ahead + at);
       __builtin_prefetch(y + ahead + at);
-      const auto [s, d] = load(first + at, columns - at);
+      const int64_t left = shape.in[2] - column - at;
+      const auto [s, d] = load(first + at, left);
       Vec<A> even[kMoments], odd[kMoments];
       moments_of(s.first, d.first, even);
       moments_of(s.second, d.second, odd);
       if (shape.radius[0] > 0) {
         for (int map = 0; map < kMoments; ++map) even[map] *= taps.outer(0), odd[map] *= taps.outer(0);
         for (int64_t k = 1; k <= 2 * shape.radius[0]; ++k) {
-          const auto [s_k, d_k] = load(first + at + k * slice, columns - at);
+          const auto [s_k, d_k] = load(first + at + k * slice, left);
           Vec<A> more[kMoments];
           moments_of(s_k.first, d_k.first, more);
           for (int map = 0; map < kMoments; ++map) even[map] += more[map] * taps.outer(k);

@@ -118,7 +118,7 @@ void tile_backward(const SsimShape& shape, const SsimTaps<accumulate_t<T>>& taps
         load_maps<kMaps>(line + at / 2, even);
         load_maps<kMaps>(line + kHalf + at / 2, odd);
         const int64_t to = plane + start + at, left = columns - at;
-        const auto [s, d] = pair.load(start + at, left);
+        const auto [s, d] = pair.load(start + at, shape.in[2] - tile.first - at);
         const Vec<A> s_even = two * s.first * even[0], s_odd = two * s.second * odd[0];
         const Vec<A> d_even = two * d.first * even[1], d_odd = two * d.second * odd[1];
         if constexpr (kMaps == 3) {
@@ -153,7 +153,7 @@ void tile_backward(const SsimShape& shape, const SsimTaps<accumulate_t<T>>& taps
         const int64_t index = (tile.plane * shape.out[0] + depth) * shape.out[1] + map_row;
         const A* from = gradient.map + index * shape.out[2] + first;
         for (int64_t at = 0; at < last - first; at += 2 * kVecLanes<A>) {
-          const auto [even, odd] = load_parted(from + at, last - first - at);
+          const auto [even, odd] = load_parted(from + at, shape.out[2] - first - at);
           store(gradients + at / 2, even);
           store(gradients + kHalf + at / 2, odd);
         }
@@ -165,6 +165,7 @@ void tile_backward(const SsimShape& shape, const SsimTaps<accumulate_t<T>>& taps
         join_slopes<kMaps>(slopes, side);
         store_maps<kMaps>(to + margin / 2 + at, slopes);
       });
+      // A last vector may have run over into the margin of the part behind; that is cleared here as well.
       for (int map = 0; map < kMaps; ++map) {
         A *even = to + map * kSsimColumns, *odd = even + kHalf;
         std::fill(even, even + margin / 2, A(0));
