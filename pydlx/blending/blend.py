@@ -133,5 +133,8 @@ def _paint(target: ImageT, values: Tensor, solution: Solution) -> ImageT:
     picture = target.clone() if isinstance(target, Tensor) else np.array(target, order="C")
     planes = as_planes("target", picture)
     region = solution.box.of(planes[:, : values.shape[1]])
-    region.copy_(values if solution.inside is None else torch.where(solution.inside, values, region))
+    if solution.inside is not None:
+        values = torch.where(solution.inside, values, region)
+    for channel in range(values.shape[1]):  # one by one: torch is slow to interleave planes
+        region[:, channel] = values[:, channel]
     return picture

@@ -24,6 +24,8 @@ Only the mask's bounding box and a ring of one pixel around it are touched.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -56,7 +58,7 @@ def monochrome(scene: Scene, measure: bool, *, tolerance: float | None = None) -
     Grey is Rec. 601 luma for three channels and the mean over the channels otherwise.
     """
     window = _window(scene)
-    return _solve(scene, window._replace(source=_grey(window.source)), 1.0, tolerance, measure)
+    return _solve(scene, replace(window, source=_grey(window.source)), 1.0, tolerance, measure)
 
 
 def mixed(scene: Scene, measure: bool, *, tolerance: float | None = None) -> Solution:
@@ -82,14 +84,12 @@ def _solve(
 ) -> Solution:
     if tolerance is not None and not tolerance > 0:
         raise ValueError(f"blend: tolerance must be positive, got {tolerance}")
-    unknown = window.weight > 0
+    unknown = window.weight.bool()
     _check_known_pixel(scene, unknown)
-    unknowns = int(unknown.count_nonzero()) * (len(window.target) // len(unknown))
+    unknowns = int(unknown.count_nonzero()) * (len(window.target_pixels) // len(unknown))
     box = window.box
-    if isinstance(share, float) and torch.equal(window.weight, unknown.to(window.weight.dtype)):
-        rim = (window.source - window.target).masked_fill_(unknown, 0)
-        right_side = guidance.pull_of_neighbours(rim)
-        del rim
+    if isinstance(share, float) and torch.equal(window.weight, window.weight.ceil()):
+        right_side = guidance.pull_of_rim(window.source, window.target_pixels, unknown)
         guide = window.source if share == 1 else torch.lerp(window.target, window.source, share)
         del window  # frees what the solver can use
         correction, residual = _solve_zero_boundary(right_side, unknown, tolerance, measure)

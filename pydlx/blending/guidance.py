@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 Field: TypeAlias = "tuple[Tensor, Tensor]"
@@ -44,14 +45,28 @@ def laplacian(x: Tensor) -> Tensor:
     return negative_divergence(gradient(x))
 
 
-def pull_of_neighbours(x: Tensor) -> Tensor:
-    """Minus the sum of each pixel's neighbours, which is L x wherever x itself is 0."""
-    (left, right), (upper, lower) = edge_pairs(x)
-    result = torch.zeros_like(x)
-    result[..., 1:] -= left
-    result[..., :-1] -= right
-    result[..., 1:, :] -= upper
-    result[..., :-1, :] -= lower
+def pull_of_rim(source: Tensor, target: Tensor, unknown: Tensor) -> Tensor:
+    """Minus the sum of S − T over each unknown pixel's known neighbours; 0 on known pixels.
+
+    Such neighbours form the rim, and nothing else is read. No pixel occurs twice in one assignment, so neither results
+    nor gradients depend on the order of work.
+
+    Args:
+        source: (N or 1, C, h, w), in the dtype of the result.
+        target: (N, C, h, w), of any dtype.
+        unknown: (N or 1, 1, h, w), bool.
+    """
+    framed = F.pad(unknown.squeeze(1), (1, 1, 1, 1))  # nothing beyond the canvas is unknown
+    beside = framed[:, 1:-1, :-2] | framed[:, 1:-1, 2:] | framed[:, :-2, 1:-1] | framed[:, 2:, 1:-1]
+    mask, row, column = torch.nonzero(beside & ~unknown.squeeze(1), as_tuple=True)
+
+    result = source.new_zeros(target.shape)
+    images_per_mask = len(target) // len(unknown)
+    s, t, pull = (x.unflatten(0, (-1, images_per_mask)) for x in (source.expand_as(target), target, result))
+    difference = s[mask, :, :, row, column] - t[mask, :, :, row, column].to(source.dtype)
+    for down, right in ((0, 1), (0, -1), (1, 0), (-1, 0)):
+        hit = framed[mask, row + 1 + down, column + 1 + right]
+        pull[mask[hit], :, :, row[hit] + down, column[hit] + right] -= difference[hit]
     return result
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import reduce
-from typing import NamedTuple
+from functools import cached_property, reduce
 
 import torch
 from torch import Tensor
@@ -22,20 +21,26 @@ from pydlx.blending.masks import decode_mask
 from pydlx.blending.placement import Box, bounding_box, crop, whole
 
 
-class Window(NamedTuple):
-    """A part of the canvas in working precision: all that a solver sees.
+@dataclass(frozen=True)
+class Window:
+    """A part of the canvas: all that a solver sees.
 
     Attributes:
-        source: (N or 1, C, h, w); where the source image does not reach, its nearest pixel.
-        target: (N, C, h, w).
+        source: (N or 1, C, h, w) in working precision; where the source image does not reach, its nearest pixel.
+        target_pixels: (N, C, h, w) in the target's own dtype. A hard mask reads only those along its rim.
         weight: (N or 1, 1, h, w) in [0, 1]; 0 where the source image does not reach.
         box: where on the canvas the part lies.
     """
 
     source: Tensor
-    target: Tensor
+    target_pixels: Tensor
     weight: Tensor
     box: Box
+
+    @cached_property
+    def target(self) -> Tensor:
+        """The target's pixels in working precision."""
+        return convert(self.target_pixels, self.target_pixels.dtype, self.source.dtype)
 
 
 @dataclass(frozen=True)
@@ -81,12 +86,12 @@ class Scene:
         reach = on_source.intersect(whole(self.source))
         # Crop in the images' own dtype first: only what is read is converted.
         source = convert(reach.of(self.source), self.target.dtype, self.dtype)
-        target = convert(box.of(self.target), self.target.dtype, self.dtype)
-        for name, image, values in (("source", self.source, source), ("target", self.target, target)):
-            if image.is_floating_point():
-                check_finite(name, values)
         source = crop(source, on_source.shift(-reach.top, -reach.left), "replicate")
-        return Window(source, target, crop(self.weight, on_source, "zero"), box)
+        window = Window(source, box.of(self.target), crop(self.weight, on_source, "zero"), box)
+        if self.target.is_floating_point():
+            check_finite("source", window.source)
+            check_finite("target", window.target)
+        return window
 
     def decode_colour(self, colour: Image) -> Tensor:
         """A further image on the canvas, (N or 1, C, any height, any width), in working precision."""
@@ -145,7 +150,7 @@ def _find_mask(weight: Tensor, offset: tuple[int, int], canvas: Box) -> Box:
         )
     boxes = []
     for index, mask in enumerate(weight):
-        box = bounding_box(visible.shift(-offset[0], -offset[1]).of(mask) > 0)
+        box = bounding_box(visible.shift(-offset[0], -offset[1]).of(mask).bool())
         if box is None:
             name = "mask" if len(weight) == 1 else f"mask of image {index}"
             if bool((mask > 0).any()):

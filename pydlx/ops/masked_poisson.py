@@ -105,7 +105,7 @@ def _check_arguments(rhs: Tensor, mask: Tensor, tolerance: float | None, initial
 
 def _check_values(rhs: Tensor, mask: Tensor, initial: Tensor | None) -> None:
     """What depends on data. A right side that is not finite shows in the residual, see `_report`."""
-    if rhs.numel() and bool(mask.flatten(-2).all(-1).any()):
+    if rhs.numel() and bool(mask.view(torch.uint8).flatten(-2).amin(-1).any()):  # bools reduce many times slower
         raise ValueError(f"{_NAME}: mask must leave at least one pixel of every plane known, got all True")
     if initial is not None and not bool(initial.isfinite().all()):
         raise ValueError(f"{_NAME}: initial must be finite, got NaN or infinity")
