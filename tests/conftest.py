@@ -24,10 +24,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Point pydlx at the kernels before anything imports it."""
+    if "pydlx" in sys.modules and "PYDLX_LIBRARY" not in os.environ:
+        raise pytest.UsageError("pydlx was imported before --kernels could choose what it loads")
     if config.getoption("--kernels") == "emulated" and "PYDLX_LIBRARY" not in os.environ:
         from cuda_on_cpu.build import emulated_library
 
         os.environ["PYDLX_LIBRARY"] = str(emulated_library())
+    # Not in pyproject.toml: pytest imports a warning's module when it reads that, and so too early.
+    config.addinivalue_line("filterwarnings", "error::pydlx.NativeLibraryWarning")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
