@@ -1,9 +1,11 @@
 """Operators: one file each, with the public function, its PyTorch reference, and what torch must know about it."""
 
+from pydlx.ops.box_iou import ragged_box_iou
 from pydlx.ops.confusion_matrix import confusion_matrix
 from pydlx.ops.corner_pool import bottom_right_pool, corner_pool, top_left_pool
 from pydlx.ops.dct import dctn, dstn, idctn, idstn
 from pydlx.ops.masked_poisson import solve_masked_poisson
+from pydlx.ops.match_detections import match_detections, precision_curves
 from pydlx.ops.nms import oks_nms, soft_nms, soft_oks_nms
 from pydlx.ops.oks import oks, ragged_oks
 from pydlx.ops.poisson import solve_gaussian_poisson, solve_poisson
@@ -19,9 +21,12 @@ __all__ = [
     "dstn",
     "idctn",
     "idstn",
+    "match_detections",
     "ms_ssim",
     "oks",
     "oks_nms",
+    "precision_curves",
+    "ragged_box_iou",
     "ragged_oks",
     "sequence_pool",
     "soft_nms",
