@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pydlx.files import replacing
+from pydlx.files import check_writable, replacing
 
 INK, FAINT = "#22303c", "#8a97a3"
 
@@ -33,7 +33,14 @@ def save_figure(figure: Any, path: str | os.PathLike[str], **options: Any) -> No
 
 
 def check_figure_path(path: str | os.PathLike[str]) -> None:
-    """Raises ValueError for a suffix that matplotlib cannot draw to, ImportError where it is not installed."""
+    """Finds out before a long run whether its picture can be written.
+
+    Raises:
+        ValueError: matplotlib cannot draw to files of this suffix.
+        ImportError: matplotlib is not installed.
+        OSError: the file cannot be written.
+    """
     formats = new_figure(1, 1).canvas.get_supported_filetypes()
     if Path(path).suffix.lower().lstrip(".") not in formats:
         raise ValueError(f"the suffix must be one of {', '.join(sorted(formats))}, got '{Path(path).name}'")
+    check_writable(path)

@@ -10,7 +10,8 @@
 //   * a truth is taken once, but a crowd region any number of times;
 //   * truths that count are looked at before ignored ones, and an ignored one is not looked for once one that counts
 //     is found;
-//   * of equally similar truths the last one wins.
+//   * of equally similar truths the last one wins;
+//   * NaN is similar to nothing.
 // The outcome is kTrue for a truth that counts, kIgnored for an ignored one, and without a match kIgnored for a
 // detection outside the area range, else kFalse. Detections past max_detections are kIgnored.
 // A truth may be unrecorded: it is taken, but leaves its detection as if unmatched (ignored if the truth is). That is

@@ -69,7 +69,7 @@ int64_t best_truth(const double* similarity, const bool* crowd, const Scratch& s
     if (place == counting && found >= 0) break;
     const int64_t truth = scratch.order[place];
     if (scratch.taken[place] && !crowd[truth]) continue;
-    if (similarity[truth] < best) continue;
+    if (!(similarity[truth] >= best)) continue;  // nor does NaN match
     best = similarity[truth];
     found = place;
   }

@@ -116,9 +116,8 @@ def _refuse_early(args: argparse.Namespace) -> None:
         from pydlx.figures import check_figure_path
 
         check_figure_path(args.plot)
-    for path in (args.json, args.plot):
-        if path:
-            check_writable(path)
+    if args.json:
+        check_writable(args.json)
 
 
 def _measured(op: str, setting: Setting, effort: Effort) -> Iterator[Outcome]:

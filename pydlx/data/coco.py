@@ -95,7 +95,7 @@ def read_coco_truth(
 
     Args:
         source: a path (``.json``, gzipped or not), or what ``json.load`` makes of it.
-        keypoints: the fields that hold keypoints and how many each; none are read by default.
+        keypoints: the fields that hold keypoints and how many each; none are read by default, and boxes are needed.
         skipped: a list that takes what is wrong with bad annotations, which are then left out; without it they raise.
 
     Raises:
@@ -113,7 +113,7 @@ def read_coco_truth(
     images = rows.places("image_id", image_ids, "images")
     categories = rows.places("category_id", category_ids, "categories")
     points = {field: rows.points(field, count) for field, count in keypoints.items()}
-    boxes = rows.boxes()
+    boxes = rows.boxes(needed=not keypoints)
     area = rows.column("area", np.float64, np.nan)
     ids = rows.column("id", np.int64)
     warn_of(len(ids) - len(np.unique(ids)), "annotations have an id that another one has", _twice(ids))
@@ -147,7 +147,8 @@ def read_coco_detections(
     Args:
         source: a path (``.json``, gzipped or not), or what ``json.load`` makes of it.
         truth: the data set the results are for.
-        keypoints: the fields that hold keypoints and how many each; none are read by default, and boxes are wanted.
+        keypoints: the fields that hold keypoints and how many each; none are read by default, and boxes are needed.
+            With keypoints, all detections must have a box where the first one has.
         scores: fields that hold scores. Where another than the first is absent, the first counts.
         skipped: a list that takes what is wrong with bad detections, which are then left out; without it they raise.
 
@@ -164,8 +165,8 @@ def read_coco_detections(
     images = rows.places("image_id", truth.image_ids, "images")
     categories = rows.places("category_id", truth.category_ids, "categories")
     points = {field: rows.points(field, count) for field, count in keypoints.items()}
-    has_boxes = bool(detections) and (not keypoints or detections[0].bbox)
-    boxes = rows.boxes(needed=not keypoints) if has_boxes else None
+    has_boxes = bool(detections) and (not keypoints or bool(detections[0].bbox))
+    boxes = rows.boxes(needed=True) if has_boxes else None
     values = {scores[0]: rows.finite(scores[0])}
     for field in scores[1:]:
         column = rows.column(field, np.float64, np.nan)

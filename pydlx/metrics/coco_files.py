@@ -18,6 +18,7 @@ from pydlx.metrics.coco_protocol import ALL, EVERYTHING, Curves, check_compatibi
 from pydlx.metrics.keypoint_ap import (
     KeypointDetections,
     KeypointTruths,
+    boxes_around,
     checked_sigmas,
     extent,
     keypoint_curves,
@@ -99,7 +100,8 @@ def keypoint_evaluation(
 
     Args:
         truth: annotations; ``num_keypoints`` 0 means ignored, whatever the visibilities say; where absent it is how
-            many are visible. Without ``area`` that is 0.53 times the box.
+            many are visible. Without ``area`` that is 0.53 times the box, and without ``bbox`` the box is that around
+            the visible keypoints.
         detections: results. Where the first one has a ``bbox``, those give the detections' areas.
         layout: ``"coco"``, ``"crowdpose"`` (14 keypoints, no areas; gives ``AP AP50 AP75 AR AR50 AR75`` and
             ``AP_easy AP_medium AP_hard`` by the images' crowdIndex) or ``"wholebody"`` (133; gives the ten numbers for
@@ -224,7 +226,8 @@ def _keypoint_rows(
     points = torch.from_numpy(_joined([found.keypoints[name] for name in fields])[..., :2].copy())
     score = found.scores.get(_score_field(fields[0] if len(fields) == 1 else "wholebody_kpts"), found.scores["score"])
     true = torch.from_numpy(_joined([data.keypoints[name] for name in fields]))
-    visibility = true[..., 2].contiguous()
+    visibility, boxes = true[..., 2].contiguous(), torch.from_numpy(data.boxes)
+    boxes = torch.where(boxes.isnan(), boxes_around(true), boxes)
     counted = torch.from_numpy(data.num_keypoints)
     if len(data.keypoints) > 1:
         counted = torch.full_like(counted, -1)
@@ -240,7 +243,7 @@ def _keypoint_rows(
             true[..., :2].contiguous(),
             visibility,
             torch.from_numpy(data.area),
-            torch.from_numpy(data.boxes),
+            boxes,
             torch.from_numpy(data.crowd),
             counted,
             torch.from_numpy(data.ids),

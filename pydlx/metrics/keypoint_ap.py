@@ -235,7 +235,7 @@ class KeypointAP(DetectionMetric):
         if "boxes" in image:
             boxes = self._boxes(image, where, count)
         else:
-            boxes = _boxes_around(points)
+            boxes = boxes_around(points)
         if "num_keypoints" in image:
             visible = self._column(image, where, "num_keypoints", count)
         else:
@@ -310,7 +310,7 @@ class KeypointAP(DetectionMetric):
         )
 
 
-def _boxes_around(points: Tensor) -> Tensor:
+def boxes_around(points: Tensor) -> Tensor:
     """x, y, width, height (n, 4) of the visible points of (n, K, 3); all zeros where none is."""
     seen = points[..., 2:] > 0
     low = torch.where(seen, points[..., :2], torch.inf).amin(1)

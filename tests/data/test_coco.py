@@ -74,6 +74,7 @@ BAD = {
     "NaN score": ({"score": float("nan")}, r"\[2\].score: expected `float`, got null or NaN"),
     "score in words": ({"score": "high"}, r"\[2\].score: expected `float`, got `str`"),
     "half a box": ({"bbox": [1, 2]}, r"\[2\].*bbox must have 4 numbers, got 2 numbers"),
+    "no box though the first has": ({"bbox": ...}, r"\[2\].*bbox must be there, got none"),
     "whole number": ({"image_id": 1.5}, r"\[2\].image_id: expected `int`"),
 }
 
@@ -140,3 +141,10 @@ def test_malformed_files(tmp_path, text, message):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere\.json"):
         read(tmp_path / "nowhere.json")
+
+
+def test_boxes_are_needed_where_they_are_measured():
+    truth = data_set(person(3, bbox=None), person(8))
+    assert np.isnan(read_coco_truth(truth, POSE).boxes[0]).all()
+    with pytest.raises(ValueError, match=r"annotation \[0\] \(id 3\): bbox must be there, got none"):
+        read_coco_truth(truth)

@@ -332,6 +332,18 @@ def test_without_area_the_box_counts():
     assert numbers(metric.compute()) == pytest.approx(expected, abs=1e-6)
 
 
+def test_without_area_and_box_the_visible_keypoints_count():
+    """They span 40 by 36; where none is visible, nothing is near."""
+    alone, hidden = person(1), person(2, 200, visible=0)
+    for annotation in (alone, hidden):
+        del annotation["area"], annotation["bbox"]
+    expected = evaluated(data_set(person(1, area=0.53 * 40 * 36)), [found(3)])
+    assert 0 < expected[0] < 1
+    assert evaluated(data_set(alone), [found(3)]) == expected
+    assert evaluated(data_set(alone, hidden), [found(200, 0.95), found(3)])[5] == expected[5]
+    assert evaluated(data_set(alone, hidden), [found(200, 0.95), found(3)])[0] < expected[0]
+
+
 def test_num_keypoints_absent_is_counted():
     hidden, seen = person(1, 200, visible=0), person(2)
     for annotation in (hidden, seen):

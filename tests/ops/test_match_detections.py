@@ -61,6 +61,22 @@ def test_native_is_the_reference(seed, recorded):
     assert {FALSE, TRUE, IGNORED} == set(found[0].unique().tolist())
 
 
+def test_nan_matches_nothing():
+    arguments = doubles(ragged(0, groups=1))
+    arguments |= {
+        "similarity": torch.tensor([torch.nan, 0.6], dtype=torch.float64),
+        "scores": torch.ones(2, dtype=torch.float64),
+        "detection_offsets": torch.tensor([0, 2]),
+        "truth_offsets": torch.tensor([0, 1]),
+        "detection_outside": torch.zeros(1, 2, dtype=torch.bool),
+        "truth_ignored": torch.zeros(1, 1, dtype=torch.bool),
+        "truth_crowd": torch.zeros(1, dtype=torch.bool),
+        "truth_unrecorded": None,
+        "thresholds": torch.tensor([0.5], dtype=torch.float64),
+    }
+    assert match_detections(**arguments)[0].flatten().tolist() == [FALSE, TRUE]
+
+
 def test_no_rows():
     arguments = doubles(ragged(0, groups=4, most=1))
     outcome, rank = match_detections(**arguments)
