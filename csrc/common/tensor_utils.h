@@ -96,16 +96,21 @@ inline Tensor in_format(const Tensor& x, bool channels_last) {
   return torch::stable::copy_(ordered, x);
 }
 
-// Asks the system to back a large tensor that nothing was written to yet with 2 MiB pages. Where it hands out memory in
+constexpr size_t kLargePage = size_t{2} << 20;
+
+// Asks the system to back large memory that nothing was written to yet with 2 MiB pages. Where it hands out memory in
 // 4 KiB pages, first touching 32 MiB of it takes longer than most kernels take to fill it.
-inline void prefer_large_pages(const Tensor& fresh) {
+inline void prefer_large_pages([[maybe_unused]] void* fresh, [[maybe_unused]] size_t bytes) {
 #ifdef MADV_HUGEPAGE
-  constexpr uintptr_t kPage = 2 << 20;
-  const auto begin = reinterpret_cast<uintptr_t>(fresh.mutable_data_ptr());
-  const uintptr_t first = (begin + kPage - 1) / kPage * kPage;
-  const uintptr_t last = (begin + static_cast<uintptr_t>(fresh.numel()) * fresh.element_size()) / kPage * kPage;
+  const auto begin = reinterpret_cast<uintptr_t>(fresh);
+  const uintptr_t first = (begin + kLargePage - 1) / kLargePage * kLargePage;
+  const uintptr_t last = (begin + bytes) / kLargePage * kLargePage;
   if (last > first) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
 #endif
+}
+
+inline void prefer_large_pages(const Tensor& fresh) {
+  prefer_large_pages(fresh.mutable_data_ptr(), static_cast<size_t>(fresh.numel()) * fresh.element_size());
 }
 
 // body(begin, end) over [0, count) on torch's threads, at least `grain` items each.

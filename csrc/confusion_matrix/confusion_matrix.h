@@ -86,10 +86,10 @@ struct ConfusionCall {
 
   ConfusionCall(const Tensor& given_pred, const Tensor& given_target, int64_t classes, std::optional<int64_t> ignore,
                 bool per_image)
-      : pred(given_pred), target(torch::stable::contiguous(given_target)) {
+      : pred(given_pred), target(made_contiguous(given_target)) {
     const bool logits = pred.dim() == target.dim() + 1;
     check(logits, classes, per_image);
-    pred = logits ? dense(pred) : torch::stable::contiguous(pred);
+    pred = logits ? dense(pred) : made_contiguous(pred);
     const int64_t batch = target.dim() ? target.size(0) : 1, pixels = batch ? target.numel() / batch : 0;
     const bool inner = is_channels_last(pred) || pixels == 1, joined = !per_image && (inner || !logits);
     task.pred = {pred.const_data_ptr(), pred.scalar_type(), logits,

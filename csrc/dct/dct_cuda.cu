@@ -7,7 +7,7 @@ namespace {
 Tensor dct(const Tensor& input, int64_t type, bool sine, const std::vector<int64_t> axes, int64_t norm, bool adjoint) {
   const DctCall call = dct_call(input, type, sine, axes, norm, adjoint);
   const DeviceScope scope(input);
-  Tensor y = torch::stable::contiguous(input);
+  Tensor y = made_contiguous(input);
   if (axes.empty() || y.numel() == 0) return torch::stable::clone(y);
   dispatch_full_precision(y.scalar_type(), "dct", [&](auto zero) {
     for (int64_t axis : axes) {

@@ -54,8 +54,8 @@ struct Batch {
 std::tuple<Tensor, Tensor> masked_poisson(const Tensor& rhs, const Tensor& mask, const std::optional<Tensor> initial,
                                           double tolerance, int64_t max_iterations) {
   check_masked_poisson(rhs, mask, initial);
-  const Tensor b = torch::stable::contiguous(rhs), m = torch::stable::contiguous(mask);
-  const Tensor start = initial ? torch::stable::contiguous(*initial) : b;
+  const Tensor b = made_contiguous(rhs), m = made_contiguous(mask);
+  const Tensor start = initial ? made_contiguous(*initial) : b;
   Tensor u = torch::stable::new_zeros(b, b.sizes());
   Tensor residual = torch::stable::new_zeros(b, {b.size(0), b.size(1)}, ScalarType::Double);
   if (b.numel() == 0) return {u, residual};

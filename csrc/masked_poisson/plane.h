@@ -11,10 +11,6 @@
 #include <new>
 #include <utility>
 
-#ifdef __linux__
-#include <sys/mman.h>
-#endif
-
 #include "common/tensor_utils.h"
 
 namespace pydlx {
@@ -71,18 +67,13 @@ inline void clear(void* memory, size_t bytes) {
 // Zeros from the system, the large ones on 2 MiB pages where it has them: passes over several planes at once touch more
 // small pages than the processor can keep the addresses of.
 inline void* allocate_zeros(size_t bytes) {
-#ifdef MADV_HUGEPAGE
-  constexpr size_t kPage = size_t{2} << 20;
-  if (bytes >= kPage) {
-    const size_t whole = (bytes + kPage - 1) / kPage * kPage;
-    void* memory = std::aligned_alloc(kPage, whole);
-    if (!memory) return nullptr;
-    madvise(memory, whole, MADV_HUGEPAGE);
-    clear(memory, bytes);
-    return memory;
-  }
-#endif
-  return std::calloc(bytes, 1);
+  if (bytes < kLargePage) return std::calloc(bytes, 1);
+  const size_t whole = (bytes + kLargePage - 1) / kLargePage * kLargePage;
+  void* memory = std::aligned_alloc(kLargePage, whole);
+  if (!memory) return nullptr;
+  prefer_large_pages(memory, whole);
+  clear(memory, bytes);
+  return memory;
 }
 
 // Memory that starts as zeros.

@@ -8,9 +8,6 @@ namespace pydlx {
 
 constexpr int kNmsThreads = 256;
 
-__device__ inline float nms_exp(float x) { return expf(x); }
-__device__ inline double nms_exp(double x) { return exp(x); }
-
 // Intersection over union; 0 where nothing is shared.
 template <class A>
 __device__ inline A similarity_of(const NmsBoxes<A>& entry, int64_t a, int64_t b) {
@@ -26,11 +23,11 @@ __device__ inline A similarity_of(const NmsBoxes<A>& entry, int64_t a, int64_t b
 template <class A>
 __device__ inline A similarity_of(const NmsPoses<A>& entry, int64_t a, int64_t b) {
   const A *p = entry.points + a * entry.count * 2, *q = entry.points + b * entry.count * 2;
-  const A mean = (entry.area[a] + entry.area[b]) / 2 + A(2.220446049250313e-16);
+  const A mean = (entry.area[a] + entry.area[b]) / 2 + A(kOksSpacing);
   A sum = 0;
   for (int64_t k = 0; k < entry.count; ++k) {
     const A dx = p[2 * k] - q[2 * k], dy = p[2 * k + 1] - q[2 * k + 1];
-    sum += nms_exp(-(dx * dx + dy * dy) / (8 * mean * entry.sigmas[k] * entry.sigmas[k]));
+    sum += exp(-(dx * dx + dy * dy) / (8 * mean * entry.sigmas[k] * entry.sigmas[k]));
   }
   return sum / entry.count;
 }
@@ -39,7 +36,7 @@ template <class A>
 __device__ inline A decayed_score(const NmsRule<A>& rule, A score, A s) {
   A result = score;
   if (rule.method == NmsMethod::kGaussian) {
-    result = score * nms_exp(-s * s / rule.sigma);
+    result = score * exp(-s * s / rule.sigma);
   } else if (s > rule.threshold) {
     result = rule.method == NmsMethod::kLinear ? score * (1 - s) : -A(INFINITY);
   }

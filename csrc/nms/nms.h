@@ -28,6 +28,7 @@
 
 #include "common/accumulate.h"
 #include "common/tensor_utils.h"
+#include "oks/oks.h"
 
 namespace pydlx {
 

@@ -73,7 +73,7 @@ struct PoseSimilarity {
   void take(int64_t row) { taken = row; }
 
   __attribute__((always_inline)) Vec<A> operator()(int64_t i) const {
-    const Vec<A> mean = (load(&area[i]) + area[taken]) * A(0.5) + A(2.220446049250313e-16);
+    const Vec<A> mean = (load(&area[i]) + area[taken]) * A(0.5) + A(kOksSpacing);
     const Vec<A> steepness = A(-1) / mean;
     Vec<A> sum{};
     for (int64_t k = 0; k < points; ++k) {

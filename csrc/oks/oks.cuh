@@ -10,9 +10,6 @@
 
 namespace pydlx {
 
-__device__ inline float oks_exp(float x) { return expf(x); }
-__device__ inline double oks_exp(double x) { return exp(x); }
-
 // x_k of a point that counts, f_k to go with it.
 template <class A>
 struct OksTerm {
@@ -31,7 +28,7 @@ __device__ inline A pair_similarity(const OksRows<A>& rows, int64_t pred_row, in
   const A* pred = rows.detection(pred_row);
   A sum = 0;
   for (int64_t k = 0; k < rows.points; ++k) {
-    if (truth.counts(k)) sum += oks_exp(OksTerm<A>(rows, truth, pred, k).exponent);
+    if (truth.counts(k)) sum += exp(OksTerm<A>(rows, truth, pred, k).exponent);
   }
   return truth.count ? sum / truth.count : 0;
 }
@@ -78,7 +75,7 @@ __global__ void oks_backward_pred_kernel(OksRows<A> rows, OksSizes sizes, const 
       const OksTruth<A> truth = rows.truth_at(first_truth + g);
       if (truth.count == 0 || !truth.counts(k)) continue;
       const OksTerm<A> term(rows, truth, pred, k);
-      const A pull = 2 * grad[row * sizes.truths + g] / truth.count * oks_exp(term.exponent) * term.falloff;
+      const A pull = 2 * grad[row * sizes.truths + g] / truth.count * exp(term.exponent) * term.falloff;
       for (int axis = 0; axis < 2; ++axis) sum[axis] += pull * truth.offset(pred, k, axis);
     }
     for (int axis = 0; axis < 2; ++axis) dpred[2 * index + axis] = sum[axis];
@@ -97,7 +94,7 @@ __global__ void oks_backward_truth_kernel(OksRows<A> rows, OksSizes sizes, const
     for (int64_t d = group * sizes.preds; truth.count && truth.counts(k) && d < (group + 1) * sizes.preds; ++d) {
       const A* pred = rows.detection(d);
       const OksTerm<A> term(rows, truth, pred, k);
-      const A e = oks_exp(term.exponent), share = grad[d * sizes.truths + g] / truth.count;
+      const A e = exp(term.exponent), share = grad[d * sizes.truths + g] / truth.count;
       larger += e == 0 ? 0 : share * truth.steepness * e * term.exponent;
       for (int axis = 0; axis < 2; ++axis) sum[axis] -= 2 * share * e * term.falloff * truth.offset(pred, k, axis);
     }

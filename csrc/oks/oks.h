@@ -31,6 +31,9 @@
 
 namespace pydlx {
 
+// Added to areas, as COCO does (numpy.spacing(1)).
+constexpr double kOksSpacing = 0x1p-52;
+
 // One truth's side of a comparison: its visible points or, where there is none, its box.
 template <class A>
 struct OksTruth {
@@ -73,7 +76,7 @@ struct OksRows {
       found.box = boxes + row * 4;
       found.count = points;
     }
-    found.steepness = area[row] < 0 ? A(NAN) : -1 / (area[row] + A(2.220446049250313e-16));
+    found.steepness = area[row] < 0 ? A(NAN) : -1 / (area[row] + A(kOksSpacing));
     return found;
   }
 

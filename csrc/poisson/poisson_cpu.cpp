@@ -80,13 +80,13 @@ void solve(const PoissonProblem& problem, const T* rhs, const T* colour, T* u) {
 }
 
 Tensor solve_tensor(const PoissonProblem& problem, const Tensor& rhs, const Tensor* colour) {
-  const Tensor b = torch::stable::contiguous(rhs);
+  const Tensor b = made_contiguous(rhs);
   Tensor u = torch::stable::new_empty(b, b.sizes());
   if (problem.planes == 0) return u;
   dispatch_full_precision(b.scalar_type(), "poisson", [&](auto zero) {
     using T = decltype(zero);
     if (!colour) return solve<T>(problem, input_data<T>(b), nullptr, output_data<T>(u));
-    const Tensor c = torch::stable::contiguous(*colour);
+    const Tensor c = made_contiguous(*colour);
     solve<T>(problem, input_data<T>(b), input_data<T>(c), output_data<T>(u));
   });
   return u;

@@ -58,7 +58,7 @@ Tensor solve(const PoissonProblem& p, const Tensor& rhs, const Tensor* colour, c
 
 Tensor solve_tensor(const PoissonProblem& problem, const Tensor& rhs, const Tensor* colour) {
   const DeviceScope scope(rhs);
-  const Tensor b = torch::stable::contiguous(rhs);
+  const Tensor b = made_contiguous(rhs);
   Tensor u = torch::stable::empty_like(b);
   if (problem.planes == 0) return u;
   dispatch_full_precision(b.scalar_type(), "poisson", [&](auto zero) {
@@ -67,7 +67,7 @@ Tensor solve_tensor(const PoissonProblem& problem, const Tensor& rhs, const Tens
       u = solve<T>(problem, b, nullptr, scope.stream());
       return;
     }
-    const Tensor c = torch::stable::contiguous(*colour);
+    const Tensor c = made_contiguous(*colour);
     u = solve<T>(problem, b, &c, scope.stream());
   });
   check_launch("poisson");

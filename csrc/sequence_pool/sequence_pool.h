@@ -81,7 +81,7 @@ struct SequenceInput {
     STD_TORCH_CHECK(packed || shape.size() == 3, "sequence_pool: expected x of shape (B, T, C) or (R, C)");
     STD_TORCH_CHECK(!packed || (given_ends && !given_mask), "sequence_pool: expected packed x with ends");
     const int64_t channels = shape.back(), steps = shape[shape.size() - 2];
-    if (input) x = input->stride(-1) == 1 ? *input : torch::stable::contiguous(*input);
+    if (input) x = input->stride(-1) == 1 ? *input : made_contiguous(*input);
     if (given_ends) ends = made_contiguous(*given_ends);
     if (given_mask) mask = made_contiguous(*given_mask);
     STD_TORCH_CHECK(!ends || (ends->scalar_type() == ScalarType::Long && ends->dim() == 1),

@@ -69,7 +69,7 @@ Tensor ssim(const Tensor& x, const Tensor& y, int64_t window, double sigma, doub
             bool luminance, bool map) {
   const SsimOptions options{window, sigma, covariance, c1, c2, luminance, map};
   const SsimShape shape = ssim_shape(x, y, window);
-  const Tensor first = torch::stable::contiguous(x), second = torch::stable::contiguous(y);
+  const Tensor first = made_contiguous(x), second = made_contiguous(y);
   Tensor out = torch::stable::new_empty(x, ssim_output_sizes(x, shape, map), ssim_output_dtype(x));
   if (out.numel() == 0) return out;
   const SsimTiles tiles(shape, shape.out, window - 1);
@@ -100,8 +100,7 @@ std::tuple<Tensor, Tensor> ssim_backward(const Tensor& grad_output, const Tensor
                                          bool map, bool wants_x, bool wants_y) {
   const SsimOptions options{window, sigma, covariance, c1, c2, luminance, map};
   const SsimShape shape = ssim_shape(x, y, window);
-  const Tensor first = torch::stable::contiguous(x), second = torch::stable::contiguous(y),
-               grad = torch::stable::contiguous(grad_output);
+  const Tensor first = made_contiguous(x), second = made_contiguous(y), grad = made_contiguous(grad_output);
   auto [dx, dy] = ssim_new_gradients(x, wants_x, wants_y);
   if (x.numel() == 0 || !(wants_x || wants_y)) return {dx, dy};
   prefer_large_pages(dx);

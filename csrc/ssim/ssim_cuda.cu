@@ -27,7 +27,7 @@ Tensor ssim(const Tensor& x, const Tensor& y, int64_t window, double sigma, doub
   const SsimOptions options{window, sigma, covariance, c1, c2, luminance, map};
   const SsimShape shape = ssim_shape(x, y, window);
   const DeviceScope scope(x);
-  const Tensor first = torch::stable::contiguous(x), second = torch::stable::contiguous(y);
+  const Tensor first = made_contiguous(x), second = made_contiguous(y);
   Tensor out = torch::stable::new_empty(x, ssim_output_sizes(x, shape, map), ssim_output_dtype(x));
   if (out.numel() == 0) return out;
   dispatch_floating(x.scalar_type(), "ssim", [&](auto zero) {
@@ -58,8 +58,7 @@ std::tuple<Tensor, Tensor> ssim_backward(const Tensor& grad_output, const Tensor
   const SsimOptions options{window, sigma, covariance, c1, c2, luminance, map};
   const SsimShape shape = ssim_shape(x, y, window);
   const DeviceScope scope(x);
-  const Tensor first = torch::stable::contiguous(x), second = torch::stable::contiguous(y),
-               grad = torch::stable::contiguous(grad_output);
+  const Tensor first = made_contiguous(x), second = made_contiguous(y), grad = made_contiguous(grad_output);
   auto [dx, dy] = ssim_new_gradients(x, wants_x, wants_y);
   if (x.numel() == 0 || !(wants_x || wants_y)) return {dx, dy};
   const int side = wants_x && wants_y ? 0 : wants_x ? 1 : -1;

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pydlx import _native
+from pydlx.ops.ragged import check_offsets, check_rows, check_same_groups
 
 
 def ragged_box_iou(
@@ -25,7 +26,18 @@ def ragged_box_iou(
 
     Returns:
         (P,) float64: group after group the row-major (detections, truths) matrix. Runs on the CPU, has no gradient.
+
+    Raises:
+        ValueError: If a dtype or a shape is another.
     """
+    name = "ragged_box_iou"
+    check_rows(name, "boxes", boxes, torch.float64, len(boxes), 4)
+    check_rows(name, "truths", truths, torch.float64, len(truths), 4)
+    check_rows(name, "crowd", crowd, torch.bool, len(truths))
+    check_offsets(name, "detection_offsets", detection_offsets, len(boxes))
+    check_offsets(name, "truth_offsets", truth_offsets, len(truths))
+    check_same_groups(name, detection_offsets, truth_offsets)
+    boxes, truths, crowd = boxes.contiguous(), truths.contiguous(), crowd.contiguous()
     if _native.use_native(boxes.device):
         return _op(boxes, truths, crowd, detection_offsets, truth_offsets)
     return ragged_box_iou_reference(boxes, truths, crowd, detection_offsets, truth_offsets)

@@ -8,11 +8,13 @@ CPU and have no gradient.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from pydlx import _native
+from pydlx.ops.ragged import check_offsets, check_rows, check_same_groups
 
 FALSE, TRUE, IGNORED = 0, 1, 2  # csrc/match_detections/match_detections.h
 _EPSILON = torch.finfo(torch.float64).eps
@@ -51,8 +53,24 @@ def match_detections(
     Returns:
         The outcome of each detection, (A, T, D) uint8 of ``FALSE``, ``TRUE`` and ``IGNORED``, and its place in its
         group, (D,) int64.
+
+    Raises:
+        ValueError: If a dtype or a shape is another.
     """
-    arguments = (
+    name, rows, truths, areas = "match_detections", len(scores), len(truth_crowd), len(truth_ignored)
+    check_offsets(name, "detection_offsets", detection_offsets, rows)
+    check_offsets(name, "truth_offsets", truth_offsets, truths)
+    check_same_groups(name, detection_offsets, truth_offsets)
+    pairs = int((detection_offsets.diff() * truth_offsets.diff()).sum())
+    check_rows(name, "similarity", similarity, torch.float64, pairs)
+    check_rows(name, "scores", scores, torch.float64, rows)
+    check_rows(name, "detection_outside", detection_outside, torch.bool, areas, rows)
+    check_rows(name, "truth_ignored", truth_ignored, torch.bool, areas, truths)
+    check_rows(name, "truth_crowd", truth_crowd, torch.bool, truths)
+    if truth_unrecorded is not None:
+        check_rows(name, "truth_unrecorded", truth_unrecorded, torch.bool, truths)
+    check_rows(name, "thresholds", thresholds, torch.float64, len(thresholds))
+    arguments: tuple[Any, ...] = (
         similarity,
         scores,
         detection_offsets,
@@ -64,7 +82,8 @@ def match_detections(
         thresholds,
         max_detections,
     )
-    return (_match if _native.use_native(scores.device) else match_detections_reference)(*arguments)
+    run = _match if _native.use_native(scores.device) else match_detections_reference
+    return run(*(x.contiguous() if isinstance(x, Tensor) else x for x in arguments))
 
 
 def precision_curves(
@@ -93,9 +112,28 @@ def precision_curves(
     Returns:
         Precision (T, R, C, A, M), recall in the end (T, C, A, M) and the score at each sample (T, R, C, A, M), all
         float64, and -1 where no truth counts.
+
+    Raises:
+        ValueError: If a dtype or a shape is another.
     """
-    arguments = (outcome, rank, scores, category_offsets, positives, recall_thresholds, list(max_detections))
-    return (_curves if _native.use_native(scores.device) else precision_curves_reference)(*arguments)
+    name, areas, rows = "precision_curves", len(positives), len(scores)
+    check_rows(name, "outcome", outcome, torch.uint8, areas, outcome.shape[1], rows)
+    check_rows(name, "rank", rank, torch.int64, rows)
+    check_rows(name, "scores", scores, torch.float64, rows)
+    check_offsets(name, "category_offsets", category_offsets, rows)
+    check_rows(name, "positives", positives, torch.int64, areas, len(category_offsets) - 1)
+    check_rows(name, "recall_thresholds", recall_thresholds, torch.float64, len(recall_thresholds))
+    arguments: tuple[Any, ...] = (
+        outcome,
+        rank,
+        scores,
+        category_offsets,
+        positives,
+        recall_thresholds,
+        list(max_detections),
+    )
+    run = _curves if _native.use_native(scores.device) else precision_curves_reference
+    return run(*(x.contiguous() if isinstance(x, Tensor) else x for x in arguments))
 
 
 def match_detections_reference(
@@ -182,31 +220,13 @@ def precision_curves_reference(
     return precision, recall, score
 
 
-def _match_fake(
-    similarity: Tensor,
-    scores: Tensor,
-    detection_offsets: Tensor,
-    truth_offsets: Tensor,
-    detection_outside: Tensor,
-    truth_ignored: Tensor,
-    truth_crowd: Tensor,
-    truth_unrecorded: Tensor | None,
-    thresholds: Tensor,
-    max_detections: int,
-) -> tuple[Tensor, Tensor]:
-    (areas, rows), count = detection_outside.shape, thresholds.shape[0]
+def _match_fake(similarity: Tensor, scores: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
+    (areas, rows), count = others[2].shape, others[-2].shape[0]
     return scores.new_empty((areas, count, rows), dtype=torch.uint8), scores.new_empty(rows, dtype=torch.int64)
 
 
-def _curves_fake(
-    outcome: Tensor,
-    rank: Tensor,
-    scores: Tensor,
-    category_offsets: Tensor,
-    positives: Tensor,
-    recall_thresholds: Tensor,
-    max_detections: list[int],
-) -> tuple[Tensor, Tensor, Tensor]:
+def _curves_fake(outcome: Tensor, rank: Tensor, scores: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
+    category_offsets, _, recall_thresholds, max_detections = others
     (areas, count, _), categories = outcome.shape, category_offsets.shape[0] - 1
     shape = (count, recall_thresholds.shape[0], categories, areas, len(max_detections))
     return scores.new_empty(shape), scores.new_empty((count, *shape[2:])), scores.new_empty(shape)

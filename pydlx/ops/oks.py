@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from pydlx import _native
+from pydlx.ops.ragged import check_offsets, check_same_groups
 
 _SPACING = 2.0**-52
 
@@ -112,13 +113,9 @@ def ragged_oks(
         raise ValueError("ragged_oks: inputs must not require a gradient, which it does not give; use oks")
     pred, truth, area, sigmas, boxes = _in_one_dtype("ragged_oks", pred, truth, area, sigmas, boxes)
     _check_shapes("ragged_oks", pred, truth, visibility, area, sigmas, boxes)
-    _check_offsets("pred_offsets", pred_offsets, len(pred))
-    _check_offsets("truth_offsets", truth_offsets, len(truth))
-    if len(pred_offsets) != len(truth_offsets):
-        raise ValueError(
-            f"ragged_oks: pred_offsets and truth_offsets must be of one length, got {len(pred_offsets)} and "
-            f"{len(truth_offsets)}"
-        )
+    check_offsets("ragged_oks", "pred_offsets", pred_offsets, len(pred))
+    check_offsets("ragged_oks", "truth_offsets", truth_offsets, len(truth))
+    check_same_groups("ragged_oks", pred_offsets, truth_offsets)
     pairs = torch.zeros_like(pred_offsets)
     torch.cumsum(pred_offsets.diff() * truth_offsets.diff(), 0, out=pairs[1:])
     run = _ragged_op if _native.use_native(pred.device) else ragged_oks_reference
@@ -177,15 +174,6 @@ def _in_groups(x: Tensor, lead: torch.Size, dims: int) -> Tensor:
     if len(lead) == 1 and x.shape[0] == lead[0] and x.dim() == dims + 1:
         return x
     return x.expand(*lead, *x.shape[-dims:]).reshape(lead.numel(), *x.shape[-dims:])
-
-
-def _check_offsets(argument: str, offsets: Tensor, rows: int) -> None:
-    if offsets.dtype != torch.int64 or offsets.dim() != 1 or not len(offsets):
-        raise ValueError(
-            f"ragged_oks: {argument} must be int64 of shape (n + 1,), got {offsets.dtype} of {tuple(offsets.shape)}"
-        )
-    if offsets[0] != 0 or offsets[-1] != rows or (offsets.diff() < 0).any():
-        raise ValueError(f"ragged_oks: {argument} must rise from 0 to the number of rows, {rows}")
 
 
 def oks_reference(

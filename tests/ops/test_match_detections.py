@@ -77,6 +77,29 @@ def test_nan_matches_nothing():
     assert match_detections(**arguments)[0].flatten().tolist() == [FALSE, TRUE]
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scores": torch.zeros(3)}, "detection_offsets must rise from 0 to the number of rows, 3"),
+        ({"similarity": torch.zeros(1, dtype=torch.float64)}, "similarity must be torch.float64 of"),
+        ({"truth_crowd": torch.zeros(0, dtype=torch.bool)}, "truth_offsets must rise from 0"),
+        ({"truth_offsets": torch.tensor([0])}, "truth_offsets must rise from 0"),
+        ({"thresholds": torch.tensor([0.5])}, "thresholds must be torch.float64"),
+    ],
+)
+def test_rows_that_do_not_fit_are_refused(change, message):
+    with pytest.raises(ValueError, match=f"^match_detections: {message}"):
+        match_detections(**(doubles(ragged(0)) | change))
+
+
+def test_boxes_that_do_not_fit_are_refused():
+    boxes, offsets = torch.zeros(2, 4, dtype=torch.float64), torch.tensor([0, 2])
+    with pytest.raises(ValueError, match=r"^ragged_box_iou: boxes must be torch\.float64 of"):
+        ragged_box_iou(boxes.float(), boxes, torch.zeros(2, dtype=torch.bool), offsets, offsets)
+    with pytest.raises(ValueError, match=r"^ragged_box_iou: truth_offsets must rise"):
+        ragged_box_iou(boxes, boxes, torch.zeros(2, dtype=torch.bool), offsets, torch.tensor([0, 3]))
+
+
 def test_no_rows():
     arguments = doubles(ragged(0, groups=4, most=1))
     outcome, rank = match_detections(**arguments)
