@@ -120,15 +120,7 @@ def keypoint_evaluation(
         ValueError: a file is no JSON (with the byte), or a record is bad (with its place and id).
     """
     check_compatibility("evaluate_keypoints", compatibility)
-    if layout not in ("coco", "crowdpose", "wholebody"):
-        raise ValueError(f'evaluate_keypoints: layout must be "coco", "crowdpose" or "wholebody", got {layout!r}')
-    if layout == "wholebody":
-        if sigmas is not None:
-            raise ValueError("evaluate_keypoints: sigmas must be None for the layout wholebody, which has its own")
-        parts = {name: torch.tensor(values, dtype=torch.float64) for name, values in WHOLEBODY_SIGMAS.items()}
-    else:
-        default = CROWDPOSE_SIGMAS if layout == "crowdpose" else COCO_SIGMAS
-        parts = {_BODY: checked_sigmas("evaluate_keypoints", default if sigmas is None else sigmas)}
+    parts = _parts_of(layout, sigmas)
     if layout == "crowdpose" and area_ranges is None:
         area_ranges = {ALL: EVERYTHING}
     protocol = keypoint_protocol(max_detections, thresholds, recall_thresholds, area_ranges, "evaluate_keypoints")
@@ -152,10 +144,7 @@ def keypoint_evaluation(
         compatibility=compatibility,
     )
     curves = {name: measure(*both, values) for name, (both, values) in rows.items()}
-    results: dict[str, float] = {}
-    for name, curve in curves.items():
-        prefix = f"{_part(name)}_" if len(curves) > 1 else ""
-        results |= {prefix + key: value for key, value in summary(curve, by_limit=False).items()}
+    results = _summaries(curves)
     first, values = rows[_BODY]
     if layout == "crowdpose":
         for name, (low, high) in _CROWDING.items():
@@ -217,6 +206,27 @@ def box_evaluation(
     )
     results = summary(curves, by_limit=True)
     return Evaluation(results, {"boxes": curves}, names, _per_category(curves, names), [], skipped or [])
+
+
+def _parts_of(layout: str, sigmas: Sequence[float] | Tensor | None) -> dict[str, Tensor]:
+    """The sigmas by the field of the files that holds their keypoints."""
+    if layout not in ("coco", "crowdpose", "wholebody"):
+        raise ValueError(f'evaluate_keypoints: layout must be "coco", "crowdpose" or "wholebody", got {layout!r}')
+    if layout == "wholebody":
+        if sigmas is not None:
+            raise ValueError("evaluate_keypoints: sigmas must be None for the layout wholebody, which has its own")
+        return {name: torch.tensor(values, dtype=torch.float64) for name, values in WHOLEBODY_SIGMAS.items()}
+    default = CROWDPOSE_SIGMAS if layout == "crowdpose" else COCO_SIGMAS
+    return {_BODY: checked_sigmas("evaluate_keypoints", default if sigmas is None else sigmas)}
+
+
+def _summaries(curves: Mapping[str, Curves]) -> dict[str, float]:
+    """COCO's numbers; by part, as ``foot_AP``, where there are several."""
+    results: dict[str, float] = {}
+    for name, curve in curves.items():
+        prefix = f"{_part(name)}_" if len(curves) > 1 else ""
+        results |= {prefix + key: value for key, value in summary(curve, by_limit=False).items()}
+    return results
 
 
 def _keypoint_rows(

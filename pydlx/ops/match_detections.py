@@ -83,7 +83,7 @@ def match_detections(
         max_detections,
     )
     run = _match if _native.use_native(scores.device) else match_detections_reference
-    return run(*(x.contiguous() if isinstance(x, Tensor) else x for x in arguments))
+    return run(*_contiguous(arguments))
 
 
 def precision_curves(
@@ -133,7 +133,11 @@ def precision_curves(
         list(max_detections),
     )
     run = _curves if _native.use_native(scores.device) else precision_curves_reference
-    return run(*(x.contiguous() if isinstance(x, Tensor) else x for x in arguments))
+    return run(*_contiguous(arguments))
+
+
+def _contiguous(arguments: tuple[Any, ...]) -> list[Any]:
+    return [x.contiguous() if isinstance(x, Tensor) else x for x in arguments]
 
 
 def match_detections_reference(
