@@ -206,18 +206,19 @@ inline int count_pairs(Counters& counters, Code classes, const Code* target, con
   return maps;
 }
 
-// Strips [begin, end) of all images.
+// Strips [begin, end) of all images, of `pixels` each.
 template <class Code, class Pair, class Counters>
-inline void count_strips(const ConfusionTask& task, ConfusionTotals& totals, int64_t begin, int64_t end) {
+inline void count_strips(const ConfusionTask& task, ConfusionTotals& totals, int64_t pixels, int64_t begin,
+                         int64_t end) {
   constexpr int64_t L = kVecLanes<Code>;
-  const int64_t per_image = (task.pixels + kStrip - 1) / kStrip;
+  const int64_t per_image = (task.pixels + pixels - 1) / pixels;
   const Code classes = static_cast<Code>(task.classes());
   alignas(64) Code target[kStrip], pred[kStrip];
   Counters counters(task, totals);
   FirstInvalid found;
   for (int64_t strip = begin; strip < end; ++strip) {
-    const int64_t image = strip / per_image, first = strip % per_image * kStrip;
-    const int64_t count = std::min(kStrip, task.pixels - first), at = image * task.pixels + first;
+    const int64_t image = strip / per_image, first = strip % per_image * pixels;
+    const int64_t count = std::min(pixels, task.pixels - first), at = image * task.pixels + first;
     if (strip == begin || (task.per_image && first == 0)) counters.open(task.per_image ? image : 0);
     encode(task.target, task.target_rule, image, first, at, count, target);
     encode(task.pred, task.pred_rule, image, first, at, count, pred);
