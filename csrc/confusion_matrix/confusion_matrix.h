@@ -53,6 +53,7 @@ void dispatch_labels(ScalarType dtype, const Body& body) {
 struct ConfusionMap {
   const void* data;
   ScalarType dtype;
+  int64_t bytes;  // of a label or logit
   bool is_logits;
   int64_t image_stride, class_stride, pixel_stride;
 };
@@ -79,7 +80,7 @@ struct ConfusionTask {
   PYDLX_HOST_DEVICE int64_t bins() const { return classes() * classes(); }
 };
 
-// A call's task, the tensors that its pointers look into, and its results.
+// A call's task, the tensors that its pointers look into, and its results, which hold nothing yet.
 struct ConfusionCall {
   Tensor pred, target, counts, invalid;
   ConfusionTask task;
@@ -92,9 +93,9 @@ struct ConfusionCall {
     pred = logits ? dense(pred) : made_contiguous(pred);
     const int64_t batch = target.dim() ? target.size(0) : 1, pixels = batch ? target.numel() / batch : 0;
     const bool inner = is_channels_last(pred) || pixels == 1, joined = !per_image && (inner || !logits);
-    task.pred = {pred.const_data_ptr(), pred.scalar_type(), logits,
+    task.pred = {pred.const_data_ptr(), pred.scalar_type(), int64_t(pred.element_size()), logits,
                  classes * pixels,      inner ? 1 : pixels, inner ? classes : 1};
-    task.target = {target.const_data_ptr(), target.scalar_type(), false, 0, 0, 0};
+    task.target = {target.const_data_ptr(), target.scalar_type(), int64_t(target.element_size()), false, 0, 0, 0};
     task.pred_rule = {classes, 0, false};
     task.target_rule = {classes, ignore.value_or(0), ignore.has_value()};
     task.images = joined ? 1 : batch;
@@ -103,9 +104,8 @@ struct ConfusionCall {
 
     std::vector<int64_t> shape{classes, classes};
     if (per_image) shape.insert(shape.begin(), batch);
-    counts = torch::stable::new_zeros(target, shape, ScalarType::Long);
+    counts = torch::stable::new_empty(target, shape, ScalarType::Long);
     invalid = torch::stable::new_empty(target, {2}, ScalarType::Long);
-    torch::stable::fill_(invalid, -1);
   }
 
  private:

@@ -9,8 +9,8 @@ namespace pydlx {
 // The most pixels that are looked at together: their labels and pairs stay in the first-level cache.
 constexpr int64_t kStrip = 1024;
 
-// The bytes of label maps that are looked at together: about as many as the processor fetches ahead, so that the next
-// ones arrive while these are counted. With 8 KiB, memory and counting took turns.
+// The most bytes of a label map that are looked at together. They are so few for the next ones to arrive while these
+// are counted; with 8 KiB, memory and counting took turns.
 constexpr int64_t kStripBytes = 1024;
 
 // Up to here codes fit into 8 bits, pairs into 16, and every thread has counters of its own.
@@ -28,11 +28,18 @@ struct FirstInvalid {
   }
 };
 
-// The results, to which threads add one at a time.
+// The results, to which threads add one at a time. Starting them by torch's operators would take longer than to count a
+// small image.
 struct ConfusionTotals {
   int64_t* counts;
   uint64_t* invalid;
   std::mutex mutex;
+
+  explicit ConfusionTotals(const ConfusionCall& call)
+      : counts(output_data<int64_t>(call.counts)), invalid(output_data<uint64_t>(call.invalid)) {
+    std::fill_n(counts, call.counts.numel(), 0);
+    std::fill_n(invalid, 2, kNone);
+  }
 
   void include(const FirstInvalid& found) {
     const std::lock_guard<std::mutex> lock(mutex);
@@ -100,12 +107,7 @@ class SharedCounters {
 };
 
 inline int64_t strip_pixels(const ConfusionTask& task) {
-  if (task.pred.is_logits) return kStrip;
-  int64_t bytes = 1;
-  for (const ConfusionMap& map : {task.pred, task.target}) {
-    dispatch_labels(map.dtype, [&](auto label) { bytes = std::max(bytes, int64_t(sizeof(label))); });
-  }
-  return kStripBytes / bytes;
+  return task.pred.is_logits ? kStrip : kStripBytes / std::max(task.pred.bytes, task.target.bytes);
 }
 
 }  // namespace pydlx
@@ -125,7 +127,7 @@ std::tuple<Tensor, Tensor> confusion_matrix(const Tensor& pred, const Tensor& ta
   const ConfusionTask& task = call.task;
   const int64_t strip = strip_pixels(task), strips = task.images * ((task.pixels + strip - 1) / strip);
   const int64_t cost = std::min(task.pixels, strip) * (task.pred.is_logits ? classes : 1);
-  ConfusionTotals totals{output_data<int64_t>(call.counts), output_data<uint64_t>(call.invalid), {}};
+  ConfusionTotals totals(call);
   parallel_for(strips, kGrain / std::max<int64_t>(1, cost), [&](int64_t begin, int64_t end) {
     if (classes <= kMostNarrowClasses) {
       PYDLX_SIMD_CALL(count_strips<uint8_t, uint16_t, OwnCounters>)(task, totals, strip, begin, end);

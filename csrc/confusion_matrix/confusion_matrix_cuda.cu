@@ -26,7 +26,9 @@ void count(const ConfusionTask& task, Counter* counts, Counter* invalid, cudaStr
 std::tuple<Tensor, Tensor> confusion_matrix(const Tensor& pred, const Tensor& target, int64_t classes,
                                             const std::optional<int64_t> ignore, bool per_image) {
   const DeviceScope scope(target);
-  const ConfusionCall call(pred, target, classes, ignore, per_image);
+  ConfusionCall call(pred, target, classes, ignore, per_image);
+  torch::stable::zero_(call.counts);
+  torch::stable::fill_(call.invalid, -1);
   if (call.task.images == 0 || call.task.pixels == 0) return {call.counts, call.invalid};
   Counter *counts = output_data<Counter>(call.counts), *invalid = output_data<Counter>(call.invalid);
   if (call.task.pred.is_logits) {

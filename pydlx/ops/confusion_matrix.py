@@ -50,7 +50,7 @@ def confusion_matrix(
     """
     _check(pred, target, num_classes, ignore_index, invalid, per_image)
     run = _op if _native.use_native(target.device) else confusion_matrix_reference
-    counts, first_invalid = run(pred.detach(), target, num_classes, ignore_index, per_image)
+    counts, first_invalid = run(pred.detach() if pred.requires_grad else pred, target, num_classes, ignore_index, per_image)
     if invalid == "error":
         _require_valid(first_invalid, pred, target, num_classes)
     return counts
@@ -95,7 +95,10 @@ def _require_valid(first_invalid: Tensor, pred: Tensor, target: Tensor, num_clas
         text = f"confusion_matrix: target or pred holds labels outside of [0, {num_classes})"
         torch._assert_async((first_invalid < 0).all(), text)
         return
-    for name, labels, place in zip(("target", "pred"), (target, pred), first_invalid.tolist(), strict=True):
+    places = first_invalid.tolist()
+    if places == [-1, -1]:
+        return
+    for name, labels, place in zip(("target", "pred"), (target, pred), places, strict=True):
         if place >= 0:
             at = tuple(int(i) for i in torch.unravel_index(torch.tensor(place), target.shape))
             raise ValueError(
