@@ -86,6 +86,7 @@ struct SoftPoolLayout {
     sizes.insert(sizes.end(), s.out + (5 - x.dim()), s.out + 3);
     return new_empty_in_format(x, sizes, channels_last);
   }
+  Tensor new_gradient() const { return new_empty_in_format(x, {x.sizes().begin(), x.sizes().end()}, channels_last); }
 };
 
 }  // namespace pydlx

@@ -102,7 +102,7 @@ Tensor soft_pool_backward(const Tensor& grad_output, const Tensor& input, const 
   const bool channels_last = layout.channels_last;
   const Tensor& x = layout.x;
   const Tensor grad = in_format(grad_output, layout.channels_last);
-  Tensor dx = torch::stable::empty_like(x);
+  Tensor dx = layout.new_gradient();
   if (dx.numel() == 0) return dx;
   const int64_t images = channels_last ? s.batch : s.batch * s.channels;
   const SoftPoolBlocks blocks(s, s.in[2] * (channels_last ? s.channels : 1));

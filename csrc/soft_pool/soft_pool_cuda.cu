@@ -39,7 +39,7 @@ Tensor soft_pool_backward(const Tensor& grad_output, const Tensor& input, const 
   const DeviceScope scope(input);
   const SoftPoolLayout layout(input);
   const Tensor grad = in_format(grad_output, layout.channels_last);
-  Tensor dx = torch::stable::empty_like(layout.x);
+  Tensor dx = layout.new_gradient();
   if (dx.numel() == 0) return dx;
   dispatch_floating(dx.scalar_type(), "soft_pool", [&](auto zero) {
     dispatch_index(largest_index(s), [&](auto narrow) {
