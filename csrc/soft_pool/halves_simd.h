@@ -34,34 +34,29 @@ struct Stretch {
   Stretch from(int64_t output_offset) const { return {cell + 2 * output_offset, output + output_offset}; }
 };
 
-// Cuts rows of `width` outputs into halves and calls visit(low, high) for pairs of them.
-template <class A, class Visit>
-struct HalfPairs {
-  const int64_t width;
-  const Visit& visit;
-  Stretch left{};
-  bool is_left = false;
-
-  HalfPairs(int64_t row_width, const Visit& visitor) : width(row_width), visit(visitor) {}
-
-  __attribute__((always_inline)) void add_row(const Stretch& row) {
-    int64_t at = 0;
-    for (; at + kVecLanes<A> <= width; at += kVecLanes<A>) visit(row.from(at), row.from(at + kHalfLanes<A>));
-    if (at == width) return;
-    const Stretch last = row.from(width - kHalfLanes<A>);
-    if (width - at > kHalfLanes<A>) return visit(row.from(at), last);
-    if (is_left) {
-      visit(left, last);
-    } else {
-      left = last;
+// Cuts rows of outputs into halves and calls visit(low, high) for pairs of them; next_row() gives row after row. There
+// is one place of visit for all: a second one, for whole vectors within a row, would have to fetch its constants anew
+// two times a row, which costs short rows more than it saves.
+template <class A, class NextRow, class Visit>
+__attribute__((always_inline)) inline void visit_halves(const SoftPoolShape& s, int64_t rows, const NextRow& next_row,
+                                                        const Visit& visit) {
+  const int64_t width = s.out[2], halves = rows * ((width + kHalfLanes<A> - 1) / kHalfLanes<A>);
+  Stretch row{};
+  int64_t at = width;
+  const auto next = [&]() __attribute__((always_inline)) {
+    if (at >= width) {
+      row = next_row();
+      at = 0;
     }
-    is_left = !is_left;
+    const Stretch half = row.from(std::min(at, width - kHalfLanes<A>));
+    at += kHalfLanes<A>;
+    return half;
+  };
+  for (int64_t i = 0; i < halves; i += 2) {
+    const Stretch low = next();
+    visit(low, i + 1 < halves ? next() : low);
   }
-
-  __attribute__((always_inline)) void finish() {
-    if (is_left) visit(left, left);
-  }
-};
+}
 
 // Asks for the cells that will be read, or written (kWrite), some rows further down: between two accesses lies more
 // arithmetic than the processor looks ahead over, so it would wait for memory at each of them. Distances of 2 to 16 KiB
@@ -86,11 +81,11 @@ struct HalvedRows {
   }
 };
 
-// The windows of two halves of outputs, in block order; `low` and `high` are their upper left cells.
-template <class A, bool kCareful, int64_t kRows>
-__attribute__((always_inline)) inline Windows<A, kCareful, 2 * kRows> halved_windows(const A* low, const A* high,
-                                                                                     const HalvedRows<kRows>& rows) {
-  Vec<A> cells[2 * kRows];
+// The cells of the windows of two halves of outputs, in block order; `low` and `high` are their upper left ones.
+template <class A, int64_t kRows>
+__attribute__((always_inline)) inline std::array<Vec<A>, 2 * kRows> halved_cells(const A* low, const A* high,
+                                                                                 const HalvedRows<kRows>& rows) {
+  std::array<Vec<A>, 2 * kRows> cells;
 #pragma GCC unroll 4
   for (int64_t r = 0; r < kRows; ++r) {
     prefetch_ahead<false>(low + rows.offset[r]);
@@ -98,7 +93,7 @@ __attribute__((always_inline)) inline Windows<A, kCareful, 2 * kRows> halved_win
     cells[2 * r] = even;
     cells[2 * r + 1] = odd;
   }
-  return Windows<A, kCareful, 2 * kRows>([&](int64_t t) { return cells[t]; }, 2 * kRows);
+  return cells;
 }
 
 // As soft_pool_some_rows.
@@ -107,17 +102,18 @@ bool soft_pool_halves(const SoftPoolShape& s, const A* x, A* y, int64_t begin, i
   Vec<A> probe{};
   const HalvedRows<kRows> rows(s);
   const auto pool = [&](const Stretch& low, const Stretch& high) __attribute__((always_inline)) {
-    const auto windows = halved_windows<A, kCareful>(x + low.cell, x + high.cell, rows);
-    const Vec<A> value = windows.peak + windows.mean_distance;
+    const auto cells = halved_cells(x + low.cell, x + high.cell, rows);
+    const Vec<A> value = pooled<A, kCareful, 2 * kRows>([&](int64_t t) { return cells[t]; });
     probe += value;
     store_block_halves<A>(y + low.output, y + high.output, value);
   };
-  HalfPairs<A, decltype(pool)> pairs(s.out[2], pool);
   RowCounter row(s, begin);
-  for (int64_t index = begin; index < end; ++index, row.advance()) {
-    pairs.add_row(Stretch::row(s, row.plane, row.od, row.oh));
-  }
-  pairs.finish();
+  const auto next_row = [&]() __attribute__((always_inline)) {
+    const Stretch here = Stretch::row(s, row.plane, row.od, row.oh);
+    row.advance();
+    return here;
+  };
+  visit_halves<A>(s, end - begin, next_row, pool);
   return any(probe - probe != A(0));
 }
 
@@ -138,7 +134,8 @@ bool soft_pool_halves_backward(const SoftPoolShape& s, const A* grad, const A* x
   Vec<A> probe{};
   const HalvedRows<kRows> rows(s);
   const auto pool = [&](const Stretch& low, const Stretch& high) __attribute__((always_inline)) {
-    const auto windows = halved_windows<A, kCareful>(x + low.cell, x + high.cell, rows);
+    const auto cells = halved_cells(x + low.cell, x + high.cell, rows);
+    const Windows<A, kCareful, 2 * kRows> windows([&](int64_t t) { return cells[t]; }, 2 * kRows);
     const Vec<A> scale = load_block_halves(grad + low.output, grad + high.output) / windows.total;
     probe += windows.mean_distance;
     const auto gradient = [&](int64_t t) __attribute__((always_inline)) {
@@ -151,13 +148,17 @@ bool soft_pool_halves_backward(const SoftPoolShape& s, const A* grad, const A* x
       store_block_pairs<A>(row + low.cell, row + high.cell, gradient(2 * r), gradient(2 * r + 1));
     }
   };
-  HalfPairs<A, decltype(pool)> pairs(s.out[2], pool);
-  for (int64_t od = block.first_out[0]; od < block.last_out[0]; ++od) {
-    for (int64_t oh = block.first_out[1]; oh < block.last_out[1]; ++oh) {
-      pairs.add_row(Stretch::row(s, plane, od, oh));
+  int64_t od = block.first_out[0], oh = block.first_out[1];
+  const auto next_row = [&]() __attribute__((always_inline)) {
+    const Stretch here = Stretch::row(s, plane, od, oh);
+    if (++oh == block.last_out[1]) {
+      oh = block.first_out[1];
+      ++od;
     }
-  }
-  pairs.finish();
+    return here;
+  };
+  const int64_t output_rows = (block.last_out[0] - block.first_out[0]) * (block.last_out[1] - block.first_out[1]);
+  visit_halves<A>(s, output_rows, next_row, pool);
   return !any(probe - probe != A(0));
 }
 

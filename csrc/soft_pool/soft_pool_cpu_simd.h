@@ -20,6 +20,29 @@ constexpr int64_t kLanes = 256;
 // e_i and the mean distance d = sum e_i d_i / S,  y = m + d  and  a_i - y = d_i - d, which loses no digits however
 // large m is.
 
+// y of one window per lane, of kTaps > 1 cells. Of two cells the lower one is set aside and the higher one goes on, to
+// meet the next: the last to go on is the peak, whose weight is 1, so it takes an exponential less. Written such that a
+// NaN is neither lost nor doubled.
+template <class A, bool kCareful, int64_t kTaps, class Cell>
+__attribute__((always_inline)) inline Vec<A> pooled(const Cell& cell) {
+  Vec<A> peak = cell(0), lower[kTaps];
+#pragma GCC unroll 8
+  for (int64_t t = 1; t < kTaps; ++t) {
+    const Vec<A> a = cell(t), same = opaque<A>(peak);  // both choices from one comparison would be slower
+    lower[t] = same < a ? same : a;
+    peak = a > peak ? a : peak;
+  }
+  Vec<A> total = splat(A(1)), mean_distance{};
+#pragma GCC unroll 8
+  for (int64_t t = 1; t < kTaps; ++t) {
+    const Vec<A> distance = distance_below<A, kCareful>(lower[t], peak);
+    const Vec<A> weight = exp_nonpositive<A>(distance);
+    total += weight;
+    mean_distance = t == 1 ? weight * distance : mean_distance + weight * distance;
+  }
+  return peak + mean_distance / total;
+}
+
 // One window per lane. kTaps fixes the number of taps at compile time, so that distances and weights stay in registers
 // between the sums and their use; with 0 it is open, and they are computed anew.
 template <class A, bool kCareful, int64_t kTaps>
@@ -59,7 +82,7 @@ struct Windows {
   // g w_i (1 + a_i - y), with scale = g / S; slope 0 gives the straight-through form g w_i.
   __attribute__((always_inline)) Vec<A> gradient(const Vec<A>& distance, const Vec<A>& weight, const Vec<A>& scale,
                                                  A slope) const {
-    return scale * weight * (slope * (distance - mean_distance) + A(1));
+    return scale * weight * (slope * distance + (A(1) - slope * mean_distance));
   }
 };
 
@@ -67,8 +90,13 @@ struct Windows {
 template <class A, bool kCareful, int64_t kTaps>
 inline void soft_pool_vectors(const A* const* taps, int64_t tap_count, int64_t lanes, A* y) {
   for (int64_t at = 0; at < lanes; at += kVecLanes<A>) {
-    const Windows<A, kCareful, kTaps> windows([&](int64_t t) { return load(taps[t] + at); }, tap_count);
-    store(y + at, Vec<A>(windows.peak + windows.mean_distance));
+    const auto cell = [&](int64_t t) { return load(taps[t] + at); };
+    if constexpr (kTaps) {
+      store(y + at, pooled<A, kCareful, kTaps>(cell));
+    } else {
+      const Windows<A, kCareful, 0> windows(cell, tap_count);
+      store(y + at, Vec<A>(windows.peak + windows.mean_distance));
+    }
   }
 }
 

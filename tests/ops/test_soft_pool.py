@@ -164,6 +164,19 @@ def test_special_values(channels_last):
     assert_close(y.flatten(), torch.tensor([value for _, value in rows]))
 
 
+@pytest.mark.parametrize("special", [math.nan, math.inf, -math.inf, 1e4])
+@pytest.mark.parametrize("spatial", [2, 3])
+def test_special_cell_at_every_place_of_a_window(spatial, special):
+    """In each image another of a window's cells is special; rows are wide enough for the kernels' vectors."""
+    places = list(itertools.product((0, 1), repeat=spatial))
+    x = draw((*(2,) * (spatial - 1), 46), torch.float32, batch=(len(places), 1))
+    for image, (*place, column) in zip(x, places, strict=True):
+        image[(0, *place, 18 + column)] = special
+    y = POOLS[spatial](x, 2)
+    with pydlx.backend("reference"):
+        assert_close(y, POOLS[spatial](x.double(), 2))
+
+
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_dilation_may_leave_a_window_without_cells(channels_last):
     x = torch.ones(1, 2, 1, 1, requires_grad=True)
