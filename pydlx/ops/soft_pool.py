@@ -115,16 +115,16 @@ def _soft_pool(
     steps = kernel if stride is None else _per_axis(name, "stride", stride, spatial, minimum=1)
     pads = _per_axis(name, "padding", padding, spatial, minimum=0)
     dilations = _per_axis(name, "dilation", dilation, spatial, minimum=1)
-    for axis in range(spatial):
-        reach = dilations[axis] * (kernel[axis] - 1) + 1
-        if 2 * pads[axis] > reach:
+    sizes = x.shape[-spatial:]
+    for size, kernel_length, step, pad, spread in zip(sizes, kernel, steps, pads, dilations, strict=True):
+        if 2 * pad > spread * (kernel_length - 1) + 1:
             raise ValueError(
                 f"{name}: padding must be at most half of the window, got {tuple(pads)} for {tuple(kernel)}"
             )
-        if pooled_size(x.shape[axis - spatial], kernel[axis], steps[axis], pads[axis], dilations[axis], ceil_mode) < 1:
+        if pooled_size(size, kernel_length, step, pad, spread, ceil_mode) < 1:
             raise ValueError(
                 f"{name}: kernel_size {tuple(kernel)} with dilation {tuple(dilations)} is larger than the padded input "
-                f"of size {tuple(x.shape[-spatial:])}"
+                f"of size {tuple(sizes)}"
             )
     run = _op if _native.use_native(x.device) else soft_pool_reference
     batch = x if x.dim() == spatial + 2 else x.unsqueeze(0)
@@ -137,7 +137,7 @@ def _per_axis(name: str, argument: str, value: Size, spatial: int, minimum: int)
     values = [value] * spatial if isinstance(value, int) else list(value)
     if len(values) != spatial:
         raise ValueError(f"{name}: {argument} must be one number or {spatial}, got {tuple(values)}")
-    if any(number < minimum for number in values):
+    if min(values) < minimum:
         wanted = "positive" if minimum == 1 else "not negative"
         raise ValueError(
             f"{name}: {argument} must be {wanted}, got {value if isinstance(value, int) else tuple(values)}"
