@@ -103,12 +103,12 @@ void tile_backward(const SsimShape& shape, const SsimTaps<accumulate_t<T>>& taps
 
   A* gradients = static_cast<A*>(thread_workspace(ssim_backward_work(shape) * int64_t(sizeof(A))));
   A* work = gradients + kSsimColumns;
-  A* map_work = work + (kSsimRows + 2) * kSsimStep;
+  A* map_work = work + (kSsimRows + kSsimBatch) * kSsimStep;
   A* lines = map_work + kSsimRows * kSsimStep;
-  const SsimSlices<A, kMaps> slices{taps, shape.radius[0], lines + 2 * kSsimStep};
+  const SsimSlices<A, kMaps> slices{taps, shape.radius[0], lines + kSsimBatch * kSsimStep};
 
   for (int64_t depth = 0; depth < shape.in[0]; ++depth) {
-    SsimRows<A, kMaps> rows(map_work, window.radius());
+    SsimRows<A> rows{map_work, reach};
     int64_t row = tile.first_row;
     const auto take_gradient = [&](int64_t at_row, A* line) {
       slices.filter(depth, at_row - tile.first_row, columns, line);
@@ -132,22 +132,24 @@ void tile_backward(const SsimShape& shape, const SsimTaps<accumulate_t<T>>& taps
         }
       }
     };
-    // Takes the next row of the maps in; after every second one there are two rows of the gradient.
-    const auto finish_row = [&] {
-      if (!rows.full()) return;
-      filter_rows(window, rows, lines, columns);
-      for (A* line = lines; line <= lines + kSsimStep && row < tile.last_row; line += kSsimStep) {
-        take_gradient(row++, line);
-      }
+    // Filters the complete windows, and takes their rows of the gradient.
+    const auto finish_rows = [&] {
+      const int64_t count = rows.ready();
+      filter_rows<A, kMaps>(window, rows.take(count), count, lines, columns);
+      for (int64_t i = 0; i < count; ++i) take_gradient(row++, lines + i * kSsimStep);
+    };
+    const auto append = [&] {
+      if (rows.ready() == kSsimBatch) finish_rows();
+      return rows.append();
     };
     const auto zero_rows = [&](int64_t count) {
-      for (; count > 0; --count, finish_row()) {
-        A* to = rows.append();
+      for (; count > 0; --count) {
+        A* to = append();
         std::fill(to, to + kSsimStep, A(0));
       }
     };
     const auto take_row = [&](int64_t map_row, const A* line) {
-      A* to = rows.append();
+      A* to = append();
       std::fill(gradients, gradients + kSsimColumns, mean_gradient);
       if (gradient.map) {
         const int64_t index = (tile.plane * shape.out[0] + depth) * shape.out[1] + map_row;
@@ -173,7 +175,6 @@ void tile_backward(const SsimShape& shape, const SsimTaps<accumulate_t<T>>& taps
         std::fill(even + (used + 1) / 2, odd, A(0));
         std::fill(odd + used / 2, odd + kHalf, A(0));
       }
-      finish_row();
     };
     if (depth < shape.out[0]) {
       zero_rows(first_row - top);
@@ -182,7 +183,7 @@ void tile_backward(const SsimShape& shape, const SsimTaps<accumulate_t<T>>& taps
     } else {
       zero_rows(tile.last_row - top);
     }
-    if (row < tile.last_row) zero_rows(1);  // the last of an odd number of rows
+    finish_rows();
   }
 }
 
