@@ -40,72 +40,84 @@ struct SsimWindow {
 
   __attribute__((always_inline)) int64_t radius() const { return kRadius < 0 ? open_radius : kRadius; }
 
-  // The weighted sums around cell 0 and cell 1. Each cell is loaded once: below 0 the last one serves both sums, and so
-  // does the one above 1.
-  template <class Cell>
-  __attribute__((always_inline)) std::pair<Vec<A>, Vec<A>> sums(const Cell& cell) const {
-    Vec<A> below = opaque<A>(cell(0)), above = opaque<A>(cell(1));
-    Vec<A> a = below * half[0], b = above * half[0];
+  // The weighted sums around cells 0 to kSums - 1. Each cell is loaded once: what one sum has seen below its middle the
+  // next one sees a step later, and above it a step sooner.
+  template <int kSums, class Cell>
+  __attribute__((always_inline)) std::array<Vec<A>, kSums> sums(const Cell& cell) const {
+    std::array<Vec<A>, kSums> below, above, total;
+    for (int i = 0; i < kSums; ++i) {
+      below[i] = above[i] = opaque<A>(cell(i));
+      total[i] = below[i] * half[0];
+    }
 #pragma GCC unroll 8
     for (int64_t k = 1; k <= radius(); ++k) {
-      const Vec<A> next_below = opaque<A>(cell(-k)), next_above = opaque<A>(cell(k + 1));
-      a += (next_below + above) * half[k];
-      b += (below + next_above) * half[k];
-      below = next_below;
-      above = next_above;
+      for (int i = kSums - 1; i > 0; --i) below[i] = below[i - 1];
+      for (int i = 0; i + 1 < kSums; ++i) above[i] = above[i + 1];
+      below[0] = opaque<A>(cell(-k));
+      above[kSums - 1] = opaque<A>(cell(kSums - 1 + k));
+      for (int i = 0; i < kSums; ++i) total[i] += (below[i] + above[i]) * half[k];
     }
-    return {a, b};
+    return total;
   }
 };
 
-// The last rows of kMaps maps, parted. Rows are appended; the window of the last two sees 2 radius + 2 of them.
-template <class A, int kMaps>
+// The last rows of some maps, parted: appended one by one, and taken for a batch of windows that see `reach` more rows.
+template <class A>
 struct SsimRows {
   A* start;
-  int64_t kept, count = 0;
-
-  SsimRows(A* storage, int64_t radius) : start(storage), kept(2 * radius) {}
+  int64_t reach, first = 0, count = 0;
 
   A* append() {
     if (count == kSsimRows) {
-      std::copy(start + (count - kept) * kSsimStep, start + count * kSsimStep, start);
-      count = kept;
+      std::copy(start + first * kSsimStep, start + count * kSsimStep, start);
+      count -= first;
+      first = 0;
     }
     return start + count++ * kSsimStep;
   }
 
-  // Whether two new rows are complete; 2 radius is even.
-  bool full() const { return count > kept && count % 2 == 0; }
-  // The middle of the first of the two windows.
-  const A* middle() const { return start + (count - 2 - kept / 2) * kSsimStep; }
+  // The windows that are complete.
+  int64_t ready() const { return count - first - reach; }
+
+  // The row in the middle of the first of them, after which those of `windows` are done with.
+  const A* take(int64_t windows) {
+    const A* middle = start + (first + reach / 2) * kSsimStep;
+    first += windows;
+    return middle;
+  }
 };
 
-// Filters over height and width: leaves two rows of `columns` results in `lines`.
+// Filters over height and width the `count` rows from `middle` on: leaves `columns` results of each in `lines`, and
+// nothing of use in what fills up the last group of rows. All rows of a column come before the next column: they fill
+// the first-level cache, and two pipelines take turns in it. Never inlined, for the sums need every register.
 template <class A, int kMaps, int kRadius>
-inline void filter_rows(const SsimWindow<A, kRadius>& taps, const SsimRows<A, kMaps>& rows, A* lines, int64_t columns) {
+__attribute__((noinline)) void filter_rows(const SsimWindow<A, kRadius>& taps, const A* middle, int64_t count, A* lines,
+                                           int64_t columns) {
   constexpr int64_t L = kVecLanes<A>, kHalf = kSsimColumns / 2;
   const SsimWindow<A, kRadius> window = taps;  // a copy that no store can change
-  const A* middle = rows.middle();
   const int64_t radius = window.radius(), half_columns = (columns + 1) / 2;
-  for (int part = 0; part < 2 * kMaps; ++part, middle += kHalf) {
-    A* line = lines + part * kHalf;
-    for (int64_t at = 0; at < half_columns + radius; at += L) {
-      const auto [a, b] = window.sums([&](int64_t i) { return load(middle + at + i * kSsimStep); });
-      store(line + at, a);
-      store(line + kSsimStep + at, b);
+  for (int part = 0; part < 2 * kMaps; ++part) {
+    for (int64_t at = part * kHalf; at < part * kHalf + half_columns + radius; at += L) {
+      for (int64_t row = 0; row < count; row += kSsimGroup) {
+        const A* from = middle + at + row * kSsimStep;
+        const auto sums = window.template sums<kSsimGroup>([&](int64_t i) { return load(from + i * kSsimStep); });
+        for (int64_t i = 0; i < kSsimGroup; ++i) store(lines + at + (row + i) * kSsimStep, sums[i]);
+      }
     }
   }
-  for (int map = 0; map < 2 * kMaps; ++map) {
-    A* even = lines + map % 2 * kSsimStep + map / 2 * kSsimColumns;
-    A* odd = even + kHalf;
-    // In place: no later vector reads what is overwritten.
-    for (int64_t at = 0; at < half_columns; at += L) {
-      const auto [a, b] = window.sums([&](int64_t i) {
-        const int64_t column = radius + i;
-        return load((column % 2 ? odd : even) + at + column / 2);
-      });
-      store(even + at, a);
-      store(odd + at, b);
+  for (int64_t row = 0; row < count; ++row) {
+    for (int map = 0; map < kMaps; ++map) {
+      A* even = lines + row * kSsimStep + map * kSsimColumns;
+      A* odd = even + kHalf;
+      // In place: no later vector reads what is overwritten.
+      for (int64_t at = 0; at < half_columns; at += L) {
+        const auto [a, b] = window.template sums<2>([&](int64_t i) {
+          const int64_t column = radius + i;
+          return load((column % 2 ? odd : even) + at + column / 2);
+        });
+        store(even + at, a);
+        store(odd + at, b);
+      }
     }
   }
 }
@@ -181,23 +193,20 @@ struct SsimPair {
 };
 
 // Calls body(row, line) for rows [first_row, last_row) of slice `depth` of S: `line` holds the filtered moments of
-// `columns` columns from `first` on. `work` holds kSsimRows + 2 rows.
+// `columns` columns from `first` on. `work` holds kSsimRows + kSsimBatch rows.
 template <class T, int kRadius, class Body>
 inline void each_row(const SsimPair<T>& pair, const SsimTaps<accumulate_t<T>>& taps,
                      const SsimWindow<accumulate_t<T>, kRadius>& window, int64_t depth, int64_t first_row,
                      int64_t last_row, int64_t first, int64_t columns, accumulate_t<T>* work, const Body& body) {
   using A = accumulate_t<T>;
-  const int64_t reach = 2 * window.radius(), last_used = last_row + reach - 1;
-  SsimRows<A, kMoments> rows(work, window.radius());
+  const int64_t reach = 2 * window.radius();
+  SsimRows<A> rows{work, reach};
   A* lines = work + kSsimRows * kSsimStep;
-  // Of an odd number of rows the last one comes with a copy.
-  for (int64_t row = first_row; row <= last_used + (last_row - first_row) % 2; ++row) {
-    pair.moments(taps, depth, std::min(row, last_used), first, columns + reach, rows.append());
-    if (!rows.full()) continue;
-    filter_rows(window, rows, lines, columns);
-    const int64_t place = row - reach - 1;
-    body(place, lines);
-    if (place + 1 < last_row) body(place + 1, lines + kSsimStep);
+  for (int64_t row = first_row, next = first_row; row < last_row; row += kSsimBatch) {
+    const int64_t count = std::min(kSsimBatch, last_row - row);
+    for (; next < row + count + reach; ++next) pair.moments(taps, depth, next, first, columns + reach, rows.append());
+    filter_rows<A, kMoments>(window, rows.take(count), count, lines, columns);
+    for (int64_t i = 0; i < count; ++i) body(row + i, lines + i * kSsimStep);
   }
 }
 

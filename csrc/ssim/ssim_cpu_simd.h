@@ -6,9 +6,9 @@
 // depth -> dx, dy. It recomputes what the forward knew, which takes as long as writing that to memory and reading it
 // back, and needs no memory. Tiles do not depend on the number of threads.
 //
-// A filter is limited by loads, so two neighbouring results are computed together and share theirs: rows come in twos,
-// and within a row the even columns stand in front of the odd ones ("parted"), so that a column's neighbours are whole
-// vectors.
+// A filter is limited by instructions, a third of them loads, so neighbouring results are computed together and share
+// theirs: rows come in fours, and within a row the even columns stand in front of the odd ones ("parted"), so that a
+// column's neighbours are whole vectors.
 #include "common/widen_simd.h"
 
 namespace pydlx {
@@ -90,7 +90,6 @@ void tile_backward(const SsimShape& shape, const SsimTaps<accumulate_t<T>>& taps
   using A = accumulate_t<T>;
   constexpr int64_t kHalf = kSsimColumns / 2;
   const SsimWindow<A, kRadius> window(taps);
-  const SsimFormula<A> numbers = formula;
   const SsimPair<T> pair(shape, x, y, tile);
   const A centre_s = pair.centre_s(), centre_d = pair.centre_d(), side = dx ? A(1) : A(-1), two = A(2);
   const int64_t columns = tile.last - tile.first, reach = 2 * window.radius();
@@ -99,16 +98,17 @@ void tile_backward(const SsimShape& shape, const SsimTaps<accumulate_t<T>>& taps
   const int64_t margin = first - (tile.first - reach), used = margin + last - first;
   const int64_t top = tile.first_row - reach, first_row = std::max<int64_t>(0, top);
   const int64_t last_row = std::min(shape.out[1], tile.last_row);
-  const A mean_gradient = gradient.map ? A(0) : gradient.means[tile.plane] / A(shape.out_plane());
 
   A* gradients = static_cast<A*>(thread_workspace(ssim_backward_work(shape) * int64_t(sizeof(A))));
   A* work = gradients + kSsimColumns;
-  A* map_work = work + (kSsimRows + 2) * kSsimStep;
+  A* map_work = work + (kSsimRows + kSsimBatch) * kSsimStep;
   A* lines = map_work + kSsimRows * kSsimStep;
-  const SsimSlices<A, kMaps> slices{taps, shape.radius[0], lines + 2 * kSsimStep};
+  std::fill(gradients, gradients + kSsimColumns,
+            gradient.map ? A(0) : gradient.means[tile.plane] / A(shape.out_plane()));
+  const SsimSlices<A, kMaps> slices{taps, shape.radius[0], lines + kSsimBatch * kSsimStep};
 
   for (int64_t depth = 0; depth < shape.in[0]; ++depth) {
-    SsimRows<A, kMaps> rows(map_work, window.radius());
+    SsimRows<A> rows{map_work, reach};
     int64_t row = tile.first_row;
     const auto take_gradient = [&](int64_t at_row, A* line) {
       slices.filter(depth, at_row - tile.first_row, columns, line);
@@ -132,23 +132,24 @@ void tile_backward(const SsimShape& shape, const SsimTaps<accumulate_t<T>>& taps
         }
       }
     };
-    // Takes the next row of the maps in; after every second one there are two rows of the gradient.
-    const auto finish_row = [&] {
-      if (!rows.full()) return;
-      filter_rows(window, rows, lines, columns);
-      for (A* line = lines; line <= lines + kSsimStep && row < tile.last_row; line += kSsimStep) {
-        take_gradient(row++, line);
-      }
+    // Filters the complete windows, and takes their rows of the gradient.
+    const auto finish_rows = [&] {
+      const int64_t count = rows.ready();
+      filter_rows<A, kMaps>(window, rows.take(count), count, lines, columns);
+      for (int64_t i = 0; i < count; ++i) take_gradient(row++, lines + i * kSsimStep);
+    };
+    const auto append = [&] {
+      if (rows.ready() == kSsimBatch) finish_rows();
+      return rows.append();
     };
     const auto zero_rows = [&](int64_t count) {
-      for (; count > 0; --count, finish_row()) {
-        A* to = rows.append();
+      for (; count > 0; --count) {
+        A* to = append();
         std::fill(to, to + kSsimStep, A(0));
       }
     };
     const auto take_row = [&](int64_t map_row, const A* line) {
-      A* to = rows.append();
-      std::fill(gradients, gradients + kSsimColumns, mean_gradient);
+      A* to = append();
       if (gradient.map) {
         const int64_t index = (tile.plane * shape.out[0] + depth) * shape.out[1] + map_row;
         const A* from = gradient.map + index * shape.out[2] + first;
@@ -161,7 +162,7 @@ void tile_backward(const SsimShape& shape, const SsimTaps<accumulate_t<T>>& taps
       each_part<A>(last - first, [&](int64_t at) {
         Vec<A> moments[kMoments], slopes[kMoments];
         load_maps<kMoments>(line + at, moments);
-        Similarity<Vec<A>, A>(moments, numbers, centre_s, centre_d).slopes(moments, load(gradients + at), slopes);
+        Similarity<Vec<A>, A>(moments, formula, centre_s, centre_d).slopes(moments, load(gradients + at), slopes);
         join_slopes<kMaps>(slopes, side);
         store_maps<kMaps>(to + margin / 2 + at, slopes);
       });
@@ -173,7 +174,6 @@ void tile_backward(const SsimShape& shape, const SsimTaps<accumulate_t<T>>& taps
         std::fill(even + (used + 1) / 2, odd, A(0));
         std::fill(odd + used / 2, odd + kHalf, A(0));
       }
-      finish_row();
     };
     if (depth < shape.out[0]) {
       zero_rows(first_row - top);
@@ -182,7 +182,7 @@ void tile_backward(const SsimShape& shape, const SsimTaps<accumulate_t<T>>& taps
     } else {
       zero_rows(tile.last_row - top);
     }
-    if (row < tile.last_row) zero_rows(1);  // the last of an odd number of rows
+    finish_rows();
   }
 }
 
