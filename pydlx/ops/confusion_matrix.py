@@ -50,7 +50,8 @@ def confusion_matrix(
     """
     _check(pred, target, num_classes, ignore_index, invalid, per_image)
     run = _op if _native.use_native(target.device) else confusion_matrix_reference
-    counts, first_invalid = run(pred.detach() if pred.requires_grad else pred, target, num_classes, ignore_index, per_image)
+    values = pred.detach() if pred.requires_grad else pred
+    counts, first_invalid = run(values, target, num_classes, ignore_index, per_image)
     if invalid == "error":
         _require_valid(first_invalid, pred, target, num_classes)
     return counts
