@@ -40,21 +40,24 @@ struct SsimWindow {
 
   __attribute__((always_inline)) int64_t radius() const { return kRadius < 0 ? open_radius : kRadius; }
 
-  // The weighted sums around cell 0 and cell 1. Each cell is loaded once: below 0 the last one serves both sums, and so
-  // does the one above 1.
-  template <class Cell>
-  __attribute__((always_inline)) std::pair<Vec<A>, Vec<A>> sums(const Cell& cell) const {
-    Vec<A> below = opaque<A>(cell(0)), above = opaque<A>(cell(1));
-    Vec<A> a = below * half[0], b = above * half[0];
+  // The weighted sums around cells 0 to kSums - 1. Each cell is loaded once: what one sum has seen below its middle the
+  // next one sees a step later, and above it a step sooner.
+  template <int kSums, class Cell>
+  __attribute__((always_inline)) std::array<Vec<A>, kSums> sums(const Cell& cell) const {
+    std::array<Vec<A>, kSums> below, above, total;
+    for (int i = 0; i < kSums; ++i) {
+      below[i] = above[i] = opaque<A>(cell(i));
+      total[i] = below[i] * half[0];
+    }
 #pragma GCC unroll 8
     for (int64_t k = 1; k <= radius(); ++k) {
-      const Vec<A> next_below = opaque<A>(cell(-k)), next_above = opaque<A>(cell(k + 1));
-      a += (next_below + above) * half[k];
-      b += (below + next_above) * half[k];
-      below = next_below;
-      above = next_above;
+      for (int i = kSums - 1; i > 0; --i) below[i] = below[i - 1];
+      for (int i = 0; i + 1 < kSums; ++i) above[i] = above[i + 1];
+      below[0] = opaque<A>(cell(-k));
+      above[kSums - 1] = opaque<A>(cell(kSums - 1 + k));
+      for (int i = 0; i < kSums; ++i) total[i] += (below[i] + above[i]) * half[k];
     }
-    return {a, b};
+    return total;
   }
 };
 
@@ -84,20 +87,21 @@ struct SsimRows {
   }
 };
 
-// Filters over height and width the `count` rows from `middle` on: leaves `columns` results of each in `lines`. Of an
-// odd number the last one has a neighbour, of which nothing is used. All rows of a column come before the next column:
-// they fill the first-level cache, and two pipelines take turns in it.
+// Filters over height and width the `count` rows from `middle` on: leaves `columns` results of each in `lines`, and
+// nothing of use in what fills up the last group of rows. All rows of a column come before the next column: they fill
+// the first-level cache, and two pipelines take turns in it. Never inlined, for the sums need every register.
 template <class A, int kMaps, int kRadius>
-inline void filter_rows(const SsimWindow<A, kRadius>& taps, const A* middle, int64_t count, A* lines, int64_t columns) {
+__attribute__((noinline)) void filter_rows(const SsimWindow<A, kRadius>& taps, const A* middle, int64_t count, A* lines,
+                                           int64_t columns) {
   constexpr int64_t L = kVecLanes<A>, kHalf = kSsimColumns / 2;
   const SsimWindow<A, kRadius> window = taps;  // a copy that no store can change
   const int64_t radius = window.radius(), half_columns = (columns + 1) / 2;
   for (int part = 0; part < 2 * kMaps; ++part) {
     for (int64_t at = part * kHalf; at < part * kHalf + half_columns + radius; at += L) {
-      for (int64_t row = 0; row < count; row += 2) {
-        const auto [a, b] = window.sums([&](int64_t i) { return load(middle + at + (row + i) * kSsimStep); });
-        store(lines + at + row * kSsimStep, a);
-        store(lines + at + (row + 1) * kSsimStep, b);
+      for (int64_t row = 0; row < count; row += kSsimGroup) {
+        const A* from = middle + at + row * kSsimStep;
+        const auto sums = window.template sums<kSsimGroup>([&](int64_t i) { return load(from + i * kSsimStep); });
+        for (int64_t i = 0; i < kSsimGroup; ++i) store(lines + at + (row + i) * kSsimStep, sums[i]);
       }
     }
   }
@@ -107,7 +111,7 @@ inline void filter_rows(const SsimWindow<A, kRadius>& taps, const A* middle, int
       A* odd = even + kHalf;
       // In place: no later vector reads what is overwritten.
       for (int64_t at = 0; at < half_columns; at += L) {
-        const auto [a, b] = window.sums([&](int64_t i) {
+        const auto [a, b] = window.template sums<2>([&](int64_t i) {
           const int64_t column = radius + i;
           return load((column % 2 ? odd : even) + at + column / 2);
         });

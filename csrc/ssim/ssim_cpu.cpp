@@ -2,16 +2,22 @@
 // ssim_cpu_simd.h.
 #include "ssim/ssim.h"
 
+#include <array>
+
 #include "common/workspace.h"
 
 namespace pydlx {
 
-// Columns of a row in work, halo included, and rows kept of each map: the rows a window of 11 sees stay in the
-// first-level cache. Strips are tall, since each one computes its halo anew; of a volume the backward keeps as many
-// slices of a strip as the window is deep.
-constexpr int64_t kSsimColumns = 128;
-constexpr int64_t kSsimRows = 64;
+// Rows are filtered by the batch, and within it by the group, whose sums share what they load. The rows kept of each
+// map go over to a new start when they are full: with what a window of 11 keeps and five batches, that is as seldom as
+// the second-level cache allows, and when there is least to move.
+constexpr int64_t kSsimGroup = 4;
 constexpr int64_t kSsimBatch = 8;
+constexpr int64_t kSsimRows = 10 + 5 * kSsimBatch;
+static_assert(kSsimBatch % kSsimGroup == 0 && kSsimRows >= 2 * kSsimMaxRadius + kSsimBatch);
+// Columns of a row in work, halo included. Strips are tall, since each one computes its halo anew; of a volume the
+// backward keeps as many slices of a strip as the window is deep.
+constexpr int64_t kSsimColumns = 192;
 constexpr int64_t kSsimStripRows = 128;
 constexpr int64_t kSsimRowsAhead = 8;
 constexpr int64_t kSsimVolumeRows = 32;

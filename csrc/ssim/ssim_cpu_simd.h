@@ -6,9 +6,9 @@
 // depth -> dx, dy. It recomputes what the forward knew, which takes as long as writing that to memory and reading it
 // back, and needs no memory. Tiles do not depend on the number of threads.
 //
-// A filter is limited by loads, so two neighbouring results are computed together and share theirs: rows come in twos,
-// and within a row the even columns stand in front of the odd ones ("parted"), so that a column's neighbours are whole
-// vectors.
+// A filter is limited by instructions, a third of them loads, so neighbouring results are computed together and share
+// theirs: rows come in fours, and within a row the even columns stand in front of the odd ones ("parted"), so that a
+// column's neighbours are whole vectors.
 #include "common/widen_simd.h"
 
 namespace pydlx {
@@ -90,7 +90,6 @@ void tile_backward(const SsimShape& shape, const SsimTaps<accumulate_t<T>>& taps
   using A = accumulate_t<T>;
   constexpr int64_t kHalf = kSsimColumns / 2;
   const SsimWindow<A, kRadius> window(taps);
-  const SsimFormula<A> numbers = formula;
   const SsimPair<T> pair(shape, x, y, tile);
   const A centre_s = pair.centre_s(), centre_d = pair.centre_d(), side = dx ? A(1) : A(-1), two = A(2);
   const int64_t columns = tile.last - tile.first, reach = 2 * window.radius();
@@ -99,12 +98,13 @@ void tile_backward(const SsimShape& shape, const SsimTaps<accumulate_t<T>>& taps
   const int64_t margin = first - (tile.first - reach), used = margin + last - first;
   const int64_t top = tile.first_row - reach, first_row = std::max<int64_t>(0, top);
   const int64_t last_row = std::min(shape.out[1], tile.last_row);
-  const A mean_gradient = gradient.map ? A(0) : gradient.means[tile.plane] / A(shape.out_plane());
 
   A* gradients = static_cast<A*>(thread_workspace(ssim_backward_work(shape) * int64_t(sizeof(A))));
   A* work = gradients + kSsimColumns;
   A* map_work = work + (kSsimRows + kSsimBatch) * kSsimStep;
   A* lines = map_work + kSsimRows * kSsimStep;
+  std::fill(gradients, gradients + kSsimColumns,
+            gradient.map ? A(0) : gradient.means[tile.plane] / A(shape.out_plane()));
   const SsimSlices<A, kMaps> slices{taps, shape.radius[0], lines + kSsimBatch * kSsimStep};
 
   for (int64_t depth = 0; depth < shape.in[0]; ++depth) {
@@ -150,7 +150,6 @@ void tile_backward(const SsimShape& shape, const SsimTaps<accumulate_t<T>>& taps
     };
     const auto take_row = [&](int64_t map_row, const A* line) {
       A* to = append();
-      std::fill(gradients, gradients + kSsimColumns, mean_gradient);
       if (gradient.map) {
         const int64_t index = (tile.plane * shape.out[0] + depth) * shape.out[1] + map_row;
         const A* from = gradient.map + index * shape.out[2] + first;
@@ -163,7 +162,7 @@ void tile_backward(const SsimShape& shape, const SsimTaps<accumulate_t<T>>& taps
       each_part<A>(last - first, [&](int64_t at) {
         Vec<A> moments[kMoments], slopes[kMoments];
         load_maps<kMoments>(line + at, moments);
-        Similarity<Vec<A>, A>(moments, numbers, centre_s, centre_d).slopes(moments, load(gradients + at), slopes);
+        Similarity<Vec<A>, A>(moments, formula, centre_s, centre_d).slopes(moments, load(gradients + at), slopes);
         join_slopes<kMaps>(slopes, side);
         store_maps<kMaps>(to + margin / 2 + at, slopes);
       });

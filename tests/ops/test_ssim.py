@@ -26,6 +26,8 @@ CASES = [
     ((1, 2, 13, 14, 15), {}),
     ((1, 1, 9, 40, 12), {"convention": "skimage"}),
     ((1, 1, 8, 9, 7), {"convention": "torchmetrics", "kernel_size": 3, "sigma": 0.8}),
+    ((1, 1, 23, 350), {}),
+    ((1, 2, 12, 350), {}),
 ]
 
 
