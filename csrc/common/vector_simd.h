@@ -110,8 +110,6 @@ __attribute__((always_inline)) inline void store_block_pairs(A* low, A* high, co
   store(high, Vec<A>(__builtin_shuffle(even, odd, pairs + kBlockLanes<A> / 2)));
 }
 
-// kVecLanes / 2 numbers at `low`, then as many at `high`; in block order. Put together in registers: what two stores
-// have just written a processor loads slowly as one.
 template <class A, size_t... I>
 __attribute__((always_inline)) inline Vec<A> join_block_halves(const A* low, const A* high, std::index_sequence<I...>) {
   typedef A Half __attribute__((vector_size(PYDLX_SIMD_BYTES / 2), aligned(alignof(A)), may_alias));
@@ -119,6 +117,8 @@ __attribute__((always_inline)) inline Vec<A> join_block_halves(const A* low, con
                                  int(block_order<A>(I))...);
 }
 
+// kVecLanes / 2 numbers at `low`, then as many at `high`; in block order. Put together in registers: what two stores
+// have just written a processor loads slowly as one.
 template <class A>
 __attribute__((always_inline)) inline Vec<A> load_block_halves(const A* low, const A* high) {
   return join_block_halves<A>(low, high, std::make_index_sequence<kVecLanes<A>>());

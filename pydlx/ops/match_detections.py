@@ -117,7 +117,7 @@ def precision_curves(
         ValueError: If a dtype or a shape is another.
     """
     name, areas, rows = "precision_curves", len(positives), len(scores)
-    check_rows(name, "outcome", outcome, torch.uint8, areas, outcome.shape[1], rows)
+    check_rows(name, "outcome", outcome, torch.uint8, areas, *outcome.shape[1:2], rows)
     check_rows(name, "rank", rank, torch.int64, rows)
     check_rows(name, "scores", scores, torch.float64, rows)
     check_offsets(name, "category_offsets", category_offsets, rows)
@@ -225,7 +225,8 @@ def precision_curves_reference(
 
 
 def _match_fake(similarity: Tensor, scores: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
-    (areas, rows), count = others[2].shape, others[-2].shape[0]
+    _, _, detection_outside, *_, thresholds, _ = others
+    (areas, rows), count = detection_outside.shape, thresholds.shape[0]
     return scores.new_empty((areas, count, rows), dtype=torch.uint8), scores.new_empty(rows, dtype=torch.int64)
 
 

@@ -84,12 +84,38 @@ def test_nan_matches_nothing():
         ({"similarity": torch.zeros(1, dtype=torch.float64)}, "similarity must be torch.float64 of"),
         ({"truth_crowd": torch.zeros(0, dtype=torch.bool)}, "truth_offsets must rise from 0"),
         ({"truth_offsets": torch.tensor([0])}, "truth_offsets must rise from 0"),
+        ({"truth_offsets": torch.tensor([0, 353])}, "both offsets must be of one length"),
         ({"thresholds": torch.tensor([0.5])}, "thresholds must be torch.float64"),
     ],
 )
 def test_rows_that_do_not_fit_are_refused(change, message):
     with pytest.raises(ValueError, match=f"^match_detections: {message}"):
         match_detections(**(doubles(ragged(0)) | change))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"outcome": torch.zeros(3, dtype=torch.uint8)}, "outcome must be torch.uint8 of"),
+        ({"rank": torch.zeros(2)}, "rank must be torch.int64 of"),
+        ({"category_offsets": torch.tensor([0, 3])}, "category_offsets must rise from 0 to the number of rows, 2"),
+        ({"positives": torch.ones(1, 2, dtype=torch.int64)}, "positives must be torch.int64 of"),
+        ({"recall_thresholds": torch.zeros(3)}, "recall_thresholds must be torch.float64 of"),
+    ],
+)
+def test_outcomes_that_do_not_fit_are_refused(change, message):
+    fitting = {
+        "outcome": torch.zeros(1, 4, 2, dtype=torch.uint8),
+        "rank": torch.zeros(2, dtype=torch.int64),
+        "scores": torch.zeros(2, dtype=torch.float64),
+        "category_offsets": torch.tensor([0, 2]),
+        "positives": torch.ones(1, 1, dtype=torch.int64),
+        "recall_thresholds": torch.zeros(3, dtype=torch.float64),
+        "max_detections": [1],
+    }
+    precision_curves(**fitting)
+    with pytest.raises(ValueError, match=f"^precision_curves: {message}"):
+        precision_curves(**(fitting | change))
 
 
 def test_boxes_that_do_not_fit_are_refused():
