@@ -106,13 +106,14 @@ def backend(name: str) -> Iterator[None]:
         _backend = before
 
 
-def use_native(device: torch.device) -> bool:
-    """Whether an op on `device` should run a compiled kernel: what ``backend`` says, and what was built."""
+def use_native(x: torch.Tensor) -> bool:
+    """Whether an op on x's device should run a compiled kernel: what ``backend`` says, and what was built.
+
+    Not by ``device.type``, the first of whose calls from cold caches takes as long as a small kernel.
+    """
     if _backend != "native":
         return False
-    if device.type == "cuda":
-        return _cuda_error is None
-    return device.type in ("cpu", "meta")
+    return x.is_cpu or x.is_meta or (x.is_cuda and _cuda_error is None)
 
 
 def storage_format(x: torch.Tensor) -> torch.memory_format:

@@ -35,7 +35,7 @@ Tensor ragged_box_iou(const Tensor& boxes, const Tensor& truths, const Tensor& c
   const int64_t groups = detection_offsets.numel() - 1;
   std::vector<int64_t> pairs(groups + 1, 0);
   for (int64_t n = 0; n < groups; ++n) pairs[n + 1] = pairs[n] + (d[n + 1] - d[n]) * (g[n + 1] - g[n]);
-  Tensor result = torch::stable::new_empty(boxes, {pairs[groups]});
+  Tensor result = uninitialised(boxes, {pairs[groups]});
   auto* to = output_data<double>(result);
   parallel_for(groups, kGroupGrain, [&](int64_t begin, int64_t end) {
     double* next = to + pairs[begin];

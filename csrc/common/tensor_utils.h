@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #ifdef __linux__
@@ -74,9 +75,13 @@ inline bool is_channels_last(const Tensor& x) {
   return expect(0, stride);
 }
 
-// An uninitialised tensor like x but of other sizes, stored channels-last if asked: strides of (N, spatial..., C). Not
-// torch::stable::new_empty, which looks its op up by name: a fifth of what a call on a small tensor costs.
-inline Tensor new_empty_in_format(const Tensor& x, const std::vector<int64_t>& sizes, bool channels_last) {
+using torch::headeronly::IntHeaderOnlyArrayRef;
+
+// A tensor of these sizes on the device of `like` and, unless told otherwise, of its dtype; stored channels-last if
+// asked: strides of (N, spatial..., C). Not torch::stable::new_empty, which looks its op up by name: a fifth of what a
+// call on a small tensor costs.
+inline Tensor uninitialised(const Tensor& like, IntHeaderOnlyArrayRef sizes, std::optional<ScalarType> dtype = {},
+                            bool channels_last = false) {
   const auto dims = static_cast<int64_t>(sizes.size());
   std::vector<int64_t> strides(sizes.size());
   int64_t stride = 1;
@@ -88,12 +93,11 @@ inline Tensor new_empty_in_format(const Tensor& x, const std::vector<int64_t>& s
   for (int64_t dim = dims - 1; dim >= 0; --dim) {
     if (!channels_last || dim != 1) place(dim);
   }
-  int32_t dtype;
+  const auto type = torch::stable::detail::from(dtype.value_or(like.scalar_type()));
   AtenTensorHandle fresh;
-  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_dtype(x.get(), &dtype));
-  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(dims, sizes.data(), strides.data(), dtype,
-                                                         static_cast<int32_t>(x.device().type()), x.get_device_index(),
-                                                         &fresh));
+  STABLE_TORCH_ERROR_CODE_CHECK(
+      aoti_torch_empty_strided(dims, sizes.data(), strides.data(), torch::stable::detail::to<int32_t>(type),
+                               static_cast<int32_t>(like.device().type()), like.get_device_index(), &fresh));
   return Tensor(fresh);
 }
 
@@ -108,7 +112,7 @@ inline Tensor dense(const Tensor& x) { return is_channels_last(x) ? x : made_con
 inline Tensor in_format(const Tensor& x, bool channels_last) {
   if (!channels_last) return made_contiguous(x);
   if (is_channels_last(x)) return x;
-  Tensor ordered = new_empty_in_format(x, {x.sizes().begin(), x.sizes().end()}, true);
+  Tensor ordered = uninitialised(x, x.sizes(), {}, true);
   return torch::stable::copy_(ordered, x);
 }
 

@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <tuple>
 #include <vector>
@@ -104,8 +105,8 @@ struct ConfusionCall {
 
     std::vector<int64_t> shape{classes, classes};
     if (per_image) shape.insert(shape.begin(), batch);
-    counts = torch::stable::new_empty(target, shape, ScalarType::Long);
-    invalid = torch::stable::new_empty(target, {2}, ScalarType::Long);
+    counts = uninitialised(target, shape, ScalarType::Long);
+    invalid = uninitialised(target, {2}, ScalarType::Long);
   }
 
  private:

@@ -1,17 +1,14 @@
 // Confusion matrices on the CPU: counters, threads, registration. The maths is in confusion_matrix.h, the loops in
 // confusion_matrix_cpu_simd.h.
+#include <functional>
 #include <mutex>
 
 #include "confusion_matrix/confusion_matrix.h"
 
 namespace pydlx {
 
-// The most pixels that are looked at together: their labels and pairs stay in the first-level cache.
-constexpr int64_t kStrip = 1024;
-
-// The most bytes of a label map that are looked at together. They are so few for the next ones to arrive while these
-// are counted; with 8 KiB, memory and counting took turns.
-constexpr int64_t kStripBytes = 1024;
+// The most pixels that are looked at together. Of logits the running maxima stay in the first-level cache.
+constexpr int64_t kLogitStrip = 1024, kLabelStrip = 16384;
 
 // Up to here codes fit into 8 bits, pairs into 16, and every thread has counters of its own.
 constexpr int64_t kMostNarrowClasses = 254;
@@ -71,7 +68,8 @@ class OwnCounters {
   void close() {
     const std::lock_guard<std::mutex> lock(all_.mutex);
     for (int64_t copy = 0; copy < copies_; ++copy) {
-      for (int64_t i = 0; i < bins_; ++i) matrix_[i] += table_[copy * (bins_ + 1) + i];
+      const int64_t* counts = table_.data() + copy * (bins_ + 1);
+      std::transform(counts, counts + bins_, matrix_, matrix_, std::plus<>());
     }
     std::fill(table_.begin(), table_.end(), 0);
   }
@@ -106,9 +104,7 @@ class SharedCounters {
   int64_t* matrix_ = nullptr;
 };
 
-inline int64_t strip_pixels(const ConfusionTask& task) {
-  return task.pred.is_logits ? kStrip : kStripBytes / std::max(task.pred.bytes, task.target.bytes);
-}
+inline int64_t strip_pixels(const ConfusionTask& task) { return task.pred.is_logits ? kLogitStrip : kLabelStrip; }
 
 }  // namespace pydlx
 

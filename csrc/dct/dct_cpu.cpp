@@ -32,7 +32,7 @@ void transform_axis(const DctAxis& axis, int64_t length, int64_t inner, int64_t 
 Tensor dct(const Tensor& input, int64_t type, bool sine, const std::vector<int64_t> axes, int64_t norm, bool adjoint) {
   const DctCall call = dct_call(input, type, sine, axes, norm, adjoint);
   const Tensor x = made_contiguous(input);
-  Tensor y = torch::stable::new_empty(x, x.sizes());
+  Tensor y = uninitialised(x, x.sizes());
   if (axes.empty()) return torch::stable::copy_(y, x);
   if (y.numel() == 0) return y;
   dispatch_full_precision(x.scalar_type(), "dct", [&](auto zero) {

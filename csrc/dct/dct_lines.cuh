@@ -58,7 +58,7 @@ Tensor transform_lines_cuda(const Tensor& x, const DctAxis& axis, cudaStream_t s
     PYDLX_LAUNCH((cosine_order_kernel<T, Index, true>), grid(y.numel()), kDctThreads, 0, stream, input_data<T>(ordered),
                  output_data<T>(y), line_view<Index>(ordered, n), y.numel());
   } else {
-    const Tensor extended = torch::stable::new_empty(x, {outer, 2 * (n + 1), inner});
+    const Tensor extended = uninitialised(x, {outer, 2 * (n + 1), inner});
     PYDLX_LAUNCH((sine_extend_kernel<T, Index>), grid(extended.numel()), kDctThreads, 0, stream, input_data<T>(x),
                  output_data<T>(extended), view, extended.numel());
     const Tensor spectrum = real_fft(extended);

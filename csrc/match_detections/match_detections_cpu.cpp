@@ -131,9 +131,9 @@ std::tuple<Tensor, Tensor> match_detections(const Tensor& similarity, const Tens
   for (int64_t i = 0; i < groups; ++i) {
     pairs[i + 1] = pairs[i] + (rows.detections[i + 1] - rows.detections[i]) * (rows.truths[i + 1] - rows.truths[i]);
   }
-  Tensor outcome = torch::stable::new_empty(scores, {rows.areas, count, rows.detection_count}, ScalarType::Byte);
+  Tensor outcome = uninitialised(scores, {rows.areas, count, rows.detection_count}, ScalarType::Byte);
   torch::stable::fill_(outcome, kIgnored);
-  Tensor rank = torch::stable::new_empty(scores, {rows.detection_count}, ScalarType::Long);
+  Tensor rank = uninitialised(scores, {rows.detection_count}, ScalarType::Long);
   auto* outcomes = output_data<uint8_t>(outcome);
   auto* ranks = output_data<int64_t>(rank);
   parallel_for(groups, kGroupGrain, [&](int64_t begin, int64_t end) {
@@ -185,9 +185,9 @@ std::tuple<Tensor, Tensor, Tensor> precision_curves(const Tensor& outcome, const
   const int64_t areas = outcome.size(0), count = outcome.size(1), detections = outcome.size(2);
   const int64_t categories = category_offsets.numel() - 1, samples = recall_thresholds.numel();
   const auto limits = static_cast<int64_t>(max_detections.size());
-  Tensor precision = torch::stable::new_empty(scores, {count, samples, categories, areas, limits});
-  Tensor score = torch::stable::new_empty(scores, {count, samples, categories, areas, limits});
-  Tensor recall = torch::stable::new_empty(scores, {count, categories, areas, limits});
+  Tensor precision = uninitialised(scores, {count, samples, categories, areas, limits});
+  Tensor score = uninitialised(scores, {count, samples, categories, areas, limits});
+  Tensor recall = uninitialised(scores, {count, categories, areas, limits});
   torch::stable::fill_(precision, -1);
   torch::stable::fill_(score, -1);
   torch::stable::fill_(recall, -1);

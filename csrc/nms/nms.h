@@ -57,7 +57,7 @@ struct NmsRule {
 // Order and scores, to be written.
 inline std::tuple<Tensor, Tensor> nms_outputs(const Tensor& scores) {
   const std::vector<int64_t> shape{scores.size(0), scores.size(1)};
-  return {torch::stable::new_empty(scores, shape, ScalarType::Long), torch::stable::new_empty(scores, shape)};
+  return {uninitialised(scores, shape, ScalarType::Long), uninitialised(scores, shape)};
 }
 
 // One batch entry's boxes, or its poses.

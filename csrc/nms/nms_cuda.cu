@@ -10,7 +10,7 @@ std::tuple<Tensor, Tensor> suppress(const Input& input, const NmsOptions& option
   auto [order, rescored] = nms_outputs(input.scores);
   if (order.numel() == 0) return {order, rescored};
   const int64_t batch = input.scores.size(0), n = input.scores.size(1);
-  Tensor left = torch::stable::new_empty(input.scores, {batch, n});
+  Tensor left = uninitialised(input.scores, {batch, n});
   int64_t* to = output_data<int64_t>(order);
   dispatch_full_precision(input.scores.scalar_type(), "nms", [&, &rescored = rescored](auto zero) {
     using A = decltype(zero);

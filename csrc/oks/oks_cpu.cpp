@@ -102,7 +102,7 @@ Tensor oks(const Tensor& pred, const Tensor& truth, const Tensor& visible, const
            const std::optional<Tensor> boxes) {
   const OksInput input(pred, truth, visible, area, sigmas, boxes);
   const OksSizes sizes(input);
-  Tensor similarities = torch::stable::new_empty(pred, {sizes.groups, sizes.preds, sizes.truths});
+  Tensor similarities = uninitialised(pred, {sizes.groups, sizes.preds, sizes.truths});
   if (sizes.preds < kFewDetections) {
     run_pairs(input, sizes, similarities);
     return similarities;
@@ -144,7 +144,7 @@ Tensor oks_ragged(const Tensor& pred, const Tensor& truth, const Tensor& visible
                   const Tensor& truth_offsets, const Tensor& pair_offsets, int64_t pairs) {
   const OksInput input(pred, truth, visible, area, sigmas, boxes);
   const OksOffsets offsets(input, pred_offsets, truth_offsets, pair_offsets, pairs);
-  Tensor oks = torch::stable::new_empty(pred, {pairs});
+  Tensor oks = uninitialised(pred, {pairs});
   std::vector<OksBlock> blocks;
   for (int64_t i = 0; i < offsets.groups; ++i) {
     add_blocks(oks_group(input_data<int64_t>(offsets.pred), input_data<int64_t>(offsets.truth),

@@ -11,7 +11,7 @@ Tensor oks(const Tensor& pred, const Tensor& truth, const Tensor& visible, const
   const DeviceScope scope(pred);
   const OksInput input(pred, truth, visible, area, sigmas, boxes);
   const OksSizes sizes(input);
-  Tensor similarities = torch::stable::new_empty(pred, {sizes.groups, sizes.preds, sizes.truths});
+  Tensor similarities = uninitialised(pred, {sizes.groups, sizes.preds, sizes.truths});
   if (similarities.numel() == 0) return similarities;
   dispatch_full_precision(pred.scalar_type(), "oks", [&](auto zero) {
     using A = decltype(zero);
@@ -29,10 +29,8 @@ std::tuple<Tensor, Tensor, Tensor> oks_backward(const Tensor& grad_output, const
   const OksInput input(pred, truth, visible, area, sigmas, boxes);
   const OksSizes sizes(input);
   const Tensor grad = oks_gradient(input, sizes, grad_output);
-  Tensor dpred = torch::stable::new_empty(pred, oks_shape(pred)),
-         dtruth = torch::stable::new_empty(pred, oks_shape(truth)),
-         darea = torch::stable::new_empty(pred, oks_shape(area)),
-         growth = torch::stable::new_empty(pred, {area.numel(), sizes.points});
+  Tensor dpred = uninitialised(pred, oks_shape(pred)), dtruth = uninitialised(pred, oks_shape(truth)),
+         darea = uninitialised(pred, oks_shape(area)), growth = uninitialised(pred, {area.numel(), sizes.points});
   const int64_t pred_points = dpred.numel() / 2, truth_points = growth.numel();
   dispatch_full_precision(pred.scalar_type(), "oks", [&](auto zero) {
     using A = decltype(zero);
@@ -60,7 +58,7 @@ Tensor oks_ragged(const Tensor& pred, const Tensor& truth, const Tensor& visible
   const DeviceScope scope(pred);
   const OksInput input(pred, truth, visible, area, sigmas, boxes);
   const OksOffsets offsets(input, pred_offsets, truth_offsets, pair_offsets, pairs);
-  Tensor similarities = torch::stable::new_empty(pred, {pairs});
+  Tensor similarities = uninitialised(pred, {pairs});
   if (pairs == 0) return similarities;
   dispatch_full_precision(pred.scalar_type(), "oks", [&](auto zero) {
     using A = decltype(zero);

@@ -81,7 +81,7 @@ void solve(const PoissonProblem& problem, const T* rhs, const T* colour, T* u) {
 
 Tensor solve_tensor(const PoissonProblem& problem, const Tensor& rhs, const Tensor* colour) {
   const Tensor b = made_contiguous(rhs);
-  Tensor u = torch::stable::new_empty(b, b.sizes());
+  Tensor u = uninitialised(b, b.sizes());
   if (problem.planes == 0) return u;
   dispatch_full_precision(b.scalar_type(), "poisson", [&](auto zero) {
     using T = decltype(zero);

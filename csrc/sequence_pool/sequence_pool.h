@@ -107,8 +107,8 @@ struct SequenceInput {
     const bool k_max = mode == SequencePoolMode::kKMax, keeps_index = k_max || mode == SequencePoolMode::kMax;
     std::vector<int64_t> shape{batch.count, batch.channels};
     if (k_max) shape.insert(shape.begin() + 1, k);
-    return {torch::stable::new_empty(like, shape),
-            torch::stable::new_empty(like, keeps_index ? shape : std::vector<int64_t>{0}, ScalarType::Long)};
+    return {uninitialised(like, shape),
+            uninitialised(like, keeps_index ? shape : std::vector<int64_t>{0}, ScalarType::Long)};
   }
 };
 

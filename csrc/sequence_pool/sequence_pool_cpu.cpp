@@ -79,7 +79,7 @@ Tensor sequence_pool_backward(const Tensor& grad_output, const std::optional<Ten
     return dx;
   }
   const SequenceInput input(shape, x, ends, mask);
-  Tensor dx = torch::stable::new_empty(grad, shape);
+  Tensor dx = uninitialised(grad, shape);
   dispatch_floating(grad.scalar_type(), "sequence_pool", [&](auto zero) {
     using T = decltype(zero);
     const T *gradient = input_data<T>(grad), *from = x ? input_data<T>(*input.x) : nullptr;

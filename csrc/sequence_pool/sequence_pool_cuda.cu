@@ -70,7 +70,7 @@ Tensor sequence_pool_backward(const Tensor& grad_output, const std::optional<Ten
     return dx;
   }
   const SequenceInput input(shape, x, ends, mask);
-  Tensor dx = torch::stable::new_empty(grad, shape);
+  Tensor dx = uninitialised(grad, shape);
   dispatch_floating(grad.scalar_type(), "sequence_pool", [&](auto zero) {
     using T = decltype(zero);
     using A = accumulate_t<T>;

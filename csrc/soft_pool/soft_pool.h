@@ -84,9 +84,9 @@ struct SoftPoolLayout {
   Tensor new_output(const SoftPoolShape& s) const {
     std::vector<int64_t> sizes{s.batch, s.channels};
     sizes.insert(sizes.end(), s.out + (5 - x.dim()), s.out + 3);
-    return new_empty_in_format(x, sizes, channels_last);
+    return uninitialised(x, sizes, {}, channels_last);
   }
-  Tensor new_gradient() const { return new_empty_in_format(x, {x.sizes().begin(), x.sizes().end()}, channels_last); }
+  Tensor new_gradient() const { return uninitialised(x, x.sizes(), {}, channels_last); }
 };
 
 }  // namespace pydlx

@@ -132,7 +132,7 @@ inline std::vector<int64_t> ssim_output_sizes(const Tensor& x, const SsimShape& 
 // dx and dy; nothing for an image that needs none.
 inline std::tuple<Tensor, Tensor> ssim_new_gradients(const Tensor& x, bool wants_x, bool wants_y) {
   const std::vector<int64_t> sizes(x.sizes().begin(), x.sizes().end()), none{0};
-  return {torch::stable::new_empty(x, wants_x ? sizes : none), torch::stable::new_empty(x, wants_y ? sizes : none)};
+  return {uninitialised(x, wants_x ? sizes : none), uninitialised(x, wants_y ? sizes : none)};
 }
 
 // The dtype S and its gradient have: that of sums over x.

@@ -28,7 +28,7 @@ Tensor ssim(const Tensor& x, const Tensor& y, int64_t window, double sigma, doub
   const SsimShape shape = ssim_shape(x, y, window);
   const DeviceScope scope(x);
   const Tensor first = made_contiguous(x), second = made_contiguous(y);
-  Tensor out = torch::stable::new_empty(x, ssim_output_sizes(x, shape, map), ssim_output_dtype(x));
+  Tensor out = uninitialised(x, ssim_output_sizes(x, shape, map), ssim_output_dtype(x));
   if (out.numel() == 0) return out;
   dispatch_floating(x.scalar_type(), "ssim", [&](auto zero) {
     dispatch_radius(window / 2, [&](auto radius) {
@@ -37,7 +37,7 @@ Tensor ssim(const Tensor& x, const Tensor& y, int64_t window, double sigma, doub
       constexpr int kRadius = decltype(radius)::value;
       const SsimStrips strips(shape.out, kSsimThreads<kRadius>);
       const int64_t count = shape.planes() * strips.per_plane();
-      Tensor sums = torch::stable::new_empty(x, {map ? 0 : count}, ScalarType::Double);
+      Tensor sums = uninitialised(x, {map ? 0 : count}, ScalarType::Double);
       A* to = output_data<A>(out);
       PYDLX_LAUNCH((ssim_kernel<kRadius, T>), grid_of(count), kSsimThreads<kRadius>,
                    ssim_shared_elements<kRadius>(window / 2) * sizeof(A), scope.stream(),
@@ -63,7 +63,7 @@ std::tuple<Tensor, Tensor> ssim_backward(const Tensor& grad_output, const Tensor
   if (x.numel() == 0 || !(wants_x || wants_y)) return {dx, dy};
   const int side = wants_x && wants_y ? 0 : wants_x ? 1 : -1;
   const int64_t cells = shape.planes() * shape.out_plane();
-  Tensor maps = torch::stable::new_empty(x, {(side == 0 ? 4 : 3) * cells}, ssim_output_dtype(x));
+  Tensor maps = uninitialised(x, {(side == 0 ? 4 : 3) * cells}, ssim_output_dtype(x));
   dispatch_floating(x.scalar_type(), "ssim", [&, &dx = dx, &dy = dy](auto zero) {
     dispatch_radius(window / 2, [&](auto radius) {
       using T = decltype(zero);

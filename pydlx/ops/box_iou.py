@@ -38,7 +38,7 @@ def ragged_box_iou(
     check_offsets(name, "truth_offsets", truth_offsets, len(truths))
     check_same_groups(name, detection_offsets, truth_offsets)
     boxes, truths, crowd = boxes.contiguous(), truths.contiguous(), crowd.contiguous()
-    if _native.use_native(boxes.device):
+    if _native.use_native(boxes):
         return _op(boxes, truths, crowd, detection_offsets, truth_offsets)
     return ragged_box_iou_reference(boxes, truths, crowd, detection_offsets, truth_offsets)
 

@@ -49,7 +49,7 @@ def confusion_matrix(
         ValueError: If shapes or devices do not fit, or a label is invalid.
     """
     _check(pred, target, num_classes, ignore_index, invalid, per_image)
-    run = _op if _native.use_native(target.device) else confusion_matrix_reference
+    run = _op if _native.use_native(target) else confusion_matrix_reference
     values = pred.detach() if pred.requires_grad else pred
     counts, first_invalid = run(values, target, num_classes, ignore_index, per_image)
     if invalid == "error":

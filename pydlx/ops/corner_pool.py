@@ -106,7 +106,7 @@ def _run(op: Any, reference: Any, exportable: Any, maps: tuple[Tensor, ...], opt
     if torch.compiler.is_exporting() and torch.onnx.is_in_onnx_export():
         y = exportable(*maps, option)
     else:
-        y = (op if _native.use_native(maps[0].device) else reference)(*maps, option)
+        y = (op if _native.use_native(maps[0]) else reference)(*maps, option)
     return y if batched else y.squeeze(0)
 
 

@@ -103,7 +103,7 @@ def _forward(x: Tensor, type: int, sine: bool, axes: list[int], norm: int) -> Te
     if sine and type in (2, 3):
         return _sine_by_cosine(x, type, axes, norm)
     compiled = type == 1 if sine else type in (2, 3)
-    run = _op if compiled and _native.use_native(x.device) else dct_reference
+    run = _op if compiled and _native.use_native(x) else dct_reference
     return run(x, type, sine, axes, norm, False)
 
 

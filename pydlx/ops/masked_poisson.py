@@ -63,10 +63,10 @@ def solve_masked_poisson(
         RuntimeWarning: If the tolerance was not reached; u is the best found and the residual says how good it is.
     """
     _check_arguments(rhs, mask, tolerance, initial)
-    eager = not torch.compiler.is_compiling() and rhs.device.type != "meta"
+    eager = not torch.compiler.is_compiling() and not rhs.is_meta
     if eager:
         _check_values(rhs, mask, initial)
-    native = rhs.device.type == "cpu" and _native.use_native(rhs.device)
+    native = rhs.is_cpu and _native.use_native(rhs)
     limit = (100 if native else 5000) if max_iterations is None else max_iterations
     if limit < 1:
         raise ValueError(f"{_NAME}: max_iterations must be positive, got {limit}")

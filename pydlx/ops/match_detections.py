@@ -82,7 +82,7 @@ def match_detections(
         thresholds,
         max_detections,
     )
-    run = _match if _native.use_native(scores.device) else match_detections_reference
+    run = _match if _native.use_native(scores) else match_detections_reference
     return run(*_contiguous(arguments))
 
 
@@ -132,7 +132,7 @@ def precision_curves(
         recall_thresholds,
         list(max_detections),
     )
-    run = _curves if _native.use_native(scores.device) else precision_curves_reference
+    run = _curves if _native.use_native(scores) else precision_curves_reference
     return run(*_contiguous(arguments))
 
 

@@ -72,7 +72,7 @@ def soft_nms(
             raise ValueError(f"{name}: labels must have shape {tuple(scores.shape)}, got {tuple(labels.shape)}")
         labels = labels.long()
     options = (METHODS.index(method), float(sigma), float(iou_threshold), float(score_threshold), float(pixel_offset))
-    op = _box_op if _native.use_native(boxes.device) else box_nms_reference
+    op = _box_op if _native.use_native(boxes) else box_nms_reference
 
     def run(scores: Tensor, boxes: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
         return op(boxes, scores, labels, *options)
@@ -157,7 +157,7 @@ def _pose_nms(
     spread = torch.as_tensor(sigmas, dtype=_wide(keypoints, scores), device=keypoints.device)
     if spread.shape != keypoints.shape[-2:-1]:
         raise ValueError(f"{name}: sigmas must hold {keypoints.shape[-2]} numbers, one per point, got {spread.numel()}")
-    op = _pose_op if _native.use_native(keypoints.device) else pose_nms_reference
+    op = _pose_op if _native.use_native(keypoints) else pose_nms_reference
 
     def run(scores: Tensor, keypoints: Tensor, area: Tensor) -> tuple[Tensor, Tensor]:
         return op(keypoints, scores, area, spread, *options)

@@ -62,7 +62,7 @@ def oks(
     wide, truths, areas, spread, box = _in_one_dtype("oks", pred, truth, area, sigmas, boxes)
     _check_shapes("oks", wide, truths, visibility, areas, spread, box)
     lead = _common_lead(pred, truth)
-    run = _op if _native.use_native(pred.device) else oks_reference
+    run = _op if _native.use_native(pred) else oks_reference
     similarity = run(
         _in_groups(wide, lead, 3),
         _in_groups(truths, lead, 3),
@@ -118,7 +118,7 @@ def ragged_oks(
     check_same_groups("ragged_oks", pred_offsets, truth_offsets)
     pairs = torch.zeros_like(pred_offsets)
     torch.cumsum(pred_offsets.diff() * truth_offsets.diff(), 0, out=pairs[1:])
-    run = _ragged_op if _native.use_native(pred.device) else ragged_oks_reference
+    run = _ragged_op if _native.use_native(pred) else ragged_oks_reference
     return run(pred, truth, visibility > 0, area, sigmas, boxes, pred_offsets, truth_offsets, pairs, int(pairs[-1]))
 
 

@@ -54,7 +54,7 @@ def solve_poisson(rhs: Tensor, boundary: str = "neumann", screening: float = 0.0
     if boundary not in _BOUNDARIES:
         raise ValueError(f'solve_poisson: boundary must be "neumann" or "dirichlet", got {boundary!r}')
     _check_number("solve_poisson", "screening", screening)
-    run = _poisson if _native.use_native(rhs.device) else poisson_reference
+    run = _poisson if _native.use_native(rhs) else poisson_reference
     return run(_wide(rhs), boundary == "dirichlet", float(screening)).to(rhs.dtype)
 
 
@@ -106,7 +106,7 @@ def solve_gaussian_poisson(
     centre, side = gaussian_taps(float(sigma), normalised)
     if formulation == "official":
         _check_definite(float(beta), centre, side)
-    run = _gaussian_poisson if _native.use_native(rhs.device) else gaussian_poisson_reference
+    run = _gaussian_poisson if _native.use_native(rhs) else gaussian_poisson_reference
     dtype = torch.promote_types(rhs.dtype, colour.dtype)
     wide = torch.promote_types(dtype, torch.float32)
     u = run(rhs.to(wide), colour.to(wide), _FORMULATIONS.index(formulation), float(beta), centre, side)

@@ -64,7 +64,7 @@ def sequence_pool(
             ends = ends.clamp(min=0).cumsum(0)
     elif mask is not None:
         _check_mask(x, mask)
-    run = _op if _native.use_native(x.device) else sequence_pool_reference
+    run = _op if _native.use_native(x) else sequence_pool_reference
     y, _ = run(x, ends, mask, number, 1 if k is None else k)
     return y
 
@@ -122,7 +122,7 @@ def _check_mask(x: Tensor, mask: Tensor) -> None:
 
 def _has_values(tensor: Tensor) -> bool:
     """Whether the values are there to be looked at without making a GPU wait."""
-    return tensor.device.type == "cpu" and not torch.compiler.is_compiling()
+    return tensor.is_cpu and not torch.compiler.is_compiling()
 
 
 def sequence_pool_reference(

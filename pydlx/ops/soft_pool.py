@@ -126,7 +126,7 @@ def _soft_pool(
                 f"{name}: kernel_size {tuple(kernel)} with dilation {tuple(dilations)} is larger than the padded input "
                 f"of size {tuple(sizes)}"
             )
-    run = _op if _native.use_native(x.device) else soft_pool_reference
+    run = _op if _native.use_native(x) else soft_pool_reference
     batch = x if x.dim() == spatial + 2 else x.unsqueeze(0)
     y = run(batch, [*kernel, *steps, *pads, *dilations], bool(ceil_mode), gradient == "paper")
     return y if x.dim() == spatial + 2 else y.squeeze(0)

@@ -270,7 +270,7 @@ def _similarity(
         x, y = F.pad(x, margins, mode="reflect"), F.pad(y, margins, mode="reflect")
     cells = size**spatial
     covariance = cells / (cells - 1) if settings.sample_covariance else 1.0
-    run = _op if _native.use_native(x.device) else ssim_reference
+    run = _op if _native.use_native(x) else ssim_reference
     return run(x, y, size, settings.sigma, covariance, settings.c1, settings.c2, luminance, as_map)
 
 

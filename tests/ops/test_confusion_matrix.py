@@ -117,6 +117,30 @@ def test_invalid_labels_raise_or_are_left_out(label, dtype, classes):
             assert torch.equal(confusion_matrix(*maps, classes, invalid="ignore"), count(*maps, classes))
 
 
+EDGES = [
+    sign * 2**bits + step for sign in (1, -1) for bits in (8, 15, 16, 31, 32, 48, 62) for step in (-2, -1, 0, 1, 2)
+]
+
+
+@pytest.mark.parametrize("classes", [5, 300])
+@pytest.mark.parametrize("dtype", LABELS)
+def test_labels_and_ignored_ones_are_compared_with_all_their_bits(dtype, classes):
+    """Whatever a label's lower bits say, or those of the ignored one."""
+    place, ones = 5, torch.ones(64, dtype=dtype)
+    held = [edge for edge in EDGES if torch.iinfo(dtype).min <= edge <= torch.iinfo(dtype).max]
+    for label, ignore in itertools.product([0, *held], [None, *EDGES]):
+        spoilt = ones.clone()
+        spoilt[place] = label
+        valid, ignored = 0 <= label < classes, label == ignore
+        for pred, target in ((ones, spoilt), (spoilt, ones)):
+            counts, invalid = native_op("confusion_matrix")(pred, target, classes, ignore, False)
+            of_target = target is spoilt
+            assert counts[1, 1] == 63
+            assert counts.sum() == 63 + (valid and not (ignored and of_target))
+            expected = -1 if valid or (ignored and of_target) else place
+            assert invalid.tolist() == ([expected, -1] if of_target else [-1, expected])
+
+
 def test_both_maps_may_be_invalid():
     pred, target = torch.tensor([[0, 9, 1]]), torch.tensor([[1, 0, 7]])
     with pytest.raises(ValueError, match=r"target must hold labels in \[0, 2\), got 7 at \(0, 2\)"):
