@@ -22,6 +22,7 @@ namespace pydlx {
 
 using torch::headeronly::BFloat16;
 using torch::headeronly::Half;
+using torch::headeronly::IntHeaderOnlyArrayRef;
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
@@ -74,8 +75,6 @@ inline bool is_channels_last(const Tensor& x) {
   }
   return expect(0, stride);
 }
-
-using torch::headeronly::IntHeaderOnlyArrayRef;
 
 // A tensor of these sizes on the device of `like` and, unless told otherwise, of its dtype; stored channels-last if
 // asked: strides of (N, spatial..., C). Not torch::stable::new_empty, which looks its op up by name: a fifth of what a

@@ -1,5 +1,6 @@
 // Confusion matrices on the CPU: counters, threads, registration. The maths is in confusion_matrix.h, the loops in
 // confusion_matrix_cpu_simd.h.
+#include <cstring>
 #include <functional>
 #include <mutex>
 
@@ -7,7 +8,8 @@
 
 namespace pydlx {
 
-// The most pixels that are looked at together. Of logits the running maxima stay in the first-level cache.
+// The most pixels that are looked at together. Of logits the running maxima stay in the first-level cache; of labels
+// nothing is kept, and a strip is long enough for its beginning and its end not to matter.
 constexpr int64_t kLogitStrip = 1024, kLabelStrip = 16384;
 
 // Up to here codes fit into 8 bits, pairs into 16, and every thread has counters of its own.

@@ -77,6 +77,8 @@ __attribute__((noinline)) void locate(const Encoder<Code, Target>& target, const
   }
 }
 
+// Counts a strip's pixels, and keeps the largest codes in view, by which invalid labels show; a prediction is looked at
+// only where its target is a class.
 template <class Pair, class Code, class Counters, class Target, class Pred>
 inline void count_strip(Counters& counters, const LabelRule& target_rule, const LabelRule& pred_rule,
                         const Strip<Target, Pred>& strip, FirstInvalid& found) {

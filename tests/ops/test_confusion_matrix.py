@@ -125,7 +125,7 @@ EDGES = [
 @pytest.mark.parametrize("classes", [5, 300])
 @pytest.mark.parametrize("dtype", LABELS)
 def test_labels_and_ignored_ones_are_compared_with_all_their_bits(dtype, classes):
-    """Whatever a label's lower bits say, or those of the ignored one."""
+    """Whatever a label's lower bits say, or those of the ignored one; 64 pixels are whole vectors everywhere."""
     place, ones = 5, torch.ones(64, dtype=dtype)
     held = [edge for edge in EDGES if torch.iinfo(dtype).min <= edge <= torch.iinfo(dtype).max]
     for label, ignore in itertools.product([0, *held], [None, *EDGES]):
