@@ -87,17 +87,45 @@ struct SsimRows {
   }
 };
 
+// Blocks of rows of two images that will be read, or written, after the next filter. The processor foresees steps along
+// a row, not down a block of columns, and cannot wait for many lines at once: they are asked for a few at a time.
+template <class T, bool kWritten>
+struct SsimAhead {
+  const T *x, *y;
+  int64_t stride, rows, columns, at = 0;
+
+  static constexpr int64_t kLine = 64 / sizeof(T);
+
+  // How many lines of each image are due at each of `steps` steps.
+  int64_t share(int64_t steps) const { return (rows * ((columns + kLine - 1) / kLine) + steps - 1) / steps; }
+
+  __attribute__((always_inline)) void fetch(int64_t lines) {
+    for (; lines > 0 && rows > 0; --lines) {
+      __builtin_prefetch(x + at, kWritten);
+      __builtin_prefetch(y + at, kWritten);
+      at += kLine;
+      if (at < columns) continue;
+      at = 0;
+      x += stride;
+      y += stride;
+      --rows;
+    }
+  }
+};
+
 // Filters over height and width the `count` rows from `middle` on: leaves `columns` results of each in `lines`, and
 // nothing of use in what fills up the last group of rows. All rows of a column come before the next column: they fill
 // the first-level cache, and two pipelines take turns in it. Never inlined, for the sums need every register.
-template <class A, int kMaps, int kRadius>
+template <class A, int kMaps, int kRadius, class Ahead>
 __attribute__((noinline)) void filter_rows(const SsimWindow<A, kRadius>& taps, const A* middle, int64_t count, A* lines,
-                                           int64_t columns) {
+                                           int64_t columns, Ahead ahead) {
   constexpr int64_t L = kVecLanes<A>, kHalf = kSsimColumns / 2;
   const SsimWindow<A, kRadius> window = taps;  // a copy that no store can change
   const int64_t radius = window.radius(), half_columns = (columns + 1) / 2;
+  const int64_t share = ahead.share(2 * kMaps * ((half_columns + radius + L - 1) / L));
   for (int part = 0; part < 2 * kMaps; ++part) {
     for (int64_t at = part * kHalf; at < part * kHalf + half_columns + radius; at += L) {
+      ahead.fetch(share);
       for (int64_t row = 0; row < count; row += kSsimGroup) {
         const A* from = middle + at + row * kSsimStep;
         const auto sums = window.template sums<kSsimGroup>([&](int64_t i) { return load(from + i * kSsimStep); });
@@ -152,14 +180,16 @@ struct SsimPair {
     return {{a_even + b_even, a_odd + b_odd}, {a_even - b_even, a_odd - b_odd}};
   }
 
+  // Rows from `row` on, of the last slice that `depth` sees: the others have been read before.
+  SsimAhead<T, false> ahead(int64_t depth, int64_t row, int64_t rows, int64_t column, int64_t columns) const {
+    const int64_t at = place(depth + 2 * shape.radius[0], row, column);
+    return {x + at, y + at, shape.in[2], rows, columns};
+  }
+
   // The moments of a row, filtered over the slices from `depth` on.
   void moments(const SsimTaps<A>& taps, int64_t depth, int64_t row, int64_t column, int64_t columns, A* to) const {
     const int64_t slice = shape.in[1] * shape.in[2], first = place(depth, row, column);
-    const int64_t ahead = place(depth, std::min(row + kSsimRowsAhead, shape.in[1] - 1), column);
     for (int64_t at = 0; at < columns; at += 2 * kVecLanes<A>) {
-      // The processor foresees steps along a row, not down a block of columns.
-      __builtin_prefetch(x + ahead + at);
-      __builtin_prefetch(y + ahead + at);
       const int64_t left = shape.in[2] - column - at;
       const auto [s, d] = load(first + at, left);
       Vec<A> even[kMoments], odd[kMoments];
@@ -205,7 +235,9 @@ inline void each_row(const SsimPair<T>& pair, const SsimTaps<accumulate_t<T>>& t
   for (int64_t row = first_row, next = first_row; row < last_row; row += kSsimBatch) {
     const int64_t count = std::min(kSsimBatch, last_row - row);
     for (; next < row + count + reach; ++next) pair.moments(taps, depth, next, first, columns + reach, rows.append());
-    filter_rows<A, kMoments>(window, rows.take(count), count, lines, columns);
+    const int64_t left = std::min(kSsimBatch, last_row + reach - next);
+    filter_rows<A, kMoments>(window, rows.take(count), count, lines, columns,
+                             pair.ahead(depth, next, left, first, columns + reach));
     for (int64_t i = 0; i < count; ++i) body(row + i, lines + i * kSsimStep);
   }
 }

@@ -15,11 +15,11 @@ constexpr int64_t kSsimGroup = 4;
 constexpr int64_t kSsimBatch = 8;
 constexpr int64_t kSsimRows = 10 + 5 * kSsimBatch;
 static_assert(kSsimBatch % kSsimGroup == 0 && kSsimRows >= 2 * kSsimMaxRadius + kSsimBatch);
-// Columns of a row in work, halo included. Strips are tall, since each one computes its halo anew; of a volume the
-// backward keeps as many slices of a strip as the window is deep.
+// Columns of a row in work, halo included. Strips are tall, since each one computes its halo anew, but four of them
+// share a plane where it has the rows; of a volume the backward keeps as many slices of a strip as the window is deep.
 constexpr int64_t kSsimColumns = 192;
 constexpr int64_t kSsimStripRows = 128;
-constexpr int64_t kSsimRowsAhead = 8;
+constexpr int64_t kSsimTallStripRows = 288;
 constexpr int64_t kSsimVolumeRows = 32;
 // A row of maps in work. Not a power of 2, or the rows of a column would fall into few sets and banks of the cache.
 constexpr int64_t kSsimStep = kMoments * kSsimColumns + 16;
@@ -50,7 +50,8 @@ struct SsimTiles {
   SsimTiles(const SsimShape& shape, const int64_t* size, int64_t halo)
       : rows(size[1]),
         columns(size[2]),
-        rows_per_tile(shape.radius[0] > 0 ? kSsimVolumeRows : kSsimStripRows),
+        rows_per_tile(shape.radius[0] > 0 ? kSsimVolumeRows
+                                          : std::clamp((rows + 3) / 4, kSsimStripRows, kSsimTallStripRows)),
         columns_per_tile((kSsimColumns - halo) / 16 * 16),
         strips((rows + rows_per_tile - 1) / rows_per_tile),
         blocks((columns + columns_per_tile - 1) / columns_per_tile) {}

@@ -134,8 +134,9 @@ void tile_backward(const SsimShape& shape, const SsimTaps<accumulate_t<T>>& taps
     };
     // Filters the complete windows, and takes their rows of the gradient.
     const auto finish_rows = [&] {
-      const int64_t count = rows.ready();
-      filter_rows<A, kMaps>(window, rows.take(count), count, lines, columns);
+      const int64_t count = rows.ready(), to = tile.plane * shape.in_plane() + pair.place(depth, row, tile.first);
+      const SsimAhead<T, true> ahead{(dx ? dx : dy) + to, (dy ? dy : dx) + to, shape.in[2], count, columns};
+      filter_rows<A, kMaps>(window, rows.take(count), count, lines, columns, ahead);
       for (int64_t i = 0; i < count; ++i) take_gradient(row++, lines + i * kSsimStep);
     };
     const auto append = [&] {
