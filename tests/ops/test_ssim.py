@@ -13,7 +13,8 @@ from op_checks import FLOATS, assert_close, native_op, same_on_one_and_two_threa
 import pydlx
 from pydlx.ops import ms_ssim, ssim
 
-# Shape and options: windows of both fast kinds and others, more than one tile and strip, odd sizes, volumes.
+# Shape and options: windows of both fast kinds and others, more than one tile and strip, low strips and tall ones, odd
+# sizes, volumes.
 CASES = [
     ((2, 3, 17, 21), {}),
     ((1, 2, 11, 11), {}),
@@ -28,6 +29,7 @@ CASES = [
     ((1, 1, 8, 9, 7), {"convention": "torchmetrics", "kernel_size": 3, "sigma": 0.8}),
     ((1, 1, 23, 350), {}),
     ((1, 2, 12, 350), {}),
+    ((1, 1, 531, 23), {}),
 ]
 
 
