@@ -183,12 +183,17 @@ def _line(x: Tensor, type: int, sine: bool) -> Tensor:
         return torch.fft.rfft(torch.cat([x, x[..., 1:-1].flip(-1)], -1)).real
     if type == 2:
         spectrum = torch.fft.rfft(torch.cat([x, x.flip(-1)], -1))[..., :n]
-        return (spectrum * _turn(x, n)).real
+        return _real_product(spectrum, _turn(x, n))
     if type == 3:
         both_sides = _scale_ends(2 * x, 0.5, both=False) * _turn(x, n)
         return torch.fft.fft(both_sides, 2 * n)[..., :n].real
     spectrum = torch.fft.fft(x * _turn(x, n), 2 * n)[..., :n]
-    return 2 * (spectrum * _turn(x, n, half=True)).real
+    return 2 * _real_product(spectrum, _turn(x, n, half=True))
+
+
+def _real_product(a: Tensor, b: Tensor) -> Tensor:
+    """Re(a b), the same bits on any number of threads; PyTorch's complex product depends on where a share ends."""
+    return a.real * b.real - a.imag * b.imag
 
 
 def _turn(x: Tensor, n: int, half: bool = False) -> Tensor:
