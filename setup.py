@@ -20,7 +20,7 @@ from pathlib import Path
 from setuptools import Extension, setup
 
 ROOT = Path(__file__).parent.resolve()
-TORCH_TARGET = "0x020d000000000000"  # the stable ABI of torch 2.13
+TORCH_TARGET = "0x020a000000000000"  # the stable ABI of torch 2.10
 DEFAULT_ARCHS = "7.5;8.0;8.6;9.0;10.0;12.0+PTX"
 
 

@@ -14,6 +14,8 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "common/newer_torch.h"
+
 #ifdef __CUDACC__
 #include <cuda_runtime.h>
 #else
@@ -101,19 +103,30 @@ void dispatch_index(int64_t largest, const Body& body) {
 
 #ifdef __CUDACC__
 
+/// The stream that torch works on. The function that tells it is in libtorch_cuda, which must not be linked: the
+/// library loads under a CPU-only torch too.
+inline cudaStream_t current_stream(int32_t device) {
+  using CurrentStream = AOTITorchError(int32_t, void**);
+  static const auto ask = torch_function<CurrentStream>("libtorch_cuda.so", "aoti_torch_get_current_cuda_stream");
+  STD_TORCH_CHECK(ask != nullptr,
+                  "pydlx: this torch has no aoti_torch_get_current_cuda_stream, which CUDA kernels need");
+  void* stream = nullptr;
+  check_torch(ask(device, &stream), "aoti_torch_get_current_cuda_stream");
+  return static_cast<cudaStream_t>(stream);
+}
+
 /// Makes the tensor's device current for as long as it lives and knows that device's current stream.
-/// To be created before any allocation. Needs no symbol of libtorch_cuda, so the library loads under CPU torch too.
+/// To be created before any allocation.
 class DeviceScope {
  public:
   explicit DeviceScope(const torch::stable::Tensor& tensor)
-      : guard_(tensor.get_device_index()),
-        stream_(torch::stable::accelerator::getCurrentStream(tensor.get_device_index())) {}
+      : guard_(tensor.get_device_index()), stream_(current_stream(tensor.get_device_index())) {}
 
-  cudaStream_t stream() const { return static_cast<cudaStream_t>(stream_.nativeHandle()); }
+  cudaStream_t stream() const { return stream_; }
 
  private:
   torch::stable::accelerator::DeviceGuard guard_;
-  torch::stable::accelerator::Stream stream_;
+  cudaStream_t stream_;
 };
 
 #else

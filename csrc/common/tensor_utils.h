@@ -18,6 +18,8 @@
 #include <sys/mman.h>
 #endif
 
+#include "common/newer_torch.h"
+
 namespace pydlx {
 
 using torch::headeronly::BFloat16;
@@ -62,6 +64,11 @@ T* output_data(const Tensor& tensor) {
   return static_cast<T*>(tensor.mutable_data_ptr());
 }
 
+inline bool same_sizes(const Tensor& a, const Tensor& b) {
+  const auto m = a.sizes(), n = b.sizes();
+  return std::equal(m.begin(), m.end(), n.begin(), n.end());
+}
+
 // Dense with channels innermost: (N, C, spatial...) stored as (N, spatial..., C). Dimensions of size 1 put no demand on
 // their stride. A tensor that is contiguous as well (one channel, one pixel) counts as contiguous.
 inline bool is_channels_last(const Tensor& x) {
@@ -94,9 +101,10 @@ inline Tensor uninitialised(const Tensor& like, IntHeaderOnlyArrayRef sizes, std
   }
   const auto type = torch::stable::detail::from(dtype.value_or(like.scalar_type()));
   AtenTensorHandle fresh;
-  STABLE_TORCH_ERROR_CODE_CHECK(
+  const AOTITorchError status =
       aoti_torch_empty_strided(dims, sizes.data(), strides.data(), torch::stable::detail::to<int32_t>(type),
-                               static_cast<int32_t>(like.device().type()), like.get_device_index(), &fresh));
+                               static_cast<int32_t>(like.device().type()), like.get_device_index(), &fresh);
+  check_torch(status, "aoti_torch_empty_strided");
   return Tensor(fresh);
 }
 

@@ -157,7 +157,7 @@ inline PoissonProblem poisson_problem(const Tensor& rhs, bool dirichlet, double 
 
 inline PoissonProblem gaussian_poisson_problem(const Tensor& rhs, const Tensor& colour, int64_t formulation,
                                                double beta, double centre, double side) {
-  STD_TORCH_CHECK(rhs.sizes() == colour.sizes() && rhs.scalar_type() == colour.scalar_type(),
+  STD_TORCH_CHECK(same_sizes(rhs, colour) && rhs.scalar_type() == colour.scalar_type(),
                   "gaussian_poisson: rhs and colour must have one shape and dtype");
   STD_TORCH_CHECK(formulation >= kOfficial && formulation <= kScreened,
                   "gaussian_poisson: formulation must be 0, 1 or 2, got ", formulation);

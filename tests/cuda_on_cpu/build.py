@@ -26,7 +26,7 @@ FLAGS = [
     "-fPIC",
     "-g1",
     "-fvisibility=hidden",
-    "-DTORCH_TARGET_VERSION=0x020d000000000000",
+    "-DTORCH_TARGET_VERSION=0x020a000000000000",
     f"-I{ROOT / 'csrc'}",
     f"-I{EMULATOR}",
 ]

@@ -13,7 +13,7 @@ import pytest
 HERE = Path(__file__).resolve().parent
 TORCH = Path(importlib.util.find_spec("torch").origin).parent
 INCLUDES = [f"-I{HERE.parents[1] / 'csrc'}", f"-I{HERE}", "-isystem", str(TORCH / "include")]
-COMMON = ["-std=c++17", "-DTORCH_TARGET_VERSION=0x020d000000000000", *INCLUDES]
+COMMON = ["-std=c++17", "-DTORCH_TARGET_VERSION=0x020a000000000000", *INCLUDES]
 GPP = ["g++", "-x", "c++", *COMMON, "-g1", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-pthread"]
 # Inline functions of torch's headers refer to libtorch, but nothing here calls them.
 GPP += ["-Wl,--unresolved-symbols=ignore-in-object-files"]

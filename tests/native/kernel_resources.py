@@ -64,7 +64,7 @@ def compile_report(source: Path) -> str:
     """Compile one file for every architecture and return what ptxas printed."""
     from torch.utils import cpp_extension
 
-    command = ["nvcc", "-std=c++17", "-O3", "-DTORCH_TARGET_VERSION=0x020d000000000000", f"-I{ROOT / 'csrc'}"]
+    command = ["nvcc", "-std=c++17", "-O3", "-DTORCH_TARGET_VERSION=0x020a000000000000", f"-I{ROOT / 'csrc'}"]
     command += [flag for path in cpp_extension.include_paths() for flag in ("-isystem", path)]
     command += [f"-gencode=arch=compute_{arch},code=sm_{arch}" for arch in ARCHITECTURES]
     with tempfile.TemporaryDirectory() as folder:
