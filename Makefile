@@ -4,6 +4,7 @@
 #   make test     run the tests
 #   make check    format, lint, types, imports
 #   make bench    the whole benchmark
+#   make gpu      on a machine with a GPU and torch with CUDA, without network: build, test, compare, measure
 #
 # Variables: PYTHON (the interpreter to start from), VENV (where to install), TORCH (the torch requirement), PYDLX_CUDA
 # (1 or 0: build the CUDA library; by default where there is an NVIDIA driver).
@@ -17,7 +18,7 @@ export PYDLX_CUDA
 BIN := $(VENV)/bin
 SOURCES := $(shell find csrc pydlx benchmarks -name '*.py' -o -name '*.cpp' -o -name '*.h' -o -name '*.cu*')
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test check format bench gpu clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/blend_photographs.py
@@ -40,6 +41,10 @@ format: $(VENV)/.installed
 bench: $(VENV)/.installed
 	$(BIN)/pydlx bench
 
+# Not in an environment of its own: it uses the torch that knows the GPU. PYTHON names the interpreter that has it.
+gpu:
+	$(PYTHON) tests/on_gpu/run.py
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -50,4 +55,4 @@ $(VENV)/.installed: $(VENV)/bin/python setup.py pyproject.toml $(SOURCES)
 	touch $@
 
 clean:
-	rm -rf $(VENV) build .cache .pytest_cache *.egg-info pydlx/*.so demo_output
+	rm -rf $(VENV) build .cache .pytest_cache *.egg-info pydlx/*.so demo_output gpu_report

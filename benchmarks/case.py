@@ -107,6 +107,14 @@ def forward_and_backward(operation: Callable[..., torch.Tensor], *maps: torch.Te
     return lambda: torch.autograd.grad(operation(*points), points, grad)
 
 
+def compiled(operation: Callable[..., torch.Tensor], setting: Setting) -> Callable[..., torch.Tensor] | None:
+    """The operation through ``torch.compile`` on a GPU, where that is what people would use; None on the CPU."""
+    if setting.device.type != "cuda":
+        return None
+    torch.compiler.reset()  # what earlier cases compiled must not make these shapes dynamic
+    return torch.compile(operation, dynamic=False)
+
+
 def copying(x: torch.Tensor) -> Candidate:
     """Copies x to memory that is there already: the least that any op pays which reads and writes as much."""
     destination = torch.empty_like(x)

@@ -29,6 +29,7 @@ from pydlx.benchmarks.pictures import label_maps
 FAST_HIST = "numpy fast_hist"
 BINCOUNT = "numpy bincount"
 TORCHMETRICS = "torchmetrics"
+TORCH_BINCOUNT = "torch.bincount"
 ARGMAX = "argmax + bincount"
 IGNORED = 255
 
@@ -94,6 +95,8 @@ def label_counters(pred: Tensor, target: Tensor, classes: int) -> dict[str, Cand
         arrays = pred.numpy(), target.numpy()
         found[FAST_HIST] = lambda: fast_hist(*arrays, classes)
         found[BINCOUNT] = lambda: bincount(*arrays, classes)
+    else:
+        found[TORCH_BINCOUNT] = lambda: masked_bincount(pred, target, classes)
     peer = installed("torchmetrics.functional.classification")
     found[TORCHMETRICS] = peer and (
         lambda: peer.multiclass_confusion_matrix(pred, target, classes, ignore_index=IGNORED)

@@ -1,4 +1,4 @@
-"""Corner pooling against ``torch.cummax`` and against doubling steps of ``torch.maximum``."""
+"""Corner pooling against ``torch.cummax`` and against doubling steps of ``torch.maximum``, on a GPU also compiled."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from pydlx.benchmarks.case import (
     Target,
     at_least,
     at_most,
+    compiled,
     copying,
     forward,
     forward_and_backward,
@@ -28,6 +29,7 @@ from pydlx.benchmarks.case import (
 
 CUMMAX = "cummax"
 DOUBLING = "doubling"
+COMPILED = "compiled doubling"
 FLOAT32 = "float32"
 
 _PAIR, _SINGLE = (4, 128, 128, 128), (8, 256, 128, 128)
@@ -93,6 +95,8 @@ def _build(row: _Row, passes: str, setting: Setting) -> Callable[[], dict[str, C
             halves = {NATIVE: run(native, *maps), FLOAT32: run(native, *(x.float() for x in maps))}
             return {**halves, COPY: copying(maps[0])}
         candidates: dict[str, Candidate | None] = {name: run(pool, *maps) for name, pool in ways.items()}
+        if steps := compiled(ways[DOUBLING], setting):
+            candidates[COMPILED] = run(steps, *maps)
         if row.shape == _PAIR:
             candidates[REFERENCE] = on_reference(run(ways[NATIVE], *maps))
         candidates[COPY] = copying(maps[0])

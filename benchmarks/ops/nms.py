@@ -1,4 +1,4 @@
-"""Soft suppression against its definition in PyTorch, one operation per row taken."""
+"""Suppression against its definition in PyTorch, one operation per row taken; on a GPU, hard against torchvision's."""
 
 from __future__ import annotations
 
@@ -9,22 +9,32 @@ import torch
 from torch import Tensor
 
 from pydlx import ops
-from pydlx.benchmarks.case import NATIVE, REFERENCE, Candidate, Case, Setting, on_reference
+from pydlx.benchmarks.case import NATIVE, REFERENCE, Candidate, Case, Setting, installed, on_reference
 
+TORCHVISION = "torchvision"
+
+_REFERENCE_UP_TO = 1000  # it waits for the device at every row
 _SIGMAS = torch.linspace(0.025, 0.107, 17)
 
 
 def cases(setting: Setting) -> Iterator[Case]:
-    """1,000 boxes, of which each overlaps some dozens; and 200 poses."""
+    """Boxes of which each overlaps some dozens; and 200 poses."""
     for method in ("gaussian", "hard"):
-        yield Case(f"{method} 1000 boxes", partial(_boxes, method, setting), floors=())
+        for count in (300, 2000, 10000) if setting.device.type == "cuda" else (1000,):
+            yield Case(f"{method} {count} boxes", partial(_boxes, method, count, setting), floors=())
     yield Case("gaussian 200 poses", partial(_poses, setting), floors=())
 
 
-def _boxes(method: str, setting: Setting) -> dict[str, Candidate | None]:
-    boxes, scores = (x.to(setting.device) for x in draw_boxes(1000))
+def _boxes(method: str, count: int, setting: Setting) -> dict[str, Candidate | None]:
+    boxes, scores = (x.to(setting.device) for x in draw_boxes(count))
     native = partial(ops.soft_nms, boxes, scores, method=method)
-    return {NATIVE: native, REFERENCE: on_reference(native)}
+    found: dict[str, Candidate | None] = {NATIVE: native}
+    if count <= _REFERENCE_UP_TO:
+        found[REFERENCE] = on_reference(native)
+    if method == "hard" and setting.device.type == "cuda":
+        peer = installed("torchvision.ops")
+        found[TORCHVISION] = peer and (lambda: peer.nms(boxes, scores, 0.5))
+    return found
 
 
 def _poses(setting: Setting) -> dict[str, Candidate | None]:

@@ -1,4 +1,4 @@
-"""OKS against its formula in broadcast PyTorch."""
+"""OKS against its formula in broadcast PyTorch, on a GPU also compiled."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from pydlx.benchmarks.case import (
     Setting,
     Target,
     at_least,
+    compiled,
     forward,
     forward_and_backward,
     on_reference,
@@ -24,6 +25,7 @@ from pydlx.benchmarks.case import (
 )
 
 EAGER = "eager"
+COMPILED = "compiled"
 
 _POINTS = 17
 _CROWD, _MATCHED = (100, 50), (1, 1)  # detections and truths of an image
@@ -57,6 +59,10 @@ def _candidates(
     else:
         pred, *others = inputs
         found = {name: forward_and_backward(compare, pred) for name, compare in differentiable(*others).items()}
+    if formula := compiled(partial(eager_oks, in_place=False), setting):
+        pred, *others = inputs
+        run = forward if direction == "forward" else forward_and_backward
+        found[COMPILED] = run(lambda pred: formula(pred, *others), pred)
     return {**found, REFERENCE: on_reference(found[NATIVE])}
 
 

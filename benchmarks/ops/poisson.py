@@ -29,6 +29,7 @@ from pydlx.benchmarks.case import (
 from pydlx.benchmarks.pictures import natural_picture
 
 SCIPY = "scipy.fft"
+RFFTS = "rfft2 + irfft2"
 
 # Sizes, and the part of SciPy's time that the solve may take. The last has prime factors only.
 _SHAPES = (((3, 1024, 1024), 0.6), ((3, 1080, 1920), 0.6), ((3, 1021, 1031), 0.5))
@@ -91,6 +92,7 @@ def gaussian_candidates(rhs: Tensor, colour: Tensor, threads: int, beta: float =
         NATIVE: solve,
         REFERENCE: on_reference(solve),
         SCIPY: scipy_fft and scipy_route,
+        RFFTS: lambda: torch.fft.irfft2(torch.fft.rfft2(rhs), s=rhs.shape[-2:]),
         COPY: copying(rhs),
     }
 

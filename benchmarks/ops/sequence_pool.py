@@ -1,4 +1,4 @@
-"""Pooling over time against the formulae that fill the padding in first."""
+"""Pooling over time against the formulae that fill the padding in first, on a GPU also compiled."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from pydlx.benchmarks.case import (
     Setting,
     Target,
     at_least,
+    compiled,
     copying,
     forward,
     forward_and_backward,
@@ -26,6 +27,7 @@ from pydlx.benchmarks.case import (
 )
 
 EAGER = "eager"
+COMPILED = "compiled"
 K = 3
 
 _SHAPE = (64, 400, 256)
@@ -54,7 +56,10 @@ def _candidates(mode: str, layout: str, direction: str, setting: Setting) -> dic
     if layout == "packed":
         x = torch.cat([row[:length] for row, length in zip(x, lengths.tolist(), strict=True)])
     x = x.to(setting.device)
-    found = {name: passes(pool, x) for name, pool in pools(mode, layout, _SHAPE[1], lengths, setting.device).items()}
+    ways = pools(mode, layout, _SHAPE[1], lengths, setting.device)
+    found = {name: passes(pool, x) for name, pool in ways.items()}
+    if EAGER in ways and (formula := compiled(ways[EAGER], setting)):
+        found[COMPILED] = passes(formula, x)
     return {**found, REFERENCE: on_reference(found[NATIVE]), COPY: copying(x)}
 
 

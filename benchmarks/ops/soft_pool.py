@@ -1,9 +1,13 @@
-"""SoftPool against the eager formula, and against max pooling, which it is to be as cheap as."""
+"""SoftPool against the eager formula, and against max pooling, which it is to be as cheap as.
+
+On a GPU also against ``torch.compile`` of the formula.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -20,6 +24,7 @@ from pydlx.benchmarks.case import (
     Target,
     at_least,
     at_most,
+    compiled,
     copying,
     forward,
     forward_and_backward,
@@ -28,6 +33,7 @@ from pydlx.benchmarks.case import (
 )
 
 EAGER = "eager"
+COMPILED = "compiled"
 MAX_POOL = "max_pool"
 
 Pool = Callable[[Tensor], Tensor]
@@ -71,10 +77,21 @@ _ROWS = (
     _Row(2, (2, 32, 32, 56, 56), _CUBES),
 )
 
+_GPU_ROWS = (
+    _Row(2, (64, 64, 112, 112)),
+    _Row(2, (64, 64, 112, 112), dtype=torch.bfloat16),
+    _Row(2, (64, 64, 112, 112), channels_last=True),
+    _Row(2, (64, 64, 113, 113)),
+    _Row(3, (64, 64, 112, 112)),
+    _Row(3, (64, 64, 112, 112), dtype=torch.bfloat16),
+    _Row(3, (256, 512, 7, 7)),
+    _Row(2, (8, 32, 32, 56, 56)),
+)
+
 
 def cases(setting: Setting) -> Iterator[Case]:
     """SoftPool with stride 2, forward, and forward with the exact gradient."""
-    for row in _ROWS:
+    for row in _GPU_ROWS if setting.device.type == "cuda" else _ROWS:
         for direction in ("forward", "forward+backward"):
             targets = row.targets.get(direction, ()) if setting.device.type == "cpu" else ()
             yield Case(f"{row.label} {direction}", _build(row, direction, setting), targets)
@@ -89,6 +106,8 @@ def _build(row: _Row, direction: str, setting: Setting) -> Callable[[], dict[str
         candidates: dict[str, Candidate | None] = {
             name: passes(pool, x) for name, pool in pools(row.kernel, x.dim() - 2).items()
         }
+        if formula := compiled(partial(window_soft_pool, kernel=row.kernel), setting):
+            candidates[COMPILED] = passes(formula, x)
         candidates[REFERENCE] = on_reference(passes(pools(row.kernel, x.dim() - 2)[NATIVE], x))
         candidates[COPY] = copying(x)
         return candidates
@@ -120,6 +139,16 @@ def eager_soft_pool2d(x: Tensor, kernel: int, stride: int) -> Tensor:
     windows = F.unfold(x, kernel, stride=stride).view(batch, channels, kernel * kernel, -1)
     pooled = (windows.softmax(2) * windows).sum(2)
     return pooled.view(batch, channels, (height - kernel) // stride + 1, (width - kernel) // stride + 1)
+
+
+def window_soft_pool(x: Tensor, kernel: int) -> Tensor:
+    """The formula with stride 2 over views of the windows, in any dimensions; ``torch.compile`` makes it one loop."""
+    windows = x
+    for axis in range(2, x.dim()):
+        windows = windows.unfold(axis, kernel, 2)
+    cells = tuple(range(2 - x.dim(), 0))
+    weights = (windows - windows.amax(cells, keepdim=True)).exp()
+    return (weights * windows).sum(cells) / weights.sum(cells)
 
 
 def eager_soft_pool3d(x: Tensor, size: int) -> Tensor:

@@ -1,4 +1,7 @@
-"""Structural similarity against pytorch-msssim and scikit-image, all by the convention of the 2004 paper."""
+"""Structural similarity against pytorch-msssim and scikit-image, all by the convention of the 2004 paper.
+
+On a GPU against fused-ssim and ``torch.compile`` of the reference instead of scikit-image.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+import pydlx
 from pydlx import ops
 from pydlx.benchmarks.case import (
     COPY,
@@ -18,6 +22,7 @@ from pydlx.benchmarks.case import (
     Setting,
     Target,
     at_least,
+    compiled,
     copying,
     forward,
     forward_and_backward,
@@ -28,9 +33,12 @@ from pydlx.benchmarks.case import (
 
 MSSSIM = "pytorch-msssim"
 SKIMAGE = "scikit-image"
+FUSED = "fused-ssim"
+COMPILED = "compiled"
 
 _LARGE = (1, 3, 1080, 1920)
 _SMALL = (1, 3, 256, 256)
+_BATCH = (16, 3, 1080, 1920)
 _TARGETS: dict[str, tuple[Target, ...]] = {
     "forward": (at_least(6, SKIMAGE), at_least(15, MSSSIM)),
     "forward+backward": (at_least(15, MSSSIM),),
@@ -39,7 +47,7 @@ _TARGETS: dict[str, tuple[Target, ...]] = {
 
 def cases(setting: Setting) -> Iterator[Case]:
     """Mean SSIM of the 2004 paper, forward, and forward with the gradients of both images."""
-    for shape in (_LARGE, _SMALL):
+    for shape in (_LARGE, _SMALL, _BATCH) if setting.device.type == "cuda" else (_LARGE, _SMALL):
         for direction in ("forward", "forward+backward"):
             targets = _TARGETS[direction] if shape == _LARGE and setting.device.type == "cpu" else ()
             yield Case(f"{shape_text(shape)} {direction}", partial(_candidates, shape, direction, setting), targets)
@@ -51,11 +59,28 @@ def _candidates(shape: tuple[int, ...], direction: str, setting: Setting) -> dic
     found: dict[str, Candidate | None] = {
         name: None if score is None else passes(score, *images) for name, score in scores().items()
     }
-    if direction == "forward":
+    if setting.device.type == "cuda":
+        found |= _gpu_peers(passes, images, setting)
+    elif direction == "forward":
         found[SKIMAGE] = skimage_score(*images)
     native = found[NATIVE]
     assert native is not None
     return {**found, REFERENCE: on_reference(native), COPY: copying(images[0])}
+
+
+def _gpu_peers(passes: Callable[..., Candidate], images: list[Tensor], setting: Setting) -> dict[str, Candidate | None]:
+    """fused-ssim, whose gradient is of the first image only, and the reference's formula compiled."""
+    fused = installed("fused_ssim")
+
+    def formula(x: Tensor, y: Tensor) -> Tensor:
+        with pydlx.backend("reference"):
+            return ops.ssim(x, y, 1.0)
+
+    reference = compiled(formula, setting)
+    return {
+        FUSED: fused and passes(lambda x: fused.fused_ssim(x, images[1], padding="valid"), images[0]),
+        COMPILED: reference and passes(reference, *images),
+    }
 
 
 def pictures(shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:

@@ -1,12 +1,23 @@
 """The stopwatch, on a clock that only the candidates and the sweeps move."""
 
 import gc
+from functools import partial
 
 import pytest
 import torch
 
 from pydlx.benchmarks.case import Case, Quantity, Setting, at_least, at_most
-from pydlx.benchmarks.harness import Effort, Finding, Race, Timing, measure, pinned_threads, race
+from pydlx.benchmarks.harness import (
+    Effort,
+    Finding,
+    Race,
+    Timing,
+    event_stopwatch,
+    host_stopwatch,
+    measure,
+    pinned_threads,
+    race,
+)
 
 CPU = Setting(torch.device("cpu"), threads=1)
 
@@ -30,7 +41,7 @@ class FakeTime:
         return run
 
     def race(self, candidates, effort, **options):
-        return race(candidates, effort, clock=self.clock, **options)
+        return race(candidates, effort, host_stopwatch(self.clock), **options)
 
 
 def outcome(targets=(), **laps):
@@ -80,18 +91,31 @@ def test_emptying_the_caches_comes_before_every_call_and_takes_no_time():
     assert timings["b"].minimum == 2.0
 
 
-def test_the_device_is_waited_for_within_the_call():
-    time = FakeTime()
-    pending = []
+def test_a_gpu_is_timed_by_its_own_clock(monkeypatch):
+    """A call only queues its work; the device does it when it is waited for, after the sweep that was queued first."""
+    queue, device = [], FakeTime()
 
-    def launch():
-        pending.append(3.0)
+    class Event:
+        def __init__(self, enable_timing):
+            assert enable_timing
 
-    def synchronise():
-        time.now += sum(pending)
-        pending.clear()
+        def record(self):
+            queue.append(self)
 
-    timing = time.race({"a": launch}, Effort(seconds=1.0, least=2, most=2), synchronise=synchronise)["a"]
+        def synchronize(self):
+            for entry in queue:
+                if isinstance(entry, Event):
+                    entry.milliseconds = 1e3 * device.now
+                else:
+                    device.now += entry
+            queue.clear()
+
+        def elapsed_time(self, end):
+            return end.milliseconds - self.milliseconds
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    sweep = partial(queue.append, 100.0)
+    timing = race({"a": partial(queue.append, 3.0)}, Effort(1.0, 2, 2), event_stopwatch(), empty_caches=sweep)["a"]
     assert list(timing.laps.values()) == [3.0, 3.0]
 
 
@@ -103,7 +127,7 @@ def test_the_collector_is_off_during_a_race_and_on_again_after_a_failure():
         raise RuntimeError("no")
 
     with pytest.raises(RuntimeError, match="no"):
-        race({"a": fail}, Effort(1.0, 1, 1))
+        race({"a": fail}, Effort(1.0, 1, 1), host_stopwatch())
     assert seen == [False]
     assert gc.isenabled()
 
