@@ -94,7 +94,8 @@ class Run:
     def _cross_check(self) -> dict[str, Any]:
         found = self.out / "cross_check.json"
         command = [str(TESTS / "on_gpu" / "cross_check.py"), "--device", self.device, "--json", str(found)]
-        status = self._python(*command, "--count", "3" if self.quick else "200", log="cross_check.log")
+        effort = ["--count", "3"] if self.quick else ["--count", "300", "--seconds", "5"]
+        status = self._python(*command, *effort, log="cross_check.log")
         return {"ok": status == 0, "ops": json.loads(found.read_text()) if found.exists() else {}}
 
     def _bench(self) -> dict[str, Any]:
