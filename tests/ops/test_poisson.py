@@ -102,6 +102,23 @@ def test_gaussian_is_the_dense_solve(shape, formulation, dtype):
         assert_solution(u, np.linalg.solve(matrix, right), 1e-11 if dtype is torch.float64 else 5e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_each_plane_of_a_large_batch_is_solved_as_if_alone(dtype, kernels):
+    """More planes than the CPU kernel takes at once, which is 16 MB (kChunkBytes), in one batch of all three kinds."""
+    if kernels == "emulated":
+        pytest.skip("the CUDA kernels take all planes at once")
+    planes = 2 * (1 << 24) // (dtype.itemsize * 160 * 150) + 5
+    rhs, colour = draw(planes, 160, 150, dtype=dtype), draw(planes, 160, 150, dtype=dtype, seed=1)
+    some = [0, planes // 3, planes // 2, planes - 6, planes - 1]
+    for formulation in FORMULATIONS:
+        together = solve_gaussian_poisson(rhs, colour, 0.5, 0.5, formulation)[some]
+        alone = [solve_gaussian_poisson(rhs[i], colour[i], 0.5, 0.5, formulation) for i in some]
+        assert torch.equal(together, torch.stack(alone))
+    for boundary in ("neumann", "dirichlet"):
+        together = solve_poisson(rhs, boundary)[some]
+        assert torch.equal(together, torch.stack([solve_poisson(rhs[i], boundary) for i in some]))
+
+
 def test_published_taps():
     """GP-GAN's 3 x 3 kernel at sigma 0.5 and 1: a flat image comes out divided by the kernel's sum."""
     flat = torch.ones(8, 8, dtype=torch.float64)
