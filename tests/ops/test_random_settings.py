@@ -6,6 +6,11 @@ wrote is wrong too. ``--examples 2000`` looks longer; ``tests/random_calls`` say
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from random_calls import OPS, Draw, TooClose, compare, random_calls
 
@@ -47,3 +52,18 @@ def test_random_settings_on_cuda(op, examples):
             compare(call, "cuda")
         except TooClose:
             continue
+
+
+@pytest.mark.parametrize("level", ["baseline", "avx2"])
+def test_random_settings_on_lower_instruction_sets(level, examples, kernels):
+    if kernels != "native" or "PYDLX_SIMD" in os.environ:
+        pytest.skip("not on the best instruction set of this machine")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--examples={examples}"]
+    run = subprocess.run(
+        [*command, f"{__file__}::test_random_settings"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYDLX_SIMD": level},
+        cwd=Path(__file__).parents[2],
+    )
+    assert run.returncode == 0, run.stdout[-8000:] + run.stderr[-2000:]
