@@ -32,6 +32,7 @@ class Call:
         seed: Of the gradient that comes from above.
         grad_layout: Its strides.
         slack: Factor on ROUNDING, for an op that amplifies it.
+        least: Rounding is never less than that of a result of this size, for one whose numbers may cancel to 0.
         discrete: Whether the result jumps where two numbers cross, so that rounding may decide.
         outputs: How many of the op's outputs are compared.
     """
@@ -43,6 +44,7 @@ class Call:
     seed: int = 0
     grad_layout: str = "contiguous"
     slack: float = 1.0
+    least: float = 0.0
     discrete: bool = False
     outputs: int | None = None
 
@@ -108,7 +110,7 @@ def compare(call: Call, device: str = "cpu") -> None:
                 raise TooClose(str(call))
     assert found.error == expected.error, f"{call}: raised {found.error!r}, the reference {expected.error!r}"
     for name, actual in found.tensors.items():
-        _assert_close(f"{call}: {name}", actual, expected.tensors[name], call.slack)
+        _assert_close(f"{call}: {name}", actual, expected.tensors[name], call.slack, call.least)
 
 
 def floats(call: Call) -> list[Tensor]:
@@ -133,14 +135,14 @@ def _same_choices(a: Result, b: Result) -> bool:
     return all(a.tensors[name].equal(b.tensors[name]) for name in whole)
 
 
-def _assert_close(what: str, actual: Tensor, expected: Tensor, slack: float) -> None:
+def _assert_close(what: str, actual: Tensor, expected: Tensor, slack: float, least: float) -> None:
     assert actual.shape == expected.shape, f"{what}: shape {tuple(actual.shape)}, the reference {tuple(expected.shape)}"
     if not actual.is_floating_point():
         assert actual.equal(expected), f"{what}: {int((actual != expected).sum())} numbers differ"
         return
     wide, expected = actual.double(), expected.double()
     largest = expected[expected.isfinite()].abs().max().item() if expected.isfinite().any() else 0.0
-    limit = slack * ROUNDING[actual.dtype] * largest + torch.finfo(actual.dtype).tiny
+    limit = slack * ROUNDING[actual.dtype] * max(least, largest) + torch.finfo(actual.dtype).tiny
     wrong = ~torch.isclose(wide, expected, rtol=0, atol=limit, equal_nan=True)
     if wrong.any():
         place = tuple(wrong.nonzero()[0].tolist())
@@ -150,19 +152,23 @@ def _assert_close(what: str, actual: Tensor, expected: Tensor, slack: float) -> 
         )
 
 
-# The strides a tensor can have. Each function takes a contiguous tensor and returns one of the same numbers. There are
-# no negative strides in torch, whose flip copies; "negated" is its one lazy sign.
+# The strides a tensor can have. Each function takes a contiguous tensor and returns one of the same numbers, with NaN
+# around them. There are no negative strides in torch, whose flip copies; "negated" is its one lazy sign.
+
+
+def _around(x: Tensor, *shape: int) -> Tensor:
+    return x.new_full(shape, torch.nan if x.is_floating_point() else 1)
 
 
 def _sliced(x: Tensor) -> Tensor:
-    larger = x.new_zeros([size + 3 for size in x.shape])
+    larger = _around(x, *(size + 3 for size in x.shape))
     return larger[tuple(slice(1, size + 1) for size in x.shape)].copy_(x)
 
 
 def _stepped(x: Tensor) -> Tensor:
     if not x.dim():
         return x
-    return x.new_zeros(*x.shape[:-1], 2 * x.shape[-1])[..., ::2].copy_(x)
+    return _around(x, *x.shape[:-1], 2 * x.shape[-1])[..., ::2].copy_(x)
 
 
 def _transposed(x: Tensor) -> Tensor:
@@ -170,17 +176,17 @@ def _transposed(x: Tensor) -> Tensor:
 
 
 def _channels_last(x: Tensor) -> Tensor:
-    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
-    return (
-        x.contiguous(memory_format=formats[x.dim()])
-        if x.dim() in formats
-        else x.movedim(-1, 0).contiguous().movedim(0, -1)
-    )
+    """And with other dimensions, the last one outermost."""
+    if x.dim() == 4:
+        return x.contiguous(memory_format=torch.channels_last)
+    if x.dim() == 5:
+        return x.contiguous(memory_format=torch.channels_last_3d)
+    return x.movedim(-1, 0).contiguous().movedim(0, -1) if x.dim() else x
 
 
 def _unaligned(x: Tensor) -> Tensor:
     """One number behind where vectors would like to start."""
-    return x.new_zeros(x.numel() + 1)[1:].view(x.shape).copy_(x)
+    return _around(x, x.numel() + 1)[1:].view(x.shape).copy_(x)
 
 
 def _flipped(x: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -51,8 +52,9 @@ def _truths(draw: Draw, rows: tuple[int, ...], points: int, dtype: torch.dtype) 
     visibility = draw.labels((*rows, points), 0, draw.choice((1, 2, 3)))
     if draw.chance(3):
         visibility = visibility.double() if draw.chance(2) else visibility > 0
+    truth = _poses(draw, "truth", (*rows, points, 2), dtype)
     arguments = {
-        "truth": _poses(draw, "truth", (*rows, points, 2), dtype),
+        "truth": truth.masked_fill(visibility.unsqueeze(-1) <= 0, math.nan),
         "visibility": draw.laid_out("visibility", visibility, ("contiguous", "sliced", "transposed")),
         "area": draw.laid_out("area", draw.uniform(rows, 50, 4000).to(dtype), _STRIDES),
         "sigmas": draw.uniform((points,), 0.02, 0.2).tolist(),

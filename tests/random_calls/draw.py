@@ -55,12 +55,22 @@ class Draw:
         return found
 
     def numbers(
-        self, name: str, shape: Sequence[int], dtype: torch.dtype, layouts: Sequence[str] = tuple(LAYOUTS)
+        self,
+        name: str,
+        shape: Sequence[int],
+        dtype: torch.dtype,
+        layouts: Sequence[str] = tuple(LAYOUTS),
+        special: Sequence[float] = (),
     ) -> Tensor:
-        """Normal numbers, of a scale; once in four multiples of a half, many of which are equal."""
+        """Normal numbers, of a scale; once in four multiples of a half, many of which are equal.
+
+        Once in six a few of them are of `special` instead.
+        """
         generator = torch.Generator().manual_seed(self.seed())
         x = torch.randn(tuple(shape), generator=generator, dtype=torch.float64)
         x = (2 * x).round() / 2 if self.chance(4) else x * self.choice((1.0, 0.1, 8.0))
+        if special and self.chance(6):
+            x[self.true(shape, 40)] = self.choice(special)
         return self.laid_out(name, x.to(dtype), layouts)
 
     def laid_out(self, name: str, x: Tensor, layouts: Sequence[str] = tuple(LAYOUTS)) -> Tensor:

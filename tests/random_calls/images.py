@@ -83,6 +83,8 @@ def _of_images(draw: Draw, op: str, shape: list[int], arguments: dict[str, Any])
     noise = draw.choice((0.02, 0.2))
     x = draw.uniform(shape)
     y = x + noise * draw.uniform(shape, -1, 1)
+    if op == "ssim" and draw.chance(8):
+        x[draw.true(shape, 500)] = torch.nan
     if draw.chance(5):
         pair = {name: (255 * image.clamp(0, 1)).to(torch.uint8) for name, image in (("x", x), ("y", y))}
         needs: tuple[str, ...] = ()

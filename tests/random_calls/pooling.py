@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -11,6 +13,7 @@ from random_calls.draw import FLOATS, Draw
 
 _LANES = 256  # outputs, or channels, of one run of soft_pool's loops
 _BLOCK = 8192  # elements of one block of its backward
+_SPECIAL = (math.nan, math.inf, -math.inf)
 
 
 def soft_pool(draw: Draw, spatial: int) -> Call:
@@ -38,7 +41,7 @@ def soft_pool(draw: Draw, spatial: int) -> Call:
     if kind["stride"] == kind["kernel_size"] and draw.chance(2):
         settings["stride"] = None
     shape = [*lead[1:], *size] if draw.chance(6) else [*lead, *size]
-    x = draw.numbers("x", shape, draw.choice(FLOATS))
+    x = draw.numbers("x", shape, draw.choice(FLOATS), special=(math.nan,))
     arguments = {"x": x, **settings, "ceil_mode": ceil_mode, "gradient": draw.choice(("exact", "exact", "paper"))}
     return Call(f"soft_pool{spatial}d", arguments, draw.layouts, ("x",), **draw.gradient())
 
@@ -53,7 +56,7 @@ def corner_pool(draw: Draw) -> Call:
 def corner_pair(draw: Draw, op: str, first: str, second: str) -> Call:
     """Two maps, each with strides of its own."""
     a = _map(draw, first)
-    b = draw.numbers(second, a.shape, a.dtype)
+    b = draw.numbers(second, a.shape, a.dtype, special=_SPECIAL)
     needs = draw.choice(((first, second), (first, second), (first,), (second,)))
     return Call(op, {first: a, second: b}, draw.layouts, needs, **draw.gradient())
 
@@ -62,7 +65,7 @@ def _map(draw: Draw, name: str) -> Tensor:
     shape = draw.sizes(40000, (3,), (5, 16, 300), (20, 32, 64), (20, 32, 64, 1024))
     if draw.chance(20):
         shape[draw.whole(0, 3)] = 0
-    return draw.numbers(name, shape if draw.chance(2) else shape[1:], draw.choice(FLOATS))
+    return draw.numbers(name, shape if draw.chance(2) else shape[1:], draw.choice(FLOATS), special=_SPECIAL)
 
 
 def sequence_pool(draw: Draw) -> Call:
@@ -77,12 +80,13 @@ def sequence_pool(draw: Draw) -> Call:
     kind = draw.choice(("full", "lengths", "mask", "packed"))
     lengths = draw.labels((batch,), 1, steps + 1).to(draw.choice((torch.int64, torch.int32)))
     dtype = draw.choice(FLOATS)
+    special = _SPECIAL if mode in ("max", "k-max") else (math.nan,)
     layouts = ("contiguous", "sliced", "stepped", "transposed", "channels_last", "unaligned", "flipped", "negated")
     if kind == "packed":
-        x = draw.numbers("x", (int(lengths.sum()), channels), dtype)
+        x = draw.numbers("x", (int(lengths.sum()), channels), dtype, special=special)
         arguments["lengths"] = lengths
     else:
-        x = draw.numbers("x", (batch, steps, channels), dtype, layouts)
+        x = draw.numbers("x", (batch, steps, channels), dtype, layouts, special)
         valid = torch.ones(batch, steps, dtype=torch.bool)
         if kind == "lengths":
             valid = torch.arange(steps) < lengths.unsqueeze(1)

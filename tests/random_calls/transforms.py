@@ -41,7 +41,7 @@ def poisson(draw: Draw) -> Call:
         "boundary": draw.choice(("neumann", "dirichlet")),
         "screening": draw.choice((0.0, 1e-3, 0.3, 20.0)),
     }
-    return Call("solve_poisson", arguments, draw.layouts, ("rhs",), **draw.gradient(), slack=4)
+    return Call("solve_poisson", arguments, draw.layouts, ("rhs",), **draw.gradient(), slack=4, least=_largest(rhs))
 
 
 def gaussian_poisson(draw: Draw) -> Call:
@@ -49,7 +49,7 @@ def gaussian_poisson(draw: Draw) -> Call:
     formulation = draw.choice(("official", "paper", "screened"))
     dtype = draw.choice((torch.float64, torch.float32, torch.bfloat16))
     shape = _planes(draw)
-    rhs, colour = draw.numbers("rhs", shape, dtype), draw.numbers("colour", shape, dtype)
+    rhs, colour = (draw.numbers(name, shape, dtype) for name in ("rhs", "colour"))
     arguments = {
         "rhs": rhs,
         "colour": colour,
@@ -59,7 +59,13 @@ def gaussian_poisson(draw: Draw) -> Call:
         "normalised": draw.chance(2),
     }
     needs = draw.choice((("rhs", "colour"), ("rhs",), ("colour",)))
-    return Call("solve_gaussian_poisson", arguments, draw.layouts, needs, **draw.gradient(), slack=20)
+    return Call(
+        "solve_gaussian_poisson", arguments, draw.layouts, needs, **draw.gradient(), slack=20, least=_largest(rhs)
+    )
+
+
+def _largest(x: Tensor) -> float:
+    return float(x.double().abs().max()) if x.numel() else 0.0
 
 
 def _planes(draw: Draw) -> list[int]:
