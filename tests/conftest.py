@@ -31,6 +31,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="native",
         help="what the op tests run: the CPU kernels, the PyTorch references, or the CUDA kernels on the CPU emulator",
     )
+    parser.addoption(
+        "--examples", type=int, default=20, help="random calls of each op (tests/ops/test_random_settings.py)"
+    )
     parser.addoption("--slow", action="store_true", help="also run tests that take more than ten seconds each")
 
 
@@ -42,6 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
         from cuda_on_cpu.build import emulated_library
 
         os.environ["PYDLX_LIBRARY"] = str(emulated_library())
+    os.environ.setdefault("PYDLX_POISON", "1")  # read when the libraries are loaded
     # Not in pyproject.toml: pytest imports a warning's module when it reads that, and so too early.
     config.addinivalue_line("filterwarnings", "error::pydlx.NativeLibraryWarning")
 
@@ -74,6 +78,12 @@ def chosen_kernels(request: pytest.FixtureRequest):
 def kernels(request: pytest.FixtureRequest) -> str:
     """What the ops run on: native, reference or emulated."""
     return request.config.getoption("--kernels")
+
+
+@pytest.fixture
+def examples(request: pytest.FixtureRequest) -> int:
+    """How many random calls to try."""
+    return request.config.getoption("--examples")
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,8 @@
 #include <optional>
 #include <vector>
 
+#include "common/poison.h"
+
 #ifdef __linux__
 #include <sys/mman.h>
 #endif
@@ -105,8 +107,13 @@ inline Tensor uninitialised(const Tensor& like, IntHeaderOnlyArrayRef sizes, std
       aoti_torch_empty_strided(dims, sizes.data(), strides.data(), torch::stable::detail::to<int32_t>(type),
                                static_cast<int32_t>(like.device().type()), like.get_device_index(), &fresh);
   check_torch(status, "aoti_torch_empty_strided");
-  return Tensor(fresh);
+  Tensor tensor(fresh);
+  poison(tensor);
+  return tensor;
 }
+
+// A tensor like x, which is contiguous or channels-last.
+inline Tensor uninitialised_like(const Tensor& x) { return uninitialised(x, x.sizes(), {}, is_channels_last(x)); }
 
 // torch::stable::contiguous costs microseconds also where there is nothing to do.
 inline Tensor made_contiguous(const Tensor& x) { return x.is_contiguous() ? x : torch::stable::contiguous(x); }

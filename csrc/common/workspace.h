@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "common/poison.h"
+
 namespace pydlx {
 
 // Work space of the calling thread, kept between calls and aligned for any vector.
@@ -12,7 +14,9 @@ inline void* thread_workspace(int64_t bytes) {
   thread_local std::vector<char> buffer;
   if (buffer.size() < size_t(bytes) + kAlign) buffer = std::vector<char>(size_t(bytes) + kAlign);
   const auto address = reinterpret_cast<uintptr_t>(buffer.data());
-  return reinterpret_cast<void*>((address + kAlign - 1) / kAlign * kAlign);
+  void* const aligned = reinterpret_cast<void*>((address + kAlign - 1) / kAlign * kAlign);
+  poison(aligned, bytes);
+  return aligned;
 }
 
 }  // namespace pydlx

@@ -44,7 +44,7 @@ constexpr int64_t kGrain = 32768;
 Tensor corner_pool(const Tensor& input, int64_t direction) {
   const Tensor x = dense(input);
   const CornerScan scan = corner_scan(x, direction);
-  Tensor y = torch::stable::empty_like(x);
+  Tensor y = uninitialised_like(x);
   if (y.numel() == 0) return y;
   prefer_large_pages(y);
   dispatch_floating(x.scalar_type(), "corner_pool", [&](auto zero) {
@@ -68,7 +68,7 @@ Tensor corner_pool_backward(const Tensor& grad_output, const Tensor& input, int6
   check_same(grad_output, input);
   const Tensor x = dense(input), grad = in_format(grad_output, is_channels_last(x));
   const CornerScan scan = corner_scan(x, direction);
-  Tensor dx = torch::stable::empty_like(x);
+  Tensor dx = uninitialised_like(x);
   if (dx.numel() == 0) return dx;
   prefer_large_pages(dx);
   dispatch_floating(x.scalar_type(), "corner_pool", [&](auto zero) {
@@ -92,7 +92,7 @@ Tensor corner_pool_pair(const Tensor& vertical, const Tensor& horizontal, bool t
   check_same(vertical, horizontal);
   const Tensor a = dense(vertical), b = in_format(horizontal, is_channels_last(a));
   const CornerScan columns = corner_scan(a, top_left ? kTop : kBottom);
-  Tensor y = torch::stable::empty_like(a);
+  Tensor y = uninitialised_like(a);
   if (y.numel() == 0) return y;
   prefer_large_pages(y);
   dispatch_floating(a.scalar_type(), "corner_pool", [&](auto zero) {

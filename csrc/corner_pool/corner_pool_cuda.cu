@@ -22,7 +22,7 @@ Tensor corner_pool(const Tensor& input, int64_t direction) {
   const DeviceScope scope(input);
   const Tensor x = dense(input);
   const CornerScan s = corner_scan(x, direction);
-  Tensor y = torch::stable::empty_like(x);
+  Tensor y = uninitialised_like(x);
   if (y.numel() == 0) return y;
   dispatch_floating(x.scalar_type(), "corner_pool", [&](auto zero) { scan<decltype(zero)>(s, x, y, scope.stream()); });
   check_launch("corner_pool");
@@ -34,7 +34,7 @@ Tensor corner_pool_backward(const Tensor& grad_output, const Tensor& input, int6
   const DeviceScope scope(input);
   const Tensor x = dense(input), grad = in_format(grad_output, is_channels_last(x));
   const CornerScan s = corner_scan(x, direction);
-  Tensor dx = torch::stable::empty_like(x);
+  Tensor dx = uninitialised_like(x);
   if (dx.numel() == 0) return dx;
   dispatch_floating(x.scalar_type(), "corner_pool", [&](auto zero) {
     using T = decltype(zero);
@@ -58,7 +58,7 @@ Tensor corner_pool_pair(const Tensor& vertical, const Tensor& horizontal, bool t
   const Tensor a = dense(vertical), b = in_format(horizontal, is_channels_last(a));
   const CornerScan rows = corner_scan(b, top_left ? kLeft : kRight),
                    columns = corner_scan(a, top_left ? kTop : kBottom);
-  Tensor y = torch::stable::empty_like(a);
+  Tensor y = uninitialised_like(a);
   if (y.numel() == 0) return y;
   const int64_t count = columns.outer * columns.inner;
   dispatch_floating(a.scalar_type(), "corner_pool", [&](auto zero) {

@@ -40,7 +40,7 @@ Tensor transform_lines_cuda(const Tensor& x, const DctAxis& axis, cudaStream_t s
   const int64_t bins = n / 2 + 1, half = outer * bins * inner;
   const T first = static_cast<T>(axis.first), scale = static_cast<T>(axis.scale);
   const auto view = line_view<Index>(x, n);
-  Tensor y = torch::stable::empty_like(x);
+  Tensor y = uninitialised_like(x);
   const auto grid = [](int64_t count) { return blocks_for(count, kDctThreads); };
   if (axis.type == 2) {
     PYDLX_LAUNCH((cosine_order_kernel<T, Index, false>), grid(x.numel()), kDctThreads, 0, stream, input_data<T>(x),
@@ -51,7 +51,7 @@ Tensor transform_lines_cuda(const Tensor& x, const DctAxis& axis, cudaStream_t s
                  half);
   } else if (axis.type == 3) {
     const auto complex = sizeof(T) == 8 ? ScalarType::ComplexDouble : ScalarType::ComplexFloat;
-    const Tensor spectrum = torch::stable::empty({outer, bins, inner}, complex, x.layout(), x.device());
+    const Tensor spectrum = uninitialised(x, {outer, bins, inner}, complex);
     PYDLX_LAUNCH((spectrum_from_cosine_kernel<T, Index>), grid(half), kDctThreads, 0, stream, input_data<T>(x),
                  output_data<Complex<T>>(spectrum), view, first, scale, half);
     const Tensor ordered = inverse_real_fft(spectrum, n);

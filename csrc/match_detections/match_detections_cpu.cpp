@@ -156,14 +156,17 @@ std::vector<int64_t> by_falling_score(const double* scores, const int64_t* rank,
 // One curve: where each truth was found, and the precision there, non-increasing from the right.
 struct Curve {
   std::vector<double> precision, score;
+  double top_score;  // of all detections that count, 0 without any
 
   void follow(const std::vector<int64_t>& rows, const uint8_t* outcome, const int64_t* rank, int64_t limit,
               const double* scores) {
     precision.clear();
     score.clear();
-    int64_t found = 0, wrong = 0;
+    top_score = 0;
+    int64_t count = 0, found = 0, wrong = 0;
     for (const int64_t row : rows) {
       if (rank[row] >= limit) continue;
+      if (count++ == 0) top_score = scores[row];
       if (outcome[row] == kTrue) {
         ++found;
         precision.push_back(found / (static_cast<double>(wrong + found) + std::numeric_limits<double>::epsilon()));
@@ -221,7 +224,7 @@ std::tuple<Tensor, Tensor, Tensor> precision_curves(const Tensor& outcome, const
           while (i < found && static_cast<double>(i + 1) / all < wanted[r]) ++i;
           const int64_t to = (((t * samples + r) * categories + c) * areas + a) * limits + m;
           precisions[to] = i < found ? curve.precision[i] : 0;
-          at_score[to] = wanted[r] <= 0 && !order[c].empty() ? score_of[order[c][0]] : i < found ? curve.score[i] : 0;
+          at_score[to] = wanted[r] <= 0 ? curve.top_score : i < found ? curve.score[i] : 0;
         }
       }
     }

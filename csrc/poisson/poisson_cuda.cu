@@ -29,12 +29,11 @@ bool combines(const PoissonProblem& p) {
 template <class T>
 Tensor solve(const PoissonProblem& p, const Tensor& rhs, const Tensor* colour, cudaStream_t stream) {
   const auto as_planes = [&](const Tensor& x) { return torch::stable::view(x, {p.planes, p.height, p.width}); };
-  const Tensor partials =
-      torch::stable::empty({p.planes * kSumBlocks, static_cast<int64_t>(sizeof(PlanePartial) / sizeof(double))},
-                           ScalarType::Double, rhs.layout(), rhs.device());
+  const Tensor partials = uninitialised(
+      rhs, {p.planes * kSumBlocks, static_cast<int64_t>(sizeof(PlanePartial) / sizeof(double))}, ScalarType::Double);
   const bool combined = colour && combines<T>(p);
   Tensor source = as_planes(rhs);
-  Tensor sum = combined ? torch::stable::empty_like(source) : source;
+  Tensor sum = combined ? uninitialised_like(source) : source;
   const dim3 grid(kSumBlocks, static_cast<unsigned>(std::min<int64_t>(p.planes, 65535)));
   PYDLX_LAUNCH(plane_sums_kernel<T>, grid, kSumThreads, 0, stream, input_data<T>(source),
                colour ? input_data<T>(*colour) : nullptr, combined ? output_data<T>(sum) : nullptr,
@@ -59,7 +58,7 @@ Tensor solve(const PoissonProblem& p, const Tensor& rhs, const Tensor* colour, c
 Tensor solve_tensor(const PoissonProblem& problem, const Tensor& rhs, const Tensor* colour) {
   const DeviceScope scope(rhs);
   const Tensor b = made_contiguous(rhs);
-  Tensor u = torch::stable::empty_like(b);
+  Tensor u = uninitialised_like(b);
   if (problem.planes == 0) return u;
   dispatch_full_precision(b.scalar_type(), "poisson", [&](auto zero) {
     using T = decltype(zero);

@@ -253,11 +253,12 @@ inline bool windows_are_apart(const SoftPoolShape& s) {
   return apart;
 }
 
-// Windows that cover every input row; gradients outside of them are 0.
-inline bool windows_cover_rows(const SoftPoolShape& s) {
+// Windows that together cover every element; gradients outside of them are 0.
+inline bool windows_cover_input(const SoftPoolShape& s) {
   bool covered = true;
   for (int axis = 0; axis < 3; ++axis) {
-    covered &= s.kernel[axis] == s.stride[axis] && s.dilation[axis] == 1 && s.out[axis] * s.stride[axis] >= s.in[axis];
+    const int64_t end = s.out[axis] * s.stride[axis] - s.padding[axis];
+    covered &= s.kernel[axis] == s.stride[axis] && s.dilation[axis] == 1 && end >= s.in[axis];
   }
   return covered;
 }
@@ -271,7 +272,7 @@ bool soft_pool_backward_block(const SoftPoolShape& s, const T* grad, const T* x,
   Vec<A> probe{};
   if constexpr (kAdd) {
     work.sums.assign(block.rows() * s.in[2], A(0));
-  } else if (!windows_cover_rows(s)) {
+  } else if (!windows_cover_input(s)) {
     for (int64_t slot = 0; slot < block.rows(); ++slot) std::fill_n(to + block.row(s, slot) * s.in[2], s.in[2], T(0));
   }
   if constexpr (std::is_same_v<T, A> && !kAdd) {

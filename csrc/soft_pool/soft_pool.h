@@ -86,7 +86,7 @@ struct SoftPoolLayout {
     sizes.insert(sizes.end(), s.out + (5 - x.dim()), s.out + 3);
     return uninitialised(x, sizes, {}, channels_last);
   }
-  Tensor new_gradient() const { return uninitialised(x, x.sizes(), {}, channels_last); }
+  Tensor new_gradient() const { return uninitialised_like(x); }
 };
 
 }  // namespace pydlx

@@ -203,7 +203,8 @@ def _mean(rhs: Tensor, colour: Tensor, formulation: int, beta: float, gain: floa
         return mean
     total = rhs.sum((-2, -1), keepdim=True, dtype=torch.float64)
     magnitude = rhs.abs().sum((-2, -1), keepdim=True, dtype=torch.float64)
-    total = torch.where(total.abs() <= torch.finfo(rhs.dtype).eps * magnitude, 0.0, total)
+    is_rounding = total.abs() <= torch.finfo(rhs.dtype).eps * magnitude
+    total = torch.where(is_rounding, total - total.detach(), total)  # 0, with the gradient of the sum
     return mean + total / plane / (beta * (gain if _FORMULATIONS[formulation] == "official" else gain**2))
 
 

@@ -158,9 +158,13 @@ def ms_ssim(
         product = factor if product is None else product * factor
         if not coarsest:
             zeros = [0 if settings.padded else size % 2 for size in x.shape[2:]]
-            x, y = pool(x, 2, padding=zeros), pool(y, 2, padding=zeros)
+            x, y = (pool(_at_least_float32(image), 2, padding=zeros) for image in (x, y))
     assert product is not None
     return _reduced(product, reduction)
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _power(score: Tensor, weight: float) -> Tensor:

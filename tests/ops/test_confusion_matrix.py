@@ -117,6 +117,25 @@ def test_invalid_labels_raise_or_are_left_out(label, dtype, classes):
             assert torch.equal(confusion_matrix(*maps, classes, invalid="ignore"), count(*maps, classes))
 
 
+@pytest.mark.parametrize("classes", [253, 254, 255, 256])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int64])
+def test_the_label_behind_the_last_class(classes, dtype):
+    """Where classes fill a byte or nearly so, and labels are kept in one (kMostNarrowClasses)."""
+    valid = map_like((2, 1100), classes, seed=1)
+    for label in (classes, 255):
+        if label < classes or label > torch.iinfo(dtype).max:
+            continue
+        spoilt = valid.clone()
+        spoilt[1, 700:900] = label
+        pred, target = valid.to(dtype), spoilt.to(dtype)
+        for maps in ((pred, target), (target, pred)):
+            assert torch.equal(confusion_matrix(*maps, classes, invalid="ignore"), count(*maps, classes))
+            with pytest.raises(ValueError, match=rf"in \[0, {classes}\), got {label} at \(1, 700\)$"):
+                confusion_matrix(*maps, classes)
+        ignored = confusion_matrix(pred, target, classes, label)
+        assert torch.equal(ignored, count(pred, target, classes, label))
+
+
 EDGES = [
     sign * 2**bits + step for sign in (1, -1) for bits in (8, 15, 16, 31, 32, 48, 62) for step in (-2, -1, 0, 1, 2)
 ]

@@ -102,6 +102,39 @@ def test_gaussian_is_the_dense_solve(shape, formulation, dtype):
         assert_solution(u, np.linalg.solve(matrix, right), 1e-11 if dtype is torch.float64 else 5e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_each_plane_of_a_large_batch_is_solved_as_if_alone(dtype, kernels):
+    """More planes than the CPU kernel takes at once, which is 16 MB (kChunkBytes), in one batch of all three kinds."""
+    if kernels == "emulated":
+        pytest.skip("the CUDA kernels take all planes at once")
+    planes = 2 * (1 << 24) // (dtype.itemsize * 160 * 150) + 5
+    rhs, colour = draw(planes, 160, 150, dtype=dtype), draw(planes, 160, 150, dtype=dtype, seed=1)
+    some = [0, planes // 3, planes // 2, planes - 6, planes - 1]
+    for formulation in FORMULATIONS:
+        together = solve_gaussian_poisson(rhs, colour, 0.5, 0.5, formulation)[some]
+        alone = [solve_gaussian_poisson(rhs[i], colour[i], 0.5, 0.5, formulation) for i in some]
+        assert torch.equal(together, torch.stack(alone))
+    for boundary in ("neumann", "dirichlet"):
+        together = solve_poisson(rhs, boundary)[some]
+        assert torch.equal(together, torch.stack([solve_poisson(rhs[i], boundary) for i in some]))
+
+
+def test_a_sum_that_is_only_rounding_keeps_its_gradient():
+    """u is linear in rhs, so its gradient does not hang on what rhs sums to."""
+    lap, grad = draw(6, 7).diff(dim=0), draw(5, 7, seed=1)
+    balanced = (8 * lap).round() / 8
+    balanced[0, 0] -= balanced.sum()
+    for solve in (
+        lambda rhs: solve_poisson(rhs, screening=0.3),
+        lambda rhs: solve_gaussian_poisson(rhs, torch.zeros_like(rhs), 0.3, formulation="screened"),
+    ):
+        slopes = []
+        for rhs in (balanced, balanced + 1):
+            point = rhs.detach().requires_grad_()
+            slopes.append(torch.autograd.grad(solve(point), point, grad)[0])
+        torch.testing.assert_close(*slopes, rtol=0, atol=1e-12)
+
+
 def test_published_taps():
     """GP-GAN's 3 x 3 kernel at sigma 0.5 and 1: a flat image comes out divided by the kernel's sum."""
     flat = torch.ones(8, 8, dtype=torch.float64)

@@ -36,6 +36,11 @@ WINDOWS = [
     ((11, 17), 3, 2, 1, 2, True),
     ((10, 9), 2, 3, 0, 1, False),
     ((5, 6), (5, 6), None, 0, 1, False),
+    # Steps as long as the windows, which padding shifts, so that a rest lies under no window.
+    ((33,), 3, 3, 1, 1, False),
+    ((64,), 4, 4, 1, 1, False),
+    ((15, 33), 3, 3, 1, 1, False),
+    ((6, 9, 15), 3, 3, 1, 1, False),
     ((1,), 2, 2, 0, 1, True),
     ((2, 4), 3, 2, 0, 1, True),
     ((3, 2), (5, 4), 3, 0, 1, True),
@@ -119,6 +124,40 @@ def test_backward_and_layouts(window, layout, dtype, gradient, kernels):
     assert_close(x.grad, wide.grad, atol={torch.float64: 1e-11, torch.float32: 1e-5}.get(dtype, 2e-2))
     if layout == "channels_last":
         assert y.is_contiguous(memory_format=format_)
+
+
+# Planes of several blocks (kBlockElements) of rows, and windows that reach over the edges of blocks.
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize(
+    ("size", "options"),
+    [((300, 100), (3, 2)), ((211, 131), (3, 1, 1)), ((140, 90), (5, 4, 2, 2)), ((13, 41, 61), (3, 2, 1))],
+)
+def test_overlapping_windows_on_planes_of_many_blocks(size, options, channels_last):
+    require_reference(draw(size, batch=(1, 3)), options, channels_last)
+
+
+# Channels are taken by runs of 256 (kLanes).
+@pytest.mark.parametrize("channels", [255, 256, 257, 300, 515])
+@pytest.mark.parametrize("options", [(2, 2), (3, 2, 1)])
+def test_many_channels_in_either_order(channels, options):
+    x = draw((7, 9), torch.float32, batch=(2, channels))
+    for channels_last in (False, True):
+        require_reference(x, options, channels_last)
+
+
+def require_reference(x, options, channels_last):
+    pool = POOLS[x.dim() - 2]
+    wide = x.double().requires_grad_()
+    with pydlx.backend("reference"):
+        expected = pool(wide, *options)
+    grad = draw(expected.shape[2:], x.dtype, seed=1, batch=expected.shape[:2])
+    (slope,) = torch.autograd.grad(expected, wide, grad.double())
+    if channels_last:
+        x = x.to(memory_format=torch.channels_last if x.dim() == 4 else torch.channels_last_3d)
+    x = x.requires_grad_()
+    y = pool(x, *options)
+    assert_close(y, expected)
+    assert_close(torch.autograd.grad(y, x, grad)[0], slope, atol=1e-4 if x.dtype is torch.float32 else 1e-11)
 
 
 @pytest.mark.parametrize("gradient", ["exact", "paper"])

@@ -254,6 +254,32 @@ def test_nan_spreads_as_far_as_its_windows():
     assert not x.grad[0, 0].isnan().any()
 
 
+@pytest.mark.parametrize("special", [math.nan, math.inf])
+@pytest.mark.parametrize("kernel_size", [11, 7, 5])
+def test_nan_at_every_place_of_a_tile_reaches_its_windows_alone(kernel_size, special):
+    """One image for each place: S is NaN where a window holds it, the gradient where one holds both pixels."""
+    height, width = 15, 34
+    places = torch.arange(height * width)
+    x, y = (image.repeat(len(places), 1, 1, 1) for image in draw((1, 1, height, width), torch.float32))
+    x.view(len(places), -1)[places, places] = special
+    rows, columns = (places // width).view(-1, 1, 1, 1), (places % width).view(-1, 1, 1, 1)
+
+    def within(reach, first, size):
+        """Which pixels of a map whose first one is `first` lie within reach of the place."""
+        row, column = torch.arange(size[0]).view(-1, 1) + first, torch.arange(size[1]) + first
+        return ((row - rows).abs() <= reach) & ((column - columns).abs() <= reach)
+
+    radius = kernel_size // 2
+    x, y = x.requires_grad_(), y.requires_grad_()
+    score = ssim(x, y, 1, kernel_size=kernel_size, sigma=1.0, reduction="map")
+    seen = within(radius, radius, score.shape[2:])
+    assert torch.equal(score.isnan(), seen)
+    for slope in torch.autograd.grad(score.sum(), (x, y)):
+        windows = torch.nn.functional.pad(seen.float(), [2 * radius] * 4)
+        reached = torch.nn.functional.max_pool2d(windows, kernel_size, 1) > 0
+        assert torch.equal(slope.isnan(), reached)
+
+
 def test_empty_batch():
     x = torch.zeros(0, 3, 16, 16, requires_grad=True)
     score = ssim(x, x, 1, reduction="none")

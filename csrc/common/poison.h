@@ -1,0 +1,43 @@
+// Poisoned memory: with PYDLX_POISON=1, as the tests set it, all memory that a kernel is to fill starts as bytes of
+// ones, which read as NaN or as -1. An element that no kernel wrote, or that one read too early, then shows in the
+// result instead of being the zero that fresh memory often is.
+#pragma once
+
+#include <torch/csrc/stable/tensor.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+
+#ifdef __CUDACC__
+#include "common/device.cuh"
+#endif
+
+namespace pydlx {
+
+// Asked when the library is loaded.
+inline const bool kPoison = [] {
+  const char* choice = std::getenv("PYDLX_POISON");
+  return choice && !std::strcmp(choice, "1");
+}();
+
+constexpr int kPoisonByte = 0xFF;
+
+inline void poison(void* fresh, int64_t bytes) {
+  if (kPoison && bytes > 0) std::memset(fresh, kPoisonByte, static_cast<size_t>(bytes));
+}
+
+// Of a tensor on the device that the including file's kernels run on.
+inline void poison(const torch::stable::Tensor& fresh) {
+  if (!kPoison) return;
+  const int64_t bytes = fresh.numel() * static_cast<int64_t>(fresh.element_size());
+#ifdef __CUDACC__
+  const cudaError_t status = cudaMemsetAsync(fresh.mutable_data_ptr(), kPoisonByte, static_cast<size_t>(bytes),
+                                             current_stream(fresh.get_device_index()));
+  STD_TORCH_CHECK(status == cudaSuccess, "PYDLX_POISON: ", cudaGetErrorString(status));
+#else
+  poison(fresh.mutable_data_ptr(), bytes);
+#endif
+}
+
+}  // namespace pydlx

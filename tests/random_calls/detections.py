@@ -1,0 +1,171 @@
+"""Calls of the ops on boxes, poses and their matching."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from random_calls.call import Call
+from random_calls.draw import FLOATS, Draw
+
+_STRIDES = ("contiguous", "sliced", "stepped", "transposed", "unaligned", "flipped", "negated")
+
+
+def oks(draw: Draw) -> Call:
+    """Leading dimensions that broadcast, truths with few or no visible points, with and without boxes."""
+    points = draw.choice((1, 2, 5, 17, 133))
+    detections, truths = draw.sizes(1200, (6, 4, 64, 100), (5, 8, 64))
+    detections, truths = (0 if draw.chance(20) else rows for rows in (detections, truths))
+    lead = [draw.whole(1, 3) for _ in range(draw.whole(0, 2))]
+    lead_truth, lead_pred = lead, [draw.choice((1, size)) for size in lead]
+    if draw.chance(2):
+        lead_truth, lead_pred = lead_pred, lead_truth
+    dtype = draw.choice(FLOATS)
+    arguments = {"pred": _poses(draw, "pred", (*lead_pred, detections, points, 2), dtype)}
+    arguments |= _truths(draw, (*lead_truth, truths), points, dtype)
+    needs = ("pred", "truth", "area")
+    return Call("oks", arguments, draw.layouts, needs, **draw.gradient(), slack=4)
+
+
+def ragged_oks(draw: Draw) -> Call:
+    """Groups of up to 9 poses, and once of 70."""
+    groups, points = draw.size(5, 64), draw.choice((1, 2, 17))
+    most = draw.choice((0, 3, 9, 70 if groups < 6 else 9))
+    pred_offsets, truth_offsets = draw.offsets(groups, most), draw.offsets(groups, draw.whole(0, 9))
+    dtype = draw.choice((torch.float64, torch.float32))
+    arguments = {"pred": _poses(draw, "pred", (int(pred_offsets[-1]), points, 2), dtype)}
+    arguments |= _truths(draw, (int(truth_offsets[-1]),), points, dtype)
+    arguments |= {"boxes": arguments.get("boxes"), "pred_offsets": pred_offsets, "truth_offsets": truth_offsets}
+    return Call("ragged_oks", arguments, draw.layouts, slack=4)
+
+
+def _poses(draw: Draw, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Within a few pixels of one pose, so that many are alike."""
+    pose = draw.uniform(shape[-2:], 0, 60)
+    return draw.laid_out(name, (pose + draw.uniform(shape, -4, 4)).to(dtype), _STRIDES)
+
+
+def _truths(draw: Draw, rows: tuple[int, ...], points: int, dtype: torch.dtype) -> dict[str, Any]:
+    visibility = draw.labels((*rows, points), 0, draw.choice((1, 2, 3)))
+    if draw.chance(3):
+        visibility = visibility.double() if draw.chance(2) else visibility > 0
+    truth = _poses(draw, "truth", (*rows, points, 2), dtype)
+    arguments = {
+        "truth": truth.masked_fill(visibility.unsqueeze(-1) <= 0, math.nan),
+        "visibility": draw.laid_out("visibility", visibility, ("contiguous", "sliced", "transposed")),
+        "area": draw.laid_out("area", draw.uniform(rows, 50, 4000).to(dtype), _STRIDES),
+        "sigmas": draw.uniform((points,), 0.02, 0.2).tolist(),
+    }
+    if draw.chance(2):
+        corner = draw.uniform((*rows, 4), 5, 50)
+        arguments["boxes"] = draw.laid_out("boxes", corner.to(dtype), _STRIDES)
+    return arguments
+
+
+def soft_nms(draw: Draw) -> Call:
+    """Boxes on a grid of pixels, in batches or not, with labels or not."""
+    shape = _rows(draw)
+    dtype = draw.choice((torch.float64, torch.float64, *FLOATS))
+    corner, sides = draw.labels((*shape, 2), 0, 40), draw.labels((*shape, 2), 1, 30)
+    boxes = torch.cat([corner, corner + sides], -1).to(dtype)
+    arguments: dict[str, Any] = {
+        "boxes": draw.laid_out("boxes", boxes, _STRIDES),
+        "scores": draw.laid_out("scores", draw.uniform(shape).to(dtype), _STRIDES),
+        "sigma": draw.choice((0.1, 0.5, 2.0)),
+        "method": draw.choice(("gaussian", "linear", "hard")),
+        "iou_threshold": draw.choice((0.3217, 0.50013, 0.7419)),
+        "score_threshold": draw.choice((0.001, 0.3001, -torch.inf if dtype == torch.float64 else 0.01)),
+        "pixel_offset": draw.choice((0.0, 1.0)),
+    }
+    if draw.chance(2):
+        arguments["labels"] = draw.laid_out("labels", draw.labels(shape, -2, 3), ("contiguous", "sliced", "transposed"))
+    return Call("soft_nms", arguments, draw.layouts, slack=4, discrete=True)
+
+
+def oks_nms(draw: Draw) -> Call:
+    """Poses of a few people."""
+    return Call("oks_nms", _people(draw) | {"threshold": draw.choice((0.5, 0.9))}, draw.layouts, discrete=True)
+
+
+def soft_oks_nms(draw: Draw) -> Call:
+    """Poses of a few people."""
+    arguments = _people(draw)
+    lowest = -torch.inf if arguments["scores"].dtype == torch.float64 else 0.001
+    arguments |= {"threshold": draw.choice((0.3, 0.9)), "score_threshold": draw.choice((lowest, 0.001, 0.1))}
+    return Call("soft_oks_nms", arguments, draw.layouts, slack=4, discrete=True)
+
+
+def _rows(draw: Draw) -> tuple[int, ...]:
+    rows = 0 if draw.chance(20) else draw.size(30, 64, 256)
+    return (rows,) if draw.chance(2) else (draw.whole(0 if draw.chance(10) else 1, 3), rows)
+
+
+def _people(draw: Draw) -> dict[str, Any]:
+    shape, points = _rows(draw), draw.choice((1, 5, 17))
+    dtype = draw.choice((torch.float64, torch.float64, *FLOATS))
+    people = draw.uniform((3, points, 2), 0, 60)
+    keypoints = people[draw.labels(shape, 0, 3)] + draw.uniform((*shape, points, 2), -3, 3)
+    return {
+        "keypoints": draw.laid_out("keypoints", keypoints.to(dtype), _STRIDES),
+        "scores": draw.laid_out("scores", draw.uniform(shape).to(dtype), _STRIDES),
+        "area": draw.laid_out("area", draw.uniform(shape, 200, 4000).to(dtype), _STRIDES),
+        "sigmas": draw.uniform((points,), 0.02, 0.2).tolist(),
+    }
+
+
+def ragged_box_iou(draw: Draw) -> Call:
+    """Boxes on a coarse grid, which often touch or are equal; empty groups; more groups than one task takes."""
+    groups = draw.size(6, 64, 130)
+    offsets = [draw.offsets(groups, draw.choice((0, 2, 7))) for _ in range(2)]
+    rows, truths = (int(ends[-1]) for ends in offsets)
+    arguments = {
+        "boxes": draw.laid_out("boxes", draw.labels((rows, 4), 0, 9).double(), _STRIDES),
+        "truths": draw.laid_out("truths", draw.labels((truths, 4), 0, 9).double(), _STRIDES),
+        "crowd": draw.laid_out("crowd", draw.true((truths,), 4), ("contiguous", "sliced")),
+        "detection_offsets": offsets[0],
+        "truth_offsets": offsets[1],
+    }
+    return Call("ragged_box_iou", arguments, draw.layouts)
+
+
+def match_detections(draw: Draw) -> Call:
+    """Tied scores and similarities, in groups that may be empty."""
+    groups, areas = draw.size(6, 64), draw.whole(0, 4)
+    detections, truths = (draw.offsets(groups, draw.choice((0, 3, 9))) for _ in range(2))
+    pairs, rows, count = int((detections.diff() * truths.diff()).sum()), int(detections[-1]), int(truths[-1])
+    thresholds = draw.uniform((draw.whole(0, 4),), 0.2, 1.0)
+    arguments = {
+        "similarity": draw.laid_out("similarity", draw.labels((pairs,), 0, 11) / 10.0, _STRIDES),
+        "scores": draw.laid_out("scores", draw.labels((rows,), 0, 6) / 5.0, _STRIDES),
+        "detection_offsets": detections,
+        "truth_offsets": truths,
+        "detection_outside": draw.laid_out("detection_outside", draw.true((areas, rows), 3), ("contiguous", "sliced")),
+        "truth_ignored": draw.laid_out("truth_ignored", draw.true((areas, count), 3), ("contiguous", "transposed")),
+        "truth_crowd": draw.true((count,), 8),
+        "truth_unrecorded": draw.true((count,), 8) if draw.chance(2) else None,
+        "thresholds": thresholds,
+        "max_detections": draw.choice((0, 1, 4, 100)),
+    }
+    arguments |= {name: arguments[name].double() for name in ("similarity", "scores")}
+    return Call("match_detections", arguments, draw.layouts)
+
+
+def precision_curves(draw: Draw) -> Call:
+    """Outcomes at random, categories without detections or truths."""
+    areas, count, categories = draw.whole(0, 3), draw.whole(1, 3), draw.whole(0, 5)
+    offsets = draw.offsets(categories, draw.choice((0, 4, 40)))
+    rows = int(offsets[-1])
+    outcome = draw.labels((areas, count, rows), 0, 3).to(torch.uint8)
+    arguments = {
+        "outcome": draw.laid_out("outcome", outcome, ("contiguous", "sliced", "transposed")),
+        "rank": draw.labels((rows,), 0, 9),
+        "scores": draw.laid_out("scores", (draw.labels((rows,), 0, 12) / 4.0).double(), _STRIDES),
+        "category_offsets": offsets,
+        "positives": draw.labels((areas, categories), 0, 20),
+        "recall_thresholds": torch.linspace(0, 1, draw.choice((1, 5, 101)), dtype=torch.float64),
+        "max_detections": draw.choice(([1], [0, 3], [1, 5, 100])),
+    }
+    return Call("precision_curves", arguments, draw.layouts)
