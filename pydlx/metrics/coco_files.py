@@ -197,7 +197,7 @@ def box_evaluation(
             torch.from_numpy(data.boxes),
             torch.from_numpy(data.area),
             torch.from_numpy(data.crowd),
-            torch.from_numpy(data.ids),
+            torch.from_numpy(data.ids == 0),
         ),
         protocol,
         images=max(1, len(data.image_ids)),
@@ -256,7 +256,7 @@ def _keypoint_rows(
             boxes,
             torch.from_numpy(data.crowd),
             counted,
-            torch.from_numpy(data.ids),
+            torch.from_numpy(data.ids == 0),
         ),
     )
 
