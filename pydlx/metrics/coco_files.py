@@ -232,20 +232,31 @@ def _summaries(curves: Mapping[str, Curves]) -> dict[str, float]:
 def _keypoint_rows(
     data: CocoTruth, found: CocoDetections, fields: Sequence[str]
 ) -> tuple[KeypointDetections, KeypointTruths]:
-    """What the files say of the keypoints of these fields, one field after the other."""
-    points = torch.from_numpy(_joined([found.keypoints[name] for name in fields])[..., :2].copy())
+    """What the files say of the keypoints of these fields, one field after the other.
+
+    COCO-WholeBody's evaluation counts the keypoints of each part itself, leaves out detections of a part whose third
+    values are all 0, and takes the area of a detection without box from its body, for every part.
+    """
+    points = torch.from_numpy(_joined([found.keypoints[name] for name in fields]))
     score = found.scores.get(_score_field(fields[0] if len(fields) == 1 else "wholebody_kpts"), found.scores["score"])
     true = torch.from_numpy(_joined([data.keypoints[name] for name in fields]))
     visibility, boxes = true[..., 2].contiguous(), torch.from_numpy(data.boxes)
     boxes = torch.where(boxes.isnan(), boxes_around(true), boxes)
-    counted = torch.from_numpy(data.num_keypoints)
+    counted, there = torch.from_numpy(data.num_keypoints), torch.ones(len(points), dtype=torch.bool)
     if len(data.keypoints) > 1:
-        counted = torch.full_like(counted, -1)
+        counted, there = torch.full_like(counted, -1), (points[..., 2] > 0).any(1)
     counted = torch.where(counted < 0, (visibility > 0).sum(1), counted)
-    area = extent(points) if found.boxes is None else torch.from_numpy(found.boxes[:, 2] * found.boxes[:, 3])
+    if found.boxes is None:
+        area = extent(torch.from_numpy(found.keypoints[_BODY][..., :2]))
+    else:
+        area = torch.from_numpy(found.boxes[:, 2] * found.boxes[:, 3])
     return (
         KeypointDetections(
-            torch.from_numpy(found.images), torch.from_numpy(found.categories), torch.from_numpy(score), area, points
+            torch.from_numpy(found.images)[there],
+            torch.from_numpy(found.categories)[there],
+            torch.from_numpy(score)[there],
+            area[there],
+            points[there][..., :2].contiguous(),
         ),
         KeypointTruths(
             torch.from_numpy(data.images),
