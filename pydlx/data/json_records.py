@@ -173,7 +173,7 @@ def _flat(parser: simdjson.Parser, raws: Sequence[msgspec.Raw], width: int) -> n
     try:
         array: Any = parser.parse(text)
         values = np.frombuffer(array.as_buffer(of_type="d"))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RuntimeError):  # the last of integers beyond 64 bits
         return None
     if text.count(b"[") != len(raws) + 1 or len(values) != (width + 1) * len(raws) - 1:
         return None

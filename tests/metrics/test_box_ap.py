@@ -142,6 +142,34 @@ def test_by_category():
     assert evaluation.results["AP"] == pytest.approx(np.mean(each), abs=1e-12)
 
 
+def renamed(names, ids):
+    """The evaluation of four categories that have other names and ids."""
+    truth, detections = boxes_at_random(3)
+    new = dict(zip((2, 3, 5, 90), ids, strict=True))
+    truth["categories"] = [{"id": new[2]}]
+    truth["categories"] += [{"id": new[c], "name": name} for c, name in zip((3, 5, 90), names, strict=True)]
+    for record in (*truth["annotations"], *detections):
+        record["category_id"] = new[record["category_id"]]
+    return box_evaluation(truth, detections)
+
+
+@pytest.mark.parametrize(
+    ("names", "ids", "expected"),
+    [
+        (("cat", "dog", "cat"), (2, 3, 5, 90), ["2", "3", "dog", "90"]),
+        (("cat", None, ""), (2, 3, 5, 90), ["2", "cat", "5", "90"]),
+        (("2", "5", "cow"), (2, 3, 5, 90), ["2", "3", "5", "90"]),
+        (("cat", "dog", "cat"), ("a", "b", "c", "d"), ["a", "b", "dog", "d"]),
+        (("cat", None, "cat"), (1, 2, 3, "3"), ["1", "2", "3", "'3'"]),
+    ],
+)
+def test_categories_without_a_name_of_their_own_go_by_their_ids(names, ids, expected):
+    evaluation = renamed(names, ids)
+    values = box_evaluation(*boxes_at_random(3)).per_category.values()
+    assert evaluation.per_category == dict(zip(expected, values, strict=True))
+    assert evaluation.category_names == expected
+
+
 def test_limits_of_ones_own():
     truth, detections = boxes_at_random(4)
     results = evaluate_boxes(truth, detections, max_detections=(5, 50))
@@ -160,6 +188,17 @@ def test_a_box_by_corners():
     right = sum(t <= overlap for t in np.linspace(0.5, 0.95, 10)) / 10
     assert 0 < right < 1
     assert float(metric.compute()["AR100"]) == pytest.approx(right)
+
+
+def test_other_keys_are_not_looked_at():
+    truth, detections = boxes_at_random(0)
+    images = [
+        [{"file_name": f"{i}.jpg", "image_id": i} | image for i, image in enumerate(images)]
+        for images in batch(truth, detections)
+    ]
+    metric = BoxAP(box_format="xywh")
+    metric.update(*images, image_ids=[image["file_name"] for image in images[0]])
+    assert numbers(metric.compute()) == pytest.approx(numbers(evaluate_boxes(truth, detections)), abs=1e-12)
 
 
 def test_bad_tensors():
