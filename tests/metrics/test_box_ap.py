@@ -177,6 +177,23 @@ def test_limits_of_ones_own():
     assert 0 < results["AR5"] < results["AR50"]
 
 
+def test_one_truth_without_area_leaves_the_others_theirs(tmp_path):
+    """A missing area is that of the box: it decides the size class of that truth alone."""
+    truth, detections = boxes_at_random(1)
+    one = truth["annotations"][4]
+    one["area"], one["iscrowd"] = one["bbox"][2] * one["bbox"][3], 0
+    expected = peer_numbers("pycocotools", tmp_path, truth, detections, "bbox")
+    one["area"] = None
+    assert numbers(evaluate_boxes(truth, detections)) == pytest.approx(expected, abs=1e-12)
+    predictions, targets = batch(*boxes_at_random(1))
+    metric = BoxAP(box_format="xywh")
+    image = next(i for i, image in enumerate(truth["images"]) if image["id"] == one["image_id"])
+    row = [a["id"] for a in truth["annotations"] if a["image_id"] == one["image_id"]].index(one["id"])
+    targets[image]["area"][row], targets[image]["iscrowd"][row] = torch.nan, 0
+    metric.update(predictions, targets)
+    assert numbers(metric.compute()) == pytest.approx(expected, abs=1e-12)
+
+
 def test_a_box_by_corners():
     box = torch.tensor([[10.0, 20, 50, 80]])
     metric = BoxAP()

@@ -438,6 +438,25 @@ def test_without_area_the_box_counts():
     assert numbers(metric.compute()) == pytest.approx(expected, abs=1e-6)
 
 
+def test_one_truth_without_area_leaves_the_others_theirs():
+    """A far pose of known area, and one of the same shape that is measured by its box; each against the one alone."""
+
+    def people_with(*areas):
+        annotations = [person(n, image=n, area=area) for n, area in enumerate(areas, 1)]
+        return data_set(*annotations, images=2), [found(6), found(6, image=2)]
+
+    box_area = 0.53 * 80 * 80
+    expected = evaluated(*people_with(10000.0, box_area))
+    assert expected not in (evaluated(*people_with(box_area, box_area)), evaluated(*people_with(10000.0, 10000.0)))
+    assert evaluated(*people_with(10000.0, None)) == expected
+    points = torch.tensor(pose()).view(1, 17, 3)
+    moved = {"keypoints": torch.tensor(pose(6)).view(1, 17, 3), "scores": torch.tensor([0.9])}
+    true = {"keypoints": points, "boxes": torch.tensor([[90.0, 90, 80, 80]])}
+    metric = KeypointAP(box_format="xywh")
+    metric.update([moved, moved], [true | {"area": torch.tensor([10000.0])}, true])
+    assert numbers(metric.compute()) == pytest.approx(expected, abs=1e-12)
+
+
 def test_without_area_and_box_the_visible_keypoints_count():
     """They span 40 by 36; where none is visible, nothing is near."""
     alone, hidden = person(1), person(2, 200, visible=0)
