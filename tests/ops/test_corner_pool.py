@@ -302,7 +302,7 @@ def test_as_many_doublings_as_a_line_needs(direction):
     """What is exported, at every length up to 2^5 + 1; the largest value stands where the walk starts."""
     for length in range(1, 34):
         x = draw((1, 1, length, length), torch.float32, seed=length)
-        x[..., (0, -1), :] = x[..., (0, -1)] = 9
+        x.select(-2 if direction in ("top", "bottom") else -1, -1 if direction in ("top", "left") else 0).fill_(9)
         assert torch.equal(_by_doubling(x, DIRECTIONS.index(direction)), cummax(x, direction)), length
 
 
