@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import itertools
 import operator
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,17 +17,13 @@ import msgspec
 import numpy as np
 
 from pydlx.data import json_records
-from pydlx.data.ids import Id, in_order
+from pydlx.data.annotations import Id, in_order, warn_of
 from pydlx.data.json_records import Source
 
 KEYPOINTS = "keypoints"
 _ABSENT = msgspec.Raw()
 _NO_BOX = (_ABSENT, msgspec.Raw(b"null"), msgspec.Raw(b"[]"))
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
-
-
-class AnnotationWarning(UserWarning):
-    """Something in a data set that is allowed, and probably a mistake."""
 
 
 @dataclass(frozen=True)
@@ -333,10 +328,3 @@ def _warn_of_repeated(ids: list[Id], what: str) -> None:
     uses = Counter(ids)
     repeated = [key for key, count in uses.items() if count > 1]
     warn_of(len(ids) - len(uses), f"{what} have an id that another one has", repeated)
-
-
-def warn_of(count: int, what: str, ids: Sequence[Id]) -> None:
-    """Warns of so many records, naming the first few."""
-    if count:
-        shown = ", ".join(map(str, ids[:3])) + (", ..." if len(ids) > 3 else "")
-        warnings.warn(f"{count} {what} (ids {shown})", AnnotationWarning, stacklevel=2)

@@ -181,6 +181,7 @@ class BoxAP(DetectionMetric):
         labels, categories, truth_categories = self._categories(rows[:, 0], truths[:, 0])
         if self._class_agnostic:
             categories, truth_categories = torch.zeros_like(categories), torch.zeros_like(truth_categories)
+        self._warn_of_tiny(truths[:, 1], true, " and count as small or not at all")
         return box_curves(
             BoxDetections(found, categories, rows[:, 1].contiguous(), rows[:, 2:].contiguous()),
             BoxTruths(

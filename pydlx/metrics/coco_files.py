@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pydlx.data.coco import CocoDetections, CocoTruth, read_coco_detections, read_coco_truth, warn_of
+from pydlx.data.annotations import warn_of
+from pydlx.data.coco import CocoDetections, CocoTruth, read_coco_detections, read_coco_truth
 from pydlx.data.json_records import Source
 from pydlx.metrics.box_ap import BoxDetections, BoxTruths, box_curves, box_protocol
 from pydlx.metrics.coco_protocol import ALL, EVERYTHING, Curves, check_compatibility, summary
@@ -130,7 +131,7 @@ def keypoint_evaluation(
     data = read_coco_truth(truth, sizes, skipped=skipped)
     scores = ["score", *(_score_field(part) for part in (*parts, "wholebody_kpts") if len(parts) > 1 and part != _BODY)]
     found = read_coco_detections(detections, data, sizes, scores=scores, skipped=skipped)
-    _warn_of_truths(data, use_area=use_area)
+    _warn_of_poses(data, use_area=use_area)
 
     rows = {name: (_keypoint_rows(data, found, [name]), values) for name, values in parts.items()}
     if layout == "wholebody":
@@ -183,6 +184,8 @@ def box_evaluation(
     skipped: list[str] | None = [] if skip_bad else None
     data = read_coco_truth(truth, skipped=skipped)
     found = read_coco_detections(detections, data, skipped=skipped)
+    _warn_of(data.area < 1, data, "annotations have an area below 1 square pixel and count as small or not at all")
+    _warn_of(np.isnan(data.area), data, "annotations have no area, so that their boxes decide their size class")
     names = ["all"] if class_agnostic else data.category_names
     boxes = np.empty((0, 4)) if found.boxes is None else found.boxes
     images, categories = torch.from_numpy(found.images), torch.from_numpy(found.categories)
@@ -302,19 +305,21 @@ def _per_category(curves: Curves, names: Sequence[str]) -> dict[str, float]:
     return {name: curves.average_precision(category=c) for c, name in enumerate(names)}
 
 
-def _warn_of_truths(data: CocoTruth, *, use_area: bool) -> None:
+def _warn_of_poses(data: CocoTruth, *, use_area: bool) -> None:
     """Of annotations that are allowed, and probably mistakes."""
-    counts = data.num_keypoints > 0
     if use_area:
-        bad = counts & (data.area <= 0)
-        warn_of(
-            bad.sum(),
-            "annotations with keypoints have an area of 0 or less, so nothing matches",
-            data.ids[bad].tolist(),
-        )
+        counted, some = data.num_keypoints != 0, "annotations with keypoints have"
+        _warn_of(counted & (data.area <= 0), data, f"{some} an area of 0 or less, so nothing matches")
+        tiny = counted & (data.area > 0) & (data.area < 1)
+        _warn_of(tiny, data, f"{some} an area below 1 square pixel, so next to nothing matches")
+        _warn_of(counted & np.isnan(data.area), data, f"{some} no area, so 0.53 times that of the box counts")
     if len(data.keypoints) == 1:
         visibility = data.keypoints[_BODY][..., 2]
         # CrowdPose counts the keypoints that are not occluded alone.
         known = data.num_keypoints >= 0
         bad = known & (data.num_keypoints != (visibility > 0).sum(1)) & (data.num_keypoints != (visibility > 1).sum(1))
-        warn_of(bad.sum(), "annotations have another num_keypoints than visible keypoints", data.ids[bad].tolist())
+        _warn_of(bad, data, "annotations have another num_keypoints than visible keypoints")
+
+
+def _warn_of(bad: np.ndarray, data: CocoTruth, what: str) -> None:
+    warn_of(bad.sum(), what, data.ids[bad].tolist())

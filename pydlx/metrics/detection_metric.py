@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pydlx.data.ids import Id, in_order
+from pydlx.data.annotations import Id, in_order, warn_of
 from pydlx.metrics.coco_protocol import Curves, summary
 from pydlx.metrics.metric import Metric
 
@@ -135,6 +135,12 @@ class DetectionMetric(Metric):
         if isinstance(state, list):
             state = torch.cat(state) if len(state) > 1 else state[0] if state else self._nothing[name]
         return state.cpu()
+
+    @staticmethod
+    def _warn_of_tiny(area: Tensor, images: Tensor, effect: str) -> None:
+        """Of truths whose area is no size of anything seen, as where coordinates are fractions of the image."""
+        tiny = images[area < 1]
+        warn_of(len(tiny), f"truths have an area below 1 square pixel{effect}", tiny.tolist(), "of images number")
 
     def _name(self) -> str:
         return type(self).__name__

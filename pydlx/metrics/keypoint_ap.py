@@ -293,6 +293,9 @@ class KeypointAP(DetectionMetric):
         truth_labels, truth_area, crowd, visible, ids, *_ = states["truth_rows"].unbind(1)
         names, categories, truth_categories = self._categories(labels, truth_labels)
         points = states["truth_points"]
+        if self._use_area:
+            counted = visible != 0
+            self._warn_of_tiny(truth_area[counted], true[counted], ", so next to nothing matches")
         return (
             KeypointDetections(found, categories, score.contiguous(), area.contiguous(), states["detection_points"]),
             KeypointTruths(

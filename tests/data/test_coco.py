@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from metrics.coco_samples import data_set, found, person
 
-from pydlx.data.coco import AnnotationWarning, read_coco_detections, read_coco_truth
+from pydlx.data import AnnotationWarning
+from pydlx.data.coco import read_coco_detections, read_coco_truth
 
 POSE = {"keypoints": 17}
 TRUTH = data_set(person(3, image=2, area=None), person(8), images=2)

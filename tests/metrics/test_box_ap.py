@@ -7,6 +7,7 @@ import pytest
 import torch
 from metrics.coco_samples import peer_numbers
 
+from pydlx.data import AnnotationWarning
 from pydlx.metrics import BoxAP, box_evaluation, evaluate_boxes
 
 NAMES = ["AP", "AP50", "AP75", "APS", "APM", "APL", "AR1", "AR10", "AR100", "ARS", "ARM", "ARL"]
@@ -192,6 +193,24 @@ def test_one_truth_without_area_leaves_the_others_theirs(tmp_path):
     targets[image]["area"][row], targets[image]["iscrowd"][row] = torch.nan, 0
     metric.update(predictions, targets)
     assert numbers(metric.compute()) == pytest.approx(expected, abs=1e-12)
+
+
+def test_areas_that_are_no_areas_are_mentioned():
+    truth, detections = boxes_at_random(0)
+    for annotation, area in zip(truth["annotations"], (0.2, -1, None), strict=False):
+        annotation["area"] = area
+    with pytest.warns(AnnotationWarning) as warned:
+        evaluate_boxes(truth, detections)
+    assert [str(warning.message) for warning in warned] == [
+        "2 annotations have an area below 1 square pixel and count as small or not at all (ids 1, 2)",
+        "1 annotations have no area, so that their boxes decide their size class (ids 3)",
+    ]
+    predictions, targets = batch(*boxes_at_random(0))
+    targets[1]["area"][0] = 0.2
+    metric = BoxAP(box_format="xywh")
+    metric.update(predictions, targets)
+    with pytest.warns(AnnotationWarning, match=r"^1 truths have an area below 1 square pixel .* number 1\)$"):
+        metric.compute()
 
 
 def test_a_box_by_corners():

@@ -12,7 +12,7 @@ from metrics.coco_samples import data_set, found, peer_numbers, person, pose
 
 from pydlx.benchmarks.metrics.keypoint_ap import batch
 from pydlx.benchmarks.metrics.people import people
-from pydlx.data.coco import AnnotationWarning
+from pydlx.data import AnnotationWarning
 from pydlx.metrics import (
     COCO_SIGMAS,
     KeypointAP,
@@ -159,14 +159,14 @@ EDGE_CASES = {
 }
 
 
-@pytest.mark.filterwarnings("ignore::pydlx.data.coco.AnnotationWarning")
+@pytest.mark.filterwarnings("ignore::pydlx.data.AnnotationWarning")
 @pytest.mark.parametrize("case", EDGE_CASES)
 def test_edge_cases(case):
     truth, detections, expected = EDGE_CASES[case]
     assert evaluated(truth, detections) == pytest.approx(expected, abs=1e-12)
 
 
-@pytest.mark.filterwarnings("ignore::pydlx.data.coco.AnnotationWarning")
+@pytest.mark.filterwarnings("ignore::pydlx.data.AnnotationWarning")
 @pytest.mark.parametrize("name", PEERS)
 @pytest.mark.parametrize("case", EDGE_CASES)
 def test_edge_cases_of_peers(case, name, tmp_path):
@@ -207,7 +207,7 @@ def crowd(seed):
     return truth, detections
 
 
-@pytest.mark.filterwarnings("ignore::pydlx.data.coco.AnnotationWarning")
+@pytest.mark.filterwarnings("ignore::pydlx.data.AnnotationWarning")
 @pytest.mark.parametrize("name", PEERS)
 @pytest.mark.parametrize("seed", range(8))
 def test_crowds_as_peers_see_them(seed, name, tmp_path):
@@ -604,3 +604,35 @@ def test_suspicious_annotations_are_mentioned():
         evaluate_keypoints(data_set(person(1, num_keypoints=3)), [found()])
     with pytest.warns(AnnotationWarning, match="an id that another one has"):
         evaluate_keypoints(data_set(person(4), person(4)), [found()])
+
+
+UNCOUNTED = {"area": torch.tensor([0.0]), "num_keypoints": torch.tensor([0])}
+
+
+def test_areas_that_are_no_areas_are_mentioned():
+    fractions = [person(n, area=0.25, num_keypoints=None) for n in (3, 4, 5, 6)]
+    tiny = r"^4 annotations with keypoints have an area below 1 square pixel, .* \(ids 3, 4, 5, \.\.\.\)$"
+    with pytest.warns(AnnotationWarning, match=tiny):
+        evaluate_keypoints(data_set(*fractions), [found()])
+    absent = r"^1 annotations with keypoints have no area, so 0\.53 times that of the box counts \(ids 8\)$"
+    with pytest.warns(AnnotationWarning, match=absent):
+        evaluate_keypoints(data_set(person(1), person(8, area=None)), [found()])
+    with pytest.warns(AnnotationWarning, match=r"^1 annotations with keypoints have an area of 0 or less"):
+        evaluate_keypoints(data_set(person(1, area=0.0, num_keypoints=None)), [found()])
+    bad, true = one_pose()
+    metric = KeypointAP()
+    metric.update([bad, bad, bad], [true, true | {"area": torch.tensor([0.5])}, true | UNCOUNTED])
+    with pytest.warns(AnnotationWarning, match=r"^1 truths have an area below 1 square pixel.*\(of images number 1\)$"):
+        metric.compute()
+
+
+@pytest.mark.filterwarnings("error::pydlx.data.AnnotationWarning")
+def test_areas_that_do_not_count_are_no_matter():
+    truth = data_set(person(1), person(2, visible=0, area=0.0))
+    evaluate_keypoints(truth, [found()])
+    evaluate_keypoints(data_set(person(1, area=0.0)), [found()], use_area=False)
+    pose_found, true = one_pose()
+    metric = KeypointAP()
+    metric.update([pose_found], [true])
+    metric.update([pose_found], [true | UNCOUNTED])
+    metric.compute()
