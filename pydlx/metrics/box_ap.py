@@ -124,7 +124,8 @@ class BoxAP(DetectionMetric):
 
     ``update(predictions, targets, image_ids=None)`` takes one dict of tensors per image. Predictions: ``boxes`` (n, 4),
     ``scores`` and ``labels`` (n,). Targets: ``boxes``, ``labels``, and if there are any ``iscrowd``, ``area`` (of the
-    segmentation; default: of the box) and ``ids``.
+    segmentation; default: of the box) and ``ids``. Other keys are not looked at. Image ids are whole numbers of any
+    size or strings.
 
     ``compute()`` gives ``AP AP50 AP75 APS APM APL AR1 AR10 AR100 ARS ARM ARL``; -1 where no truth counts.
 

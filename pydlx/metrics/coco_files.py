@@ -40,8 +40,8 @@ class Evaluation:
     Attributes:
         results: the numbers by COCO's names.
         curves: precision over recall; by part for COCO-WholeBody.
-        category_names: of the curves' categories.
-        per_category: AP by name of the category, -1 where it has no truth.
+        category_names: of the curves' categories; the id of a category without a name of its own.
+        per_category: AP by these names, -1 where a category has no truth.
         per_keypoint: AP of each keypoint alone, if it was asked for.
         skipped: what was wrong with each record that was left out.
     """
@@ -106,7 +106,9 @@ def keypoint_evaluation(
         detections: results. Where the first one has a ``bbox``, those give the detections' areas.
         layout: ``"coco"``, ``"crowdpose"`` (14 keypoints, no areas; gives ``AP AP50 AP75 AR AR50 AR75`` and
             ``AP_easy AP_medium AP_hard`` by the images' crowdIndex) or ``"wholebody"`` (133; gives the ten numbers for
-            ``body foot face lefthand righthand wholebody``, as ``foot_AP``; keypoints of each part are counted).
+            ``body foot face lefthand righthand wholebody``, as ``foot_AP``; as xtcocotools has it, keypoints of each
+            part are counted, a detection of a part whose third values are all 0 is left out, and without ``bbox`` the
+            body gives the area).
         sigmas: other than the layout's, for data with other keypoints.
         max_detections: how many detections of an image and category count.
         use_area: as for `KeypointAP`; the layout's by default.
@@ -118,7 +120,8 @@ def keypoint_evaluation(
         skip_bad: leave out bad records, which raise otherwise.
 
     Raises:
-        ValueError: a file is no JSON (with the byte), or a record is bad (with its place and id).
+        ValueError: a file is no JSON (with the byte), a record is bad (with its place and id), or two categories have
+            one id.
     """
     check_compatibility("evaluate_keypoints", compatibility)
     parts = _parts_of(layout, sigmas)
@@ -177,7 +180,8 @@ def box_evaluation(
     """COCO's box evaluation of two JSON files, with everything it found. Options as for `BoxAP`.
 
     Raises:
-        ValueError: a file is no JSON (with the byte), or a record is bad (with its place and id).
+        ValueError: a file is no JSON (with the byte), a record is bad (with its place and id), or two categories have
+            one id.
     """
     check_compatibility("evaluate_boxes", compatibility)
     protocol = box_protocol(max_detections, thresholds, recall_thresholds, area_ranges, "evaluate_boxes")

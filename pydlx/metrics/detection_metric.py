@@ -99,7 +99,7 @@ class DetectionMetric(Metric):
         device = found[0][0].device
         images = [(len(rows[0]), len(truths[0])) for rows, truths in zip(found, true, strict=True)]
         self.images.append(torch.tensor(images, dtype=torch.int64, device=device))
-        text = "".join(f"{json.dumps(key)}," for key in ids)
+        text = f"{json.dumps(ids)[1:-1]},"
         self.image_ids.append(torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8).to(device))
         for names, parts in zip(self._kinds, (found, true), strict=True):
             for name, tensors in zip(names, zip(*parts, strict=True), strict=True):

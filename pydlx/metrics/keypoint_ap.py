@@ -181,6 +181,10 @@ class KeypointAP(DetectionMetric):
     (n, K, 2) or (n, K, 3), of which the third number is not used, ``scores`` (n,), and if there are any ``labels``
     (n,) and ``boxes`` (n, 4). Targets: ``keypoints`` (n, K, 3) as x, y, visibility, ``area`` (n,) or ``boxes`` or
     both, and if there are any ``labels``, ``iscrowd``, ``num_keypoints`` (default: how many are visible) and ``ids``.
+    Other keys are not looked at. Image ids are whole numbers of any size or strings.
+
+    Labels are the categories, each of which is evaluated alone. Where predictions or targets have none, as beside
+    torchvision's keypoint R-CNN, all are of one category; labels that differ beside rows without any raise.
 
     ``compute()`` gives ``AP AP50 AP75 APM APL AR AR50 AR75 ARM ARL``; -1 where no truth counts.
 
