@@ -123,6 +123,16 @@ def test_a_failure_half_way_leaves_the_old_file(tmp_path, monkeypatch):
     np.testing.assert_array_equal(read_image(path), np.zeros(3))
 
 
+def test_the_old_picture_stays_whole_for_who_has_it_open(tmp_path):
+    """The new one takes its place and is not copied into it."""
+    path = tmp_path / "x.npy"
+    write_image(path, np.zeros(3))
+    with path.open("rb") as stream:
+        write_image(path, np.ones(3))
+        np.testing.assert_array_equal(np.load(stream), np.zeros(3))
+    np.testing.assert_array_equal(read_image(path), np.ones(3))
+
+
 def test_permissions_are_those_of_any_new_file(tmp_path):
     image = np.zeros((3, 4), np.uint8)
     (tmp_path / "plain").touch()

@@ -6,36 +6,38 @@ Format: https://cocodataset.org/#format-data. COCO-WholeBody and CrowdPose use t
 from __future__ import annotations
 
 import functools
+import itertools
 import operator
-import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
 
 from pydlx.data import json_records
+from pydlx.data.annotations import Id, in_order, warn_of
 from pydlx.data.json_records import Source
 
 KEYPOINTS = "keypoints"
-_ABSENT, _NULL = msgspec.Raw(), msgspec.Raw(b"null")
-
-
-class AnnotationWarning(UserWarning):
-    """Something in a data set that is allowed, and probably a mistake."""
+_ABSENT = msgspec.Raw()
+_NO_BOX = (_ABSENT, msgspec.Raw(b"null"), msgspec.Raw(b"[]"))
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 
 
 @dataclass(frozen=True)
 class CocoTruth:
     """The annotations of a data set, I images, C categories, G annotations.
 
+    Ids are integers of any size or strings, kept in arrays of Python objects.
+
     Attributes:
-        image_ids: (I,) int64, ascending.
-        category_ids: (C,) int64, ascending.
-        category_names: C names.
+        image_ids: (I,) ids, numbers ascending, then strings.
+        category_ids: (C,) ids, likewise.
+        category_names: C different names; where a category has none, or that of another one, its id.
         crowd_index: (I,) float64, CrowdPose's measure of crowding, NaN where the file has none.
-        ids: (G,) int64.
+        ids: (G,) ids.
         images: (G,) int64, places in `image_ids`.
         categories: (G,) int64, places in `category_ids`.
         crowd: (G,) bool, ``iscrowd``.
@@ -79,19 +81,19 @@ class CocoDetections:
 
 
 class _Image(msgspec.Struct, gc=False):
-    id: int
+    id: Id
     crowd_index: float | None = msgspec.field(default=None, name="crowdIndex")
 
 
 class _Category(msgspec.Struct):
-    id: int
-    name: str = ""
+    id: Id
+    name: str | None = None
 
 
 def read_coco_truth(
     source: Source, keypoints: Mapping[str, int] | None = None, *, skipped: list[str] | None = None
 ) -> CocoTruth:
-    """Reads a COCO annotation file.
+    """Reads a COCO annotation file. Annotations of images that it does not list are left out, with a warning.
 
     Args:
         source: a path (``.json``, gzipped or not), or what ``json.load`` makes of it.
@@ -99,34 +101,38 @@ def read_coco_truth(
         skipped: a list that takes what is wrong with bad annotations, which are then left out; without it they raise.
 
     Raises:
-        ValueError: the file is no JSON (with the byte), or a record is not as it must be (with its place and id).
+        ValueError: the file is no JSON (with the byte), two categories have one id, or a record is not as it must be
+            (with its place and id).
     """
     keypoints = keypoints or {}
     name = json_records.name_of(source, "truth")
     kind = _annotation_kind(tuple(keypoints))
     text = json_records.text_of(source, name)
     file, annotations = json_records.decode(text, _truth_form, kind, name, "annotation", skipped)
-    image_ids, crowd_index = _images(file.images, name)
-    names = {category.id: category.name for category in file.categories}
-    category_ids = np.array(sorted(names), dtype=np.int64)
+    image_ids, crowd_index = _images(file.images)
+    category_ids, category_names = _categories(file.categories, name)
     rows = _Rows(annotations, name, "annotation", skipped)
-    images = rows.places("image_id", image_ids, "images")
-    categories = rows.places("category_id", category_ids, "categories")
+    ids = rows.column("id", object)
+    images = rows.places("image_id", image_ids)
+    rows.good &= images >= 0
+    unlisted = ids[~rows.good].tolist()
+    warn_of(len(unlisted), "annotations are of images that the file does not list, and are ignored", unlisted)
+    categories = rows.listed_places("category_id", category_ids, "categories")
     points = {field: rows.points(field, count) for field, count in keypoints.items()}
     boxes = rows.boxes(needed=not keypoints)
     area = rows.column("area", np.float64, np.nan)
-    ids = rows.column("id", np.int64)
-    warn_of(len(ids) - len(np.unique(ids)), "annotations have an id that another one has", _twice(ids))
     good = rows.good
+    ids = ids[good]
+    _warn_of_repeated(ids.tolist(), "annotations")
     return CocoTruth(
         image_ids,
         category_ids,
-        [names[key] for key in category_ids.tolist()],
+        category_names,
         crowd_index,
-        ids[good],
+        ids,
         images[good],
         categories[good],
-        rows.column("iscrowd", np.int64)[good] != 0,
+        rows.column("iscrowd", bool)[good],
         area[good],
         boxes[good],
         {field: values[good] for field, values in points.items()},
@@ -162,10 +168,10 @@ def read_coco_detections(
     kind = _detection_kind(tuple(keypoints), tuple(scores))
     _, detections = json_records.decode(text, _list_form, kind, name, "detection", skipped)
     rows = _Rows(detections, name, "detection", skipped)
-    images = rows.places("image_id", truth.image_ids, "images")
-    categories = rows.places("category_id", truth.category_ids, "categories")
+    images = rows.listed_places("image_id", truth.image_ids, "images")
+    categories = rows.listed_places("category_id", truth.category_ids, "categories")
     points = {field: rows.points(field, count) for field, count in keypoints.items()}
-    has_boxes = bool(detections) and (not keypoints or bool(detections[0].bbox))
+    has_boxes = bool(detections) and (not keypoints or detections[0].bbox not in _NO_BOX)
     boxes = rows.boxes(needed=True) if has_boxes else None
     values = {scores[0]: rows.finite(scores[0])}
     for field in scores[1:]:
@@ -198,14 +204,14 @@ def _annotation_kind(keypoints: tuple[str, ...]) -> Any:
     return msgspec.defstruct(
         "annotation",
         [
-            ("id", int),
-            ("image_id", int),
-            ("category_id", int),
+            ("id", Id),
+            ("image_id", Id),
+            ("category_id", Id),
             *((field, msgspec.Raw) for field in keypoints),
             ("iscrowd", int | bool, 0),
             ("area", float | None, None),
             ("bbox", msgspec.Raw, _ABSENT),
-            ("num_keypoints", int | None, None),
+            ("num_keypoints", _Count | None, None),
         ],
         gc=False,
     )
@@ -216,8 +222,8 @@ def _detection_kind(keypoints: tuple[str, ...], scores: tuple[str, ...]) -> Any:
     return msgspec.defstruct(
         "detection",
         [
-            ("image_id", int),
-            ("category_id", int),
+            ("image_id", Id),
+            ("category_id", Id),
             (scores[0], float),
             *((field, msgspec.Raw) for field in keypoints),
             *((field, float | None, None) for field in scores[1:]),
@@ -236,6 +242,8 @@ class _Rows:
         self._name, self._what, self._skipped = name, what, skipped
 
     def refuse(self, place: int, reason: str) -> None:
+        if not self.good[place]:
+            return
         record = self.records[place]
         which = f"id {record.id}" if hasattr(record, "id") else f"image_id {record.image_id}"
         json_records.refuse(f"{self._name}: {self._what} [{place}] ({which}): {reason}", self._skipped)
@@ -253,14 +261,18 @@ class _Rows:
             self.refuse(place, f"{field} must be finite, got {values[place]}")
         return values
 
-    def places(self, field: str, ids: np.ndarray, what: str) -> np.ndarray:
-        """Where the ids of this column stand in `ids`."""
-        values = self.column(field, np.int64)
-        places = np.searchsorted(ids, values)
-        known = places < len(ids)
-        known[known] = ids[places[known]] == values[known]
-        for place in np.flatnonzero(~known).tolist():
-            self.refuse(place, f"{field} {values[place]} is not among the {what} of the truth")
+    def places(self, field: str, ids: np.ndarray) -> np.ndarray:
+        """Where the ids of this column stand in `ids`; -1 where they do not."""
+        place = {key: place for place, key in enumerate(ids.tolist())}
+        values = map(operator.attrgetter(field), self.records)
+        return np.fromiter(map(place.get, values, itertools.repeat(-1)), np.int64, len(self.records))
+
+    def listed_places(self, field: str, ids: np.ndarray, what: str) -> np.ndarray:
+        """`places` that refuses ids which are not there."""
+        places = self.places(field, ids)
+        for place in np.flatnonzero(places < 0).tolist():
+            value = getattr(self.records[place], field)
+            self.refuse(place, f"{field} {value!r} is not among the {what} of the truth")
         return places
 
     def points(self, field: str, count: int) -> np.ndarray:
@@ -276,7 +288,7 @@ class _Rows:
         """(n, 4), NaN where there is none."""
         boxes = np.full((len(self.records), 4), np.nan)
         raws = [record.bbox for record in self.records]
-        at = np.array([place for place, raw in enumerate(raws) if raw and raw != _NULL], dtype=np.int64)
+        at = np.array([place for place, raw in enumerate(raws) if raw not in _NO_BOX], dtype=np.int64)
         if needed and len(at) < len(raws):
             for place in np.setdiff1d(np.arange(len(raws)), at):
                 self.refuse(place, "bbox must be there, got none")
@@ -288,20 +300,31 @@ class _Rows:
         return boxes
 
 
-def _images(images: list[_Image], name: str) -> tuple[np.ndarray, np.ndarray]:
-    ids, first = np.unique(np.array([image.id for image in images], dtype=np.int64), return_index=True)
-    warn_of(len(images) - len(ids), "images have an id that another one has", _twice(np.array([i.id for i in images])))
-    crowding = [images[place].crowd_index for place in first]
-    return ids, np.array([np.nan if value is None else value for value in crowding], dtype=np.float64)
+def _images(images: list[_Image]) -> tuple[np.ndarray, np.ndarray]:
+    """Their ids and how crowded they are; of images with one id the first counts."""
+    _warn_of_repeated([image.id for image in images], "images")
+    crowding = {image.id: image.crowd_index for image in reversed(images)}
+    ids = in_order(crowding)
+    return np.array(ids, dtype=object), np.array([crowding[key] for key in ids], dtype=np.float64)
 
 
-def _twice(ids: np.ndarray) -> list[int]:
-    values, counts = np.unique(ids, return_counts=True)
-    return values[counts > 1].tolist()
+def _categories(categories: list[_Category], name: str) -> tuple[np.ndarray, list[str]]:
+    """Their ids, and for each a name that no other has."""
+    names: dict[Id, str | None] = {}
+    for place, category in enumerate(categories):
+        if category.id in names:
+            raise ValueError(
+                f"{name}: categories[{place}].id must not be that of another category, got {category.id!r}"
+            )
+        names[category.id] = category.name
+    ids, uses = in_order(names), Counter(names.values())
+    unique = [own if (own := names[key]) and uses[own] == 1 else str(key) for key in ids]
+    if len(set(unique)) < len(ids):  # the id of one category is the name of another
+        unique = [repr(key) for key in ids]
+    return np.array(ids, dtype=object), unique
 
 
-def warn_of(count: int, what: str, ids: Sequence[int]) -> None:
-    """Warns of so many records, naming the first few."""
-    if count:
-        shown = ", ".join(map(str, ids[:3])) + (", ..." if len(ids) > 3 else "")
-        warnings.warn(f"{count} {what} (ids {shown})", AnnotationWarning, stacklevel=2)
+def _warn_of_repeated(ids: list[Id], what: str) -> None:
+    uses = Counter(ids)
+    repeated = [key for key, count in uses.items() if count > 1]
+    warn_of(len(ids) - len(uses), f"{what} have an id that another one has", repeated)

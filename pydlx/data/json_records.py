@@ -26,6 +26,7 @@ Source = str | Path | Sequence[dict[str, Any]] | dict[str, Any]
 _GZIP = b"\x1f\x8b"
 _FENCE = b",-1.7e308,"
 _CHUNK = 2000  # records whose numbers are parsed together
+_LARGEST = float(np.finfo(np.float64).max)
 
 
 def name_of(source: Source, otherwise: str) -> str:
@@ -172,7 +173,7 @@ def _flat(parser: simdjson.Parser, raws: Sequence[msgspec.Raw], width: int) -> n
     try:
         array: Any = parser.parse(text)
         values = np.frombuffer(array.as_buffer(of_type="d"))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RuntimeError):  # the last of integers beyond 64 bits
         return None
     if text.count(b"[") != len(raws) + 1 or len(values) != (width + 1) * len(raws) - 1:
         return None
@@ -183,10 +184,13 @@ def _flat(parser: simdjson.Parser, raws: Sequence[msgspec.Raw], width: int) -> n
 
 def _array(raw: msgspec.Raw) -> list[float] | str:
     """The numbers, or in words what there is instead."""
-    value = msgspec.json.decode(raw)
+    try:
+        value = msgspec.json.decode(raw)
+    except msgspec.ValidationError:
+        return "a number out of range"
     if not isinstance(value, list):
         return f"{value!r}"
-    strange = [x for x in value if isinstance(x, bool) or not isinstance(x, int | float) or not np.isfinite(x)]
+    strange = [x for x in value if isinstance(x, bool) or not isinstance(x, int | float) or not abs(x) <= _LARGEST]
     if not strange:
         return value
     return f"{'null or NaN' if strange[0] is None else repr(strange[0])} among its numbers"

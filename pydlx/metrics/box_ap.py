@@ -47,7 +47,8 @@ class BoxDetections:
 class BoxTruths:
     """G truths of a whole data set: images, categories (G,) int64; boxes (G, 4) and area (G,) float64; crowd (G,) bool.
 
-    ``area`` is that of the segmentation, NaN where unknown, and decides the area range. ``ids`` (G,) int64 or None.
+    ``area`` is that of the segmentation, NaN where unknown, and decides the area range. ``has_id_0`` (G,) is bool or
+    None: which annotations have the id 0.
     """
 
     images: Tensor
@@ -55,7 +56,7 @@ class BoxTruths:
     boxes: Tensor
     area: Tensor
     crowd: Tensor
-    ids: Tensor | None = None
+    has_id_0: Tensor | None = None
 
 
 def box_protocol(
@@ -95,7 +96,7 @@ def box_curves(
             torch.where(truths.area.isnan(), covered, truths.area),
             truths.crowd,
             torch.zeros_like(truths.crowd),
-            unrecorded(truths.ids, compatibility),
+            unrecorded(truths.has_id_0, compatibility),
         ),
         similarity,
         protocol,
@@ -123,7 +124,8 @@ class BoxAP(DetectionMetric):
 
     ``update(predictions, targets, image_ids=None)`` takes one dict of tensors per image. Predictions: ``boxes`` (n, 4),
     ``scores`` and ``labels`` (n,). Targets: ``boxes``, ``labels``, and if there are any ``iscrowd``, ``area`` (of the
-    segmentation; default: of the box) and ``ids``.
+    segmentation; default: of the box) and ``ids``. Other keys are not looked at. Image ids are whole numbers of any
+    size or strings.
 
     ``compute()`` gives ``AP AP50 AP75 APS APM APL AR1 AR10 AR100 ARS ARM ARL``; -1 where no truth counts.
 
@@ -150,7 +152,7 @@ class BoxAP(DetectionMetric):
         compatibility: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__({"detection_rows": 0, "truth_rows": 1}, by_limit=True, box_format=box_format, **kwargs)
+        super().__init__({"detection_rows": (6,)}, {"truth_rows": (8,)}, by_limit=True, box_format=box_format, **kwargs)
         self._protocol = box_protocol(max_detections, thresholds, recall_thresholds, area_ranges)
         check_compatibility("BoxAP", compatibility)
         self._class_agnostic, self._compatibility = class_agnostic, compatibility
@@ -158,18 +160,18 @@ class BoxAP(DetectionMetric):
     def _found(self, image: Image, where: str) -> tuple[Tensor]:
         """Label, score, box (n, 6)."""
         scores = self._scores(image, where)
-        labels = self._column(image, where, "labels", len(scores))
-        return (torch.cat([labels[:, None], scores[:, None], self._boxes(image, where, len(scores))], 1),)
+        boxes = self._boxes(image, where, len(scores))
+        labels = self._labels(image, where, boxes)
+        return (torch.cat([labels[:, None], scores[:, None], boxes], 1),)
 
     def _true(self, image: Image, where: str) -> tuple[Tensor]:
         """Label, area, crowd, id, box (n, 8)."""
-        labels = self._get(image, where, "labels")
-        boxes = self._boxes(image, where, len(labels))
+        boxes = self._boxes(image, where)
         columns = [
-            labels,
-            self._column(image, where, "area", len(labels), torch.nan),
-            self._column(image, where, "iscrowd", len(labels), 0),
-            self._column(image, where, "ids", len(labels), -1),
+            self._labels(image, where, boxes),
+            self._column(image, where, "area", boxes, torch.nan),
+            self._column(image, where, "iscrowd", boxes, 0),
+            self._column(image, where, "ids", boxes, -1),
         ]
         return (torch.cat([torch.stack(columns, 1), boxes], 1),)
 
@@ -180,6 +182,7 @@ class BoxAP(DetectionMetric):
         labels, categories, truth_categories = self._categories(rows[:, 0], truths[:, 0])
         if self._class_agnostic:
             categories, truth_categories = torch.zeros_like(categories), torch.zeros_like(truth_categories)
+        self._warn_of_tiny(truths[:, 1], true, " and count as small or not at all")
         return box_curves(
             BoxDetections(found, categories, rows[:, 1].contiguous(), rows[:, 2:].contiguous()),
             BoxTruths(
@@ -188,7 +191,7 @@ class BoxAP(DetectionMetric):
                 truths[:, 4:].contiguous(),
                 truths[:, 1].contiguous(),
                 truths[:, 2] != 0,
-                truths[:, 3].long(),
+                truths[:, 3] == 0,
             ),
             self._protocol,
             images=images,

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pydlx.data.coco import CocoDetections, CocoTruth, read_coco_detections, read_coco_truth, warn_of
+from pydlx.data.annotations import warn_of
+from pydlx.data.coco import CocoDetections, CocoTruth, read_coco_detections, read_coco_truth
 from pydlx.data.json_records import Source
 from pydlx.metrics.box_ap import BoxDetections, BoxTruths, box_curves, box_protocol
 from pydlx.metrics.coco_protocol import ALL, EVERYTHING, Curves, check_compatibility, summary
@@ -39,8 +40,8 @@ class Evaluation:
     Attributes:
         results: the numbers by COCO's names.
         curves: precision over recall; by part for COCO-WholeBody.
-        category_names: of the curves' categories.
-        per_category: AP by name of the category, -1 where it has no truth.
+        category_names: of the curves' categories; the id of a category without a name of its own.
+        per_category: AP by these names, -1 where a category has no truth.
         per_keypoint: AP of each keypoint alone, if it was asked for.
         skipped: what was wrong with each record that was left out.
     """
@@ -105,7 +106,9 @@ def keypoint_evaluation(
         detections: results. Where the first one has a ``bbox``, those give the detections' areas.
         layout: ``"coco"``, ``"crowdpose"`` (14 keypoints, no areas; gives ``AP AP50 AP75 AR AR50 AR75`` and
             ``AP_easy AP_medium AP_hard`` by the images' crowdIndex) or ``"wholebody"`` (133; gives the ten numbers for
-            ``body foot face lefthand righthand wholebody``, as ``foot_AP``; keypoints of each part are counted).
+            ``body foot face lefthand righthand wholebody``, as ``foot_AP``; as xtcocotools has it, keypoints of each
+            part are counted, a detection of a part whose third values are all 0 is left out, and without ``bbox`` the
+            body gives the area).
         sigmas: other than the layout's, for data with other keypoints.
         max_detections: how many detections of an image and category count.
         use_area: as for `KeypointAP`; the layout's by default.
@@ -117,7 +120,8 @@ def keypoint_evaluation(
         skip_bad: leave out bad records, which raise otherwise.
 
     Raises:
-        ValueError: a file is no JSON (with the byte), or a record is bad (with its place and id).
+        ValueError: a file is no JSON (with the byte), a record is bad (with its place and id), or two categories have
+            one id.
     """
     check_compatibility("evaluate_keypoints", compatibility)
     parts = _parts_of(layout, sigmas)
@@ -130,7 +134,7 @@ def keypoint_evaluation(
     data = read_coco_truth(truth, sizes, skipped=skipped)
     scores = ["score", *(_score_field(part) for part in (*parts, "wholebody_kpts") if len(parts) > 1 and part != _BODY)]
     found = read_coco_detections(detections, data, sizes, scores=scores, skipped=skipped)
-    _warn_of_truths(data, use_area=use_area)
+    _warn_of_poses(data, use_area=use_area)
 
     rows = {name: (_keypoint_rows(data, found, [name]), values) for name, values in parts.items()}
     if layout == "wholebody":
@@ -176,13 +180,16 @@ def box_evaluation(
     """COCO's box evaluation of two JSON files, with everything it found. Options as for `BoxAP`.
 
     Raises:
-        ValueError: a file is no JSON (with the byte), or a record is bad (with its place and id).
+        ValueError: a file is no JSON (with the byte), a record is bad (with its place and id), or two categories have
+            one id.
     """
     check_compatibility("evaluate_boxes", compatibility)
     protocol = box_protocol(max_detections, thresholds, recall_thresholds, area_ranges, "evaluate_boxes")
     skipped: list[str] | None = [] if skip_bad else None
     data = read_coco_truth(truth, skipped=skipped)
     found = read_coco_detections(detections, data, skipped=skipped)
+    _warn_of(data.area < 1, data, "annotations have an area below 1 square pixel and count as small or not at all")
+    _warn_of(np.isnan(data.area), data, "annotations have no area, so that their boxes decide their size class")
     names = ["all"] if class_agnostic else data.category_names
     boxes = np.empty((0, 4)) if found.boxes is None else found.boxes
     images, categories = torch.from_numpy(found.images), torch.from_numpy(found.categories)
@@ -197,7 +204,7 @@ def box_evaluation(
             torch.from_numpy(data.boxes),
             torch.from_numpy(data.area),
             torch.from_numpy(data.crowd),
-            torch.from_numpy(data.ids),
+            torch.from_numpy(data.ids == 0),
         ),
         protocol,
         images=max(1, len(data.image_ids)),
@@ -232,20 +239,31 @@ def _summaries(curves: Mapping[str, Curves]) -> dict[str, float]:
 def _keypoint_rows(
     data: CocoTruth, found: CocoDetections, fields: Sequence[str]
 ) -> tuple[KeypointDetections, KeypointTruths]:
-    """What the files say of the keypoints of these fields, one field after the other."""
-    points = torch.from_numpy(_joined([found.keypoints[name] for name in fields])[..., :2].copy())
+    """What the files say of the keypoints of these fields, one field after the other.
+
+    COCO-WholeBody's evaluation counts the keypoints of each part itself, leaves out detections of a part whose third
+    values are all 0, and takes the area of a detection without box from its body, for every part.
+    """
+    points = torch.from_numpy(_joined([found.keypoints[name] for name in fields]))
     score = found.scores.get(_score_field(fields[0] if len(fields) == 1 else "wholebody_kpts"), found.scores["score"])
     true = torch.from_numpy(_joined([data.keypoints[name] for name in fields]))
     visibility, boxes = true[..., 2].contiguous(), torch.from_numpy(data.boxes)
     boxes = torch.where(boxes.isnan(), boxes_around(true), boxes)
-    counted = torch.from_numpy(data.num_keypoints)
+    counted, there = torch.from_numpy(data.num_keypoints), torch.ones(len(points), dtype=torch.bool)
     if len(data.keypoints) > 1:
-        counted = torch.full_like(counted, -1)
+        counted, there = torch.full_like(counted, -1), (points[..., 2] > 0).any(1)
     counted = torch.where(counted < 0, (visibility > 0).sum(1), counted)
-    area = extent(points) if found.boxes is None else torch.from_numpy(found.boxes[:, 2] * found.boxes[:, 3])
+    if found.boxes is None:
+        area = extent(torch.from_numpy(found.keypoints[_BODY][..., :2]))
+    else:
+        area = torch.from_numpy(found.boxes[:, 2] * found.boxes[:, 3])
     return (
         KeypointDetections(
-            torch.from_numpy(found.images), torch.from_numpy(found.categories), torch.from_numpy(score), area, points
+            torch.from_numpy(found.images)[there],
+            torch.from_numpy(found.categories)[there],
+            torch.from_numpy(score)[there],
+            area[there],
+            points[there][..., :2].contiguous(),
         ),
         KeypointTruths(
             torch.from_numpy(data.images),
@@ -256,7 +274,7 @@ def _keypoint_rows(
             boxes,
             torch.from_numpy(data.crowd),
             counted,
-            torch.from_numpy(data.ids),
+            torch.from_numpy(data.ids == 0),
         ),
     )
 
@@ -291,19 +309,21 @@ def _per_category(curves: Curves, names: Sequence[str]) -> dict[str, float]:
     return {name: curves.average_precision(category=c) for c, name in enumerate(names)}
 
 
-def _warn_of_truths(data: CocoTruth, *, use_area: bool) -> None:
+def _warn_of_poses(data: CocoTruth, *, use_area: bool) -> None:
     """Of annotations that are allowed, and probably mistakes."""
-    counts = data.num_keypoints > 0
     if use_area:
-        bad = counts & (data.area <= 0)
-        warn_of(
-            bad.sum(),
-            "annotations with keypoints have an area of 0 or less, so nothing matches",
-            data.ids[bad].tolist(),
-        )
+        counted, some = data.num_keypoints != 0, "annotations with keypoints have"
+        _warn_of(counted & (data.area <= 0), data, f"{some} an area of 0 or less, so nothing matches")
+        tiny = counted & (data.area > 0) & (data.area < 1)
+        _warn_of(tiny, data, f"{some} an area below 1 square pixel, so next to nothing matches")
+        _warn_of(counted & np.isnan(data.area), data, f"{some} no area, so 0.53 times that of the box counts")
     if len(data.keypoints) == 1:
         visibility = data.keypoints[_BODY][..., 2]
         # CrowdPose counts the keypoints that are not occluded alone.
         known = data.num_keypoints >= 0
         bad = known & (data.num_keypoints != (visibility > 0).sum(1)) & (data.num_keypoints != (visibility > 1).sum(1))
-        warn_of(bad.sum(), "annotations have another num_keypoints than visible keypoints", data.ids[bad].tolist())
+        _warn_of(bad, data, "annotations have another num_keypoints than visible keypoints")
+
+
+def _warn_of(bad: np.ndarray, data: CocoTruth, what: str) -> None:
+    warn_of(bad.sum(), what, data.ids[bad].tolist())

@@ -250,12 +250,12 @@ def summary(curves: Curves, *, by_limit: bool) -> dict[str, float]:
     return {**by_threshold("AP", precision), **by_area("AP", precision), **recalls, **by_area("AR", recall)}
 
 
-def unrecorded(ids: Tensor | None, compatibility: str | None) -> Tensor | None:
+def unrecorded(has_id_0: Tensor | None, compatibility: str | None) -> Tensor | None:
     """Truths whose matches are lost: with pycocotools those of id 0, which there means "unmatched"."""
-    if ids is None or not bool((ids == 0).any()):
+    if has_id_0 is None or not bool(has_id_0.any()):
         return None
     if compatibility == "pycocotools":
-        return ids == 0
+        return has_id_0
     warnings.warn(
         'an annotation has the id 0, which pycocotools takes for unmatched; compatibility="pycocotools" does the same',
         UserWarning,

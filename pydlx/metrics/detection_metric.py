@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from pydlx.data.annotations import Id, in_order, warn_of
 from pydlx.metrics.coco_protocol import Curves, summary
 from pydlx.metrics.metric import Metric
 
 Image = Mapping[str, Any]  # what is known of one image: name -> tensor
-
-_NO_ID = torch.iinfo(torch.int64).min
+Shapes = Mapping[str, tuple[int, ...]]  # state -> shape of one of its rows
 
 
 class DetectionMetric(Metric):
@@ -26,16 +27,22 @@ class DetectionMetric(Metric):
     is_differentiable = False
     higher_is_better = True
     full_state_update = False
-    images: list[Tensor]  # id, number of detections, number of truths
+    images: list[Tensor]  # number of detections, number of truths
+    image_ids: list[Tensor]  # the id of each image as JSON, null where it has none, and a comma; as bytes
 
-    def __init__(self, states: Mapping[str, int], *, by_limit: bool, box_format: str, **kwargs: Any) -> None:
+    def __init__(self, found: Shapes, true: Shapes, *, by_limit: bool, box_format: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if box_format not in ("xyxy", "xywh"):
             raise ValueError(f'{self._name()}: box_format must be "xyxy" or "xywh", got {box_format!r}')
         self._box_format = box_format
-        self._kinds = dict(states)  # state -> 0 for rows of detections, 1 for rows of truths
+        self._kinds = (tuple(found), tuple(true))  # the states with rows of detections, and those with rows of truths
         self._by_limit = by_limit
-        for name in ("images", *states):
+        self._nothing = {
+            "images": torch.zeros(0, 2, dtype=torch.int64),
+            "image_ids": torch.zeros(0, dtype=torch.uint8),
+            **{name: torch.zeros(0, *shape, dtype=torch.float64) for name, shape in {**found, **true}.items()},
+        }
+        for name in self._nothing:
             self.add_state(name, [], dist_reduce_fx="cat")
 
     def compute(self) -> dict[str, Tensor]:
@@ -47,29 +54,54 @@ class DetectionMetric(Metric):
         """Precision over recall of what this process has seen."""
         raise NotImplementedError
 
+    def sync(self, *args: Any, **kwargs: Any) -> None:
+        """Joins the states of all processes, with those that saw no image too.
+
+        torchmetrics gives an empty list the shape (0,) and its own dtype, which another process cannot receive.
+        """
+        for name, nothing in self._nothing.items():
+            if isinstance(state := getattr(self, name), list) and not state:
+                state.append(nothing.to(self.device))
+        super().sync(*args, **kwargs)
+
+    def unsync(self, *args: Any, **kwargs: Any) -> None:
+        """Gives this process its own states again."""
+        super().unsync(*args, **kwargs)
+        for name in self._nothing:
+            if isinstance(state := getattr(self, name), list):
+                state[:] = [part for part in state if len(part)]
+
     def update(
         self,
         predictions: Sequence[Image],
         targets: Sequence[Image],
-        image_ids: Sequence[int] | Tensor | None = None,
+        image_ids: Sequence[Id] | Tensor | None = None,
     ) -> None:
-        """Takes in a batch of images, a dict of tensors each, see the class."""
+        """Takes in a batch of images.
+
+        Args:
+            predictions: a dict of tensors for each image, see the class; other keys are not looked at.
+            targets: likewise.
+            image_ids: an id for each image, a whole number of any size or a string.
+        """
         if len(predictions) != len(targets):
             raise ValueError(
                 f"{self._name()}: predictions and targets must be of the same images, "
                 f"got {len(predictions)} and {len(targets)}"
             )
-        ids = [_NO_ID] * len(targets) if image_ids is None else [int(key) for key in image_ids]
+        ids = [None] * len(targets) if image_ids is None else _ids(self._name(), image_ids)
         if len(ids) != len(targets):
             raise ValueError(f"{self._name()}: image_ids must name {len(targets)} images, got {len(ids)}")
         if not ids:
             return
         found = [self._found(image, f"predictions[{i}]") for i, image in enumerate(predictions)]
         true = [self._true(image, f"targets[{i}]") for i, image in enumerate(targets)]
-        images = [(key, len(rows[0]), len(truths[0])) for key, rows, truths in zip(ids, found, true, strict=True)]
-        self.images.append(torch.tensor(images, dtype=torch.int64, device=found[0][0].device))
-        for side, parts in enumerate((found, true)):
-            names = [name for name, kind in self._kinds.items() if kind == side]
+        device = found[0][0].device
+        images = [(len(rows[0]), len(truths[0])) for rows, truths in zip(found, true, strict=True)]
+        self.images.append(torch.tensor(images, dtype=torch.int64, device=device))
+        text = f"{json.dumps(ids)[1:-1]},"
+        self.image_ids.append(torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8).to(device))
+        for names, parts in zip(self._kinds, (found, true), strict=True):
             for name, tensors in zip(names, zip(*parts, strict=True), strict=True):
                 state: list[Tensor] = getattr(self, name)
                 state.append(torch.cat(tensors))
@@ -84,24 +116,48 @@ class DetectionMetric(Metric):
 
     def _joined(self) -> tuple[dict[str, Tensor], Tensor, Tensor, int]:
         """The states on the CPU; the image of every detection and of every truth; how many images there are."""
-        if not len(self.images):
+        counts = self._cat("images")
+        if not len(counts):
             raise ValueError(f"{self._name()}: compute needs at least one image, call update first")
-        ids, *counts = _cat(self.images).unbind(1)
-        place = _places(ids)
-        rows = [place.repeat_interleave(count) for count in counts]
-        states = {name: _cat(getattr(self, name)) for name in self._kinds}
+        text = self._cat("image_ids").numpy().tobytes().decode()
+        place = _places(json.loads(f"[{text.rstrip(',')}]"))
+        rows = [place.repeat_interleave(count) for count in counts.unbind(1)]
+        states = {name: self._cat(name) for names in self._kinds for name in names}
         if int(place.min()) < 0:
-            states = {name: values[rows[self._kinds[name]] >= 0] for name, values in states.items()}
+            for names, row in zip(self._kinds, rows, strict=True):
+                states |= {name: states[name][row >= 0] for name in names}
             rows = [row[row >= 0] for row in rows]
         return states, rows[0], rows[1], int(place.max()) + 1
+
+    def _cat(self, name: str) -> Tensor:
+        """A state as one tensor on the CPU; torchmetrics has joined it already where it gathered processes."""
+        state: Tensor | list[Tensor] = getattr(self, name)
+        if isinstance(state, list):
+            state = torch.cat(state) if len(state) > 1 else state[0] if state else self._nothing[name]
+        return state.cpu()
+
+    @staticmethod
+    def _warn_of_tiny(area: Tensor, images: Tensor, effect: str) -> None:
+        """Of truths whose area is no size of anything seen, as where coordinates are fractions of the image."""
+        tiny = images[area < 1]
+        warn_of(len(tiny), f"truths have an area below 1 square pixel{effect}", tiny.tolist(), "of images number")
 
     def _name(self) -> str:
         return type(self).__name__
 
-    @staticmethod
-    def _categories(found: Tensor, true: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """All labels, ascending, and the place of each row's among them."""
-        labels, places = torch.cat([found, true]).unique(return_inverse=True)
+    def _categories(self, found: Tensor, true: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """All labels, ascending, and the place of each row's among them. Where rows have none (NaN), all are alike."""
+        given = torch.cat([found, true])
+        unlabelled = given.isnan()
+        if bool(unlabelled.any()):
+            known = given[~unlabelled].unique()
+            if len(known) > 1:
+                raise ValueError(
+                    f'{self._name()}: "labels" must be in all predictions and targets where they differ, got '
+                    f"{len(known)} labels and rows without; leave them out of both to take all categories for one"
+                )
+            given = torch.where(unlabelled, known[0] if len(known) else 0, given)
+        labels, places = given.unique(return_inverse=True)
         return labels, places[: len(found)], places[len(found) :]
 
     def _get(self, image: Image, where: str, key: str, *trailing: int) -> Tensor:
@@ -117,14 +173,20 @@ class DetectionMetric(Metric):
             )
         return value
 
-    def _column(self, image: Image, where: str, key: str, count: int, otherwise: float | None = None) -> Tensor:
-        """One number for each of `count` rows of an image; `otherwise` where there are none."""
+    def _column(self, image: Image, where: str, key: str, rows: Tensor, otherwise: float | None = None) -> Tensor:
+        """One number for each of an image's rows, on their device; `otherwise` where there are none."""
         if key not in image and otherwise is not None:
-            return self._anything(image).new_full((count,), otherwise, dtype=torch.float64)
+            return rows.new_full((len(rows),), otherwise)
         value = self._get(image, where, key)
-        if len(value) != count:
-            raise ValueError(f'{self._name()}: {where}["{key}"] must have {count} numbers, got {len(value)}')
-        return value
+        if len(value) != len(rows):
+            raise ValueError(f'{self._name()}: {where}["{key}"] must have {len(rows)} numbers, got {len(value)}')
+        return value.to(rows.device)
+
+    def _labels(self, image: Image, where: str, rows: Tensor, otherwise: float | None = None) -> Tensor:
+        labels = self._column(image, where, "labels", rows, otherwise)
+        if "labels" in image and bool(labels.isnan().any()):
+            raise ValueError(f'{self._name()}: {where}["labels"] must be numbers, got NaN')
+        return labels
 
     def _scores(self, image: Image, where: str) -> Tensor:
         scores = self._get(image, where, "scores")
@@ -132,33 +194,38 @@ class DetectionMetric(Metric):
             raise ValueError(f'{self._name()}: {where}["scores"] must be numbers, got NaN')
         return scores
 
-    def _boxes(self, image: Image, where: str, count: int) -> Tensor:
+    def _boxes(self, image: Image, where: str, count: int | None = None) -> Tensor:
         """(n, 4) as x, y, width, height."""
         boxes = self._get(image, where, "boxes", 4)
-        if len(boxes) != count:
+        if count is not None and len(boxes) != count:
             raise ValueError(f'{self._name()}: {where}["boxes"] must have {count} rows, got {len(boxes)}')
         if self._box_format == "xyxy":
             return torch.cat([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1)
         return boxes
 
-    @staticmethod
-    def _anything(image: Image) -> Tensor:
-        """Some tensor of the image, for its device."""
-        return next(torch.as_tensor(value) for value in image.values())
+
+def _ids(name: str, image_ids: Iterable[Any]) -> list[Id]:
+    """Numbers and strings as Python's own."""
+    if isinstance(image_ids, str):
+        raise ValueError(f"{name}: image_ids must be one for each image, got the string {image_ids!r}")
+    keys = (key.item() if hasattr(key, "item") else key for key in image_ids)
+    return [_id(name, key) for key in keys]
 
 
-def _cat(state: Tensor | list[Tensor]) -> Tensor:
-    """A state as one tensor on the CPU; torchmetrics has joined it already where it gathered processes."""
-    return (state if isinstance(state, Tensor) else state[0] if len(state) == 1 else torch.cat(state)).cpu()
+def _id(name: str, key: object) -> Id:
+    if isinstance(key, int | str):
+        return key
+    if isinstance(key, float) and key.is_integer():
+        return int(key)
+    raise ValueError(f"{name}: image_ids must be whole numbers or strings, got {key!r}")
 
 
-def _places(ids: Tensor) -> Tensor:
+def _places(ids: Sequence[Id | None]) -> Tensor:
     """The number of each image in the order of ids, -1 where an id was met before; as they come without ids."""
-    known = ids != _NO_ID
-    if not bool(known.any()):
+    known = [key for key in ids if key is not None]
+    if not known:
         return torch.arange(len(ids))
-    if not bool(known.all()):
+    if len(known) < len(ids):
         raise ValueError("image_ids must be given in every update or in none")
-    unique, place = ids.unique(return_inverse=True)
-    first = torch.full((len(unique),), len(ids)).scatter_reduce(0, place, torch.arange(len(ids)), "amin")
-    return torch.where(first[place] == torch.arange(len(ids)), place, -1)
+    place = {key: place for place, key in enumerate(in_order(known))}
+    return torch.tensor([place.pop(key, -1) for key in known])

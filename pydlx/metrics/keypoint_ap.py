@@ -61,7 +61,7 @@ class KeypointTruths:
         boxes: (G, 4) float64 as x, y, width, height.
         crowd: (G,) bool.
         num_keypoints: (G,) int64; a truth with 0 is ignored, whatever its visibility says.
-        ids: (G,) int64 or None.
+        has_id_0: (G,) bool or None; which annotations have the id 0.
     """
 
     images: Tensor
@@ -72,7 +72,7 @@ class KeypointTruths:
     boxes: Tensor
     crowd: Tensor
     num_keypoints: Tensor
-    ids: Tensor | None = None
+    has_id_0: Tensor | None = None
 
 
 def extent(points: Tensor) -> Tensor:
@@ -127,7 +127,7 @@ def keypoint_curves(
             area,
             truths.crowd,
             truths.num_keypoints == 0,
-            unrecorded(truths.ids, compatibility),
+            unrecorded(truths.has_id_0, compatibility),
         ),
         similarity,
         protocol,
@@ -181,6 +181,10 @@ class KeypointAP(DetectionMetric):
     (n, K, 2) or (n, K, 3), of which the third number is not used, ``scores`` (n,), and if there are any ``labels``
     (n,) and ``boxes`` (n, 4). Targets: ``keypoints`` (n, K, 3) as x, y, visibility, ``area`` (n,) or ``boxes`` or
     both, and if there are any ``labels``, ``iscrowd``, ``num_keypoints`` (default: how many are visible) and ``ids``.
+    Other keys are not looked at. Image ids are whole numbers of any size or strings.
+
+    Labels are the categories, each of which is evaluated alone. Where predictions or targets have none, as beside
+    torchvision's keypoint R-CNN, all are of one category; labels that differ beside rows without any raise.
 
     ``compute()`` gives ``AP AP50 AP75 APM APL AR AR50 AR75 ARM ARL``; -1 where no truth counts.
 
@@ -208,9 +212,11 @@ class KeypointAP(DetectionMetric):
         compatibility: str | None = None,
         **kwargs: Any,
     ) -> None:
-        states = {"detection_points": 0, "detection_rows": 0, "truth_points": 1, "truth_rows": 1}
-        super().__init__(states, by_limit=False, box_format=box_format, **kwargs)
-        self._sigmas = checked_sigmas("KeypointAP", sigmas)
+        spread = checked_sigmas("KeypointAP", sigmas)
+        found = {"detection_points": (len(spread), 2), "detection_rows": (3,)}
+        true = {"truth_points": (len(spread), 3), "truth_rows": (9,)}
+        super().__init__(found, true, by_limit=False, box_format=box_format, **kwargs)
+        self._sigmas = spread
         self._protocol = keypoint_protocol(max_detections, thresholds, recall_thresholds, area_ranges)
         check_compatibility("KeypointAP", compatibility)
         self._use_area, self._compatibility = use_area, compatibility
@@ -221,31 +227,30 @@ class KeypointAP(DetectionMetric):
         scores = self._scores(image, where)
         if len(scores) != len(points):
             raise ValueError(f'KeypointAP: {where}["keypoints"] must have {len(scores)} rows, got {len(points)}')
-        labels = self._column(image, where, "labels", len(points), 0)
+        labels = self._labels(image, where, points, torch.nan)
         area = self._boxes(image, where, len(points))[:, 2:].prod(1) if "boxes" in image else extent(points)
         return points, torch.stack([labels, scores, area], 1)
 
     def _true(self, image: Image, where: str) -> tuple[Tensor, Tensor]:
         """Points (n, K, 3), and label, area, crowd, num_keypoints, id, box (n, 9)."""
         points = self._points(image, where, (3,))
-        count = len(points)
         if "boxes" not in image and ("area" not in image or not self._use_area):
             needed = '"area" or "boxes"' if self._use_area else '"boxes" (use_area=False)'
             raise ValueError(f"KeypointAP: {where} must have {needed}, got {sorted(image)}")
         if "boxes" in image:
-            boxes = self._boxes(image, where, count)
+            boxes = self._boxes(image, where, len(points))
         else:
             boxes = boxes_around(points)
         if "num_keypoints" in image:
-            visible = self._column(image, where, "num_keypoints", count)
+            visible = self._column(image, where, "num_keypoints", points)
         else:
             visible = (points[..., 2] > 0).sum(1).double()
         columns = [
-            self._column(image, where, "labels", count, 0),
-            self._column(image, where, "area", count, torch.nan),
-            self._column(image, where, "iscrowd", count, 0),
+            self._labels(image, where, points, torch.nan),
+            self._column(image, where, "area", points, torch.nan),
+            self._column(image, where, "iscrowd", points, 0),
             visible,
-            self._column(image, where, "ids", count, -1),
+            self._column(image, where, "ids", points, -1),
         ]
         return points, torch.cat([torch.stack(columns, 1), boxes], 1)
 
@@ -292,6 +297,9 @@ class KeypointAP(DetectionMetric):
         truth_labels, truth_area, crowd, visible, ids, *_ = states["truth_rows"].unbind(1)
         names, categories, truth_categories = self._categories(labels, truth_labels)
         points = states["truth_points"]
+        if self._use_area:
+            counted = visible != 0
+            self._warn_of_tiny(truth_area[counted], true[counted], ", so next to nothing matches")
         return (
             KeypointDetections(found, categories, score.contiguous(), area.contiguous(), states["detection_points"]),
             KeypointTruths(
@@ -303,7 +311,7 @@ class KeypointAP(DetectionMetric):
                 states["truth_rows"][:, 5:].contiguous(),
                 crowd != 0,
                 visible.long(),
-                ids.long(),
+                ids == 0,
             ),
             images,
             names,

@@ -41,6 +41,8 @@ def with_value(image, value):
         ({"offset": 3}, ValueError, "offset must be two whole numbers (row, column), got 3"),
         ({"source": with_value(IMAGE, np.nan)}, ValueError, "source holds NaN or infinite values"),
         ({"target": with_value(CANVAS, np.inf)}, ValueError, "target holds NaN or infinite values"),
+        ({"source": with_value(IMAGE, -np.inf)}, ValueError, "source holds NaN or infinite values"),
+        ({"target": with_value(CANVAS, -np.inf)}, ValueError, "target holds NaN or infinite values"),
         ({"source": IMAGE.astype(int)}, TypeError, "source must be uint8, uint16 or floating, got int64"),
         ({"source": IMAGE.astype(np.uint8)}, TypeError, "source and target must both be integer or both be floating"),
         ({"target": CANVAS.astype(complex)}, TypeError, "target must be uint8, uint16 or floating, got complex128"),

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from metrics.coco_samples import data_set, found, person
 
+from pydlx import metrics
 from pydlx.cli import main
+from pydlx.files import write_image
 from pydlx.metrics import evaluate_keypoints
 
 
@@ -164,6 +166,28 @@ def test_labels_that_are_no_class(label_maps, capsys):
     assert "255" in err
     _, _, err = printed(capsys, *words, "--skip-bad", "--json")
     assert "skipped 2:" in err
+
+
+def test_images_by_convention(tmp_path, capsys):
+    """Each gives another SSIM, that of the metric; the default is the paper's."""
+    pytest.importorskip("PIL.Image")
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (24, 30, 3)).astype(np.uint8)
+    y = np.clip(x + rng.normal(0, 30, x.shape), 0, 255).astype(np.uint8)
+    paths = [str(tmp_path / name) for name in ("x.png", "y.png")]
+    for path, image in zip(paths, (x, y), strict=True):
+        write_image(path, image)
+
+    def measured(*options):
+        code, out, _ = printed(capsys, "images", *paths, "--json", *options)
+        assert code == 0
+        return json.loads(out)["results"]
+
+    found = {name: measured("--convention", name)["ssim"] for name in ("wang2004", "skimage", "torchmetrics")}
+    assert found == {name: pytest.approx(metrics.ssim(x, y, convention=name)) for name in found}
+    assert len({round(value, 4) for value in found.values()}) == 3
+    assert measured()["ssim"] == found["wang2004"]
+    assert measured("--data-range", "510")["psnr"] == pytest.approx(metrics.psnr(x, y, 510))
 
 
 def _read(path):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from metrics.coco_samples import data_set, found, person
 
+from pydlx.data import AnnotationWarning
 from pydlx.data.coco import read_coco_detections, read_coco_truth
 
 POSE = {"keypoints": 17}
@@ -56,6 +57,14 @@ def test_numbers_of_numpy_and_torch():
     assert read([detection]).scores["score"].tolist() == [0.5]
 
 
+def test_integers_beyond_64_bits_are_numbers():
+    detection = found(bbox=[0, 0, 2**70, 1]) | {"score": -(2**70)}
+    detection["keypoints"] = [2**64, *detection["keypoints"][1:]]
+    data = read([detection])
+    assert data.keypoints["keypoints"][0, 0, 0] == 2.0**64
+    assert data.boxes[0, 2] == -data.scores["score"][0] == 2.0**70
+
+
 def test_many_records_are_read_in_parts():
     detections = [found(dx % 300, 0.5) for dx in range(4500)]
     values = read(detections).keypoints["keypoints"]
@@ -75,7 +84,12 @@ BAD = {
     "score in words": ({"score": "high"}, r"\[2\].score: expected `float`, got `str`"),
     "half a box": ({"bbox": [1, 2]}, r"\[2\].*bbox must have 4 numbers, got 2 numbers"),
     "no box though the first has": ({"bbox": ...}, r"\[2\].*bbox must be there, got none"),
-    "whole number": ({"image_id": 1.5}, r"\[2\].image_id: expected `int`"),
+    "whole number": ({"image_id": 1.5}, r"\[2\].image_id: expected `int \| str`, got `float`"),
+    "number in words": ({"image_id": "1"}, r"\[2\] \(image_id 1\): image_id '1' is not among the images"),
+    "unknown huge image": ({"image_id": 2**70}, r"\[2\].*: image_id 1180591620717411303424 is not among the images"),
+    "unknown category in words": ({"category_id": "dog"}, r"\[2\] .*: category_id 'dog' is not among the categories"),
+    "empty box though the first has one": ({"bbox": []}, r"\[2\].*bbox must be there, got none"),
+    "huge keypoint": ({"keypoints": [10**400] * 51}, r"\[2\].*got 10{400} among its numbers"),
 }
 
 
@@ -105,8 +119,10 @@ def test_two_wrong_counts_that_make_up_for_each_other():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"image_id": 7}, r"annotation \[0\] \(id 3\): image_id 7 is not among the images"),
-        ({"id": "x"}, r"annotations\[0\].id: expected `int`, got `str`"),
+        ({"category_id": 7}, r"annotation \[0\] \(id 3\): category_id 7 is not among the categories"),
+        ({"id": None}, r"annotations\[0\].id: expected `int \| str`, got null or NaN"),
+        ({"id": 1.5}, r"annotations\[0\].id: expected `int \| str`, got `float`"),
+        ({"num_keypoints": 2**70}, r"annotations\[0\].num_keypoints: expected `int` <= 2147483647"),
         ({"keypoints": [0, 0, 0]}, r"annotation \[0\] \(id 3\): keypoints must have 51 numbers .* got 3 numbers"),
         ({"area": "big"}, r"annotations\[0\].area: expected `float \| null`, got `str`"),
     ],
@@ -118,6 +134,82 @@ def test_a_bad_annotation_is_named_or_skipped(change, message):
     skipped = []
     assert read_coco_truth(truth, POSE, skipped=skipped).ids.tolist() == [8]
     assert len(skipped) == 1
+
+
+@pytest.mark.parametrize("where", ["memory", "file"])
+@pytest.mark.parametrize("keys", [("a", "b"), (2**63, 2**64), (-(2**80), 10**30), (2, "1")])
+def test_ids_are_integers_of_any_size_or_strings(keys, where, tmp_path):
+    low, high = keys
+    truth = data_set(person(high, image=high, category_id=low), person(low, image=low, category_id=high, iscrowd=2**70))
+    truth["images"] = [{"id": high, "crowdIndex": 0.5}, {"id": low}]
+    truth["categories"] = [{"id": high, "name": "person"}, {"id": low}]
+    detections = [found(score, image=key, category_id=high) for score, key in ((0.5, high), (0.6, low))]
+    if where == "file":
+        sources = [tmp_path / "truth.json", tmp_path / "found.json"]
+        for path, content in zip(sources, (truth, detections), strict=True):
+            path.write_text(json.dumps(content))
+        truth, detections = sources
+    data = read_coco_truth(truth, POSE)
+    assert data.image_ids.tolist() == data.category_ids.tolist() == [low, high]
+    assert data.category_names == [str(low), "person"]
+    assert data.ids.tolist() == [high, low]
+    assert data.images.tolist() == [1, 0]
+    assert data.categories.tolist() == [0, 1]
+    assert data.crowd.tolist() == [False, True]
+    assert np.isnan(data.crowd_index).tolist() == [True, False]
+    results = read_coco_detections(detections, data, POSE)
+    assert results.images.tolist() == [1, 0]
+    assert results.categories.tolist() == [1, 1]
+
+
+def test_ids_between_known_ones():
+    """They are not taken for the next image or category."""
+    truth = data_set(person(1), person(2, image=3, category_id=3))
+    truth["images"], truth["categories"] = [{"id": 1}, {"id": 3}], [{"id": 1, "name": "a"}, {"id": 3, "name": "b"}]
+    data = read_coco_truth(truth, POSE)
+    for field, what in (("image_id", "images"), ("category_id", "categories")):
+        with pytest.raises(ValueError, match=rf"detection \[0\] .*: {field} 2 is not among the {what} of the truth"):
+            read_coco_detections([found() | {field: 2}], data, POSE)
+    truth["annotations"][0]["category_id"] = 2
+    with pytest.raises(ValueError, match=r"annotation \[0\] .*: category_id 2 is not among the categories"):
+        read_coco_truth(truth, POSE)
+
+
+def test_annotations_of_images_that_are_not_listed_are_ignored():
+    """As pycocotools does where a part of a data set is evaluated; nothing else in them is looked at."""
+    unlisted = [person(n, image=7 + n, category_id=5, keypoints=[1.0]) for n in range(1, 6)]
+    message = r"^5 annotations are of images that the file does not list, and are ignored \(ids 1, 2, 3, \.\.\.\)$"
+    skipped = []
+    for options in ({}, {"skipped": skipped}):
+        with pytest.warns(AnnotationWarning, match=message):
+            data = read_coco_truth(data_set(*unlisted, person(8)), POSE, **options)
+        assert data.ids.tolist() == [8]
+    assert not skipped
+
+
+def test_a_record_is_skipped_once():
+    skipped = []
+    read([found(image=99, score=0.5, category_id=98) | {"keypoints": [1.0]}], skipped=skipped)
+    assert len(skipped) == 1
+
+
+@pytest.mark.parametrize("key", [1, "1", 2**70])
+def test_categories_of_one_id_are_refused(key):
+    truth = TRUTH | {"categories": [{"id": key, "name": "person"}, {"id": 4}, {"id": key, "name": "dog"}]}
+    with pytest.raises(ValueError, match=rf"^truth: categories\[2\]\.id must not be that of another .* got {key!r}"):
+        read_coco_truth(truth, POSE, skipped=[])
+
+
+def test_of_images_of_one_id_the_first_counts():
+    truth = TRUTH | {"images": [{"id": 2}, {"id": 1, "crowdIndex": 0.1}, {"id": 1, "crowdIndex": 0.9}]}
+    with pytest.warns(AnnotationWarning, match=r"^1 images have an id that another one has \(ids 1\)"):
+        data = read_coco_truth(truth, POSE)
+    assert data.image_ids.tolist() == [1, 2]
+    assert data.crowd_index[0] == 0.1
+
+
+def test_an_empty_box_of_the_first_detection_is_no_box():
+    assert read([found(bbox=[]), found(bbox=[1, 2, 3, 4])]).boxes is None
 
 
 @pytest.mark.parametrize(

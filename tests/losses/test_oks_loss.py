@@ -84,6 +84,15 @@ def test_log_is_held_at_eps():
     torch.testing.assert_close(loss, torch.tensor(-math.log(1e-3), dtype=torch.float64))
 
 
+def test_log_above_eps_is_the_logarithm():
+    """eps is a floor: nothing is added to OKS above it."""
+    arguments = scene()
+    expected = similarities(*arguments)
+    assert (expected > 0.01).all() and (expected < 1).all()
+    found = OKSLoss(SIGMAS, "log", eps=0.01, reduction="none")(*arguments)
+    torch.testing.assert_close(found, -expected.log(), rtol=1e-12, atol=0)
+
+
 @pytest.mark.parametrize("mode", FORMULAE)
 def test_gradcheck_and_descent(mode):
     pred, truth, visibility, area = scene()

@@ -1,21 +1,42 @@
 """What each of two processes does. They are started afresh and have to find it by its name, unlike a test's own."""
 
+import itertools
+
 import torch
+from metrics.test_box_ap import batch as box_batch
+from metrics.test_box_ap import boxes_at_random
 from metrics.test_keypoint_ap import crowd
 
 from pydlx.benchmarks.metrics.keypoint_ap import batch
-from pydlx.metrics import KeypointAP
+from pydlx.metrics import BoxAP, KeypointAP
+
+DATA = {KeypointAP: lambda: batch(*crowd(0)), BoxAP: lambda: box_batch(*boxes_at_random(0))}
+IDLE = {"no update": [], "empty updates": [([], []), ([], [])]}
 
 
 def one_of_two(rank, folder):
-    """Every second image, and the first one again, as a sampler that fills up its last batch hands it out."""
+    """Saves what this process computes of data that both have seen in part, or the other one alone."""
     store = torch.distributed.FileStore(str(folder / "store"), 2)
     torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
-    predictions, targets = batch(*crowd(0))
+    results = {"shared": shared(rank)}
+    for kind, idle, how in itertools.product(DATA, range(2), IDLE):
+        metric = kind(box_format="xywh")
+        for predictions, targets in IDLE[how] if rank == idle else [DATA[kind]()]:
+            metric.update(predictions, targets)
+        results[kind.__name__, idle, how] = metric.compute()
+        if rank == idle:
+            assert not metric.images  # the process has its own states again
+    torch.save(results, folder / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def shared(rank):
+    """Every second image, and the first one again, as a sampler that fills up its last batch hands it out."""
+    predictions, targets = DATA[KeypointAP]()
     metric = KeypointAP(box_format="xywh")
     images = [*range(rank, len(targets), 2), *([0] if rank else [])]
     for i in images:
-        metric.update([predictions[i]], [targets[i]], image_ids=[i])
-    torch.save(metric.compute(), folder / f"{rank}.pt")
+        metric.update([predictions[i]], [targets[i]], image_ids=[f"image {i:02}"])
+    result = metric.compute()
     assert len(metric.curves().recall) == 10  # the process has its own rows again
-    torch.distributed.destroy_process_group()
+    return result

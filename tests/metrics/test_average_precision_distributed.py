@@ -1,19 +1,38 @@
-"""Two processes together compute what one does."""
+"""Two processes together compute what one does, also where one of them sees no image."""
+
+import itertools
 
 import pytest
 import torch
-from metrics.one_of_two_processes import one_of_two
-from metrics.test_keypoint_ap import crowd
+from metrics.one_of_two_processes import DATA, IDLE, one_of_two
 
-from pydlx.benchmarks.metrics.keypoint_ap import batch
 from pydlx.metrics import KeypointAP
 
+pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="no torch.distributed")
 
-@pytest.mark.skipif(not torch.distributed.is_available(), reason="no torch.distributed")
-def test_two_processes(tmp_path):
-    torch.multiprocessing.spawn(one_of_two, (tmp_path,), nprocs=2)
-    alone = KeypointAP(box_format="xywh")
-    alone.update(*batch(*crowd(0)))
-    expected = alone.compute()
-    for rank in range(2):
-        assert torch.load(tmp_path / f"{rank}.pt") == expected
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """What either process computed."""
+    pytest.importorskip("torchmetrics")
+    folder = tmp_path_factory.mktemp("two_processes")
+    torch.multiprocessing.spawn(one_of_two, (folder,), nprocs=2)
+    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+
+
+def alone(kind):
+    metric = kind(box_format="xywh")
+    metric.update(*DATA[kind]())
+    return metric.compute()
+
+
+def test_each_sees_a_part(results):
+    assert [result["shared"] for result in results] == [alone(KeypointAP)] * 2
+
+
+def test_one_sees_nothing(results):
+    for kind in DATA:
+        expected = alone(kind)
+        assert 0.05 < expected["AP"] < 0.95
+        for idle, how in itertools.product(range(2), IDLE):
+            assert [result[kind.__name__, idle, how] for result in results] == [expected] * 2, (kind, idle, how)

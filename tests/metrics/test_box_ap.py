@@ -7,6 +7,7 @@ import pytest
 import torch
 from metrics.coco_samples import peer_numbers
 
+from pydlx.data import AnnotationWarning
 from pydlx.metrics import BoxAP, box_evaluation, evaluate_boxes
 
 NAMES = ["AP", "AP50", "AP75", "APS", "APM", "APL", "AR1", "AR10", "AR100", "ARS", "ARM", "ARL"]
@@ -142,11 +143,74 @@ def test_by_category():
     assert evaluation.results["AP"] == pytest.approx(np.mean(each), abs=1e-12)
 
 
+def renamed(names, ids):
+    """The evaluation of four categories that have other names and ids."""
+    truth, detections = boxes_at_random(3)
+    new = dict(zip((2, 3, 5, 90), ids, strict=True))
+    truth["categories"] = [{"id": new[2]}]
+    truth["categories"] += [{"id": new[c], "name": name} for c, name in zip((3, 5, 90), names, strict=True)]
+    for record in (*truth["annotations"], *detections):
+        record["category_id"] = new[record["category_id"]]
+    return box_evaluation(truth, detections)
+
+
+@pytest.mark.parametrize(
+    ("names", "ids", "expected"),
+    [
+        (("cat", "dog", "cat"), (2, 3, 5, 90), ["2", "3", "dog", "90"]),
+        (("cat", None, ""), (2, 3, 5, 90), ["2", "cat", "5", "90"]),
+        (("2", "5", "cow"), (2, 3, 5, 90), ["2", "3", "5", "90"]),
+        (("cat", "dog", "cat"), ("a", "b", "c", "d"), ["a", "b", "dog", "d"]),
+        (("cat", None, "cat"), (1, 2, 3, "3"), ["1", "2", "3", "'3'"]),
+    ],
+)
+def test_categories_without_a_name_of_their_own_go_by_their_ids(names, ids, expected):
+    evaluation = renamed(names, ids)
+    values = box_evaluation(*boxes_at_random(3)).per_category.values()
+    assert evaluation.per_category == dict(zip(expected, values, strict=True))
+    assert evaluation.category_names == expected
+
+
 def test_limits_of_ones_own():
     truth, detections = boxes_at_random(4)
     results = evaluate_boxes(truth, detections, max_detections=(5, 50))
     assert [name for name in results if name.startswith("AR")] == ["AR5", "AR50", "ARS", "ARM", "ARL"]
     assert 0 < results["AR5"] < results["AR50"]
+
+
+def test_one_truth_without_area_leaves_the_others_theirs(tmp_path):
+    """A missing area is that of the box: it decides the size class of that truth alone."""
+    truth, detections = boxes_at_random(1)
+    one = truth["annotations"][4]
+    one["area"], one["iscrowd"] = one["bbox"][2] * one["bbox"][3], 0
+    expected = peer_numbers("pycocotools", tmp_path, truth, detections, "bbox")
+    one["area"] = None
+    assert numbers(evaluate_boxes(truth, detections)) == pytest.approx(expected, abs=1e-12)
+    predictions, targets = batch(*boxes_at_random(1))
+    metric = BoxAP(box_format="xywh")
+    image = next(i for i, image in enumerate(truth["images"]) if image["id"] == one["image_id"])
+    row = [a["id"] for a in truth["annotations"] if a["image_id"] == one["image_id"]].index(one["id"])
+    targets[image]["area"][row], targets[image]["iscrowd"][row] = torch.nan, 0
+    metric.update(predictions, targets)
+    assert numbers(metric.compute()) == pytest.approx(expected, abs=1e-12)
+
+
+def test_areas_that_are_no_areas_are_mentioned():
+    truth, detections = boxes_at_random(0)
+    for annotation, area in zip(truth["annotations"], (0.2, -1, None), strict=False):
+        annotation["area"] = area
+    with pytest.warns(AnnotationWarning) as warned:
+        evaluate_boxes(truth, detections)
+    assert [str(warning.message) for warning in warned] == [
+        "2 annotations have an area below 1 square pixel and count as small or not at all (ids 1, 2)",
+        "1 annotations have no area, so that their boxes decide their size class (ids 3)",
+    ]
+    predictions, targets = batch(*boxes_at_random(0))
+    targets[1]["area"][0] = 0.2
+    metric = BoxAP(box_format="xywh")
+    metric.update(predictions, targets)
+    with pytest.warns(AnnotationWarning, match=r"^1 truths have an area below 1 square pixel .* number 1\)$"):
+        metric.compute()
 
 
 def test_a_box_by_corners():
@@ -160,6 +224,17 @@ def test_a_box_by_corners():
     right = sum(t <= overlap for t in np.linspace(0.5, 0.95, 10)) / 10
     assert 0 < right < 1
     assert float(metric.compute()["AR100"]) == pytest.approx(right)
+
+
+def test_other_keys_are_not_looked_at():
+    truth, detections = boxes_at_random(0)
+    images = [
+        [{"file_name": f"{i}.jpg", "image_id": i} | image for i, image in enumerate(images)]
+        for images in batch(truth, detections)
+    ]
+    metric = BoxAP(box_format="xywh")
+    metric.update(*images, image_ids=[image["file_name"] for image in images[0]])
+    assert numbers(metric.compute()) == pytest.approx(numbers(evaluate_boxes(truth, detections)), abs=1e-12)
 
 
 def test_bad_tensors():

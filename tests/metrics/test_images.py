@@ -43,6 +43,17 @@ def test_published_numbers(pair):
     assert sd(x, ddof=1) == pytest.approx(x.std(ddof=1), rel=1e-12)
 
 
+def test_standard_deviation_on_any_number_of_threads(pair):
+    threads, found = torch.get_num_threads(), []
+    try:
+        for number in (1, 2):
+            torch.set_num_threads(number)
+            found.append(sd(pair[0]))
+    finally:
+        torch.set_num_threads(threads)
+    assert found == pytest.approx([pair[0].std()] * 2, rel=1e-14)
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16])
 def test_integers_do_not_wrap(dtype):
     limits = np.iinfo(dtype)

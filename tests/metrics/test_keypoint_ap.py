@@ -12,7 +12,7 @@ from metrics.coco_samples import data_set, found, peer_numbers, person, pose
 
 from pydlx.benchmarks.metrics.keypoint_ap import batch
 from pydlx.benchmarks.metrics.people import people
-from pydlx.data.coco import AnnotationWarning
+from pydlx.data import AnnotationWarning
 from pydlx.metrics import (
     COCO_SIGMAS,
     KeypointAP,
@@ -159,14 +159,14 @@ EDGE_CASES = {
 }
 
 
-@pytest.mark.filterwarnings("ignore::pydlx.data.coco.AnnotationWarning")
+@pytest.mark.filterwarnings("ignore::pydlx.data.AnnotationWarning")
 @pytest.mark.parametrize("case", EDGE_CASES)
 def test_edge_cases(case):
     truth, detections, expected = EDGE_CASES[case]
     assert evaluated(truth, detections) == pytest.approx(expected, abs=1e-12)
 
 
-@pytest.mark.filterwarnings("ignore::pydlx.data.coco.AnnotationWarning")
+@pytest.mark.filterwarnings("ignore::pydlx.data.AnnotationWarning")
 @pytest.mark.parametrize("name", PEERS)
 @pytest.mark.parametrize("case", EDGE_CASES)
 def test_edge_cases_of_peers(case, name, tmp_path):
@@ -207,7 +207,7 @@ def crowd(seed):
     return truth, detections
 
 
-@pytest.mark.filterwarnings("ignore::pydlx.data.coco.AnnotationWarning")
+@pytest.mark.filterwarnings("ignore::pydlx.data.AnnotationWarning")
 @pytest.mark.parametrize("name", PEERS)
 @pytest.mark.parametrize("seed", range(8))
 def test_crowds_as_peers_see_them(seed, name, tmp_path):
@@ -304,9 +304,115 @@ def test_categories_count_alike():
     assert float(both["AP"]) == pytest.approx((one[0] + two[0]) / 2, abs=1e-12)
 
 
+def test_image_ids_of_any_kind():
+    """Order and repetitions are what matters; a name is met again as much as a number."""
+    predictions, targets = tensors()
+    order = [7, 3, 11, 0, 1, 2, 10, 9, 8, 6, 5, 4, 3]
+    for of_image in (
+        lambda i: 2**70 + i,
+        lambda i: f"image {i:02}, \N{DEGREE SIGN}\n",
+        lambda i: 3.0 * i,
+        lambda i: torch.tensor([i - 5]),
+        lambda i: np.uint64(2**63 + i),
+        lambda i: i if i < 6 else f"{i:02}",
+    ):
+        metric = KeypointAP(box_format="xywh")
+        for part in (order[:4], order[4:]):
+            ids = [of_image(i) for i in part]
+            metric.update([predictions[i] for i in part], [targets[i] for i in part], image_ids=ids)
+        assert numbers(metric.compute()) == pytest.approx(expected_of(), abs=1e-12)
+    as_tensor = KeypointAP(box_format="xywh")
+    ids = torch.tensor(order, dtype=torch.float64)
+    as_tensor.update([predictions[i] for i in order], [targets[i] for i in order], image_ids=ids)
+    assert numbers(as_tensor.compute()) == pytest.approx(expected_of(), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        ([12.0, 12.04], r"image_ids must be whole numbers or strings, got 12\.04"),
+        (torch.tensor([12.0, torch.nan]), "image_ids must be whole numbers or strings, got nan"),
+        ([None, 3], "image_ids must be whole numbers or strings, got None"),
+        ("ab", "image_ids must be one for each image, got the string 'ab'"),
+    ],
+)
+def test_bad_image_ids(ids, message):
+    predictions, targets = tensors()
+    with pytest.raises(ValueError, match=f"^KeypointAP: {message}"):
+        KeypointAP().update(predictions[:2], targets[:2], image_ids=ids)
+
+
+def test_image_ids_in_some_updates_alone():
+    metric = filled(tensors())
+    metric.update(*tensors(), image_ids=range(12))
+    with pytest.raises(ValueError, match="image_ids must be given in every update or in none"):
+        metric.compute()
+
+
+def one_pose(**more):
+    """A pose that is found exactly, as prediction and as target."""
+    points = torch.tensor(pose()).view(1, 17, 3)
+    return {"keypoints": points, "scores": torch.ones(1)} | more, {"keypoints": points, "area": torch.tensor([1e4])}
+
+
+@pytest.mark.parametrize("side", ["predictions", "targets"])
+def test_labels_on_one_side_alone(side):
+    """As torchvision's keypoint R-CNN emits them. One label is no matter, several cannot be compared with none."""
+    found, true = one_pose()
+    (found if side == "predictions" else true)["labels"] = torch.tensor([1])
+    metric = KeypointAP()
+    metric.update([found], [true])
+    assert float(metric.compute()["AP"]) == pytest.approx(1)
+    (found if side == "predictions" else true)["labels"] = torch.tensor([2])
+    metric.update([found], [true])
+    message = r'^KeypointAP: "labels" must be in all predictions and targets .* got 2 labels'
+    with pytest.raises(ValueError, match=message):
+        metric.compute()
+    with pytest.raises(ValueError, match=r'"labels"\] must be numbers, got NaN'):
+        metric.update([found | {"labels": torch.tensor([torch.nan])}], [true])
+
+
+def test_labels_where_an_image_is_empty():
+    """An image without people needs no labels beside images that have several."""
+    nobody = {"keypoints": torch.zeros(0, 17, 3), "area": torch.zeros(0)}
+    metric = KeypointAP()
+    for label in (1, 2):
+        found, true = one_pose(labels=torch.tensor([label]))
+        metric.update([found], [true | {"labels": torch.tensor([label])}])
+    metric.update([nobody | {"scores": torch.zeros(0)}], [nobody])
+    assert float(metric.compute()["AP"]) == pytest.approx(1)
+
+
+def test_other_keys_are_not_looked_at():
+    found, true = one_pose()
+    other = {"file_name": "000001.jpg", "image_id": 7, "size": (480, 640)}
+    metric = KeypointAP()
+    metric.update([other | found], [other | true])
+    assert float(metric.compute()["AP"]) == pytest.approx(1)
+
+
+def test_columns_are_on_the_device_of_the_points():
+    rows = torch.zeros(3, 17, 3, device="meta", dtype=torch.float64)
+    image = {"image_id": torch.tensor([7]), "labels": torch.tensor([1, 2, 3])}
+    for key in ("labels", "iscrowd"):
+        column = KeypointAP()._column(image, "targets[0]", key, rows, 0)
+        assert (column.device.type, column.shape) == ("meta", (3,))
+
+
+@pytest.mark.cuda
+def test_tensors_on_the_device():
+    on_device = [
+        [{"image_id": i, **{key: value.cuda() for key, value in image.items()}} for i, image in enumerate(images)]
+        for images in tensors()
+    ]
+    metric = KeypointAP(box_format="xywh").cuda()
+    metric.update(*on_device, image_ids=[f"{i:02}" for i in range(12)])
+    assert numbers(metric.compute()) == pytest.approx(expected_of(), abs=1e-12)
+
+
 def test_a_detection_of_an_unknown_label_is_no_matter():
     predictions, targets = tensors()
-    for image in predictions:
+    for image in (*predictions, *targets):
         image["labels"] = torch.zeros(len(image["keypoints"]))
     predictions[0] = {key: torch.cat([value, value]) for key, value in predictions[0].items()}
     predictions[0]["labels"][len(predictions[0]["labels"]) // 2 :] = 5
@@ -330,6 +436,25 @@ def test_without_area_the_box_counts():
         [{"keypoints": pose_tensor, "boxes": torch.tensor([box]), "area": torch.tensor([1.0])}],
     )
     assert numbers(metric.compute()) == pytest.approx(expected, abs=1e-6)
+
+
+def test_one_truth_without_area_leaves_the_others_theirs():
+    """A far pose of known area, and one of the same shape that is measured by its box; each against the one alone."""
+
+    def people_with(*areas):
+        annotations = [person(n, image=n, area=area) for n, area in enumerate(areas, 1)]
+        return data_set(*annotations, images=2), [found(6), found(6, image=2)]
+
+    box_area = 0.53 * 80 * 80
+    expected = evaluated(*people_with(10000.0, box_area))
+    assert expected not in (evaluated(*people_with(box_area, box_area)), evaluated(*people_with(10000.0, 10000.0)))
+    assert evaluated(*people_with(10000.0, None)) == expected
+    points = torch.tensor(pose()).view(1, 17, 3)
+    moved = {"keypoints": torch.tensor(pose(6)).view(1, 17, 3), "scores": torch.tensor([0.9])}
+    true = {"keypoints": points, "boxes": torch.tensor([[90.0, 90, 80, 80]])}
+    metric = KeypointAP(box_format="xywh")
+    metric.update([moved, moved], [true | {"area": torch.tensor([10000.0])}, true])
+    assert numbers(metric.compute()) == pytest.approx(expected, abs=1e-12)
 
 
 def test_without_area_and_box_the_visible_keypoints_count():
@@ -479,3 +604,35 @@ def test_suspicious_annotations_are_mentioned():
         evaluate_keypoints(data_set(person(1, num_keypoints=3)), [found()])
     with pytest.warns(AnnotationWarning, match="an id that another one has"):
         evaluate_keypoints(data_set(person(4), person(4)), [found()])
+
+
+UNCOUNTED = {"area": torch.tensor([0.0]), "num_keypoints": torch.tensor([0])}
+
+
+def test_areas_that_are_no_areas_are_mentioned():
+    fractions = [person(n, area=0.25, num_keypoints=None) for n in (3, 4, 5, 6)]
+    tiny = r"^4 annotations with keypoints have an area below 1 square pixel, .* \(ids 3, 4, 5, \.\.\.\)$"
+    with pytest.warns(AnnotationWarning, match=tiny):
+        evaluate_keypoints(data_set(*fractions), [found()])
+    absent = r"^1 annotations with keypoints have no area, so 0\.53 times that of the box counts \(ids 8\)$"
+    with pytest.warns(AnnotationWarning, match=absent):
+        evaluate_keypoints(data_set(person(1), person(8, area=None)), [found()])
+    with pytest.warns(AnnotationWarning, match=r"^1 annotations with keypoints have an area of 0 or less"):
+        evaluate_keypoints(data_set(person(1, area=0.0, num_keypoints=None)), [found()])
+    bad, true = one_pose()
+    metric = KeypointAP()
+    metric.update([bad, bad, bad], [true, true | {"area": torch.tensor([0.5])}, true | UNCOUNTED])
+    with pytest.warns(AnnotationWarning, match=r"^1 truths have an area below 1 square pixel.*\(of images number 1\)$"):
+        metric.compute()
+
+
+@pytest.mark.filterwarnings("error::pydlx.data.AnnotationWarning")
+def test_areas_that_do_not_count_are_no_matter():
+    truth = data_set(person(1), person(2, visible=0, area=0.0))
+    evaluate_keypoints(truth, [found()])
+    evaluate_keypoints(data_set(person(1, area=0.0)), [found()], use_area=False)
+    pose_found, true = one_pose()
+    metric = KeypointAP()
+    metric.update([pose_found], [true])
+    metric.update([pose_found], [true | UNCOUNTED])
+    metric.compute()

@@ -139,6 +139,18 @@ def test_images_without_truth_are_dropped_from_means_over_images():
     assert close(metrics.compute()["iou"][2], kept["iou"][1:, 2].mean().item()), "class 2 is in the last two only"
 
 
+def test_a_class_absent_from_one_image_is_nan_over_images_where_asked_for():
+    """Class 0 is in every image, 1 and 2 are not in image 0."""
+    metrics = ConfusionMetrics(3, level="image", absent="nan")
+    metrics.update(*maps_of_conventions())
+    scores = metrics.compute()
+    assert scores["iou"].isnan().tolist() == scores["dice"].isnan().tolist() == [False, True, True]
+    assert scores["mean_iou"].isnan()
+    expected = segmentation_scores(PER_IMAGE)
+    assert close(scores["iou"][0], expected["iou"][:, 0].mean().item())
+    assert close(scores["pixel_accuracy"], expected["pixel_accuracy"].mean().item())
+
+
 @pytest.mark.parametrize("average", ["macro", "micro", "weighted"])
 def test_agrees_with_torchmetrics(average):
     peers = pytest.importorskip("torchmetrics")

@@ -14,6 +14,7 @@ from torch.profiler import ProfilerActivity, profile
 import pydlx
 from pydlx.nn import BottomRightPool2d, CornerPool2d, TopLeftPool2d
 from pydlx.ops import bottom_right_pool, corner_pool, top_left_pool
+from pydlx.ops.corner_pool import _by_doubling
 
 DIRECTIONS = ("top", "bottom", "left", "right")
 PAIRS = {top_left_pool: ("top", "left"), bottom_right_pool: ("bottom", "right")}
@@ -161,6 +162,16 @@ def test_special_values(layout, dtype):
         torch.testing.assert_close(pair(x, x), expected, rtol=0, atol=0, equal_nan=True)
 
 
+@pytest.mark.parametrize("needed", [0, 1])
+@pytest.mark.parametrize("pair", PAIRS)
+def test_one_map_of_a_pair_may_need_no_gradient(pair, needed):
+    maps, grad = [draw((1, 2, 6, 9), seed=seed) for seed in (0, 1)], draw((1, 2, 6, 9), seed=2)
+    maps[needed].requires_grad_()
+    (found,) = torch.autograd.grad(pair(*maps), maps[needed], grad)
+    assert_close(found, loop_gradient(maps[needed].detach(), grad, PAIRS[pair][needed]))
+    assert maps[1 - needed].grad is None
+
+
 @pytest.mark.parametrize("shape", [(0, 3, 8, 8), (2, 0, 8, 8), (2, 3, 0, 8), (2, 3, 8, 0)])
 def test_empty(shape):
     x = torch.zeros(shape, requires_grad=True)
@@ -284,6 +295,15 @@ def test_onnx_export_without_a_bound_on_the_size(tmp_path):
     pool = CornerPool2d("top")
     (actual,) = run_as_onnx(pool, (x[:, :, :8],), dynamic, (x,), tmp_path / "top.onnx")
     assert torch.equal(torch.from_numpy(actual), pool(x))
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_as_many_doublings_as_a_line_needs(direction):
+    """What is exported, at every length up to 2^5 + 1; the largest value stands where the walk starts."""
+    for length in range(1, 34):
+        x = draw((1, 1, length, length), torch.float32, seed=length)
+        x.select(-2 if direction in ("top", "bottom") else -1, -1 if direction in ("top", "left") else 0).fill_(9)
+        assert torch.equal(_by_doubling(x, DIRECTIONS.index(direction)), cummax(x, direction)), length
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])

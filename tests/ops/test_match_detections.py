@@ -5,7 +5,6 @@ import torch
 from op_checks import native_op, same_on_one_and_two_threads
 
 import pydlx
-from pydlx.ops.box_iou import ragged_box_iou
 from pydlx.ops.match_detections import FALSE, IGNORED, TRUE, match_detections, precision_curves
 
 
@@ -118,14 +117,6 @@ def test_outcomes_that_do_not_fit_are_refused(change, message):
         precision_curves(**(fitting | change))
 
 
-def test_boxes_that_do_not_fit_are_refused():
-    boxes, offsets = torch.zeros(2, 4, dtype=torch.float64), torch.tensor([0, 2])
-    with pytest.raises(ValueError, match=r"^ragged_box_iou: boxes must be torch\.float64 of"):
-        ragged_box_iou(boxes.float(), boxes, torch.zeros(2, dtype=torch.bool), offsets, offsets)
-    with pytest.raises(ValueError, match=r"^ragged_box_iou: truth_offsets must rise"):
-        ragged_box_iou(boxes, boxes, torch.zeros(2, dtype=torch.bool), offsets, torch.tensor([0, 3]))
-
-
 def test_no_rows():
     arguments = doubles(ragged(0, groups=4, most=1))
     outcome, rank = match_detections(**arguments)
@@ -152,41 +143,3 @@ def test_opcheck(kernels):
     torch.library.opcheck(
         native_op("precision_curves"), (outcome, rank, arguments["scores"], offsets, positives, recalls, [3, 7])
     )
-
-
-def test_overlaps_by_a_grid_of_pixels():
-    """Boxes of whole pixels, counted pixel by pixel."""
-    generator = torch.Generator().manual_seed(0)
-    boxes = torch.randint(1, 12, (9, 4), generator=generator)
-    crowd = torch.tensor([False, True, False, False])
-    covered = torch.zeros(9, 24, 24, dtype=torch.bool)
-    for pixels, (x, y, w, h) in zip(covered, boxes.tolist(), strict=True):
-        pixels[y : y + h, x : x + w] = True
-    d, g = torch.tensor([0, 2, 2, 5]), torch.tensor([0, 1, 3, 4])
-    expected = []
-    for i in range(3):
-        for a in range(d[i], d[i + 1]):
-            for b in range(g[i], g[i + 1]):
-                one, other = covered[a], covered[5 + b]
-                whole = one if crowd[b] else one | other
-                expected.append(int((one & other).sum()) / int(whole.sum()))
-    found = ragged_box_iou(boxes[:5].double(), boxes[5:].double(), crowd, d, g)
-    assert found.tolist() == pytest.approx(expected, abs=1e-15)
-    assert any(0 < value < 1 for value in expected)
-
-
-def test_overlaps_without_area_and_apart():
-    boxes = torch.tensor([[0.0, 0, 5, 5], [20, 20, 0, 0], [5, 0, 5, 5]], dtype=torch.float64)
-    one = torch.tensor([0, 3]), torch.tensor([0, 1])
-    assert ragged_box_iou(boxes, boxes[:1], torch.tensor([False]), *one).tolist() == [1, 0, 0]
-    assert (
-        ragged_box_iou(boxes[:0], boxes[:0], torch.zeros(0, dtype=torch.bool), *torch.zeros(2, 4).long()).tolist() == []
-    )
-
-
-def test_overlaps_opcheck(kernels):
-    if kernels == "reference":
-        pytest.skip("the dispatcher knows the native ops")
-    boxes = torch.rand(5, 4, dtype=torch.float64)
-    offsets = torch.tensor([0, 2, 5]), torch.tensor([0, 1, 3])
-    torch.library.opcheck(native_op("ragged_box_iou"), (boxes, boxes[:3], torch.zeros(3, dtype=torch.bool), *offsets))
