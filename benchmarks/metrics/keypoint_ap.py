@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pydlx.benchmarks.case import NATIVE, Candidate, Case, Item, Quantity, Setting, at_least, at_most
+from pydlx.benchmarks.case import NATIVE, Candidate, Case, Item, Quantity, Setting, at_least, at_most, installed
 from pydlx.benchmarks.metrics import coco_peers
 from pydlx.benchmarks.metrics.coco_peers import HOTCOCO, PYCOCOTOOLS
 from pydlx.benchmarks.metrics.people import people
@@ -41,6 +41,8 @@ def cases(setting: Setting) -> Iterator[Item]:
     if setting.device.type != "cpu":
         return
     yield Case(f"{_text(_EVERYONE)}, from arrays", array_candidates, (at_most(0.7, HOTCOCO),))
+    if not (installed("msgspec") and installed("simdjson")):  # what reads JSON here
+        return
     yield Case(
         f"{_text(_EVERYONE)}, from JSON", lambda: file_candidates(_EVERYONE, (HOTCOCO,)), (at_most(2.5, HOTCOCO),)
     )

@@ -5,14 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pydlx.data.coco import CocoDetections, CocoTruth, read_coco_detections, read_coco_truth, warn_of
-from pydlx.data.json_records import Source
 from pydlx.metrics.box_ap import BoxDetections, BoxTruths, box_curves, box_protocol
 from pydlx.metrics.coco_protocol import ALL, EVERYTHING, Curves, check_compatibility, summary
 from pydlx.metrics.keypoint_ap import (
@@ -26,6 +24,10 @@ from pydlx.metrics.keypoint_ap import (
     one_keypoint,
 )
 from pydlx.metrics.keypoint_sigmas import COCO_SIGMAS, CROWDPOSE_SIGMAS, WHOLEBODY_SIGMAS
+
+if TYPE_CHECKING:
+    from pydlx.data.coco import CocoDetections, CocoTruth
+    from pydlx.data.json_records import Source
 
 # CrowdPose's three kinds of image, by crowdIndex: from, to (not included).
 _CROWDING = {"easy": (-np.inf, 0.2), "medium": (0.2, 0.8), "hard": (0.8, np.inf)}
@@ -119,6 +121,8 @@ def keypoint_evaluation(
     Raises:
         ValueError: a file is no JSON (with the byte), or a record is bad (with its place and id).
     """
+    from pydlx.data.coco import read_coco_detections, read_coco_truth  # needs msgspec
+
     check_compatibility("evaluate_keypoints", compatibility)
     parts = _parts_of(layout, sigmas)
     if layout == "crowdpose" and area_ranges is None:
@@ -178,6 +182,8 @@ def box_evaluation(
     Raises:
         ValueError: a file is no JSON (with the byte), or a record is bad (with its place and id).
     """
+    from pydlx.data.coco import read_coco_detections, read_coco_truth  # needs msgspec
+
     check_compatibility("evaluate_boxes", compatibility)
     protocol = box_protocol(max_detections, thresholds, recall_thresholds, area_ranges, "evaluate_boxes")
     skipped: list[str] | None = [] if skip_bad else None
@@ -293,6 +299,8 @@ def _per_category(curves: Curves, names: Sequence[str]) -> dict[str, float]:
 
 def _warn_of_truths(data: CocoTruth, *, use_area: bool) -> None:
     """Of annotations that are allowed, and probably mistakes."""
+    from pydlx.data.coco import warn_of
+
     counts = data.num_keypoints > 0
     if use_area:
         bad = counts & (data.area <= 0)

@@ -26,6 +26,17 @@ def test_grey_levels_are_labels(tmp_path):
         np.testing.assert_array_equal(labels, LABELS)
 
 
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_the_orientation_is_applied(tmp_path, orientation, dtype):
+    tifffile = pytest.importorskip("tifffile")
+    labels = LABELS.astype(dtype)
+    note = [(274, "H", 1, orientation, True)]
+    tifffile.imwrite(tmp_path / "a.tif", labels, photometric="minisblack", extratags=note)
+    quarters = {1: 0, 3: 2, 6: -1, 8: 1}[orientation]
+    np.testing.assert_array_equal(read_label_map(tmp_path / "a.tif"), np.rot90(labels, quarters))
+
+
 def test_palettes_give_indices_not_colours(tmp_path):
     picture = Image.fromarray(LABELS, mode="L").copy()
     picture = picture.convert("P")
