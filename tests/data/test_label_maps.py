@@ -26,15 +26,19 @@ def test_grey_levels_are_labels(tmp_path):
         np.testing.assert_array_equal(labels, LABELS)
 
 
-@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_the_orientation_is_applied(tmp_path, orientation, dtype):
+@pytest.mark.parametrize(("orientation", "quarters"), [(1, 0), (3, 2), (6, -1), (8, 1)])
+def test_the_orientation_is_applied(tmp_path, orientation, quarters):
     tifffile = pytest.importorskip("tifffile")
-    labels = LABELS.astype(dtype)
-    note = [(274, "H", 1, orientation, True)]
-    tifffile.imwrite(tmp_path / "a.tif", labels, photometric="minisblack", extratags=note)
-    quarters = {1: 0, 3: 2, 6: -1, 8: 1}[orientation]
-    np.testing.assert_array_equal(read_label_map(tmp_path / "a.tif"), np.rot90(labels, quarters))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(LABELS).save(tmp_path / "a.png", exif=exif)
+    for dtype in (np.uint8, np.uint16):
+        note = [(274, "H", 1, orientation, True)]
+        tifffile.imwrite(
+            tmp_path / f"{dtype.__name__}.tif", LABELS.astype(dtype), photometric="minisblack", extratags=note
+        )
+    for name in ("a.png", "uint8.tif", "uint16.tif"):
+        np.testing.assert_array_equal(read_label_map(tmp_path / name), np.rot90(LABELS, quarters))
 
 
 def test_palettes_give_indices_not_colours(tmp_path):
