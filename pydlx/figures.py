@@ -1,4 +1,4 @@
-"""Drawing with matplotlib (``pip install "pydlx[bench]"``), without its global state."""
+"""Drawing with matplotlib (``pip install "pydlx[plot]"``), without its global state."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from pydlx._optional import needed_for
 from pydlx.files import check_writable, replacing
 
 INK, FAINT = "#22303c", "#8a97a3"
@@ -15,10 +16,8 @@ INK, FAINT = "#22303c", "#8a97a3"
 
 def matplotlib(part: str) -> ModuleType:
     """A module of matplotlib, such as ``figure``."""
-    try:
+    with needed_for("drawing", extra="plot"):
         return importlib.import_module(f"matplotlib.{part}")
-    except ImportError as error:
-        raise ImportError('drawing needs matplotlib: pip install "pydlx[bench]"') from error
 
 
 def new_figure(width: float, height: float) -> Any:

@@ -1,7 +1,8 @@
 """Reading and writing pictures, without losing depth.
 
-8-bit files go through Pillow, 16-bit PNG and TIFF through imagecodecs (Pillow would quietly cut their colours to 8
-bit), and ``.npy`` holds floating pictures of any range. Both libraries come with ``pip install "pydlx[images]"``.
+8-bit files go through Pillow. It would quietly cut deeper ones to 8 bits, so TIFF goes through tifffile, 16-bit PNG and
+JPEG 2000 through imagecodecs, PPM and PAM through netpbmfile; ``.npy`` holds floating pictures of any range. The
+libraries come with ``pip install "pydlx[images]"``.
 """
 
 from __future__ import annotations
@@ -19,11 +20,23 @@ from typing import BinaryIO
 
 import numpy as np
 
+from pydlx._optional import needed_for
+
+# How files begin.
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # in both byte orders, with 32-bit and 64-bit offsets
+_PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG_2000 = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")  # in a file of boxes, and bare
+_COLOUR_NETPBM = (b"P3", b"P6", b"P7")
+
 
 def read_image(path: str | os.PathLike[str]) -> np.ndarray:
-    """Reads a picture as (H, W) or (H, W, C): uint8, uint16, or whatever a ``.npy`` file holds.
+    """Reads a picture as (H, W) or (H, W, C): uint8, uint16, or whatever a TIFF or ``.npy`` file holds.
 
-    Palettes become colours, black-and-white becomes 0 and 255, CMYK becomes RGB; a camera's rotation mark is applied.
+    TIFF, PNG, JPEG 2000 and Netpbm files keep their depth, other formats are read as 8 bits. Channels of 9 to 15 bits
+    come as uint16 with the numbers in the file, those of Netpbm files stretched to the full range.
+
+    Palettes become colours, black-and-white becomes 0 and 255, CMYK of 8 bits becomes RGB. Of several pages or frames
+    the first is read. The orientation that a file notes is applied, in every format and at every depth.
 
     Raises:
         OSError: the file is missing, cannot be read, is cut short or holds no picture.
@@ -33,8 +46,7 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     try:
         if path.suffix.lower() == ".npy":
             return np.load(path, allow_pickle=False)
-        deep = _read_deep(path)
-        return _read_with_pillow(path) if deep is None else deep
+        return _read_pixels(path)
     except ImportError:
         raise
     except FileNotFoundError:
@@ -98,31 +110,83 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         raise OSError(f"cannot write '{path}': {_one_line(error)}") from error
 
 
-def _read_deep(path: Path) -> np.ndarray | None:
-    """Decodes a file with more than 8 bits a channel; None where it has no more, or is another format."""
+def _read_pixels(path: Path) -> np.ndarray:
+    """Decodes with Pillow what has 8 bits or fewer, and what Pillow would cut to 8 bits with libraries that do not."""
     with path.open("rb") as stream:
         head = stream.read(26)
-    # PNG: the header chunk comes first and keeps the bit depth at byte 24.
-    if head.startswith(b"\x89PNG\r\n\x1a\n") and len(head) == 26 and head[24] == 16:
-        return _import("imagecodecs").png_decode(path.read_bytes())
-    if head.startswith((b"II*\0", b"MM\0*")):
-        image = _import("imagecodecs").tiff_decode(path.read_bytes())
-        return image if image.dtype.itemsize > 1 and image.ndim <= 3 else None
-    return None
+    if head.startswith(_TIFF):
+        deep = _read_deep_tiff(path)
+        return _read_with_pillow(path) if deep is None else deep
+    if head.startswith(_PNG) and head[24:25] == b"\x10":  # bits per channel
+        return _upright(_imagecodecs().png_decode(path.read_bytes()), _orientation(path))
+    if head.startswith(_JPEG_2000):
+        return _imagecodecs().jpeg2k_decode(path.read_bytes())
+    if head.startswith(_COLOUR_NETPBM):
+        return _read_netpbm(path)
+    return _read_with_pillow(path)
+
+
+def _read_deep_tiff(path: Path) -> np.ndarray | None:
+    """The first page of a TIFF with more than 8 bits per channel; None where it has no more."""
+    with needed_for("reading TIFF", extra="images"):
+        import tifffile
+    with tifffile.TiffFile(path) as file:
+        page = file.pages.first
+        if page.bitspersample <= 8:
+            return None
+        colours = tifffile.PHOTOMETRIC(page.photometric)
+        if colours not in (colours.MINISWHITE, colours.MINISBLACK, colours.RGB):
+            raise ValueError(f"its colours are {colours.name} of {page.bitspersample} bits, not grey or RGB")
+        pixels, axes, orientation = page.asarray(), page.axes, page.tags.valueof("Orientation", 1)
+    if axes not in ("YX", "YXS", "SYX"):
+        raise ValueError(f"its axes are {axes}, not those of one picture")
+    if axes == "SYX":  # one plane for each channel
+        pixels = np.moveaxis(pixels, 0, -1)
+    if colours == colours.MINISWHITE:
+        pixels = (1 if pixels.dtype.kind == "f" else 2**page.bitspersample - 1) - pixels
+    return _upright(pixels, orientation)
+
+
+def _read_netpbm(path: Path) -> np.ndarray:
+    with needed_for("reading PPM and PAM", extra="images"):
+        import netpbmfile
+    with netpbmfile.NetpbmFile(path) as file:
+        pixels, white = file.asarray(), file.maxval
+    brightest = 255 if white <= 255 else 65535
+    return np.rint(pixels * (brightest / white)).astype(np.uint8 if brightest == 255 else np.uint16)
 
 
 def _read_with_pillow(path: Path) -> np.ndarray:
-    pillow = _import("PIL.Image")
-    with pillow.open(path) as picture:
+    pillow = _pillow("Image")
+    # From a stream: opened by name, an uncompressed TIFF would be mapped into memory, which Pillow 13 gets wrong where
+    # the picture has to be turned by a quarter.
+    with path.open("rb") as stream, pillow.open(stream) as picture:
         picture.load()
-        picture = _import("PIL.ImageOps").exif_transpose(picture)
+        kind = picture.format
+        picture = _pillow("ImageOps").exif_transpose(picture)
+    if picture.mode == "I" and kind == "PPM":  # 16-bit grey
+        return np.array(picture).astype(np.uint16)
     if picture.mode == "1":
         picture = picture.convert("L")
     elif picture.mode == "P" or "transparency" in picture.info:
         picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
-    elif picture.mode not in ("L", "LA", "RGB", "RGBA"):
+    elif picture.mode not in ("L", "LA", "RGB", "RGBA", "I", "F") and not picture.mode.startswith("I;16"):
         picture = picture.convert("RGB")
     return np.array(picture)
+
+
+def _orientation(path: Path) -> int:
+    """The orientation that the file notes as EXIF does, 1 for upright."""
+    with _pillow("Image").open(path) as picture:
+        return picture.getexif().get(0x0112, 1)
+
+
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Turns and mirrors pixels as a number from 1 to 8 asks for, with the meaning it has in EXIF and TIFF."""
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    rows, columns = -1 if orientation in (3, 4, 7, 8) else 1, -1 if orientation in (2, 3, 6, 7) else 1
+    return np.ascontiguousarray(pixels[::rows, ::columns])
 
 
 def _encode(stream: BinaryIO, path: Path, image: np.ndarray) -> None:
@@ -130,7 +194,7 @@ def _encode(stream: BinaryIO, path: Path, image: np.ndarray) -> None:
     if suffix == ".npy":
         np.save(stream, image, allow_pickle=False)
     elif image.dtype == np.uint16 and suffix == ".png":
-        stream.write(_import("imagecodecs").png_encode(image))
+        stream.write(_imagecodecs().png_encode(image))
     elif image.dtype == np.uint8:
         _encode_with_pillow(stream, path, image)
     else:
@@ -141,7 +205,7 @@ def _encode(stream: BinaryIO, path: Path, image: np.ndarray) -> None:
 
 
 def _encode_with_pillow(stream: BinaryIO, path: Path, image: np.ndarray) -> None:
-    pillow = _import("PIL.Image")
+    pillow = _pillow("Image")
     formats = pillow.registered_extensions()
     name = formats.get(path.suffix.lower())
     if name not in pillow.SAVE:
@@ -158,12 +222,14 @@ def _encode_with_pillow(stream: BinaryIO, path: Path, image: np.ndarray) -> None
         raise ValueError(f"write_image: '{path}' cannot hold a picture of shape {image.shape}: {error}") from error
 
 
-def _import(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        library = {"PIL": "Pillow"}.get(name.partition(".")[0], name)
-        raise ImportError(f'pictures of this format need {library}: pip install "pydlx[images]"') from error
+def _pillow(part: str) -> ModuleType:
+    with needed_for("reading and writing pictures", extra="images"):
+        return importlib.import_module(f"PIL.{part}")
+
+
+def _imagecodecs() -> ModuleType:
+    with needed_for("reading and writing pictures of 16 bits", extra="images"):
+        return importlib.import_module("imagecodecs")
 
 
 def _one_line(error: Exception) -> str:

@@ -1,11 +1,15 @@
 """Reading and writing pictures: depth, formats, and what goes wrong with files."""
 
+import io
+import zlib
+
 import numpy as np
 import pytest
 
 from pydlx.files import read_image, write_image
 
 pillow = pytest.importorskip("PIL.Image")
+pillow_ops = pytest.importorskip("PIL.ImageOps")
 
 
 @pytest.fixture
@@ -35,11 +39,120 @@ def test_npy_keeps_floats(tmp_path, rng, dtype):
     np.testing.assert_array_equal(read_image(tmp_path / "x.npy"), image)
 
 
-def test_sixteen_bit_tiff(tmp_path, rng, codecs):
-    tifffile = pytest.importorskip("tifffile")
-    image = rng.integers(0, 65535, (5, 7, 3)).astype(np.uint16)
-    tifffile.imwrite(tmp_path / "x.tif", image, photometric="rgb")
-    np.testing.assert_array_equal(read_image(tmp_path / "x.tif"), image)
+def turned(picture, orientation):
+    """What Pillow makes of an 8-bit picture that says so; None for pictures of other depths."""
+    exif = pillow.Exif()
+    exif[0x0112] = orientation
+    stream = io.BytesIO()
+    pillow.fromarray(picture).save(stream, "PNG", exif=exif)
+    return np.array(pillow_ops.exif_transpose(pillow.open(stream)))
+
+
+class TestTiff:
+    @pytest.fixture
+    def tifffile(self):
+        return pytest.importorskip("tifffile")
+
+    @pytest.mark.parametrize("shape", [(5, 7), (5, 7, 3), (5, 7, 4)])
+    @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+    @pytest.mark.parametrize("options", [{}, {"bigtiff": True}, {"byteorder": ">"}, {"compression": "zlib"}], ids=str)
+    def test_keeps_every_value(self, tmp_path, rng, tifffile, shape, dtype, options):
+        image = (rng.random(shape) * (1 if dtype == np.float32 else np.iinfo(dtype).max)).astype(dtype)
+        if dtype == np.float32 and len(shape) == 3:
+            image *= 1000
+        kind = "rgb" if len(shape) == 3 else "minisblack"
+        alpha = {"extrasamples": ["unassalpha"]} if shape[-1] == 4 else {}
+        tifffile.imwrite(tmp_path / "x.tif", image, photometric=kind, **alpha, **options)
+        result = read_image(tmp_path / "x.tif")
+        assert result.dtype == dtype
+        np.testing.assert_array_equal(result, image)
+
+    @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+    def test_planes_become_channels(self, tmp_path, rng, tifffile, dtype):
+        image = rng.integers(0, np.iinfo(dtype).max, (5, 7, 3)).astype(dtype)
+        planes = np.moveaxis(image, -1, 0)
+        tifffile.imwrite(tmp_path / "x.tif", planes, photometric="rgb", planarconfig="separate")
+        np.testing.assert_array_equal(read_image(tmp_path / "x.tif"), image)
+
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    @pytest.mark.parametrize("shape", [(5, 7), (5, 7, 3)])
+    def test_is_turned_at_every_depth(self, tmp_path, rng, tifffile, orientation, shape):
+        image = rng.integers(0, 255, shape).astype(np.uint8)
+        expected = turned(image, orientation)
+        kind = "rgb" if len(shape) == 3 else "minisblack"
+        for dtype in (np.uint8, np.uint16, np.float32):
+            note = [(274, "H", 1, orientation, True)]
+            tifffile.imwrite(tmp_path / "x.tif", image.astype(dtype), photometric=kind, extratags=note)
+            np.testing.assert_array_equal(read_image(tmp_path / "x.tif"), expected)
+
+    @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+    def test_white_may_be_zero(self, tmp_path, rng, tifffile, dtype):
+        image = rng.integers(0, np.iinfo(dtype).max, (5, 7)).astype(dtype)
+        tifffile.imwrite(tmp_path / "x.tif", image, photometric="miniswhite")
+        np.testing.assert_array_equal(read_image(tmp_path / "x.tif"), np.iinfo(dtype).max - image)
+
+    def test_of_several_pages_the_first_counts(self, tmp_path, rng, tifffile):
+        pages = rng.integers(0, 65535, (3, 5, 7)).astype(np.uint16)
+        tifffile.imwrite(tmp_path / "x.tif", pages, photometric="minisblack")
+        np.testing.assert_array_equal(read_image(tmp_path / "x.tif"), pages[0])
+
+    def test_deep_print_colours_are_refused(self, tmp_path, tifffile):
+        tifffile.imwrite(tmp_path / "x.tif", np.zeros((5, 7, 4), np.uint16), photometric="separated")
+        with pytest.raises(OSError, match=r"its colours are SEPARATED of 16 bits, not grey or RGB$"):
+            read_image(tmp_path / "x.tif")
+
+
+@pytest.mark.parametrize("shape", [(48, 56), (48, 56, 3)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_jpeg_2000_keeps_every_value(tmp_path, rng, shape, dtype):
+    cv2 = pytest.importorskip("cv2")
+    image = rng.integers(0, np.iinfo(dtype).max, shape, endpoint=True).astype(dtype)
+    blue_first = image if image.ndim == 2 else np.ascontiguousarray(image[..., ::-1])
+    assert cv2.imwrite(str(tmp_path / "x.jp2"), blue_first, [cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, 1000])
+    result = read_image(tmp_path / "x.jp2")
+    assert result.dtype == dtype
+    np.testing.assert_array_equal(result, image)
+
+
+@pytest.mark.parametrize(("suffix", "shape"), [(".pgm", (5, 7)), (".ppm", (5, 7, 3))])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_netpbm_keeps_every_value(tmp_path, rng, suffix, shape, dtype):
+    cv2 = pytest.importorskip("cv2")
+    image = rng.integers(0, np.iinfo(dtype).max, shape, endpoint=True).astype(dtype)
+    blue_first = image if image.ndim == 2 else np.ascontiguousarray(image[..., ::-1])
+    assert cv2.imwrite(str(tmp_path / f"x{suffix}"), blue_first)
+    result = read_image(tmp_path / f"x{suffix}")
+    assert result.dtype == dtype
+    np.testing.assert_array_equal(result, image)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("P1\n3 1\n0 1 0\n", [[255, 0, 255]]),
+        ("P2\n# of ten bits\n3 1\n1023\n0 512 1023\n", [[0, 32800, 65535]]),
+        ("P3\n2 1\n1023\n0 512 1023 1 2 3\n", [[[0, 32800, 65535], [64, 128, 192]]]),
+        ("P3\n1 1\n15\n0 8 15\n", [[[0, 136, 255]]]),
+    ],
+)
+def test_netpbm_is_stretched_to_the_full_range(tmp_path, text, expected):
+    (tmp_path / "x.pnm").write_text(text)
+    assert read_image(tmp_path / "x.pnm").tolist() == expected
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_png_is_turned_at_every_depth(tmp_path, rng, codecs, orientation):
+    image = rng.integers(0, 255, (5, 7, 3)).astype(np.uint8)
+    expected = turned(image, orientation)
+    exif = pillow.Exif()
+    exif[0x0112] = orientation
+    for dtype in (np.uint8, np.uint16):
+        write_image(tmp_path / "x.png", image.astype(dtype))
+        data = (tmp_path / "x.png").read_bytes()
+        note = b"eXIf" + exif.tobytes().removeprefix(b"Exif\0\0")
+        chunk = (len(note) - 4).to_bytes(4, "big") + note + zlib.crc32(note).to_bytes(4, "big")
+        (tmp_path / "x.png").write_bytes(data[:33] + chunk + data[33:])  # behind the header
+        np.testing.assert_array_equal(read_image(tmp_path / "x.png"), expected)
 
 
 def test_modes_become_grey_or_colour(tmp_path):
@@ -155,5 +268,5 @@ def test_missing_library_names_the_extra(tmp_path, monkeypatch):
     write_image(tmp_path / "x.png", np.zeros((3, 4), np.uint8))
     monkeypatch.setitem(sys.modules, "PIL", None)
     monkeypatch.setitem(sys.modules, "PIL.Image", None)
-    with pytest.raises(ImportError, match=r'need Pillow: pip install "pydlx\[images\]"'):
+    with pytest.raises(ImportError, match=r'needs Pillow: pip install "pydlx\[images\]"'):
         read_image(tmp_path / "x.png")

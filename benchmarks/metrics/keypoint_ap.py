@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from pydlx import metrics
-from pydlx.benchmarks.case import NATIVE, Candidate, Case, Item, Quantity, Setting, at_least, at_most
+from pydlx.benchmarks.case import NATIVE, Candidate, Case, Item, Quantity, Setting, at_least, at_most, installed
 from pydlx.benchmarks.metrics import coco_peers
 from pydlx.benchmarks.metrics.coco_peers import HOTCOCO, PYCOCOTOOLS
 from pydlx.benchmarks.metrics.people import people
+from pydlx.metrics import KeypointAP, evaluate_keypoints
 
 # Images, people, detections: as many as a detector finds on COCO's val2017; fewer for what takes seconds; and many.
 _EVERYONE = (5_000, 10_944, 104_125)
@@ -41,6 +41,8 @@ def cases(setting: Setting) -> Iterator[Item]:
     if setting.device.type != "cpu":
         return
     yield Case(f"{_text(_EVERYONE)}, from arrays", array_candidates, (at_most(0.7, HOTCOCO),))
+    if not (installed("msgspec") and installed("simdjson")):  # what reads JSON here
+        return
     yield Case(
         f"{_text(_EVERYONE)}, from JSON", lambda: file_candidates(_EVERYONE, (HOTCOCO,)), (at_most(2.5, HOTCOCO),)
     )
@@ -65,7 +67,7 @@ def _text(sizes: Sizes) -> str:
 def array_candidates() -> dict[str, Candidate | None]:
     """Matching and curves of what is in memory."""
     truth, found = people(*_EVERYONE)
-    metric = metrics.KeypointAP(box_format="xywh")
+    metric = KeypointAP(box_format="xywh")
     metric.update(*batch(truth, found))
     with tempfile.TemporaryDirectory() as folder:
         loaded = coco_peers.load(HOTCOCO, *_write(folder, truth, found))
@@ -81,7 +83,7 @@ def file_candidates(sizes: Sizes, peers: tuple[str, ...]) -> dict[str, Candidate
     files = _write(folder.name, *people(*sizes))
 
     def run(_: object = folder) -> object:  # the folder lives as long as the candidate
-        return metrics.evaluate_keypoints(*files)
+        return evaluate_keypoints(*files)
 
     def run_peer(name: str) -> Candidate | None:
         def evaluate() -> object:

@@ -90,14 +90,16 @@ def blend(
         rounding: ``"nearest"`` or ``"truncate"``, for integer images. They are clipped to their range.
         clip: clip the blended pixels of floating images to [0, 1]. Without it they keep any range.
         threshold: makes the mask hard: 1 where its weight exceeds this value in [0, 1), 0 elsewhere.
-        alpha: take the last of 2 or 4 channels as alpha: the source's multiplies the mask, the target's is kept. False
-            treats all channels alike.
+        alpha: take the last of 2 or 4 channels as alpha: the source's multiplies the mask, the target's is kept. Where
+            the source's alpha is 0 its colours are not read, as if the source ended there. False treats all channels
+            alike.
         return_report: also return a `BlendReport`.
         **options: the method's own options.
 
     Returns:
         The picture, of the target's kind, dtype, shape and device; with ``return_report=True`` a pair of it and the
-        report. Floating torch images are differentiable with respect to source, target and floating masks.
+        report. Floating torch images are differentiable with respect to source, target and floating masks. The
+        gradient of a mask takes the set of its positive pixels as given; `threshold` leaves it without one.
 
     Raises:
         ValueError: sizes, channels or batches that do not fit; an empty mask, or one that misses the target; for the

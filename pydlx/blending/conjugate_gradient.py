@@ -16,17 +16,16 @@ def solve_symmetric(
     right_side: Tensor,
     precondition: Operator,
     *,
-    tolerance: float | None = None,
+    tolerance: float,
     max_iterations: int = 500,
 ) -> Tensor:
     """Solves A u = right_side for every plane of (..., H, W); `apply` is A, symmetric and positive definite.
 
-    `precondition` applies an approximate inverse of the same kind. Iterates until every plane's ‖A u − b‖ / ‖b‖ falls
-    below `tolerance` (1e-6 in float32, 1e-12 in float64 by default), and warns where `max_iterations` does not reach
-    it. The backward pass solves the same equation once more for the gradient; tensors inside `apply` get none.
+    `precondition` applies P, an approximate inverse of A of the same kind. With the residual r = b − A u, iterates
+    until ‖r‖ / ‖b‖ and ‖P r‖ / ‖P b‖ of every plane are at most `tolerance`, and warns where `max_iterations` does not
+    reach that. P r estimates the error of u: where A is nearly singular a tiny residual can hide a large error.
+    The backward pass solves the same equation once more for the gradient; tensors inside `apply` get none.
     """
-    if tolerance is None:
-        tolerance = 1e-12 if right_side.dtype == torch.float64 else 1e-6
     return _Solve.apply(right_side, apply, precondition, tolerance, max_iterations)
 
 
@@ -54,10 +53,12 @@ def _iterate(
     solution = torch.zeros_like(right_side)
     residual = right_side.clone()
     direction = precondition(residual)
+    conditioned = direction
     energy = _dot(residual, direction)
-    goal = tolerance**2 * _dot(right_side, right_side)
+    norms = torch.stack([_dot(residual, residual), _dot(direction, direction)])
     for _ in range(max_iterations):
-        if bool((_dot(residual, residual) <= goal).all()):
+        reached = torch.stack([_dot(residual, residual), _dot(conditioned, conditioned)])
+        if bool((reached <= tolerance**2 * norms).all()):
             return solution
         image = apply(direction)
         # Planes that have arrived have energy 0: the floor lets them stand still instead of dividing 0 by 0.
@@ -68,9 +69,9 @@ def _iterate(
         next_energy = _dot(residual, conditioned)
         direction = conditioned + next_energy / energy.clamp_min(tiny) * direction
         energy = next_energy
-    reached = float((_dot(residual, residual).sqrt() / _dot(right_side, right_side).sqrt().clamp_min(tiny)).max())
+    worst = float((reached / norms.clamp_min(tiny)).max().sqrt())
     warnings.warn(
-        f"blend: conjugate gradients stopped after {max_iterations} iterations at relative residual {reached:.1e}, "
+        f"blend: conjugate gradients stopped after {max_iterations} iterations at relative residual {worst:.1e}, "
         f"above the tolerance {tolerance:.1e}; a beta map with less contrast converges faster",
         RuntimeWarning,
         stacklevel=2,

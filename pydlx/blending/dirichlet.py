@@ -6,7 +6,8 @@ exist on the canvas, with u = T outside Ω,
     Σ_q (u[p] − u[q]) = Σ_q v[pq],      v = ∇T + w·s·∇D.
 
 The edge weight w = max(m[p], m[q]) is 1 on every edge of a hard mask that touches Ω, so edges that cross the rim carry
-the full source gradient. The share s of the source tells the methods apart:
+the full source gradient. ∇S is 0 on edges that leave the source image or end where it is fully transparent. The share s
+of the source tells the methods apart:
 
     poisson, monochrome   s = 1 (monochrome: S as grey)
     average               s = 1/2
@@ -17,7 +18,8 @@ Two forms of the same equation are solved, both with a zero boundary:
 * the membrane (hard mask, one s everywhere): u = g + s·c with g = T + s·D, where c is harmonic in Ω and equals −D on
   the rim. Its right side is zero except along the rim, so it is exact where S and T already agree, and rounding does
   not grow with the contrast of the source;
-* the correction (any weights): u = T + d with L d = −div(w·s·∇D) in Ω.
+* the correction (any weights): u = T + d with L d = −div(w·s·∇D) in Ω. Weights that need a gradient take this form,
+  hard ones too. Where both ends of an edge have the same weight, each gets half of w's derivative.
 
 Only the mask's bounding box and a ring of one pixel around it are touched.
 """
@@ -64,7 +66,7 @@ def monochrome(scene: Scene, measure: bool, *, tolerance: float | None = None) -
 def mixed(scene: Scene, measure: bool, *, tolerance: float | None = None) -> Solution:
     """On each edge the stronger gradient of the two, see `guidance.stronger_source`."""
     window = _window(scene)
-    share = guidance.stronger_source(window.source, window.target)
+    share = guidance.stronger_source(window.source_gradient, guidance.gradient(window.target))
     return _solve(scene, window, share, tolerance, measure)
 
 
@@ -88,8 +90,8 @@ def _solve(
     _check_known_pixel(scene, unknown)
     unknowns = int(unknown.count_nonzero()) * (len(window.target_pixels) // len(unknown))
     box = window.box
-    if isinstance(share, float) and torch.equal(window.weight, window.weight.ceil()):
-        right_side = guidance.pull_of_rim(window.source, window.target_pixels, unknown)
+    if isinstance(share, float) and _is_constant_and_hard(window.weight):
+        right_side = guidance.pull_of_rim(window.source, window.target_pixels, unknown, window.hidden)
         guide = window.source if share == 1 else torch.lerp(window.target, window.source, share)
         del window  # frees what the solver can use
         correction, residual = _solve_zero_boundary(right_side, unknown, tolerance, measure)
@@ -97,8 +99,9 @@ def _solve(
     else:
         across, down = share if isinstance(share, tuple) else (share, share)
         weight = guidance.largest_weight(window.weight)
-        field = guidance.gradient(window.source - window.target)
-        field = guidance.scale(field, (weight[0] * across, weight[1] * down))
+        source, target = window.source_gradient, guidance.gradient(window.target)
+        difference = source[0] - target[0], source[1] - target[1]
+        field = guidance.scale(difference, (weight[0] * across, weight[1] * down))
         right_side = guidance.negative_divergence(field)
         correction, residual = _solve_zero_boundary(right_side, unknown, tolerance, measure)
         values = window.target + correction
@@ -110,6 +113,12 @@ def _solve(
         relative_residual=residual,
         levels=1,
     )
+
+
+def _is_constant_and_hard(weight: Tensor) -> bool:
+    """Whether the weights are all 0 or 1 and nobody asks for their gradient, which the membrane does not have."""
+    wanted = weight.requires_grad and torch.is_grad_enabled()
+    return not wanted and torch.equal(weight, weight.ceil())
 
 
 def _check_known_pixel(scene: Scene, unknown: Tensor) -> None:

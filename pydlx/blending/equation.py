@@ -37,7 +37,7 @@ class GaussianPoisson:
     """One equation of the family, ready to be solved on grids of any size.
 
     Attributes:
-        beta: weight of the colours, a number or a map (H, W) of the grid's size.
+        beta: weight of the colours, a number or a map (H, W) of the grid's size in float64.
         sigma: standard deviation of the Gaussian in pixels; 0 makes G the identity.
         formulation: ``"official"``, ``"paper"`` or ``"screened"``.
         taps: ``"upstream"`` cuts a normalised Gaussian of radius 4 σ to 3×3 and leaves it so, as GP-GAN does, which
@@ -62,15 +62,24 @@ class GaussianPoisson:
     def solve(self, divergence: Tensor, colour: Tensor) -> Tensor:
         """Solves for u (N, C, H, W), given B = −div F and the colour image, both of that shape."""
         if isinstance(self.beta, Tensor):
-            size = (divergence.shape[-2], divergence.shape[-1])
-            symbol = self._symbol(size, float(self.beta.detach().mean()), divergence)
-            return solve_symmetric(
-                self.apply, self.right_side(divergence, colour), lambda plane: idctn(dctn(plane) / symbol)
-            )
+            return self._solve_map(self.beta, divergence, colour)
         normalised = self.taps == "normalised"
         return solve_gaussian_poisson(
             divergence, colour, self.beta, self.sigma, self.formulation, normalised=normalised
         )
+
+    def _solve_map(self, beta: Tensor, divergence: Tensor, colour: Tensor) -> Tensor:
+        """`solve` for a map, in float64: a small β magnifies the rounding errors of a plane's mean by 1/β."""
+        exact = divergence.double()
+        exact = exact - exact.mean((-2, -1), keepdim=True)  # 0 but for rounding
+        symbol = self._symbol((exact.shape[-2], exact.shape[-1]), float(beta.mean()), exact)
+        solution = solve_symmetric(
+            self.apply,
+            self.right_side(exact, colour.double()),
+            lambda plane: idctn(dctn(plane) / symbol),
+            tolerance=1e-12 if divergence.dtype == torch.float64 else 1e-8,
+        )
+        return solution.to(divergence.dtype)
 
     def right_side(self, divergence: Tensor, colour: Tensor) -> Tensor:
         """The right side b of the formulation, from its definition in the image plane."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -56,10 +57,11 @@ def evaluate_blend(
     window = scene.window(scene.canvas)
     gray = 255 / full_scale(scene.target.dtype)
     result = result.to(scene.dtype) * (255 / full_scale(result.dtype))
-    source_planes, target_planes, weight = window.source * gray, window.target * gray, window.weight
+    target_planes, weight = window.target * gray, window.weight
 
-    fields = (guidance.gradient(planes) for planes in (target_planes, source_planes, result))
-    errors = [d - torch.lerp(t, s, w) for t, s, d, w in zip(*fields, guidance.mean_weight(weight), strict=True)]
+    source_field = replace(window, source=window.source * gray).source_gradient
+    fields = (guidance.gradient(target_planes), source_field, guidance.gradient(result), guidance.mean_weight(weight))
+    errors = [d - torch.lerp(t, s, w) for t, s, d, w in zip(*fields, strict=True)]
     crossing = [ends[0] != ends[1] for ends in guidance.edge_pairs(weight)]
     outside = (weight == 0).expand_as(result)
     return {

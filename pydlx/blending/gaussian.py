@@ -21,6 +21,7 @@ from pydlx.blending.placement import Box
 from pydlx.blending.pyramid import PYRAMIDS, Pyramid, resize, resize_weights
 from pydlx.blending.scene import Scene, Window
 from pydlx.blending.solution import Solution
+from pydlx.blending.transparency import fill_hidden
 
 
 def modified_poisson(
@@ -102,8 +103,9 @@ def _chosen_sizes(sizes: list[tuple[int, int]], levels: int | None) -> list[tupl
 
 
 def _shrink(window: Window, size: tuple[int, int], pyramid: Pyramid) -> Window:
+    source = window.source if window.hidden is None else fill_hidden(window.source, window.hidden)
     return Window(
-        pyramid.shrink(window.source, size),
+        pyramid.shrink(source, size),
         pyramid.shrink(window.target, size),
         pyramid.shrink_weights(window.weight, size),
         Box(0, 0, *size),
@@ -116,7 +118,7 @@ def _negative_divergence(window: Window) -> Tensor:
         torch.lerp(target, source, weight)
         for target, source, weight in zip(
             guidance.gradient(window.target),
-            guidance.gradient(window.source),
+            window.source_gradient,
             guidance.mean_weight(window.weight),
             strict=True,
         )
@@ -125,7 +127,7 @@ def _negative_divergence(window: Window) -> Tensor:
 
 
 def _decode_beta(scene: Scene, beta: float | Image) -> float | Tensor:
-    """A number, or the map as (1, 1, H, W) in working precision."""
+    """A number, or the map as (1, 1, H, W) in float64. A constant map is a number: its equation has a closed form."""
     if isinstance(beta, (int, float)):
         return float(beta)
     if not isinstance(beta, (np.ndarray, Tensor)):
@@ -139,11 +141,12 @@ def _decode_beta(scene: Scene, beta: float | Image) -> float | Tensor:
         )
     if values.requires_grad:
         raise ValueError("blend: beta is not differentiable, detach the map")
-    values = values.to(scene.target.device, scene.dtype)[None, None]
+    values = values.to(scene.target.device, torch.float64)[None, None]
     check_finite("beta", values)
-    if values.min() < 0 or values.max() == 0:
+    low, high = (float(extreme) for extreme in torch.aminmax(values))
+    if low < 0 or high == 0:
         raise ValueError("blend: a beta map must be zero or positive, and positive somewhere")
-    return values
+    return low if low == high else values
 
 
 def _at_size(equation: GaussianPoisson, size: tuple[int, int]) -> GaussianPoisson:

@@ -45,16 +45,18 @@ def laplacian(x: Tensor) -> Tensor:
     return negative_divergence(gradient(x))
 
 
-def pull_of_rim(source: Tensor, target: Tensor, unknown: Tensor) -> Tensor:
+def pull_of_rim(source: Tensor, target: Tensor, unknown: Tensor, hidden: Tensor | None = None) -> Tensor:
     """Minus the sum of S − T over each unknown pixel's known neighbours; 0 on known pixels.
 
-    Such neighbours form the rim, and nothing else is read. No pixel occurs twice in one assignment, so neither results
-    nor gradients depend on the order of work.
+    Such neighbours form the rim, and nothing else is read, except where the source is hidden: there the unknown pixel's
+    own S takes the place of its neighbour's, so that the source has no gradient between the two. No pixel occurs twice
+    in one assignment, so neither results nor gradients depend on the order of work.
 
     Args:
         source: (N or 1, C, h, w), in the dtype of the result.
         target: (N, C, h, w), of any dtype.
         unknown: (N or 1, 1, h, w), bool.
+        hidden: (N or 1, 1, h, w), bool; None for nowhere.
     """
     framed = F.pad(unknown.squeeze(1), (1, 1, 1, 1))  # nothing beyond the canvas is unknown
     beside = framed[:, 1:-1, :-2] | framed[:, 1:-1, 2:] | framed[:, :-2, 1:-1] | framed[:, 2:, 1:-1]
@@ -63,10 +65,17 @@ def pull_of_rim(source: Tensor, target: Tensor, unknown: Tensor) -> Tensor:
     result = source.new_zeros(target.shape)
     images_per_mask = len(target) // len(unknown)
     s, t, pull = (x.unflatten(0, (-1, images_per_mask)) for x in (source.expand_as(target), target, result))
-    difference = s[mask, :, :, row, column] - t[mask, :, :, row, column].to(source.dtype)
+    known = t[mask, :, :, row, column].to(source.dtype)
+    difference = s[mask, :, :, row, column] - known
+    if hidden is not None:
+        covered = hidden.expand(len(target), -1, -1, -1).unflatten(0, (-1, images_per_mask))[mask, :, :, row, column]
     for down, right in ((0, 1), (0, -1), (1, 0), (-1, 0)):
         hit = framed[mask, row + 1 + down, column + 1 + right]
-        pull[mask[hit], :, :, row[hit] + down, column[hit] + right] -= difference[hit]
+        place = (mask[hit], slice(None), slice(None), row[hit] + down, column[hit] + right)
+        pulling = difference[hit]
+        if hidden is not None:
+            pulling = torch.where(covered[hit], s[place] - known[hit], pulling)
+        pull[place] -= pulling
     return result
 
 
@@ -87,14 +96,14 @@ def scale(field: Field, weight: Field) -> Field:
     return field[0] * weight[0], field[1] * weight[1]
 
 
-def stronger_source(source: Tensor, target: Tensor) -> Field:
-    """1 on the edges where the source has the stronger gradient, 0 elsewhere; a tie goes to the source.
+def stronger_source(source: Field, target: Field) -> Field:
+    """1 on the edges where the source's gradient is the stronger one, 0 elsewhere; a tie goes to the source.
 
     An edge's strength is the Euclidean norm of its difference over all channels (Pérez et al. 2003, eq. 13, taken for
     colours as vectors). The channels switch together, so no colour fringes arise.
     """
     across, down = (
-        (s.square().sum(1, keepdim=True) >= t.square().sum(1, keepdim=True)).to(source.dtype)
-        for s, t in zip(gradient(source.detach()), gradient(target.detach()), strict=True)
+        (s.detach().square().sum(1, keepdim=True) >= t.detach().square().sum(1, keepdim=True)).to(s.dtype)
+        for s, t in zip(source, target, strict=True)
     )
     return across, down

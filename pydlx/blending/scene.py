@@ -8,6 +8,7 @@ from functools import cached_property, reduce
 import torch
 from torch import Tensor
 
+from pydlx.blending import guidance
 from pydlx.blending.images import (
     Image,
     as_planes,
@@ -27,20 +28,32 @@ class Window:
 
     Attributes:
         source: (N or 1, C, h, w) in working precision; where the source image does not reach, its nearest pixel.
+            0 where `hidden` holds.
         target_pixels: (N, C, h, w) in the target's own dtype. A hard mask reads only those along its rim.
         weight: (N or 1, 1, h, w) in [0, 1]; 0 where the source image does not reach.
         box: where on the canvas the part lies.
+        hidden: (N or 1, 1, h, w) bool, true where the source is fully transparent; None where it nowhere is.
     """
 
     source: Tensor
     target_pixels: Tensor
     weight: Tensor
     box: Box
+    hidden: Tensor | None = None
 
     @cached_property
     def target(self) -> Tensor:
         """The target's pixels in working precision."""
         return convert(self.target_pixels, self.target_pixels.dtype, self.source.dtype)
+
+    @property
+    def source_gradient(self) -> guidance.Field:
+        """The source's gradient; 0 on edges that end in a hidden pixel, as on those beyond the source image."""
+        field = guidance.gradient(self.source)
+        if self.hidden is None:
+            return field
+        across, down = (~(p | q) for p, q in guidance.edge_pairs(self.hidden))
+        return guidance.scale(field, (across, down))
 
 
 @dataclass(frozen=True)
@@ -51,6 +64,8 @@ class Scene:
         source: (N or 1, C, h, w), in its own dtype, alpha taken off.
         target: (N, C, H, W), in its own dtype, alpha taken off.
         weight: (N or 1, 1, h, w), the mask in the working dtype, the source's alpha multiplied in.
+        hidden: (N or 1, 1, h, w) bool, true where the source's alpha is 0, whose colours mean nothing; None where it
+            nowhere is.
         offset: row and column of the target where the source's top-left pixel lands.
         mask_box: the smallest box of the canvas that holds every pixel of positive weight inside the canvas.
         clip: whether floating results are to be clipped to [0, 1].
@@ -59,6 +74,7 @@ class Scene:
     source: Tensor
     target: Tensor
     weight: Tensor
+    hidden: Tensor | None
     offset: tuple[int, int]
     mask_box: Box
     clip: bool
@@ -86,8 +102,12 @@ class Scene:
         reach = on_source.intersect(whole(self.source))
         # Crop in the images' own dtype first: only what is read is converted.
         source = convert(reach.of(self.source), self.target.dtype, self.dtype)
-        source = crop(source, on_source.shift(-reach.top, -reach.left), "replicate")
-        window = Window(source, box.of(self.target), crop(self.weight, on_source, "zero"), box)
+        around = on_source.shift(-reach.top, -reach.left)
+        source, hidden = crop(source, around, "replicate"), None
+        if self.hidden is not None:
+            hidden = crop(reach.of(self.hidden).to(self.dtype), around, "replicate").bool()
+            source = source.masked_fill(hidden, 0)
+        window = Window(source, box.of(self.target), crop(self.weight, on_source, "zero"), box, hidden)
         if self.target.is_floating_point():
             check_finite("source", window.source)
             check_finite("target", window.target)
@@ -119,7 +139,7 @@ def build_scene(
     source_planes = _on_device("source", as_planes("source", source), source, target_planes.device)
     if isinstance(mask, Tensor):
         _on_device("mask", mask, mask, target_planes.device)
-    opacity = None
+    opacity = hidden = None
     if alpha:
         target_planes, _ = split_alpha(target_planes)
         source_planes, opacity = split_alpha(source_planes)
@@ -130,13 +150,15 @@ def build_scene(
     weight = decode_mask(mask, size, len(target_planes), target_planes.device, dtype)
     if opacity is not None:
         weight = weight * (opacity.to(dtype) / full_scale(opacity.dtype)).clamp(0, 1)
+        transparent = opacity.detach().to(dtype) <= 0
+        hidden = transparent if bool(transparent.any()) else None
     if threshold is not None:
         if not 0 <= threshold < 1:
             raise ValueError(f"blend: threshold must lie in [0, 1), got {threshold}")
         weight = (weight > threshold).to(dtype)
     offset = _check_offset(offset)
     mask_box = _find_mask(weight.detach(), offset, whole(target_planes))
-    return Scene(source_planes, target_planes, weight, offset, mask_box, clip)
+    return Scene(source_planes, target_planes, weight, hidden, offset, mask_box, clip)
 
 
 def _find_mask(weight: Tensor, offset: tuple[int, int], canvas: Box) -> Box:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from pydlx._optional import MissingPackageError
 from pydlx._version import __version__
 
 COMMANDS = {
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         return _module(args.command).run(args)
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, MissingPackageError) as error:
         print(f"pydlx {args.command}: {_one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     """Reads, blends, writes and says so; returns the exit code."""
     try:
         report = _blend_files(args)
-    except (ValueError, TypeError, NotImplementedError, OSError, ImportError) as error:
+    except (ValueError, TypeError, NotImplementedError, OSError) as error:
         print(f"pydlx blend: {str(error).removeprefix('blend: ')}", file=sys.stderr)
         return 2
     print(_summary(report))

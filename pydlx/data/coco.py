@@ -13,12 +13,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import msgspec
 import numpy as np
 
+from pydlx._optional import needed_for
 from pydlx.data import json_records
 from pydlx.data.annotations import Id, in_order, warn_of
 from pydlx.data.json_records import Source
+
+with needed_for("reading COCO files", extra="metrics"):
+    import msgspec
 
 KEYPOINTS = "keypoints"
 _ABSENT = msgspec.Raw()

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-try:
+from pydlx._optional import needed_for
+
+with needed_for("reading JSON records", extra="metrics"):
     import msgspec
     import simdjson
-except ImportError as error:
-    raise ImportError("reading JSON records needs msgspec and pysimdjson: pip install 'pydlx[metrics]'") from error
 
 Source = str | Path | Sequence[dict[str, Any]] | dict[str, Any]
 

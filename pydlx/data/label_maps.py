@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pydlx._optional import needed_for
 from pydlx.data.pairs import paired_files
 
 SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif", ".npy")
@@ -20,6 +20,8 @@ _LABEL_MODES = {"P": np.uint8, "L": np.uint8, "1": np.uint8, "I;16": np.uint16, 
 
 def read_label_map(path: str | os.PathLike[str]) -> np.ndarray:
     """Reads a label map (H, W): the grey levels of a picture, the indices of one with a palette, or a ``.npy`` file.
+
+    The orientation that a file notes is applied, as :func:`pydlx.files.read_image` does.
 
     Returns:
         uint8, uint16 or int32; of a ``.npy`` file the integer type it holds.
@@ -55,18 +57,16 @@ class _NotLabelsError(ValueError):
 
 
 def _read_picture(path: Path) -> np.ndarray:
-    try:
-        image = importlib.import_module("PIL.Image")
-    except ImportError as error:
-        raise ImportError('label maps need Pillow: pip install "pydlx[images]"') from error
-    with image.open(path) as picture:
+    with needed_for("reading label maps", extra="images"):
+        from PIL import Image, ImageOps
+    with path.open("rb") as stream, Image.open(stream) as picture:  # not by name, see `pydlx.files`
         if picture.format in ("JPEG", "WEBP"):
             raise _NotLabelsError(f"read_label_map: '{path}' is a {picture.format}, which does not keep labels exactly")
         if picture.mode not in _LABEL_MODES:
             raise _NotLabelsError(
                 f"read_label_map: '{path}' must be a grey or palette picture of class numbers, got {picture.mode}"
             )
-        labels = np.array(picture).astype(_LABEL_MODES[picture.mode], copy=False)
+        labels = np.array(ImageOps.exif_transpose(picture)).astype(_LABEL_MODES[picture.mode], copy=False)
         return labels // _grey_step(path) if picture.mode == "L" else labels
 
 

@@ -6,18 +6,20 @@ they sum over the processes of ``torch.distributed`` and go into a ``torchmetric
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
-
 from pydlx.metrics.box_ap import BoxAP
+from pydlx.metrics.coco_files import (
+    Evaluation,
+    box_evaluation,
+    evaluate_boxes,
+    evaluate_keypoints,
+    keypoint_evaluation,
+)
 from pydlx.metrics.images import mae, ms_ssim, mse, psnr, rmse, sd, ssim
 from pydlx.metrics.keypoint_ap import KeypointAP
 from pydlx.metrics.keypoint_sigmas import COCO_SIGMAS, CROWDPOSE_SIGMAS, WHOLEBODY_SIGMAS
 from pydlx.metrics.matched_poses import multi_person_ap, single_person_ap
 from pydlx.metrics.plots import plot_confusion_matrix, plot_precision_recall
 from pydlx.metrics.segmentation import ConfusionMetrics, scores_table, segmentation_scores
-
-_FROM_FILES = ("Evaluation", "box_evaluation", "evaluate_boxes", "evaluate_keypoints", "keypoint_evaluation")
 
 __all__ = [
     "COCO_SIGMAS",
@@ -45,9 +47,3 @@ __all__ = [
     "single_person_ap",
     "ssim",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _FROM_FILES:  # they need msgspec
-        return getattr(importlib.import_module("pydlx.metrics.coco_files"), name)
-    raise AttributeError(f"module 'pydlx.metrics' has no attribute {name!r}")

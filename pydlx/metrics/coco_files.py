@@ -5,15 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from pydlx.data.annotations import warn_of
-from pydlx.data.coco import CocoDetections, CocoTruth, read_coco_detections, read_coco_truth
-from pydlx.data.json_records import Source
 from pydlx.metrics.box_ap import BoxDetections, BoxTruths, box_curves, box_protocol
 from pydlx.metrics.coco_protocol import ALL, EVERYTHING, Curves, check_compatibility, summary
 from pydlx.metrics.keypoint_ap import (
@@ -27,6 +25,10 @@ from pydlx.metrics.keypoint_ap import (
     one_keypoint,
 )
 from pydlx.metrics.keypoint_sigmas import COCO_SIGMAS, CROWDPOSE_SIGMAS, WHOLEBODY_SIGMAS
+
+if TYPE_CHECKING:
+    from pydlx.data.coco import CocoDetections, CocoTruth
+    from pydlx.data.json_records import Source
 
 # CrowdPose's three kinds of image, by crowdIndex: from, to (not included).
 _CROWDING = {"easy": (-np.inf, 0.2), "medium": (0.2, 0.8), "hard": (0.8, np.inf)}
@@ -123,6 +125,8 @@ def keypoint_evaluation(
         ValueError: a file is no JSON (with the byte), a record is bad (with its place and id), or two categories have
             one id.
     """
+    from pydlx.data.coco import read_coco_detections, read_coco_truth  # needs msgspec
+
     check_compatibility("evaluate_keypoints", compatibility)
     parts = _parts_of(layout, sigmas)
     if layout == "crowdpose" and area_ranges is None:
@@ -183,6 +187,8 @@ def box_evaluation(
         ValueError: a file is no JSON (with the byte), a record is bad (with its place and id), or two categories have
             one id.
     """
+    from pydlx.data.coco import read_coco_detections, read_coco_truth  # needs msgspec
+
     check_compatibility("evaluate_boxes", compatibility)
     protocol = box_protocol(max_detections, thresholds, recall_thresholds, area_ranges, "evaluate_boxes")
     skipped: list[str] | None = [] if skip_bad else None

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pydlx._optional import needed_for
+
 _MATCHINGS = ("greedy", "hungarian")
 
 
@@ -114,7 +116,8 @@ def _found_greedily(rows: list[list[float]], limit: float) -> int:
 
 def _matched_by_sum(matrix: Tensor) -> Tensor:
     """The OKS of each pair in the matching of the highest sum."""
-    from scipy.optimize import linear_sum_assignment
+    with needed_for('matching="hungarian"', extra="metrics"):
+        from scipy.optimize import linear_sum_assignment
 
     detections, people = linear_sum_assignment(matrix.cpu().numpy(), maximize=True)
     return matrix[torch.from_numpy(detections), torch.from_numpy(people)]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from pydlx._optional import needed_for
 from pydlx.visualize.activations import Excitation, Excitations
 
 _PAPER, _INK, _GREY, _OUTSIDE = 255, 40, 128, 224
@@ -43,6 +44,7 @@ def grid(
 
     Raises:
         ValueError: If there is nothing to show, or images have other channels.
+        ImportError: If Pillow is not installed.
     """
     shown = {channel: list(found) for channel, found in excitations.items() if found}
     if not shown or columns < 1:
@@ -129,7 +131,5 @@ def _label(text: str, width: int) -> np.ndarray:
 
 
 def _pillow(module: str) -> Any:
-    try:
+    with needed_for("grid", extra="images"):
         return importlib.import_module(f"PIL.{module}")
-    except ImportError as error:
-        raise ImportError('grid: labels need Pillow: pip install "pydlx[images]"') from error

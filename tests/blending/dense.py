@@ -7,11 +7,12 @@ import scipy.fft
 import scipy.ndimage
 
 
-def dense_poisson(source, target, weight, offset=(0, 0), guidance="source"):
+def dense_poisson(source, target, weight, offset=(0, 0), guidance="source", hidden=None):
     """Poisson editing on (H, W, C) images by loops over pixels and a dense solve.
 
     `weight` has the source's size; unknown is what has positive weight and falls on the canvas. For each unknown p and
-    each neighbour q on the canvas: sum_q (u[p] - u[q]) = sum_q v[pq].
+    each neighbour q on the canvas: sum_q (u[p] - u[q]) = sum_q v[pq]. On edges that end where `hidden`, of the source's
+    size, holds, the source has no gradient.
     """
     source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
     height, width, channels = target.shape
@@ -25,8 +26,14 @@ def dense_poisson(source, target, weight, offset=(0, 0), guidance="source"):
         i, j = i - offset[0], j - offset[1]
         return weight[i, j] if 0 <= i < rows and 0 <= j < columns else 0.0
 
+    def hidden_at(i, j):
+        i, j = i - offset[0], j - offset[1]
+        return hidden is not None and 0 <= i < rows and 0 <= j < columns and hidden[i, j]
+
     def wanted(p, q):
         ds, dt = source_at(*p) - source_at(*q), target[p] - target[q]
+        if hidden_at(*p) or hidden_at(*q):
+            ds = np.zeros_like(ds)
         if guidance == "mixed":
             ds = ds if np.linalg.norm(ds) >= np.linalg.norm(dt) else dt
         elif guidance == "average":

@@ -106,3 +106,48 @@ def test_gradient_of_a_soft_mask(picture):
     source, target, mask = (torch.from_numpy(picture(*shape)) for shape in ((1, 5, 6), (1, 8, 9), (5, 6)))
     mask.requires_grad_()
     assert torch.autograd.gradcheck(lambda m: blend(source, target, m * 0.9 + 0.05, (2, 1)), (mask,))
+
+
+@pytest.mark.parametrize("method", ["poisson", "average", "monochrome", "mixed"])
+@pytest.mark.parametrize("rectangle", [False, True])
+def test_gradient_of_a_hard_mask_that_fades_as_a_whole(picture, blob, method, rectangle):
+    """The picture is linear in the weights, so one difference is exact; weights above 1 are refused."""
+    source, target = (torch.from_numpy(picture(3, *size)) for size in ((5, 6), (8, 9)))
+    mask = torch.ones(5, 6, dtype=torch.float64) if rectangle else torch.from_numpy(blob(5, 6)).double()
+    weights = torch.from_numpy(picture(3, 8, 9))
+
+    def measure(mask):
+        return (weights * blend(source, target, mask, (2, 1), method)).sum()
+
+    gradient = torch.autograd.grad(measure(mask.requires_grad_()), mask)[0]
+    mask = mask.detach()
+    difference = (measure(mask) - measure(0.75 * mask)) / 0.25
+    assert abs(difference) > 0.1
+    torch.testing.assert_close((gradient * mask).sum(), difference)
+
+
+@pytest.mark.parametrize("method", ["poisson", "average", "monochrome", "mixed"])
+def test_gradient_of_a_hard_mask_of_single_pixels(picture, method):
+    source, target = (torch.from_numpy(picture(3, *size)) for size in ((5, 6), (8, 9)))
+    mask = torch.zeros(5, 6, dtype=torch.float64)
+    places = [(0, 1), (2, 2), (1, 4), (4, 5)]
+    for place in places:
+        mask[place] = 1
+    weights = torch.from_numpy(picture(3, 8, 9))
+
+    def measure(mask):
+        return (weights * blend(source, target, mask, (2, 1), method)).sum()
+
+    gradient = torch.autograd.grad(measure(mask.requires_grad_()), mask)[0]
+    for place in places:
+        faded = mask.detach().clone()
+        faded[place] = 0.75
+        torch.testing.assert_close(gradient[place], (measure(mask.detach()) - measure(faded)) / 0.25)
+
+
+@pytest.mark.parametrize("method", ["poisson", "average"])
+def test_hard_mask_with_a_gradient_gives_the_same_picture(picture, blob, method):
+    source, target = (torch.from_numpy(picture(3, *size)) for size in ((5, 6), (8, 9)))
+    mask = torch.from_numpy(blob(5, 6)).double()
+    result = blend(source, target, mask.clone().requires_grad_(), (2, 1), method)
+    torch.testing.assert_close(result.detach(), blend(source, target, mask, (2, 1), method))

@@ -26,6 +26,21 @@ def test_grey_levels_are_labels(tmp_path):
         np.testing.assert_array_equal(labels, LABELS)
 
 
+@pytest.mark.parametrize(("orientation", "quarters"), [(1, 0), (3, 2), (6, -1), (8, 1)])
+def test_the_orientation_is_applied(tmp_path, orientation, quarters):
+    tifffile = pytest.importorskip("tifffile")
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(LABELS).save(tmp_path / "a.png", exif=exif)
+    for dtype in (np.uint8, np.uint16):
+        note = [(274, "H", 1, orientation, True)]
+        tifffile.imwrite(
+            tmp_path / f"{dtype.__name__}.tif", LABELS.astype(dtype), photometric="minisblack", extratags=note
+        )
+    for name in ("a.png", "uint8.tif", "uint16.tif"):
+        np.testing.assert_array_equal(read_label_map(tmp_path / name), np.rot90(LABELS, quarters))
+
+
 def test_palettes_give_indices_not_colours(tmp_path):
     picture = Image.fromarray(LABELS, mode="L").copy()
     picture = picture.convert("P")

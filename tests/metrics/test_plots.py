@@ -89,5 +89,5 @@ def test_bad_input(monkeypatch):
     with pytest.raises(ValueError, match=r'normalize must be "truth", "prediction" or None, got .row.'):
         plot_confusion_matrix(MATRIX, normalize="row")
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r'^drawing needs matplotlib: pip install "pydlx\[bench\]"$'):
+    with pytest.raises(ImportError, match=r'^drawing needs matplotlib: pip install "pydlx\[plot\]"$'):
         plot_confusion_matrix(MATRIX)

@@ -147,7 +147,7 @@ def test_bad_grids(model, images, monkeypatch):
     with pytest.raises(ValueError, match=r"grid: images must have 1 or 3 channels, got \[2\]"):
         grid(found)
     monkeypatch.setitem(sys.modules, "PIL.Image", None)
-    with pytest.raises(ImportError, match=r'need Pillow: pip install "pydlx\[images\]"'):
+    with pytest.raises(ImportError, match=r'needs Pillow: pip install "pydlx\[images\]"'):
         grid(top_activations(model, images, "4", [0]))
 
 

@@ -1,0 +1,37 @@
+"""Packages that pydlx does not depend on: whoever lacks one is told in one line which extra brings it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# Packages that are installed under another name than they are imported by.
+_INSTALLED_AS = {"PIL": "Pillow", "simdjson": "pysimdjson"}
+
+
+class MissingPackageError(ImportError):
+    """A package of one of pydlx's extras is not installed."""
+
+
+@contextmanager
+def needed_for(what: str, extra: str) -> Iterator[None]:
+    """Goes around imports of optional packages.
+
+    >>> with needed_for("drawing", extra="plot"):
+    ...     import matplotlib  # doctest: +SKIP
+
+    Args:
+        what: what cannot be done without them.
+        extra: the extra of pydlx that brings them.
+
+    Raises:
+        MissingPackageError: ``drawing needs matplotlib: pip install "pydlx[plot]"``.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package == "pydlx":  # a fault of ours
+            raise
+        name = _INSTALLED_AS.get(package, package)
+        raise MissingPackageError(f'{what} needs {name}: pip install "pydlx[{extra}]"', name=package) from error
