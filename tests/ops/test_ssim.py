@@ -256,12 +256,12 @@ def test_nan_spreads_as_far_as_its_windows():
 
 @pytest.mark.parametrize("special", [math.nan, math.inf])
 @pytest.mark.parametrize("kernel_size", [11, 7, 5])
-def test_nan_at_every_place_of_a_tile_reaches_its_windows_alone(kernel_size, special):
+def test_nan_at_every_place_of_a_tile_reaches_its_windows_alone(kernel_size, special, kernels):
     """One image for each place: S is NaN where a window holds it, the gradient where one holds both pixels."""
     height, width = 15, 34
-    places = torch.arange(height * width)
+    places = torch.arange(0, height * width, 1 if kernels == "native" else 13)
     x, y = (image.repeat(len(places), 1, 1, 1) for image in draw((1, 1, height, width), torch.float32))
-    x.view(len(places), -1)[places, places] = special
+    x.view(len(places), -1)[torch.arange(len(places)), places] = special
     rows, columns = (places // width).view(-1, 1, 1, 1), (places % width).view(-1, 1, 1, 1)
 
     def within(reach, first, size):

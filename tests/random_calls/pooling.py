@@ -23,27 +23,31 @@ def soft_pool(draw: Draw, spatial: int) -> Call:
     size = draw.sizes(3 * _BLOCK // (lead[0] * lead[1]) + 64, *[usual] * spatial)
     if draw.chance(20):
         lead[draw.whole(0, 1)] = 0
-    kind: dict[str, list[int]] = {"kernel_size": [], "stride": [], "padding": [], "dilation": []}
-    ceil_mode = draw.chance(3)
-    joined = draw.chance(2)  # steps as long as the windows, where padding is most likely to leave a rest
-    for length in size:
-        kernel = draw.whole(1, min(5, length + 2))
-        dilation = 1 if joined else draw.choice((1, 1, 1, 2, 3))
-        padding = draw.whole(0, (dilation * (kernel - 1) + 1) // 2)
-        stride = kernel if joined else draw.choice((1, 2, 2, 3, 4, 7, 1000))
-        if pooled_size(length, kernel, stride, padding, dilation, ceil_mode) < 1:
-            kernel, stride, padding, dilation = 1, stride, 0, 1
-        for name, value in zip(kind, (kernel, stride, padding, dilation), strict=True):
-            kind[name].append(value)
-    settings = {
-        name: values[0] if len(set(values)) == 1 and draw.chance(2) else values for name, values in kind.items()
-    }
-    if kind["stride"] == kind["kernel_size"] and draw.chance(2):
-        settings["stride"] = None
     shape = [*lead[1:], *size] if draw.chance(6) else [*lead, *size]
+    ceil_mode, joined = draw.chance(3), draw.chance(2)
+    axes = zip(*(_window(draw, length, joined, ceil_mode) for length in size), strict=True)
+    window = {
+        name: list(values) if len(set(values)) > 1 or draw.chance(2) else values[0]
+        for name, values in zip(("kernel_size", "stride", "padding", "dilation"), axes, strict=True)
+    }
+    if joined and window["stride"] == window["kernel_size"] and draw.chance(2):
+        window["stride"] = None
     x = draw.numbers("x", shape, draw.choice(FLOATS), special=(math.nan,))
-    arguments = {"x": x, **settings, "ceil_mode": ceil_mode, "gradient": draw.choice(("exact", "exact", "paper"))}
+    arguments = {"x": x, **window, "ceil_mode": ceil_mode, "gradient": draw.choice(("exact", "exact", "paper"))}
     return Call(f"soft_pool{spatial}d", arguments, draw.layouts, ("x",), **draw.gradient())
+
+
+def _window(draw: Draw, length: int, joined: bool, ceil_mode: bool) -> tuple[int, int, int, int]:
+    """Kernel size, stride, padding and dilation along an axis of this length.
+
+    `joined` makes steps as long as the windows, where padding is most likely to leave a rest behind the last one.
+    """
+    kernel = draw.whole(1, min(5, length + 2))
+    dilation = 1 if joined else draw.choice((1, 1, 1, 2, 3))
+    padding = draw.whole(0, (dilation * (kernel - 1) + 1) // 2)
+    stride = kernel if joined else draw.choice((1, 2, 2, 3, 4, 7, 1000))
+    fits = pooled_size(length, kernel, stride, padding, dilation, ceil_mode) > 0
+    return (kernel, stride, padding, dilation) if fits else (1, stride, 0, 1)
 
 
 def corner_pool(draw: Draw) -> Call:

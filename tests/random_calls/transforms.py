@@ -78,7 +78,7 @@ def _planes(draw: Draw) -> list[int]:
 
 def masked_poisson(draw: Draw) -> Call:
     """Masks of every density, blots and stripes, of every plane or shared."""
-    height, width = draw.sizes(6000, (14, 32, 64), (14, 16, 32, 64))
+    height, width = draw.sizes(2500, (14, 32, 64), (14, 16, 32, 64))
     lead = [draw.whole(0 if draw.chance(10) else 1, 3) for _ in range(draw.whole(0, 2))]
     own = [draw.choice((1, size)) for size in lead[draw.whole(0, len(lead)) :]]
     mask = _mask(draw, (*own, height, width))
