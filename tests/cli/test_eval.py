@@ -2,13 +2,16 @@
 
 import gzip
 import json
+import warnings
 
 import numpy as np
 import pytest
+import torch
 from metrics.coco_samples import data_set, found, person
 
 from pydlx import metrics
 from pydlx.cli import main
+from pydlx.cli.eval import report
 from pydlx.files import write_image
 from pydlx.metrics import evaluate_keypoints
 
@@ -63,6 +66,71 @@ def test_options_of_keypoints(files, capsys):
     assert ap("--no-area")["AP"] < ap()["AP"]
     wide = ",".join(["0.5"] * 17)
     assert ap("--sigmas", wide)["AP"] > ap()["AP"]
+
+
+def results(capsys, *words):
+    """The numbers of a command that prints JSON."""
+    code, out, _ = printed(capsys, *words, "--json")
+    assert code == 0
+    return json.loads(out)
+
+
+def test_per_class_as_json(files, capsys):
+    content = results(capsys, "keypoints", "truth.json", "found.json.gz", "--per-class")
+    assert content["per_class"] == {"person": content["results"]["AP"]}
+    assert "per_class" not in results(capsys, "keypoints", "truth.json", "found.json.gz")
+
+
+def test_max_detections(files, capsys):
+    """Of two detections of an image the second one is right."""
+    (files / "found.json").write_text(json.dumps([found(400), found(score=0.5)]))
+    words = "keypoints", "truth.json", "found.json"
+    assert results(capsys, *words)["results"]["AR"] == 0.5
+    assert results(capsys, *words, "--max-detections", "1")["results"]["AR"] == 0
+
+
+def test_pycocotools_loses_id_0(files, capsys):
+    (files / "truth.json").write_text(json.dumps(data_set(person(0), person(1, image=2), images=2)))
+    (files / "found.json").write_text(json.dumps([found(), found(image=2)]))
+    words = "keypoints", "truth.json", "found.json"
+    assert results(capsys, *words)["results"]["AR"] == 1
+    assert results(capsys, *words, "--pycocotools")["results"]["AR"] == 0.5
+
+
+def test_layouts(files, capsys):
+    points = [float(value) for i in range(14) for value in (100 + 10 * i, 100 + 7 * i, 2)]
+    (files / "truth.json").write_text(json.dumps(data_set(person(1, keypoints=points, num_keypoints=14))))
+    (files / "found.json").write_text(json.dumps([found() | {"keypoints": points}]))
+    crowded = results(capsys, "keypoints", "truth.json", "found.json", "--layout", "crowdpose")["results"]
+    assert list(crowded)[-3:] == ["AP_easy", "AP_medium", "AP_hard"]
+
+
+def test_all_categories_as_one(files, capsys):
+    truth = data_set(person(1)) | {"categories": [{"id": 1}, {"id": 2}]}
+    (files / "truth.json").write_text(json.dumps(truth))
+    (files / "boxes.json").write_text(json.dumps([found(bbox=[90, 90, 80, 80], category_id=2)]))
+    words = "boxes", "truth.json", "boxes.json", "--per-class"
+    assert results(capsys, *words)["per_class"] == {"1": 0, "2": -1}
+    assert results(capsys, *words, "--class-agnostic")["per_class"] == {"all": pytest.approx(1)}
+
+
+def test_equal_warnings_are_said_once(files, capsys):
+    """An image listed twice, in the truth of either of two evaluations."""
+    with report.warnings_on_stderr():
+        for text in ("a", "b", "a"):
+            warnings.warn(text, stacklevel=1)
+        warnings.warn("not for users", DeprecationWarning, stacklevel=1)
+    assert capsys.readouterr().err == "warning: a\nwarning: b\n"
+
+
+@pytest.mark.parametrize(("bad", "told"), [(3, 3), (5, 3)])
+def test_the_first_skipped_records_are_told(files, capsys, bad, told):
+    (files / "bad.json").write_text(json.dumps([found(), *(found(image=9) for _ in range(bad))]))
+    _, _, err = printed(capsys, "keypoints", "truth.json", "bad.json", "--json", "--skip-bad")
+    lines = err.splitlines()
+    assert lines[0] == f"skipped {bad}:"
+    assert sum("image_id 9 is not among" in line for line in lines) == told
+    assert lines[-1] == "  and 2 more" if bad > told else len(lines) == 1 + told
 
 
 def test_boxes(files, capsys):
@@ -158,14 +226,33 @@ def test_segmentation(label_maps, capsys):
     assert content["images"] == 2
 
 
+@pytest.mark.parametrize("options", [{"absent": "one"}, {"average": "weighted"}, {"level": "image"}])
+def test_options_of_segmentation(label_maps, capsys, options):
+    """Class 3 is in neither map, and image b is mostly of class 0."""
+    labels = _read(label_maps / "truth" / "b.png")
+    labels[8:] = 0
+    pytest.importorskip("PIL.Image").fromarray(labels).save(label_maps / "truth" / "b.png")
+    words = ["segmentation", "truth", "found", "--classes", "4", "--ignore", "255"]
+    expected, plain = metrics.ConfusionMetrics(4, 255, **options), metrics.ConfusionMetrics(4, 255)
+    for name in "ab":
+        maps = [torch.from_numpy(_read(label_maps / folder / f"{name}.png"))[None] for folder in ("found", "truth")]
+        expected.update(*maps)
+        plain.update(*maps)
+    ((option, value),) = options.items()
+    iou = results(capsys, *words, f"--{option}", value)["results"]["mean_iou"]
+    assert iou == pytest.approx(float(expected.compute()["mean_iou"]))
+    assert iou != pytest.approx(float(plain.compute()["mean_iou"]))
+
+
 def test_labels_that_are_no_class(label_maps, capsys):
     words = ["segmentation", "truth", "found", "--classes", "3"]
     code, _, err = printed(capsys, *words)
     assert code == 2
     assert "a: " in err
     assert "255" in err
-    _, _, err = printed(capsys, *words, "--skip-bad", "--json")
+    _, out, err = printed(capsys, *words, "--skip-bad", "--json")
     assert "skipped 2:" in err
+    assert json.loads(out)["images"] == 0
 
 
 def test_images_by_convention(tmp_path, capsys):
@@ -188,6 +275,31 @@ def test_images_by_convention(tmp_path, capsys):
     assert len({round(value, 4) for value in found.values()}) == 3
     assert measured()["ssim"] == found["wang2004"]
     assert measured("--data-range", "510")["psnr"] == pytest.approx(metrics.psnr(x, y, 510))
+
+
+def test_folders_of_images(tmp_path, capsys):
+    """Every measure of every picture, and their means; a picture of another size is named or skipped."""
+    pytest.importorskip("PIL.Image")
+    rng = np.random.default_rng(0)
+    images = {name: rng.integers(0, 256, (2, 20, 24)).astype(np.uint8) for name in ("a", "b")}
+    for side, folder in enumerate(("truth", "found")):
+        (tmp_path / folder).mkdir()
+        for name, pair in images.items():
+            write_image(tmp_path / folder / f"{name}.png", pair[side])
+    words = "images", str(tmp_path / "truth"), str(tmp_path / "found")
+    content = results(capsys, *words, "--per-image")
+    for key in ("psnr", "ssim", "mse", "rmse", "mae"):
+        each = {name: getattr(metrics, key)(*pair) for name, pair in images.items()}
+        assert {name: numbers[key] for name, numbers in content["per_image"].items()} == pytest.approx(each)
+        assert content["results"][key] == pytest.approx(sum(each.values()) / 2)
+    assert "per_image" not in results(capsys, *words)
+    write_image(tmp_path / "found" / "a.png", images["a"][1][:10])
+    code, out, err = printed(capsys, *words)
+    assert (code, out) == (2, "")
+    assert "found/a.png: " in err
+    skipping = results(capsys, *words, "--skip-bad")
+    assert (skipping["images"], skipping["skipped"]) == (1, 1)
+    assert skipping["results"]["mae"] == pytest.approx(metrics.mae(*images["b"]))
 
 
 def _read(path):

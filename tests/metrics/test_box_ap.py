@@ -1,6 +1,7 @@
 """COCO's box evaluation: published numbers, and side by side with pycocotools and hotcoco."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -193,6 +194,64 @@ def test_one_truth_without_area_leaves_the_others_theirs(tmp_path):
     targets[image]["area"][row], targets[image]["iscrowd"][row] = torch.nan, 0
     metric.update(predictions, targets)
     assert numbers(metric.compute()) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"class_agnostic": True},
+        {"thresholds": [0.6, 0.9]},
+        {"recall_thresholds": [0.0, 0.3]},
+        {"area_ranges": {"all": (0, 1e10), "small": (0, 2000)}},
+        {"max_detections": (2, 5)},
+        {"compatibility": "pycocotools"},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_options_of_tensors_are_those_of_files(options):
+    truth, detections = boxes_at_random(0)
+    truth["annotations"][0]["id"] = 0
+    truth["annotations"][0]["iscrowd"] = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected, plain = evaluate_boxes(truth, detections, **options), evaluate_boxes(truth, detections)
+        metric = BoxAP(box_format="xywh", **options)
+        metric.update(*batch(truth, detections))
+        found = {name: float(value) for name, value in metric.compute().items()}
+    assert found == pytest.approx(expected, abs=1e-12)
+    assert expected != pytest.approx(plain, abs=1e-6)
+
+
+def test_thresholds_recalls_and_areas_of_ones_own():
+    """Two boxes of 40 by 60, of which one is found with an overlap of 0.8: right up to a recall of a half."""
+    annotation = {"image_id": 1, "category_id": 1, "iscrowd": 0, "area": 2400.0}
+    truth = {
+        "images": [{"id": 1}],
+        "categories": [{"id": 1}],
+        "annotations": [{"id": n, "bbox": [100 * n, 20, 40, 60]} | annotation for n in (1, 2)],
+    }
+    detections = [{"image_id": 1, "category_id": 1, "score": 0.9, "bbox": [100, 20, 40, 48]}]
+
+    def ap(**options):
+        return evaluate_boxes(truth, detections, **options)
+
+    assert ap(thresholds=[0.8], recall_thresholds=[0, 0.5, 0.6])["AP"] == pytest.approx(2 / 3)
+    assert ap(thresholds=[0.81], recall_thresholds=[0, 0.5, 0.6])["AP"] == 0
+    areas = {"all": (0, 1e10), "here": (2400, 2400), "elsewhere": (0, 2399)}
+    results = ap(thresholds=[0.8], area_ranges=areas)
+    assert (results["AR_here"], results["AR_elsewhere"]) == (0.5, -1)
+
+
+def test_bad_records_are_skipped():
+    truth, detections = boxes_at_random(0)
+    expected = evaluate_boxes(truth, detections)
+    truth["annotations"].append(truth["annotations"][0] | {"id": 900, "bbox": [1, 2]})
+    detections.append(detections[0] | {"image_id": 900})
+    with pytest.raises(ValueError, match="bbox must have 4 numbers"):
+        evaluate_boxes(truth, detections)
+    evaluation = box_evaluation(truth, detections, skip_bad=True)
+    assert evaluation.results == expected
+    assert len(evaluation.skipped) == 2
 
 
 def test_areas_that_are_no_areas_are_mentioned():

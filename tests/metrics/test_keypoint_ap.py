@@ -494,6 +494,47 @@ def test_thresholds_areas_and_limits_of_ones_own():
     assert results["AR75"] >= default["AR75"]
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"thresholds": [0.6, 0.9]},
+        {"recall_thresholds": [0.0, 0.3]},
+        {"area_ranges": {"all": (0, 1e10), "medium": (0, 2000), "large": (2000, 1e10)}},
+        {"max_detections": 2},
+        {"use_area": False},
+        {"compatibility": "pycocotools"},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_options_of_tensors_are_those_of_files(options):
+    truth, detections = crowd(2)
+    first = next(a for a in truth["annotations"] if a["num_keypoints"] and not a["iscrowd"])
+    first["id"] = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected, plain = evaluate_keypoints(truth, detections, **options), evaluate_keypoints(truth, detections)
+        metric = filled(batch(truth, detections), **options)
+        found = {name: float(value) for name, value in metric.compute().items()}
+    assert found == pytest.approx(expected, abs=1e-12)
+    assert expected != pytest.approx(plain, abs=1e-6)
+
+
+def test_boxes_of_predictions_give_their_area():
+    """A wrong pose in a large box is no matter for medium people; by its own extent it is medium."""
+    far, right = (torch.tensor(pose(dx)).view(1, 17, 3) for dx in (400, 0))
+    found = {"keypoints": torch.cat([far, right]), "scores": torch.tensor([0.95, 0.9])}
+    for boxes, expected in (({}, 0.5), ({"boxes": torch.tensor([[0.0, 0, 200, 200]] * 2)}, 1)):
+        metric = KeypointAP()
+        metric.update([found | boxes], [{"keypoints": right, "area": torch.tensor([5000.0])}])
+        assert float(metric.compute()["APM"]) == pytest.approx(expected)
+
+
+def test_recalls_of_ones_own():
+    """One of two people is found: right up to a recall of a half."""
+    truth = data_set(person(1), person(2, 200))
+    assert evaluate_keypoints(truth, [found()], recall_thresholds=[0, 0.5, 0.6])["AP"] == pytest.approx(2 / 3)
+
+
 def test_sigmas_set_the_number_of_keypoints():
     points = torch.rand(2, 3, 3, dtype=torch.float64) * 50 + 1
     metric = KeypointAP(sigmas=[0.1, 0.2, 0.05])
