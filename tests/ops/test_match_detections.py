@@ -80,7 +80,7 @@ def test_nan_matches_nothing():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"scores": torch.zeros(3)}, "detection_offsets must rise from 0 to the number of rows, 3"),
+        ({"scores": torch.zeros(3, dtype=torch.float64)}, "detection_offsets must rise from 0 to .* rows, 3"),
         ({"similarity": torch.zeros(1, dtype=torch.float64)}, "similarity must be torch.float64 of"),
         ({"truth_crowd": torch.zeros(0, dtype=torch.bool)}, "truth_offsets must rise from 0"),
         ({"truth_offsets": torch.tensor([0])}, "truth_offsets must rise from 0"),
