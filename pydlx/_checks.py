@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+import os
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -44,6 +46,13 @@ def check_floating_dtype(name: str, argument: str, value: Any) -> None:
         raise TypeError(f"{name}: {argument} must be a floating-point dtype or None, got {described(value)}")
 
 
+def check_real_tensor(name: str, argument: str, value: Any) -> None:
+    """Require a tensor of real numbers."""
+    check_tensor(name, argument, value)
+    if value.is_complex():
+        raise TypeError(f"{name}: {argument} must hold real numbers, got {value.dtype}")
+
+
 def check_integers(name: str, argument: str, value: Any) -> None:
     """Require a tensor of integers, which bools are not."""
     check_tensor(name, argument, value)
@@ -55,6 +64,17 @@ def check_device(name: str, argument: str, value: Tensor, first: str, other: Ten
     """Require that a tensor is where the argument `first` is."""
     if not (value.is_cpu and other.is_cpu) and value.device != other.device:
         raise ValueError(f"{name}: {argument} must be on the device of {first}, {other.device}, got {value.device}")
+
+
+def check_type(name: str, argument: str, value: Any, kinds: type | tuple[type, ...], wanted: str) -> None:
+    """Require an instance of a class; `wanted` says in words which."""
+    if not isinstance(value, kinds):
+        raise TypeError(f"{name}: {argument} must be {wanted}, got {described(value)}")
+
+
+def check_path(name: str, argument: str, value: Any) -> None:
+    """Require the name of a file or folder."""
+    check_type(name, argument, value, (str, os.PathLike), "a path")
 
 
 def check_one_of(name: str, argument: str, value: Any, choices: Collection[str | None]) -> None:
@@ -69,7 +89,7 @@ def check_flag(name: str, argument: str, value: Any) -> None:
         raise TypeError(f"{name}: {argument} must be True or False, got {described(value)}")
 
 
-def is_whole(value: Any) -> bool:
+def is_whole(value: Any) -> TypeGuard[int]:
     """Whether this is an integer, NumPy's and symbolic ones included; a bool is not."""
     return type(value) is int or (isinstance(value, (Integral, torch.SymInt)) and not isinstance(value, bool))
 
@@ -97,7 +117,7 @@ def whole_or_none(name: str, argument: str, value: Any, least: int | None = None
     return None if value is None else whole(name, argument, value, least)
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """Whether this is a real number, NumPy's and symbolic ones included, NaN and infinity too; a bool is not."""
     if type(value) is float or type(value) is int:
         return True
@@ -132,21 +152,27 @@ def check_not_nan(name: str, argument: str, value: Any) -> None:
 
 
 def listed(name: str, argument: str, value: Any, wanted: str) -> list[Any]:
-    """The entries of anything that can be gone through but text; `wanted` says in words what the argument must be."""
-    if (
-        isinstance(value, (str, bytes))
-        or not isinstance(value, Iterable)
-        or (isinstance(value, Tensor) and not value.dim())
-    ):
-        raise TypeError(f"{name}: {argument} must be {wanted}, got {described(value)}")
-    return list(value)
+    """The entries of whatever has some, but for text and tables; `wanted` says what the argument must be."""
+    if isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping)):
+        with suppress(TypeError):  # of arrays without dimensions
+            return list(value)
+    raise TypeError(f"{name}: {argument} must be {wanted}, got {described(value)}")
 
 
-def numbers(name: str, argument: str, value: Sequence[float] | Tensor) -> list[float]:
+def whole_pair(name: str, argument: str, value: Any, meaning: str, least: int | None = None) -> tuple[int, int]:
+    """Two whole numbers such as a size; `meaning` names them."""
+    wanted = f"two whole numbers {meaning}"
+    entries = listed(name, argument, value, wanted)
+    if len(entries) != 2 or not all(is_whole(entry) and (least is None or entry >= least) for entry in entries):
+        raise ValueError(f"{name}: {argument} must be {wanted}, got {described(value)}")
+    return int(entries[0]), int(entries[1])
+
+
+def numbers(name: str, argument: str, value: Any) -> list[float]:
     """The values as floats, if they are real numbers in one row."""
     wanted = "a sequence of numbers"
     if isinstance(value, Tensor):
-        if value.dim() != 1 or value.is_complex() or value.dtype == torch.bool:
+        if value.dim() != 1 or value.is_complex() or value.dtype == torch.bool or value.is_meta:
             raise TypeError(f"{name}: {argument} must be {wanted}, got {described(value)}")
         return value.tolist()
     entries = listed(name, argument, value, wanted)

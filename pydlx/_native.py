@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch.overrides import has_torch_function
 
+from pydlx._checks import check_one_of
 from pydlx._version import __version__
 
 
@@ -96,8 +97,7 @@ def backend(name: str) -> Iterator[None]:
         name: ``"native"`` or ``"reference"``. ``"native"`` raises RuntimeError where nothing is compiled.
     """
     global _backend
-    if name not in ("native", "reference"):
-        raise ValueError(f'backend: name must be "native" or "reference", got {name!r}')
+    check_one_of("backend", "name", name, ("native", "reference"))
     if name == "native" and _cpu_error is not None:
         raise RuntimeError(f"backend: the compiled kernels are not available: {_cpu_error}")
     before = _backend

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pydlx._checks import check_one_of
 from pydlx.metrics.coco_protocol import Curves, summary
 from pydlx.metrics.metric import Metric
 
@@ -30,8 +31,7 @@ class DetectionMetric(Metric):
 
     def __init__(self, states: Mapping[str, int], *, by_limit: bool, box_format: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if box_format not in ("xyxy", "xywh"):
-            raise ValueError(f'{self._name()}: box_format must be "xyxy" or "xywh", got {box_format!r}')
+        check_one_of(self._name(), "box_format", box_format, ("xyxy", "xywh"))
         self._box_format = box_format
         self._kinds = dict(states)  # state -> 0 for rows of detections, 1 for rows of truths
         self._by_limit = by_limit

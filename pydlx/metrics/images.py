@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pydlx import ops
+from pydlx._checks import whole
 from pydlx.ops.ssim import check_images, range_of
 
 
@@ -114,7 +115,7 @@ def sd(x: Any, ddof: int = 0) -> Tensor | float:
     """
     image = _tensor("sd", "x", x)
     check_images("sd", image, image)
-    return _like(x, _wide(image).std(correction=ddof))
+    return _like(x, _wide(image).std(correction=whole("sd", "ddof", ddof, 0)))
 
 
 def _mse(a: Tensor, b: Tensor) -> Tensor:

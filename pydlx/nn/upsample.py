@@ -24,6 +24,13 @@ def bilinear_kernel(size: int, dtype: torch.dtype | None = None) -> Tensor:
     return line[:, None] * line
 
 
+def _device(name: str, device: torch.device | str | None) -> torch.device | None:
+    try:
+        return None if device is None else torch.device(device)
+    except (RuntimeError, TypeError, ValueError):
+        raise ValueError(f"{name}: device must be a device or its name, got {device!r}") from None
+
+
 class BilinearUpsample2d(nn.Module):
     """Bilinear upsampling of (N, C, H, W) to (N, C, H scale, W scale), each channel on its own.
 
@@ -62,14 +69,14 @@ class BilinearUpsample2d(nn.Module):
         check_flag(name, "learned", learned)
         check_one_of(name, "border", border, ("zero", "replicate"))
         check_floating_dtype(name, "dtype", dtype)
+        kernel = bilinear_kernel(2 * scale - scale % 2, dtype).to(_device(name, device))
         self.channels = channels
         self.scale = scale
-        self.learned = learned
+        self.learned = bool(learned)
         self.border = border
         # Half of the kernel that reaches beyond the first cell; cut off, so that the corners of the two grids agree.
         self.padding = scale // 2
-        kernel = bilinear_kernel(2 * scale - scale % 2, dtype).to(device)
-        self.weight = nn.Parameter(kernel.repeat(channels, 1, 1, 1), requires_grad=learned)
+        self.weight = nn.Parameter(kernel.repeat(channels, 1, 1, 1), requires_grad=self.learned)
 
     def forward(self, x: Tensor) -> Tensor:
         """Enlarge x of shape (N, channels, H, W)."""

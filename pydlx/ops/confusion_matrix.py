@@ -78,7 +78,7 @@ def _check_maps(pred: Tensor, target: Tensor, num_classes: int, per_image: bool)
         wanted = (*target.shape[:1], num_classes, *target.shape[1:])
         if target.dim() == 0 or pred.shape != wanted:
             raise ValueError(
-                f"{name}: logits must have shape (N, C, ...), for this target {wanted}, got {tuple(pred.shape)}"
+                f"{name}: pred must have shape (N, C, ...) for logits, here {wanted}, got {tuple(pred.shape)}"
             )
     elif pred.dtype not in LABEL_DTYPES:
         raise TypeError(

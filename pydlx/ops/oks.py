@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from pydlx import _native
-from pydlx._checks import check_device, check_floating, check_tensor, numbers
+from pydlx._checks import check_device, check_floating, check_real_tensor, numbers
 from pydlx.ops.ragged import check_offsets, check_same_groups
 
 _SPACING = 2.0**-52
@@ -136,9 +136,7 @@ def _check_tensors(
     if boxes is not None:
         others["boxes"] = boxes
     for argument, given in others.items():
-        check_tensor(name, argument, given)
-        if given.is_complex():
-            raise TypeError(f"{name}: {argument} must hold real numbers, got {given.dtype}")
+        check_real_tensor(name, argument, given)
         check_device(name, argument, given, "pred", pred)
 
 
@@ -147,6 +145,8 @@ def sigmas_of(name: str, sigmas: Tensor | Sequence[float], dtype: torch.dtype, d
     if isinstance(sigmas, Tensor):
         if sigmas.is_complex() or sigmas.dtype == torch.bool:
             raise TypeError(f"{name}: sigmas must hold real numbers, got {sigmas.dtype}")
+        if not sigmas.is_cpu and sigmas.device != device:
+            raise ValueError(f"{name}: sigmas must be on the device of the poses, {device}, got {sigmas.device}")
         return sigmas.to(device, dtype)
     spread = numbers(name, "sigmas", sigmas)
     if not all(sigma > 0 for sigma in spread):

@@ -21,10 +21,12 @@ def check_offsets(name: str, argument: str, offsets: Tensor, rows: int) -> None:
         raise ValueError(f"{name}: {argument} must rise from 0 to the number of rows, {rows}")
 
 
-def check_same_groups(name: str, first: Tensor, second: Tensor) -> None:
-    """Require that two sides have as many groups."""
-    if len(first) != len(second):
-        raise ValueError(f"{name}: both offsets must be of one length, got {len(first)} and {len(second)}")
+def check_same_groups(name: str, first: Tensor, truth_offsets: Tensor) -> None:
+    """Require that the truths' side has as many groups as the other one."""
+    if len(first) != len(truth_offsets):
+        raise ValueError(
+            f"{name}: truth_offsets must be of the other offsets' length, {len(first)}, got {len(truth_offsets)}"
+        )
 
 
 def check_rows(name: str, argument: str, rows: Tensor, dtype: torch.dtype, *shape: int | None) -> None:

@@ -147,10 +147,8 @@ def ms_ssim(
         ValueError: As :func:`ssim`; images have to hold a window at every scale.
     """
     name = "ms_ssim"
-    if convention == "skimage":
-        raise ValueError(f"{name}: convention must be 'wang2004' or 'torchmetrics', got 'skimage'")
-    if reduction == "map":
-        raise ValueError(f"{name}: reduction must be 'mean' or 'none', got 'map'")
+    check_one_of(name, "convention", convention, ("wang2004", "torchmetrics"))
+    check_one_of(name, "reduction", reduction, ("mean", "none"))
     powers = numbers(name, "weights", weights)
     if not powers:
         raise ValueError(f"{name}: weights must hold one number per scale, got none")
@@ -257,10 +255,15 @@ def range_of(name: str, x: Tensor, data_range: float | None) -> float:
             raise ValueError(f"{name}: data_range must be given for images of {x.dtype}, got None")
         limits = torch.iinfo(x.dtype)
         return float(limits.max - limits.min)
+    check_data_range(name, data_range)
+    return float(data_range)
+
+
+def check_data_range(name: str, data_range: float) -> None:
+    """Require a positive and finite number."""
     check_number(name, "data_range", data_range)
     if not 0 < data_range < math.inf:
         raise ValueError(f"{name}: data_range must be positive and finite, got {data_range}")
-    return float(data_range)
 
 
 def _check_size(name: str, x: Tensor, smallest: int) -> None:

@@ -307,13 +307,17 @@ def test_exports():
             ValueError,
             r"pred must have .* \(3, 2\), got \(2, 3\)",
         ),
-        ((torch.zeros(2, 3), torch.zeros(2, 3).int(), 2), ValueError, r"logits must .* \(2, 2, 3\), got \(2, 3\)"),
+        (
+            (torch.zeros(2, 3), torch.zeros(2, 3).int(), 2),
+            ValueError,
+            r"pred must have .* for logits, .* \(2, 2, 3\), got \(2, 3\)",
+        ),
         (
             (torch.zeros(2, 4, 3), torch.zeros(2, 3).int(), 5),
             ValueError,
-            r"logits must .* \(2, 5, 3\), got \(2, 4, 3\)",
+            r"pred must have .* for logits, .* \(2, 5, 3\), got \(2, 4, 3\)",
         ),
-        ((torch.zeros(3), torch.tensor(1), 3), ValueError, "logits must have shape"),
+        ((torch.zeros(3), torch.tensor(1), 3), ValueError, r"pred must have shape \(N, C, \.\.\.\) for logits"),
         ((torch.zeros(2).int(), torch.zeros(2).int(), 0), ValueError, "num_classes must be from 1 to 32767, got 0"),
         ((torch.zeros(2).int(), torch.zeros(2).int(), 40000), ValueError, "num_classes must be from 1 to 32767"),
         (

@@ -84,7 +84,7 @@ def test_nan_matches_nothing():
         ({"similarity": torch.zeros(1, dtype=torch.float64)}, "similarity must be torch.float64 of"),
         ({"truth_crowd": torch.zeros(0, dtype=torch.bool)}, "truth_offsets must rise from 0"),
         ({"truth_offsets": torch.tensor([0])}, "truth_offsets must rise from 0"),
-        ({"truth_offsets": torch.tensor([0, 353])}, "both offsets must be of one length"),
+        ({"truth_offsets": torch.tensor([0, 353])}, "truth_offsets must be of the other offsets"),
         ({"thresholds": torch.tensor([0.5])}, "thresholds must be torch.float64"),
     ],
 )

@@ -376,7 +376,7 @@ def test_images_have_to_hold_a_window_at_every_scale(convention, smallest):
     assert ms_ssim(x, x, 1, convention=convention) == pytest.approx(1, abs=1e-5)
     with pytest.raises(ValueError, match=rf"^ms_ssim: x must be at least {smallest} along each axis"):
         ms_ssim(x[..., 1:], x[..., 1:], 1, convention=convention)
-    with pytest.raises(ValueError, match="convention must be 'wang2004' or 'torchmetrics', got 'skimage'"):
+    with pytest.raises(ValueError, match="convention must be one of 'wang2004', 'torchmetrics', got 'skimage'"):
         ms_ssim(x, x, 1, convention="skimage")
 
 
