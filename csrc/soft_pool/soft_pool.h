@@ -34,12 +34,7 @@ struct SoftPoolShape {
   int64_t in_plane() const { return in[0] * in[1] * in[2]; }
   int64_t out_plane() const { return out[0] * out[1] * out[2]; }
 
-  // The most cells that a window has besides padding, and not 0.
-  int64_t window_cells() const {
-    int64_t cells = 1;
-    for (int axis = 0; axis < 3; ++axis) cells *= std::max<int64_t>(1, std::min(kernel[axis], in[axis]));
-    return cells;
-  }
+  int64_t window_cells() const { return kernel[0] * kernel[1] * kernel[2]; }
 };
 
 // floor (or ceil) of (in + 2 padding - dilation (kernel - 1) - 1) / stride, plus 1; with ceil_mode a last window that
@@ -56,6 +51,9 @@ inline int64_t pooled_size(int64_t in, int64_t kernel, int64_t stride, int64_t p
 // The largest kernel size, stride, padding or dilation: sums and products of two of them fit into 64 bits.
 constexpr int64_t kSoftPoolLargest = (int64_t(1) << 31) - 1;
 
+// The most cells of a window, of which lists are made.
+constexpr int64_t kSoftPoolMostCells = int64_t(1) << 26;
+
 // `window` holds the kernel sizes of all axes, then the strides, paddings and dilations.
 inline SoftPoolShape soft_pool_shape(const Tensor& x, const std::vector<int64_t>& window, bool ceil_mode) {
   const Arguments arguments("soft_pool", "x", x);
@@ -64,6 +62,7 @@ inline SoftPoolShape soft_pool_shape(const Tensor& x, const std::vector<int64_t>
   STD_TORCH_CHECK(static_cast<int64_t>(window.size()) == 4 * spatial, "soft_pool: window must hold ", 4 * spatial,
                   " numbers, got ", window.size());
   SoftPoolShape shape{};
+  int64_t cells = 1;
   shape.batch = x.size(0);
   shape.channels = x.size(1);
   for (int axis = 0; axis < 3; ++axis) {
@@ -74,7 +73,8 @@ inline SoftPoolShape soft_pool_shape(const Tensor& x, const std::vector<int64_t>
     shape.stride[axis] = given ? window[spatial + k] : 1;
     shape.padding[axis] = given ? window[2 * spatial + k] : 0;
     shape.dilation[axis] = given ? window[3 * spatial + k] : 1;
-    arguments.check_range("kernel_size", shape.kernel[axis], 1, kSoftPoolLargest);
+    arguments.check_range("kernel_size", shape.kernel[axis], 1, kSoftPoolMostCells / cells);
+    cells *= shape.kernel[axis];
     arguments.check_range("stride", shape.stride[axis], 1, kSoftPoolLargest);
     arguments.check_range("dilation", shape.dilation[axis], 1, kSoftPoolLargest);
     // At most half of the window: then each window has a cell that is not padding.

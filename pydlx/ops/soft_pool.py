@@ -12,6 +12,7 @@ wrong sign on about a third of the inputs, is ``gradient="paper"``.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -24,7 +25,8 @@ from pydlx._checks import check_flag, check_floating, check_one_of, is_whole, li
 
 Size = int | Sequence[int]
 
-_LARGEST = 2**31 - 1  # of what kernels take as kernel size, stride, padding and dilation
+# What kernels take: the largest stride, padding or dilation, and the most cells of a window.
+_LARGEST, _MOST_CELLS = 2**31 - 1, 2**26
 
 
 def soft_pool1d(
@@ -143,6 +145,8 @@ def check_window(
     steps = kernel if stride is None else _per_axis(name, "stride", stride, spatial, least=1)
     pads = _per_axis(name, "padding", padding, spatial, least=0)
     dilations = _per_axis(name, "dilation", dilation, spatial, least=1)
+    if math.prod(kernel) > _MOST_CELLS:
+        raise ValueError(f"{name}: kernel_size must span at most {_MOST_CELLS} cells, got {tuple(kernel)}")
     if any(2 * pad > spread * (size - 1) + 1 for size, pad, spread in zip(kernel, pads, dilations, strict=True)):
         raise ValueError(f"{name}: padding must be at most half of the window, got {tuple(pads)} for {tuple(kernel)}")
     return kernel, steps, pads, dilations
