@@ -161,11 +161,13 @@ def listed(name: str, argument: str, value: Any, wanted: str) -> list[Any]:
 
 def whole_pair(name: str, argument: str, value: Any, meaning: str, least: int | None = None) -> tuple[int, int]:
     """Two whole numbers such as a size; `meaning` names them."""
-    wanted = f"two whole numbers {meaning}"
-    entries = listed(name, argument, value, wanted)
-    if len(entries) != 2 or not all(is_whole(entry) and (least is None or entry >= least) for entry in entries):
-        raise ValueError(f"{name}: {argument} must be {wanted}, got {described(value)}")
-    return int(entries[0]), int(entries[1])
+    try:
+        first, second = value
+    except (TypeError, ValueError):
+        first = second = None
+    if not all(is_whole(entry) and (least is None or entry >= least) for entry in (first, second)):
+        raise ValueError(f"{name}: {argument} must be two whole numbers {meaning}, got {described(value)}")
+    return int(first), int(second)
 
 
 def numbers(name: str, argument: str, value: Any) -> list[float]:

@@ -104,7 +104,7 @@ def _similarities(name: str, argument: str, given: Any, dims: int, shape: str) -
 def _thresholds(name: str, threshold: float | Sequence[float]) -> list[float]:
     limits = [float(threshold)] if is_number(threshold) else numbers(name, "threshold", threshold)
     if not limits or any(limit != limit for limit in limits):
-        raise ValueError(f"{name}: threshold must be a number, or several, got {threshold}")
+        raise ValueError(f"{name}: threshold must be a number, or several, got {threshold if limits else 'none'}")
     return limits
 
 

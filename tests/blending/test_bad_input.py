@@ -84,7 +84,7 @@ def test_blend(change, error, message):
         ),
         ({"taps": "none"}, ValueError, "taps must be one of 'upstream', 'normalised', got 'none'"),
         ({"pyramid": "round"}, ValueError, "pyramid must be one of 'aspect', 'square', got 'round'"),
-        ({"sigma": -1}, ValueError, "sigma must be zero or positive, got -1"),
+        ({"sigma": -1}, ValueError, "sigma must be zero or positive, and finite, got -1"),
         ({"beta": 0}, ValueError, "beta must be positive, got 0"),
         ({"beta": "1"}, TypeError, "beta must be a number or a map"),
         ({"levels": 2}, ValueError, "levels must lie in 1..1 for a target of size (9, 10), got 2"),

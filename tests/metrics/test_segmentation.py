@@ -265,7 +265,7 @@ def test_table():
         ({"average": "none"}, r"average must be one of 'macro', 'micro', 'weighted', got 'none'"),
         ({"level": "batch"}, r"level must be one of 'dataset', 'image', got 'batch'"),
         ({"invalid": "skip"}, r"invalid must be one of 'error', 'ignore', got 'skip'"),
-        ({"num_classes": 0}, r"num_classes must be positive, got 0"),
+        ({"num_classes": 0}, r"num_classes must be from 1 to 32767, got 0"),
         ({"class_names": ["a"]}, r"class_names must have one name for each of 3 classes, got 1"),
     ],
 )
