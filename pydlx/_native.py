@@ -184,6 +184,10 @@ def _with_gradient(
     return call
 
 
+def _has_cuda_kernel(qualified: str) -> bool:
+    return torch._C._dispatch_has_kernel_for_dispatch_key(qualified, "CUDA")
+
+
 def _on_one_device(name: str, fake: Callable[..., Any]) -> Callable[..., Any]:
     """Shape inference that refuses tensors on several devices, as the kernels do.
 
@@ -230,7 +234,7 @@ def register(
         return getattr(torch.ops.pydlx, name)
     op = getattr(torch.ops.pydlx, name).default
     torch.library.register_fake(qualified, _on_one_device(name, fake))
-    if torch._C._dispatch_has_kernel_for_dispatch_key(qualified, "CUDA"):
+    if _has_cuda_kernel(qualified):
         _ops_on_cuda.add(name)
     if autocast_to is not None:
         for device in ("cpu", "cuda"):
