@@ -7,6 +7,7 @@ Python, so that ``torch.ops.pydlx`` has the same names everywhere.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import warnings
@@ -20,6 +21,7 @@ from typing import Any
 import torch
 from torch.overrides import has_torch_function
 
+from pydlx._checks import check_one_of
 from pydlx._version import __version__
 
 
@@ -56,6 +58,7 @@ _cpu_error = _load(_cpu_library())
 _cuda_error = _load(_HERE / "_ops_cuda.so") if _cpu_error is None else _cpu_error
 _backend = "native" if _cpu_error is None else "reference"
 _registrations = torch.library.Library("pydlx", "FRAGMENT")
+_ops_on_cuda: set[str] = set()
 
 if _cpu_error is not None:
     _reason = f" ({_cpu_error})" if not isinstance(_cpu_error, FileNotFoundError) else ""
@@ -94,8 +97,7 @@ def backend(name: str) -> Iterator[None]:
         name: ``"native"`` or ``"reference"``. ``"native"`` raises RuntimeError where nothing is compiled.
     """
     global _backend
-    if name not in ("native", "reference"):
-        raise ValueError(f'backend: name must be "native" or "reference", got {name!r}')
+    check_one_of("backend", "name", name, ("native", "reference"))
     if name == "native" and _cpu_error is not None:
         raise RuntimeError(f"backend: the compiled kernels are not available: {_cpu_error}")
     before = _backend
@@ -106,14 +108,14 @@ def backend(name: str) -> Iterator[None]:
         _backend = before
 
 
-def use_native(x: torch.Tensor) -> bool:
-    """Whether an op on x's device should run a compiled kernel: what ``backend`` says, and what was built.
+def use_native(x: torch.Tensor, op: str) -> bool:
+    """Whether this op on x's device should run a compiled kernel: what ``backend`` says, and what kernels the op has.
 
     Not by ``device.type``, the first of whose calls from cold caches takes as long as a small kernel.
     """
     if _backend != "native":
         return False
-    return x.is_cpu or x.is_meta or (x.is_cuda and _cuda_error is None)
+    return x.is_cpu or x.is_meta or (x.is_cuda and op in _ops_on_cuda)
 
 
 def storage_format(x: torch.Tensor) -> torch.memory_format:
@@ -182,6 +184,26 @@ def _with_gradient(
     return call
 
 
+def _has_cuda_kernel(qualified: str) -> bool:
+    return torch._C._dispatch_has_kernel_for_dispatch_key(qualified, "CUDA")
+
+
+def _on_one_device(name: str, fake: Callable[..., Any]) -> Callable[..., Any]:
+    """Shape inference that refuses tensors on several devices, as the kernels do.
+
+    A call with one tensor on the meta device comes here too, and would return memory of the others' that nobody filled.
+    """
+
+    @functools.wraps(fake)
+    def checked(*inputs: Any) -> Any:
+        devices = {str(x.device) for x in inputs if isinstance(x, torch.Tensor)}
+        if len(devices) > 1:
+            raise ValueError(f"{name}: all tensors must be on one device, got {' and '.join(sorted(devices))}")
+        return fake(*inputs)
+
+    return checked
+
+
 def register(
     schema: str,
     *,
@@ -211,7 +233,9 @@ def register(
         torch.library.impl(qualified, "CompositeImplicitAutograd", reference)
         return getattr(torch.ops.pydlx, name)
     op = getattr(torch.ops.pydlx, name).default
-    torch.library.register_fake(qualified, fake)
+    torch.library.register_fake(qualified, _on_one_device(name, fake))
+    if _has_cuda_kernel(qualified):
+        _ops_on_cuda.add(name)
     if autocast_to is not None:
         for device in ("cpu", "cuda"):
             torch.library.register_autocast(qualified, device, autocast_to)

@@ -20,6 +20,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from pydlx._checks import check_path, check_type
 from pydlx._optional import needed_for
 
 # How files begin.
@@ -42,6 +43,7 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
         OSError: the file is missing, cannot be read, is cut short or holds no picture.
         ImportError: the library that the format needs is not installed.
     """
+    check_path("read_image", "path", path)
     path = Path(path)
     try:
         if path.suffix.lower() == ".npy":
@@ -64,8 +66,10 @@ def write_image(path: str | os.PathLike[str], image: np.ndarray) -> None:
         ValueError: the format cannot hold pictures of this dtype or number of channels, or the suffix is unknown.
         OSError: the file cannot be written; what stood there before is untouched.
     """
-    if not isinstance(image, np.ndarray):
-        raise TypeError(f"write_image: image must be a NumPy array, got {type(image).__name__}")
+    check_path("write_image", "path", path)
+    check_type("write_image", "image", image, np.ndarray, "a NumPy array")
+    if image.dtype.kind not in "biuf":
+        raise TypeError(f"write_image: image must hold real numbers, got {image.dtype}")
     place = Path(path)
     try:
         with replacing(place) as temporary, temporary.open("wb") as stream:

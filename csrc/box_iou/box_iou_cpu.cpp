@@ -12,6 +12,7 @@
 // baseline alone, whose compiler has no fused multiply-add to round with.
 #include <algorithm>
 
+#include "common/checks.h"
 #include "common/tensor_utils.h"
 
 namespace pydlx {
@@ -27,11 +28,25 @@ double iou(const double* d, const double* g, bool crowd) {
   return shared / (crowd ? area : area + g[2] * g[3] - shared);
 }
 
+void check_box_iou(const Tensor& boxes, const Tensor& truths, const Tensor& crowd, const Tensor& detection_offsets,
+                   const Tensor& truth_offsets) {
+  const Arguments arguments("ragged_box_iou", "boxes", boxes);
+  arguments.check("boxes", boxes, ScalarType::Double, {kAnySize, 4});
+  arguments.check("truths", truths, ScalarType::Double, {kAnySize, 4});
+  arguments.check("crowd", crowd, ScalarType::Bool, {truths.size(0)});
+  arguments.check_offsets("detection_offsets", detection_offsets, boxes.size(0));
+  arguments.check_offsets("truth_offsets", truth_offsets, truths.size(0));
+  arguments.check_shape("truth_offsets", truth_offsets, detection_offsets.sizes());
+}
+
 Tensor ragged_box_iou(const Tensor& boxes, const Tensor& truths, const Tensor& crowd, const Tensor& detection_offsets,
                       const Tensor& truth_offsets) {
-  const auto *from = input_data<double>(boxes), *of = input_data<double>(truths);
-  const auto* is_crowd = input_data<bool>(crowd);
-  const auto *d = input_data<int64_t>(detection_offsets), *g = input_data<int64_t>(truth_offsets);
+  check_box_iou(boxes, truths, crowd, detection_offsets, truth_offsets);
+  const Tensor found = made_contiguous(boxes), true_boxes = made_contiguous(truths), crowds = made_contiguous(crowd);
+  const Tensor found_offsets = made_contiguous(detection_offsets), true_offsets = made_contiguous(truth_offsets);
+  const auto *from = input_data<double>(found), *of = input_data<double>(true_boxes);
+  const auto* is_crowd = input_data<bool>(crowds);
+  const auto *d = input_data<int64_t>(found_offsets), *g = input_data<int64_t>(true_offsets);
   const int64_t groups = detection_offsets.numel() - 1;
   std::vector<int64_t> pairs(groups + 1, 0);
   for (int64_t n = 0; n < groups; ++n) pairs[n + 1] = pairs[n] + (d[n + 1] - d[n]) * (g[n + 1] - g[n]);

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "common/accumulate.h"
+#include "common/checks.h"
 #include "common/tensor_utils.h"
 
 namespace pydlx {
@@ -109,14 +110,21 @@ struct ConfusionCall {
   }
 
  private:
-  // Python has checked the same with messages for people; this guards against direct calls.
   void check(bool logits, int64_t classes, bool per_image) const {
-    STD_TORCH_CHECK(classes >= 1 && classes <= kMostClasses, "confusion_matrix: expected 1 to ", kMostClasses,
-                    " classes, got ", classes);
-    STD_TORCH_CHECK(!per_image || target.dim() > 0, "confusion_matrix: expected a target with a batch dimension");
+    const Arguments arguments("confusion_matrix", "target", target);
+    arguments.check_range("num_classes", classes, 1, kMostClasses);
+    arguments.check_device("pred", pred);
+    dispatch_labels(target.scalar_type(), [](auto) {});
+    if (logits) {
+      dispatch_floating(pred.scalar_type(), "confusion_matrix", [](auto) {});
+    } else {
+      dispatch_labels(pred.scalar_type(), [](auto) {});
+    }
+    STD_TORCH_CHECK(!per_image || target.dim() > 0,
+                    "confusion_matrix: target must have a batch dimension with per_image, got none");
     bool fits = logits ? target.dim() > 0 && pred.size(1) == classes : pred.dim() == target.dim();
     for (int64_t i = 0; fits && i < target.dim(); ++i) fits = target.size(i) == pred.size(logits && i > 0 ? i + 1 : i);
-    STD_TORCH_CHECK(fits, "confusion_matrix: expected pred of target's shape, or (N, C, ...) for a target of (N, ...)");
+    STD_TORCH_CHECK(fits, "confusion_matrix: pred must have target's shape, or (N, C, ...) for a target of (N, ...)");
   }
 };
 

@@ -35,7 +35,6 @@ std::tuple<Tensor, Tensor> confusion_matrix(const Tensor& pred, const Tensor& ta
     dispatch_floating(call.task.pred.dtype, "confusion_matrix",
                       [&](auto zero) { count<decltype(zero)>(call.task, counts, invalid, scope.stream()); });
   } else {
-    dispatch_labels(call.task.pred.dtype, [](auto) {});
     count<void>(call.task, counts, invalid, scope.stream());
   }
   check_launch("confusion_matrix");

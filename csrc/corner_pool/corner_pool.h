@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "common/accumulate.h"
+#include "common/checks.h"
 #include "common/tensor_utils.h"
 
 namespace pydlx {
@@ -38,9 +39,9 @@ struct CornerScan {
 };
 
 inline CornerScan corner_scan(const Tensor& x, int64_t direction) {
-  STD_TORCH_CHECK(x.dim() == 4, "corner_pool: expected x of shape (N, C, H, W), got ", x.dim(), "-d");
-  STD_TORCH_CHECK(direction >= kTop && direction <= kRight, "corner_pool: expected a direction of 0 to 3, got ",
-                  direction);
+  const Arguments arguments("corner_pool", "x", x);
+  arguments.check_dims("x", x, 4, 4);
+  arguments.check_range("direction", direction, kTop, kRight);
   const bool channels_last = is_channels_last(x), rows = direction >= kLeft;
   CornerScan scan{};
   scan.length = x.size(rows ? 3 : 2);
@@ -48,12 +49,6 @@ inline CornerScan corner_scan(const Tensor& x, int64_t direction) {
   scan.outer = x.size(0) * (channels_last ? 1 : x.size(1)) * (rows ? x.size(2) : 1);
   scan.from_end = direction == kTop || direction == kLeft;
   return scan;
-}
-
-inline void check_same(const Tensor& a, const Tensor& b) {
-  bool same = a.dim() == b.dim() && a.scalar_type() == b.scalar_type();
-  for (int64_t i = 0; same && i < a.dim(); ++i) same = a.size(i) == b.size(i);
-  STD_TORCH_CHECK(same, "corner_pool: expected tensors of one shape and dtype");
 }
 
 }  // namespace pydlx

@@ -65,7 +65,7 @@ Tensor corner_pool(const Tensor& input, int64_t direction) {
 }
 
 Tensor corner_pool_backward(const Tensor& grad_output, const Tensor& input, int64_t direction) {
-  check_same(grad_output, input);
+  Arguments("_corner_pool_backward", "x", input).check_alike("grad", grad_output);
   const Tensor x = dense(input), grad = in_format(grad_output, is_channels_last(x));
   const CornerScan scan = corner_scan(x, direction);
   Tensor dx = uninitialised_like(x);
@@ -89,7 +89,7 @@ Tensor corner_pool_backward(const Tensor& grad_output, const Tensor& input, int6
 }
 
 Tensor corner_pool_pair(const Tensor& vertical, const Tensor& horizontal, bool top_left) {
-  check_same(vertical, horizontal);
+  Arguments("corner_pool_pair", "vertical", vertical).check_alike("horizontal", horizontal);
   const Tensor a = dense(vertical), b = in_format(horizontal, is_channels_last(a));
   const CornerScan columns = corner_scan(a, top_left ? kTop : kBottom);
   Tensor y = uninitialised_like(a);

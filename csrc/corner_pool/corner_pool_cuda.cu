@@ -30,7 +30,7 @@ Tensor corner_pool(const Tensor& input, int64_t direction) {
 }
 
 Tensor corner_pool_backward(const Tensor& grad_output, const Tensor& input, int64_t direction) {
-  check_same(grad_output, input);
+  Arguments("_corner_pool_backward", "x", input).check_alike("grad", grad_output);
   const DeviceScope scope(input);
   const Tensor x = dense(input), grad = in_format(grad_output, is_channels_last(x));
   const CornerScan s = corner_scan(x, direction);
@@ -53,7 +53,7 @@ Tensor corner_pool_backward(const Tensor& grad_output, const Tensor& input, int6
 
 // The rows' maxima are written, then the columns' added: a column kernel serves columns of any storage order.
 Tensor corner_pool_pair(const Tensor& vertical, const Tensor& horizontal, bool top_left) {
-  check_same(vertical, horizontal);
+  Arguments("corner_pool_pair", "vertical", vertical).check_alike("horizontal", horizontal);
   const DeviceScope scope(vertical);
   const Tensor a = dense(vertical), b = in_format(horizontal, is_channels_last(a));
   const CornerScan rows = corner_scan(b, top_left ? kLeft : kRight),

@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "common/checks.h"
 #include "common/tensor_utils.h"
 
 namespace pydlx {
@@ -47,15 +48,15 @@ inline DctAxis dct_axis(const DctCall& call, int64_t n) {
   return {call.adjoint ? 2 : 3, scale / ortho * (call.adjoint ? 0.5 : 1.0), scale};
 }
 
-// Arguments have been checked in Python, with messages for people; this guards against direct calls.
 inline DctCall dct_call(const Tensor& x, int64_t type, bool sine, const std::vector<int64_t>& axes, int64_t norm,
                         bool adjoint) {
   STD_TORCH_CHECK(sine ? type == 1 : type == 2 || type == 3,
                   "dct: there are kernels for cosine types 2 and 3 and sine type 1, got type ", type);
-  STD_TORCH_CHECK(norm >= kBackward && norm <= kForward, "dct: norm must be 0, 1 or 2, got ", norm);
+  const Arguments arguments("dct", "x", x);
+  arguments.check_range("norm", norm, kBackward, kForward);
   for (int64_t axis : axes) {
-    STD_TORCH_CHECK(axis >= 0 && axis < x.dim(), "dct: axis ", axis, " is out of range for ", x.dim(), " dimensions");
-    STD_TORCH_CHECK(x.size(axis) > 0, "dct: axis ", axis, " is empty");
+    arguments.check_range("axes", axis, 0, x.dim() - 1);
+    STD_TORCH_CHECK(x.size(axis) > 0, "dct: x must have samples along axis ", axis, ", got none");
   }
   return {type, sine, norm, adjoint};
 }

@@ -33,6 +33,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/checks.h"
 #include "common/tensor_utils.h"
 #include "masked_poisson/plane.h"
 
@@ -177,18 +178,13 @@ struct StoppingRule {
   int64_t max_iterations;
 };
 
-// Arguments have been checked in Python, with messages for people; this guards against direct calls.
-inline void check_masked_poisson(const Tensor& rhs, const Tensor& mask, const std::optional<Tensor>& initial) {
-  STD_TORCH_CHECK(rhs.dim() == 4 && mask.dim() == 3, "masked_poisson: expected rhs (M, C, H, W) and mask (M, H, W)");
-  STD_TORCH_CHECK(mask.scalar_type() == ScalarType::Bool, "masked_poisson: expected a bool mask");
-  STD_TORCH_CHECK(mask.size(0) == rhs.size(0) && mask.size(1) == rhs.size(2) && mask.size(2) == rhs.size(3),
-                  "masked_poisson: the sizes of rhs and mask do not match");
-  if (!initial) return;
-  STD_TORCH_CHECK(initial->scalar_type() == rhs.scalar_type() && initial->dim() == 4,
-                  "masked_poisson: expected initial of rhs's dtype and shape");
-  for (int64_t d = 0; d < 4; ++d) {
-    STD_TORCH_CHECK(initial->size(d) == rhs.size(d), "masked_poisson: expected initial of rhs's dtype and shape");
-  }
+inline void check_masked_poisson(const Tensor& rhs, const Tensor& mask, const std::optional<Tensor>& initial,
+                                 int64_t max_iterations) {
+  const Arguments arguments("masked_poisson", "rhs", rhs);
+  arguments.check_dims("rhs", rhs, 4, 4);
+  arguments.check("mask", mask, ScalarType::Bool, {rhs.size(0), rhs.size(2), rhs.size(3)});
+  if (initial) arguments.check_alike("initial", *initial);
+  arguments.check_positive("max_iterations", max_iterations);
 }
 
 }  // namespace pydlx

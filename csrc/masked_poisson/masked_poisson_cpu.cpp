@@ -53,7 +53,7 @@ struct Batch {
 
 std::tuple<Tensor, Tensor> masked_poisson(const Tensor& rhs, const Tensor& mask, const std::optional<Tensor> initial,
                                           double tolerance, int64_t max_iterations) {
-  check_masked_poisson(rhs, mask, initial);
+  check_masked_poisson(rhs, mask, initial, max_iterations);
   const Tensor b = made_contiguous(rhs), m = made_contiguous(mask);
   const Tensor start = initial ? made_contiguous(*initial) : b;
   Tensor u = torch::stable::new_zeros(b, b.sizes());

@@ -8,6 +8,7 @@
 #include <tuple>
 #include <vector>
 
+#include "common/checks.h"
 #include "common/tensor_utils.h"
 
 namespace pydlx {
@@ -110,34 +111,79 @@ void match_groups(const Rows& rows, const std::vector<int64_t>& pairs, const dou
   }
 }
 
+// The inputs made contiguous, kept alive for the pointers into them.
+struct MatchInput {
+  Tensor similarity, scores, detection_offsets, truth_offsets, outside, ignored, crowd, thresholds;
+  std::optional<Tensor> unrecorded;
+  std::vector<int64_t> pairs;  // how many similarities lie in front of each group, and in all
+
+  MatchInput(const Tensor& similarity_, const Tensor& scores_, const Tensor& detection_offsets_,
+             const Tensor& truth_offsets_, const Tensor& outside_, const Tensor& ignored_, const Tensor& crowd_,
+             const std::optional<Tensor>& unrecorded_, const Tensor& thresholds_)
+      : similarity(made_contiguous(similarity_)),
+        scores(made_contiguous(scores_)),
+        detection_offsets(made_contiguous(detection_offsets_)),
+        truth_offsets(made_contiguous(truth_offsets_)),
+        outside(made_contiguous(outside_)),
+        ignored(made_contiguous(ignored_)),
+        crowd(made_contiguous(crowd_)),
+        thresholds(made_contiguous(thresholds_)) {
+    if (unrecorded_) unrecorded = made_contiguous(*unrecorded_);
+    const Arguments arguments("match_detections", "scores", scores);
+    arguments.check("scores", scores, ScalarType::Double, {kAnySize});
+    arguments.check("truth_crowd", crowd, ScalarType::Bool, {kAnySize});
+    const int64_t detections = scores.size(0), truths = crowd.size(0);
+    arguments.check_offsets("detection_offsets", detection_offsets, detections);
+    arguments.check_offsets("truth_offsets", truth_offsets, truths);
+    arguments.check_shape("truth_offsets", truth_offsets, detection_offsets.sizes());
+    find_pairs();
+    arguments.check("similarity", similarity, ScalarType::Double, {pairs.back()});
+    arguments.check("detection_outside", outside, ScalarType::Bool, {kAnySize, detections});
+    arguments.check("truth_ignored", ignored, ScalarType::Bool, {outside.size(0), truths});
+    if (unrecorded) arguments.check("truth_unrecorded", *unrecorded, ScalarType::Bool, {truths});
+    arguments.check("thresholds", thresholds, ScalarType::Double, {kAnySize});
+  }
+
+  Rows rows() const {
+    return {input_data<double>(similarity),
+            input_data<double>(scores),
+            input_data<int64_t>(detection_offsets),
+            input_data<int64_t>(truth_offsets),
+            input_data<bool>(outside),
+            input_data<bool>(ignored),
+            input_data<bool>(crowd),
+            unrecorded ? input_data<bool>(*unrecorded) : nullptr,
+            scores.numel(),
+            crowd.numel(),
+            outside.size(0)};
+  }
+
+ private:
+  void find_pairs() {
+    const auto *d = input_data<int64_t>(detection_offsets), *g = input_data<int64_t>(truth_offsets);
+    pairs.assign(detection_offsets.numel(), 0);
+    for (size_t i = 1; i < pairs.size(); ++i) pairs[i] = pairs[i - 1] + (d[i] - d[i - 1]) * (g[i] - g[i - 1]);
+  }
+};
+
 std::tuple<Tensor, Tensor> match_detections(const Tensor& similarity, const Tensor& scores,
                                             const Tensor& detection_offsets, const Tensor& truth_offsets,
                                             const Tensor& detection_outside, const Tensor& truth_ignored,
                                             const Tensor& truth_crowd, const std::optional<Tensor> truth_unrecorded,
                                             const Tensor& thresholds, int64_t max_detections) {
-  const Rows rows{input_data<double>(similarity),
-                  input_data<double>(scores),
-                  input_data<int64_t>(detection_offsets),
-                  input_data<int64_t>(truth_offsets),
-                  input_data<bool>(detection_outside),
-                  input_data<bool>(truth_ignored),
-                  input_data<bool>(truth_crowd),
-                  truth_unrecorded ? input_data<bool>(*truth_unrecorded) : nullptr,
-                  scores.numel(),
-                  truth_crowd.numel(),
-                  detection_outside.size(0)};
+  const MatchInput input(similarity, scores, detection_offsets, truth_offsets, detection_outside, truth_ignored,
+                         truth_crowd, truth_unrecorded, thresholds);
+  STD_TORCH_CHECK(max_detections >= 0, "match_detections: max_detections must not be negative, got ", max_detections);
+  const Rows rows = input.rows();
   const int64_t groups = detection_offsets.numel() - 1, count = thresholds.numel();
-  std::vector<int64_t> pairs(groups + 1, 0);
-  for (int64_t i = 0; i < groups; ++i) {
-    pairs[i + 1] = pairs[i] + (rows.detections[i + 1] - rows.detections[i]) * (rows.truths[i + 1] - rows.truths[i]);
-  }
   Tensor outcome = uninitialised(scores, {rows.areas, count, rows.detection_count}, ScalarType::Byte);
   torch::stable::fill_(outcome, kIgnored);
   Tensor rank = uninitialised(scores, {rows.detection_count}, ScalarType::Long);
   auto* outcomes = output_data<uint8_t>(outcome);
   auto* ranks = output_data<int64_t>(rank);
   parallel_for(groups, kGroupGrain, [&](int64_t begin, int64_t end) {
-    match_groups(rows, pairs, input_data<double>(thresholds), count, max_detections, begin, end, outcomes, ranks);
+    match_groups(rows, input.pairs, input_data<double>(input.thresholds), count, max_detections, begin, end, outcomes,
+                 ranks);
   });
   return {outcome, rank};
 }
@@ -181,10 +227,28 @@ struct Curve {
   }
 };
 
-std::tuple<Tensor, Tensor, Tensor> precision_curves(const Tensor& outcome, const Tensor& rank, const Tensor& scores,
-                                                    const Tensor& category_offsets, const Tensor& positives,
-                                                    const Tensor& recall_thresholds,
+void check_curves(const Tensor& outcome, const Tensor& rank, const Tensor& scores, const Tensor& category_offsets,
+                  const Tensor& positives, const Tensor& recall_thresholds,
+                  const std::vector<int64_t>& max_detections) {
+  const Arguments arguments("precision_curves", "scores", scores);
+  arguments.check("scores", scores, ScalarType::Double, {kAnySize});
+  const int64_t detections = scores.size(0);
+  arguments.check("outcome", outcome, ScalarType::Byte, {kAnySize, kAnySize, detections});
+  arguments.check("rank", rank, ScalarType::Long, {detections});
+  arguments.check_offsets("category_offsets", category_offsets, detections);
+  arguments.check("positives", positives, ScalarType::Long, {outcome.size(0), category_offsets.size(0) - 1});
+  arguments.check("recall_thresholds", recall_thresholds, ScalarType::Double, {kAnySize});
+  STD_TORCH_CHECK(!max_detections.empty(), "precision_curves: max_detections must hold at least one limit, got none");
+}
+
+std::tuple<Tensor, Tensor, Tensor> precision_curves(const Tensor& outcome_, const Tensor& rank_, const Tensor& scores_,
+                                                    const Tensor& category_offsets_, const Tensor& positives_,
+                                                    const Tensor& recall_thresholds_,
                                                     const std::vector<int64_t> max_detections) {
+  check_curves(outcome_, rank_, scores_, category_offsets_, positives_, recall_thresholds_, max_detections);
+  const Tensor outcome = made_contiguous(outcome_), rank = made_contiguous(rank_), scores = made_contiguous(scores_);
+  const Tensor category_offsets = made_contiguous(category_offsets_), positives = made_contiguous(positives_);
+  const Tensor recall_thresholds = made_contiguous(recall_thresholds_);
   const int64_t areas = outcome.size(0), count = outcome.size(1), detections = outcome.size(2);
   const int64_t categories = category_offsets.numel() - 1, samples = recall_thresholds.numel();
   const auto limits = static_cast<int64_t>(max_detections.size());

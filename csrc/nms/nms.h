@@ -27,6 +27,7 @@
 #include <vector>
 
 #include "common/accumulate.h"
+#include "common/checks.h"
 #include "common/tensor_utils.h"
 #include "oks/oks.h"
 
@@ -38,6 +39,12 @@ enum class NmsMethod : int64_t { kGaussian, kLinear, kHard };
 struct NmsOptions {
   int64_t method;
   double sigma, threshold, score_threshold;
+
+  NmsOptions(int64_t method_, double sigma_, double threshold_, double score_threshold_)
+      : method(method_), sigma(sigma_), threshold(threshold_), score_threshold(score_threshold_) {
+    STD_TORCH_CHECK(method >= 0 && method <= int64_t(NmsMethod::kHard), "nms: method must be from 0 to 2, got ",
+                    method);
+  }
 };
 
 template <class A>
@@ -74,15 +81,6 @@ struct NmsPoses {
   int64_t count;  // of points
 };
 
-// Arguments have been checked in Python, with messages for people; this guards against direct calls.
-inline void check_nms(const Tensor& items, const Tensor& scores, const Tensor& other) {
-  STD_TORCH_CHECK(
-      scores.dim() == 2 && items.dim() >= 3 && items.size(0) == scores.size(0) && items.size(1) == scores.size(1),
-      "nms: expected items (B, n, ...) and scores (B, n)");
-  STD_TORCH_CHECK(items.scalar_type() == scores.scalar_type() && other.scalar_type() == scores.scalar_type(),
-                  "nms: expected one dtype");
-}
-
 // The contiguous inputs of suppression among boxes.
 struct NmsBoxInput {
   Tensor boxes, scores;
@@ -91,12 +89,12 @@ struct NmsBoxInput {
 
   NmsBoxInput(const Tensor& boxes_, const Tensor& scores_, const std::optional<Tensor>& labels_, double pixel_offset_)
       : boxes(made_contiguous(boxes_)), scores(made_contiguous(scores_)), pixel_offset(pixel_offset_) {
-    check_nms(boxes, scores, boxes);
-    STD_TORCH_CHECK(boxes.dim() == 3 && boxes.size(2) == 4, "nms: expected boxes (B, n, 4)");
+    const Arguments arguments("box_nms", "scores", scores);
+    arguments.check_shape("scores", scores, {kAnySize, kAnySize});
+    arguments.check("boxes", boxes, scores.scalar_type(), {scores.size(0), scores.size(1), 4});
     if (!labels_) return;
     labels = made_contiguous(*labels_);
-    STD_TORCH_CHECK(labels->scalar_type() == ScalarType::Long && labels->numel() == scores.numel(),
-                    "nms: expected int64 labels (B, n)");
+    arguments.check("labels", *labels, ScalarType::Long, scores.sizes());
   }
 
   template <class A>
@@ -114,10 +112,11 @@ struct NmsPoseInput {
         scores(made_contiguous(scores_)),
         area(made_contiguous(area_)),
         sigmas(made_contiguous(sigmas_)) {
-    check_nms(points, scores, area);
-    STD_TORCH_CHECK(points.dim() == 4 && points.size(2) == sigmas.numel() && points.size(3) == 2 &&
-                        area.numel() == scores.numel() && sigmas.scalar_type() == scores.scalar_type(),
-                    "nms: expected points (B, n, K, 2), area (B, n) and sigmas (K,)");
+    const Arguments arguments("pose_nms", "scores", scores);
+    arguments.check_shape("scores", scores, {kAnySize, kAnySize});
+    arguments.check("sigmas", sigmas, scores.scalar_type(), {kAnySize});
+    arguments.check("points", points, scores.scalar_type(), {scores.size(0), scores.size(1), sigmas.size(0), 2});
+    arguments.check_alike("area", area);
   }
 
   template <class A>

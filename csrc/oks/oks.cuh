@@ -45,7 +45,8 @@ __global__ void oks_kernel(OksRows<A> rows, OksSizes sizes, A* __restrict__ oks)
 template <class A>
 __global__ void oks_ragged_kernel(OksRows<A> rows, const int64_t* __restrict__ pred_offsets,
                                   const int64_t* __restrict__ truth_offsets, const int64_t* __restrict__ pair_offsets,
-                                  int64_t groups, A* __restrict__ oks, int64_t pairs) {
+                                  int64_t groups, int64_t pred_rows, int64_t truth_rows, A* __restrict__ oks,
+                                  int64_t pairs) {
   PYDLX_GRID_STRIDE(pair, pairs) {
     int64_t low = 0, high = groups - 1;  // the last group that begins at or before the pair holds it
     while (low < high) {
@@ -58,7 +59,9 @@ __global__ void oks_ragged_kernel(OksRows<A> rows, const int64_t* __restrict__ p
     }
     const OksBlock group = oks_group(pred_offsets, truth_offsets, pair_offsets, low);
     const int64_t at = pair - group.place;
-    oks[pair] = pair_similarity(rows, group.pred + at / group.truths, group.truth + at % group.truths);
+    oks[pair] = oks_has_pair(group, at, pred_rows, truth_rows)
+                    ? pair_similarity(rows, group.pred + at / group.truths, group.truth + at % group.truths)
+                    : A(NAN);
   }
 }
 

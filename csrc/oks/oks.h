@@ -22,11 +22,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <tuple>
 #include <vector>
 
 #include "common/accumulate.h"
+#include "common/checks.h"
 #include "common/tensor_utils.h"
 
 namespace pydlx {
@@ -90,8 +92,8 @@ struct OksInput {
   Tensor pred, truth, visible, area, sigmas;
   std::optional<Tensor> boxes;
 
-  // Arguments have been checked in Python, with messages for people; this guards against direct calls.
-  OksInput(const Tensor& pred_, const Tensor& truth_, const Tensor& visible_, const Tensor& area_,
+  // `dims` of pred and truth: 4 for groups of one size, 3 for ragged ones.
+  OksInput(int64_t dims, const Tensor& pred_, const Tensor& truth_, const Tensor& visible_, const Tensor& area_,
            const Tensor& sigmas_, const std::optional<Tensor>& boxes_)
       : pred(made_contiguous(pred_)),
         truth(made_contiguous(truth_)),
@@ -99,14 +101,21 @@ struct OksInput {
         area(made_contiguous(area_)),
         sigmas(made_contiguous(sigmas_)) {
     if (boxes_) boxes = made_contiguous(*boxes_);
-    const int64_t points = sigmas.numel(), truths = area.numel();
-    const auto dtype = pred.scalar_type();
-    STD_TORCH_CHECK(truth.scalar_type() == dtype && area.scalar_type() == dtype && sigmas.scalar_type() == dtype &&
-                        (!boxes || boxes->scalar_type() == dtype) && visible.scalar_type() == ScalarType::Bool,
-                    "oks: expected one dtype, and visible as bool");
-    STD_TORCH_CHECK(pred.size(-1) == 2 && pred.size(-2) == points && truth.numel() == truths * points * 2 &&
-                        visible.numel() == truths * points && (!boxes || boxes->numel() == truths * 4),
-                    "oks: expected K points in pred, truth, visible and sigmas, and a box for each truth");
+    const Arguments arguments("oks", "pred", pred);
+    arguments.check_dims("pred", pred, dims, dims);
+    arguments.check_dims("truth", truth, dims, dims);
+    const int64_t groups = pred.size(0), points = pred.size(dims - 2), truths = truth.size(dims - 3);
+    // Ragged rows have no dimension for their groups.
+    const auto rows = [&](std::initializer_list<int64_t> shape) {
+      return dims == 4 ? IntHeaderOnlyArrayRef(shape) : IntHeaderOnlyArrayRef(shape.begin() + 1, shape.end());
+    };
+    const ScalarType dtype = pred.scalar_type();
+    arguments.check_shape("pred", pred, rows({groups, pred.size(dims - 3), points, 2}));
+    arguments.check("truth", truth, dtype, rows({groups, truths, points, 2}));
+    arguments.check("visible", visible, ScalarType::Bool, rows({groups, truths, points}));
+    arguments.check("area", area, dtype, rows({groups, truths}));
+    arguments.check("sigmas", sigmas, dtype, {points});
+    if (boxes) arguments.check("boxes", *boxes, dtype, rows({groups, truths, 4}));
   }
 
   template <class A>
@@ -128,10 +137,10 @@ struct OksSizes {
   int64_t groups, preds, truths, points;
 
   explicit OksSizes(const OksInput& input)
-      : groups(input.pred.size(0)), preds(input.pred.size(1)), truths(input.truth.size(1)), points(input.pred.size(2)) {
-    STD_TORCH_CHECK(input.pred.dim() == 4 && input.truth.dim() == 4 && input.truth.size(0) == groups,
-                    "oks: expected pred (B, D, K, 2) and truth (B, G, K, 2)");
-  }
+      : groups(input.pred.size(0)),
+        preds(input.pred.size(1)),
+        truths(input.truth.size(1)),
+        points(input.pred.size(2)) {}
 
   PYDLX_HOST_DEVICE int64_t pairs() const { return groups * preds * truths; }
   // Rows of the pair, as similarities are numbered.
@@ -140,9 +149,16 @@ struct OksSizes {
 };
 
 inline Tensor oks_gradient(const OksInput& input, const OksSizes& sizes, const Tensor& grad) {
-  STD_TORCH_CHECK(grad.scalar_type() == input.pred.scalar_type() && grad.numel() == sizes.pairs(),
-                  "oks: expected a gradient of shape (B, D, G)");
+  Arguments("_oks_backward", "pred", input.pred)
+      .check("grad", grad, input.pred.scalar_type(), {sizes.groups, sizes.preds, sizes.truths});
   return made_contiguous(grad);
+}
+
+// Whether there is a pair at this place of its group, and rows of these numbers to make it of. Offsets in a GPU's
+// memory are looked at by the kernel alone.
+PYDLX_HOST_DEVICE inline bool oks_has_pair(const OksBlock& group, int64_t at, int64_t pred_rows, int64_t truth_rows) {
+  return at >= 0 && group.truths > 0 && at / group.truths < group.preds && group.pred >= 0 && group.truth >= 0 &&
+         group.preds <= pred_rows - group.pred && group.truths <= truth_rows - group.truth;
 }
 
 // Group i of a ragged batch holds the rows [offsets[i], offsets[i + 1]), and as many similarities.
@@ -152,14 +168,25 @@ struct OksOffsets {
 
   OksOffsets(const OksInput& input, const Tensor& pred_, const Tensor& truth_, const Tensor& pair_, int64_t pairs)
       : pred(made_contiguous(pred_)), truth(made_contiguous(truth_)), pair(made_contiguous(pair_)) {
-    groups = pred.numel() - 1;
-    STD_TORCH_CHECK(groups >= 0 && truth.numel() == groups + 1 && pair.numel() == groups + 1,
-                    "oks_ragged: expected as many offsets of pred, of truth and of pairs");
-    STD_TORCH_CHECK(pred.scalar_type() == ScalarType::Long && truth.scalar_type() == ScalarType::Long &&
-                        pair.scalar_type() == ScalarType::Long,
-                    "oks_ragged: expected int64 offsets");
-    STD_TORCH_CHECK(pairs >= 0 && input.pred.dim() == 3 && input.truth.dim() == 3,
-                    "oks_ragged: expected pred (D, K, 2) and truth (G, K, 2)");
+    const Arguments arguments("oks_ragged", "pred", input.pred);
+    arguments.check("pred_offsets", pred, ScalarType::Long, {kAnySize});
+    groups = pred.size(0) - 1;
+    arguments.check_range("pairs", pairs, 0, groups > 0 ? std::numeric_limits<int64_t>::max() : 0);
+    arguments.check("truth_offsets", truth, ScalarType::Long, pred.sizes());
+    arguments.check("pair_offsets", pair, ScalarType::Long, pred.sizes());
+  }
+
+  // Of offsets on the CPU.
+  void check_values(const OksInput& input, int64_t pairs) const {
+    const Arguments arguments("oks_ragged", "pred", input.pred);
+    arguments.check_offsets("pred_offsets", pred, input.pred.size(0));
+    arguments.check_offsets("truth_offsets", truth, input.truth.size(0));
+    arguments.check_offsets("pair_offsets", pair, pairs);
+    const auto *d = input_data<int64_t>(pred), *g = input_data<int64_t>(truth), *p = input_data<int64_t>(pair);
+    for (int64_t i = 0; i < groups; ++i) {
+      STD_TORCH_CHECK(p[i + 1] - p[i] == (d[i + 1] - d[i]) * (g[i + 1] - g[i]),
+                      "oks_ragged: pair_offsets must rise by the number of pairs of each group");
+    }
   }
 };
 

@@ -100,7 +100,7 @@ void run_pairs(const OksInput& input, const OksSizes& sizes, const Tensor& oks) 
 
 Tensor oks(const Tensor& pred, const Tensor& truth, const Tensor& visible, const Tensor& area, const Tensor& sigmas,
            const std::optional<Tensor> boxes) {
-  const OksInput input(pred, truth, visible, area, sigmas, boxes);
+  const OksInput input(4, pred, truth, visible, area, sigmas, boxes);
   const OksSizes sizes(input);
   Tensor similarities = uninitialised(pred, {sizes.groups, sizes.preds, sizes.truths});
   if (sizes.preds < kFewDetections) {
@@ -118,7 +118,7 @@ Tensor oks(const Tensor& pred, const Tensor& truth, const Tensor& visible, const
 std::tuple<Tensor, Tensor, Tensor> oks_backward(const Tensor& grad_output, const Tensor& pred, const Tensor& truth,
                                                 const Tensor& visible, const Tensor& area, const Tensor& sigmas,
                                                 const std::optional<Tensor> boxes) {
-  const OksInput input(pred, truth, visible, area, sigmas, boxes);
+  const OksInput input(4, pred, truth, visible, area, sigmas, boxes);
   const OksSizes sizes(input);
   const Tensor grad = oks_gradient(input, sizes, grad_output);
   Tensor dpred = torch::stable::new_zeros(pred, oks_shape(pred)),
@@ -142,8 +142,9 @@ std::tuple<Tensor, Tensor, Tensor> oks_backward(const Tensor& grad_output, const
 Tensor oks_ragged(const Tensor& pred, const Tensor& truth, const Tensor& visible, const Tensor& area,
                   const Tensor& sigmas, const std::optional<Tensor> boxes, const Tensor& pred_offsets,
                   const Tensor& truth_offsets, const Tensor& pair_offsets, int64_t pairs) {
-  const OksInput input(pred, truth, visible, area, sigmas, boxes);
+  const OksInput input(3, pred, truth, visible, area, sigmas, boxes);
   const OksOffsets offsets(input, pred_offsets, truth_offsets, pair_offsets, pairs);
+  offsets.check_values(input, pairs);
   Tensor oks = uninitialised(pred, {pairs});
   std::vector<OksBlock> blocks;
   for (int64_t i = 0; i < offsets.groups; ++i) {

@@ -9,7 +9,7 @@ constexpr int kThreads = 128;
 Tensor oks(const Tensor& pred, const Tensor& truth, const Tensor& visible, const Tensor& area, const Tensor& sigmas,
            const std::optional<Tensor> boxes) {
   const DeviceScope scope(pred);
-  const OksInput input(pred, truth, visible, area, sigmas, boxes);
+  const OksInput input(4, pred, truth, visible, area, sigmas, boxes);
   const OksSizes sizes(input);
   Tensor similarities = uninitialised(pred, {sizes.groups, sizes.preds, sizes.truths});
   if (similarities.numel() == 0) return similarities;
@@ -26,7 +26,7 @@ std::tuple<Tensor, Tensor, Tensor> oks_backward(const Tensor& grad_output, const
                                                 const Tensor& visible, const Tensor& area, const Tensor& sigmas,
                                                 const std::optional<Tensor> boxes) {
   const DeviceScope scope(pred);
-  const OksInput input(pred, truth, visible, area, sigmas, boxes);
+  const OksInput input(4, pred, truth, visible, area, sigmas, boxes);
   const OksSizes sizes(input);
   const Tensor grad = oks_gradient(input, sizes, grad_output);
   Tensor dpred = uninitialised(pred, oks_shape(pred)), dtruth = uninitialised(pred, oks_shape(truth)),
@@ -56,7 +56,7 @@ Tensor oks_ragged(const Tensor& pred, const Tensor& truth, const Tensor& visible
                   const Tensor& sigmas, const std::optional<Tensor> boxes, const Tensor& pred_offsets,
                   const Tensor& truth_offsets, const Tensor& pair_offsets, int64_t pairs) {
   const DeviceScope scope(pred);
-  const OksInput input(pred, truth, visible, area, sigmas, boxes);
+  const OksInput input(3, pred, truth, visible, area, sigmas, boxes);
   const OksOffsets offsets(input, pred_offsets, truth_offsets, pair_offsets, pairs);
   Tensor similarities = uninitialised(pred, {pairs});
   if (pairs == 0) return similarities;
@@ -64,7 +64,8 @@ Tensor oks_ragged(const Tensor& pred, const Tensor& truth, const Tensor& visible
     using A = decltype(zero);
     PYDLX_LAUNCH(oks_ragged_kernel<A>, blocks_for(pairs, kThreads), kThreads, 0, scope.stream(), input.rows<A>(),
                  input_data<int64_t>(offsets.pred), input_data<int64_t>(offsets.truth),
-                 input_data<int64_t>(offsets.pair), offsets.groups, output_data<A>(similarities), pairs);
+                 input_data<int64_t>(offsets.pair), offsets.groups, pred.size(0), truth.size(0),
+                 output_data<A>(similarities), pairs);
   });
   check_launch("oks");
   return similarities;

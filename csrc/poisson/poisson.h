@@ -31,6 +31,7 @@
 #include <vector>
 
 #include "common/accumulate.h"
+#include "common/checks.h"
 #include "common/fft.h"
 #include "common/tensor_utils.h"
 
@@ -139,11 +140,10 @@ PYDLX_HOST_DEVICE inline double solution_mean(const PoissonProblem& p, const Row
   return mean + rhs.sum / area / (p.beta * (p.formulation == kScreened ? g * g : g));
 }
 
-// What a call asks for. Arguments have been checked in Python, with messages for people; this guards against direct
-// calls.
+// What a call asks for.
 inline PoissonProblem poisson_problem(const Tensor& rhs, bool dirichlet, double screening) {
   const int64_t dims = rhs.dim();
-  STD_TORCH_CHECK(dims >= 2, "poisson: expected rhs of shape (..., H, W), got ", dims, "-d");
+  STD_TORCH_CHECK(dims >= 2, "poisson: rhs must have shape (..., H, W), got ", dims, " dimensions");
   PoissonProblem p{};
   p.height = rhs.size(dims - 2);
   p.width = rhs.size(dims - 1);
@@ -157,10 +157,9 @@ inline PoissonProblem poisson_problem(const Tensor& rhs, bool dirichlet, double 
 
 inline PoissonProblem gaussian_poisson_problem(const Tensor& rhs, const Tensor& colour, int64_t formulation,
                                                double beta, double centre, double side) {
-  STD_TORCH_CHECK(same_sizes(rhs, colour) && rhs.scalar_type() == colour.scalar_type(),
-                  "gaussian_poisson: rhs and colour must have one shape and dtype");
-  STD_TORCH_CHECK(formulation >= kOfficial && formulation <= kScreened,
-                  "gaussian_poisson: formulation must be 0, 1 or 2, got ", formulation);
+  const Arguments arguments("gaussian_poisson", "rhs", rhs);
+  arguments.check_alike("colour", colour);
+  arguments.check_range("formulation", formulation, kOfficial, kScreened);
   PoissonProblem p = poisson_problem(rhs, false, beta);
   p.formulation = static_cast<Formulation>(formulation);
   p.centre = centre;

@@ -249,9 +249,9 @@ __global__ void k_max_kernel(SequenceBatch batch, const T* __restrict__ x, T* __
 // Each gradient goes to the row its value came from. No two values of a channel come from one cell.
 template <class T>
 __global__ void give_back_kernel(const T* __restrict__ grad, const int64_t* __restrict__ index, T* __restrict__ dx,
-                                 int64_t channels, int64_t count) {
+                                 int64_t x_rows, int64_t channels, int64_t count) {
   PYDLX_GRID_STRIDE(i, count) {
-    if (index[i] >= 0) dx[index[i] * channels + i % channels] = grad[i];
+    if (index[i] >= 0 && index[i] < x_rows) dx[index[i] * channels + i % channels] = grad[i];
   }
 }
 

@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "common/accumulate.h"
+#include "common/checks.h"
 #include "common/tensor_utils.h"
 
 namespace pydlx {
@@ -73,23 +74,22 @@ struct SequenceInput {
   std::optional<Tensor> x, ends, mask;
   SequenceBatch batch;
 
-  // Arguments have been checked in Python, with messages for people; this guards against direct calls. x may be left
-  // out where only its shape matters.
-  SequenceInput(const std::vector<int64_t>& shape, const std::optional<Tensor>& input,
+  // `like` is x, or the gradient where x is left out because only its shape matters.
+  SequenceInput(const Tensor& like, const std::vector<int64_t>& shape, const std::optional<Tensor>& input,
                 const std::optional<Tensor>& given_ends, const std::optional<Tensor>& given_mask) {
+    const Arguments arguments("sequence_pool", "x", like);
+    arguments.check_range("the number of dimensions of x", int64_t(shape.size()), 2, 3);
     const bool packed = shape.size() == 2;
-    STD_TORCH_CHECK(packed || shape.size() == 3, "sequence_pool: expected x of shape (B, T, C) or (R, C)");
-    STD_TORCH_CHECK(!packed || (given_ends && !given_mask), "sequence_pool: expected packed x with ends");
+    STD_TORCH_CHECK(!(given_ends && given_mask), "sequence_pool: ends or mask must be given, got both");
+    STD_TORCH_CHECK(!packed || given_ends, "sequence_pool: ends must be given for packed x");
     const int64_t channels = shape.back(), steps = shape[shape.size() - 2];
+    const int64_t count = packed && given_ends->dim() == 1 ? given_ends->size(0) : shape[0];
+    if (input) arguments.check("x", *input, like.scalar_type(), shape);
+    if (given_ends) arguments.check("ends", *given_ends, ScalarType::Long, {count});
+    if (given_mask) arguments.check("mask", *given_mask, ScalarType::Bool, {count, steps});
     if (input) x = input->stride(-1) == 1 ? *input : made_contiguous(*input);
     if (given_ends) ends = made_contiguous(*given_ends);
     if (given_mask) mask = made_contiguous(*given_mask);
-    STD_TORCH_CHECK(!ends || (ends->scalar_type() == ScalarType::Long && ends->dim() == 1),
-                    "sequence_pool: expected ends of shape (B,), int64");
-    STD_TORCH_CHECK(!mask || mask->scalar_type() == ScalarType::Bool, "sequence_pool: expected a bool mask");
-    const int64_t count = packed ? ends->numel() : shape[0];
-    STD_TORCH_CHECK(!ends || ends->numel() == count, "sequence_pool: expected one end per sequence");
-    STD_TORCH_CHECK(!mask || mask->numel() == count * steps, "sequence_pool: expected a mask of shape (B, T)");
     batch = {count,
              steps,
              channels,
@@ -110,7 +110,31 @@ struct SequenceInput {
     return {uninitialised(like, shape),
             uninitialised(like, keeps_index ? shape : std::vector<int64_t>{0}, ScalarType::Long)};
   }
+
+  void check_gradient(const Tensor& grad) const {
+    Arguments("_sequence_pool_backward", "grad", grad).check_shape("grad", grad, {batch.count, batch.channels});
+  }
 };
+
+inline SequencePoolMode sequence_pool_mode(int64_t mode, int64_t k) {
+  STD_TORCH_CHECK(mode >= 0 && mode <= int64_t(SequencePoolMode::kKMax),
+                  "sequence_pool: mode must be from 0 to 3, got ", mode);
+  STD_TORCH_CHECK(k > 0, "sequence_pool: k must be positive, got ", k);
+  return static_cast<SequencePoolMode>(mode);
+}
+
+// For max and k-max: the index is of grad's shape, (B, C) or (B, k, C), for an x of this shape. What it holds is not
+// looked at here: kernels pass over rows that x does not have.
+inline void check_given_back(const Tensor& grad, const Tensor& index, const std::vector<int64_t>& shape) {
+  const Arguments arguments("_sequence_pool_backward", "grad", grad);
+  arguments.check_range("the number of dimensions of x", int64_t(shape.size()), 2, 3);
+  arguments.check_dims("grad", grad, 2, 3);
+  STD_TORCH_CHECK(grad.size(-1) == shape.back(), "_sequence_pool_backward: grad must have the channels of x, ",
+                  shape.back(), ", got ", grad.size(-1));
+  arguments.check("index", index, ScalarType::Long, grad.sizes());
+}
+
+inline int64_t rows_of(const std::vector<int64_t>& shape) { return shape.size() == 2 ? shape[0] : shape[0] * shape[1]; }
 
 inline std::vector<int64_t> sizes_of(const Tensor& x) { return {x.sizes().begin(), x.sizes().end()}; }
 

@@ -34,8 +34,8 @@ void each_unit(const SequenceBatch& batch, const Body& body) {
 
 std::tuple<Tensor, Tensor> sequence_pool(const Tensor& x, const std::optional<Tensor> ends,
                                          const std::optional<Tensor> mask, int64_t mode_number, int64_t k) {
-  const auto mode = static_cast<SequencePoolMode>(mode_number);
-  const SequenceInput input(sizes_of(x), x, ends, mask);
+  const SequencePoolMode mode = sequence_pool_mode(mode_number, k);
+  const SequenceInput input(x, sizes_of(x), x, ends, mask);
   auto [y, index] = input.new_outputs(x, mode, k);
   if (y.numel() == 0) return {y, index};
   dispatch_floating(x.scalar_type(), "sequence_pool", [&, &y = y, &index = index](auto zero) {
@@ -52,12 +52,12 @@ std::tuple<Tensor, Tensor> sequence_pool(const Tensor& x, const std::optional<Te
 
 // Each gradient goes to the row its value came from. No two values of a channel come from one cell.
 template <class T>
-void give_back(const T* grad, const int64_t* index, T* dx, int64_t rows, int64_t channels) {
+void give_back(const T* grad, const int64_t* index, T* dx, int64_t x_rows, int64_t rows, int64_t channels) {
   parallel_for(rows, kGrain / channels, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       for (int64_t c = 0; c < channels; ++c) {
         const int64_t at = i * channels + c;
-        if (index[at] >= 0) dx[index[at] * channels + c] = grad[at];
+        if (index[at] >= 0 && index[at] < x_rows) dx[index[at] * channels + c] = grad[at];
       }
     }
   });
@@ -67,18 +67,21 @@ Tensor sequence_pool_backward(const Tensor& grad_output, const std::optional<Ten
                               const std::optional<Tensor> index, const std::optional<Tensor> ends,
                               const std::optional<Tensor> mask, const std::vector<int64_t> shape) {
   const Tensor grad = made_contiguous(grad_output);
-  if (grad.numel() == 0) return torch::stable::new_zeros(grad, shape);
   if (index) {
+    check_given_back(grad, *index, shape);
     Tensor dx = torch::stable::new_zeros(grad, shape);
+    if (grad.numel() == 0) return dx;
     const Tensor rows = made_contiguous(*index);
     dispatch_floating(grad.scalar_type(), "sequence_pool", [&](auto zero) {
       using T = decltype(zero);
-      give_back(input_data<T>(grad), input_data<int64_t>(rows), output_data<T>(dx), grad.numel() / shape.back(),
-                shape.back());
+      give_back(input_data<T>(grad), input_data<int64_t>(rows), output_data<T>(dx), rows_of(shape),
+                grad.numel() / shape.back(), shape.back());
     });
     return dx;
   }
-  const SequenceInput input(shape, x, ends, mask);
+  const SequenceInput input(grad, shape, x, ends, mask);
+  input.check_gradient(grad);
+  if (grad.numel() == 0) return torch::stable::new_zeros(grad, shape);
   Tensor dx = uninitialised(grad, shape);
   dispatch_floating(grad.scalar_type(), "sequence_pool", [&](auto zero) {
     using T = decltype(zero);

@@ -23,9 +23,9 @@ void pool_backward(const SequenceBatch& batch, const T* grad, const T* x, T* dx,
 
 std::tuple<Tensor, Tensor> sequence_pool(const Tensor& x, const std::optional<Tensor> ends,
                                          const std::optional<Tensor> mask, int64_t mode_number, int64_t k) {
-  const auto mode = static_cast<SequencePoolMode>(mode_number);
+  const SequencePoolMode mode = sequence_pool_mode(mode_number, k);
   const DeviceScope scope(x);
-  const SequenceInput input(sizes_of(x), x, ends, mask);
+  const SequenceInput input(x, sizes_of(x), x, ends, mask);
   auto [y, index] = input.new_outputs(x, mode, k);
   if (y.numel() == 0) return {y, index};
   dispatch_floating(x.scalar_type(), "sequence_pool", [&, &y = y, &index = index](auto zero) {
@@ -57,19 +57,23 @@ Tensor sequence_pool_backward(const Tensor& grad_output, const std::optional<Ten
                               const std::optional<Tensor> mask, const std::vector<int64_t> shape) {
   const DeviceScope scope(grad_output);
   const Tensor grad = made_contiguous(grad_output);
-  if (grad.numel() == 0) return torch::stable::new_zeros(grad, shape);
   if (index) {
+    check_given_back(grad, *index, shape);
     Tensor dx = torch::stable::new_zeros(grad, shape);
+    if (grad.numel() == 0) return dx;
     const Tensor rows = made_contiguous(*index);
     dispatch_floating(grad.scalar_type(), "sequence_pool", [&](auto zero) {
       using T = decltype(zero);
       PYDLX_LAUNCH(give_back_kernel<T>, blocks_for(grad.numel(), kThreads), kThreads, 0, scope.stream(),
-                   input_data<T>(grad), input_data<int64_t>(rows), output_data<T>(dx), shape.back(), grad.numel());
+                   input_data<T>(grad), input_data<int64_t>(rows), output_data<T>(dx), rows_of(shape), shape.back(),
+                   grad.numel());
     });
     check_launch("sequence_pool");
     return dx;
   }
-  const SequenceInput input(shape, x, ends, mask);
+  const SequenceInput input(grad, shape, x, ends, mask);
+  input.check_gradient(grad);
+  if (grad.numel() == 0) return torch::stable::new_zeros(grad, shape);
   Tensor dx = uninitialised(grad, shape);
   dispatch_floating(grad.scalar_type(), "sequence_pool", [&](auto zero) {
     using T = decltype(zero);

@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "common/checks.h"
 #include "common/tensor_utils.h"
 
 namespace pydlx {
@@ -32,6 +33,8 @@ struct SoftPoolShape {
 
   int64_t in_plane() const { return in[0] * in[1] * in[2]; }
   int64_t out_plane() const { return out[0] * out[1] * out[2]; }
+
+  int64_t window_cells() const { return kernel[0] * kernel[1] * kernel[2]; }
 };
 
 // floor (or ceil) of (in + 2 padding - dilation (kernel - 1) - 1) / stride, plus 1; with ceil_mode a last window that
@@ -45,15 +48,21 @@ inline int64_t pooled_size(int64_t in, int64_t kernel, int64_t stride, int64_t p
   return out;
 }
 
-// `window` holds the kernel sizes of all axes, then the strides, paddings and dilations. Arguments have been checked in
-// Python, with messages for people; this guards against direct calls.
+// The largest kernel size, stride, padding or dilation: sums and products of two of them fit into 64 bits.
+constexpr int64_t kSoftPoolLargest = (int64_t(1) << 31) - 1;
+
+// The most cells of a window, of which lists are made.
+constexpr int64_t kSoftPoolMostCells = int64_t(1) << 26;
+
+// `window` holds the kernel sizes of all axes, then the strides, paddings and dilations.
 inline SoftPoolShape soft_pool_shape(const Tensor& x, const std::vector<int64_t>& window, bool ceil_mode) {
+  const Arguments arguments("soft_pool", "x", x);
+  arguments.check_dims("x", x, 3, 5);
   const int64_t spatial = x.dim() - 2;
-  STD_TORCH_CHECK(spatial >= 1 && spatial <= 3,
-                  "soft_pool: expected x of shape (N, C, 1 to 3 spatial dimensions), got ", x.dim(), "-d");
-  STD_TORCH_CHECK(static_cast<int64_t>(window.size()) == 4 * spatial, "soft_pool: expected a window of ", 4 * spatial,
+  STD_TORCH_CHECK(static_cast<int64_t>(window.size()) == 4 * spatial, "soft_pool: window must hold ", 4 * spatial,
                   " numbers, got ", window.size());
   SoftPoolShape shape{};
+  int64_t cells = 1;
   shape.batch = x.size(0);
   shape.channels = x.size(1);
   for (int axis = 0; axis < 3; ++axis) {
@@ -64,15 +73,30 @@ inline SoftPoolShape soft_pool_shape(const Tensor& x, const std::vector<int64_t>
     shape.stride[axis] = given ? window[spatial + k] : 1;
     shape.padding[axis] = given ? window[2 * spatial + k] : 0;
     shape.dilation[axis] = given ? window[3 * spatial + k] : 1;
-    STD_TORCH_CHECK(
-        shape.kernel[axis] > 0 && shape.stride[axis] > 0 && shape.padding[axis] >= 0 && shape.dilation[axis] > 0,
-        "soft_pool: kernel_size, stride and dilation must be positive and padding not negative");
+    arguments.check_range("kernel_size", shape.kernel[axis], 1, kSoftPoolMostCells / cells);
+    cells *= shape.kernel[axis];
+    arguments.check_range("stride", shape.stride[axis], 1, kSoftPoolLargest);
+    arguments.check_range("dilation", shape.dilation[axis], 1, kSoftPoolLargest);
+    // At most half of the window: then each window has a cell that is not padding.
+    arguments.check_range("padding", shape.padding[axis], 0, (shape.dilation[axis] * (shape.kernel[axis] - 1) + 1) / 2);
     shape.out[axis] = pooled_size(shape.in[axis], shape.kernel[axis], shape.stride[axis], shape.padding[axis],
                                   shape.dilation[axis], ceil_mode);
     STD_TORCH_CHECK(shape.out[axis] > 0, "soft_pool: the kernel is larger than the padded input");
   }
   return shape;
 }
+
+// The sizes of the output for x of 3 to 5 dimensions.
+struct OutputSizes {
+  int64_t sizes[5];
+  size_t dims;
+
+  OutputSizes(const Tensor& x, const SoftPoolShape& s) : sizes{s.batch, s.channels}, dims(x.dim()) {
+    std::copy(s.out + (5 - dims), s.out + 3, sizes + 2);
+  }
+
+  operator IntHeaderOnlyArrayRef() const { return {sizes, dims}; }
+};
 
 // x in one of the two storage orders, which its output and gradient share.
 struct SoftPoolLayout {
@@ -81,11 +105,14 @@ struct SoftPoolLayout {
 
   explicit SoftPoolLayout(const Tensor& input) : x(dense(input)), channels_last(is_channels_last(x)) {}
 
-  Tensor new_output(const SoftPoolShape& s) const {
-    std::vector<int64_t> sizes{s.batch, s.channels};
-    sizes.insert(sizes.end(), s.out + (5 - x.dim()), s.out + 3);
-    return uninitialised(x, sizes, {}, channels_last);
+  Tensor new_output(const SoftPoolShape& s) const { return uninitialised(x, OutputSizes(x, s), {}, channels_last); }
+
+  // The gradient of an output, in x's storage order.
+  Tensor gradient(const SoftPoolShape& s, const Tensor& grad) const {
+    Arguments("_soft_pool_backward", "x", x).check("grad", grad, x.scalar_type(), OutputSizes(x, s));
+    return in_format(grad, channels_last);
   }
+
   Tensor new_gradient() const { return uninitialised_like(x); }
 };
 

@@ -79,7 +79,7 @@ Tensor soft_pool(const Tensor& input, const std::vector<int64_t> window, bool ce
   Tensor y = layout.new_output(s);
   if (y.numel() == 0) return y;
   const int64_t images = channels_last ? s.batch : s.batch * s.channels;
-  const int64_t row_cost = s.out[2] * (channels_last ? s.channels : 1) * s.kernel[0] * s.kernel[1] * s.kernel[2];
+  const int64_t row_cost = s.out[2] * (channels_last ? s.channels : 1) * s.window_cells();
   dispatch_floating(x.scalar_type(), "soft_pool", [&](auto zero) {
     using T = decltype(zero);
     const T* from = input_data<T>(x);
@@ -101,7 +101,7 @@ Tensor soft_pool_backward(const Tensor& grad_output, const Tensor& input, const 
   const SoftPoolLayout layout(input);
   const bool channels_last = layout.channels_last;
   const Tensor& x = layout.x;
-  const Tensor grad = in_format(grad_output, layout.channels_last);
+  const Tensor grad = layout.gradient(s, grad_output);
   Tensor dx = layout.new_gradient();
   if (dx.numel() == 0) return dx;
   const int64_t images = channels_last ? s.batch : s.batch * s.channels;

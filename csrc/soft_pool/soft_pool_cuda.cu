@@ -1,4 +1,6 @@
 // SoftPool on CUDA: launches and registration. The kernels are in soft_pool.cuh.
+#include <limits>
+
 #include "soft_pool/soft_pool.cuh"
 
 namespace pydlx {
@@ -8,11 +10,12 @@ constexpr int kThreads = 256;
 
 // The largest number an index, or a sum on the way to one, takes in the input or the padded output windows.
 int64_t largest_index(const SoftPoolShape& s) {
-  int64_t padded = s.batch * s.channels;
+  double padded = double(s.batch) * double(s.channels);  // which 64 bits need not hold
   for (int axis = 0; axis < 3; ++axis) {
-    padded *= std::max(s.in[axis], s.out[axis]) + s.stride[axis] + s.dilation[axis] * s.kernel[axis] + s.padding[axis];
+    padded *= double(std::max(s.in[axis], s.out[axis]) + s.stride[axis] + s.dilation[axis] * s.kernel[axis] +
+                     s.padding[axis]);
   }
-  return padded;
+  return padded < double(kNarrowIndexLimit) ? int64_t(padded) : std::numeric_limits<int64_t>::max();
 }
 
 Tensor soft_pool(const Tensor& input, const std::vector<int64_t> window, bool ceil_mode, bool straight_through) {
@@ -38,7 +41,7 @@ Tensor soft_pool_backward(const Tensor& grad_output, const Tensor& input, const 
   const SoftPoolShape s = soft_pool_shape(input, window, ceil_mode);
   const DeviceScope scope(input);
   const SoftPoolLayout layout(input);
-  const Tensor grad = in_format(grad_output, layout.channels_last);
+  const Tensor grad = layout.gradient(s, grad_output);
   Tensor dx = layout.new_gradient();
   if (dx.numel() == 0) return dx;
   dispatch_floating(dx.scalar_type(), "soft_pool", [&](auto zero) {

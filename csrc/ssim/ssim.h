@@ -37,6 +37,7 @@
 #include <vector>
 
 #include "common/accumulate.h"
+#include "common/checks.h"
 #include "common/tensor_utils.h"
 
 namespace pydlx {
@@ -104,20 +105,18 @@ struct SsimOptions {
   }
 };
 
-// Arguments have been checked in Python, with messages for people; this guards against direct calls.
 inline SsimShape ssim_shape(const Tensor& x, const Tensor& y, int64_t window) {
-  STD_TORCH_CHECK(x.dim() == 4 || x.dim() == 5, "ssim: expected x of shape (N, C, H, W) or (N, C, D, H, W)");
-  STD_TORCH_CHECK(std::equal(x.sizes().begin(), x.sizes().end(), y.sizes().begin(), y.sizes().end()) &&
-                      x.scalar_type() == y.scalar_type(),
-                  "ssim: expected x and y of one shape and dtype");
-  STD_TORCH_CHECK(window % 2 == 1 && window > 0 && window / 2 <= kSsimMaxRadius, "ssim: expected an odd window up to ",
-                  2 * kSsimMaxRadius + 1);
+  const Arguments arguments("ssim", "x", x);
+  arguments.check_dims("x", x, 4, 5);
+  arguments.check_alike("y", y);
+  STD_TORCH_CHECK(window % 2 == 1 && window > 0 && window / 2 <= kSsimMaxRadius, "ssim: window must be odd, from 1 to ",
+                  2 * kSsimMaxRadius + 1, ", got ", window);
   SsimShape shape{x.size(0), x.size(1), {1, 1, 1}, {1, 1, 1}, {0, 0, 0}};
   for (int64_t axis = 5 - x.dim(); axis < 3; ++axis) {
     shape.in[axis] = x.size(axis + x.dim() - 3);
     shape.radius[axis] = window / 2;
     shape.out[axis] = shape.in[axis] - window + 1;
-    STD_TORCH_CHECK(shape.out[axis] > 0, "ssim: expected images of at least ", window, " along each axis");
+    STD_TORCH_CHECK(shape.out[axis] > 0, "ssim: x must be at least ", window, " along each axis, got ", shape.in[axis]);
   }
   return shape;
 }
@@ -138,6 +137,12 @@ inline std::tuple<Tensor, Tensor> ssim_new_gradients(const Tensor& x, bool wants
 // The dtype S and its gradient have: that of sums over x.
 inline ScalarType ssim_output_dtype(const Tensor& x) {
   return x.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
+}
+
+// The gradient of the output, contiguous.
+inline Tensor ssim_gradient(const Tensor& x, const SsimShape& shape, bool map, const Tensor& grad) {
+  Arguments("_ssim_backward", "x", x).check("grad", grad, ssim_output_dtype(x), ssim_output_sizes(x, shape, map));
+  return made_contiguous(grad);
 }
 
 // Near the values of a tile: the one in its middle, if that is a number.

@@ -108,7 +108,8 @@ std::tuple<Tensor, Tensor> ssim_backward(const Tensor& grad_output, const Tensor
                                          bool map, bool wants_x, bool wants_y) {
   const SsimOptions options{window, sigma, covariance, c1, c2, luminance, map};
   const SsimShape shape = ssim_shape(x, y, window);
-  const Tensor first = made_contiguous(x), second = made_contiguous(y), grad = made_contiguous(grad_output);
+  const Tensor first = made_contiguous(x), second = made_contiguous(y);
+  const Tensor grad = ssim_gradient(x, shape, map, grad_output);
   auto [dx, dy] = ssim_new_gradients(x, wants_x, wants_y);
   if (x.numel() == 0 || !(wants_x || wants_y)) return {dx, dy};
   prefer_large_pages(dx);

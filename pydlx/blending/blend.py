@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pydlx._checks import check_flag, check_one_of
 from pydlx.blending.images import ROUNDINGS, Image, as_planes, quantise
 from pydlx.blending.methods import check_options, find_method
 from pydlx.blending.scene import build_scene
@@ -111,8 +112,9 @@ def blend(
     started = time.perf_counter()
     compute = find_method(method)
     check_options(method, options)
-    if rounding not in ROUNDINGS:
-        raise ValueError(f"blend: rounding must be one of {', '.join(ROUNDINGS)}, got {rounding!r}")
+    check_one_of("blend", "rounding", rounding, ROUNDINGS)
+    check_flag("blend", "clip", clip)
+    check_flag("blend", "return_report", return_report)
     scene = build_scene(source, target, mask, offset, threshold=threshold, alpha=alpha, clip=clip)
     solution = compute(scene, return_report, **options)
     values = quantise(solution.values, scene.target.dtype, rounding, clip)

@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pydlx._checks import check_not_negative, check_one_of
 from pydlx.blending import guidance
 from pydlx.blending.conjugate_gradient import solve_symmetric
 from pydlx.blending.solution import worst_relative_residual
@@ -50,12 +51,9 @@ class GaussianPoisson:
     taps: str = "upstream"
 
     def __post_init__(self):
-        if self.formulation not in FORMULATIONS:
-            raise ValueError(f"blend: formulation must be one of {', '.join(FORMULATIONS)}, got {self.formulation!r}")
-        if self.taps not in TAPS:
-            raise ValueError(f"blend: taps must be one of {', '.join(TAPS)}, got {self.taps!r}")
-        if not (math.isfinite(self.sigma) and self.sigma >= 0):
-            raise ValueError(f"blend: sigma must be zero or positive, got {self.sigma}")
+        check_one_of("blend", "formulation", self.formulation, FORMULATIONS)
+        check_one_of("blend", "taps", self.taps, TAPS)
+        check_not_negative("blend", "sigma", self.sigma)
         if not isinstance(self.beta, Tensor) and not (math.isfinite(self.beta) and self.beta > 0):
             raise ValueError(f"blend: beta must be positive, got {self.beta}")
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from pydlx._checks import check_number
 from pydlx.blending import guidance
 from pydlx.blending.images import Image, as_planes, full_scale, split_alpha
 from pydlx.blending.scene import build_scene
@@ -45,6 +46,7 @@ def evaluate_blend(
     Returns:
         ``{"gradRMS": ..., "seam": ..., "bg": ...}``, each over the whole batch.
     """
+    check_number("evaluate_blend", "threshold", threshold)
     scene = build_scene(source, target, mask, offset, threshold=threshold, alpha=alpha, clip=False)
     result = as_planes("output", output)
     if alpha:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pydlx._checks import check_one_of, is_number, whole
 from pydlx.blending import guidance
 from pydlx.blending.equation import GaussianPoisson
 from pydlx.blending.images import Image, as_tensor, check_finite, dtype_name
@@ -60,8 +61,7 @@ def gaussian_poisson(
         levels: number of levels counted from the top; 1 solves the full picture only, None takes all.
         colour: colour image of any size for the coarsest level; the copy-paste composite by default.
     """
-    if pyramid not in PYRAMIDS:
-        raise ValueError(f"blend: pyramid must be one of {', '.join(PYRAMIDS)}, got {pyramid!r}")
+    check_one_of("blend", "pyramid", pyramid, PYRAMIDS)
     equation = GaussianPoisson(_decode_beta(scene, beta), sigma, formulation, taps)
     return _blend(scene, equation, PYRAMIDS[pyramid], levels, colour, measure)
 
@@ -97,6 +97,7 @@ def _blend(
 def _chosen_sizes(sizes: list[tuple[int, int]], levels: int | None) -> list[tuple[int, int]]:
     if levels is None:
         return sizes
+    levels = whole("blend", "levels", levels)
     if not 1 <= levels <= len(sizes):
         raise ValueError(f"blend: levels must lie in 1..{len(sizes)} for a target of size {sizes[-1]}, got {levels}")
     return sizes[-levels:]
@@ -128,7 +129,7 @@ def _negative_divergence(window: Window) -> Tensor:
 
 def _decode_beta(scene: Scene, beta: float | Image) -> float | Tensor:
     """A number, or the map as (1, 1, H, W) in float64. A constant map is a number: its equation has a closed form."""
-    if isinstance(beta, (int, float)):
+    if is_number(beta):
         return float(beta)
     if not isinstance(beta, (np.ndarray, Tensor)):
         raise TypeError(f"blend: beta must be a number or a map (H, W), got {type(beta).__name__}")

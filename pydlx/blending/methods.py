@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from pydlx._checks import check_one_of
 from pydlx.blending import dirichlet, gaussian
 from pydlx.blending.scene import Scene
 from pydlx.blending.solution import Solution
@@ -40,15 +41,15 @@ _PLANNED = ("gp-gan",)
 
 def find_method(name: str) -> Method:
     """The function behind a method's name."""
-    if name in _PLANNED:
+    if isinstance(name, str) and name in _PLANNED:
         raise NotImplementedError(f"blend: method {name!r} is not yet available; available are {', '.join(METHODS)}")
-    if name not in _METHODS:
-        raise ValueError(f"blend: method must be one of {', '.join(METHODS)}, got {name!r}")
+    check_one_of("blend", "method", name, METHODS)
     return _METHODS[name]
 
 
 def method_options(name: str) -> tuple[str, ...]:
     """Names of the options that a method takes on top of those of `blend`."""
+    check_one_of("method_options", "name", name, (*METHODS, *_PLANNED))
     parameters = inspect.signature(find_method(name)).parameters.values()
     return tuple(parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY)
 

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pydlx._checks import whole_pair
+
 
 class Box(NamedTuple):
     """Rows ``top <= row < bottom`` and columns ``left <= column < right``."""
@@ -84,4 +86,6 @@ def bounding_box(where: Tensor) -> Box | None:
 
 def centred_offset(source_size: tuple[int, int], target_size: tuple[int, int]) -> tuple[int, int]:
     """The offset that puts the middle of a source of size (h, w) on the middle of a target of size (H, W)."""
-    return (target_size[0] - source_size[0]) // 2, (target_size[1] - source_size[1]) // 2
+    rows, columns = whole_pair("centred_offset", "source_size", source_size, "(height, width)", 1)
+    target_rows, target_columns = whole_pair("centred_offset", "target_size", target_size, "(height, width)", 1)
+    return (target_rows - rows) // 2, (target_columns - columns) // 2

@@ -8,6 +8,7 @@ from functools import cached_property, reduce
 import torch
 from torch import Tensor
 
+from pydlx._checks import check_flag, check_number, whole_pair
 from pydlx.blending import guidance
 from pydlx.blending.images import (
     Image,
@@ -135,6 +136,7 @@ def build_scene(
     clip: bool,
 ) -> Scene:
     """Checks and places what `blend` was given."""
+    check_flag("blend", "alpha", alpha)
     target_planes = as_planes("target", target)
     source_planes = _on_device("source", as_planes("source", source), source, target_planes.device)
     if isinstance(mask, Tensor):
@@ -153,10 +155,11 @@ def build_scene(
         transparent = opacity.detach().to(dtype) <= 0
         hidden = transparent if bool(transparent.any()) else None
     if threshold is not None:
+        check_number("blend", "threshold", threshold)
         if not 0 <= threshold < 1:
             raise ValueError(f"blend: threshold must lie in [0, 1), got {threshold}")
         weight = (weight > threshold).to(dtype)
-    offset = _check_offset(offset)
+    offset = whole_pair("blend", "offset", offset, "(row, column)")
     mask_box = _find_mask(weight.detach(), offset, whole(target_planes))
     return Scene(source_planes, target_planes, weight, hidden, offset, mask_box, clip)
 
@@ -204,11 +207,3 @@ def _match(name: str, image: Tensor, target: Tensor) -> Tensor:
         expected = "1 channel" if channels == 1 else f"1 or {channels} channels"
         raise ValueError(f"blend: {name} must have {expected} like the target, got {image.shape[1]}")
     return image.expand(-1, channels, -1, -1)
-
-
-def _check_offset(offset: tuple[int, int]) -> tuple[int, int]:
-    try:
-        row, column = (int(value) for value in offset if value == int(value))
-    except (TypeError, ValueError):
-        raise ValueError(f"blend: offset must be two whole numbers (row, column), got {offset!r}") from None
-    return row, column

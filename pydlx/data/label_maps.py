@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pydlx._checks import check_path
 from pydlx._optional import needed_for
 from pydlx.data.pairs import paired_files
 
@@ -35,6 +36,7 @@ def read_label_map(path: str | os.PathLike[str]) -> np.ndarray:
         >>> read_label_map("truth/frame_0001.png").max()  # doctest: +SKIP
         18
     """
+    check_path("read_label_map", "path", path)
     path = Path(path)
     try:
         labels = np.load(path, allow_pickle=False) if path.suffix.lower() == ".npy" else _read_picture(path)
@@ -95,6 +97,8 @@ class LabelMapPairs(Sequence[tuple[str, np.ndarray, np.ndarray]]):
     """
 
     def __init__(self, truth: str | os.PathLike[str], prediction: str | os.PathLike[str]) -> None:
+        check_path("LabelMapPairs", "truth", truth)
+        check_path("LabelMapPairs", "prediction", prediction)
         self.paths = paired_files(truth, prediction, SUFFIXES)
 
     def __len__(self) -> int:

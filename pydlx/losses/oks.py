@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from pydlx._checks import check_floating, check_one_of, check_positive, check_tensor, numbers
 from pydlx.ops.oks import oks
 
 _MODES = ("linear", "square", "log")
@@ -54,23 +55,21 @@ class OKSLoss(nn.Module):
         reduction: str = "mean",
     ) -> None:
         super().__init__()
-        if mode not in _MODES:
-            raise ValueError(f"OKSLoss: mode must be one of {', '.join(map(repr, _MODES))}, got {mode!r}")
-        if reduction not in _REDUCTIONS:
-            raise ValueError(
-                f"OKSLoss: reduction must be one of {', '.join(map(repr, _REDUCTIONS))}, got {reduction!r}"
-            )
-        for name, value in (("min_area", min_area), ("eps", eps)):
-            if not value > 0:
-                raise ValueError(f"OKSLoss: {name} must be positive, got {value}")
-        spread = torch.as_tensor(sigmas, dtype=torch.float64)
-        if spread.dim() != 1 or not (spread > 0).all():
-            raise ValueError(f"OKSLoss: sigmas must be positive numbers in one row, got {spread.tolist()}")
-        self.register_buffer("sigmas", spread, persistent=False)
+        check_one_of("OKSLoss", "mode", mode, _MODES)
+        check_one_of("OKSLoss", "reduction", reduction, _REDUCTIONS)
+        check_positive("OKSLoss", "min_area", min_area)
+        check_positive("OKSLoss", "eps", eps)
+        spread = numbers("OKSLoss", "sigmas", sigmas)
+        if not spread or not all(sigma > 0 for sigma in spread):
+            raise ValueError(f"OKSLoss: sigmas must be positive numbers in one row, got {spread}")
+        self.register_buffer("sigmas", torch.tensor(spread, dtype=torch.float64), persistent=False)
         self.mode, self.min_area, self.eps, self.reduction = mode, min_area, eps, reduction
 
     def forward(self, pred: Tensor, truth: Tensor, visibility: Tensor, area: Tensor) -> Tensor:
         """The loss of each pair of poses, or their mean or sum."""
+        check_floating("OKSLoss", "pred", pred)
+        for argument, given in (("truth", truth), ("visibility", visibility), ("area", area)):
+            check_tensor("OKSLoss", argument, given)
         similarity = oks(
             pred.to(torch.promote_types(pred.dtype, torch.float32)).unsqueeze(-3),
             truth.unsqueeze(-3),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from pydlx import ops
+from pydlx.ops.ssim import check_data_range, check_options, window_of
 
 
 class SSIMLoss(nn.Module):
@@ -35,6 +36,9 @@ class SSIMLoss(nn.Module):
         k2: float = 0.03,
     ) -> None:
         super().__init__()
+        check_data_range("SSIMLoss", data_range)
+        check_options("SSIMLoss", convention, reduction, k1, k2)
+        window_of("SSIMLoss", convention, kernel_size, sigma)
         self.data_range = data_range
         self.convention = convention
         self.reduction = reduction

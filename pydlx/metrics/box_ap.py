@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pydlx._checks import check_flag
 from pydlx.metrics.coco_protocol import (
     ALL,
     EVERYTHING,
@@ -155,6 +156,7 @@ class BoxAP(DetectionMetric):
         super().__init__({"detection_rows": (6,)}, {"truth_rows": (8,)}, by_limit=True, box_format=box_format, **kwargs)
         self._protocol = box_protocol(max_detections, thresholds, recall_thresholds, area_ranges)
         check_compatibility("BoxAP", compatibility)
+        check_flag("BoxAP", "class_agnostic", class_agnostic)
         self._class_agnostic, self._compatibility = class_agnostic, compatibility
 
     def _found(self, image: Image, where: str) -> tuple[Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pydlx._checks import check_flag, check_one_of, check_type
 from pydlx.data.annotations import warn_of
 from pydlx.metrics.box_ap import BoxDetections, BoxTruths, box_curves, box_protocol
 from pydlx.metrics.coco_protocol import ALL, EVERYTHING, Curves, check_compatibility, summary
@@ -127,7 +129,11 @@ def keypoint_evaluation(
     """
     from pydlx.data.coco import read_coco_detections, read_coco_truth  # needs msgspec
 
-    check_compatibility("evaluate_keypoints", compatibility)
+    name = "evaluate_keypoints"
+    _check_common(name, truth, detections, compatibility, skip_bad)
+    check_flag(name, "per_keypoint", per_keypoint)
+    if use_area is not None:
+        check_flag(name, "use_area", use_area)
     parts = _parts_of(layout, sigmas)
     if layout == "crowdpose" and area_ranges is None:
         area_ranges = {ALL: EVERYTHING}
@@ -189,7 +195,8 @@ def box_evaluation(
     """
     from pydlx.data.coco import read_coco_detections, read_coco_truth  # needs msgspec
 
-    check_compatibility("evaluate_boxes", compatibility)
+    _check_common("evaluate_boxes", truth, detections, compatibility, skip_bad)
+    check_flag("evaluate_boxes", "class_agnostic", class_agnostic)
     protocol = box_protocol(max_detections, thresholds, recall_thresholds, area_ranges, "evaluate_boxes")
     skipped: list[str] | None = [] if skip_bad else None
     data = read_coco_truth(truth, skipped=skipped)
@@ -221,10 +228,16 @@ def box_evaluation(
     return Evaluation(results, {"boxes": curves}, names, _per_category(curves, names), [], skipped or [])
 
 
+def _check_common(name: str, truth: Source, detections: Source, compatibility: str | None, skip_bad: bool) -> None:
+    for argument, source in (("truth", truth), ("detections", detections)):
+        check_type(name, argument, source, (str, os.PathLike, bytes, Mapping, list, tuple), "a path or loaded JSON")
+    check_compatibility(name, compatibility)
+    check_flag(name, "skip_bad", skip_bad)
+
+
 def _parts_of(layout: str, sigmas: Sequence[float] | Tensor | None) -> dict[str, Tensor]:
     """The sigmas by the field of the files that holds their keypoints."""
-    if layout not in ("coco", "crowdpose", "wholebody"):
-        raise ValueError(f'evaluate_keypoints: layout must be "coco", "crowdpose" or "wholebody", got {layout!r}')
+    check_one_of("evaluate_keypoints", "layout", layout, ("coco", "crowdpose", "wholebody"))
     if layout == "wholebody":
         if sigmas is not None:
             raise ValueError("evaluate_keypoints: sigmas must be None for the layout wholebody, which has its own")

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pydlx._checks import check_one_of, check_type, is_number, is_whole, listed, numbers
 from pydlx.ops.match_detections import match_detections, precision_curves
 
 ALL = "all"
@@ -208,21 +209,26 @@ def _outside(area: Tensor, bounds: Tensor) -> Tensor:
 
 def validated(name: str, areas: Mapping[str, Sequence[float]], limits: Sequence[int], **values: object) -> Protocol:
     """A protocol from what a user gives, checked."""
+    check_type(name, "area_ranges", areas, Mapping, "names with (least, largest)")
     for area, bounds in areas.items():
-        if len(bounds) != 2 or not bounds[0] <= bounds[1]:
+        pair = bounds if isinstance(bounds, Sequence) and all(map(is_number, bounds)) else ()
+        if len(pair) != 2 or not pair[0] <= pair[1]:
             raise ValueError(f"{name}: area_ranges[{area!r}] must be (least, largest), got {bounds!r}")
     if ALL not in areas:
         raise ValueError(f'{name}: area_ranges must have a range "all", got {list(areas)}')
-    if not limits or any(int(limit) != limit or limit < 1 for limit in limits):
+    counts = listed(name, "max_detections", limits, "positive whole numbers")
+    if not counts or not all(is_whole(limit) and limit > 0 for limit in counts):
         raise ValueError(f"{name}: max_detections must be positive whole numbers, got {limits!r}")
     given = {}
     for key, value in values.items():
         if value is not None:
-            tensor = torch.as_tensor(value, dtype=torch.float64)
-            if tensor.dim() != 1 or not len(tensor) or bool(((tensor < 0) | (tensor > 1)).any()):
-                raise ValueError(f"{name}: {key} must be numbers from 0 to 1, got {value!r}")
-            given[key] = tensor.sort().values
-    return Protocol({key: (float(a), float(b)) for key, (a, b) in areas.items()}, tuple(sorted(limits)), **given)
+            argument = "recall_thresholds" if key == "recalls" else key
+            entries = numbers(name, argument, value)
+            if not entries or not all(0 <= entry <= 1 for entry in entries):
+                raise ValueError(f"{name}: {argument} must be numbers from 0 to 1, got {value!r}")
+            given[key] = torch.tensor(sorted(entries), dtype=torch.float64)
+    ranges = {key: (float(a), float(b)) for key, (a, b) in areas.items()}
+    return Protocol(ranges, tuple(sorted(map(int, counts))), **given)
 
 
 _LETTERS = {"small": "S", "medium": "M", "large": "L"}
@@ -266,5 +272,4 @@ def unrecorded(has_id_0: Tensor | None, compatibility: str | None) -> Tensor | N
 
 def check_compatibility(name: str, compatibility: str | None) -> None:
     """Refuses what is not a known implementation."""
-    if compatibility not in (None, "pycocotools"):
-        raise ValueError(f'{name}: compatibility must be None or "pycocotools", got {compatibility!r}')
+    check_one_of(name, "compatibility", compatibility, (None, "pycocotools"))

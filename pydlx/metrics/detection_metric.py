@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pydlx._checks import check_one_of
 from pydlx.data.annotations import Id, in_order, warn_of
 from pydlx.metrics.coco_protocol import Curves, summary
 from pydlx.metrics.metric import Metric
@@ -32,8 +33,7 @@ class DetectionMetric(Metric):
 
     def __init__(self, found: Shapes, true: Shapes, *, by_limit: bool, box_format: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if box_format not in ("xyxy", "xywh"):
-            raise ValueError(f'{self._name()}: box_format must be "xyxy" or "xywh", got {box_format!r}')
+        check_one_of(self._name(), "box_format", box_format, ("xyxy", "xywh"))
         self._box_format = box_format
         self._kinds = (tuple(found), tuple(true))  # the states with rows of detections, and those with rows of truths
         self._by_limit = by_limit

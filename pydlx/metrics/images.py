@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pydlx import ops
+from pydlx._checks import whole
 from pydlx.ops.ssim import check_images, range_of
 
 
@@ -114,6 +115,7 @@ def sd(x: Any, ddof: int = 0) -> Tensor | float:
     """
     image = _tensor("sd", "x", x)
     check_images("sd", image, image)
+    ddof = whole("sd", "ddof", ddof, 0)
     values = _wide(image)
     # Two passes: torch.std updates a running mean and keeps twelve digits of float64, by the number of threads.
     return _like(x, ((values - values.mean()).square().sum() / (values.numel() - ddof)).sqrt())

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pydlx._checks import check_flag, is_whole, numbers
 from pydlx.metrics.coco_protocol import (
     ALL,
     EVERYTHING,
@@ -91,7 +92,7 @@ def keypoint_protocol(
     name: str = "KeypointAP",
 ) -> Protocol:
     """COCO's protocol for keypoints, with what is given instead; see `KeypointAP`."""
-    limits = [max_detections] if isinstance(max_detections, int) else list(max_detections)
+    limits: Any = [max_detections] if is_whole(max_detections) else max_detections
     areas = KEYPOINT_AREAS if area_ranges is None else area_ranges
     return validated(name, areas, limits, thresholds=thresholds, recalls=recall_thresholds)
 
@@ -151,10 +152,10 @@ def one_keypoint(
 
 def checked_sigmas(name: str, sigmas: Sequence[float] | Tensor) -> Tensor:
     """(K,) float64, positive."""
-    values = torch.as_tensor(sigmas, dtype=torch.float64)
-    if values.dim() != 1 or not len(values) or not bool((values > 0).all()):
+    values = numbers(name, "sigmas", sigmas)
+    if not values or not all(value > 0 for value in values):
         raise ValueError(f"{name}: sigmas must be positive numbers, one for each keypoint, got {sigmas!r}")
-    return values
+    return torch.tensor(values, dtype=torch.float64)
 
 
 class KeypointAP(DetectionMetric):
@@ -219,6 +220,7 @@ class KeypointAP(DetectionMetric):
         self._sigmas = spread
         self._protocol = keypoint_protocol(max_detections, thresholds, recall_thresholds, area_ranges)
         check_compatibility("KeypointAP", compatibility)
+        check_flag("KeypointAP", "use_area", use_area)
         self._use_area, self._compatibility = use_area, compatibility
 
     def _found(self, image: Image, where: str) -> tuple[Tensor, Tensor]:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pydlx._checks import check_one_of, check_real_tensor, described, is_number, listed, numbers
 from pydlx._optional import needed_for
 
 _MATCHINGS = ("greedy", "hungarian")
@@ -69,12 +70,11 @@ def multi_person_ap(oks_matrices: Iterable[Any], threshold: float | Sequence[flo
         >>> multi_person_ap([matrix], 0.5, matching="hungarian")
         1.0
     """
-    if matching not in _MATCHINGS:
-        known = ", ".join(map(repr, _MATCHINGS))
-        raise ValueError(f"multi_person_ap: matching must be one of {known}, got {matching!r}")
+    check_one_of("multi_person_ap", "matching", matching, _MATCHINGS)
+    given = listed("multi_person_ap", "oks_matrices", oks_matrices, "a list of matrices")
     matrices = [
         _similarities("multi_person_ap", f"oks_matrices[{i}]", matrix, dims=2, shape="(detections, people)")
-        for i, matrix in enumerate(oks_matrices)
+        for i, matrix in enumerate(given)
     ]
     people = sum(matrix.shape[1] for matrix in matrices)
     if not people:
@@ -89,7 +89,12 @@ def multi_person_ap(oks_matrices: Iterable[Any], threshold: float | Sequence[flo
 
 
 def _similarities(name: str, argument: str, given: Any, dims: int, shape: str) -> Tensor:
-    similarities = torch.as_tensor(given, dtype=torch.float64)
+    try:
+        similarities = torch.as_tensor(given)
+    except (RuntimeError, TypeError, ValueError):
+        raise TypeError(f"{name}: {argument} must be numbers of shape {shape}, got {described(given)}") from None
+    check_real_tensor(name, argument, similarities)
+    similarities = similarities.double()
     if similarities.dim() != dims:
         raise ValueError(f"{name}: {argument} must have shape {shape}, got {tuple(similarities.shape)}")
     if similarities.isnan().any():
@@ -98,9 +103,9 @@ def _similarities(name: str, argument: str, given: Any, dims: int, shape: str) -
 
 
 def _thresholds(name: str, threshold: float | Sequence[float]) -> list[float]:
-    limits = torch.as_tensor(threshold, dtype=torch.float64).flatten().tolist()
-    if not limits:
-        raise ValueError(f"{name}: threshold must be a number, or several, got none")
+    limits = [float(threshold)] if is_number(threshold) else numbers(name, "threshold", threshold)
+    if not limits or any(limit != limit for limit in limits):
+        raise ValueError(f"{name}: threshold must be a number, or several, got {threshold if limits else 'none'}")
     return limits
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pydlx._checks import check_one_of, check_path, check_real_tensor, check_type, listed, whole
 from pydlx.figures import FAINT, INK, matplotlib, new_figure, save_figure
 from pydlx.metrics.coco_protocol import ALL, Curves
 
@@ -46,16 +47,13 @@ def plot_confusion_matrix(
         OSError: If the file cannot be written.
     """
     name = "plot_confusion_matrix"
+    check_real_tensor(name, "matrix", matrix)
     if matrix.dim() != 2 or matrix.shape[0] != matrix.shape[1] or matrix.shape[0] == 0:
         raise ValueError(f"{name}: matrix must have shape (C, C), got {tuple(matrix.shape)}")
     classes = len(matrix)
-    if class_names is not None and len(class_names) != classes:
-        raise ValueError(
-            f"{name}: class_names must have one name for each of {classes} classes, got {len(class_names)}"
-        )
-    if normalize not in _NORMALIZE:
-        raise ValueError(f'{name}: normalize must be "truth", "prediction" or None, got {normalize!r}')
-    names = [str(c) for c in range(classes)] if class_names is None else [str(label) for label in class_names]
+    names = checked_names(name, class_names, classes)
+    check_one_of(name, "normalize", normalize, _NORMALIZE)
+    _check_place(name, path, ax)
     shown = _shown(matrix.detach().cpu().double(), normalize)
     cell = 0.5 if classes <= 12 else 0.42 if classes <= _MOST_NUMBERS else max(0.06, min(0.16, 12 / classes))
     if ax is None:
@@ -67,6 +65,23 @@ def plot_confusion_matrix(
     if path is not None:
         save_figure(ax.figure, path, bbox_inches="tight")
     return ax.figure, ax
+
+
+def checked_names(name: str, class_names: Sequence[str] | None, classes: int) -> list[str]:
+    """A name for each class: its number, where none are given."""
+    if class_names is None:
+        return [str(c) for c in range(classes)]
+    names = listed(name, "class_names", class_names, "a list of names")
+    if len(names) != classes:
+        raise ValueError(f"{name}: class_names must have one name for each of {classes} classes, got {len(names)}")
+    return [str(label) for label in names]
+
+
+def _check_place(name: str, path: str | os.PathLike[str] | None, ax: Any) -> None:
+    if path is not None:
+        check_path(name, "path", path)
+    if ax is not None and not hasattr(ax, "get_figure"):
+        raise TypeError(f"{name}: ax must be axes of matplotlib, got {type(ax).__name__}")
 
 
 def _shown(counts: Tensor, normalize: str | None) -> Tensor:
@@ -164,6 +179,12 @@ def plot_precision_recall(
         ValueError: If no truth counts.
         OSError: If the file cannot be written.
     """
+    name = "plot_precision_recall"
+    check_type(name, "curves", curves, Curves, "the curves of an evaluation")
+    check_one_of(name, "area", area, curves.protocol.areas)
+    if category is not None:
+        category = whole(name, "category", category, 0, curves.precision.shape[2] - 1)
+    _check_place(name, path, ax)
     values = curves.precision[..., list(curves.protocol.areas).index(area), -1]  # (T, R, C)
     values = values if category is None else values[..., category : category + 1]
     counted = (values > -1).all(0).all(0)

@@ -21,9 +21,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pydlx._checks import check_one_of, check_real_tensor, check_type, whole, whole_or_none
 from pydlx.metrics.metric import Metric
-from pydlx.metrics.plots import plot_confusion_matrix
-from pydlx.ops.confusion_matrix import confusion_matrix
+from pydlx.metrics.plots import checked_names, plot_confusion_matrix
+from pydlx.ops.confusion_matrix import MOST_CLASSES, confusion_matrix
 
 ABSENT = {"drop": torch.nan, "nan": torch.nan, "zero": 0.0, "one": 1.0}
 AVERAGES = ("macro", "micro", "weighted")
@@ -56,8 +57,9 @@ def segmentation_scores(matrix: Tensor, *, absent: str = "drop", average: str = 
         >>> round(scores["mean_iou"].item(), 4), round(scores["pixel_accuracy"].item(), 4)
         (0.6571, 0.8)
     """
-    _check_choice("segmentation_scores", "absent", absent, tuple(ABSENT))
-    _check_choice("segmentation_scores", "average", average, AVERAGES)
+    check_one_of("segmentation_scores", "absent", absent, ABSENT)
+    check_one_of("segmentation_scores", "average", average, AVERAGES)
+    check_real_tensor("segmentation_scores", "matrix", matrix)
     if matrix.dim() < 2 or matrix.shape[-1] != matrix.shape[-2]:
         raise ValueError(f"segmentation_scores: matrix must have shape (..., C, C), got {tuple(matrix.shape)}")
     counts = matrix.double()
@@ -92,7 +94,11 @@ def segmentation_scores(matrix: Tensor, *, absent: str = "drop", average: str = 
 
 def scores_table(scores: Mapping[str, Tensor], class_names: Sequence[str] | None = None) -> str:
     """The scores of one matrix as text in percent: a line for each class, their means, and the scores of all pixels."""
-    names = _names("scores_table", class_names, len(scores["iou"]))
+    check_type("scores_table", "scores", scores, Mapping, "the scores of one matrix")
+    missing = [key for key in (*PER_CLASS, *SINGLE) if not isinstance(scores.get(key), Tensor)]
+    if missing:
+        raise ValueError(f"scores_table: scores must hold a tensor {missing[0]!r}, got {list(scores)}")
+    names = checked_names("scores_table", class_names, len(scores["iou"]))
     columns = ("accuracy", "IoU", "Dice")
     rows = [(name, [scores[key][c].item() for key in PER_CLASS]) for c, name in enumerate(names)]
     rows.append(("mean", [scores[key].item() for key in ("mean_accuracy", "mean_iou", "mean_dice")]))
@@ -150,19 +156,16 @@ class ConfusionMetrics(Metric):
         class_names: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
-        for argument, value, choices in (
-            ("absent", absent, tuple(ABSENT)),
-            ("average", average, AVERAGES),
-            ("level", level, LEVELS),
-            ("invalid", invalid, ("error", "ignore")),
-        ):
-            _check_choice("ConfusionMetrics", argument, value, choices)
-        if num_classes < 1:
-            raise ValueError(f"ConfusionMetrics: num_classes must be positive, got {num_classes}")
+        name = "ConfusionMetrics"
+        check_one_of(name, "absent", absent, ABSENT)
+        check_one_of(name, "average", average, AVERAGES)
+        check_one_of(name, "level", level, LEVELS)
+        check_one_of(name, "invalid", invalid, ("error", "ignore"))
+        num_classes = whole(name, "num_classes", num_classes, 1, MOST_CLASSES)
         self.num_classes = num_classes
-        self.ignore_index = ignore_index
+        self.ignore_index = whole_or_none(name, "ignore_index", ignore_index)
         self.absent, self.average, self.level, self.invalid = absent, average, level, invalid
-        self.class_names = None if class_names is None else _names("ConfusionMetrics", class_names, num_classes)
+        self.class_names = None if class_names is None else checked_names(name, class_names, num_classes)
         self.add_state("matrix", torch.zeros(num_classes, num_classes, dtype=torch.int64), dist_reduce_fx="sum")
         if level == "image":
             scores = len(SINGLE) + len(PER_CLASS) * num_classes
@@ -224,18 +227,3 @@ class ConfusionMetrics(Metric):
 
     def _scores(self, matrix: Tensor) -> dict[str, Tensor]:
         return segmentation_scores(matrix, absent=self.absent, average=self.average)
-
-
-def _names(name: str, class_names: Sequence[str] | None, classes: int) -> list[str]:
-    if class_names is None:
-        return [str(c) for c in range(classes)]
-    if len(class_names) != classes:
-        raise ValueError(
-            f"{name}: class_names must have one name for each of {classes} classes, got {len(class_names)}"
-        )
-    return [str(label) for label in class_names]
-
-
-def _check_choice(name: str, argument: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name}: {argument} must be one of {', '.join(choices)}, got {value!r}")

@@ -12,7 +12,7 @@ class CornerPool2d(nn.Module):
 
     def __init__(self, direction: str) -> None:
         super().__init__()
-        check_direction(direction)
+        check_direction("CornerPool2d", direction)
         self.direction = direction
 
     def forward(self, x: Tensor) -> Tensor:

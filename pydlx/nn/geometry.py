@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
+from pydlx._checks import described, is_whole, listed, whole
 from pydlx.nn.arithmetic import (
     ReceptiveField,
     Window,
@@ -162,13 +163,11 @@ def layer_geometry(layers: nn.Module | Iterable[tuple[str, nn.Module]], input_si
     Raises:
         ValueError: If a layer is unknown or does not fit the size that reaches it, or input_size is not positive.
     """
-    image = (input_size,) if isinstance(input_size, int) else tuple(input_size)
-    if not image or min(image) < 1:
-        raise ValueError(f"layer_geometry: input_size must be positive, got {input_size}")
+    image = _checked_size(input_size)
     rows: list[LayerGeometry] = []
     behind: list[tuple[Window, ...]] | None = []  # windows down to the input; None once everything is seen
     size = image
-    for name, layer in _leaves("", layers) if isinstance(layers, nn.Module) else layers:
+    for name, layer in _named(layers):
         axes = _read(name, layer, size)
         if axes is None:
             behind = None
@@ -194,6 +193,26 @@ def layer_geometry(layers: nn.Module | Iterable[tuple[str, nn.Module]], input_si
     return Geometry(image, tuple(rows))
 
 
+def _checked_size(input_size: int | Sequence[int]) -> tuple[int, ...]:
+    name, wanted = "layer_geometry", "a whole number or several"
+    given = [input_size] if is_whole(input_size) else listed(name, "input_size", input_size, wanted)
+    image = tuple(whole(name, "input_size", size) for size in given)
+    if not image or min(image) < 1:
+        raise ValueError(f"{name}: input_size must be positive, got {input_size}")
+    return image
+
+
+def _named(layers: nn.Module | Iterable[tuple[str, nn.Module]]) -> list[tuple[str, nn.Module]]:
+    if isinstance(layers, nn.Module):
+        return list(_leaves("", layers))
+    wanted = "a module, or pairs of a name and a module"
+    pairs = listed("layer_geometry", "layers", layers, wanted)
+    for pair in pairs:
+        if not (isinstance(pair, Sequence) and len(pair) == 2 and isinstance(pair[1], nn.Module)):
+            raise TypeError(f"layer_geometry: layers must be {wanted}, got {described(pair)}")
+    return [(str(name), layer) for name, layer in pairs]
+
+
 def _leaves(prefix: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     if isinstance(module, nn.Sequential):
         for name, child in module.named_children():
@@ -214,9 +233,9 @@ def _read(name: str, layer: nn.Module, size: tuple[int, ...]) -> list[_Axis] | N
         return [_Axis(n, Window()) for n in size]
     if isinstance(layer, _VECTORS):
         return None
-    kind, whole = type(layer).__name__, isinstance(layer, (*_ADAPTIVE_POOLS, SpatialPyramidPool2d, CornerPool2d))
+    kind, sees_all = type(layer).__name__, isinstance(layer, (*_ADAPTIVE_POOLS, SpatialPyramidPool2d, CornerPool2d))
     reader: Any = next((read for kinds, read in _READERS if isinstance(layer, kinds)), None)
-    if reader is None and not whole:
+    if reader is None and not sees_all:
         raise ValueError(f"layer_geometry: layer {name!r} must be of a known kind, got {kind}")
     axes = _axes_of(type(layer))
     if axes not in (None, len(size)) or not size:

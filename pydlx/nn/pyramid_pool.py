@@ -15,15 +15,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pydlx._checks import check_floating, check_one_of, check_tensor, is_whole, listed, whole
 from pydlx.ops.soft_pool import soft_pool2d
 
 Level = int | tuple[int, int]
+
+_NAME = "SpatialPyramidPool2d"
 
 
 def _soft_pool(x: Tensor, size: tuple[int, int], stride: tuple[int, int]) -> Tensor:
@@ -53,16 +56,16 @@ class SpatialPyramidPool2d(nn.Module):
     def __init__(self, levels: Sequence[Level] = (4, 2, 1), mode: str = "max", form: str = "adaptive") -> None:
         super().__init__()
         self.levels = _pairs(levels)
-        if mode not in _WINDOW_POOLS:
-            raise ValueError(f'SpatialPyramidPool2d: mode must be "max", "average" or "soft", got {mode!r}')
-        if form not in ("adaptive", "sliding"):
-            raise ValueError(f'SpatialPyramidPool2d: form must be "adaptive" or "sliding", got {form!r}')
+        check_one_of(_NAME, "mode", mode, _WINDOW_POOLS)
+        check_one_of(_NAME, "form", form, ("adaptive", "sliding"))
         self.mode = mode
         self.form = form
 
     def out_features(self, channels: int) -> int:
         """Length of the vector that an image of so many channels becomes."""
-        return channels * sum(rows * columns for rows, columns in self.levels)
+        return whole(f"{_NAME}.out_features", "channels", channels, 1) * sum(
+            rows * columns for rows, columns in self.levels
+        )
 
     def forward(self, x: Tensor | Sequence[Tensor]) -> Tensor:
         """Pool images of one size, or of many.
@@ -80,6 +83,9 @@ class SpatialPyramidPool2d(nn.Module):
         """
         if isinstance(x, Tensor):
             return self._features(x)
+        x = listed(_NAME, "x", x, "a tensor or a list of tensors")
+        for image in x:
+            check_tensor(_NAME, "x", image)
         shapes = [tuple(image.shape) for image in x]
         if not shapes or any(len(shape) != 3 or shape[0] != shapes[0][0] for shape in shapes):
             raise ValueError(
@@ -118,8 +124,7 @@ class SpatialPyramidPool2d(nn.Module):
         return f"levels=({levels}{',' if len(self.levels) == 1 else ''}), mode={self.mode!r}, form={self.form!r}"
 
     def _features(self, x: Tensor) -> Tensor:
-        if not x.is_floating_point():
-            raise TypeError(f"SpatialPyramidPool2d: x must be a floating-point tensor, got {x.dtype}")
+        check_floating(_NAME, "x", x)
         if x.dim() not in (3, 4):
             raise ValueError(
                 f"SpatialPyramidPool2d: x must have shape (N, C, H, W) or (C, H, W), got {x.dim()} dimensions"
@@ -144,16 +149,16 @@ class SpatialPyramidPool2d(nn.Module):
 
 
 def _pairs(levels: Sequence[Level]) -> tuple[tuple[int, int], ...]:
-    try:
-        pairs = [(level, level) if isinstance(level, int) else tuple(level) for level in levels]
-        valid = all(len(pair) == 2 and all(isinstance(n, int) and n > 0 for n in pair) for pair in pairs)
-    except TypeError:
-        pairs, valid = [], False
-    if not pairs or not valid:
-        raise ValueError(
-            f"SpatialPyramidPool2d: levels must list at least one positive whole number or pair of such, got {levels!r}"
-        )
-    return tuple((rows, columns) for rows, columns in pairs)
+    entries = list(levels) if isinstance(levels, Sequence) else []
+    pairs: list[Any] = [(level, level) if is_whole(level) else level for level in entries]
+    if not pairs or not all(_is_pair(pair) for pair in pairs):
+        wanted = "list at least one positive whole number or pair of such"
+        raise ValueError(f"{_NAME}: levels must {wanted}, got {levels!r}")
+    return tuple((int(rows), int(columns)) for rows, columns in pairs)
+
+
+def _is_pair(level: Any) -> bool:
+    return isinstance(level, Sequence) and len(level) == 2 and all(is_whole(bins) and bins > 0 for bins in level)
 
 
 class _Run(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-from pydlx.ops.sequence_pool import sequence_pool
+from pydlx.ops.sequence_pool import check_mode, sequence_pool
 
 
 class SequencePool(nn.Module):
@@ -18,6 +18,7 @@ class SequencePool(nn.Module):
 
     def __init__(self, mode: str = "max", k: int | None = None) -> None:
         super().__init__()
+        check_mode("SequencePool", mode, k)
         self.mode = mode
         self.k = k
 

@@ -11,13 +11,14 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from pydlx.ops.soft_pool import Size, soft_pool1d, soft_pool2d, soft_pool3d
+from pydlx.ops.soft_pool import Size, check_window, soft_pool1d, soft_pool2d, soft_pool3d
 
 
 class _SoftPool(nn.Module):
     """Holds the window; subclasses name the function."""
 
     _function: Callable[..., Tensor]
+    _spatial: int
 
     def __init__(
         self,
@@ -30,6 +31,8 @@ class _SoftPool(nn.Module):
         gradient: str = "exact",
     ) -> None:
         super().__init__()
+        name = type(self).__name__
+        check_window(name, self._spatial, kernel_size, stride, padding, dilation, ceil_mode, gradient)
         self.kernel_size = kernel_size
         self.stride = kernel_size if stride is None else stride
         self.padding = padding
@@ -55,15 +58,18 @@ class SoftPool1d(_SoftPool):
     """(N, C, L) to (N, C, OL); see :func:`pydlx.ops.soft_pool1d`."""
 
     _function = staticmethod(soft_pool1d)
+    _spatial = 1
 
 
 class SoftPool2d(_SoftPool):
     """(N, C, H, W) to (N, C, OH, OW); see :func:`pydlx.ops.soft_pool2d`."""
 
     _function = staticmethod(soft_pool2d)
+    _spatial = 2
 
 
 class SoftPool3d(_SoftPool):
     """(N, C, D, H, W) to (N, C, OD, OH, OW); see :func:`pydlx.ops.soft_pool3d`."""
 
     _function = staticmethod(soft_pool3d)
+    _spatial = 3

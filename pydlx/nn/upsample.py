@@ -12,14 +12,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pydlx._checks import check_flag, check_floating, check_floating_dtype, check_one_of, whole
+
 
 def bilinear_kernel(size: int, dtype: torch.dtype | None = None) -> Tensor:
     """The kernel of bilinear upsampling by (size + 1) // 2, of shape (size, size)."""
-    if size < 1:
-        raise ValueError(f"bilinear_kernel: size must be positive, got {size}")
+    size = whole("bilinear_kernel", "size", size, 1)
+    check_floating_dtype("bilinear_kernel", "dtype", dtype)
     distance = (torch.arange(size, dtype=dtype or torch.get_default_dtype()) - (size - 1) / 2).abs()
     line = 1 - distance / ((size + 1) // 2)
     return line[:, None] * line
+
+
+def _device(name: str, device: torch.device | str | None) -> torch.device | None:
+    try:
+        return None if device is None else torch.device(device)
+    except (RuntimeError, TypeError, ValueError):
+        raise ValueError(f"{name}: device must be a device or its name, got {device!r}") from None
 
 
 class BilinearUpsample2d(nn.Module):
@@ -55,22 +64,25 @@ class BilinearUpsample2d(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        if channels < 1 or scale < 1:
-            argument, value = ("channels", channels) if channels < 1 else ("scale", scale)
-            raise ValueError(f"BilinearUpsample2d: {argument} must be positive, got {value}")
-        if border not in ("zero", "replicate"):
-            raise ValueError(f'BilinearUpsample2d: border must be "zero" or "replicate", got {border!r}')
+        name = "BilinearUpsample2d"
+        channels, scale = whole(name, "channels", channels, 1), whole(name, "scale", scale, 1)
+        check_flag(name, "learned", learned)
+        check_one_of(name, "border", border, ("zero", "replicate"))
+        check_floating_dtype(name, "dtype", dtype)
+        kernel = bilinear_kernel(2 * scale - scale % 2, dtype).to(_device(name, device))
         self.channels = channels
         self.scale = scale
-        self.learned = learned
+        self.learned = bool(learned)
         self.border = border
         # Half of the kernel that reaches beyond the first cell; cut off, so that the corners of the two grids agree.
         self.padding = scale // 2
-        kernel = bilinear_kernel(2 * scale - scale % 2, dtype).to(device)
-        self.weight = nn.Parameter(kernel.repeat(channels, 1, 1, 1), requires_grad=learned)
+        self.weight = nn.Parameter(kernel.repeat(channels, 1, 1, 1), requires_grad=self.learned)
 
     def forward(self, x: Tensor) -> Tensor:
         """Enlarge x of shape (N, channels, H, W)."""
+        check_floating("BilinearUpsample2d", "x", x)
+        if x.dim() != 4 or x.shape[1] != self.channels:
+            raise ValueError(f"BilinearUpsample2d: x must have shape (N, {self.channels}, H, W), got {tuple(x.shape)}")
         padding = self.padding
         if self.border == "replicate":
             x = F.pad(x, (1, 1, 1, 1), mode="replicate")

@@ -8,6 +8,8 @@ from torch import Tensor
 from pydlx import _native
 from pydlx.ops.ragged import check_offsets, check_rows, check_same_groups
 
+_NAME = "ragged_box_iou"
+
 
 def ragged_box_iou(
     boxes: Tensor, truths: Tensor, crowd: Tensor, detection_offsets: Tensor, truth_offsets: Tensor
@@ -28,19 +30,17 @@ def ragged_box_iou(
         (P,) float64: group after group the row-major (detections, truths) matrix. Runs on the CPU, has no gradient.
 
     Raises:
-        ValueError: If a dtype or a shape is another.
+        TypeError: If an argument is not a tensor.
+        ValueError: If a dtype or a shape is another, or a tensor is not on the CPU.
     """
-    name = "ragged_box_iou"
-    check_rows(name, "boxes", boxes, torch.float64, len(boxes), 4)
-    check_rows(name, "truths", truths, torch.float64, len(truths), 4)
-    check_rows(name, "crowd", crowd, torch.bool, len(truths))
-    check_offsets(name, "detection_offsets", detection_offsets, len(boxes))
-    check_offsets(name, "truth_offsets", truth_offsets, len(truths))
-    check_same_groups(name, detection_offsets, truth_offsets)
-    boxes, truths, crowd = boxes.contiguous(), truths.contiguous(), crowd.contiguous()
-    if _native.use_native(boxes):
-        return _op(boxes, truths, crowd, detection_offsets, truth_offsets)
-    return ragged_box_iou_reference(boxes, truths, crowd, detection_offsets, truth_offsets)
+    check_rows(_NAME, "boxes", boxes, torch.float64, None, 4)
+    check_rows(_NAME, "truths", truths, torch.float64, None, 4)
+    check_rows(_NAME, "crowd", crowd, torch.bool, len(truths))
+    check_offsets(_NAME, "detection_offsets", detection_offsets, len(boxes))
+    check_offsets(_NAME, "truth_offsets", truth_offsets, len(truths))
+    check_same_groups(_NAME, detection_offsets, truth_offsets)
+    run = _op if _native.use_native(boxes, _NAME) else ragged_box_iou_reference
+    return run(boxes, truths, crowd, detection_offsets, truth_offsets)
 
 
 def ragged_box_iou_reference(

@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from pydlx import _native
+from pydlx._checks import check_device, check_flag, check_one_of, check_tensor, whole, whole_or_none
 
 LABEL_DTYPES = (torch.uint8, torch.uint16, torch.int16, torch.int32, torch.int64, torch.bool)
 MOST_CLASSES = 32767
 
+_NAME = "confusion_matrix"
 _INVALID = ("error", "ignore")
 
 
@@ -48,8 +50,12 @@ def confusion_matrix(
         TypeError: If a dtype is none of these.
         ValueError: If shapes or devices do not fit, or a label is invalid.
     """
-    _check(pred, target, num_classes, ignore_index, invalid, per_image)
-    run = _op if _native.use_native(target) else confusion_matrix_reference
+    num_classes = whole(_NAME, "num_classes", num_classes, 1, MOST_CLASSES)
+    ignore_index = whole_or_none(_NAME, "ignore_index", ignore_index)
+    check_one_of(_NAME, "invalid", invalid, _INVALID)
+    check_flag(_NAME, "per_image", per_image)
+    _check_maps(pred, target, num_classes, per_image)
+    run = _op if _native.use_native(target, _NAME) else confusion_matrix_reference
     values = pred.detach() if pred.requires_grad else pred
     counts, first_invalid = run(values, target, num_classes, ignore_index, per_image)
     if invalid == "error":
@@ -57,29 +63,22 @@ def confusion_matrix(
     return counts
 
 
-def _check(
-    pred: Tensor, target: Tensor, num_classes: int, ignore_index: int | None, invalid: str, per_image: bool
-) -> None:
-    name = "confusion_matrix"
-    if invalid not in _INVALID:
-        raise ValueError(f'{name}: invalid must be "error" or "ignore", got {invalid!r}')
-    if not 1 <= num_classes <= MOST_CLASSES:
-        raise ValueError(f"{name}: num_classes must be from 1 to {MOST_CLASSES}, got {num_classes}")
-    if ignore_index is not None and not isinstance(ignore_index, int):
-        raise TypeError(f"{name}: ignore_index must be a whole number or None, got {type(ignore_index).__name__}")
+def _check_maps(pred: Tensor, target: Tensor, num_classes: int, per_image: bool) -> None:
+    name = _NAME
+    check_tensor(name, "pred", pred)
+    check_tensor(name, "target", target)
     if target.dtype not in LABEL_DTYPES:
         raise TypeError(
             f"{name}: target must hold labels (bool, uint8, uint16, int16, int32, int64), got {target.dtype}"
         )
-    if pred.device != target.device:
-        raise ValueError(f"{name}: pred must be on the device of target, {target.device}, got {pred.device}")
+    check_device(name, "pred", pred, "target", target)
     if per_image and target.dim() == 0:
         raise ValueError(f"{name}: target must have a batch dimension with per_image, got 0 dimensions")
     if pred.is_floating_point():
         wanted = (*target.shape[:1], num_classes, *target.shape[1:])
         if target.dim() == 0 or pred.shape != wanted:
             raise ValueError(
-                f"{name}: logits must have shape (N, C, ...), for this target {wanted}, got {tuple(pred.shape)}"
+                f"{name}: pred must have shape (N, C, ...) for logits, here {wanted}, got {tuple(pred.shape)}"
             )
     elif pred.dtype not in LABEL_DTYPES:
         raise TypeError(

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from pydlx import _native
+from pydlx._checks import check_device, check_floating, check_one_of
 
 DIRECTIONS = ("top", "bottom", "left", "right")
 _TOP, _BOTTOM, _LEFT, _RIGHT = range(4)
@@ -43,8 +44,8 @@ def corner_pool(x: Tensor, direction: str) -> Tensor:
         ValueError: If x has another shape, or the direction is none of the four.
     """
     _check_map("corner_pool", "x", x)
-    check_direction(direction)
-    return _run(_op, corner_pool_reference, _by_doubling, (x,), DIRECTIONS.index(direction))
+    check_direction("corner_pool", direction)
+    return _run("corner_pool", _op, corner_pool_reference, _by_doubling, (x,), DIRECTIONS.index(direction))
 
 
 def top_left_pool(top: Tensor, left: Tensor) -> Tensor:
@@ -62,7 +63,7 @@ def top_left_pool(top: Tensor, left: Tensor) -> Tensor:
         ValueError: If the shapes do not fit.
     """
     _check_pair("top_left_pool", "top", top, "left", left)
-    return _run(_pair_op, corner_pool_pair_reference, _pair_by_doubling, (top, left), True)
+    return _run("corner_pool_pair", _pair_op, corner_pool_pair_reference, _pair_by_doubling, (top, left), True)
 
 
 def bottom_right_pool(bottom: Tensor, right: Tensor) -> Tensor:
@@ -73,18 +74,16 @@ def bottom_right_pool(bottom: Tensor, right: Tensor) -> Tensor:
         right: The same shape, dtype and device.
     """
     _check_pair("bottom_right_pool", "bottom", bottom, "right", right)
-    return _run(_pair_op, corner_pool_pair_reference, _pair_by_doubling, (bottom, right), False)
+    return _run("corner_pool_pair", _pair_op, corner_pool_pair_reference, _pair_by_doubling, (bottom, right), False)
 
 
-def check_direction(direction: str) -> None:
+def check_direction(name: str, direction: str) -> None:
     """Raise ValueError unless `direction` is one of the four."""
-    if direction not in DIRECTIONS:
-        raise ValueError(f"corner_pool: direction must be one of {', '.join(DIRECTIONS)}, got {direction!r}")
+    check_one_of(name, "direction", direction, DIRECTIONS)
 
 
 def _check_map(name: str, argument: str, x: Tensor) -> None:
-    if not x.is_floating_point():
-        raise TypeError(f"{name}: {argument} must be a floating-point tensor, got {x.dtype}")
+    check_floating(name, argument, x)
     if x.dim() not in (3, 4):
         raise ValueError(f"{name}: {argument} must have shape (N, C, H, W) or (C, H, W), got {x.dim()} dimensions")
 
@@ -96,17 +95,16 @@ def _check_pair(name: str, first: str, a: Tensor, second: str, b: Tensor) -> Non
         raise ValueError(f"{name}: {second} must have the shape of {first}, {tuple(a.shape)}, got {tuple(b.shape)}")
     if a.dtype != b.dtype:
         raise TypeError(f"{name}: {second} must have the dtype of {first}, {a.dtype}, got {b.dtype}")
-    if a.device != b.device:
-        raise ValueError(f"{name}: {second} must be on the device of {first}, {a.device}, got {b.device}")
+    check_device(name, second, b, first, a)
 
 
-def _run(op: Any, reference: Any, exportable: Any, maps: tuple[Tensor, ...], option: int) -> Tensor:
+def _run(name: str, op: Any, reference: Any, exportable: Any, maps: tuple[Tensor, ...], option: int) -> Tensor:
     batched = maps[0].dim() == 4
     maps = maps if batched else tuple(x.unsqueeze(0) for x in maps)
     if torch.compiler.is_exporting() and torch.onnx.is_in_onnx_export():
         y = exportable(*maps, option)
     else:
-        y = (op if _native.use_native(maps[0]) else reference)(*maps, option)
+        y = (op if _native.use_native(maps[0], name) else reference)(*maps, option)
     return y if batched else y.squeeze(0)
 
 

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from pydlx import _native
+from pydlx._checks import check_floating, check_one_of, is_whole, listed, whole
 
 Axes = int | Sequence[int] | None
 
@@ -70,12 +71,9 @@ def idstn(x: Tensor, type: int = 2, axes: Axes = (-2, -1), norm: str | None = No
 
 
 def _transform(name: str, x: Tensor, type: int, axes: Axes, norm: str | None, *, sine: bool, inverse: bool) -> Tensor:
-    if not x.is_floating_point():
-        raise TypeError(f"{name}: x must be a real floating-point tensor, got {x.dtype}")
-    if type not in _INVERSE_TYPE:
-        raise ValueError(f"{name}: type must be 1, 2, 3 or 4, got {type!r}")
-    if norm not in _NORMS:
-        raise ValueError(f'{name}: norm must be None, "backward", "ortho" or "forward", got {norm!r}')
+    check_floating(name, "x", x)
+    type = whole(name, "type", type, 1, 4)
+    check_one_of(name, "norm", norm, _NORMS)
     along = _axes(name, x.dim(), axes)
     shortest = 2 if type == 1 and not sine else 1
     for axis in along:
@@ -90,7 +88,10 @@ def _transform(name: str, x: Tensor, type: int, axes: Axes, norm: str | None, *,
 
 def _axes(name: str, dims: int, axes: Axes) -> list[int]:
     """Distinct axes counted from 0."""
-    given = range(dims) if axes is None else [axes] if isinstance(axes, int) else list(axes)
+    if axes is None:
+        return list(range(dims))
+    entries = [axes] if is_whole(axes) else listed(name, "axes", axes, "whole numbers or None")
+    given = [whole(name, "axes", axis) for axis in entries]
     if any(not -dims <= axis < dims for axis in given):
         raise ValueError(f"{name}: axes must lie within the {dims} dimensions of x, got {tuple(given)}")
     along = [axis % dims for axis in given]
@@ -103,7 +104,7 @@ def _forward(x: Tensor, type: int, sine: bool, axes: list[int], norm: int) -> Te
     if sine and type in (2, 3):
         return _sine_by_cosine(x, type, axes, norm)
     compiled = type == 1 if sine else type in (2, 3)
-    run = _op if compiled and _native.use_native(x) else dct_reference
+    run = _op if compiled and _native.use_native(x, "dct") else dct_reference
     return run(x, type, sine, axes, norm, False)
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pydlx import _native
+from pydlx._checks import check_device, check_positive, check_tensor, whole
 from pydlx.ops.poisson import poisson_reference
 
 _NAME = "solve_masked_poisson"
@@ -66,10 +67,8 @@ def solve_masked_poisson(
     eager = not torch.compiler.is_compiling() and not rhs.is_meta
     if eager:
         _check_values(rhs, mask, initial)
-    native = rhs.is_cpu and _native.use_native(rhs)
-    limit = (100 if native else 5000) if max_iterations is None else max_iterations
-    if limit < 1:
-        raise ValueError(f"{_NAME}: max_iterations must be positive, got {limit}")
+    native = _native.use_native(rhs, "masked_poisson")
+    limit = (100 if native else 5000) if max_iterations is None else whole(_NAME, "max_iterations", max_iterations, 1)
     goal = _TOLERANCES[rhs.dtype] if tolerance is None else float(tolerance)
     planes, masks, start = _group_by_mask(rhs, mask, initial)
     u, residual = (_op if native else masked_poisson_reference)(planes, masks, start, goal, limit)
@@ -80,6 +79,8 @@ def solve_masked_poisson(
 
 
 def _check_arguments(rhs: Tensor, mask: Tensor, tolerance: float | None, initial: Tensor | None) -> None:
+    check_tensor(_NAME, "rhs", rhs)
+    check_tensor(_NAME, "mask", mask)
     if rhs.dtype not in _TOLERANCES:
         raise TypeError(f"{_NAME}: rhs must be float32 or float64, got {rhs.dtype}")
     if mask.dtype != torch.bool:
@@ -92,11 +93,14 @@ def _check_arguments(rhs: Tensor, mask: Tensor, tolerance: float | None, initial
         raise ValueError(
             f"{_NAME}: mask must be (H, W) or broadcast to rhs, got {tuple(mask.shape)} for rhs {tuple(rhs.shape)}"
         )
-    if mask.device != rhs.device:
-        raise ValueError(f"{_NAME}: mask must be on the device of rhs, {rhs.device}, got {mask.device}")
-    if tolerance is not None and not tolerance > 0:
-        raise ValueError(f"{_NAME}: tolerance must be positive, got {tolerance}")
-    if initial is not None and (initial.shape != rhs.shape or initial.dtype != rhs.dtype):
+    check_device(_NAME, "mask", mask, "rhs", rhs)
+    if tolerance is not None:
+        check_positive(_NAME, "tolerance", tolerance)
+    if initial is None:
+        return
+    check_tensor(_NAME, "initial", initial)
+    check_device(_NAME, "initial", initial, "rhs", rhs)
+    if initial.shape != rhs.shape or initial.dtype != rhs.dtype:
         raise ValueError(
             f"{_NAME}: initial must have the shape and dtype of rhs, {tuple(rhs.shape)} {rhs.dtype}, "
             f"got {tuple(initial.shape)} {initial.dtype}"

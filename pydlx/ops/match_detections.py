@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from pydlx import _native
+from pydlx._checks import listed, whole
 from pydlx.ops.ragged import check_offsets, check_rows, check_same_groups
 
 FALSE, TRUE, IGNORED = 0, 1, 2  # csrc/match_detections/match_detections.h
@@ -55,22 +56,25 @@ def match_detections(
         group, (D,) int64.
 
     Raises:
-        ValueError: If a dtype or a shape is another.
+        TypeError: If an argument is of another type.
+        ValueError: If a dtype or a shape is another, a tensor is not on the CPU, or a limit is negative.
     """
-    name, rows, truths, areas = "match_detections", len(scores), len(truth_crowd), len(truth_ignored)
+    name = "match_detections"
+    check_rows(name, "scores", scores, torch.float64, None)
+    check_rows(name, "truth_crowd", truth_crowd, torch.bool, None)
+    rows, truths = len(scores), len(truth_crowd)
     check_offsets(name, "detection_offsets", detection_offsets, rows)
     check_offsets(name, "truth_offsets", truth_offsets, truths)
     check_same_groups(name, detection_offsets, truth_offsets)
     pairs = int((detection_offsets.diff() * truth_offsets.diff()).sum())
     check_rows(name, "similarity", similarity, torch.float64, pairs)
-    check_rows(name, "scores", scores, torch.float64, rows)
-    check_rows(name, "detection_outside", detection_outside, torch.bool, areas, rows)
-    check_rows(name, "truth_ignored", truth_ignored, torch.bool, areas, truths)
-    check_rows(name, "truth_crowd", truth_crowd, torch.bool, truths)
+    check_rows(name, "truth_ignored", truth_ignored, torch.bool, None, truths)
+    check_rows(name, "detection_outside", detection_outside, torch.bool, len(truth_ignored), rows)
     if truth_unrecorded is not None:
         check_rows(name, "truth_unrecorded", truth_unrecorded, torch.bool, truths)
-    check_rows(name, "thresholds", thresholds, torch.float64, len(thresholds))
-    arguments: tuple[Any, ...] = (
+    check_rows(name, "thresholds", thresholds, torch.float64, None)
+    run = _match if _native.use_native(scores, name) else match_detections_reference
+    return run(
         similarity,
         scores,
         detection_offsets,
@@ -80,10 +84,8 @@ def match_detections(
         truth_crowd,
         truth_unrecorded,
         thresholds,
-        max_detections,
+        whole(name, "max_detections", max_detections, 0),
     )
-    run = _match if _native.use_native(scores) else match_detections_reference
-    return run(*_contiguous(arguments))
 
 
 def precision_curves(
@@ -114,30 +116,23 @@ def precision_curves(
         float64, and -1 where no truth counts.
 
     Raises:
-        ValueError: If a dtype or a shape is another.
+        TypeError: If an argument is of another type.
+        ValueError: If a dtype or a shape is another, a tensor is not on the CPU, or a limit is negative.
     """
-    name, areas, rows = "precision_curves", len(positives), len(scores)
-    check_rows(name, "outcome", outcome, torch.uint8, areas, *outcome.shape[1:2], rows)
+    name = "precision_curves"
+    check_rows(name, "scores", scores, torch.float64, None)
+    rows = len(scores)
+    check_rows(name, "outcome", outcome, torch.uint8, None, None, rows)
     check_rows(name, "rank", rank, torch.int64, rows)
-    check_rows(name, "scores", scores, torch.float64, rows)
     check_offsets(name, "category_offsets", category_offsets, rows)
-    check_rows(name, "positives", positives, torch.int64, areas, len(category_offsets) - 1)
-    check_rows(name, "recall_thresholds", recall_thresholds, torch.float64, len(recall_thresholds))
-    arguments: tuple[Any, ...] = (
-        outcome,
-        rank,
-        scores,
-        category_offsets,
-        positives,
-        recall_thresholds,
-        list(max_detections),
-    )
-    run = _curves if _native.use_native(scores) else precision_curves_reference
-    return run(*_contiguous(arguments))
-
-
-def _contiguous(arguments: tuple[Any, ...]) -> list[Any]:
-    return [x.contiguous() if isinstance(x, Tensor) else x for x in arguments]
+    check_rows(name, "positives", positives, torch.int64, len(outcome), len(category_offsets) - 1)
+    check_rows(name, "recall_thresholds", recall_thresholds, torch.float64, None)
+    limits = listed(name, "max_detections", max_detections, "a sequence of whole numbers")
+    limits = [whole(name, "max_detections", limit, 0) for limit in limits]
+    if not limits:
+        raise ValueError(f"{name}: max_detections must hold at least one limit, got none")
+    run = _curves if _native.use_native(scores, name) else precision_curves_reference
+    return run(outcome, rank, scores, category_offsets, positives, recall_thresholds, limits)
 
 
 def match_detections_reference(

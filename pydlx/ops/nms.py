@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from pydlx import _native
-from pydlx.ops.oks import oks_reference
+from pydlx._checks import check_device, check_floating, check_integers, check_not_nan, check_one_of, check_positive
+from pydlx.ops.oks import oks_reference, sigmas_of
 
 METHODS = ("gaussian", "linear", "hard")  # numbered alike in csrc/nms/nms.h
 _GAUSSIAN, _LINEAR, _HARD = range(3)
@@ -57,22 +58,23 @@ def soft_nms(
         ValueError: If a shape or an option does not fit, or a gradient of the scores is asked for.
     """
     name = "soft_nms"
-    if method not in METHODS:
-        raise ValueError(f"{name}: method must be one of {', '.join(map(repr, METHODS))}, got {method!r}")
-    if not sigma > 0:
-        raise ValueError(f"{name}: sigma must be positive, got {sigma}")
+    check_one_of(name, "method", method, METHODS)
+    check_positive(name, "sigma", sigma)
+    check_not_nan(name, "iou_threshold", iou_threshold)
+    check_not_nan(name, "score_threshold", score_threshold)
+    check_not_nan(name, "pixel_offset", pixel_offset)
     _check(name, "boxes", boxes, scores, trailing=1, wanted="(n, 4) or (B, n, 4)")
     if boxes.shape[-1] != 4:
         raise ValueError(f"{name}: boxes must have shape (n, 4) or (B, n, 4), got {tuple(boxes.shape)}")
     _refuse_gradient(name, boxes, scores)
     if labels is not None:
-        if labels.is_floating_point() or labels.is_complex():
-            raise TypeError(f"{name}: labels must be integers, got {labels.dtype}")
+        check_integers(name, "labels", labels)
         if labels.shape != scores.shape:
             raise ValueError(f"{name}: labels must have shape {tuple(scores.shape)}, got {tuple(labels.shape)}")
+        check_device(name, "labels", labels, "boxes", boxes)
         labels = labels.long()
     options = (METHODS.index(method), float(sigma), float(iou_threshold), float(score_threshold), float(pixel_offset))
-    op = _box_op if _native.use_native(boxes) else box_nms_reference
+    op = _box_op if _native.use_native(boxes, "box_nms") else box_nms_reference
 
     def run(scores: Tensor, boxes: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
         return op(boxes, scores, labels, *options)
@@ -99,8 +101,9 @@ def oks_nms(
         TypeError: If keypoints, scores or area are not floating-point.
         ValueError: If a shape does not fit.
     """
+    check_not_nan("oks_nms", "threshold", threshold)
     options = (_HARD, 1.0, float(threshold), -torch.inf)
-    order, _ = _pose_nms("oks_nms", keypoints, scores.detach(), area, sigmas, options)
+    order, _ = _pose_nms("oks_nms", keypoints, scores, area, sigmas, options)
     return order
 
 
@@ -131,10 +134,10 @@ def soft_oks_nms(
         TypeError: If keypoints, scores or area are not floating-point.
         ValueError: If a shape does not fit, threshold is not positive, or a gradient of the scores is asked for.
     """
-    if not threshold > 0:
-        raise ValueError(f"soft_oks_nms: threshold must be positive, got {threshold}")
-    _refuse_gradient("soft_oks_nms", keypoints, scores, area)
+    check_positive("soft_oks_nms", "threshold", threshold)
+    check_not_nan("soft_oks_nms", "score_threshold", score_threshold)
     options = (_GAUSSIAN, float(threshold), 1.0, float(score_threshold))
+    _refuse_gradient("soft_oks_nms", keypoints, scores, area)
     return _pose_nms("soft_oks_nms", keypoints, scores, area, sigmas, options)
 
 
@@ -150,25 +153,25 @@ def _pose_nms(
     _check(name, "keypoints", keypoints, scores, trailing=2, wanted=wanted)
     if keypoints.shape[-1] != 2:
         raise ValueError(f"{name}: keypoints must have shape {wanted}, got {tuple(keypoints.shape)}")
-    if not area.is_floating_point():
-        raise TypeError(f"{name}: area must be a floating-point tensor, got {area.dtype}")
+    check_floating(name, "area", area)
+    check_device(name, "area", area, "keypoints", keypoints)
     if area.shape != scores.shape:
         raise ValueError(f"{name}: area must have shape {tuple(scores.shape)}, got {tuple(area.shape)}")
-    spread = torch.as_tensor(sigmas, dtype=_wide(keypoints, scores), device=keypoints.device)
+    spread = sigmas_of(name, sigmas, _wide(keypoints, scores), keypoints.device)
     if spread.shape != keypoints.shape[-2:-1]:
         raise ValueError(f"{name}: sigmas must hold {keypoints.shape[-2]} numbers, one per point, got {spread.numel()}")
-    op = _pose_op if _native.use_native(keypoints) else pose_nms_reference
+    op = _pose_op if _native.use_native(keypoints, "pose_nms") else pose_nms_reference
 
     def run(scores: Tensor, keypoints: Tensor, area: Tensor) -> tuple[Tensor, Tensor]:
         return op(keypoints, scores, area, spread, *options)
 
-    return _by_falling_score(run, scores, keypoints.detach(), area.detach())
+    return _by_falling_score(run, scores.detach(), keypoints.detach(), area.detach())
 
 
 def _check(name: str, argument: str, items: Tensor, scores: Tensor, trailing: int, wanted: str) -> None:
     for given, tensor in ((argument, items), ("scores", scores)):
-        if not tensor.is_floating_point():
-            raise TypeError(f"{name}: {given} must be a floating-point tensor, got {tensor.dtype}")
+        check_floating(name, given, tensor)
+    check_device(name, "scores", scores, argument, items)
     if items.dim() not in (trailing + 1, trailing + 2):
         raise ValueError(f"{name}: {argument} must have shape {wanted}, got {tuple(items.shape)}")
     if scores.shape != items.shape[:-trailing]:
@@ -176,7 +179,7 @@ def _check(name: str, argument: str, items: Tensor, scores: Tensor, trailing: in
 
 
 def _refuse_gradient(name: str, *inputs: Tensor) -> None:
-    if torch.is_grad_enabled() and any(x.requires_grad for x in inputs):
+    if torch.is_grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in inputs):
         raise ValueError(f"{name}: inputs must not require a gradient, which is not given; detach them")
 
 

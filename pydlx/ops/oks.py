@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from pydlx import _native
+from pydlx._checks import check_device, check_floating, check_real_tensor, numbers
 from pydlx.ops.ragged import check_offsets, check_same_groups
 
 _SPACING = 2.0**-52
@@ -55,6 +56,7 @@ def oks(
         TypeError: If pred is not floating-point.
         ValueError: If a shape does not fit, a sigma is not positive, or a gradient of sigmas or boxes is asked for.
     """
+    _check_tensors("oks", pred, truth, visibility, area, boxes)
     if torch.is_grad_enabled():
         for argument, given in (("sigmas", sigmas), ("boxes", boxes)):
             if isinstance(given, Tensor) and given.requires_grad:
@@ -62,7 +64,7 @@ def oks(
     wide, truths, areas, spread, box = _in_one_dtype("oks", pred, truth, area, sigmas, boxes)
     _check_shapes("oks", wide, truths, visibility, areas, spread, box)
     lead = _common_lead(pred, truth)
-    run = _op if _native.use_native(pred) else oks_reference
+    run = _op if _native.use_native(pred, "oks") else oks_reference
     similarity = run(
         _in_groups(wide, lead, 3),
         _in_groups(truths, lead, 3),
@@ -109,6 +111,7 @@ def ragged_oks(
         TypeError: If pred is not floating-point.
         ValueError: If a shape or the offsets do not fit, or a gradient is asked for.
     """
+    _check_tensors("ragged_oks", pred, truth, visibility, area, boxes)
     if torch.is_grad_enabled() and any(given.requires_grad for given in (pred, truth, area)):
         raise ValueError("ragged_oks: inputs must not require a gradient, which it does not give; use oks")
     pred, truth, area, sigmas, boxes = _in_one_dtype("ragged_oks", pred, truth, area, sigmas, boxes)
@@ -116,22 +119,47 @@ def ragged_oks(
     check_offsets("ragged_oks", "pred_offsets", pred_offsets, len(pred))
     check_offsets("ragged_oks", "truth_offsets", truth_offsets, len(truth))
     check_same_groups("ragged_oks", pred_offsets, truth_offsets)
+    for argument, offsets in (("pred_offsets", pred_offsets), ("truth_offsets", truth_offsets)):
+        check_device("ragged_oks", argument, offsets, "pred", pred)
     pairs = torch.zeros_like(pred_offsets)
     torch.cumsum(pred_offsets.diff() * truth_offsets.diff(), 0, out=pairs[1:])
-    run = _ragged_op if _native.use_native(pred) else ragged_oks_reference
+    run = _ragged_op if _native.use_native(pred, "oks_ragged") else ragged_oks_reference
     return run(pred, truth, visibility > 0, area, sigmas, boxes, pred_offsets, truth_offsets, pairs, int(pairs[-1]))
+
+
+def _check_tensors(
+    name: str, pred: Tensor, truth: Tensor, visibility: Tensor, area: Tensor, boxes: Tensor | None
+) -> None:
+    """Numbers of the right kind, all on one device."""
+    check_floating(name, "pred", pred)
+    others = {"truth": truth, "visibility": visibility, "area": area}
+    if boxes is not None:
+        others["boxes"] = boxes
+    for argument, given in others.items():
+        check_real_tensor(name, argument, given)
+        check_device(name, argument, given, "pred", pred)
+
+
+def sigmas_of(name: str, sigmas: Tensor | Sequence[float], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The sigmas as a tensor where they are needed; those of a list are looked at, which for a tensor would wait."""
+    if isinstance(sigmas, Tensor):
+        if sigmas.is_complex() or sigmas.dtype == torch.bool:
+            raise TypeError(f"{name}: sigmas must hold real numbers, got {sigmas.dtype}")
+        if not sigmas.is_cpu and sigmas.device != device:
+            raise ValueError(f"{name}: sigmas must be on the device of the poses, {device}, got {sigmas.device}")
+        return sigmas.to(device, dtype)
+    spread = numbers(name, "sigmas", sigmas)
+    if not all(sigma > 0 for sigma in spread):
+        raise ValueError(f"{name}: sigmas must be positive, got {tuple(spread)}")
+    return torch.tensor(spread, dtype=dtype, device=device)
 
 
 def _in_one_dtype(
     name: str, pred: Tensor, truth: Tensor, area: Tensor, sigmas: Tensor | Sequence[float], boxes: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
     """The numbers in the dtype that is computed in: float64 if pred or truth is, float32 otherwise."""
-    if not pred.is_floating_point():
-        raise TypeError(f"{name}: pred must be a floating-point tensor, got {pred.dtype}")
     dtype = torch.promote_types(torch.promote_types(pred.dtype, truth.dtype), torch.float32)
-    if not isinstance(sigmas, Tensor) and not all(sigma > 0 for sigma in sigmas):
-        raise ValueError(f"{name}: sigmas must be positive, got {tuple(sigmas)}")
-    spread = torch.as_tensor(sigmas, dtype=dtype, device=pred.device)
+    spread = sigmas_of(name, sigmas, dtype, pred.device)
     return pred.to(dtype), truth.to(dtype), area.to(dtype), spread, None if boxes is None else boxes.to(dtype)
 
 

@@ -18,13 +18,13 @@ The Gaussian-Poisson family is that of Wu et al., "GP-GAN: Towards Realistic Hig
 from __future__ import annotations
 
 import math
-from numbers import Real
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from pydlx import _native
+from pydlx._checks import check_device, check_flag, check_floating, check_not_negative, check_one_of
 from pydlx.ops.dct import dct_reference
 
 _BOUNDARIES = ("neumann", "dirichlet")
@@ -51,10 +51,9 @@ def solve_poisson(rhs: Tensor, boundary: str = "neumann", screening: float = 0.0
             finite.
     """
     _check_image("solve_poisson", "rhs", rhs)
-    if boundary not in _BOUNDARIES:
-        raise ValueError(f'solve_poisson: boundary must be "neumann" or "dirichlet", got {boundary!r}')
-    _check_number("solve_poisson", "screening", screening)
-    run = _poisson if _native.use_native(rhs) else poisson_reference
+    check_one_of("solve_poisson", "boundary", boundary, _BOUNDARIES)
+    check_not_negative("solve_poisson", "screening", screening)
+    run = _poisson if _native.use_native(rhs, "poisson") else poisson_reference
     return run(_wide(rhs), boundary == "dirichlet", float(screening)).to(rhs.dtype)
 
 
@@ -99,14 +98,15 @@ def solve_gaussian_poisson(
     _check_image(name, "colour", colour)
     if rhs.shape != colour.shape:
         raise ValueError(f"{name}: colour must have the shape of rhs, {tuple(rhs.shape)}, got {tuple(colour.shape)}")
-    _check_number(name, "beta", beta)
-    _check_number(name, "sigma", sigma)
-    if formulation not in _FORMULATIONS:
-        raise ValueError(f"{name}: formulation must be one of {', '.join(_FORMULATIONS)}, got {formulation!r}")
+    check_device(name, "colour", colour, "rhs", rhs)
+    check_not_negative(name, "beta", beta)
+    check_not_negative(name, "sigma", sigma)
+    check_one_of(name, "formulation", formulation, _FORMULATIONS)
+    check_flag(name, "normalised", normalised)
     centre, side = gaussian_taps(float(sigma), normalised)
     if formulation == "official":
         _check_definite(float(beta), centre, side)
-    run = _gaussian_poisson if _native.use_native(rhs) else gaussian_poisson_reference
+    run = _gaussian_poisson if _native.use_native(rhs, "gaussian_poisson") else gaussian_poisson_reference
     dtype = torch.promote_types(rhs.dtype, colour.dtype)
     wide = torch.promote_types(dtype, torch.float32)
     u = run(rhs.to(wide), colour.to(wide), _FORMULATIONS.index(formulation), float(beta), centre, side)
@@ -128,17 +128,9 @@ def _wide(x: Tensor) -> Tensor:
 
 
 def _check_image(name: str, argument: str, x: Tensor) -> None:
-    if not x.is_floating_point():
-        raise TypeError(f"{name}: {argument} must be a real floating-point tensor, got {x.dtype}")
+    check_floating(name, argument, x)
     if x.dim() < 2:
         raise ValueError(f"{name}: {argument} must have shape (..., H, W), got {tuple(x.shape)}")
-
-
-def _check_number(name: str, argument: str, value: float) -> None:
-    if not isinstance(value, Real):
-        raise TypeError(f"{name}: {argument} must be a number, got {type(value).__name__}")
-    if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"{name}: {argument} must be zero or positive, and finite, got {value}")
 
 
 def _check_definite(beta: float, centre: float, side: float) -> None:

@@ -5,24 +5,36 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pydlx._checks import check_tensor
+
 
 def check_offsets(name: str, argument: str, offsets: Tensor, rows: int) -> None:
     """Require that offsets cut so many rows into groups."""
+    check_tensor(name, argument, offsets)
     if offsets.dtype != torch.int64 or offsets.dim() != 1 or not len(offsets):
         raise ValueError(
             f"{name}: {argument} must be int64 of shape (n + 1,), got {offsets.dtype} of {tuple(offsets.shape)}"
         )
+    if offsets.is_meta:
+        raise ValueError(f"{name}: {argument} must hold numbers, got a tensor on the meta device")
     if offsets[0] != 0 or offsets[-1] != rows or (offsets.diff() < 0).any():
         raise ValueError(f"{name}: {argument} must rise from 0 to the number of rows, {rows}")
 
 
-def check_same_groups(name: str, first: Tensor, second: Tensor) -> None:
-    """Require that two sides have as many groups."""
-    if len(first) != len(second):
-        raise ValueError(f"{name}: both offsets must be of one length, got {len(first)} and {len(second)}")
+def check_same_groups(name: str, first: Tensor, truth_offsets: Tensor) -> None:
+    """Require that the truths' side has as many groups as the other one."""
+    if len(first) != len(truth_offsets):
+        raise ValueError(
+            f"{name}: truth_offsets must be of the other offsets' length, {len(first)}, got {len(truth_offsets)}"
+        )
 
 
-def check_rows(name: str, argument: str, rows: Tensor, dtype: torch.dtype, *shape: int) -> None:
-    """Require a dtype and a shape."""
-    if rows.dtype != dtype or rows.shape != shape:
-        raise ValueError(f"{name}: {argument} must be {dtype} of {shape}, got {rows.dtype} of {tuple(rows.shape)}")
+def check_rows(name: str, argument: str, rows: Tensor, dtype: torch.dtype, *shape: int | None) -> None:
+    """Require a tensor on the CPU, of a dtype and a shape in which None stands for any size."""
+    check_tensor(name, argument, rows)
+    if not rows.is_cpu:
+        raise ValueError(f"{name}: {argument} must be on the CPU, got {rows.device}")
+    fits = rows.dim() == len(shape) and all(want in (None, size) for want, size in zip(shape, rows.shape, strict=True))
+    if rows.dtype != dtype or not fits:
+        wanted = f"({', '.join('*' if size is None else str(size) for size in shape)}{',' if len(shape) == 1 else ''})"
+        raise ValueError(f"{name}: {argument} must be {dtype} of {wanted}, got {rows.dtype} of {tuple(rows.shape)}")

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pydlx import _native
+from pydlx._checks import check_device, check_floating, check_integers, check_one_of, check_tensor, whole
 from pydlx.ops.soft_pool import softmax_average
 
 _NAME = "sequence_pool"
@@ -54,7 +55,7 @@ def sequence_pool(
             ``torch.export`` there are no values: there lengths are cut to what x holds, and an empty sequence gives 0
             and takes no gradient, as in ``torch.nn.EmbeddingBag``.
     """
-    number = _checked_mode(mode, k)
+    check_mode(_NAME, mode, k)
     _check_x(x, lengths, mask)
     ends = None
     if lengths is not None:
@@ -64,24 +65,22 @@ def sequence_pool(
             ends = ends.clamp(min=0).cumsum(0)
     elif mask is not None:
         _check_mask(x, mask)
-    run = _op if _native.use_native(x) else sequence_pool_reference
-    y, _ = run(x, ends, mask, number, 1 if k is None else k)
+    run = _op if _native.use_native(x, _NAME) else sequence_pool_reference
+    y, _ = run(x, ends, mask, MODES.index(mode), 1 if k is None else whole(_NAME, "k", k))
     return y
 
 
-def _checked_mode(mode: str, k: int | None) -> int:
-    if mode not in MODES:
-        raise ValueError(f"{_NAME}: mode must be one of {', '.join(map(repr, MODES))}, got {mode!r}")
+def check_mode(name: str, mode: str, k: int | None) -> None:
+    """Require one of the modes, and k for k-max alone."""
+    check_one_of(name, "mode", mode, MODES)
     if (k is None) == (mode == "k-max"):
-        raise ValueError(f"{_NAME}: k must be given for mode 'k-max' and for no other, got {k} for mode {mode!r}")
-    if k is not None and k < 1:
-        raise ValueError(f"{_NAME}: k must be positive, got {k}")
-    return MODES.index(mode)
+        raise ValueError(f"{name}: k must be given for mode 'k-max' and for no other, got {k} for mode {mode!r}")
+    if k is not None:
+        whole(name, "k", k, least=1)
 
 
 def _check_x(x: Tensor, lengths: Tensor | None, mask: Tensor | None) -> None:
-    if not x.is_floating_point():
-        raise TypeError(f"{_NAME}: x must be a floating-point tensor, got {x.dtype}")
+    check_floating(_NAME, "x", x)
     if x.dim() not in (2, 3):
         raise ValueError(f"{_NAME}: x must have shape (B, T, C) or, packed, (total, C), got {tuple(x.shape)}")
     if lengths is not None and mask is not None:
@@ -93,8 +92,9 @@ def _check_x(x: Tensor, lengths: Tensor | None, mask: Tensor | None) -> None:
 
 
 def _check_lengths(x: Tensor, lengths: Tensor) -> None:
-    if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
-        raise TypeError(f"{_NAME}: lengths must be integers, got {lengths.dtype}")
+    check_integers(_NAME, "lengths", lengths)
+    if not lengths.is_cpu:
+        check_device(_NAME, "lengths", lengths, "x", x)
     if lengths.dim() != 1 or (x.dim() == 3 and lengths.shape[0] != x.shape[0]):
         wanted = f"({x.shape[0]},)" if x.dim() == 3 else "(B,)"
         raise ValueError(f"{_NAME}: lengths must have shape {wanted}, got {tuple(lengths.shape)}")
@@ -109,12 +109,12 @@ def _check_lengths(x: Tensor, lengths: Tensor) -> None:
 
 
 def _check_mask(x: Tensor, mask: Tensor) -> None:
+    check_tensor(_NAME, "mask", mask)
     if mask.dtype != torch.bool:
         raise TypeError(f"{_NAME}: mask must be a bool tensor, got {mask.dtype}")
     if mask.shape != x.shape[:2]:
         raise ValueError(f"{_NAME}: mask must have shape {tuple(x.shape[:2])}, got {tuple(mask.shape)}")
-    if mask.device != x.device:
-        raise ValueError(f"{_NAME}: mask must be on the device of x, {x.device}, got {mask.device}")
+    check_device(_NAME, "mask", mask, "x", x)
     if _has_values(mask) and not (filled := mask.any(1)).all():
         bad = int(filled.int().argmin())
         raise ValueError(f"{_NAME}: mask must set at least one step of every sequence, got none for sequence {bad}")

@@ -12,6 +12,7 @@ wrong sign on about a third of the inputs, is ``gradient="paper"``.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -20,8 +21,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pydlx import _native
+from pydlx._checks import check_flag, check_floating, check_one_of, is_whole, listed, whole
 
 Size = int | Sequence[int]
+
+# What kernels take: the largest stride, padding or dilation, and the most cells of a window.
+_LARGEST, _MOST_CELLS = 2**31 - 1, 2**26
 
 
 def soft_pool1d(
@@ -104,45 +109,62 @@ def _soft_pool(
     ceil_mode: bool,
     gradient: str,
 ) -> Tensor:
-    if not x.is_floating_point():
-        raise TypeError(f"{name}: x must be a floating-point tensor, got {x.dtype}")
+    check_floating(name, "x", x)
     if x.dim() not in (spatial + 1, spatial + 2):
         shape = ", ".join("DHW"[3 - spatial :]) if spatial > 1 else "L"
         raise ValueError(f"{name}: x must have shape (N, C, {shape}) or (C, {shape}), got {x.dim()} dimensions")
-    if gradient not in ("exact", "paper"):
-        raise ValueError(f'{name}: gradient must be "exact" or "paper", got {gradient!r}')
-    kernel = _per_axis(name, "kernel_size", kernel_size, spatial, minimum=1)
-    steps = kernel if stride is None else _per_axis(name, "stride", stride, spatial, minimum=1)
-    pads = _per_axis(name, "padding", padding, spatial, minimum=0)
-    dilations = _per_axis(name, "dilation", dilation, spatial, minimum=1)
+    window = check_window(name, spatial, kernel_size, stride, padding, dilation, ceil_mode, gradient)
+    kernel, steps, pads, dilations = window
     sizes = x.shape[-spatial:]
-    for size, kernel_length, step, pad, spread in zip(sizes, kernel, steps, pads, dilations, strict=True):
-        if 2 * pad > spread * (kernel_length - 1) + 1:
-            raise ValueError(
-                f"{name}: padding must be at most half of the window, got {tuple(pads)} for {tuple(kernel)}"
-            )
+    for size, kernel_length, step, pad, spread in zip(sizes, *window, strict=True):
         if pooled_size(size, kernel_length, step, pad, spread, ceil_mode) < 1:
             raise ValueError(
                 f"{name}: kernel_size {tuple(kernel)} with dilation {tuple(dilations)} is larger than the padded input "
                 f"of size {tuple(sizes)}"
             )
-    run = _op if _native.use_native(x) else soft_pool_reference
+    run = _op if _native.use_native(x, "soft_pool") else soft_pool_reference
     batch = x if x.dim() == spatial + 2 else x.unsqueeze(0)
     y = run(batch, [*kernel, *steps, *pads, *dilations], bool(ceil_mode), gradient == "paper")
     return y if x.dim() == spatial + 2 else y.squeeze(0)
 
 
-def _per_axis(name: str, argument: str, value: Size, spatial: int, minimum: int) -> list[int]:
-    """One whole number for each spatial axis, none below `minimum`."""
-    values = [value] * spatial if isinstance(value, int) else list(value)
-    if len(values) != spatial:
-        raise ValueError(f"{name}: {argument} must be one number or {spatial}, got {tuple(values)}")
-    if min(values) < minimum:
-        wanted = "positive" if minimum == 1 else "not negative"
-        raise ValueError(
-            f"{name}: {argument} must be {wanted}, got {value if isinstance(value, int) else tuple(values)}"
-        )
-    return values
+def check_window(
+    name: str,
+    spatial: int,
+    kernel_size: Size,
+    stride: Size | None,
+    padding: Size,
+    dilation: Size,
+    ceil_mode: bool,
+    gradient: str,
+) -> tuple[list[int], list[int], list[int], list[int]]:
+    """Kernel, stride, padding and dilation with one number for each axis, once all options are found right."""
+    check_one_of(name, "gradient", gradient, ("exact", "paper"))
+    check_flag(name, "ceil_mode", ceil_mode)
+    kernel = _per_axis(name, "kernel_size", kernel_size, spatial, least=1)
+    steps = kernel if stride is None else _per_axis(name, "stride", stride, spatial, least=1)
+    pads = _per_axis(name, "padding", padding, spatial, least=0)
+    dilations = _per_axis(name, "dilation", dilation, spatial, least=1)
+    if math.prod(kernel) > _MOST_CELLS:
+        raise ValueError(f"{name}: kernel_size must span at most {_MOST_CELLS} cells, got {tuple(kernel)}")
+    if any(2 * pad > spread * (size - 1) + 1 for size, pad, spread in zip(kernel, pads, dilations, strict=True)):
+        raise ValueError(f"{name}: padding must be at most half of the window, got {tuple(pads)} for {tuple(kernel)}")
+    return kernel, steps, pads, dilations
+
+
+def _per_axis(name: str, argument: str, value: Size, spatial: int, least: int) -> list[int]:
+    """One whole number for each spatial axis, none less than `least`."""
+    if is_whole(value):
+        entries = [whole(name, argument, value)] * spatial
+    else:
+        given = listed(name, argument, value, f"one whole number or {spatial}")
+        entries = [whole(name, argument, entry) for entry in given]
+    if len(entries) != spatial:
+        raise ValueError(f"{name}: {argument} must be one number or {spatial}, got {tuple(entries)}")
+    if not least <= min(entries) <= max(entries) <= _LARGEST:
+        wanted = f"at most {_LARGEST}" if max(entries) > _LARGEST else "positive" if least else "not negative"
+        raise ValueError(f"{name}: {argument} must be {wanted}, got {value if is_whole(value) else tuple(entries)}")
+    return entries
 
 
 def pooled_size(size: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool) -> int:

@@ -22,6 +22,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pydlx import _native
+from pydlx._checks import (
+    check_device,
+    check_not_negative,
+    check_number,
+    check_one_of,
+    check_tensor,
+    numbers,
+    whole,
+)
 
 MAX_KERNEL_SIZE = 33
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -138,21 +147,20 @@ def ms_ssim(
         ValueError: As :func:`ssim`; images have to hold a window at every scale.
     """
     name = "ms_ssim"
-    if convention == "skimage":
-        raise ValueError(f"{name}: convention must be 'wang2004' or 'torchmetrics', got 'skimage'")
-    if reduction == "map":
-        raise ValueError(f"{name}: reduction must be 'mean' or 'none', got 'map'")
-    if not weights:
+    check_one_of(name, "convention", convention, ("wang2004", "torchmetrics"))
+    check_one_of(name, "reduction", reduction, ("mean", "none"))
+    powers = numbers(name, "weights", weights)
+    if not powers:
         raise ValueError(f"{name}: weights must hold one number per scale, got none")
     settings = _settings(name, x, y, data_range, convention, reduction, kernel_size, sigma, k1, k2)
-    halvings = 2 ** (len(weights) - 1)
+    halvings = 2 ** (len(powers) - 1)
     # Odd sizes are rounded up by the one convention, down by the other.
     _check_size(name, x, settings.kernel_size * halvings - (0 if settings.padded else halvings - 1))
     pool = F.avg_pool2d if x.dim() == 4 else F.avg_pool3d
     x, y = _as_floating(x), _as_floating(y)
     product: Tensor | None = None
-    for scale, weight in enumerate(weights):
-        coarsest = scale == len(weights) - 1
+    for scale, weight in enumerate(powers):
+        coarsest = scale == len(powers) - 1
         score = _similarity(x, y, settings, luminance=coarsest, as_map=False, padded=settings.padded and coarsest)
         factor = _power(score.mean(1, keepdim=True) if settings.padded else score, weight)
         product = factor if product is None else product * factor
@@ -200,37 +208,48 @@ def _settings(
     check_images(name, x, y)
     if x.dim() not in (4, 5):
         raise ValueError(f"{name}: x must have shape (N, C, H, W) or (N, C, D, H, W), got {tuple(x.shape)}")
-    if convention not in CONVENTIONS:
-        raise ValueError(f"{name}: convention must be one of {', '.join(map(repr, CONVENTIONS))}, got {convention!r}")
-    if reduction not in ("mean", "none", "map"):
-        raise ValueError(f"{name}: reduction must be 'mean', 'none' or 'map', got {reduction!r}")
-    chosen = CONVENTIONS[convention]
-    if sigma is not None and not 0 <= sigma < math.inf:
-        raise ValueError(f"{name}: sigma must be positive, or 0 for a uniform window, got {sigma}")
-    if kernel_size is None:
-        kernel_size = chosen.kernel_size if not sigma else 2 * int(3.5 * sigma + 0.5) + 1
-    sigma = chosen.sigma if sigma is None else sigma
-    if kernel_size % 2 == 0 or not 1 <= kernel_size <= MAX_KERNEL_SIZE:
-        raise ValueError(f"{name}: kernel_size must be odd, from 1 to {MAX_KERNEL_SIZE}, got {kernel_size}")
-    if chosen.sample_covariance and kernel_size == 1:
-        raise ValueError(f"{name}: kernel_size must be at least 3 for the sample covariance, got 1")
-    if k1 < 0 or k2 < 0:
-        raise ValueError(f"{name}: k1 and k2 must not be negative, got {k1} and {k2}")
-    span = range_of(name, x, data_range)
+    check_options(name, convention, reduction, k1, k2)
+    kernel_size, sigma = window_of(name, convention, kernel_size, sigma)
+    chosen, span = CONVENTIONS[convention], range_of(name, x, data_range)
     return _Settings(
         kernel_size, float(sigma), chosen.padded, chosen.sample_covariance, (k1 * span) ** 2, (k2 * span) ** 2
     )
 
 
+def check_options(name: str, convention: str, reduction: str, k1: float, k2: float) -> None:
+    """Require a known convention and reduction, and stabilisers that are not negative."""
+    check_one_of(name, "convention", convention, CONVENTIONS)
+    check_one_of(name, "reduction", reduction, ("mean", "none", "map"))
+    check_not_negative(name, "k1", k1)
+    check_not_negative(name, "k2", k2)
+
+
+def window_of(name: str, convention: str, kernel_size: int | None, sigma: float | None) -> tuple[int, float]:
+    """Size and sigma of the window: the convention's, where the caller chose none."""
+    chosen = CONVENTIONS[convention]
+    if sigma is not None:
+        check_not_negative(name, "sigma", sigma)
+    if kernel_size is None:
+        kernel_size = chosen.kernel_size if not sigma else 2 * int(3.5 * sigma + 0.5) + 1
+    kernel_size = whole(name, "kernel_size", kernel_size)
+    if kernel_size % 2 == 0 or not 1 <= kernel_size <= MAX_KERNEL_SIZE:
+        raise ValueError(f"{name}: kernel_size must be odd, from 1 to {MAX_KERNEL_SIZE}, got {kernel_size}")
+    if chosen.sample_covariance and kernel_size == 1:
+        raise ValueError(f"{name}: kernel_size must be at least 3 for the sample covariance, got 1")
+    return kernel_size, chosen.sigma if sigma is None else sigma
+
+
 def check_images(name: str, x: Tensor, y: Tensor) -> None:
     """Require two tensors of real numbers of one shape and dtype."""
     for argument, image in (("x", x), ("y", y)):
+        check_tensor(name, argument, image)
         if image.dtype == torch.bool or image.is_complex():
             raise TypeError(f"{name}: {argument} must hold integers or floating-point numbers, got {image.dtype}")
     if x.shape != y.shape:
         raise ValueError(f"{name}: y must have the shape of x, {tuple(x.shape)}, got {tuple(y.shape)}")
     if x.dtype != y.dtype:
         raise TypeError(f"{name}: y must have the dtype of x, {x.dtype}, got {y.dtype}")
+    check_device(name, "y", y, "x", x)
 
 
 def range_of(name: str, x: Tensor, data_range: float | None) -> float:
@@ -240,9 +259,15 @@ def range_of(name: str, x: Tensor, data_range: float | None) -> float:
             raise ValueError(f"{name}: data_range must be given for images of {x.dtype}, got None")
         limits = torch.iinfo(x.dtype)
         return float(limits.max - limits.min)
+    check_data_range(name, data_range)
+    return float(data_range)
+
+
+def check_data_range(name: str, data_range: float) -> None:
+    """Require a positive and finite number."""
+    check_number(name, "data_range", data_range)
     if not 0 < data_range < math.inf:
         raise ValueError(f"{name}: data_range must be positive and finite, got {data_range}")
-    return float(data_range)
 
 
 def _check_size(name: str, x: Tensor, smallest: int) -> None:
@@ -274,7 +299,7 @@ def _similarity(
         x, y = F.pad(x, margins, mode="reflect"), F.pad(y, margins, mode="reflect")
     cells = size**spatial
     covariance = cells / (cells - 1) if settings.sample_covariance else 1.0
-    run = _op if _native.use_native(x) else ssim_reference
+    run = _op if _native.use_native(x, "ssim") else ssim_reference
     return run(x, y, size, settings.sigma, covariance, settings.c1, settings.c2, luminance, as_map)
 
 

@@ -6,10 +6,12 @@ import functools
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from pydlx._checks import check_type, is_whole, listed, whole
 from pydlx.nn import Geometry, layer_geometry
 from pydlx.visualize.deconvnet import Deconvnet, Layers, feature_maps, project_through
 
@@ -76,10 +78,14 @@ def top_activations(
         ValueError: If there are no images, the layer cannot be projected through, it has no such channels, or its
             activations are not finite.
     """
-    if k < 1:
-        raise ValueError(f"top_activations: k must be positive, got {k}")
+    name = "top_activations"
+    check_type(name, "model", model, (nn.Module, Deconvnet), "a module")
+    check_type(name, "layer", layer, str, "the name of a layer")
+    k = whole(name, "k", k, 1)
+    if progress is not None and not callable(progress):
+        raise TypeError(f"{name}: progress must be a function, got {progress!r}")
     net = model if isinstance(model, Deconvnet) else Deconvnet(model)
-    wanted = None if channels is None else list(channels)
+    wanted = None if channels is None else listed(name, "channels", channels, "whole numbers")
     best: dict[int, list[_Candidate]] = {}
     layers: Layers = ()
     seen = 0
@@ -107,8 +113,11 @@ def top_activations(
 
 
 def _batches(images: Tensor | Iterable[Tensor | Sequence[Tensor]]) -> Iterator[Tensor]:
-    for batch in [images] if isinstance(images, Tensor) else images:
-        batch = batch if isinstance(batch, Tensor) else batch[0]
+    wanted = "tensors (N, C, H, W)"
+    check_type("top_activations", "images", images, Iterable, wanted)
+    for given in [images] if isinstance(images, Tensor) else images:
+        batch: Any = given[0] if isinstance(given, (list, tuple)) else given
+        check_type("top_activations", "images", batch, Tensor, wanted)
         if len(batch):
             yield batch
 
@@ -116,7 +125,7 @@ def _batches(images: Tensor | Iterable[Tensor | Sequence[Tensor]]) -> Iterator[T
 def _existing(wanted: list[int] | None, channels: int) -> Sequence[int]:
     if wanted is None:
         return range(channels)
-    if not all(0 <= channel < channels for channel in wanted):
+    if not all(is_whole(channel) and 0 <= channel < channels for channel in wanted):
         raise ValueError(f"top_activations: channels must be 0 to {channels - 1}, got {wanted}")
     return wanted
 

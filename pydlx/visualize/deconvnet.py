@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pydlx._checks import check_type
 from pydlx.nn import SoftPool2d
 from pydlx.ops import soft_pool2d
 from pydlx.visualize.chain import Chain, module_chain
@@ -44,6 +45,7 @@ class Deconvnet:
     """
 
     def __init__(self, model: nn.Module) -> None:
+        check_type("Deconvnet", "model", model, nn.Module, "a module")
         self.model = model
 
     def layers(self, images: Tensor) -> list[str]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
+from pydlx._checks import check_type, is_number, listed, numbers, whole
 from pydlx._optional import needed_for
 from pydlx.visualize.activations import Excitation, Excitations
 
@@ -46,14 +47,22 @@ def grid(
         ValueError: If there is nothing to show, or images have other channels.
         ImportError: If Pillow is not installed.
     """
-    shown = {channel: list(found) for channel, found in excitations.items() if found}
-    if not shown or columns < 1:
-        got = "none" if not shown else f"{columns} columns"
-        raise ValueError(f"grid: excitations must have at least one entry, columns be positive, got {got}")
+    check_type("grid", "excitations", excitations, Mapping, "what top_activations returns")
+    shown = {
+        channel: listed("grid", "excitations", found, "what top_activations returns")
+        for channel, found in excitations.items()
+        if not isinstance(found, Sequence) or found
+    }
+    if not shown:
+        raise ValueError("grid: excitations must have at least one entry, got none")
+    columns, tile = whole("grid", "columns", columns, 1), whole("grid", "tile", tile, 1)
     every = [excitation for found in shown.values() for excitation in found]
+    for excitation in every:
+        check_type("grid", "excitations", excitation, Excitation, "what top_activations returns")
     channels = {excitation.patch.shape[0] for excitation in every}
     if not channels <= {1, 3}:
         raise ValueError(f"grid: images must have 1 or 3 channels, got {sorted(channels)}")
+    means, stds = (_by_channel(name, given) for name, given in (("mean", mean), ("std", std)))
     most = max(map(len, shown.values()))
     across = math.ceil(math.sqrt(most))
     size = (max(e.patch.shape[1] for e in every), max(e.patch.shape[2] for e in every))
@@ -61,7 +70,7 @@ def grid(
     blocks = []
     for channel, found in shown.items():
         projections = layout.tiles(found, [_projection_picture(e.projection) for e in found], _GREY)
-        patches = layout.tiles(found, [_image_picture(e.patch, mean, std) for e in found], _OUTSIDE)
+        patches = layout.tiles(found, [_image_picture(e.patch, means, stds) for e in found], _OUTSIDE)
         block = _sheet([projections, patches], 1, 2, 3 * _GAP)
         blocks.append(np.concatenate([_label(f"map {channel}", block.shape[1]), block]))
     columns = min(columns, len(blocks))
@@ -93,9 +102,17 @@ def _projection_picture(projection: Tensor) -> np.ndarray:
     return np.rint(_GREY + (255 - _GREY) * (signal / limit).clip(-1, 1)).astype(np.uint8)
 
 
-def _image_picture(patch: Tensor, mean: float | Sequence[float], std: float | Sequence[float]) -> np.ndarray:
+def _by_channel(argument: str, given: float | Sequence[float]) -> np.ndarray:
+    """One number, or three."""
+    values = np.array([given] if is_number(given) else numbers("grid", argument, given))
+    if len(values) not in (1, 3) or not np.isfinite(values).all():
+        raise ValueError(f"grid: {argument} must be one finite number or one for each of 3 channels, got {given!r}")
+    return values
+
+
+def _image_picture(patch: Tensor, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
     """(h, w, 3) uint8."""
-    image = _channels_last(patch) * np.asarray(std) + np.asarray(mean)
+    image = _channels_last(patch) * std + mean
     return np.rint(255 * image.clip(0, 1)).astype(np.uint8)
 
 

@@ -56,7 +56,7 @@ def with_value(image, value):
         ),
         ({"target": CANVAS[..., 0]}, ValueError, "source must have 1 channel like the target, got 3"),
         ({"source": IMAGE[None].repeat(2, 0)}, ValueError, "source must be one image, got 2"),
-        ({"method": "posson"}, ValueError, "method must be one of copy-paste, poisson"),
+        ({"method": "posson"}, ValueError, "method must be one of 'copy-paste', 'poisson'"),
         ({"method": "gp-gan"}, NotImplementedError, "method 'gp-gan' is not yet available; available are copy-paste"),
         ({"beta": 1}, TypeError, "method 'poisson' takes no option 'beta'; its options are tolerance"),
         (
@@ -65,7 +65,7 @@ def with_value(image, value):
             "method 'copy-paste' takes no option 'beta'; it has no options",
         ),
         ({"tolerance": 0}, ValueError, "tolerance must be positive, got 0"),
-        ({"rounding": "up"}, ValueError, "rounding must be one of nearest, truncate, got 'up'"),
+        ({"rounding": "up"}, ValueError, "rounding must be one of 'nearest', 'truncate', got 'up'"),
         ({"threshold": 1}, ValueError, "threshold must lie in [0, 1), got 1"),
     ],
 )
@@ -79,10 +79,14 @@ def test_blend(change, error, message):
     ("options", "error", "message"),
     [
         ({"gamma": 1}, TypeError, "method 'gaussian-poisson' takes no option 'gamma'; its options are beta, sigma"),
-        ({"formulation": "exact"}, ValueError, "formulation must be one of official, paper, screened, got 'exact'"),
-        ({"taps": "none"}, ValueError, "taps must be one of upstream, normalised, got 'none'"),
-        ({"pyramid": "round"}, ValueError, "pyramid must be one of aspect, square, got 'round'"),
-        ({"sigma": -1}, ValueError, "sigma must be zero or positive, got -1"),
+        (
+            {"formulation": "exact"},
+            ValueError,
+            "formulation must be one of 'official', 'paper', 'screened', got 'exact'",
+        ),
+        ({"taps": "none"}, ValueError, "taps must be one of 'upstream', 'normalised', got 'none'"),
+        ({"pyramid": "round"}, ValueError, "pyramid must be one of 'aspect', 'square', got 'round'"),
+        ({"sigma": -1}, ValueError, "sigma must be zero or positive, and finite, got -1"),
         ({"beta": 0}, ValueError, "beta must be positive, got 0"),
         ({"beta": "1"}, TypeError, "beta must be a number or a map"),
         ({"levels": 2}, ValueError, "levels must lie in 1..1 for a target of size (9, 10), got 2"),

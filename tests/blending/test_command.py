@@ -58,7 +58,7 @@ def test_says_what_it_did(pydlx, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--method", "posson"], "method must be one of copy-paste, poisson"),
+        (["--method", "posson"], "method must be one of 'copy-paste', 'poisson'"),
         (["--method", "gp-gan"], "method 'gp-gan' is not yet available"),
         (["--beta", "2"], "method 'poisson' takes no option 'beta'"),
         (["--source", "nothing.png"], "no such file: 'nothing.png'"),

@@ -86,7 +86,7 @@ def test_bad_input(monkeypatch):
         plot_confusion_matrix(torch.zeros(2, 3))
     with pytest.raises(ValueError, match="class_names must have one name for each of 3 classes, got 1"):
         plot_confusion_matrix(MATRIX, ["road"])
-    with pytest.raises(ValueError, match=r'normalize must be "truth", "prediction" or None, got .row.'):
+    with pytest.raises(ValueError, match=r"normalize must be one of 'truth', 'prediction', None, got 'row'"):
         plot_confusion_matrix(MATRIX, normalize="row")
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match=r'^drawing needs matplotlib: pip install "pydlx\[plot\]"$'):

@@ -273,11 +273,11 @@ def test_table():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"absent": "skip"}, r"absent must be one of drop, nan, zero, one, got 'skip'"),
-        ({"average": "none"}, r"average must be one of macro, micro, weighted, got 'none'"),
-        ({"level": "batch"}, r"level must be one of dataset, image, got 'batch'"),
-        ({"invalid": "skip"}, r"invalid must be one of error, ignore, got 'skip'"),
-        ({"num_classes": 0}, r"num_classes must be positive, got 0"),
+        ({"absent": "skip"}, r"absent must be one of 'drop', 'nan', 'zero', 'one', got 'skip'"),
+        ({"average": "none"}, r"average must be one of 'macro', 'micro', 'weighted', got 'none'"),
+        ({"level": "batch"}, r"level must be one of 'dataset', 'image', got 'batch'"),
+        ({"invalid": "skip"}, r"invalid must be one of 'error', 'ignore', got 'skip'"),
+        ({"num_classes": 0}, r"num_classes must be from 1 to 32767, got 0"),
         ({"class_names": ["a"]}, r"class_names must have one name for each of 3 classes, got 1"),
     ],
 )

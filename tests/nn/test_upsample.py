@@ -64,7 +64,7 @@ def test_channels_do_not_mix():
     [
         ((0, 2), "channels must be positive, got 0"),
         ((3, 0), "scale must be positive, got 0"),
-        ((3, 2, False, "mirror"), 'border must be "zero" or "replicate", got \'mirror\''),
+        ((3, 2, False, "mirror"), "border must be one of 'zero', 'replicate', got 'mirror'"),
     ],
 )
 def test_bad_arguments(arguments, message):

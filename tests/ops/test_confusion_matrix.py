@@ -326,13 +326,17 @@ def test_exports():
             ValueError,
             r"pred must have .* \(3, 2\), got \(2, 3\)",
         ),
-        ((torch.zeros(2, 3), torch.zeros(2, 3).int(), 2), ValueError, r"logits must .* \(2, 2, 3\), got \(2, 3\)"),
+        (
+            (torch.zeros(2, 3), torch.zeros(2, 3).int(), 2),
+            ValueError,
+            r"pred must have .* for logits, .* \(2, 2, 3\), got \(2, 3\)",
+        ),
         (
             (torch.zeros(2, 4, 3), torch.zeros(2, 3).int(), 5),
             ValueError,
-            r"logits must .* \(2, 5, 3\), got \(2, 4, 3\)",
+            r"pred must have .* for logits, .* \(2, 5, 3\), got \(2, 4, 3\)",
         ),
-        ((torch.zeros(3), torch.tensor(1), 3), ValueError, "logits must have shape"),
+        ((torch.zeros(3), torch.tensor(1), 3), ValueError, r"pred must have shape \(N, C, \.\.\.\) for logits"),
         ((torch.zeros(2).int(), torch.zeros(2).int(), 0), ValueError, "num_classes must be from 1 to 32767, got 0"),
         ((torch.zeros(2).int(), torch.zeros(2).int(), 40000), ValueError, "num_classes must be from 1 to 32767"),
         (
@@ -350,7 +354,7 @@ def test_bad_input(arguments, error, message):
 
 def test_bad_options():
     zero = torch.zeros(2).int()
-    with pytest.raises(ValueError, match=r'^confusion_matrix: invalid must be "error" or "ignore", got .drop.'):
+    with pytest.raises(ValueError, match=r"^confusion_matrix: invalid must be one of 'error', 'ignore', got 'drop'"):
         confusion_matrix(zero, zero, 2, invalid="drop")
     with pytest.raises(ValueError, match=r"^confusion_matrix: target must have a batch dimension with per_image"):
         confusion_matrix(zero[0], zero[0], 2, per_image=True)

@@ -336,7 +336,7 @@ MAP = torch.zeros(1, 2, 4, 4)
 @pytest.mark.parametrize(
     ("pool", "arguments", "error", "message"),
     [
-        (corner_pool, (MAP, "up"), ValueError, "direction must be one of top, bottom, left, right, got 'up'"),
+        (corner_pool, (MAP, "up"), ValueError, "direction must be one of 'top', 'bottom', 'left', 'right', got 'up'"),
         (corner_pool, (MAP[0, 0], "top"), ValueError, r"x must have shape \(N, C, H, W\) or .*, got 2 dimensions"),
         (corner_pool, (MAP.int(), "top"), TypeError, "x must be a floating-point tensor, got torch.int32"),
         (top_left_pool, (MAP, MAP.int()), TypeError, "left must be a floating-point tensor, got torch.int32"),

@@ -147,10 +147,10 @@ def test_same_bits_on_one_and_two_threads():
 @pytest.mark.parametrize(
     ("x", "options", "error", "message"),
     [
-        (torch.zeros(4, 4, dtype=torch.int64), {}, TypeError, "dctn: x must be a real floating-point tensor, got"),
-        (torch.zeros(4, 4, dtype=torch.complex64), {}, TypeError, "dctn: x must be a real"),
-        (torch.zeros(4, 4), {"type": 5}, ValueError, "dctn: type must be 1, 2, 3 or 4, got 5"),
-        (torch.zeros(4, 4), {"norm": "unitary"}, ValueError, "dctn: norm must be None"),
+        (torch.zeros(4, 4, dtype=torch.int64), {}, TypeError, "dctn: x must be a floating-point tensor, got"),
+        (torch.zeros(4, 4, dtype=torch.complex64), {}, TypeError, "dctn: x must be a floating-point tensor"),
+        (torch.zeros(4, 4), {"type": 5}, ValueError, "dctn: type must be from 1 to 4, got 5"),
+        (torch.zeros(4, 4), {"norm": "unitary"}, ValueError, "dctn: norm must be one of None, "),
         (torch.zeros(4, 4), {"axes": (0, 2)}, ValueError, "dctn: axes must lie within the 2 dimensions"),
         (torch.zeros(4), {}, ValueError, "dctn: axes must lie within the 1 dimensions"),
         (torch.zeros(4, 4), {"axes": (0, -2)}, ValueError, "dctn: axes must be distinct"),

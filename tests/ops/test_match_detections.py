@@ -79,11 +79,11 @@ def test_nan_matches_nothing():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"scores": torch.zeros(3)}, "detection_offsets must rise from 0 to the number of rows, 3"),
+        ({"scores": torch.zeros(3, dtype=torch.float64)}, "detection_offsets must rise from 0 to .* rows, 3"),
         ({"similarity": torch.zeros(1, dtype=torch.float64)}, "similarity must be torch.float64 of"),
         ({"truth_crowd": torch.zeros(0, dtype=torch.bool)}, "truth_offsets must rise from 0"),
         ({"truth_offsets": torch.tensor([0])}, "truth_offsets must rise from 0"),
-        ({"truth_offsets": torch.tensor([0, 353])}, "both offsets must be of one length"),
+        ({"truth_offsets": torch.tensor([0, 353])}, "truth_offsets must be of the other offsets"),
         ({"thresholds": torch.tensor([0.5])}, "thresholds must be torch.float64"),
     ],
 )

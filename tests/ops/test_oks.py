@@ -386,7 +386,7 @@ def test_ragged_opcheck():
     ("argument", "offsets", "message"),
     [
         ("pred_offsets", [0, 3, 2, 5], "pred_offsets must rise from 0 to the number of rows, 5"),
-        ("pred_offsets", [0, 5], "must be of one length, got 2 and 4"),
+        ("pred_offsets", [0, 5], "must be of the other offsets' length, 2, got 4"),
         ("truth_offsets", [0, 1, 2, 3], "truth_offsets must rise from 0 to the number of rows, 4"),
         ("truth_offsets", [[0, 1, 2, 4]], r"truth_offsets must be int64 of shape \(n \+ 1,\), got torch.int64 of"),
     ],

@@ -141,7 +141,7 @@ def test_grid_is_written_as_any_picture(tmp_path, model, images):
 
 
 def test_bad_grids(model, images, monkeypatch):
-    with pytest.raises(ValueError, match=r"grid: excitations must have at least one entry, .* got none"):
+    with pytest.raises(ValueError, match=r"grid: excitations must have at least one entry, got none"):
         grid({0: []})
     found = top_activations(nn.Sequential(nn.Identity()), images[:, :2], "0", [0])
     with pytest.raises(ValueError, match=r"grid: images must have 1 or 3 channels, got \[2\]"):

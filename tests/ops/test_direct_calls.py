@@ -1,0 +1,400 @@
+"""Direct calls of ``torch.ops.pydlx.*``: whatever is wrong with one argument, the op raises and reaches nowhere.
+
+Every registered op has an entry here, so that a new one without its checks fails. What is tried follows from the kinds
+of argument in its schema; an entry says what of that is not wrong.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+from op_checks import native_op, sliced
+from torch import Tensor
+
+import pydlx
+
+HUGE = 2**62
+DTYPES = (
+    torch.float64,
+    torch.float32,
+    torch.float16,
+    torch.int64,
+    torch.int32,
+    torch.uint8,
+    torch.bool,
+    torch.complex64,
+)
+OTHER_FLOATS = ("dtype float*",)
+OTHER_LABELS = ("dtype int*", "dtype uint8", "dtype bool")
+ONE_TENSOR = ("device", "shape *")
+
+
+def ints(*values: int) -> Tensor:
+    return torch.tensor(values)
+
+
+@dataclass
+class Call:
+    """Valid arguments of an op, in the schema's order.
+
+    Attributes:
+        arguments: By name.
+        wrong: More wrong values, by argument.
+        right: By argument, patterns of kinds that are right here.
+        right_on_gpu: The same for CUDA kernels, whose launchers do not look at values.
+    """
+
+    arguments: dict[str, Any]
+    wrong: dict[str, list[Any]] = field(default_factory=dict)
+    right: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    right_on_gpu: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+torch.manual_seed(0)
+IMAGE = torch.randn(2, 3, 5, 6)
+WINDOW = [2, 2, 1, 1, 0, 0, 1, 1]  # kernel, stride, padding, dilation of both axes
+BAD_WINDOWS = [[], [2], WINDOW[:-1], [*WINDOW, 1]]
+BAD_WINDOWS += [[*WINDOW[:i], value, *WINDOW[i + 1 :]] for i in (0, 2, 4, 6) for value in (-1, HUGE)]
+BAD_WINDOWS += [[0, *WINDOW[1:]], [*WINDOW[:2], 0, *WINDOW[3:]], [*WINDOW[:4], 2, *WINDOW[5:]], [7, *WINDOW[1:]]]
+
+SEQUENCES = torch.randn(3, 4, 5)
+MASK = torch.tensor([[1, 0, 1, 1], [1, 1, 0, 0], [0, 0, 0, 1]], dtype=torch.bool)
+INDEX = torch.arange(15).view(3, 5) % 12
+
+PLANES = torch.randn(2, 1, 6, 7)
+HOLE = torch.zeros(2, 6, 7, dtype=torch.bool)
+HOLE[:, 2:4, 2:5] = True
+
+BOXES = torch.tensor([[0.0, 0, 4, 4], [1, 1, 4, 4], [2, 0, 3, 5]]).double()
+TRUTHS, CROWD = BOXES[:2] + 0.5, torch.tensor([False, True])
+FOUND_OFFSETS, TRUE_OFFSETS = ints(0, 2, 3), ints(0, 1, 2)
+BAD_OFFSETS = [ints(0, 1, 4), ints(1, 2, 3), ints(0, 4, 3), ints(0, -1, 3), ints(), ints(0, HUGE, 3)]
+SCORES = torch.tensor([0.9, 0.8, 0.7]).double()
+
+POSES, TRUE_POSES = torch.rand(2, 3, 4, 2), torch.rand(2, 2, 4, 2)
+VISIBLE, AREA, SIGMAS = torch.ones(2, 2, 4, dtype=torch.bool), torch.ones(2, 2), torch.full((4,), 0.1)
+TRUE_BOXES = torch.ones(2, 2, 4)
+
+MATCH = {
+    "similarity": torch.rand(3).double(),
+    "scores": SCORES,
+    "detection_offsets": FOUND_OFFSETS,
+    "truth_offsets": TRUE_OFFSETS,
+    "detection_outside": torch.zeros(2, 3, dtype=torch.bool),
+    "truth_ignored": torch.zeros(2, 2, dtype=torch.bool),
+    "truth_crowd": CROWD,
+    "truth_unrecorded": ~CROWD,
+    "thresholds": torch.tensor([0.5, 0.7]).double(),
+    "max_detections": 2,
+}
+CURVES = {
+    "outcome": torch.ones(2, 2, 3, dtype=torch.uint8),
+    "rank": ints(0, 1, 0),
+    "scores": SCORES,
+    "category_offsets": FOUND_OFFSETS,
+    "positives": torch.ones(2, 2, dtype=torch.int64),
+    "recall_thresholds": torch.linspace(0, 1, 5).double(),
+    "max_detections": [1, 2],
+}
+OKS = {"pred": POSES, "truth": TRUE_POSES, "visible": VISIBLE, "area": AREA, "sigmas": SIGMAS, "boxes": TRUE_BOXES}
+RAGGED_OKS = {
+    "pred": POSES[0],
+    "truth": TRUE_POSES[0],
+    "visible": VISIBLE[0],
+    "area": AREA[0],
+    "sigmas": SIGMAS,
+    "boxes": TRUE_BOXES[0],
+    "pred_offsets": FOUND_OFFSETS,
+    "truth_offsets": TRUE_OFFSETS,
+    "pair_offsets": ints(0, 2, 3),
+    "pairs": 3,
+}
+BAD_PAIRS = [ints(0, 1, 3), ints(0, 3, 3), ints(1, 2, 3), ints(-1, 2, 3), ints()]
+LABELS = torch.randint(3, (2, 4, 5))
+SSIM = {
+    "x": torch.rand(2, 1, 9, 8),
+    "y": torch.rand(2, 1, 9, 8),
+    "window": 7,
+    "sigma": 1.5,
+    "covariance": 1.0,
+    "c1": 1e-4,
+    "c2": 9e-4,
+    "luminance": True,
+    "map": False,
+}
+BAD_SSIM_WINDOWS = {"window": [-1, 0, 4, 9, 35, HUGE, HUGE + 1]}
+
+POOLED = {"x": IMAGE, "window": WINDOW, "ceil_mode": False, "straight_through": False}
+TRANSFORM = {"x": IMAGE, "type": 2, "sine": False, "axes": [2, 3], "norm": 0, "adjoint": False}
+SUPPRESSION = {"method": 0, "sigma": 0.5, "threshold": 0.5, "score_threshold": 0.0}
+UNKNOWN_METHODS = {"method": [-1, 3, HUGE]}
+POOL_MODES = {"mode": [-1, 4, HUGE], "k": [-1, 0, -HUGE]}
+POOL_GRADIENT = dict.fromkeys(("grad", "x", "index", "ends", "mask", "shape"))
+BAD_SHAPES = {"shape": [[], [12], [3, 4, 5, 1], [3, 4, 6], [3, -4, 5]]}
+
+CALLS = {
+    "soft_pool": [
+        Call(
+            POOLED,
+            {"window": BAD_WINDOWS, "x": [IMAGE[0, 0], IMAGE[None, None]]},
+            {"x": (*ONE_TENSOR, *OTHER_FLOATS, "dims *")},
+        )
+    ],
+    "_soft_pool_backward": [Call({"grad": torch.randn(2, 3, 4, 5), **POOLED}, {"window": BAD_WINDOWS})],
+    "sequence_pool": [
+        Call(
+            {"x": SEQUENCES, "ends": ends, "mask": mask, "mode": mode, "k": 2},
+            POOL_MODES,
+            {"x": ("shape 2", *(("shape 1", "dims less") if mask is None else ()), *OTHER_FLOATS)},
+        )
+        for ends, mask, mode in ((ints(4, 2, 1), None, 0), (None, MASK, 3), (None, MASK, 2))
+    ]
+    + [
+        Call(
+            {"x": SEQUENCES[0], "ends": ints(1, 4), "mask": None, "mode": 1, "k": 1},
+            {**POOL_MODES, "mask": [MASK], "ends": [None]},
+            {"x": ("shape *", *OTHER_FLOATS), "ends": ("shape *",)},
+        )
+    ],
+    "_sequence_pool_backward": [
+        Call(
+            {**POOL_GRADIENT, "grad": torch.randn(3, 5), "index": INDEX, "shape": [3, 4, 5]},
+            BAD_SHAPES,
+            {"grad": OTHER_FLOATS},
+        ),
+        Call(
+            {**POOL_GRADIENT, "grad": torch.randn(3, 5), "x": SEQUENCES, "mask": MASK, "shape": [3, 4, 5]},
+            {"shape": [*BAD_SHAPES["shape"], [3, 5, 5], [4, 4, 5]], "ends": [ints(4, 2, 1)]},
+        ),
+        Call(
+            {**POOL_GRADIENT, "grad": torch.randn(2, 5), "ends": ints(1, 4), "shape": [4, 5]},
+            {"shape": [[], [4], [4, 6], [4, -5]], "ends": [None]},
+            {"grad": OTHER_FLOATS},
+        ),
+    ],
+    "corner_pool": [
+        Call({"x": IMAGE, "direction": 0}, {"direction": [-1, 4, HUGE]}, {"x": (*ONE_TENSOR, *OTHER_FLOATS)})
+    ],
+    "_corner_pool_backward": [Call({"grad": IMAGE, "x": IMAGE + 1, "direction": 2}, {"direction": [-1, 4, HUGE]})],
+    "corner_pool_pair": [Call({"vertical": IMAGE, "horizontal": IMAGE + 1, "top_left": True})],
+    "dct": [
+        Call(
+            TRANSFORM,
+            {"type": [-1, 1, 4, HUGE], "axes": [[4], [-1], [0, HUGE]], "norm": [-1, 3, HUGE], "sine": [True]},
+            {"x": (*ONE_TENSOR, "dims more", "dtype float64")},
+        )
+    ],
+    "poisson": [
+        Call(
+            {"rhs": IMAGE, "dirichlet": False, "screening": 0.0},
+            {"rhs": [IMAGE[0, 0, 0]]},
+            {"rhs": (*ONE_TENSOR, "dims *", "dtype float64")},
+        )
+    ],
+    "gaussian_poisson": [
+        Call(
+            {"rhs": IMAGE, "colour": IMAGE + 1, "formulation": 0, "beta": 1.0, "centre": 0.8, "side": 0.1},
+            {"formulation": [-1, 3, HUGE]},
+        )
+    ],
+    "masked_poisson": [
+        Call(
+            {"rhs": PLANES, "mask": HOLE, "initial": PLANES * 0, "tolerance": 1e-6, "max_iterations": 50},
+            {"max_iterations": [-1, 0, -HUGE]},
+        )
+    ],
+    "ragged_box_iou": [
+        Call(
+            {
+                "boxes": BOXES,
+                "truths": TRUTHS,
+                "crowd": CROWD,
+                "detection_offsets": FOUND_OFFSETS,
+                "truth_offsets": TRUE_OFFSETS,
+            },
+            {"detection_offsets": BAD_OFFSETS, "truth_offsets": BAD_OFFSETS},
+        )
+    ],
+    "match_detections": [
+        Call(
+            MATCH,
+            {"detection_offsets": BAD_OFFSETS, "truth_offsets": BAD_OFFSETS, "max_detections": [-1, -HUGE]},
+            {"thresholds": ("shape *",)},
+        )
+    ],
+    "precision_curves": [
+        Call(
+            CURVES,
+            {"category_offsets": BAD_OFFSETS, "max_detections": [[]]},
+            {"recall_thresholds": ("shape *",), "outcome": ("shape 1",)},
+        )
+    ],
+    "oks": [Call(OKS, {}, {"pred": ("shape 1",)})],
+    "_oks_backward": [Call({"grad": torch.randn(2, 3, 2), **OKS})],
+    "oks_ragged": [
+        Call(
+            RAGGED_OKS,
+            {
+                "pred_offsets": BAD_OFFSETS,
+                "truth_offsets": BAD_OFFSETS,
+                "pair_offsets": BAD_PAIRS,
+                "pairs": [-1, 2, 4],
+            },
+            right_on_gpu={
+                "pred": ("shape 0",),
+                "pred_offsets": ("value *",),
+                "truth_offsets": ("value *",),
+                "pair_offsets": ("value *",),
+                "pairs": ("value *",),
+            },
+        )
+    ],
+    "confusion_matrix": [
+        Call(
+            {"pred": LABELS, "target": LABELS, "num_classes": 3, "ignore_index": 1, "per_image": True},
+            {"num_classes": [-1, 0, 32768, HUGE]},
+            {"pred": OTHER_LABELS, "target": OTHER_LABELS},
+        ),
+        Call(
+            {
+                "pred": torch.randn(2, 3, 4, 5),
+                "target": LABELS,
+                "num_classes": 3,
+                "ignore_index": None,
+                "per_image": False,
+            },
+            {"num_classes": [-1, 0, 2, 4]},
+            {"pred": OTHER_FLOATS, "target": OTHER_LABELS},
+        ),
+    ],
+    "box_nms": [
+        Call(
+            {
+                "boxes": torch.rand(2, 3, 4),
+                "scores": torch.rand(2, 3),
+                "labels": torch.zeros(2, 3, dtype=torch.int64),
+                **SUPPRESSION,
+                "pixel_offset": 0.0,
+            },
+            UNKNOWN_METHODS,
+        )
+    ],
+    "pose_nms": [
+        Call(
+            {"points": POSES, "scores": torch.rand(2, 3), "area": torch.ones(2, 3), "sigmas": SIGMAS, **SUPPRESSION},
+            UNKNOWN_METHODS,
+        )
+    ],
+    "ssim": [Call(SSIM, BAD_SSIM_WINDOWS), Call({**SSIM, "map": True}, BAD_SSIM_WINDOWS)],
+    "_ssim_backward": [
+        Call({"grad": grad, **SSIM, "map": grad.dim() == 4, "wants_x": True, "wants_y": True}, BAD_SSIM_WINDOWS)
+        for grad in (torch.randn(2, 1), torch.randn(2, 1, 3, 2))
+    ],
+}
+
+
+def registered_ops() -> list[str]:
+    names = {
+        name.removeprefix("pydlx::").partition(".")[0]
+        for name in torch._C._dispatch_get_all_op_names()
+        if name.startswith("pydlx::")
+    }
+    return sorted(names)
+
+
+def wrong_tensors(x: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """Kinds of wrong tensors in place of x, named so that an entry can say which are right."""
+    yield "dims more", x.unsqueeze(0)
+    if x.dim() and len(x):
+        yield "dims less", x[0]
+    for axis in range(x.dim()):
+        yield f"shape {axis}", torch.cat([x, x.narrow(axis, 0, 1)], axis)
+        yield f"shape {axis}", x.narrow(axis, 0, x.shape[axis] - 1)
+    for dtype in DTYPES:
+        if dtype != x.dtype:
+            yield f"dtype {dtype}".replace("torch.", ""), x.to(dtype)
+    yield "device", x.to("meta")
+
+
+def wrong_values(call: Call, argument: str, kernels: str) -> Iterator[tuple[str, Any]]:
+    value = call.arguments[argument]
+    right = call.right.get(argument, ())
+    if kernels == "emulated":
+        right += call.right_on_gpu.get(argument, ())
+    kinds = [(f"value {i}", wrong) for i, wrong in enumerate(call.wrong.get(argument, ()))]
+    if isinstance(value, Tensor):
+        kinds += wrong_tensors(value)
+    for kind, wrong in kinds:
+        if not any(fnmatch.fnmatch(kind, pattern) for pattern in right):
+            yield kind, wrong
+
+
+@pytest.fixture(autouse=True)
+def _compiled_kernels(kernels: str) -> None:
+    if kernels == "reference" or not pydlx.build_info()["native"]:
+        pytest.skip("guards of the compiled ops")
+
+
+def test_every_op_has_an_entry():
+    assert registered_ops() == sorted(CALLS)
+    for name, calls in CALLS.items():
+        names = [argument.name for argument in native_op(name)._schema.arguments]
+        assert all(list(call.arguments) == names for call in calls), name
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_valid_arguments_work(name):
+    for call in CALLS[name]:
+        native_op(name)(*call.arguments.values())
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_wrong_arguments_raise(name, kernels):
+    accepted = []
+    for number, call in enumerate(CALLS[name]):
+        for argument in call.arguments:
+            for kind, wrong in wrong_values(call, argument, kernels):
+                try:
+                    native_op(name)(*{**call.arguments, argument: wrong}.values())
+                except (RuntimeError, ValueError, NotImplementedError):
+                    continue
+                accepted.append(f"call {number}: {argument}, {kind}")
+    assert not accepted
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_any_strides_are_right(name):
+    for call in CALLS[name]:
+        strided = {key: sliced(x) if isinstance(x, Tensor) else x for key, x in call.arguments.items()}
+        torch.testing.assert_close(native_op(name)(*strided.values()), native_op(name)(*call.arguments.values()))
+
+
+@pytest.mark.parametrize("row", [-1, 12, 2**40, -(2**40)])
+def test_a_gradient_for_a_row_that_x_does_not_have_goes_nowhere(row):
+    grad = torch.ones(3, 5)
+    index = INDEX.clone()
+    index[1, 2] = row
+    dx = native_op("_sequence_pool_backward")(grad, None, index, None, None, [3, 4, 5])
+    expected = native_op("_sequence_pool_backward")(grad, None, INDEX, None, None, [3, 4, 5])
+    expected.view(12, 5)[INDEX[1, 2], 2] = 0
+    torch.testing.assert_close(dx, expected)
+
+
+def test_ragged_oks_of_offsets_that_do_not_fit_gives_nan_on_a_gpu(kernels):
+    if kernels != "emulated":
+        pytest.skip("the CPU's op looks at the values")
+    for argument, values in {
+        "pred_offsets": BAD_OFFSETS,
+        "truth_offsets": BAD_OFFSETS,
+        "pair_offsets": BAD_PAIRS,
+    }.items():
+        for wrong in values:
+            if len(wrong):
+                found = native_op("oks_ragged")(*{**RAGGED_OKS, argument: wrong}.values())
+                assert found.shape == (3,)
+    assert native_op("oks_ragged")(*{**RAGGED_OKS, "pairs": 4}.values())[3].isnan()
