@@ -24,13 +24,14 @@ ROOT = Path(__file__).parent.resolve()
 TORCH_TARGET = "0x020a000000000000"  # the stable ABI of torch 2.10
 DEFAULT_ARCHS = "7.5;8.0;8.6;9.0;10.0;12.0+PTX"
 OLDEST_ARCH = 7.5
+TERMINAL = Path("/dev/tty")
 
 
 def say(message: str) -> None:
     """Print to stderr, and to the terminal: without -v pip shows nothing else of what a build prints."""
     print(f"pydlx: {message}", file=sys.stderr, flush=True)
     if not sys.stderr.isatty():
-        with suppress(OSError), Path("/dev/tty").open("w") as terminal:
+        with suppress(OSError), TERMINAL.open("w") as terminal:
             terminal.write(f"\npydlx: {message}\n")
 
 
@@ -214,7 +215,8 @@ def native_build() -> dict:
     if os.environ.get("PYDLX_NATIVE") == "0":
         return {}
     if reason := cxx_missing():
-        say(f"warning: {reason.splitlines()[0]}; installing without compiled kernels, the references will run")
+        if not {"dist_info", "egg_info"}.intersection(sys.argv):  # once, not also when pip asks for the metadata
+            say(f"warning: {reason.splitlines()[0]}; installing without compiled kernels, the references will run")
         return {}
     import torch
     from torch.utils import cpp_extension

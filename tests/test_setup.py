@@ -11,7 +11,7 @@ EVERY_ARCH = "7.5;8.0;8.6;9.0;10.0;12.0+PTX"
 
 
 @pytest.fixture
-def setup(monkeypatch):
+def setup(monkeypatch, tmp_path):
     """setup.py as a module, on a machine with a CUDA toolkit and without variables."""
     spec = importlib.util.spec_from_file_location("pydlx_setup", ROOT / "setup.py")
     module = importlib.util.module_from_spec(spec)
@@ -19,6 +19,7 @@ def setup(monkeypatch):
     for name in ("PYDLX_CUDA", "PYDLX_NATIVE", "TORCH_CUDA_ARCH_LIST"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(module, "find_cuda", lambda: (Path("/toolkit"), ""))
+    monkeypatch.setattr(module, "TERMINAL", tmp_path / "terminal")
     return module
 
 
@@ -100,6 +101,15 @@ def test_a_build_says_first_what_it_does(setup, nvidia_smi, capfd, monkeypatch):
     first, second = captured.err.splitlines()
     assert first.startswith("pydlx: compiling the CPU kernels") and "minutes" in first
     assert second.startswith("pydlx: leaving the CUDA kernels out: no GPU") and captured.out == "ran\n"
+    assert second in setup.TERMINAL.read_text(), "pip hides stderr"
+
+
+@pytest.mark.parametrize(("command", "count"), [("dist_info", 0), ("egg_info", 0), ("bdist_wheel", 1)])
+def test_a_missing_c_compiler_is_warned_of_once(setup, capfd, monkeypatch, command, count):
+    monkeypatch.setattr(setup, "cxx_missing", lambda: "no C++ compiler (c++) on PATH")
+    monkeypatch.setattr("sys.argv", ["setup.py", command])
+    assert setup.native_build() == {}
+    assert capfd.readouterr().err.count("warning: no C++ compiler (c++) on PATH; installing without") == count
 
 
 @pytest.mark.parametrize("goal", ["demo", "test"])
