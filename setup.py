@@ -1,9 +1,9 @@
-"""Builds pydlx: the CPU op library, the CUDA op library where nvcc is there, and the pybind11 module.
+"""Builds pydlx: the CPU op library, the CUDA op library for the GPU at hand, and the pybind11 module.
 
 Environment:
     PYDLX_NATIVE=0          install pure Python (the references run)
-    PYDLX_CUDA=0 | 1        leave the CUDA library out | fail where it cannot be built
-    TORCH_CUDA_ARCH_LIST    architectures to compile for
+    PYDLX_CUDA=0 | 1        leave the CUDA library out | build it for every architecture, fail where that is impossible
+    TORCH_CUDA_ARCH_LIST    build the CUDA library for these architectures
     CUDA_HOME               the CUDA toolkit, if it is not the one nvcc on PATH belongs to
 """
 
@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -22,11 +23,16 @@ from setuptools import Extension, setup
 ROOT = Path(__file__).parent.resolve()
 TORCH_TARGET = "0x020a000000000000"  # the stable ABI of torch 2.10
 DEFAULT_ARCHS = "7.5;8.0;8.6;9.0;10.0;12.0+PTX"
+OLDEST_ARCH = 7.5
+TERMINAL = Path("/dev/tty")
 
 
 def say(message: str) -> None:
-    """Print to where pip shows it even without -v, which is nowhere but the terminal itself."""
+    """Print to stderr, and to the terminal: without -v pip shows nothing else of what a build prints."""
     print(f"pydlx: {message}", file=sys.stderr, flush=True)
+    if not sys.stderr.isatty():
+        with suppress(OSError), TERMINAL.open("w") as terminal:
+            terminal.write(f"\npydlx: {message}\n")
 
 
 def compiles(command: list[str], suffix: str, source: str) -> str | None:
@@ -86,6 +92,36 @@ def find_cuda() -> tuple[Path | None, str]:
         return None, f"{toolkit} has no libcudart_static.a"
     failure = compiles([str(toolkit / "bin" / "nvcc")], ".cu", "__global__ void k() {}\n")
     return (toolkit, "") if failure is None else (None, f"nvcc does not compile: {failure.splitlines()[-1]}")
+
+
+def gpu_archs() -> list[str]:
+    """Compute capabilities of this machine's GPUs, of those that the kernels can run on."""
+    query = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
+    try:
+        found = subprocess.run(query, capture_output=True, text=True, timeout=60, check=True).stdout.split()
+    except (OSError, subprocess.SubprocessError):  # no driver, or one too old for the question
+        import torch
+
+        gpus = range(torch.cuda.device_count())
+        found = ["{}.{}".format(*torch.cuda.get_device_capability(gpu)) for gpu in gpus]
+    known = [arch for arch in set(found) if re.fullmatch(r"\d+\.\d", arch) and float(arch) >= OLDEST_ARCH]
+    return sorted(known, key=float)
+
+
+def cuda_plan() -> tuple[Path | None, str, str]:
+    """The toolkit and the architectures to compile CUDA kernels with and for; without a toolkit, why not."""
+    switch, listed = os.environ.get("PYDLX_CUDA"), os.environ.get("TORCH_CUDA_ARCH_LIST", "")
+    if switch == "0":
+        return None, "", "PYDLX_CUDA=0"
+    archs = listed.replace(" ", ";") or (DEFAULT_ARCHS if switch == "1" else ";".join(gpu_archs()))
+    if not archs:
+        return None, "", f"no GPU of compute capability {OLDEST_ARCH} or more; PYDLX_CUDA=1 builds for all of them"
+    toolkit, missing = find_cuda()
+    if toolkit is not None:
+        return toolkit, archs, ""
+    if switch == "1":
+        raise SystemExit(f"pydlx: PYDLX_CUDA=1, but {missing}; unset it or set PYDLX_CUDA=0 to build for the CPU only")
+    return None, "", missing
 
 
 def static_runtime(toolkit: Path) -> Path | None:
@@ -162,27 +198,42 @@ def host_module(torch_version: str, archs: str) -> Extension:
     )
 
 
+def build_command(cpp_extension, steps: list[str]):
+    """Torch's build_ext, which says first what it is about to do. pip runs this file for other reasons too."""
+
+    class BuildExtension(cpp_extension.BuildExtension.with_options(no_python_abi_suffix=True, use_ninja=True)):
+        def run(self) -> None:
+            for step in steps:
+                say(step)
+            super().run()
+
+    return BuildExtension
+
+
 def native_build() -> dict:
     """What setup() needs to compile the native part."""
     if os.environ.get("PYDLX_NATIVE") == "0":
         return {}
     if reason := cxx_missing():
-        say(f"warning: {reason.splitlines()[0]}; installing without compiled kernels, the references will run")
+        if not {"dist_info", "egg_info"}.intersection(sys.argv):  # once, not also when pip asks for the metadata
+            say(f"warning: {reason.splitlines()[0]}; installing without compiled kernels, the references will run")
         return {}
     import torch
     from torch.utils import cpp_extension
 
-    extensions, archs = [cpu_library(cpp_extension)], ""
-    switch = os.environ.get("PYDLX_CUDA")
-    toolkit, missing = (None, "PYDLX_CUDA=0") if switch == "0" else find_cuda()
-    if toolkit is None and switch == "1":
-        raise SystemExit(f"pydlx: PYDLX_CUDA=1, but {missing}; unset it or set PYDLX_CUDA=0 to build for the CPU only")
-    if toolkit is not None:
-        archs = os.environ.setdefault("TORCH_CUDA_ARCH_LIST", DEFAULT_ARCHS).replace(" ", ";")
+    extensions = [cpu_library(cpp_extension)]
+    steps = [f"compiling the CPU kernels against torch {torch.__version__}, about 2 minutes on two cores"]
+    toolkit, archs, missing = cuda_plan()
+    if toolkit is None:
+        steps.append(f"leaving the CUDA kernels out: {missing}")
+    else:
+        os.environ["TORCH_CUDA_ARCH_LIST"] = archs
         extensions.append(cuda_library(cpp_extension, toolkit))
+        minutes = max(1, len(archs.split(";")) - 1)  # each file is parsed once for all
+        steps.append(f"compiling the CUDA kernels for {archs}, about {minutes} min on two cores")
     extensions.append(host_module(torch.__version__, archs))
-    build = cpp_extension.BuildExtension.with_options(no_python_abi_suffix=True, use_ninja=True)
-    return {"ext_modules": extensions, "cmdclass": {"build_ext": build}}
+    return {"ext_modules": extensions, "cmdclass": {"build_ext": build_command(cpp_extension, steps)}}
 
 
-setup(**native_build())
+if __name__ == "__main__":
+    setup(**native_build())

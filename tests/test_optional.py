@@ -76,6 +76,10 @@ metric = ConfusionMetrics(2)
 metric.update(torch.tensor([[0, 1]]), torch.tensor([[0, 1]]))
 assert metric.compute()["mean_iou"] == 1
 
+from pydlx.benchmarks.case import Setting
+from pydlx.benchmarks.metrics.keypoint_ap import cases
+assert ["JSON" in case.label for case in cases(Setting(torch.device("cpu"), 1, False))] == [False]
+
 def message_of(call):
     try:
         call()

@@ -1,0 +1,112 @@
+"""Every code block of README.md and docs/ does what it says, on small files of the names that it uses."""
+
+import gzip
+import json
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pydlx.cli import main
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+# Commands that set up, build or install; .ci/run or another test does what they do.
+NOT_RUN_HERE = (
+    "make demo",
+    "make test",
+    'pip install "setuptools>=77" ninja pybind11',
+    "pip install --no-build-isolation .",
+    "cmake -S . -B build -G Ninja -DPython_EXECUTABLE=$PWD/.venv/bin/python",
+    "cmake --build build",
+    "ctest --test-dir build",
+)
+
+
+def blocks(document):
+    """(language, line of the document, text) of each block, in order."""
+    text = document.read_text()
+    for found in BLOCK.finditer(text):
+        yield found[1], text.count("\n", 0, found.start(2)), found[2]
+
+
+def commands(text):
+    """The commands of a shell block, without comments, those joined by && one by one."""
+    for line in text.replace("\\\n", " ").splitlines():
+        yield from (part.strip() for part in re.sub(r"\s+#.*", "", line).split(" && ") if part.strip())
+
+
+def coco_files(keypoints, rng):
+    """Annotations of three images with two objects each, and results that find them roughly."""
+    annotations, results = [], []
+    for number in range(6):
+        corner, size = rng.integers(0, 200, 2), rng.integers(40, 200, 2)
+        points = corner + rng.random((keypoints, 2)) * size
+        common = {"image_id": number // 2, "category_id": 1}
+        box = [*corner.tolist(), *size.tolist()]
+        triples = np.column_stack([points, np.full(keypoints, 2)]).ravel().tolist()
+        area = float(size.prod()) / 2
+        extra = {"id": number + 1, "iscrowd": 0, "area": area, "num_keypoints": keypoints}
+        annotations.append({**common, **extra, "bbox": box, "keypoints": triples})
+        near = np.column_stack([points + rng.normal(0, 2, points.shape), np.ones(keypoints)]).ravel().tolist()
+        results.append({**common, "bbox": [x + 1 for x in box], "keypoints": near, "score": float(rng.random())})
+    images = [{"id": number, "width": 400, "height": 400, "crowdIndex": 0.1} for number in range(3)]
+    return {"images": images, "categories": [{"id": 1, "name": "person"}], "annotations": annotations}, results
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The working directory, with the files that the documents speak of."""
+    pillow = pytest.importorskip("PIL.Image")
+    rng = np.random.default_rng(0)
+    monkeypatch.chdir(tmp_path)
+
+    def picture(name, *shape, most=256):
+        Path(name).parent.mkdir(exist_ok=True)
+        pillow.fromarray(rng.integers(0, most, shape).astype(np.uint8)).save(name)
+
+    picture("bear.jpg", 40, 50, 3)
+    picture("lake.jpg", 400, 480, 3)
+    pillow.fromarray(np.pad(np.full((36, 46), 255, np.uint8), 2)).save("bear_mask.png")
+    for name in ("photo.png", "restored.png", "photos/a.png", "restored/a.png"):
+        picture(name, 30, 40, 3)
+    for name in ("truth/a.png", "predictions/a.png"):
+        picture(name, 30, 40, most=21)
+
+    truth, results = coco_files(17, rng)
+    for name in ("person_keypoints_val2017.json", "instances_val2017.json", "truth.json"):
+        Path(name).write_text(json.dumps(truth))
+    for name in ("detections.json", "boxes.json"):
+        Path(name).write_text(json.dumps(results))
+    Path("detections.json.gz").write_bytes(gzip.compress(json.dumps(results).encode()))
+    for truth_name, found_name, keypoints in (("hands", "hands", 21), ("crowdpose_test", "crowdpose", 14)):
+        truth, results = coco_files(keypoints, rng)
+        Path(f"{truth_name}.json").write_text(json.dumps(truth))
+        Path(f"{found_name}_found.json").write_text(json.dumps(results))
+    return tmp_path
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_code_blocks_run(document, folder):
+    namespace = {}
+    for language, line, text in blocks(document):
+        if language == "python":
+            # The line numbers of an error are those of the document.
+            exec(compile("\n" * line + text, str(document), "exec"), namespace)
+            continue
+        for command in commands(text):
+            if command not in NOT_RUN_HERE:
+                program, *words = shlex.split(command)
+                assert program == "pydlx", f"{document.name}:{line}: run it here, or list it: {command}"
+                assert main(words) == 0, f"{document.name}:{line}: {command}"
+
+
+def test_what_is_not_run_is_there():
+    written = {
+        c for document in DOCUMENTS for language, _, text in blocks(document) if not language for c in commands(text)
+    }
+    assert set(NOT_RUN_HERE) <= written
