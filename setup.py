@@ -162,6 +162,20 @@ def host_module(torch_version: str, archs: str) -> Extension:
     )
 
 
+def build_command(cpp_extension):
+    """Torch's build_ext with a folder of objects that stays, so that only what changed is compiled, whoever asks.
+
+    pip would compile an editable install in a new folder each time, and a wheel in another one.
+    """
+
+    class BuildExtension(cpp_extension.BuildExtension.with_options(no_python_abi_suffix=True, use_ninja=True)):
+        def finalize_options(self) -> None:
+            super().finalize_options()
+            self.build_temp = str(ROOT / "build" / "objects")
+
+    return BuildExtension
+
+
 def native_build() -> dict:
     """What setup() needs to compile the native part."""
     if os.environ.get("PYDLX_NATIVE") == "0":
@@ -181,8 +195,8 @@ def native_build() -> dict:
         archs = os.environ.setdefault("TORCH_CUDA_ARCH_LIST", DEFAULT_ARCHS).replace(" ", ";")
         extensions.append(cuda_library(cpp_extension, toolkit))
     extensions.append(host_module(torch.__version__, archs))
-    build = cpp_extension.BuildExtension.with_options(no_python_abi_suffix=True, use_ninja=True)
-    return {"ext_modules": extensions, "cmdclass": {"build_ext": build}}
+    return {"ext_modules": extensions, "cmdclass": {"build_ext": build_command(cpp_extension)}}
 
 
-setup(**native_build())
+if __name__ == "__main__":
+    setup(**native_build())
