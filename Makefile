@@ -2,31 +2,40 @@
 #
 #   make demo     blend real photographs, print where the picture went and how fast the kernels are
 #   make test     run the tests
+#   make test-all run every check there is, without samples
 #   make check    format, lint, types, imports
 #   make bench    the whole benchmark
 #   make gpu      on a machine with a GPU and torch with CUDA, without network: build, test, compare, measure
+#   make mutants  plant faults and list those that no test sees
 #
 # Variables: PYTHON (the interpreter to start from), VENV (where to install), TORCH (the torch requirement), PYDLX_CUDA
-# (1 or 0: CUDA kernels for every architecture or for none; by default for the GPU that is here).
+# (1 or 0: CUDA kernels for every architecture or for none; by default for the GPU that is here), WORKERS (processes
+# that run tests), SAMPLE (of the parametrised op tests, one in so many runs on the emulated CUDA kernels).
 
 PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= torch==2.13.0
+WORKERS ?= 2
+SAMPLE ?= 4
 
 BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --durations 20
 SOURCES := $(shell find csrc pydlx benchmarks -name '*.py' -o -name '*.cpp' -o -name '*.h' -o -name '*.cu*')
 
-.PHONY: demo test check format bench gpu clean
+.PHONY: demo test test-all check format bench gpu mutants clean
 
 demo: $(VENV)/.installed
 	@echo "== Blending photographs and timing the kernels: less than a minute"
 	$(BIN)/python examples/blend_photographs.py
 
 test: $(VENV)/.installed
-	@echo "== Compiling the CUDA kernels for the CPU, if they changed: about 5 minutes on two cores"
-	$(BIN)/python tests/cuda_on_cpu/build.py
-	@echo "== Running the tests: about 8 minutes on two cores"
-	$(BIN)/python -m pytest
+	@echo "== Everything, on the CPU kernels: about 6 minutes on two cores"
+	$(PYTEST)
+	@echo "== The CUDA kernels on the CPU, one in $(SAMPLE) cases of each test: about 2 minutes, and 5 to compile them if they changed"
+	$(PYTEST) tests/ops --kernels=emulated --sample $(SAMPLE) -m "not gradcheck"
+
+test-all: $(VENV)/.installed
+	.ci/run all
 
 check: $(VENV)/.installed
 	$(BIN)/ruff format --check .
@@ -46,6 +55,10 @@ bench: $(VENV)/.installed
 # Not in an environment of its own: it uses the torch that knows the GPU. PYTHON names the interpreter that has it.
 gpu:
 	$(PYTHON) tests/on_gpu/run.py
+
+mutants: $(VENV)/.installed
+	$(BIN)/python tests/mutants/planted.py
+	$(BIN)/python tests/mutants/python_half.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -199,9 +199,17 @@ def host_module(torch_version: str, archs: str) -> Extension:
 
 
 def build_command(cpp_extension, steps: list[str]):
-    """Torch's build_ext, which says first what it is about to do. pip runs this file for other reasons too."""
+    """Torch's build_ext, which says first what it is about to do, with a folder of objects that stays.
+
+    So only what changed is compiled, whoever asks: pip would compile an editable install in a new folder each time, and
+    a wheel in another one. pip runs this file for other reasons too, so the steps are told by the command itself.
+    """
 
     class BuildExtension(cpp_extension.BuildExtension.with_options(no_python_abi_suffix=True, use_ninja=True)):
+        def finalize_options(self) -> None:
+            super().finalize_options()
+            self.build_temp = str(ROOT / "build" / "objects")
+
         def run(self) -> None:
             for step in steps:
                 say(step)

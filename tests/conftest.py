@@ -35,10 +35,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--examples", type=int, default=20, help="random calls of each op (tests/ops/test_random_settings.py)"
     )
     parser.addoption("--slow", action="store_true", help="also run tests that take more than ten seconds each")
+    parser.addoption(
+        "--sample",
+        type=int,
+        default=1,
+        metavar="N",
+        help="run one in N of each test's parameters, and at least one; other kernels and instruction sets draw others",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Point pydlx at the kernels before anything imports it."""
+    """Share the cores among workers, and point pydlx at the kernels, before anything imports it."""
+    if worker := getattr(config, "workerinput", None):
+        threads = max(1, (os.cpu_count() or 1) // worker["workercount"])
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     if "pydlx" in sys.modules and "PYDLX_LIBRARY" not in os.environ:
         raise pytest.UsageError("pydlx was imported before --kernels could choose what it loads")
     if config.getoption("--kernels") == "emulated" and "PYDLX_LIBRARY" not in os.environ:
@@ -52,10 +62,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     import torch
+    from sampling import drawn
 
+    backend = f"{config.getoption('--kernels')} {os.environ.get('PYDLX_SIMD')}"
+    sample = drawn([item.nodeid for item in items], config.getoption("--sample"), backend)
+    items[:] = [item for item in items if item.nodeid in sample]
     no_cuda = pytest.mark.skip(reason="no CUDA device")
     slow = pytest.mark.skip(reason="slow; run with --slow")
     for item in items:
+        if {"gradcheck", "gradgradcheck"} & set(item.function.__code__.co_names):
+            item.add_marker("gradcheck")
         if "cuda" in item.keywords and not torch.cuda.is_available():
             item.add_marker(no_cuda)
         if "slow" in item.keywords and not config.getoption("--slow"):

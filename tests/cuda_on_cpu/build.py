@@ -1,88 +1,62 @@
 """Compiles the CUDA launchers and kernels with g++ and the emulator, into a library that stands in for the CPU one.
 
-    python tests/cuda_on_cpu/build.py [--sanitize]      prints the path of the library
+    python tests/cuda_on_cpu/build.py [--sanitize]               prints the path of the library
+    python tests/cuda_on_cpu/build.py [--sanitize] pytest ...    runs a command with that library in the CPU one's place
 
-The result is kept under .cache/ and named after its sources, flags and torch, so it is built once per change.
+What is compiled is kept between runs (``tests/compiled.py``).
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import torch
 from torch.utils import cpp_extension
 
 ROOT = Path(__file__).resolve().parents[2]
 EMULATOR = Path(__file__).resolve().parent
+sys.path.insert(0, str(EMULATOR.parent))
+
+from compiled import compile_objects, cxx, link  # noqa: E402
+
 FLAGS = [
     "-std=c++17",
     "-fPIC",
     "-g1",
     "-fvisibility=hidden",
     "-DTORCH_TARGET_VERSION=0x020a000000000000",
-    f"-I{ROOT / 'csrc'}",
-    f"-I{EMULATOR}",
 ]
 PLAIN = ["-O2"]
 SANITIZED = ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
 
 
-def sources() -> list[Path]:
+def sources(root: Path) -> list[Path]:
     """The schema table, every op's CUDA launcher, the CPU code of ops that have none, and the emulator itself."""
-    launchers = sorted((ROOT / "csrc").glob("*/*_cuda.cu"))
+    launchers = sorted((root / "csrc").glob("*/*_cuda.cu"))
     rooms = {path.parent for path in launchers}
-    on_cpu_only = sorted(path for path in (ROOT / "csrc").glob("*/*_cpu.cpp") if path.parent not in rooms)
-    return [ROOT / "csrc" / "library.cpp", *launchers, *on_cpu_only, *sorted(EMULATOR.glob("*.cpp"))]
+    on_cpu_only = sorted(path for path in (root / "csrc").glob("*/*_cpu.cpp") if path.parent not in rooms)
+    emulator = sorted((root / EMULATOR.relative_to(ROOT)).glob("*.cpp"))
+    return [root / "csrc" / "library.cpp", *launchers, *on_cpu_only, *emulator]
 
 
-def _fingerprint(flags: list[str]) -> str:
-    digest = hashlib.sha256(f"{torch.__version__} {flags}".encode())
-    files = [*(ROOT / "csrc").rglob("*"), *EMULATOR.glob("*.h"), *EMULATOR.glob("*.cpp")]
-    for path in sorted(path for path in files if path.is_file()):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def emulated_library(*, sanitize: bool = False) -> Path:
-    """Build the library if it is not there yet; return its path."""
-    compiler = os.environ.get("CXX") or shutil.which("g++") or "c++"
-    flags = [*FLAGS, *(SANITIZED if sanitize else PLAIN)]
+def emulated_library(*, sanitize: bool = False, root: Path = ROOT) -> Path:
+    """Build the library of the sources below ``root`` if it is not there yet; return its path."""
+    kind = SANITIZED if sanitize else PLAIN
+    flags = [*FLAGS, *kind, f"-I{root / 'csrc'}", f"-I{root / EMULATOR.relative_to(ROOT)}"]
     flags += [f"-isystem{path}" for path in cpp_extension.include_paths()]
-    library = ROOT / ".cache" / "cuda_on_cpu" / f"libpydlx_emulated_{_fingerprint(flags)}.so"
-    if library.exists():
-        return library
-    library.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
-
-        def compile_one(source: Path) -> Path:
-            target = Path(folder) / f"{source.stem}.o"
-            subprocess.run([compiler, *flags, "-x", "c++", "-c", str(source), "-o", str(target)], check=True)
-            return target
-
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            objects = list(pool.map(compile_one, sources()))
-        libraries = [f"-L{path}" for path in cpp_extension.library_paths()]
-        finished = Path(folder) / library.name
-        link = ["-shared", *flags, *map(str, objects), *libraries, "-ltorch_cpu", "-o", str(finished)]
-        subprocess.run([compiler, *link], check=True)
-        finished.replace(library)
-    return library
+    objects = compile_objects(sources(root), flags, root)
+    libraries = [*(f"-L{path}" for path in cpp_extension.library_paths()), "-ltorch_cpu"]
+    return link("libpydlx_emulated.so", objects, ["-shared", *kind, *libraries])
 
 
 def sanitizer_environment() -> dict[str, str]:
     """What a Python process needs in its environment to load a library built with ``sanitize=True``."""
-    compiler = os.environ.get("CXX") or shutil.which("g++") or "c++"
 
     def runtime(name: str) -> str:
         return subprocess.run(
-            [compiler, f"-print-file-name={name}"], capture_output=True, text=True, check=True
+            [cxx(), f"-print-file-name={name}"], capture_output=True, text=True, check=True
         ).stdout.strip()
 
     return {
@@ -93,5 +67,17 @@ def sanitizer_environment() -> dict[str, str]:
     }
 
 
+def main(arguments: list[str]) -> None:
+    """Print the library's path, or become the command that is to run on it."""
+    sanitize = arguments[:1] == ["--sanitize"]
+    command = arguments[sanitize:]
+    library = str(emulated_library(sanitize=sanitize))
+    if not command:
+        print(library)
+        return
+    environment = sanitizer_environment() if sanitize else {}
+    os.execvpe(command[0], command, {**os.environ, "PYDLX_LIBRARY": library, **environment})
+
+
 if __name__ == "__main__":
-    print(emulated_library(sanitize="--sanitize" in sys.argv[1:]))
+    main(sys.argv[1:])

@@ -9,14 +9,16 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from compiled import compile_objects, link
 
 HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
 TORCH = Path(importlib.util.find_spec("torch").origin).parent
-INCLUDES = [f"-I{HERE.parents[1] / 'csrc'}", f"-I{HERE}", "-isystem", str(TORCH / "include")]
+INCLUDES = [f"-I{ROOT / 'csrc'}", f"-I{HERE}", "-isystem", str(TORCH / "include")]
 COMMON = ["-std=c++17", "-DTORCH_TARGET_VERSION=0x020a000000000000", *INCLUDES]
-GPP = ["g++", "-x", "c++", *COMMON, "-g1", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-pthread"]
+COMPILE = [*COMMON, "-g1", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-pthread"]
 # Inline functions of torch's headers refer to libtorch, but nothing here calls them.
-GPP += ["-Wl,--unresolved-symbols=ignore-in-object-files"]
+LINK = ["-pthread", "-Wl,--unresolved-symbols=ignore-in-object-files"]
 BUILDS = {
     "plain": ["-O2"],
     "ucontext": ["-O1", "-DPYDLX_EMULATOR_UCONTEXT"],
@@ -34,21 +36,14 @@ def sanitizers_installed():
     return Path(found.strip()).is_absolute()
 
 
-@pytest.fixture(scope="session")
-def program(tmp_path_factory):
-    """The function that builds planted_faults, once for each kind of build asked for."""
-    folder = tmp_path_factory.mktemp("emulator")
-
-    @cache
-    def build(kind):
-        if kind == "sanitized" and not sanitizers_installed():
-            pytest.skip("g++ has no address sanitizer here")
-        target = folder / kind
-        sources = [HERE / "planted_faults.cu", *sorted(HERE.glob("*.cpp"))]
-        subprocess.run([*GPP, *BUILDS[kind], *sources, "-o", target], check=True)
-        return target
-
-    return build
+@cache
+def program(kind):
+    """The planted faults as a program, in one of the kinds of build."""
+    if kind == "sanitized" and not sanitizers_installed():
+        pytest.skip("g++ has no address sanitizer here")
+    sources = [HERE / "planted_faults.cu", *sorted(HERE.glob("*.cpp"))]
+    objects = compile_objects(sources, [*COMPILE, *BUILDS[kind]], ROOT)
+    return link("planted_faults", objects, [*LINK, *BUILDS[kind]])
 
 
 def run(program, case, schedule="forward"):
@@ -68,7 +63,7 @@ def output(program, case, schedule):
 
 @pytest.mark.parametrize("case", RIGHT)
 @pytest.mark.parametrize("kind", BUILDS)
-def test_right_kernels_are_right_under_every_schedule(program, kind, case):
+def test_right_kernels_are_right_under_every_schedule(kind, case):
     for schedule in SCHEDULES:
         result = run(program(kind), case, schedule)
         assert (result.returncode, result.stderr) == (FINISHED, ""), schedule
@@ -83,7 +78,7 @@ def test_right_kernels_are_right_under_every_schedule(program, kind, case):
         ("misaligned_vector", r"misaligned address .* requires 16 byte alignment"),
     ],
 )
-def test_sanitizers_see_accesses_out_of_place(program, case, report):
+def test_sanitizers_see_accesses_out_of_place(case, report):
     result = run(program("sanitized"), case)
     assert result.returncode not in (FINISHED, RAISED)
     assert re.search(report, result.stderr), result.stderr
@@ -96,7 +91,7 @@ def test_sanitizers_see_accesses_out_of_place(program, case, report):
         ("missing_warp_barrier", [*range(2, 33), 1]),
     ],
 )
-def test_a_missing_barrier_changes_the_result_with_the_schedule(program, case, right):
+def test_a_missing_barrier_changes_the_result_with_the_schedule(case, right):
     forward, reverse = (output(program("plain"), case, schedule) for schedule in ("forward", "reverse"))
     assert forward != reverse
     # Each of the two orders is right where the neighbour happens to have run before.
@@ -104,19 +99,19 @@ def test_a_missing_barrier_changes_the_result_with_the_schedule(program, case, r
     assert reverse[:-1] == right[:-1]
 
 
-def test_blocks_that_rely_on_their_order_are_found(program):
+def test_blocks_that_rely_on_their_order_are_found():
     forward, reverse = (output(program("plain"), "block_order", schedule) for schedule in ("forward", "reverse"))
     assert forward == [0, 1, 2, 3, 4, 5, 6, 7, 8]
     assert reverse == [0, 1, 1, 1, 1, 1, 1, 1, 1]
 
 
-def test_shuffled_schedules_differ_by_seed_and_repeat_for_one(program):
+def test_shuffled_schedules_differ_by_seed_and_repeat_for_one():
     first, again, other = (output(program("plain"), "missing_barrier", f"shuffle:{seed}") for seed in (1, 1, 2))
     assert first == again
     assert first != other
 
 
-def test_shared_memory_is_poisoned_before_every_block(program):
+def test_shared_memory_is_poisoned_before_every_block():
     forward, reverse = (
         output(program("plain"), "uninitialised_shared", schedule) for schedule in ("forward", "reverse")
     )
@@ -152,13 +147,13 @@ def test_shared_memory_is_poisoned_before_every_block(program):
     ],
 )
 @pytest.mark.parametrize("kind", BUILDS)
-def test_faults_reach_the_caller_by_name(program, kind, case, message):
+def test_faults_reach_the_caller_by_name(kind, case, message):
     result = run(program(kind), case)
     assert result.returncode == RAISED, result.stderr
     assert message in re.sub(r"\.cuh:\d+", ".cuh:N", result.stderr)
 
 
-def test_an_unknown_schedule_is_refused(program):
+def test_an_unknown_schedule_is_refused():
     result = run(program("plain"), "block_sum", "sideways")
     assert result.returncode != FINISHED
     assert "must be forward, reverse, shuffle or shuffle:<seed>, got 'sideways'" in result.stderr

@@ -27,16 +27,13 @@ def peers():
         pytest.importorskip(module)
 
 
-def test_every_experiment_runs_without_shared_data(tmp_path):
+def test_every_experiment_runs_without_shared_data_and_goes_on_where_it_was(tmp_path):
     said = run(tmp_path, "--quick", data=tmp_path)
     assert "pictures: scikit-image's" in said
     for variant in ("SoftPool, paper gradient", "pyramid, SoftPool", "TopLeftPool2d"):
         assert f"| {variant} | " in said
     assert (tmp_path / "pooling_quick.png").stat().st_size < 120_000
 
-
-def test_a_run_goes_on_where_it_was(tmp_path):
-    run(tmp_path, "pooling", "--quick", data=tmp_path)
     path = tmp_path / "pooling_quick_pooling.json"
     found = json.loads(path.read_text())
     assert 0 <= found["max"]["0"]["accuracy"] <= 100

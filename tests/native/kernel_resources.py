@@ -1,7 +1,8 @@
 """Registers, shared memory and spills of every CUDA kernel, as ptxas reports them.
 
-    python tests/native/kernel_resources.py             compare with the checked-in table
-    python tests/native/kernel_resources.py --update    write the table anew
+    python tests/native/kernel_resources.py                 compare with the checked-in table
+    python tests/native/kernel_resources.py --report FILE   the same, from the log of a build with PYDLX_PTXAS_VERBOSE=1
+    python tests/native/kernel_resources.py --update        write the table anew
 
 The table, csrc/kernel_resources.csv, holds for each kernel the most registers and the most static shared memory over
 all architectures. A kernel that spills, or that needs more than its entry, fails.
@@ -78,8 +79,12 @@ def compile_report(source: Path) -> str:
 def measure() -> dict[str, Resources]:
     """Resources of every kernel of every op, by readable name."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        reports = pool.map(compile_report, sorted((ROOT / "csrc").glob("*/*_cuda.cu")))
-    mangled = {symbol: found for report in reports for symbol, found in parse(report).items()}
+        return by_name("".join(pool.map(compile_report, sorted((ROOT / "csrc").glob("*/*_cuda.cu")))))
+
+
+def by_name(report: str) -> dict[str, Resources]:
+    """What `ptxas -v` said, by readable kernel name."""
+    mangled = parse(report)
     return dict(sorted(zip(demangle(list(mangled)), mangled.values(), strict=True)))
 
 
@@ -111,7 +116,7 @@ def complaints(measured: dict[str, Resources], table: dict[str, Resources]) -> l
 
 
 if __name__ == "__main__":
-    kernels = measure()
+    kernels = by_name(Path(sys.argv[2]).read_text()) if sys.argv[1:2] == ["--report"] else measure()
     for kernel, use in kernels.items():
         print(f"{use.registers:4} registers {use.shared_bytes:6} B shared {use.spill_bytes:4} B spilled  {kernel}")
     if "--update" in sys.argv[1:]:

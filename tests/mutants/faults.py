@@ -1,0 +1,470 @@
+"""Faults for the kernels: each is one change to csrc, and the wrong result that a user would meet.
+
+``planted.py`` builds each and runs the op's tests on it: CUDA kernels on the emulator, other code on the CPU, at the
+instruction set that the fault is about. The old text must stand in its file exactly once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One planted fault."""
+
+    file: str  # below csrc
+    old: str
+    new: str
+    effect: str
+    simd: str = ""  # PYDLX_SIMD of the tests; the best there is if empty
+    tests: str = ""  # the test file, if it is not that of the op
+
+    @property
+    def kernels(self) -> str:
+        """What the tests run on, as pytest's --kernels."""
+        return "emulated" if self.file.endswith((".cuh", ".cu")) else "native"
+
+    @property
+    def test_file(self) -> str:
+        """The tests that are to see it."""
+        return f"tests/ops/test_{self.tests or self.file.split('/')[0]}.py"
+
+    def plant(self, csrc: Path) -> None:
+        """Put the fault into a copy of csrc."""
+        path = csrc / self.file
+        text = path.read_text()
+        if text.count(self.old) != 1:
+            raise ValueError(f"{self.file}: the text {self.old!r} stands {text.count(self.old)} times, must be once")
+        path.write_text(text.replace(self.old, self.new))
+
+    def change(self) -> str:
+        """What goes wrong."""
+        return f"    {self.effect}\n    - {self.old}\n    + {self.new}"
+
+    def place(self) -> str:
+        """File and line."""
+        text = (ROOT / "csrc" / self.file).read_text()
+        return f"csrc/{self.file}:{text[: text.index(self.old)].count(chr(10)) + 1}"
+
+
+FAULTS = [
+    # ------------------------------------------------------------------------------------------------ soft_pool, CPU
+    Fault(
+        "soft_pool/soft_pool_cpu.cpp",
+        "const int64_t reach = s.dilation[axis] * (s.kernel[axis] - 1);",
+        "const int64_t reach = 0;",
+        "the gradient lacks windows that reach over a block's edge, on planes above 8,192 elements",
+    ),
+    Fault(
+        "soft_pool/channels_last_simd.h",
+        "(slot * s.in[2] + pixel.w) * s.channels + first;",
+        "(slot * s.in[2] + pixel.w) * s.channels;",
+        "channels above 256 add their gradient to the first ones",
+    ),
+    Fault(
+        "soft_pool/channels_last_simd.h",
+        "window.load_lanes(image, s.channels, first, lanes);\n        soft_pool_run",
+        "window.load_lanes(image, s.channels, 0, lanes);\n        soft_pool_run",
+        "channels above 256 repeat the first ones",
+    ),
+    Fault(
+        "soft_pool/contiguous_simd.h",
+        "s.dilation[axis] * (s.kernel[axis] - 1) < s.stride[axis];",
+        "s.dilation[axis] * (s.kernel[axis] - 1) <= s.stride[axis];",
+        "gradients of windows that share one element are written, not added",
+    ),
+    Fault(
+        "soft_pool/soft_pool_cpu_simd.h",
+        "const int64_t d = od * s.stride[0] - s.padding[0] + kd * s.dilation[0];",
+        "const int64_t d = od * s.stride[0] - s.padding[0] + kd;",
+        "dilation along the depth is ignored",
+    ),
+    Fault(
+        "soft_pool/soft_pool_cpu_simd.h",
+        "lower[t] = same < a ? same : a;",
+        "lower[t] = a < same ? a : same;",
+        "a NaN that is not the first of its window is lost",
+    ),
+    Fault(
+        "soft_pool/soft_pool_cpu_simd.h",
+        "    probe[0] += rest;\n",
+        "",
+        "rows shorter than a vector give NaN for infinite input",
+    ),
+    # ----------------------------------------------------------------------------------------- confusion_matrix, CPU
+    Fault(
+        "confusion_matrix/confusion_matrix_cpu.cpp",
+        "kMostNarrowClasses = 254",
+        "kMostNarrowClasses = 255",
+        "label 255 is counted where there are 255 classes",
+    ),
+    Fault(
+        "confusion_matrix/confusion_matrix_cpu_simd.h",
+        "worst_pred = judged > worst_pred ? judged : worst_pred;",
+        "worst_pred = judged;",
+        "an invalid prediction is reported in the last vector of a strip only",
+    ),
+    Fault(
+        "confusion_matrix/confusion_matrix_cpu_simd.h",
+        "if (strip == begin || (task.per_image && first == 0))",
+        "if (strip == begin)",
+        "counts of an image go to the one before it",
+    ),
+    Fault(
+        "confusion_matrix/labels_simd.h",
+        "clips_(-0x8000 < rule.ignore && rule.ignore < 0x7fff)",
+        "clips_(true)",
+        "with a large ignore_index, other large labels are ignored too",
+    ),
+    Fault(
+        "confusion_matrix/logits_simd.h",
+        "return ~(a <= best) & (best == best);",
+        "return ~(a < best) & (best == best);",
+        "of equal logits the last one wins",
+    ),
+    Fault(
+        "confusion_matrix/labels_simd.h",
+        "return (Vec<int16_t>)__builtin_ia32_packssdw256(first, second);",
+        "return (Vec<int16_t>)__builtin_ia32_packssdw256(second, first);",
+        "with AVX2, 32-bit labels come in another order",
+        simd="avx2",
+    ),
+    # ---------------------------------------------------------------------------------------------- corner_pool, CPU
+    Fault(
+        "corner_pool/corner_pool_cpu_simd.h",
+        "return a == a ? greater : a;",
+        "return greater;",
+        "a NaN is lost along columns",
+    ),
+    Fault(
+        "corner_pool/corner_pool_cpu_simd.h",
+        "(y != y_before) & (y_before == y_before)",
+        "(y != y_before)",
+        "every element after a NaN takes the gradient",
+    ),
+    Fault(
+        "corner_pool/corner_pool_cpu_simd.h",
+        "scan_cells<kFromEnd>(x, y, k, count, best[0]);",
+        "scan_cells<kFromEnd>(x, y, k, count, kLowest);",
+        "the last elements of a row forget the maximum so far",
+    ),
+    Fault(
+        "corner_pool/corner_pool_cpu_simd.h",
+        "if (k % width == 0) std::fill_n",
+        "if (k == 0) std::fill_n",
+        "channels-last pairs carry the maximum of a row into the next one",
+    ),
+    # -------------------------------------------------------------------------------------------- sequence_pool, CPU
+    Fault(
+        "sequence_pool/sequence_pool_cpu_simd.h",
+        "weighted = scale * (load(distance + c) + s * load(total + c));",
+        "weighted = scale * load(distance + c);",
+        "soft is wrong where the peak lies in a later tile of a long sequence",
+    ),
+    Fault(
+        "sequence_pool/sequence_pool_cpu_simd.h",
+        "if (from[0] < 0) std::fill_n(from, kBlockChannels, unit.row(tile.step[0]));",
+        "if (from[0] < 0) std::fill_n(from, kBlockChannels, 0);",
+        "the index of a sequence of -inf belongs to the first sequence",
+    ),
+    Fault(
+        "sequence_pool/k_max_simd.h",
+        "trial[c] == kLowest ? k : k - reached[c]",
+        "k - reached[c]",
+        "k-max above k = 64 loses values where k of them are NaN",
+    ),
+    Fault(
+        "sequence_pool/k_max_simd.h",
+        "(Keys<A>)(a + A(0));",
+        "(Keys<A>)(a);",
+        "k-max takes 0 before an earlier -0",
+    ),
+    # ----------------------------------------------------------------------------------------------------- ssim, CPU
+    Fault(
+        "ssim/ssim_cpu_simd.h",
+        "side = dx ? A(1) : A(-1)",
+        "side = A(1)",
+        "the gradient of the second image alone is that of the first",
+    ),
+    Fault(
+        "ssim/ssim_cpu_simd.h",
+        "        std::fill(even + (used + 1) / 2, odd, A(0));\n",
+        "",
+        "the gradient near the right border sees what an earlier row left",
+    ),
+    Fault(
+        "ssim/rows_simd.h",
+        "      count -= first;\n      first = 0;\n",
+        "      count -= first;\n      first = 1;\n",
+        "strips of more rows than the work space holds are filtered one row too low",
+    ),
+    Fault(
+        "ssim/ssim_cpu.cpp",
+        "for (int64_t i = 0; i < tiles.per_plane(); ++i) sum +=",
+        "for (int64_t i = 0; i < std::min<int64_t>(8, tiles.per_plane()); ++i) sum +=",
+        "the mean of a plane of more than eight tiles lacks the rest",
+    ),
+    # ------------------------------------------------------------------------------------------------------ oks, CPU
+    Fault(
+        "oks/oks_cpu_simd.h",
+        "return (below > none ? none : below) + (none > above ? none : above);",
+        "return below > none ? none : below;",
+        "points beyond the lower right of the box that stands in for a pose are near it",
+    ),
+    Fault(
+        "oks/oks_cpu_simd.h",
+        "if (!truth.box) dtruth[2 * k + axis] -= d;",
+        "dtruth[2 * k + axis] -= d;",
+        "invisible points of a target have a gradient where the box stands in",
+    ),
+    Fault(
+        "oks/oks_cpu.cpp",
+        "group.place + first * group.truths",
+        "group.place",
+        "similarities of detections above 64 overwrite those of the first ones",
+    ),
+    # ------------------------------------------------------------------------------------------------------ nms, CPU
+    Fault(
+        "nms/nms_cpu_simd.h",
+        "(score > best) | ((score != score) & (best == best))",
+        "(score > best)",
+        "a NaN score is not above all",
+    ),
+    Fault(
+        "nms/nms_cpu_simd.h",
+        "(above || (equal && row < highest))",
+        "above",
+        "of equal scores, a later row is taken first",
+    ),
+    Fault(
+        "nms/nms_cpu_simd.h",
+        "larger<A>(splat(top[taken]), load(&top[i])) + pixel_offset;",
+        "larger<A>(splat(top[taken]), load(&top[i]));",
+        "pixel_offset does not count in the height that boxes share",
+    ),
+    # --------------------------------------------------------------------------------- matching and overlaps, CPU only
+    Fault(
+        "match_detections/match_detections_cpu.cpp",
+        "    if (place == counting && found >= 0) break;\n",
+        "",
+        "a detection goes to an ignored target though one that counts is near enough",
+    ),
+    Fault(
+        "match_detections/match_detections_cpu.cpp",
+        "if (scratch.taken[place] && !crowd[truth]) continue;",
+        "if (scratch.taken[place]) continue;",
+        "a crowd region matches one detection only",
+    ),
+    Fault(
+        "match_detections/match_detections_cpu.cpp",
+        "precision[i] = std::max(precision[i], precision[i + 1]);",
+        "precision[i] = precision[i];",
+        "precision may rise with recall",
+    ),
+    Fault(
+        "box_iou/box_iou_cpu.cpp",
+        "shared / (crowd ? area : area + g[2] * g[3] - shared)",
+        "shared / (area + g[2] * g[3] - shared)",
+        "boxes within a crowd region overlap it as little as any box",
+        tests="match_detections",
+    ),
+    # ------------------------------------------------------------------------------------- transforms and solves, CPU
+    Fault(
+        "common/cosine_simd.h",
+        "start[kVecLanes<T> - 1] - start[0] == kVecLanes<T> - 1 &&\n"
+        "           start[kGroup<T> - 1] - start[kVecLanes<T>] == kVecLanes<T> - 1",
+        "start[kVecLanes<T> - 1] - start[0] == kVecLanes<T> - 1",
+        "lines of a group that crosses into the next outer index are read from elsewhere",
+        tests="dct",
+    ),
+    Fault(
+        "common/cosine_simd.h",
+        "const T sign = n % 2 ? T(-1) : T(1);\n",
+        "const T sign = T(1);\n",
+        "every other odd output of the sine transform of an even length has the wrong sign",
+        tests="dct",
+    ),
+    Fault(
+        "common/vector_simd.h",
+        "return !__builtin_ia32_ptestz256((Words)mask, (Words)mask);",
+        "return !__builtin_ia32_ptestz256((Words)mask, (Words){-1, -1, -1, 0});",
+        "with AVX2, what happens in the upper lanes alone is not noticed",
+        simd="avx2",
+        tests="soft_pool",
+    ),
+    Fault(
+        "common/widen_simd.h",
+        "bits + 0x7fff + (bits >> 16 & 1)",
+        "bits + 0x8000",
+        "bfloat16 results that lie in the middle are rounded up, not to even",
+        tests="corner_pool",
+    ),
+    Fault(
+        "poisson/poisson_cpu.cpp",
+        "const T* c = colour ? colour + first * plane : nullptr;",
+        "const T* c = colour;",
+        "planes of a batch above 16 MB are solved with the colours of the first ones",
+    ),
+    Fault(
+        "poisson/rows_simd.h",
+        "i % h ? c - w : c, i % h + 1 < h",
+        "i ? c - w : c, i % h + 1 < h",
+        "the screened colours of a plane's first row see the plane before",
+    ),
+    Fault(
+        "poisson/poisson_cpu_simd.h",
+        "sums.from_row(plane * h), u, u + h * L",
+        "sums, u, u + h * L",
+        "planes are solved with the mean of the first one",
+    ),
+    Fault(
+        "masked_poisson/masked_poisson_cpu_simd.h",
+        "if (finite && largest > 0) scale = std::ldexp(1.0, -std::ilogb(largest));\n",
+        "",
+        "right sides near float32's limits are solved badly",
+    ),
+    Fault(
+        "masked_poisson/masked_poisson_cpu_simd.h",
+        "rule.max_iterations - iterations, w)",
+        "rule.max_iterations, w)",
+        "more iterations are made than were allowed",
+    ),
+    # ------------------------------------------------------------------------------------------------------------ CUDA
+    Fault(
+        "soft_pool/soft_pool.cuh",
+        "% p.dilation[axis] == 0;",
+        "% p.dilation[axis] >= 0;",
+        "elements between the taps of a dilated window have a gradient",
+    ),
+    Fault(
+        "soft_pool/soft_pool.cuh",
+        "before <= 0 ? 0 : (before + p.stride[axis] - 1) / p.stride[axis];",
+        "before <= 0 ? 0 : before / p.stride[axis];",
+        "windows that end before an element add to its gradient",
+    ),
+    Fault(
+        "soft_pool/soft_pool.cuh",
+        "    if (e != A(0)) weighted += e * d;\n",
+        "    weighted += e * d;\n",
+        "a window with -inf is NaN",
+    ),
+    Fault(
+        "corner_pool/corner_pool.cuh",
+        "return a > best || (a != a && best == best);",
+        "return a > best;",
+        "NaN is lost",
+    ),
+    Fault(
+        "corner_pool/corner_pool.cuh",
+        "open += (heads & 1u) ? A(0) : __shfl_sync(kAllLanes, sum, 0);",
+        "open += A(0);",
+        "a maximum that holds for more than 32 elements lacks gradient",
+    ),
+    Fault(
+        "corner_pool/corner_pool.cuh",
+        "if (lane == 0 || !takes_over(before, best)) before = best;",
+        "if (lane == 0) before = best;",
+        "elements below the maximum of the 32 before take its gradient",
+    ),
+    Fault(
+        "sequence_pool/sequence_pool.cuh",
+        "  __syncthreads();\n  partials[threadIdx.y][threadIdx.x] = mine;\n",
+        "  partials[threadIdx.y][threadIdx.x] = mine;\n",
+        "the counts of k-max mix with those of the bit before",
+    ),
+    Fault(
+        "sequence_pool/sequence_pool.cuh",
+        "s == -INFINITY ? low.distance : low.distance + s * low.total;",
+        "low.distance + s * low.total;",
+        "soft of a sequence with -inf is NaN",
+    ),
+    Fault(
+        "sequence_pool/sequence_pool.cuh",
+        "row < 0 || a > value || first_nan",
+        "row < 0 || a >= value || first_nan",
+        "the last of equal maxima takes the gradient",
+    ),
+    Fault(
+        "sequence_pool/sequence_pool.cuh",
+        "int64_t equal_before = sum_of_parts(partials, equal, threadIdx.y);",
+        "int64_t equal_before = 0;",
+        "k-max takes more of equal values than it has room for",
+    ),
+    Fault(
+        "confusion_matrix/confusion_matrix.cuh",
+        "return static_cast<const uint16_t*>(map.data)[at];",
+        "return static_cast<const int16_t*>(map.data)[at];",
+        "uint16 labels above 32,767 are negative",
+    ),
+    Fault(
+        "confusion_matrix/confusion_matrix.cuh",
+        "counts + (task.per_image ? image * task.bins() : 0)",
+        "counts",
+        "all images count in the first one's matrix",
+    ),
+    Fault(
+        "ssim/ssim.cuh",
+        "*place((row + 1 + k) % count, map)",
+        "*place((row + k) % count, map)",
+        "windows other than 7 and 11 take their rows in a wrong order",
+    ),
+    Fault(
+        "ssim/ssim.cuh",
+        "    __syncthreads();  // the last row has been read\n",
+        "",
+        "a warp overwrites the row that another one still reads",
+    ),
+    Fault(
+        "ssim/ssim.cuh",
+        "if (depth < 0 || depth >= s.out[0]) continue;",
+        "if (depth < 0 || depth > s.out[0]) continue;",
+        "the gradient of a volume's last slices sees the next plane",
+    ),
+    Fault(
+        "oks/oks.cuh",
+        "if (pair_offsets[middle] <= pair) {",
+        "if (pair_offsets[middle] < pair) {",
+        "the first pair of a group is compared as one of the group before",
+    ),
+    Fault(
+        "oks/oks.cuh",
+        "= truth.box ? 0 : sum[axis];",
+        "= sum[axis];",
+        "invisible points of a target have a gradient where the box stands in",
+    ),
+    Fault(
+        "nms/nms.cuh",
+        " || (entry.labels && entry.labels[a] != entry.labels[b])",
+        "",
+        "boxes of other labels are suppressed",
+    ),
+    Fault(
+        "nms/nms.cuh",
+        "if (nan != other_nan) return nan;",
+        "if (nan != other_nan) return other_nan;",
+        "a NaN score is below all",
+    ),
+    Fault(
+        "dct/dct.cuh",
+        "if (e.sample > 0 && 2 * e.sample != n) {",
+        "if (e.sample > 0) {",
+        "the middle output of an even length is wrong",
+    ),
+    Fault(
+        "poisson/poisson.cuh",
+        "partials[index / (w * h) * kSumBlocks + k]",
+        "partials[k]",
+        "planes are solved with the mean of the first one",
+    ),
+    Fault(
+        "poisson/poisson.cuh",
+        "if (threadIdx.x < 32) total = warp_sum(threadIdx.x < kSumThreads / 32 ? parts[threadIdx.x] : 0);\n"
+        "  __syncthreads();\n",
+        "if (threadIdx.x < 32) total = warp_sum(threadIdx.x < kSumThreads / 32 ? parts[threadIdx.x] : 0);\n",
+        "sums of a plane mix with the next ones",
+    ),
+]

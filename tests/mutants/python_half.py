@@ -1,0 +1,199 @@
+"""Changes pydlx/ at one place at a time, by cosmic-ray's operators, and runs the tests that cover the line.
+
+    python tests/mutants/python_half.py [--count 300] [--seed 0] [--only PART]
+
+A place is drawn first and an operator of it then, so that arithmetic, which has many, does not crowd out the rest. What
+tests cover is measured once and kept until pydlx/ or tests/ change. Mutants that do what the source does are listed in
+``equivalent.py``. Fails if fewer than 92 of 100 others are seen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import hashlib
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cosmic_ray.plugins
+from cosmic_ray.commands import init
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.work_db import WorkDB, use_db
+from cosmic_ray.work_item import MutationSpec
+from coverage import CoverageData
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tests" / "mutants")]
+
+from equivalent import EQUIVALENT  # noqa: E402
+from judging import WORKERS, judge_all, tests_see_it  # noqa: E402
+
+TIMEOUT = 600.0
+LEAST_SEEN = 0.92
+
+
+@dataclass(frozen=True)
+class PythonMutant:
+    """A module with one place changed."""
+
+    file: str  # below the root
+    line: int
+    text: str
+    tests: dict[str, tuple[str, ...]]  # those that cover the line, by what the ops run on
+
+    def place(self) -> str:
+        """File and line."""
+        return f"{self.file}:{self.line}"
+
+    def lines(self) -> tuple[str, str]:
+        """The lines that differ, in the source and here."""
+        before, after = (ROOT / self.file).read_text().splitlines(), self.text.splitlines()
+        same = next(i for i, (a, b) in enumerate(zip([*before, None], [*after, None], strict=False)) if a != b)
+        tail = 0
+        while tail < min(len(before), len(after)) - same and before[-1 - tail] == after[-1 - tail]:
+            tail += 1
+        old, new = before[same : len(before) - tail], after[same : len(after) - tail]
+        return " ".join(map(str.strip, old)), " ".join(map(str.strip, new))
+
+    def change(self) -> str:
+        """The lines, and what ran on them."""
+        old, new = self.lines()
+        return f"    - {old}\n    + {new}\n    {sum(map(len, self.tests.values()))} tests cover it"
+
+
+def without_effect(source: str) -> set[tuple[int, int]]:
+    """Where nothing can go wrong, as (line, column): type annotations, and zip's `strict`, an assertion that holds."""
+    found: set[tuple[int, int]] = set()
+    for node in ast.walk(ast.parse(source)):
+        parts = [getattr(node, "annotation", None), getattr(node, "returns", None)]
+        if isinstance(node, ast.keyword) and node.arg == "strict":
+            parts.append(node.value)
+        for part in parts:
+            for inner in ast.walk(part) if isinstance(part, ast.expr) else ():
+                if isinstance(inner, ast.expr):
+                    found |= {(inner.lineno, column) for column in range(inner.col_offset, inner.end_col_offset or 0)}
+    return found
+
+
+def says_the_same(operator: str) -> bool:
+    """Whether an operator rarely changes anything: `==` and `is` agree on what pydlx compares."""
+    return operator.endswith(("_Is", "_IsNot")) and "Operator_Is" not in operator
+
+
+def places(files: list[Path]) -> dict[tuple[str, tuple[int, int]], list[MutationSpec]]:
+    """What cosmic-ray could do at every place of these files."""
+    found = defaultdict(list)
+    with use_db(":memory:", WorkDB.Mode.create) as work:
+        init(files, work, {})
+        for item in work.work_items:
+            (mutation,) = item.mutations
+            found[str(mutation.module_path), mutation.start_pos].append(mutation)
+    idle = {str(path): without_effect(path.read_text()) for path in files}
+    kept = {}
+    for (file, start), mutations in sorted(found.items()):
+        mutations = [mutation for mutation in mutations if not says_the_same(mutation.operator_name)]
+        if mutations and start not in idle[file]:
+            kept[file, start] = mutations
+    return kept
+
+
+# Which tests to run on which kernels: the references are what most of pydlx.ops consists of.
+SUITES = {"native": "tests", "reference": "tests/ops"}
+
+
+def covering_tests() -> dict[str, CoverageData]:
+    """Which test runs which lines, measured if it is not known of these sources."""
+    sources = sorted(path for folder in ("pydlx", "tests") for path in (ROOT / folder).rglob("*.py"))
+    key = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
+    folder = ROOT / ".cache" / "mutants"
+    folder.mkdir(parents=True, exist_ok=True)
+    found = {}
+    for kernels, suite in SUITES.items():
+        path = folder / f"coverage-{kernels}-{key}"
+        if not path.exists():
+            print(f"measuring which test covers which line, on {kernels} kernels", flush=True)
+            command = [sys.executable, "-m", "pytest", "-q", "-n", str(WORKERS), "--dist", "worksteal"]
+            command += ["--cov", "pydlx", "--cov-context", "test", "--cov-report", "", f"--kernels={kernels}", suite]
+            unfinished = folder / f"unfinished-{path.name}"
+            subprocess.run(command, cwd=ROOT, env={**os.environ, "COVERAGE_FILE": str(unfinished)}, check=True)
+            unfinished.replace(path)
+        found[kernels] = CoverageData(str(path))
+        found[kernels].read()
+    return found
+
+
+def tests_of_line(data: CoverageData, file: str, line: int) -> tuple[str, ...]:
+    """The tests that run a line; of one that runs at import, those that run any line of its file.
+
+    One case of each test comes before the others, for what one sees another often sees as well.
+    """
+    by_line = data.contexts_by_lineno(str(ROOT / file))
+    contexts = set(by_line.get(line, []))
+    if contexts == {""}:
+        contexts = set().union(*by_line.values())
+    tests = sorted({context.rsplit("|", 1)[0] for context in contexts if context})
+    firsts = {test.partition("[")[0]: test for test in reversed(tests)}.values()
+    return (*sorted(firsts), *sorted(set(tests) - set(firsts)))
+
+
+def drawn(files: list[Path], count: int, seed: int) -> Iterator[PythonMutant]:
+    """A sample of mutants that are not known to do what the source does."""
+    draw = random.Random(seed)
+    candidates = places(files)
+    data = covering_tests()
+    left = count
+    for file, start in draw.sample(sorted(candidates), len(candidates)):
+        if left == 0:
+            return
+        mutation = draw.choice(candidates[file, start])
+        operator = cosmic_ray.plugins.get_operator(mutation.operator_name)(**mutation.operator_args)
+        text = mutate_code(Path(file).read_text(), operator, mutation.occurrence)
+        name = str(Path(file).relative_to(ROOT))
+        tests = {kernels: tests_of_line(lines, name, start[0]) for kernels, lines in data.items()}
+        mutant = PythonMutant(name, start[0], text, tests)
+        if (name, *mutant.lines()) not in EQUIVALENT:
+            left -= 1
+            yield mutant
+
+
+def is_seen(mutant: PythonMutant) -> bool:
+    """Whether a test that covers the line fails with a copy of the package that has the change."""
+    with tempfile.TemporaryDirectory() as folder:
+        package = Path(folder) / "pydlx"
+        shutil.copytree(ROOT / "pydlx", package, ignore=shutil.ignore_patterns("*.so"))
+        for library in (ROOT / "pydlx").glob("*.so"):
+            (package / library.name).symlink_to(library)
+        (package / "benchmarks").symlink_to(ROOT / "benchmarks")
+        (Path(folder) / mutant.file).write_text(mutant.text)
+        for kernels, tests in mutant.tests.items():
+            listed = Path(folder) / "tests"
+            listed.write_text("\n".join(tests))
+            options = [f"--kernels={kernels}", f"@{listed}"]
+            if tests and tests_see_it(options, TIMEOUT, PYTHONPATH=folder, PYTHONSAFEPATH="1"):
+                return True
+    return False
+
+
+def main() -> int:
+    """Judge a sample; 1 if too few are seen."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=300, help="how many mutants (default 300)")
+    parser.add_argument("--seed", type=int, default=0, help="which ones (default 0)")
+    parser.add_argument("--only", default="", metavar="PART", help="files whose path holds this")
+    options = parser.parse_args()
+    files = sorted(path for path in (ROOT / "pydlx").rglob("*.py") if options.only in str(path.relative_to(ROOT)))
+    mutants = list(drawn(files, options.count, options.seed))
+    survivors = judge_all(mutants, is_seen)
+    return int(len(mutants) - survivors < LEAST_SEEN * len(mutants))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
