@@ -7,7 +7,7 @@ The row of the highest score is taken, every other one that resembles it (simila
     gaussian  score *= exp(-s^2 / sigma)
 
 A row whose score is, or becomes, less than the score threshold is dropped. Of equal scores the first row is taken; NaN
-counts as larger than any number.
+counts as larger than any number. Where s is NaN the score stays: a row with NaN coordinates lowers no other.
 """
 
 from __future__ import annotations
@@ -226,7 +226,7 @@ def _suppress(
             order[b, place], rescored[b, place] = row, left[row]
             s = similarities(b, row)
             decayed = {
-                _GAUSSIAN: left * torch.exp(-s.square() / sigma),
+                _GAUSSIAN: torch.where(s.isnan(), left, left * torch.exp(-s.square() / sigma)),
                 _LINEAR: torch.where(s > threshold, left * (1 - s), left),
                 _HARD: torch.where(s > threshold, -torch.inf, left),
             }[method]
