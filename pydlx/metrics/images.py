@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pydlx import ops
-from pydlx.ops.ssim import check_images, range_of
+from pydlx.ops.ssim import check_images, range_of, widest_dtype
 
 
 @overload
@@ -27,7 +27,8 @@ def mse(x: Any, y: Any) -> Tensor | float:
         TypeError: If the images are not of real numbers, or of two kinds or dtypes.
         ValueError: If their shapes differ.
     """
-    return _like(x, _mse(*_values("mse", x, y)))
+    a, b = _values("mse", x, y)
+    return _like(x, _mse(a, b).to(a.dtype))
 
 
 @overload
@@ -36,7 +37,8 @@ def rmse(x: Tensor, y: Tensor) -> Tensor: ...
 def rmse(x: np.ndarray, y: np.ndarray) -> float: ...
 def rmse(x: Any, y: Any) -> Tensor | float:
     """Square root of the mean squared error."""
-    return _like(x, _mse(*_values("rmse", x, y)).sqrt())
+    a, b = _values("rmse", x, y)
+    return _like(x, _mse(a, b).sqrt().to(a.dtype))
 
 
 @overload
@@ -46,7 +48,7 @@ def mae(x: np.ndarray, y: np.ndarray) -> float: ...
 def mae(x: Any, y: Any) -> Tensor | float:
     """Mean absolute error."""
     a, b = _values("mae", x, y)
-    return _like(x, (a - b).abs().mean())
+    return _like(x, (a - b).abs().mean(dtype=widest_dtype(a)).to(a.dtype))
 
 
 @overload
@@ -68,7 +70,7 @@ def psnr(x: Any, y: Any, data_range: float | None = None) -> Tensor | float:
     """
     a, b = _values("psnr", x, y)
     span = range_of("psnr", _tensor("psnr", "x", x), data_range)
-    return _like(x, 10 * torch.log10(span**2 / _mse(a, b)))
+    return _like(x, (10 * torch.log10(span**2 / _mse(a, b))).to(a.dtype))
 
 
 @overload
@@ -114,11 +116,13 @@ def sd(x: Any, ddof: int = 0) -> Tensor | float:
     """
     image = _tensor("sd", "x", x)
     check_images("sd", image, image)
-    return _like(x, _wide(image).std(correction=ddof))
+    wide = _wide(image)
+    return _like(x, wide.to(widest_dtype(wide)).std(correction=ddof).to(wide.dtype))
 
 
 def _mse(a: Tensor, b: Tensor) -> Tensor:
-    return (a - b).square().mean()
+    """In float64, which holds the square of every float32."""
+    return (a - b).to(widest_dtype(a)).square().mean()
 
 
 def _like(given: object, result: Tensor) -> Tensor | float:
