@@ -125,8 +125,8 @@ def _chosen_backend() -> str:
     return _backend.get()
 
 
-# The compiler calls it once and keeps the answer. This is what torch.compiler.assume_constant_result does, which imports
-# the compiler.
+# The compiler calls it once and keeps the answer. torch.compiler.assume_constant_result does the same, and imports the
+# compiler.
 _chosen_backend._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
@@ -157,6 +157,11 @@ def _thread_state() -> tuple[Any, Any]:
 
 with ThreadPoolExecutor(1) as _fresh_thread:
     _PLAIN_STATE = _fresh_thread.submit(_thread_state).result()
+
+
+def is_plain_eager() -> bool:
+    """Whether nothing is traced, no mode is on, and this is not inference mode."""
+    return not torch.compiler.is_compiling() and _thread_state() == _PLAIN_STATE
 
 
 def _is_recorded(inputs: tuple[Any, ...]) -> bool:

@@ -47,7 +47,11 @@ DIFFERENTIABLE: dict[str, tuple[tuple[Tensor, Tensor], Callable[[Tensor, Tensor,
     "solve_gaussian_poisson": (IMAGES, lambda x, y, s: ops.solve_gaussian_poisson(x, y), 1),
     "solve_masked_poisson": (IMAGES, lambda x, y, s: ops.solve_masked_poisson(x, MASK)[0], 1),
     **{
-        f"blend, {method}": (IMAGES, lambda x, y, s, method=method: blending.blend(x, y, MASK[:1], method=method, alpha=False), 1)
+        f"blend, {method}": (
+            IMAGES,
+            lambda x, y, s, method=method: blending.blend(x, y, MASK[:1], method=method, alpha=False),
+            1,
+        )
         for method in blending.METHODS
     },
 }

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from pydlx import _native
+from pydlx.ops.constants import constant
 from pydlx.ops.oks import oks_reference
 
 METHODS = ("gaussian", "linear", "hard")  # numbered alike in csrc/nms/nms.h
@@ -37,6 +38,9 @@ def soft_nms(
     labels: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Suppress boxes that overlap better ones (Bodla et al., arXiv 1704.04503).
+
+    On CUDA a call for a batch does not wait for the device; one without a batch dimension does, to count the rows
+    that are left.
 
     Args:
         boxes: (n, 4) or (B, n, 4) as x1, y1, x2, y2. float64 or float32; 16-bit dtypes are computed in float32.
@@ -85,6 +89,9 @@ def oks_nms(
 ) -> Tensor:
     """Drop poses that resemble better ones: OKS over all points, with the mean of both areas in place of one.
 
+    On CUDA a call for a batch does not wait for the device; one without a batch dimension does, to count the rows
+    that are left.
+
     Args:
         keypoints: (n, K, 2) or (B, n, K, 2).
         scores: (n,) or (B, n).
@@ -114,6 +121,9 @@ def soft_oks_nms(
     score_threshold: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Lower the scores of poses that resemble better ones, by ``exp(-OKS^2 / threshold)`` each time.
+
+    On CUDA a call for a batch does not wait for the device; one without a batch dimension does, to count the rows
+    that are left.
 
     Args:
         keypoints: (n, K, 2) or (B, n, K, 2).
@@ -154,7 +164,7 @@ def _pose_nms(
         raise TypeError(f"{name}: area must be a floating-point tensor, got {area.dtype}")
     if area.shape != scores.shape:
         raise ValueError(f"{name}: area must have shape {tuple(scores.shape)}, got {tuple(area.shape)}")
-    spread = torch.as_tensor(sigmas, dtype=_wide(keypoints, scores), device=keypoints.device)
+    spread = constant(sigmas, _wide(keypoints, scores), keypoints.device)
     if spread.shape != keypoints.shape[-2:-1]:
         raise ValueError(f"{name}: sigmas must hold {keypoints.shape[-2]} numbers, one per point, got {spread.numel()}")
     op = _pose_op if _native.use_native(keypoints) else pose_nms_reference

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from pydlx import _native
+from pydlx.ops.constants import constant
 from pydlx.ops.ragged import check_offsets, check_same_groups
 
 _SPACING = 2.0**-52
@@ -35,6 +36,8 @@ def oks(
 
     Differentiable in pred, truth and area. Equal points give exactly 1, and a pair of rows the same similarity, to the
     bit, wherever in its tensors they stand.
+
+    On CUDA the call does not wait for the device, but the first time that it meets sigmas which are not a tensor there.
 
     Args:
         pred: (..., D, K, 2), float64, float32, float16 or bfloat16. The last two are computed in float32: the square of
@@ -92,6 +95,8 @@ def ragged_oks(
 
     Group i, an image say, consists of the rows ``[offsets[i], offsets[i + 1])`` of detections and of truths.
 
+    On CUDA the call waits for the device: it reads the offsets, which say how large the result is.
+
     Args:
         pred: (D, K, 2), float64 or float32.
         truth: (G, K, 2).
@@ -131,7 +136,7 @@ def _in_one_dtype(
     dtype = torch.promote_types(torch.promote_types(pred.dtype, truth.dtype), torch.float32)
     if not isinstance(sigmas, Tensor) and not all(sigma > 0 for sigma in sigmas):
         raise ValueError(f"{name}: sigmas must be positive, got {tuple(sigmas)}")
-    spread = torch.as_tensor(sigmas, dtype=dtype, device=pred.device)
+    spread = constant(sigmas, dtype, pred.device)
     return pred.to(dtype), truth.to(dtype), area.to(dtype), spread, None if boxes is None else boxes.to(dtype)
 
 

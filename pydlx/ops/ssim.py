@@ -68,6 +68,8 @@ def ssim(
 ) -> Tensor:
     """Structural similarity (Wang et al. 2004); 1 for equal images, less for others.
 
+    On CUDA the call does not wait for the device.
+
     Args:
         x: (N, C, H, W) or (N, C, D, H, W), of float64, float32, float16, bfloat16 or an integer dtype. Integers are
             converted first.
@@ -118,6 +120,8 @@ def ms_ssim(
     Wang, Simoncelli and Bovik, "Multiscale structural similarity for image quality assessment", Asilomar 2003. The
     coarsest scale counts its whole similarity, the others contrast and structure only; negative means count as 0.
     Images are halved by averages over 2 x 2 (2 x 2 x 2) cells.
+
+    On CUDA the call does not wait for the device.
 
     Args:
         x: (N, C, H, W) or (N, C, D, H, W); see :func:`ssim`.
