@@ -80,7 +80,7 @@ template <class T>
 struct FftPlan {
   int64_t length = 0;
   std::vector<FftStage<T>> stages;  // innermost first; empty for Bluestein
-  Table<int32_t> slot;        // where input n must be written
+  Table<int32_t> slot;              // where input n must be written
 
   // Bluestein: X_k = chirp_k * sum_n (chirp_n x_n) conj(chirp_{k-n}), a convolution of the smooth length inner->length.
   std::unique_ptr<const FftPlan> inner;
