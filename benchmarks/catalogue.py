@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pydlx.benchmarks import import_time
 from pydlx.benchmarks.blending import blend
 from pydlx.benchmarks.case import Item, Setting
-from pydlx.benchmarks.metrics import keypoint_ap
+from pydlx.benchmarks.metrics import box_ap, keypoint_ap
 from pydlx.benchmarks.nn import pyramid_pool
 from pydlx.benchmarks.ops import (
     confusion_matrix,
@@ -36,5 +36,6 @@ CATALOGUE: dict[str, Callable[[Setting], Iterable[Item]]] = {
     "ssim": ssim.cases,
     "blend": blend.cases,
     "keypoint_ap": keypoint_ap.cases,
+    "box_ap": box_ap.cases,
     "import": import_time.cases,
 }

@@ -10,10 +10,12 @@ from __future__ import annotations
 import functools
 import importlib
 import os
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -56,7 +58,11 @@ _HERE = Path(__file__).parent
 _host = _load_host()
 _cpu_error = _load(_cpu_library())
 _cuda_error = _load(_HERE / "_ops_cuda.so") if _cpu_error is None else _cpu_error
-_backend = "native" if _cpu_error is None else "reference"
+_backend: ContextVar[str] = ContextVar("pydlx backend", default="native" if _cpu_error is None else "reference")
+# What the `backend` blocks that are open say, in all threads. While there are none, nobody looks at the ContextVar.
+# The compiler cannot trace that, but it compiles anew when this tuple is another.
+_open_blocks: tuple[str, ...] = ()
+_open_blocks_lock = threading.Lock()
 _registrations = torch.library.Library("pydlx", "FRAGMENT")
 _ops_on_cuda: set[str] = set()
 
@@ -93,19 +99,37 @@ def build_info() -> dict[str, Any]:
 def backend(name: str) -> Iterator[None]:
     """Choose between the compiled kernels and their PyTorch references for the calls made inside a ``with`` block.
 
+    The choice holds for this thread or asyncio task, and others do not see it. A backward pass runs on what its forward
+    ran on. Threads share what ``torch.compile`` compiles, so while several have blocks open, compiled code may run on
+    another's choice.
+
     Args:
         name: ``"native"`` or ``"reference"``. ``"native"`` raises RuntimeError where nothing is compiled.
     """
-    global _backend
     check_one_of("backend", "name", name, ("native", "reference"))
     if name == "native" and _cpu_error is not None:
         raise RuntimeError(f"backend: the compiled kernels are not available: {_cpu_error}")
-    before = _backend
-    _backend = name
+    global _open_blocks
+    before = _backend.get()
+    with _open_blocks_lock:
+        _open_blocks = (*_open_blocks, name)
+    _backend.set(name)
     try:
         yield
     finally:
-        _backend = before
+        _backend.set(before)
+        with _open_blocks_lock:
+            place = len(_open_blocks) - 1 - _open_blocks[::-1].index(name)
+            _open_blocks = _open_blocks[:place] + _open_blocks[place + 1 :]
+
+
+def _chosen_backend() -> str:
+    return _backend.get()
+
+
+# The compiler calls it once and keeps the answer. torch.compiler.assume_constant_result does the same, and imports the
+# compiler.
+_chosen_backend._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def use_native(x: torch.Tensor, op: str) -> bool:
@@ -113,7 +137,7 @@ def use_native(x: torch.Tensor, op: str) -> bool:
 
     Not by ``device.type``, the first of whose calls from cold caches takes as long as a small kernel.
     """
-    if _backend != "native":
+    if _cpu_error is not None or (_open_blocks and _chosen_backend() != "native"):
         return False
     return x.is_cpu or x.is_meta or (x.is_cuda and op in _ops_on_cuda)
 
@@ -135,6 +159,11 @@ def _thread_state() -> tuple[Any, Any]:
 
 with ThreadPoolExecutor(1) as _fresh_thread:
     _PLAIN_STATE = _fresh_thread.submit(_thread_state).result()
+
+
+def is_plain_eager() -> bool:
+    """Whether nothing is traced, no mode is on, and this is not inference mode."""
+    return not torch.compiler.is_compiling() and _thread_state() == _PLAIN_STATE
 
 
 def _is_recorded(inputs: tuple[Any, ...]) -> bool:

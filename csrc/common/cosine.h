@@ -9,30 +9,35 @@
 #pragma once
 
 #include <algorithm>
-#include <numeric>
+#include <memory>
 
 #include "common/fft.h"
+#include "common/plan_cache.h"
 #include "common/workspace.h"
 
 namespace pydlx {
 
+// Makhoul's order: the position of sample n.
+struct MakhoulOrder {
+  int64_t length;
+  int64_t operator()(int64_t n) const { return n % 2 ? length - 1 - n / 2 : n / 2; }
+};
+
 template <class T>
 struct CosinePlan {
   int64_t length;
-  std::shared_ptr<const FftPlan<T>> fft;
-  std::vector<int32_t> order;  // Makhoul's position of sample n
-  std::vector<int32_t> slot;   // where the FFT wants sample n: fft->slot[order[n]]
-  std::vector<T> twiddles;     // (N/2 + 1, 2): cos and sin of pi k / 2N
+  FftPlan<T> fft;
+  Table<T> twiddles;  // (N/2 + 1, 2): cos and sin of pi k / 2N
 
-  explicit CosinePlan(int64_t n) : length(n), fft(cached_plan<FftPlan<T>>(n)) {
-    for (int64_t i = 0; i < n; ++i) {
-      order.push_back(int32_t(i % 2 ? n - 1 - i / 2 : i / 2));
-      slot.push_back(fft->slot[size_t(order.back())]);
-    }
-    for (int64_t k = 0; k <= n / 2; ++k) append_root(&twiddles, unit_root(k, 4 * n));
+  explicit CosinePlan(int64_t n) : length(n), fft(n) {
+    const UnitRoots root(4 * n);
+    twiddles.reserve(size_t(n + 2));
+    for (int64_t k = 0; k <= n / 2; ++k) append_root(&twiddles, root(k));
   }
 
-  int64_t work_size() const { return fft->work_size(); }
+  MakhoulOrder order() const { return {length}; }
+  int64_t work_size() const { return fft.work_size(); }
+  int64_t bytes() const { return fft.bytes() + bytes_of(twiddles); }
 };
 
 // DST-I with M = N + 1 intervals.
@@ -43,26 +48,24 @@ struct CosinePlan {
 template <class T>
 struct SinePlan {
   int64_t intervals;
-  std::shared_ptr<const CosinePlan<T>> odd_outputs;  // M even
-  std::shared_ptr<const SinePlan> even_outputs;      // M even
-  std::shared_ptr<const FftPlan<T>> fft;             // M odd
+  std::unique_ptr<const CosinePlan<T>> odd_outputs;  // M even
+  std::unique_ptr<const SinePlan> even_outputs;      // M even
+  std::unique_ptr<const FftPlan<T>> fft;             // M odd
 
-  explicit SinePlan(int64_t m);
+  explicit SinePlan(int64_t m) : intervals(m) {
+    if (m % 2) {
+      fft = std::make_unique<const FftPlan<T>>(m);
+    } else {
+      odd_outputs = std::make_unique<const CosinePlan<T>>(m / 2);
+      even_outputs = std::make_unique<const SinePlan>(m / 2);
+    }
+  }
 
   int64_t work_size() const {
     return fft ? fft->work_size() : std::max(odd_outputs->work_size(), even_outputs->work_size());
   }
+  int64_t bytes() const { return fft ? fft->bytes() : odd_outputs->bytes() + even_outputs->bytes(); }
 };
-
-template <class T>
-SinePlan<T>::SinePlan(int64_t m) : intervals(m) {
-  if (m % 2) {
-    fft = cached_plan<FftPlan<T>>(m);
-  } else {
-    odd_outputs = cached_plan<CosinePlan<T>>(m / 2);
-    even_outputs = cached_plan<SinePlan>(m / 2);
-  }
-}
 
 enum class LineKind { kCosine2, kCosine3, kSine1 };
 
@@ -73,10 +76,8 @@ struct LinePlan {
   int64_t length;
   std::shared_ptr<const CosinePlan<T>> cosine;
   std::shared_ptr<const SinePlan<T>> sine;
-  std::vector<int32_t> natural;  // 0, 1, 2, ..
 
-  LinePlan(LineKind line_kind, int64_t n) : kind(line_kind), length(n), natural(size_t(n) + 1) {
-    std::iota(natural.begin(), natural.end(), 0);
+  LinePlan(LineKind line_kind, int64_t n) : kind(line_kind), length(n) {
     if (kind == LineKind::kSine1) {
       sine = cached_plan<SinePlan<T>>(n + 1);
     } else {

@@ -20,9 +20,9 @@ struct Lines {
   }
 };
 
-// Sample n of the lines goes to data[slot[n]].
-template <class T>
-void load_lines(const T* x, const Lines<T>& lines, int64_t length, Pair<T>* data, const int32_t* slot) {
+// Sample n of the lines goes to data[place(n)].
+template <class T, class Place>
+void load_lines(const T* x, const Lines<T>& lines, int64_t length, Pair<T>* data, const Place& place) {
   constexpr int64_t L = kVecLanes<T>;
   const int64_t* start = lines.start;
   int64_t n = 0;
@@ -31,50 +31,50 @@ void load_lines(const T* x, const Lines<T>& lines, int64_t length, Pair<T>* data
       Vec<T> a[L], b[L];
       for (int64_t l = 0; l < L; ++l) a[l] = load(x + start[l] + n);
       transpose<T>(a);
-      for (int64_t l = 0; l < L; ++l) data[slot[n + l]].re = a[l];
+      for (int64_t l = 0; l < L; ++l) data[place(n + l)].re = a[l];
       for (int64_t l = 0; l < L; ++l) b[l] = load(x + start[L + l] + n);
       transpose<T>(b);
-      for (int64_t l = 0; l < L; ++l) data[slot[n + l]].im = b[l];
+      for (int64_t l = 0; l < L; ++l) data[place(n + l)].im = b[l];
     }
   } else if (lines.adjacent()) {
-    for (; n < length; ++n) data[slot[n]] = {load(x + start[0] + n * lines.step), load(x + start[L] + n * lines.step)};
+    for (; n < length; ++n) data[place(n)] = {load(x + start[0] + n * lines.step), load(x + start[L] + n * lines.step)};
   }
   for (; n < length; ++n) {
-    T* lane = reinterpret_cast<T*>(data + slot[n]);
+    T* lane = reinterpret_cast<T*>(data + place(n));
     for (int64_t l = 0; l < 2 * L; ++l) lane[l] = x[start[l] + n * lines.step];
   }
 }
 
-// Sample n of the lines comes from data[order[n]].
-template <class T>
-void store_lines(T* x, const Lines<T>& lines, int64_t length, Pair<T>* data, const int32_t* order) {
+// Sample n of the lines comes from data[place(n)].
+template <class T, class Place>
+void store_lines(T* x, const Lines<T>& lines, int64_t length, Pair<T>* data, const Place& place) {
   constexpr int64_t L = kVecLanes<T>;
   const int64_t* start = lines.start;
   int64_t n = 0;
   if (lines.step == 1) {
     for (; n + L <= length; n += L) {
       Vec<T> a[L];
-      for (int64_t l = 0; l < L; ++l) a[l] = data[order[n + l]].re;
+      for (int64_t l = 0; l < L; ++l) a[l] = data[place(n + l)].re;
       transpose<T>(a);
-      for (int64_t l = 0; l < L; ++l) data[order[n + l]].re = a[l];
-      for (int64_t l = 0; l < L; ++l) a[l] = data[order[n + l]].im;
+      for (int64_t l = 0; l < L; ++l) data[place(n + l)].re = a[l];
+      for (int64_t l = 0; l < L; ++l) a[l] = data[place(n + l)].im;
       transpose<T>(a);
-      for (int64_t l = 0; l < L; ++l) data[order[n + l]].im = a[l];
+      for (int64_t l = 0; l < L; ++l) data[place(n + l)].im = a[l];
     }
     const int64_t blocks = n;
     for (int64_t l = 0; l < L && l < lines.count; ++l)
-      for (n = 0; n < blocks; n += L) store(x + start[l] + n, data[order[n + l]].re);
+      for (n = 0; n < blocks; n += L) store(x + start[l] + n, data[place(n + l)].re);
     for (int64_t l = 0; l < L && L + l < lines.count; ++l)
-      for (n = 0; n < blocks; n += L) store(x + start[L + l] + n, data[order[n + l]].im);
+      for (n = 0; n < blocks; n += L) store(x + start[L + l] + n, data[place(n + l)].im);
     n = blocks;
   } else if (lines.count == 2 * L && lines.adjacent()) {
     for (; n < length; ++n) {
-      store(x + start[0] + n * lines.step, data[order[n]].re);
-      store(x + start[L] + n * lines.step, data[order[n]].im);
+      store(x + start[0] + n * lines.step, data[place(n)].re);
+      store(x + start[L] + n * lines.step, data[place(n)].im);
     }
   }
   for (; n < length; ++n) {
-    const T* lane = reinterpret_cast<const T*>(data + order[n]);
+    const T* lane = reinterpret_cast<const T*>(data + place(n));
     for (int64_t l = 0; l < lines.count; ++l) x[start[l] + n * lines.step] = lane[l];
   }
 }
@@ -99,7 +99,7 @@ void finish_cosine(Pair<T>* data, const CosinePlan<T>& plan, T first, T scale) {
 template <class T>
 void begin_cosine(const Pair<T>* line, Pair<T>* data, const CosinePlan<T>& plan, T first, T scale) {
   const int64_t n = plan.length;
-  const int32_t* slot = plan.fft->slot.data();
+  const int32_t* slot = plan.fft.slot.data();
   data[slot[0]] = {line[0].re * first, line[0].im * first};
   for (int64_t k = 1; 2 * k <= n; ++k) {
     const T c = plan.twiddles[size_t(2 * k)] * scale, s = plan.twiddles[size_t(2 * k + 1)] * scale;
@@ -136,12 +136,12 @@ void sine(Pair<T>* x, Pair<T>* data, Pair<T>* work, const SinePlan<T>& plan, T s
   }
   sine(x, data, work, *plan.even_outputs, scale);
   begin_cosine(x + k, data, *plan.odd_outputs, 2 * scale, scale);
-  fft(data, work, *plan.odd_outputs->fft);
+  fft(data, work, plan.odd_outputs->fft);
   for (int64_t n = k - 1; n > 0; --n) x[2 * n] = x[n];
-  const int32_t* order = plan.odd_outputs->order.data();
+  const MakhoulOrder order = plan.odd_outputs->order();
   for (int64_t n = 0; n < k; ++n) {
     const T sign = n % 2 ? T(-1) : T(1);
-    x[2 * n + 1] = {data[order[n]].re * sign, data[order[n]].im * sign};
+    x[2 * n + 1] = {data[order(n)].re * sign, data[order(n)].im * sign};
   }
 }
 
@@ -151,25 +151,28 @@ template <class T>
 void transform_lines(const LinePlan<T>& plan, const T* x, const Lines<T>& from, T* y, const Lines<T>& to, T first,
                      T scale, Pair<T>* work) {
   const int64_t n = plan.length;
-  const int32_t* natural = plan.natural.data();
   Pair<T>* line = work;
   Pair<T>* data = line + n + 1;
   Pair<T>* fft_work = data + n + 1;
+  const auto natural = [](int64_t i) { return i; };
+  const auto one_further = [](int64_t i) { return i + 1; };
   switch (plan.kind) {
-    case LineKind::kCosine2:
-      load_lines(x, from, n, data, plan.cosine->slot.data());
-      fft(data, fft_work, *plan.cosine->fft);
+    case LineKind::kCosine2: {
+      const int32_t* slot = plan.cosine->fft.slot.data();
+      load_lines(x, from, n, data, [slot, order = plan.cosine->order()](int64_t i) { return slot[order(i)]; });
+      fft(data, fft_work, plan.cosine->fft);
       finish_cosine(data, *plan.cosine, first, scale);
       return store_lines(y, to, n, data, natural);
+    }
     case LineKind::kCosine3:
       load_lines(x, from, n, line, natural);
       begin_cosine(line, data, *plan.cosine, first, scale);
-      fft(data, fft_work, *plan.cosine->fft);
-      return store_lines(y, to, n, data, plan.cosine->order.data());
+      fft(data, fft_work, plan.cosine->fft);
+      return store_lines(y, to, n, data, plan.cosine->order());
     case LineKind::kSine1:
-      load_lines(x, from, n, line, natural + 1);
+      load_lines(x, from, n, line, one_further);
       sine(line, data, fft_work, *plan.sine, scale);
-      return store_lines(y, to, n, line, natural + 1);
+      return store_lines(y, to, n, line, one_further);
   }
 }
 

@@ -7,38 +7,38 @@
 // kMaxRadix go through Bluestein's chirp convolution of a smooth length. Tables are computed in float64.
 #pragma once
 
-#include <cmath>
 #include <complex>
 #include <cstdint>
-#include <map>
 #include <memory>
-#include <mutex>
+#include <numeric>
 #include <utility>
 #include <vector>
+
+#include "common/pages.h"
+#include "common/roots.h"
 
 namespace pydlx {
 
 // A stage of odd radix R costs about R operations per element, Bluestein's convolution about 100.
 constexpr int64_t kMaxRadix = 97;
-constexpr double kPi = 3.14159265358979323846;
 
 template <class T>
 struct FftStage {
   int64_t radix;  // this stage joins `radix` transforms of length `span`
   int64_t span;
-  std::vector<T> twiddles;  // (span, radix - 1, 2): exp(-2 pi i q k / (radix span)) for q = 1 .. radix - 1
-  std::vector<T> roots;     // odd radix, h = radix / 2: (h, h, 2): cos and sin of 2 pi p q / radix for p, q = 1 .. h
+  Table<T> twiddles;  // (span, radix - 1, 2): exp(-2 pi i q k / (radix span)) for q = 1 .. radix - 1
+  Table<T> roots;     // odd radix, h = radix / 2: (h, h, 2): cos and sin of 2 pi p q / radix for p, q = 1 .. h
 };
 
-// exp(2 pi i a / n); a is reduced in integers first, so that the angle is accurate for every a.
-inline std::complex<double> unit_root(int64_t a, int64_t n) {
-  return std::polar(1.0, 2.0 * kPi * double(a % n) / double(n));
+template <class T>
+void append_root(Table<T>* table, std::complex<double> root) {
+  table->push_back(T(root.real()));
+  table->push_back(T(root.imag()));
 }
 
 template <class T>
-void append_root(std::vector<T>* table, std::complex<double> root) {
-  table->push_back(T(root.real()));
-  table->push_back(T(root.imag()));
+int64_t bytes_of(const Table<T>& table) {
+  return int64_t(table.size() * sizeof(T));
 }
 
 // Radices from the innermost stage outwards: odd primes first (the stage without twiddles saves most there), then a 2,
@@ -56,18 +56,23 @@ inline std::vector<int64_t> fft_radices(int64_t n) {
   return radices;
 }
 
-// The cheapest length >= n, by vector operations per element.
+// float64 lanes of the widest vectors.
+constexpr int64_t kMostLanes = 8;
+
+// The cheapest multiple of kMostLanes >= n without prime factors above 7, by vector operations per element.
 inline int64_t smooth_length(int64_t n) {
   int64_t best = 0;
   double best_cost = 0;
-  for (int64_t m = n; m <= n + n / 4 + 8; ++m) {
-    const auto radices = fft_radices(m);
-    if (radices.empty()) continue;
-    double cost = 4;
-    for (int64_t r : radices) cost += r <= 5 ? 1 + 1.4 * double(r) : 4 + double(r);
-    cost *= double(m);
-    if (best == 0 || cost < best_cost) best = m, best_cost = cost;
-  }
+  for (int64_t sevens = 1; sevens < 2 * n; sevens *= 7)
+    for (int64_t fives = sevens; fives < 2 * n; fives *= 5)
+      for (int64_t m = fives; m < 2 * n; m *= 3) {
+        int64_t length = m * kMostLanes;
+        while (length < n) length *= 2;
+        double cost = 4;
+        for (int64_t r : fft_radices(length)) cost += r <= 5 ? 1 + 1.4 * double(r) : 4 + double(r);
+        cost *= double(length);
+        if (best == 0 || cost < best_cost) best = length, best_cost = cost;
+      }
   return best;
 }
 
@@ -75,14 +80,14 @@ template <class T>
 struct FftPlan {
   int64_t length = 0;
   std::vector<FftStage<T>> stages;  // innermost first; empty for Bluestein
-  std::vector<int32_t> slot;        // where input n must be written
+  Table<int32_t> slot;              // where input n must be written
 
   // Bluestein: X_k = chirp_k * sum_n (chirp_n x_n) conj(chirp_{k-n}), a convolution of the smooth length inner->length.
-  std::shared_ptr<const FftPlan> inner;
-  std::vector<T> chirp;   // (length, 2): exp(-pi i n^2 / length)
-  std::vector<T> filter;  // (inner->length, 2): transform of the conjugate chirp, divided by inner->length
+  std::unique_ptr<const FftPlan> inner;
+  Table<T> chirp;   // (length, 2): exp(-pi i n^2 / length)
+  Table<T> filter;  // (inner->length, 2): transform of the conjugate chirp, divided by inner->length
 
-  explicit FftPlan(int64_t n) : length(n), slot(size_t(n)) {
+  explicit FftPlan(int64_t n) : length(n), slot{0} {
     const auto radices = fft_radices(n);
     if (radices.empty()) {
       plan_bluestein();
@@ -94,79 +99,57 @@ struct FftPlan {
   // Elements (pairs of vectors) of work space that fft() needs besides the data.
   int64_t work_size() const { return inner ? 2 * inner->length : 0; }
 
+  int64_t bytes() const {
+    int64_t total = bytes_of(slot) + bytes_of(chirp) + bytes_of(filter) + (inner ? inner->bytes() : 0);
+    for (const auto& stage : stages) total += bytes_of(stage.twiddles) + bytes_of(stage.roots);
+    return total;
+  }
+
  private:
   void plan_stages(const std::vector<int64_t>& radices) {
+    const UnitRoots root(length);
     int64_t span = 1;
     for (int64_t radix : radices) {
       FftStage<T> stage{radix, span, {}, {}};
-      for (int64_t k = 0; k < span; ++k) {
-        for (int64_t q = 1; q < radix; ++q) {
-          append_root(&stage.twiddles, std::conj(unit_root(q * k, radix * span)));
-        }
-      }
+      stage.twiddles.reserve(size_t(2 * span * (radix - 1)));
+      const int64_t step = length / (radix * span);
+      for (int64_t k = 0; k < span; ++k)
+        for (int64_t q = 1; q < radix; ++q) append_root(&stage.twiddles, std::conj(root(q * k * step)));
       for (int64_t p = 1; radix % 2 && 2 * p < radix; ++p)
-        for (int64_t q = 1; 2 * q < radix; ++q) append_root(&stage.roots, unit_root(p * q, radix));
-      span *= radix;
+        for (int64_t q = 1; 2 * q < radix; ++q) append_root(&stage.roots, unit_root(p * q % radix, radix));
       stages.push_back(std::move(stage));
-    }
-    for (int64_t n = 0; n < length; ++n) {
-      int64_t rest = n, position = 0;
-      for (size_t s = stages.size(); s-- > 0;) {
-        position += rest % stages[s].radix * stages[s].span;
-        rest /= stages[s].radix;
-      }
-      slot[size_t(n)] = int32_t(position);
+      // The lowest digit of n chooses among the transforms that the outermost stage joins.
+      Table<int32_t> inner_slot = std::move(slot);
+      slot.clear();
+      slot.reserve(size_t(radix * span));
+      for (int32_t position : inner_slot)
+        for (int64_t q = 0; q < radix; ++q) slot.push_back(int32_t(q * span + position));
+      span *= radix;
     }
   }
 
   void plan_bluestein();
 };
 
-// The transform of one line in float64, as plain as the definition of a stage: for Bluestein's tables only.
-inline std::vector<std::complex<double>> scalar_fft(const FftPlan<double>& plan,
-                                                    const std::vector<std::complex<double>>& line) {
-  std::vector<std::complex<double>> in(line.size()), out(line.size());
-  for (size_t n = 0; n < line.size(); ++n) in[size_t(plan.slot[n])] = line[n];
-  for (const auto& stage : plan.stages) {
-    const int64_t size = stage.radix * stage.span;
-    for (int64_t i = 0; i < plan.length; ++i) {
-      const int64_t base = i / size * size + i % stage.span;
-      out[size_t(i)] = 0;
-      for (int64_t q = 0; q < stage.radix; ++q)
-        out[size_t(i)] += in[size_t(base + q * stage.span)] * std::conj(unit_root(q * (i % size), size));
-    }
-    in.swap(out);
-  }
-  return in;
-}
+// The transform of one line whose length smooth_length() gave, for Bluestein's tables (line_fft_cpu.cpp).
+Table<std::complex<double>> transformed(const Table<std::complex<double>>& line);
 
 template <class T>
 void FftPlan<T>::plan_bluestein() {
-  for (int64_t n = 0; n < length; ++n) slot[size_t(n)] = int32_t(n);
+  slot.resize(size_t(length));
+  std::iota(slot.begin(), slot.end(), 0);
   const int64_t m = smooth_length(2 * length - 1);
-  inner = std::make_shared<const FftPlan>(m);
-  std::vector<std::complex<double>> kernel(static_cast<size_t>(m));
+  inner = std::make_unique<const FftPlan>(m);
+  chirp.reserve(size_t(2 * length));
+  filter.reserve(size_t(2 * m));
+  const UnitRoots root(2 * length);
+  Table<std::complex<double>> kernel(static_cast<size_t>(m));
   for (int64_t n = 0; n < length; ++n) {
-    const auto root = unit_root(n * n, 2 * length);
-    append_root(&chirp, std::conj(root));
-    kernel[size_t(n)] = kernel[size_t(n == 0 ? 0 : m - n)] = root;
+    const auto turn = root(n * n % (2 * length));
+    append_root(&chirp, std::conj(turn));
+    kernel[size_t(n)] = kernel[size_t(n == 0 ? 0 : m - n)] = turn;
   }
-  for (const auto& value : scalar_fft(FftPlan<double>(m), kernel)) append_root(&filter, value / double(m));
-}
-
-// One shared, immutable object per length, made on first use. Built outside the lock, as plans are made of plans.
-template <class Plan>
-std::shared_ptr<const Plan> cached_plan(int64_t length) {
-  static std::mutex mutex;
-  static std::map<int64_t, std::shared_ptr<const Plan>> plans;
-  {
-    std::lock_guard<std::mutex> lock(mutex);
-    const auto found = plans.find(length);
-    if (found != plans.end()) return found->second;
-  }
-  auto plan = std::make_shared<const Plan>(length);
-  std::lock_guard<std::mutex> lock(mutex);
-  return plans.emplace(length, std::move(plan)).first->second;
+  for (const auto& value : transformed(kernel)) append_root(&filter, value / double(m));
 }
 
 }  // namespace pydlx

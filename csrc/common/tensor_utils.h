@@ -14,13 +14,9 @@
 #include <optional>
 #include <vector>
 
-#include "common/poison.h"
-
-#ifdef __linux__
-#include <sys/mman.h>
-#endif
-
 #include "common/newer_torch.h"
+#include "common/pages.h"
+#include "common/poison.h"
 
 namespace pydlx {
 
@@ -128,19 +124,6 @@ inline Tensor in_format(const Tensor& x, bool channels_last) {
   if (is_channels_last(x)) return x;
   Tensor ordered = uninitialised(x, x.sizes(), {}, true);
   return torch::stable::copy_(ordered, x);
-}
-
-constexpr size_t kLargePage = size_t{2} << 20;
-
-// Asks the system to back large memory that nothing was written to yet with 2 MiB pages. Where it hands out memory in
-// 4 KiB pages, first touching 32 MiB of it takes longer than most kernels take to fill it.
-inline void prefer_large_pages([[maybe_unused]] void* fresh, [[maybe_unused]] size_t bytes) {
-#ifdef MADV_HUGEPAGE
-  const auto begin = reinterpret_cast<uintptr_t>(fresh);
-  const uintptr_t first = (begin + kLargePage - 1) / kLargePage * kLargePage;
-  const uintptr_t last = (begin + bytes) / kLargePage * kLargePage;
-  if (last > first) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
-#endif
 }
 
 inline void prefer_large_pages(const Tensor& fresh) {

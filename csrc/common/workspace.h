@@ -1,22 +1,63 @@
 // Scratch memory of CPU kernels.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <vector>
 
+#include "common/pages.h"
 #include "common/poison.h"
 
 namespace pydlx {
 
-// Work space of the calling thread, kept between calls and aligned for any vector.
-inline void* thread_workspace(int64_t bytes) {
-  constexpr size_t kAlign = 64;
-  thread_local std::vector<char> buffer;
-  if (buffer.size() < size_t(bytes) + kAlign) buffer = std::vector<char>(size_t(bytes) + kAlign);
-  const auto address = reinterpret_cast<uintptr_t>(buffer.data());
-  void* const aligned = reinterpret_cast<void*>((address + kAlign - 1) / kAlign * kAlign);
-  poison(aligned, bytes);
-  return aligned;
-}
+// What a thread keeps for its next call.
+constexpr int64_t kKeptWorkspaceBytes = int64_t{16} << 20;
+
+// Work space for as long as this object lives, aligned for any vector; what it holds is undefined. A thread has one at
+// a time, and keeps the memory for the next one unless it is large.
+class Workspace {
+ public:
+  explicit Workspace(int64_t bytes) {
+    Block& block = bytes > kKeptWorkspaceBytes ? own_ : kept();
+    block.grow(bytes);
+    data_ = block.data;
+    poison(data_, bytes);
+  }
+
+  template <class T>
+  T* as() const {
+    return static_cast<T*>(data_);
+  }
+
+ private:
+  struct Block {
+    size_t bytes = 0;
+    std::byte* data = nullptr;
+
+    Block() = default;
+    Block(const Block&) = delete;
+    Block& operator=(const Block&) = delete;
+    ~Block() { clear(); }
+
+    void grow(int64_t wanted) {
+      if (data && size_t(wanted) <= bytes) return;
+      clear();
+      data = PageAllocator<std::byte>().allocate(size_t(wanted));
+      bytes = size_t(wanted);
+    }
+
+    void clear() {
+      if (data) PageAllocator<std::byte>().deallocate(data, bytes);
+      data = nullptr;
+    }
+  };
+
+  static Block& kept() {
+    thread_local Block block;
+    return block;
+  }
+
+  Block own_;
+  void* data_;
+};
 
 }  // namespace pydlx

@@ -22,6 +22,9 @@ void transform_axis(const DctAxis& axis, int64_t length, int64_t inner, int64_t 
                          : axis.type == 2 ? LineKind::kCosine2
                                           : LineKind::kCosine3,
                          length);
+  if (lines <= baseline::kGroup<T> && PYDLX_SIMD_CALL(work_bytes<T>)(plan) > kKeptWorkspaceBytes) {
+    return baseline::dct_lines<T>(plan, x, y, inner, T(axis.first), T(axis.scale), 0, lines);
+  }
   const int64_t tasks = (lines + kLinesPerTask - 1) / kLinesPerTask;
   parallel_for(tasks, kElementsPerThread / (length * kLinesPerTask), [&](int64_t begin, int64_t end) {
     PYDLX_SIMD_CALL(dct_lines<T>)

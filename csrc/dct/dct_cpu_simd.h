@@ -6,11 +6,17 @@
 namespace pydlx {
 namespace PYDLX_SIMD {
 
+template <class T>
+int64_t work_bytes(const LinePlan<T>& plan) {
+  return plan.work_size() * int64_t(sizeof(Pair<T>));
+}
+
 // Lines [begin, end) of x -> y along an axis of plan.length samples, `inner` elements apart.
 template <class T>
 void dct_lines(const LinePlan<T>& plan, const T* x, T* y, int64_t inner, T first, T scale, int64_t begin, int64_t end) {
   constexpr int64_t G = kGroup<T>;
-  Pair<T>* work = static_cast<Pair<T>*>(thread_workspace(plan.work_size() * int64_t(sizeof(Pair<T>))));
+  const Workspace space(work_bytes(plan));
+  Pair<T>* work = space.as<Pair<T>>();
   for (int64_t line = begin; line < end; line += G) {
     Lines<T> lines;
     lines.step = inner;

@@ -35,7 +35,7 @@ __device__ inline A similarity_of(const NmsPoses<A>& entry, int64_t a, int64_t b
 template <class A>
 __device__ inline A decayed_score(const NmsRule<A>& rule, A score, A s) {
   A result = score;
-  if (rule.method == NmsMethod::kGaussian) {
+  if (rule.method == NmsMethod::kGaussian && s == s) {
     result = score * exp(-s * s / rule.sigma);
   } else if (s > rule.threshold) {
     result = rule.method == NmsMethod::kLinear ? score * (1 - s) : -A(INFINITY);

@@ -6,8 +6,8 @@
 //
 // with the similarity s of the row taken and one that is left: for boxes (x1, y1, x2, y2) their intersection over
 // union, sides being x2 - x1 + pixel_offset; for poses the OKS of oks.h over all points, with the mean of both areas.
-// Boxes of different labels have s = 0. A row whose score is, or becomes, less than score_threshold is dropped, as is
-// -inf.
+// Boxes of different labels have s = 0. Where s is NaN the score stays: a row with NaN lowers no other. A row whose
+// score is, or becomes, less than score_threshold is dropped, as is -inf.
 //
 // Shapes: boxes (B, n, 4) or points (B, n, K, 2) with area (B, n); scores (B, n); labels (B, n) int64. Results: order
 // (B, n), the rows as they were taken, then -1; and their scores when they were taken, then 0. Of equal scores the

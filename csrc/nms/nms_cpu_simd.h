@@ -116,7 +116,7 @@ struct NmsRound {
       const Vec<A> s = similarity(i);
       Vec<A> decayed = score;
       if (rule.method == NmsMethod::kGaussian) {
-        decayed = score * exp_to_one<A>(s * s / -rule.sigma);
+        decayed = s == s ? score * exp_to_one<A>(s * s / -rule.sigma) : score;
       } else if (rule.method == NmsMethod::kLinear) {
         decayed = s > rule.threshold ? score * (A(1) - s) : score;
       } else {

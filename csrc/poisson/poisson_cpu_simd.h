@@ -123,7 +123,8 @@ void solve_strips(const PoissonProblem& p, const ColumnBands* bands, int64_t str
   const int64_t h = p.height, w = p.width, column = strip * S, columns = std::min(S, w - column);
   const int64_t low = strip == 0 ? LowSolver::work_size(h) + 2 * h * L : 0;
   const int64_t wide = StripSolver<T>::work_size(h) + 2 * h * S;
-  double* u = static_cast<double*>(thread_workspace(low * int64_t(sizeof(double)) + wide * int64_t(sizeof(T))));
+  const Workspace space(low * int64_t(sizeof(double)) + wide * int64_t(sizeof(T)));
+  double* u = space.as<double>();
   T* x = reinterpret_cast<T*>(u + low);
   const StripSolver<T> solver(p, bands + column, x + 2 * h * S);
   std::optional<LowSolver> low_solver;

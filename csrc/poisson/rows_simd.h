@@ -99,8 +99,8 @@ void forward_rows(const PoissonProblem& p, const LinePlan<T>& plan, const T* rhs
   constexpr int64_t G = kGroup<T>;
   const int64_t h = p.height, w = p.width;
   const int64_t pitch = w + 64 / int64_t(sizeof(T));  // no power of two: the rows of a group would share cache sets
-  Pair<T>* work = static_cast<Pair<T>*>(
-      thread_workspace(plan.work_size() * int64_t(sizeof(Pair<T>)) + G * pitch * int64_t(sizeof(T))));
+  const Workspace space(plan.work_size() * int64_t(sizeof(Pair<T>)) + G * pitch * int64_t(sizeof(T)));
+  Pair<T>* work = space.as<Pair<T>>();
   T* combined = reinterpret_cast<T*>(work + plan.work_size());
   for (int64_t row = begin; row < end; row += G) {
     Lines<T> from, to;
@@ -129,7 +129,8 @@ void forward_rows(const PoissonProblem& p, const LinePlan<T>& plan, const T* rhs
 template <class T>
 void inverse_rows(const LinePlan<T>& plan, T* x, T scale, int64_t begin, int64_t end) {
   constexpr int64_t G = kGroup<T>;
-  Pair<T>* work = static_cast<Pair<T>*>(thread_workspace(plan.work_size() * int64_t(sizeof(Pair<T>))));
+  const Workspace space(plan.work_size() * int64_t(sizeof(Pair<T>)));
+  Pair<T>* work = space.as<Pair<T>>();
   for (int64_t row = begin; row < end; row += G) {
     Lines<T> lines;
     lines.step = 1;

@@ -161,9 +161,9 @@ struct SsimPair {
 
   SsimPair(const SsimShape& s, const T* first, const T* second, const SsimTile& tile)
       : shape(s), x(first + tile.plane * s.in_plane()), y(second + tile.plane * s.in_plane()) {
-    const int64_t at = place(s.in[0] / 2, (tile.first_row + tile.last_row) / 2, (tile.first + tile.last) / 2);
-    centre_x = centre_of(x[at]);
-    centre_y = centre_of(y[at]);
+    const int64_t at = place(s.in[0] / 2, (tile.first_row + tile.last_row) / 2, tile.first);
+    centre_x = centre_of(x + at, tile.last - tile.first);
+    centre_y = centre_of(y + at, tile.last - tile.first);
   }
 
   int64_t place(int64_t depth, int64_t row, int64_t column) const {

@@ -160,9 +160,9 @@ struct SsimCentre {
 
   __device__ SsimCentre(const SsimImages<T>& images, int64_t plane) {
     const int64_t* size = images.shape.in;
-    const int64_t at = images.place(plane, size[0] / 2, size[1] / 2, size[2] / 2);
-    x = centre_of(images.x[at]);
-    y = centre_of(images.y[at]);
+    const int64_t at = images.place(plane, size[0] / 2, size[1] / 2, 0);
+    x = centre_of(images.x + at, size[2]);
+    y = centre_of(images.y + at, size[2]);
   }
   __device__ A s() const { return x + y; }
   __device__ A d() const { return x - y; }

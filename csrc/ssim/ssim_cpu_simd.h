@@ -28,7 +28,8 @@ double tile_forward(const SsimShape& shape, const SsimTaps<accumulate_t<T>>& tap
   const SsimPair<T> pair(shape, x, y, tile);
   const A centre_s = pair.centre_s(), centre_d = pair.centre_d();
   const int64_t columns = tile.last - tile.first;
-  A* sums = static_cast<A*>(thread_workspace(kSsimForwardWork * int64_t(sizeof(A))));
+  const Workspace space(kSsimForwardWork * int64_t(sizeof(A)));
+  A* sums = space.as<A>();
   A* work = sums + kSsimColumns;
   double total = 0;
   for (int64_t depth = 0; depth < shape.out[0]; ++depth) {
@@ -99,7 +100,8 @@ void tile_backward(const SsimShape& shape, const SsimTaps<accumulate_t<T>>& taps
   const int64_t top = tile.first_row - reach, first_row = std::max<int64_t>(0, top);
   const int64_t last_row = std::min(shape.out[1], tile.last_row);
 
-  A* gradients = static_cast<A*>(thread_workspace(ssim_backward_work(shape) * int64_t(sizeof(A))));
+  const Workspace space(ssim_backward_work(shape) * int64_t(sizeof(A)));
+  A* gradients = space.as<A>();
   A* work = gradients + kSsimColumns;
   A* map_work = work + (kSsimRows + kSsimBatch) * kSsimStep;
   A* lines = map_work + kSsimRows * kSsimStep;

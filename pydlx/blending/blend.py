@@ -104,7 +104,8 @@ def blend(
 
     Raises:
         ValueError: sizes, channels or batches that do not fit; an empty mask, or one that misses the target; for the
-            first five methods but copy-paste a mask that covers the whole target; NaN or infinite pixels; tensors on
+            first five methods but copy-paste a mask that covers the whole target; NaN or infinite pixels that the
+            method reads (the first five read none away from the mask and its neighbours); tensors on
             two devices; unknown methods or settings.
         TypeError: dtypes that are not images or do not go together; unknown options.
         NotImplementedError: method ``"gp-gan"``, which a later release brings.

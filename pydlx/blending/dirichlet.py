@@ -66,7 +66,7 @@ def monochrome(scene: Scene, measure: bool, *, tolerance: float | None = None) -
 def mixed(scene: Scene, measure: bool, *, tolerance: float | None = None) -> Solution:
     """On each edge the stronger gradient of the two, see `guidance.stronger_source`."""
     window = _window(scene)
-    share = guidance.stronger_source(window.source_gradient, guidance.gradient(window.target))
+    share = guidance.stronger_source(window.source_gradient, guidance.gradient(window.target_near_mask))
     return _solve(scene, window, share, tolerance, measure)
 
 
@@ -92,19 +92,19 @@ def _solve(
     box = window.box
     if isinstance(share, float) and _is_constant_and_hard(window.weight):
         right_side = guidance.pull_of_rim(window.source, window.target_pixels, unknown, window.hidden)
-        guide = window.source if share == 1 else torch.lerp(window.target, window.source, share)
+        guide = window.source if share == 1 else torch.lerp(window.target_near_mask, window.source, share)
         del window  # frees what the solver can use
         correction, residual = _solve_zero_boundary(right_side, unknown, tolerance, measure)
         values = correction.add_(guide) if share == 1 else torch.add(guide, correction, alpha=share)
     else:
         across, down = share if isinstance(share, tuple) else (share, share)
         weight = guidance.largest_weight(window.weight)
-        source, target = window.source_gradient, guidance.gradient(window.target)
+        source, target = window.source_gradient, guidance.gradient(window.target_near_mask)
         difference = source[0] - target[0], source[1] - target[1]
         field = guidance.scale(difference, (weight[0] * across, weight[1] * down))
         right_side = guidance.negative_divergence(field)
         correction, residual = _solve_zero_boundary(right_side, unknown, tolerance, measure)
-        values = window.target + correction
+        values = window.target_near_mask + correction
     return Solution(
         values,
         box,

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pydlx.blending.images import check_finite
+
 Field: TypeAlias = "tuple[Tensor, Tensor]"
 
 
@@ -45,6 +47,12 @@ def laplacian(x: Tensor) -> Tensor:
     return negative_divergence(gradient(x))
 
 
+def beside(where: Tensor) -> Tensor:
+    """The pixels of a mask (..., h, w) that have a neighbour in it."""
+    framed = F.pad(where, (1, 1, 1, 1))
+    return framed[..., 1:-1, :-2] | framed[..., 1:-1, 2:] | framed[..., :-2, 1:-1] | framed[..., 2:, 1:-1]
+
+
 def pull_of_rim(source: Tensor, target: Tensor, unknown: Tensor, hidden: Tensor | None = None) -> Tensor:
     """Minus the sum of S − T over each unknown pixel's known neighbours; 0 on known pixels.
 
@@ -59,13 +67,13 @@ def pull_of_rim(source: Tensor, target: Tensor, unknown: Tensor, hidden: Tensor 
         hidden: (N or 1, 1, h, w), bool; None for nowhere.
     """
     framed = F.pad(unknown.squeeze(1), (1, 1, 1, 1))  # nothing beyond the canvas is unknown
-    beside = framed[:, 1:-1, :-2] | framed[:, 1:-1, 2:] | framed[:, :-2, 1:-1] | framed[:, 2:, 1:-1]
-    mask, row, column = torch.nonzero(beside & ~unknown.squeeze(1), as_tuple=True)
+    mask, row, column = torch.nonzero((beside(unknown) & ~unknown).squeeze(1), as_tuple=True)
 
     result = source.new_zeros(target.shape)
     images_per_mask = len(target) // len(unknown)
     s, t, pull = (x.unflatten(0, (-1, images_per_mask)) for x in (source.expand_as(target), target, result))
     known = t[mask, :, :, row, column].to(source.dtype)
+    check_finite("target", known)
     difference = s[mask, :, :, row, column] - known
     if hidden is not None:
         covered = hidden.expand(len(target), -1, -1, -1).unflatten(0, (-1, images_per_mask))[mask, :, :, row, column]
@@ -100,10 +108,12 @@ def stronger_source(source: Field, target: Field) -> Field:
     """1 on the edges where the source's gradient is the stronger one, 0 elsewhere; a tie goes to the source.
 
     An edge's strength is the Euclidean norm of its difference over all channels (Pérez et al. 2003, eq. 13, taken for
-    colours as vectors). The channels switch together, so no colour fringes arise.
+    colours as vectors). The channels switch together, so no colour fringes arise. Compared in float64, which holds the
+    square of every float32.
     """
-    across, down = (
-        (s.detach().square().sum(1, keepdim=True) >= t.detach().square().sum(1, keepdim=True)).to(s.dtype)
-        for s, t in zip(source, target, strict=True)
-    )
+    across, down = ((_strength(s) >= _strength(t)).to(s.dtype) for s, t in zip(source, target, strict=True))
     return across, down
+
+
+def _strength(differences: Tensor) -> Tensor:
+    return differences.detach().double().square().sum(1, keepdim=True)

@@ -98,10 +98,17 @@ def quantise(values: Tensor, dtype: torch.dtype, rounding: str, clip: bool) -> T
     return values.to(dtype)
 
 
+def is_finite(values: Tensor) -> bool:
+    """Whether there is neither NaN nor infinity."""
+    if values.numel() == 0:
+        return True
+    low, high = torch.aminmax(values.detach())
+    return bool(torch.isfinite(low) and torch.isfinite(high))
+
+
 def check_finite(name: str, values: Tensor) -> None:
     """Refuses NaN and infinities: a solve would spread them over the whole picture."""
-    low, high = torch.aminmax(values.detach())
-    if not (torch.isfinite(low) and torch.isfinite(high)):
+    if not is_finite(values):
         raise ValueError(f"blend: {name} holds NaN or infinite values where the blend reads it")
 
 

@@ -19,8 +19,9 @@ Method = Callable[..., Solution]
 def copy_paste(scene: Scene, measure: bool) -> Solution:
     """m·S + (1 − m)·T: no blending, the baseline and the colours the others start from."""
     window = scene.window(scene.mask_box)
-    values = torch.lerp(window.target, window.source, window.weight)
-    return Solution(values, window.box, inside=window.weight > 0)
+    weight = window.weight
+    mixture = torch.lerp(window.target_where((weight > 0) & (weight < 1)), window.source, weight)
+    return Solution(torch.where(weight == 1, window.source, mixture), window.box, inside=weight > 0)
 
 
 _METHODS: Mapping[str, Method] = {

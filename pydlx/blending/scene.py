@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 
 import torch
@@ -17,6 +17,7 @@ from pydlx.blending.images import (
     convert,
     dtype_name,
     full_scale,
+    is_finite,
     split_alpha,
 )
 from pydlx.blending.masks import decode_mask
@@ -29,11 +30,12 @@ class Window:
 
     Attributes:
         source: (N or 1, C, h, w) in working precision; where the source image does not reach, its nearest pixel.
-            0 where `hidden` holds.
+            0 where `hidden` holds. Finite under the mask and beside it.
         target_pixels: (N, C, h, w) in the target's own dtype. A hard mask reads only those along its rim.
         weight: (N or 1, 1, h, w) in [0, 1]; 0 where the source image does not reach.
         box: where on the canvas the part lies.
-        hidden: (N or 1, 1, h, w) bool, true where the source is fully transparent; None where it nowhere is.
+        hidden: (N or 1, 1, h, w) bool, true where the source is fully transparent, or NaN or infinite away from the
+            mask; None where it nowhere is.
     """
 
     source: Tensor
@@ -44,8 +46,32 @@ class Window:
 
     @cached_property
     def target(self) -> Tensor:
-        """The target's pixels in working precision."""
-        return convert(self.target_pixels, self.target_pixels.dtype, self.source.dtype)
+        """The target's pixels in working precision, all of them finite."""
+        return self.target_where(None)
+
+    @cached_property
+    def target_near_mask(self) -> Tensor:
+        """The target in working precision, finite under the mask and beside it."""
+        return self.target_where(self.near_mask)
+
+    @property
+    def near_mask(self) -> Tensor:
+        """The pixels of positive weight and their neighbours, (N or 1, 1, h, w): no other edge has a weight."""
+        inside = self.weight > 0
+        return inside | guidance.beside(inside)
+
+    def target_where(self, read: Tensor | None) -> Tensor:
+        """The target in working precision, refused if it is not finite where `read` holds, None for everywhere.
+
+        Elsewhere NaN and infinities become 0, so that they do not spread through products with weights of 0.
+        """
+        target = convert(self.target_pixels, self.target_pixels.dtype, self.source.dtype)
+        if not self.target_pixels.is_floating_point() or is_finite(target):
+            return target
+        if read is not None:
+            target = target.masked_fill(~read, 0)
+        check_finite("target", target)
+        return target
 
     @property
     def source_gradient(self) -> guidance.Field:
@@ -109,10 +135,7 @@ class Scene:
             hidden = crop(reach.of(self.hidden).to(self.dtype), around, "replicate").bool()
             source = source.masked_fill(hidden, 0)
         window = Window(source, box.of(self.target), crop(self.weight, on_source, "zero"), box, hidden)
-        if self.target.is_floating_point():
-            check_finite("source", window.source)
-            check_finite("target", window.target)
-        return window
+        return window if not self.target.is_floating_point() or is_finite(source) else _without_holes(window)
 
     def decode_colour(self, colour: Image) -> Tensor:
         """A further image on the canvas, (N or 1, C, any height, any width), in working precision."""
@@ -123,6 +146,14 @@ class Scene:
         values = convert(planes, self.target.dtype, self.dtype)
         check_finite("colour", values)
         return values
+
+
+def _without_holes(window: Window) -> Window:
+    """The window with source pixels that are NaN or infinite hidden; they are refused where the mask needs them."""
+    hole = ~window.source.detach().isfinite().all(1, keepdim=True)
+    source = window.source.masked_fill(hole & ~window.near_mask, 0)
+    check_finite("source", source)
+    return replace(window, source=source, hidden=hole if window.hidden is None else hole | window.hidden)
 
 
 def build_scene(

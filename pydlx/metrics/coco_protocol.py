@@ -162,41 +162,66 @@ def evaluate(
         images: how many there are.
         categories: how many there are.
     """
-    found_rows, found = _in_groups(detections.images, detections.categories, images, categories)
-    true_rows, true = _in_groups(truths.images, truths.categories, images, categories)
-    score, size = _rows(detections.scores, found_rows), _rows(detections.area, found_rows)
-    crowd, truth_size = _rows(truths.crowd, true_rows), _rows(truths.area, true_rows)
-    bounds = torch.tensor(list(protocol.areas.values()), dtype=torch.float64)
-    ignored = _rows(truths.ignored | truths.crowd, true_rows) | _outside(truth_size, bounds)
+    limits, bounds = list(protocol.max_detections), torch.tensor(list(protocol.areas.values()), dtype=torch.float64)
+    found_rows, found_groups = _in_order(detections.categories * images + detections.images)
+    found_rows, found_groups = _best_rows(found_rows, found_groups, detections.scores, limits[-1])
+    true_rows, true_groups = _in_order(truths.categories * images + truths.images)
+    # Of all images x categories few have detections where there are many; truths of the others are only counted.
+    groups = found_groups.unique_consecutive()
+    true_rows, true_groups = _rows_in(groups, true_rows, true_groups)
+    found, true = _offsets(found_groups, groups), _offsets(true_groups, groups)
+    ignored = truths.ignored | truths.crowd | _outside(truths.area, bounds)
+    positives = torch.stack([torch.bincount(truths.categories[~out], minlength=categories) for out in ignored])
+    score = _rows(detections.scores, found_rows)
     outcome, rank = match_detections(
         similarity(found_rows, true_rows, found, true),
         score,
         found,
         true,
-        _outside(size, bounds),
-        ignored,
-        crowd,
+        _outside(_rows(detections.area, found_rows), bounds),
+        ignored if true_rows is None else ignored[:, true_rows],
+        _rows(truths.crowd, true_rows),
         None if truths.unrecorded is None else _rows(truths.unrecorded, true_rows),
         protocol.thresholds,
-        protocol.max_detections[-1],
+        limits[-1],
     )
-    category = _rows(truths.categories, true_rows)
-    positives = torch.stack([torch.bincount(category[~out], minlength=categories) for out in ignored])
-    limits = list(protocol.max_detections)
-    curves = precision_curves(outcome, rank, score, found[::images].contiguous(), positives, protocol.recalls, limits)
+    category_offsets = _offsets(found_groups, torch.arange(categories) * images)
+    curves = precision_curves(outcome, rank, score, category_offsets, positives, protocol.recalls, limits)
     return Curves(protocol, *curves)
 
 
-def _in_groups(
-    images: Tensor, categories: Tensor, image_count: int, category_count: int
-) -> tuple[Tensor | None, Tensor]:
-    """The order that brings rows of a category and image together (None: the present one), and each group's offset."""
-    group = categories * image_count + images
-    counts = torch.bincount(group, minlength=image_count * category_count)
-    offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-    if bool((group[1:] >= group[:-1]).all()):
-        return None, offsets
-    return group.argsort(stable=True), offsets
+def _in_order(groups: Tensor) -> tuple[Tensor | None, Tensor]:
+    """The order that brings rows of a group together (None: the present one), and the group of each row then."""
+    if bool((groups[1:] >= groups[:-1]).all()):
+        return None, groups
+    ordered, rows = groups.sort(stable=True)
+    return rows, ordered
+
+
+def _best_rows(rows: Tensor | None, groups: Tensor, scores: Tensor, limit: int) -> tuple[Tensor | None, Tensor]:
+    """The rows among the `limit` best of their group, which alone are compared with truths."""
+    if not len(groups) or int(groups.unique_consecutive(return_counts=True)[1].max()) <= limit:
+        return rows, groups
+    falling = _rows(scores, rows).argsort(descending=True, stable=True)
+    order = falling[groups[falling].argsort(stable=True)]
+    place = torch.arange(len(groups)) - torch.searchsorted(groups, groups)
+    return _selected(rows, groups, order[place < limit].sort().values)
+
+
+def _rows_in(groups: Tensor, rows: Tensor | None, of_rows: Tensor) -> tuple[Tensor | None, Tensor]:
+    """The rows whose group is one of `groups`."""
+    place = torch.searchsorted(groups, of_rows)
+    known = torch.cat([groups, groups.new_tensor([-1])])[place] == of_rows
+    return (rows, of_rows) if bool(known.all()) else _selected(rows, of_rows, known.nonzero().flatten())
+
+
+def _selected(rows: Tensor | None, groups: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
+    return kept if rows is None else rows[kept], groups[kept]
+
+
+def _offsets(of_rows: Tensor, starts: Tensor) -> Tensor:
+    """Where rows of each of the ascending `starts` begin, and where the last ends."""
+    return torch.cat([torch.searchsorted(of_rows, starts), starts.new_tensor([len(of_rows)])])
 
 
 def _rows(values: Tensor, order: Tensor | None) -> Tensor:

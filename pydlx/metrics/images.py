@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pydlx import ops
 from pydlx._checks import whole
-from pydlx.ops.ssim import check_images, range_of
+from pydlx.ops.ssim import check_images, range_of, widest_dtype
 
 
 @overload
@@ -28,7 +28,8 @@ def mse(x: Any, y: Any) -> Tensor | float:
         TypeError: If the images are not of real numbers, or of two kinds or dtypes.
         ValueError: If their shapes differ.
     """
-    return _like(x, _mse(*_values("mse", x, y)))
+    a, b = _values("mse", x, y)
+    return _like(x, _mse(a, b).to(a.dtype))
 
 
 @overload
@@ -37,7 +38,8 @@ def rmse(x: Tensor, y: Tensor) -> Tensor: ...
 def rmse(x: np.ndarray, y: np.ndarray) -> float: ...
 def rmse(x: Any, y: Any) -> Tensor | float:
     """Square root of the mean squared error."""
-    return _like(x, _mse(*_values("rmse", x, y)).sqrt())
+    a, b = _values("rmse", x, y)
+    return _like(x, _mse(a, b).sqrt().to(a.dtype))
 
 
 @overload
@@ -47,7 +49,7 @@ def mae(x: np.ndarray, y: np.ndarray) -> float: ...
 def mae(x: Any, y: Any) -> Tensor | float:
     """Mean absolute error."""
     a, b = _values("mae", x, y)
-    return _like(x, (a - b).abs().mean())
+    return _like(x, (a - b).abs().mean(dtype=widest_dtype(a)).to(a.dtype))
 
 
 @overload
@@ -69,7 +71,7 @@ def psnr(x: Any, y: Any, data_range: float | None = None) -> Tensor | float:
     """
     a, b = _values("psnr", x, y)
     span = range_of("psnr", _tensor("psnr", "x", x), data_range)
-    return _like(x, 10 * torch.log10(span**2 / _mse(a, b)))
+    return _like(x, (10 * torch.log10(span**2 / _mse(a, b))).to(a.dtype))
 
 
 @overload
@@ -116,13 +118,16 @@ def sd(x: Any, ddof: int = 0) -> Tensor | float:
     image = _tensor("sd", "x", x)
     check_images("sd", image, image)
     ddof = whole("sd", "ddof", ddof, 0)
-    values = _wide(image)
+    wide = _wide(image)
+    values = wide.to(widest_dtype(wide))
     # Two passes: torch.std updates a running mean and keeps twelve digits of float64, by the number of threads.
-    return _like(x, ((values - values.mean()).square().sum() / (values.numel() - ddof)).sqrt())
+    variance = (values - values.mean()).square().sum() / (values.numel() - ddof)
+    return _like(x, variance.sqrt().to(wide.dtype))
 
 
 def _mse(a: Tensor, b: Tensor) -> Tensor:
-    return (a - b).square().mean()
+    """In float64, which holds the square of every float32."""
+    return (a - b).to(widest_dtype(a)).square().mean()
 
 
 def _like(given: object, result: Tensor) -> Tensor | float:

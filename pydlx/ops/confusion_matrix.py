@@ -31,6 +31,9 @@ def confusion_matrix(
 ) -> Tensor:
     """Counts the pixels of each pair of classes; rows are the truth.
 
+    On CUDA the call waits for the device to learn of invalid labels, unless `invalid` is ``"ignore"``: that form does
+    not wait, and can be captured in a CUDA graph.
+
     Args:
         pred: Labels of target's shape, or floating-point logits (N, C, ...) for a target of (N, ...): the class of the
             largest counts, the first of equal ones, and the first NaN over any number, as in ``torch.argmax``. Logits
@@ -39,8 +42,7 @@ def confusion_matrix(
         num_classes: C, at most 32767.
         ignore_index: Pixels with this target are left out, whatever their prediction.
         invalid: What becomes of other labels outside of [0, C), in either map: ``"error"`` raises, ``"ignore"`` leaves
-            their pixels out. On CUDA only ``"error"`` waits for the device. Under ``torch.compile`` it raises
-            RuntimeError, without the place.
+            their pixels out. Under ``torch.compile`` ``"error"`` raises RuntimeError, without the place.
         per_image: Give a matrix for each image instead of one for all.
 
     Returns:

@@ -29,6 +29,8 @@ _TOP, _BOTTOM, _LEFT, _RIGHT = range(4)
 def corner_pool(x: Tensor, direction: str) -> Tensor:
     """Running maximum along the rows or columns of a feature map (arXiv 1808.01244).
 
+    On CUDA the call does not wait for the device.
+
     Args:
         x: (N, C, H, W) or (C, H, W), float64, float32, float16 or bfloat16. The memory format, contiguous or
             channels-last, is kept; other strides are accepted.
@@ -51,6 +53,8 @@ def corner_pool(x: Tensor, direction: str) -> Tensor:
 def top_left_pool(top: Tensor, left: Tensor) -> Tensor:
     """``corner_pool(top, "top") + corner_pool(left, "left")`` in one pass; half precision is rounded once.
 
+    On CUDA the call does not wait for the device.
+
     Args:
         top: (N, C, H, W) or (C, H, W), as in :func:`corner_pool`.
         left: The same shape, dtype and device.
@@ -68,6 +72,8 @@ def top_left_pool(top: Tensor, left: Tensor) -> Tensor:
 
 def bottom_right_pool(bottom: Tensor, right: Tensor) -> Tensor:
     """``corner_pool(bottom, "bottom") + corner_pool(right, "right")`` in one pass; see :func:`top_left_pool`.
+
+    On CUDA the call does not wait for the device.
 
     Args:
         bottom: (N, C, H, W) or (C, H, W), as in :func:`corner_pool`.

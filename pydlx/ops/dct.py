@@ -39,6 +39,8 @@ _INVERSE_TYPE = {1: 1, 2: 3, 3: 2, 4: 4}
 def dctn(x: Tensor, type: int = 2, axes: Axes = (-2, -1), norm: str | None = None) -> Tensor:
     """Cosine transform along one or more axes, as ``scipy.fft.dctn``; the formulas head this module.
 
+    On CUDA the call does not wait for the device.
+
     Args:
         x: Any shape, float64, float32, float16 or bfloat16 (which compute in float32). Any strides.
         type: 1, 2, 3 or 4. Type 1 needs at least two samples per axis.
@@ -56,17 +58,26 @@ def dctn(x: Tensor, type: int = 2, axes: Axes = (-2, -1), norm: str | None = Non
 
 
 def idctn(x: Tensor, type: int = 2, axes: Axes = (-2, -1), norm: str | None = None) -> Tensor:
-    """Undo :func:`dctn` called with the same type, axes and norm, as ``scipy.fft.idctn``."""
+    """Undo :func:`dctn` called with the same type, axes and norm, as ``scipy.fft.idctn``.
+
+    On CUDA the call does not wait for the device.
+    """
     return _transform("idctn", x, type, axes, norm, sine=False, inverse=True)
 
 
 def dstn(x: Tensor, type: int = 2, axes: Axes = (-2, -1), norm: str | None = None) -> Tensor:
-    """Sine transform along one or more axes, as ``scipy.fft.dstn``; arguments as for :func:`dctn`, any length."""
+    """Sine transform along one or more axes, as ``scipy.fft.dstn``; arguments as for :func:`dctn`, any length.
+
+    On CUDA the call does not wait for the device.
+    """
     return _transform("dstn", x, type, axes, norm, sine=True, inverse=False)
 
 
 def idstn(x: Tensor, type: int = 2, axes: Axes = (-2, -1), norm: str | None = None) -> Tensor:
-    """Undo :func:`dstn` called with the same type, axes and norm, as ``scipy.fft.idstn``."""
+    """Undo :func:`dstn` called with the same type, axes and norm, as ``scipy.fft.idstn``.
+
+    On CUDA the call does not wait for the device.
+    """
     return _transform("idstn", x, type, axes, norm, sine=True, inverse=True)
 
 

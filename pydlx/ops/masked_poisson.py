@@ -41,6 +41,8 @@ def solve_masked_poisson(
     tolerances) depends neither on the size nor on the shape of the mask. On CUDA and other devices the reference runs:
     conjugate gradients preconditioned by a sine transform of the bounding box, of which ragged masks need many more.
 
+    On CUDA every iteration waits for the device, to see whether it was the last.
+
     Args:
         rhs: (..., H, W), float32 or float64. Values on known pixels are ignored.
         mask: (H, W), or (..., H, W) that broadcasts to rhs; bool, True where u is unknown. Planes that share a mask

@@ -7,7 +7,7 @@ The row of the highest score is taken, every other one that resembles it (simila
     gaussian  score *= exp(-s^2 / sigma)
 
 A row whose score is, or becomes, less than the score threshold is dropped. Of equal scores the first row is taken; NaN
-counts as larger than any number.
+counts as larger than any number. Where s is NaN the score stays: a row with NaN coordinates lowers no other.
 """
 
 from __future__ import annotations
@@ -38,6 +38,9 @@ def soft_nms(
     labels: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Suppress boxes that overlap better ones (Bodla et al., arXiv 1704.04503).
+
+    On CUDA a call for a batch does not wait for the device; one without a batch dimension does, to count the rows
+    that are left.
 
     Args:
         boxes: (n, 4) or (B, n, 4) as x1, y1, x2, y2. float64 or float32; 16-bit dtypes are computed in float32.
@@ -87,6 +90,9 @@ def oks_nms(
 ) -> Tensor:
     """Drop poses that resemble better ones: OKS over all points, with the mean of both areas in place of one.
 
+    On CUDA a call for a batch does not wait for the device; one without a batch dimension does, to count the rows
+    that are left.
+
     Args:
         keypoints: (n, K, 2) or (B, n, K, 2).
         scores: (n,) or (B, n).
@@ -117,6 +123,9 @@ def soft_oks_nms(
     score_threshold: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Lower the scores of poses that resemble better ones, by ``exp(-OKS^2 / threshold)`` each time.
+
+    On CUDA a call for a batch does not wait for the device; one without a batch dimension does, to count the rows
+    that are left.
 
     Args:
         keypoints: (n, K, 2) or (B, n, K, 2).
@@ -229,7 +238,7 @@ def _suppress(
             order[b, place], rescored[b, place] = row, left[row]
             s = similarities(b, row)
             decayed = {
-                _GAUSSIAN: left * torch.exp(-s.square() / sigma),
+                _GAUSSIAN: torch.where(s.isnan(), left, left * torch.exp(-s.square() / sigma)),
                 _LINEAR: torch.where(s > threshold, left * (1 - s), left),
                 _HARD: torch.where(s > threshold, -torch.inf, left),
             }[method]

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from pydlx import _native
 from pydlx._checks import check_device, check_floating, check_real_tensor, numbers
+from pydlx.ops.constants import constant
 from pydlx.ops.ragged import check_offsets, check_same_groups
 
 _SPACING = 2.0**-52
@@ -36,6 +37,8 @@ def oks(
 
     Differentiable in pred, truth and area. Equal points give exactly 1, and a pair of rows the same similarity, to the
     bit, wherever in its tensors they stand.
+
+    On CUDA the call does not wait for the device, but the first time that it meets sigmas which are not a tensor there.
 
     Args:
         pred: (..., D, K, 2), float64, float32, float16 or bfloat16. The last two are computed in float32: the square of
@@ -94,6 +97,8 @@ def ragged_oks(
 
     Group i, an image say, consists of the rows ``[offsets[i], offsets[i + 1])`` of detections and of truths.
 
+    On CUDA the call waits for the device: it reads the offsets, which say how large the result is.
+
     Args:
         pred: (D, K, 2), float64 or float32.
         truth: (G, K, 2).
@@ -151,7 +156,7 @@ def sigmas_of(name: str, sigmas: Tensor | Sequence[float], dtype: torch.dtype, d
     spread = numbers(name, "sigmas", sigmas)
     if not all(sigma > 0 for sigma in spread):
         raise ValueError(f"{name}: sigmas must be positive, got {tuple(spread)}")
-    return torch.tensor(spread, dtype=dtype, device=device)
+    return constant(spread, dtype, device)
 
 
 def _in_one_dtype(

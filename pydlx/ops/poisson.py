@@ -34,6 +34,8 @@ _FORMULATIONS = ("official", "paper", "screened")
 def solve_poisson(rhs: Tensor, boundary: str = "neumann", screening: float = 0.0) -> Tensor:
     """Solve ``(screening + L) u = rhs``, L minus the 5-point Laplacian.
 
+    On CUDA the call does not wait for the device.
+
     Args:
         rhs: (..., H, W), float64, float32, float16 or bfloat16 (which compute in float32).
         boundary: ``"neumann"``: the image is mirrored at its edge. ``"dirichlet"``: it is zero just outside the grid;
@@ -73,6 +75,8 @@ def solve_gaussian_poisson(
         ``"official"``   (L + beta G) u = rhs + beta colour
         ``"paper"``      (L^2 + beta G^2) u = L rhs + beta G colour
         ``"screened"``   (L + beta G^2) u = rhs + beta G colour
+
+    On CUDA the call does not wait for the device.
 
     Args:
         rhs: (..., H, W), float64, float32, float16 or bfloat16 (which compute in float32).

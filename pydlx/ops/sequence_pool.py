@@ -33,6 +33,9 @@ def sequence_pool(
 ) -> Tensor:
     """Pool every sequence over its valid steps; the modes' formulae stand at the top of this file.
 
+    On CUDA the call does not wait for the device. Lengths on the CPU are copied at each call: in a CUDA graph they
+    have to be on the GPU.
+
     Args:
         x: (B, T, C), padded; or (total, C), packed: the sequences one behind the other, without padding. float64,
             float32, float16 or bfloat16 (which accumulate in float32). Any strides; those with adjacent channels, such

@@ -41,6 +41,8 @@ def soft_pool1d(
 ) -> Tensor:
     """SoftPool over windows of a sequence; see :func:`soft_pool2d`.
 
+    On CUDA the call does not wait for the device.
+
     Args:
         x: (N, C, L) or (C, L).
     """
@@ -58,6 +60,8 @@ def soft_pool2d(
     gradient: str = "exact",
 ) -> Tensor:
     """SoftPool over windows of an image: ``y = sum_i softmax(a)_i a_i`` per window and channel (arXiv 2101.00440).
+
+    On CUDA the call does not wait for the device.
 
     Args:
         x: (N, C, H, W) or (C, H, W), float64, float32, float16 or bfloat16 (which accumulate in float32). The memory
@@ -91,6 +95,8 @@ def soft_pool3d(
     gradient: str = "exact",
 ) -> Tensor:
     """SoftPool over windows of a volume; see :func:`soft_pool2d`.
+
+    On CUDA the call does not wait for the device.
 
     Args:
         x: (N, C, D, H, W) or (C, D, H, W).

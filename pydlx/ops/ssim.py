@@ -33,6 +33,9 @@ from pydlx._checks import (
 )
 
 MAX_KERNEL_SIZE = 33
+# Ranges whose fourth power, which the kernels meet, is far from the limits of float32, also for pixels well beyond the
+# range. Images of others are brought to a range near 1.
+_LEAST_RANGE, _MOST_RANGE = 2.0**-12, 2.0**18
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 
@@ -74,6 +77,8 @@ def ssim(
 ) -> Tensor:
     """Structural similarity (Wang et al. 2004); 1 for equal images, less for others.
 
+    On CUDA the call does not wait for the device.
+
     Args:
         x: (N, C, H, W) or (N, C, D, H, W), of float64, float32, float16, bfloat16 or an integer dtype. Integers are
             converted first.
@@ -102,7 +107,7 @@ def ssim(
     settings = _settings("ssim", x, y, data_range, convention, reduction, kernel_size, sigma, k1, k2)
     radius = settings.kernel_size // 2
     _check_size("ssim", x, radius + 1 if settings.padded else settings.kernel_size)
-    x, y = _as_floating(x), _as_floating(y)
+    x, y = settings.scaled(x), settings.scaled(y)
     return _reduced(_similarity(x, y, settings, luminance=True, as_map=reduction == "map"), reduction)
 
 
@@ -124,6 +129,8 @@ def ms_ssim(
     Wang, Simoncelli and Bovik, "Multiscale structural similarity for image quality assessment", Asilomar 2003. The
     coarsest scale counts its whole similarity, the others contrast and structure only; negative means count as 0.
     Images are halved by averages over 2 x 2 (2 x 2 x 2) cells.
+
+    On CUDA the call does not wait for the device.
 
     Args:
         x: (N, C, H, W) or (N, C, D, H, W); see :func:`ssim`.
@@ -157,7 +164,7 @@ def ms_ssim(
     # Odd sizes are rounded up by the one convention, down by the other.
     _check_size(name, x, settings.kernel_size * halvings - (0 if settings.padded else halvings - 1))
     pool = F.avg_pool2d if x.dim() == 4 else F.avg_pool3d
-    x, y = _as_floating(x), _as_floating(y)
+    x, y = settings.scaled(x), settings.scaled(y)
     product: Tensor | None = None
     for scale, weight in enumerate(powers):
         coarsest = scale == len(powers) - 1
@@ -183,7 +190,7 @@ def _power(score: Tensor, weight: float) -> Tensor:
 
 @dataclass(frozen=True)
 class _Settings:
-    """The convention with what the caller chose instead, and the constants."""
+    """The convention with what the caller chose instead, the constants, and what both images are multiplied by."""
 
     kernel_size: int
     sigma: float
@@ -191,6 +198,14 @@ class _Settings:
     sample_covariance: bool
     c1: float
     c2: float
+    factor: float
+
+    def scaled(self, image: Tensor) -> Tensor:
+        """The image as floating-point numbers, in the unit of the constants."""
+        image = _as_floating(image)
+        if self.factor == 1:
+            return image
+        return (image.float() if image.element_size() < 4 else image) * self.factor
 
 
 def _settings(
@@ -211,9 +226,14 @@ def _settings(
     check_options(name, convention, reduction, k1, k2)
     kernel_size, sigma = window_of(name, convention, kernel_size, sigma)
     chosen, span = CONVENTIONS[convention], range_of(name, x, data_range)
-    return _Settings(
-        kernel_size, float(sigma), chosen.padded, chosen.sample_covariance, (k1 * span) ** 2, (k2 * span) ** 2
-    )
+    factor = 1.0 if _LEAST_RANGE <= span <= _MOST_RANGE else _power_of_two_near(1 / span)
+    c1, c2 = (k1 * span * factor) ** 2, (k2 * span * factor) ** 2
+    return _Settings(kernel_size, float(sigma), chosen.padded, chosen.sample_covariance, c1, c2, factor)
+
+
+def _power_of_two_near(value: float) -> float:
+    """A power of 2, by which to multiply takes no digits; one that float32 holds."""
+    return 2.0 ** min(126, max(-126, round(math.log2(value))))
 
 
 def check_options(name: str, convention: str, reduction: str, k1: float, k2: float) -> None:
@@ -275,6 +295,11 @@ def _check_size(name: str, x: Tensor, smallest: int) -> None:
         raise ValueError(f"{name}: x must be at least {smallest} along each axis, got size {tuple(x.shape[2:])}")
 
 
+def widest_dtype(x: Tensor) -> torch.dtype:
+    """float64, or float32 where the device has no other."""
+    return torch.float32 if x.device.type == "mps" else torch.float64
+
+
 def _as_floating(x: Tensor) -> Tensor:
     """Integers as floating-point numbers that hold them exactly."""
     if x.is_floating_point():
@@ -333,7 +358,8 @@ def ssim_reference(
         luminance: whether the first factor takes part.
         as_map: whether the map is asked for.
     """
-    wide = torch.float64 if x.dtype == torch.float64 else torch.float32
+    given = torch.float64 if x.dtype == torch.float64 else torch.float32
+    wide = widest_dtype(x)  # of pixels far above the others float32 would keep nothing but them
     axes = tuple(range(2, x.dim()))
     taps = window_taps(window, sigma)
 
@@ -357,7 +383,7 @@ def ssim_reference(
     if luminance:
         m1, m2 = mean_a + centre_a, mean_b + centre_b
         score = score * (2 * m1 * m2 + c1) / (m1 * m1 + m2 * m2 + c1)
-    return score if as_map else score.mean(axes)
+    return (score if as_map else score.mean(axes)).to(given)
 
 
 def _backward_reference(grad: Tensor, x: Tensor, y: Tensor, *options: Any) -> tuple[Tensor, Tensor]:

@@ -15,9 +15,9 @@ SPOT = np.zeros((6, 5))
 SPOT[2, 2] = 1
 
 
-def with_value(image, value):
+def with_value(image, value, row=1):
     image = image.copy()
-    image[1, 1] = value
+    image[row, 1] = value
     return image
 
 
@@ -40,9 +40,9 @@ def with_value(image, value):
         ({"offset": (1.5, 0)}, ValueError, "offset must be two whole numbers (row, column), got (1.5, 0)"),
         ({"offset": 3}, ValueError, "offset must be two whole numbers (row, column), got 3"),
         ({"source": with_value(IMAGE, np.nan)}, ValueError, "source holds NaN or infinite values"),
-        ({"target": with_value(CANVAS, np.inf)}, ValueError, "target holds NaN or infinite values"),
+        ({"target": with_value(CANVAS, np.inf, row=6)}, ValueError, "target holds NaN or infinite values"),
         ({"source": with_value(IMAGE, -np.inf)}, ValueError, "source holds NaN or infinite values"),
-        ({"target": with_value(CANVAS, -np.inf)}, ValueError, "target holds NaN or infinite values"),
+        ({"target": with_value(CANVAS, -np.inf, row=6)}, ValueError, "target holds NaN or infinite values"),
         ({"source": IMAGE.astype(int)}, TypeError, "source must be uint8, uint16 or floating, got int64"),
         ({"source": IMAGE.astype(np.uint8)}, TypeError, "source and target must both be integer or both be floating"),
         ({"target": CANVAS.astype(complex)}, TypeError, "target must be uint8, uint16 or floating, got complex128"),

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +21,22 @@ NORMS = (None, "backward", "ortho", "forward")
 TYPES = (1, 2, 3, 4)
 # Every small length, then ones that take each route of the FFT: prime factors up to 97, Bluestein, powers of two.
 LENGTHS = (*range(1, 41), 64, 97, 101, 120, 128, 194, 211, 1000, 1024, 1031, 1080)
+STATUS = Path("/proc/self/status")
+PROGRAM = """
+import time
+import torch
+from pydlx import ops
+
+def resident():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmRSS"))
+
+ops.dctn(torch.ones(40, 64), axes=-1)
+ops.dstn(torch.ones(40, 64), 1, axes=-1)
+before = resident()
+{body}
+print(resident() - before, seconds)
+"""
 ROUNDING = {torch.float64: 1e-13, torch.float32: 2e-6, torch.float16: 2e-3, torch.bfloat16: 1.5e-2}
 
 
@@ -161,6 +180,34 @@ def test_same_bits_on_one_and_two_threads():
 def test_errors(x, options, error, message):
     with pytest.raises(error, match=message):
         ops.dctn(x, **options)
+
+
+def measured(kernels: str, body: str) -> tuple[float, float]:
+    """Growth of the resident memory in MB, and what `body` measured in seconds, in a fresh process."""
+    if kernels != "native" or not STATUS.exists():
+        pytest.skip("needs the compiled CPU kernels and /proc")
+    program = PROGRAM.format(body=body)
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False)
+    assert run.returncode == 0, run.stderr
+    growth, seconds = run.stdout.split()
+    return float(growth), float(seconds)
+
+
+@pytest.mark.parametrize("transform", ["ops.dctn({x}, axes=-1)", "ops.dstn({x}, 1, axes=-1)"])
+def test_plans_of_many_lengths_are_not_all_kept(transform, kernels):
+    x = "torch.ones(1, n, dtype=torch.float32 if n % 2 else torch.float64)"
+    body = f"seconds = 0\nfor n in range(2, 2002): {transform.format(x=x)}"
+    growth, _ = measured(kernels, body)
+    assert growth < 50
+
+
+@pytest.mark.parametrize("length", [1_000_003, 1 << 20])
+def test_a_long_line_leaves_no_memory_behind(length, kernels):
+    """A prime takes Bluestein's convolution of twice the length."""
+    body = f"x = torch.ones(1, {length})\nstart = time.process_time()\ny = ops.dctn(x, axes=-1)\n"
+    growth, seconds = measured(kernels, body + "seconds = time.process_time() - start\ndel x, y")
+    assert growth < 50
+    assert seconds < 3  # of processor time; a second when it is not shared
 
 
 @pytest.mark.cuda
