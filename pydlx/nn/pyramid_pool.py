@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pydlx import _autograd
 from pydlx.ops.soft_pool import soft_pool2d
 
 Level = int | tuple[int, int]
@@ -28,7 +29,12 @@ Level = int | tuple[int, int]
 
 def _soft_pool(x: Tensor, size: tuple[int, int], stride: tuple[int, int]) -> Tensor:
     """SoftPool in the layout that suits large windows: bins along a row are few, channels are many."""
-    return soft_pool2d(x.contiguous(memory_format=torch.channels_last), size, stride)
+    return soft_pool2d(_channels_last(x), size, stride)
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """x in that layout, which ``torch.vmap`` has no rule for."""
+    return x if _autograd.is_batched(x) else x.contiguous(memory_format=torch.channels_last)
 
 
 _WINDOW_POOLS: dict[str, Callable[..., Tensor]] = {"max": F.max_pool2d, "average": F.avg_pool2d, "soft": _soft_pool}
@@ -127,7 +133,7 @@ class SpatialPyramidPool2d(nn.Module):
         self.check_size(x.shape[-2], x.shape[-1])
         batch = x if x.dim() == 4 else x.unsqueeze(0)
         if self.mode == "soft":
-            batch = batch.contiguous(memory_format=torch.channels_last)  # once, not in each level
+            batch = _channels_last(batch)  # once, not in each level
         features = torch.cat([self._pool(batch, level).flatten(1) for level in self.levels], 1)
         return features if x.dim() == 4 else features.squeeze(0)
 

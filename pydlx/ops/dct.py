@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pydlx import _native
+from pydlx import _autograd, _native
 
 Axes = int | Sequence[int] | None
 
@@ -216,11 +216,22 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return dx, None, None, None, None, None
 
 
+def _jvp(ctx: Any, tangent: Tensor, *_: Any) -> Tensor:
+    return _op(tangent, ctx.type, ctx.sine, ctx.axes, ctx.norm, ctx.adjoint)
+
+
+def _batching(op: Any, size: int, dims: Sequence[int | None], inputs: Sequence[Any]) -> Tensor:
+    x, type, sine, axes, norm, adjoint = inputs
+    return op(x.movedim(dims[0], 0), type, sine, [axis + 1 for axis in axes], norm, adjoint)
+
+
 _op = _native.register(
     "dct(Tensor x, int type, bool sine, int[] axes, int norm, bool adjoint) -> Tensor",
     reference=dct_reference,
     fake=_fake,
     backward=_backward,
     setup_context=_setup_context,
+    jvp=_jvp,
+    batching=_batching,
     autocast_to=torch.float32,
 )

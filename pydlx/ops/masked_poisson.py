@@ -12,13 +12,14 @@ pixel is known, positive definite.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pydlx import _native
+from pydlx import _autograd, _native
 from pydlx.ops.poisson import poisson_reference
 
 _NAME = "solve_masked_poisson"
@@ -63,7 +64,8 @@ def solve_masked_poisson(
         RuntimeWarning: If the tolerance was not reached; u is the best found and the residual says how good it is.
     """
     _check_arguments(rhs, mask, tolerance, initial)
-    eager = not torch.compiler.is_compiling() and not rhs.is_meta
+    batched = _autograd.is_batched(rhs) or _autograd.is_batched(mask)
+    eager = not (torch.compiler.is_compiling() or rhs.is_meta or batched)
     if eager:
         _check_values(rhs, mask, initial)
     native = rhs.is_cpu and _native.use_native(rhs)
@@ -149,22 +151,10 @@ def masked_poisson_reference(
     return _Implicit.apply(rhs, mask, initial, tolerance, max_iterations)
 
 
-class _Implicit(torch.autograd.Function):
-    """A is symmetric, so the gradient with respect to rhs is the solution with the gradient as right side."""
-
-    @staticmethod
-    def forward(ctx, rhs, mask, initial, tolerance, max_iterations):
-        ctx.save_for_backward(mask)
-        ctx.rule = (tolerance, max_iterations)
-        u, residual = _conjugate_gradients(rhs, mask.unsqueeze(1), initial, tolerance, max_iterations)
-        ctx.mark_non_differentiable(residual)
-        return u, residual
-
-    @staticmethod
-    def backward(ctx, grad, _):
-        (mask,) = ctx.saved_tensors
-        dx = _Implicit.apply(grad, mask, None, *ctx.rule)[0] if ctx.needs_input_grad[0] else None
-        return dx, None, None, None, None
+def _solve(
+    rhs: Tensor, mask: Tensor, initial: Tensor | None, tolerance: float, max_iterations: int
+) -> tuple[Tensor, Tensor]:
+    return _conjugate_gradients(rhs, mask.unsqueeze(1), initial, tolerance, max_iterations)
 
 
 def _conjugate_gradients(
@@ -229,10 +219,29 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
     ctx.mark_non_differentiable(output[1])
 
 
-def _backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor | None, ...]:
-    (mask,) = ctx.saved_tensors
-    dx = _op(grad, mask, None, *ctx.rule)[0] if ctx.needs_input_grad[0] else None
-    return dx, None, None, None, None
+def _rules(op: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
+    """How to differentiate a solver: A is symmetric, so gradients are solved for, too; so are tangents."""
+
+    def backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor | None, ...]:
+        (mask,) = ctx.saved_tensors
+        dx = op(grad, mask, None, *ctx.rule)[0] if ctx.needs_input_grad[0] else None
+        return dx, None, None, None, None
+
+    def jvp(ctx: Any, tangent: Tensor, *_: Any) -> tuple[Tensor, None]:
+        (mask,) = ctx.saved_tensors
+        u, residual = op(tangent, mask, None, *ctx.rule)
+        return u, torch.zeros_like(residual)
+
+    return {"setup_context": _setup_context, "backward": backward, "jvp": jvp, "batching": _batching}
+
+
+def _batching(op: Any, size: int, dims: Sequence[int | None], inputs: Sequence[Any]) -> Any:
+    """Entries that share their masks are more planes of them."""
+    if dims[1] is not None:
+        return _autograd.folded(op, size, dims, inputs)
+    rhs, _, initial, *rule = _autograd.with_batch_in_front(size, dims, inputs)
+    rhs, initial = (x if x is None else x.transpose(0, 1).flatten(1, 2) for x in (rhs, initial))
+    return [y.unflatten(1, (size, y.shape[1] // size)).transpose(0, 1) for y in op(rhs, inputs[1], initial, *rule)]
 
 
 _op = _native.register(
@@ -240,6 +249,6 @@ _op = _native.register(
     "-> (Tensor, Tensor)",
     reference=masked_poisson_reference,
     fake=_fake,
-    backward=_backward,
-    setup_context=_setup_context,
+    **_rules(lambda *inputs: _op(*inputs)),
 )
+_Implicit = _autograd.as_function("solve_masked_poisson", _solve, op=masked_poisson_reference, **_rules(masked_poisson_reference))
