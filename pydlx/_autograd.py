@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import TransformType, get_interpreter_stack
 from torch.autograd import forward_ad
 from torch.overrides import has_torch_function
 from torch.utils import _pytree as pytree
@@ -115,10 +116,15 @@ def is_exporting_to_onnx() -> bool:
     return torch.compiler.is_exporting() and torch.onnx.is_in_onnx_export()
 
 
-def is_batched(x: Tensor) -> bool:
-    """Whether ``torch.vmap`` stands between us and the tensor: its values and memory format are out of reach."""
+def is_transformed_by(*transforms: TransformType) -> bool:
+    """Whether one of these is among the nested transforms of ``torch.func`` that are at work; not while Dynamo traces."""
     if torch.compiler.is_dynamo_compiling():
         return False
+    return any(level.key() in transforms for level in get_interpreter_stack() or ())
+
+
+def is_batched(x: Tensor) -> bool:
+    """Whether the tensor is many under ``torch.vmap``, so that its values are out of reach."""
     while torch._C._functorch.is_functorch_wrapped_tensor(x):
         if torch._C._functorch.is_batchedtensor(x):
             return True
@@ -128,14 +134,6 @@ def is_batched(x: Tensor) -> bool:
 
 def _is_recorded(inputs: tuple[Any, ...]) -> bool:
     return torch.is_grad_enabled() and torch._C._any_requires_grad(*inputs)
-
-
-def _is_forward_transform() -> bool:
-    """Whether one of the nested transforms is ``jvp``, or ``functionalize``, which takes no ``autograd.Function``."""
-    from torch._C._functorch import TransformType, get_interpreter_stack
-
-    rules = (TransformType.Jvp, TransformType.Functionalize)
-    return any(level.key() in rules for level in get_interpreter_stack() or ())
 
 
 def register(
@@ -166,7 +164,8 @@ def register(
     )
 
     def under_transforms(*inputs: Any) -> Any:
-        if jvp is None and backward is not None and _is_forward_transform():
+        # `functionalize` has no rule for an autograd.Function.
+        if backward and not jvp and is_transformed_by(TransformType.Jvp, TransformType.Functionalize):
             return reference(*inputs)
         return transformed.apply(*inputs)
 

@@ -116,11 +116,8 @@ def use_native(x: torch.Tensor) -> bool:
 
 
 def storage_format(x: torch.Tensor) -> torch.memory_format:
-    """Channels-last if x is that and not contiguous as well, as the kernels decide it.
-
-    Under ``torch.vmap`` the format of one entry is not known.
-    """
-    if not x.is_contiguous() and not _autograd.is_batched(x):
+    """Channels-last if x is that and not contiguous as well, as the kernels decide it; ``torch.vmap`` knows no other."""
+    if not x.is_contiguous() and not _autograd.is_transformed_by(_autograd.TransformType.Vmap):
         if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
             return torch.channels_last
         if x.dim() == 5 and x.is_contiguous(memory_format=torch.channels_last_3d):

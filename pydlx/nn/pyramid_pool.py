@@ -34,7 +34,9 @@ def _soft_pool(x: Tensor, size: tuple[int, int], stride: tuple[int, int]) -> Ten
 
 def _channels_last(x: Tensor) -> Tensor:
     """x in that layout, which ``torch.vmap`` has no rule for."""
-    return x if _autograd.is_batched(x) else x.contiguous(memory_format=torch.channels_last)
+    if _autograd.is_transformed_by(_autograd.TransformType.Vmap):
+        return x
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 _WINDOW_POOLS: dict[str, Callable[..., Tensor]] = {"max": F.max_pool2d, "average": F.avg_pool2d, "soft": _soft_pool}
@@ -139,7 +141,8 @@ class SpatialPyramidPool2d(nn.Module):
 
     def _pool(self, x: Tensor, level: tuple[int, int]) -> Tensor:
         """One level, (N, C, H, W) to (N, C, rows, columns)."""
-        if self.form == "adaptive" and self.mode in _ADAPTIVE_POOLS:
+        # An adaptive pool of uneven bins has no ONNX form, and one of dynamic size a wrong one.
+        if self.form == "adaptive" and self.mode in _ADAPTIVE_POOLS and not _autograd.is_exporting_to_onnx():
             return _ADAPTIVE_POOLS[self.mode](x, level)
         pool, find_runs = _WINDOW_POOLS[self.mode], _adaptive_runs if self.form == "adaptive" else _sliding_run
         y = x.new_empty(*x.shape[:2], *level)

@@ -63,9 +63,10 @@ def solve_masked_poisson(
     Warns:
         RuntimeWarning: If the tolerance was not reached; u is the best found and the residual says how good it is.
     """
+    if _autograd.is_exporting_to_onnx():
+        raise RuntimeError(f"{_NAME}: cannot be exported to ONNX, because it iterates until it has converged")
     _check_arguments(rhs, mask, tolerance, initial)
-    batched = _autograd.is_batched(rhs) or _autograd.is_batched(mask)
-    eager = not (torch.compiler.is_compiling() or rhs.is_meta or batched)
+    eager = not (torch.compiler.is_compiling() or rhs.is_meta or _autograd.is_batched(rhs) or _autograd.is_batched(mask))
     if eager:
         _check_values(rhs, mask, initial)
     native = rhs.is_cpu and _native.use_native(rhs)
@@ -90,7 +91,7 @@ def _check_arguments(rhs: Tensor, mask: Tensor, tolerance: float | None, initial
         raise ValueError(f"{_NAME}: rhs must have shape (..., H, W), got {tuple(rhs.shape)}")
     missing = rhs.dim() - mask.dim()
     fits = mask.dim() >= 2 and missing >= 0 and mask.shape[-2:] == rhs.shape[-2:]
-    if not fits or any(m not in (1, r) for m, r in zip(mask.shape, rhs.shape[missing:], strict=True)):
+    if not fits or any(m != 1 and m != r for m, r in zip(mask.shape, rhs.shape[missing:], strict=True)):
         raise ValueError(
             f"{_NAME}: mask must be (H, W) or broadcast to rhs, got {tuple(mask.shape)} for rhs {tuple(rhs.shape)}"
         )
@@ -216,6 +217,7 @@ def _fake(
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     _, mask, _, *ctx.rule = inputs
     ctx.save_for_backward(mask)
+    ctx.save_for_forward(mask)
     ctx.mark_non_differentiable(output[1])
 
 
@@ -229,8 +231,7 @@ def _rules(op: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
 
     def jvp(ctx: Any, tangent: Tensor, *_: Any) -> tuple[Tensor, None]:
         (mask,) = ctx.saved_tensors
-        u, residual = op(tangent, mask, None, *ctx.rule)
-        return u, torch.zeros_like(residual)
+        return op(tangent, mask, None, *ctx.rule)[0], None
 
     return {"setup_context": _setup_context, "backward": backward, "jvp": jvp, "batching": _batching}
 
@@ -241,7 +242,8 @@ def _batching(op: Any, size: int, dims: Sequence[int | None], inputs: Sequence[A
         return _autograd.folded(op, size, dims, inputs)
     rhs, _, initial, *rule = _autograd.with_batch_in_front(size, dims, inputs)
     rhs, initial = (x if x is None else x.transpose(0, 1).flatten(1, 2) for x in (rhs, initial))
-    return [y.unflatten(1, (size, y.shape[1] // size)).transpose(0, 1) for y in op(rhs, inputs[1], initial, *rule)]
+    outputs = op(rhs, inputs[1], initial, *rule)
+    return tuple(y.unflatten(1, (size, y.shape[1] // size)).transpose(0, 1) for y in outputs)
 
 
 _op = _native.register(

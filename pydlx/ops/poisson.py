@@ -137,7 +137,7 @@ def _check_image(name: str, argument: str, x: Tensor) -> None:
 def _check_number(name: str, argument: str, value: float) -> None:
     if not isinstance(value, Real):
         raise TypeError(f"{name}: {argument} must be a number, got {type(value).__name__}")
-    if not (math.isfinite(value) and value >= 0):
+    if not 0 <= value < math.inf:  # math.isfinite does not take the symbols of torch.compile
         raise ValueError(f"{name}: {argument} must be zero or positive, and finite, got {value}")
 
 

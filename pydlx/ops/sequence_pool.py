@@ -156,7 +156,7 @@ def sequence_pool_reference(
     if mode == _MAX:
         places = cells.detach().max(1, keepdim=True).indices
     else:
-        places = cells.detach().sort(dim=1, descending=True, stable=True).indices[:, :k]
+        places = _largest(cells.detach(), k)
     missing = rows.shape[1]  # behind all others
     places = torch.where(places < count.unsqueeze(-1), places, missing).sort(1).values
     places = F.pad(places, (0, 0, 0, k - places.shape[1]), value=missing)
@@ -165,6 +165,13 @@ def sequence_pool_reference(
     y = torch.where(found, cells.gather(1, places), 0).to(x.dtype)
     index = torch.where(found, rows.unsqueeze(-1).expand(cells.shape).gather(1, places), -1)
     return (y.squeeze(1), index.squeeze(1)) if mode == _MAX else (y, index)
+
+
+def _largest(cells: Tensor, k: int) -> Tensor:
+    """Where the k largest steps are, of equal ones the first in time; (B, k, C), or all where there are less than k."""
+    if _autograd.is_exporting_to_onnx():  # which has no stable sort, and whose topk takes the first of equal ones
+        return cells.topk(min(k, cells.shape[1]), 1).indices
+    return cells.sort(dim=1, descending=True, stable=True).indices[:, :k]
 
 
 def _rows_in_front(x: Tensor, ends: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -182,7 +189,8 @@ def _rows_in_front(x: Tensor, ends: Tensor | None, mask: Tensor | None) -> tuple
     batch, steps = x.shape[:2]
     rows = torch.arange(batch * steps, device=x.device).view(batch, steps)
     if mask is not None:
-        return rows.gather(1, mask.sort(dim=1, descending=True, stable=True).indices), mask.sum(1, keepdim=True)
+        places = torch.where(mask, mask.cumsum(1) - 1, steps)
+        return rows.new_zeros(batch, steps + 1).scatter(1, places, rows)[:, :steps], mask.sum(1, keepdim=True)
     count = rows.new_full((batch,), steps) if ends is None else ends.clamp(0, steps)
     return rows, count.unsqueeze(1)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import copy
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -44,7 +44,7 @@ def derivative(run: Run, x: Tensor, order: int) -> Tensor:
     x = x.detach().requires_grad_()
     y = total(run)(x)
     for further in range(order):
-        found = slope(y, x)
+        found = slope(y, x, create_graph=further + 1 < order)
         y = (found * weights(found, 101 + further)).sum()
     return found.detach()
 
@@ -108,10 +108,10 @@ def exported(run: Run, x: Tensor) -> Tensor:
 def run_by_onnx(run: Run, x: Tensor, path: Any) -> Tensor:
     import onnxruntime
 
-    x = x.float()
+    x, module = x.float(), copy.deepcopy(Module(run)).eval().float()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.onnx.export(Module(run).eval(), (x,), dynamo=True, verbose=False).save(path)
+        torch.onnx.export(module, (x,), dynamo=True, verbose=False).save(path)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     (y,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
     return torch.from_numpy(y)
