@@ -7,8 +7,8 @@ An op is reached in three ways, fastest first:
     ``torch.func`` transforms    the dispatcher, whose ``FuncTorchDynamicLayerFrontMode`` key comes before all others
 
 Under ``torch.func`` an ``autograd.Function`` in its ``setup_context`` form stands for the op; PyTorch applies it once
-for each level of nested transforms. Forward mode runs the op's reference, which PyTorch differentiates by itself, except
-for linear ops, which map tangents as they map inputs.
+for each level of nested transforms. In forward mode the op's reference runs, which PyTorch differentiates by itself;
+linear ops map tangents as they map inputs.
 """
 
 from __future__ import annotations
@@ -30,8 +30,7 @@ BatchingRule = Callable[[Callable[..., Any], int, Sequence[int | None], Sequence
 
 def pull_back(function: Callable[..., Any], points: tuple[Tensor, ...], grads: Any) -> tuple[Tensor, ...]:
     """The gradients of `function` at its inputs, given those of its outputs; differentiable in both, to any order."""
-    _, gradients = torch.func.vjp(function, *points)
-    return gradients(grads)
+    return torch.func.vjp(function, *points)[1](grads)
 
 
 def one_by_one(op: Callable[..., Any], size: int, dims: Sequence[int | None], inputs: Sequence[Any]) -> Any:
@@ -49,9 +48,7 @@ def in_front(op: Callable[..., Any], size: int, dims: Sequence[int | None], inpu
 
 def folded(op: Callable[..., Any], size: int, dims: Sequence[int | None], inputs: Sequence[Any]) -> Any:
     """Batching rule of ops whose tensors all begin with a batch dimension: the new one becomes part of it."""
-    merged = (
-        x.flatten(0, 1) if isinstance(x, Tensor) else x for x in with_batch_in_front(size, dims, inputs)
-    )
+    merged = (x.flatten(0, 1) if isinstance(x, Tensor) else x for x in with_batch_in_front(size, dims, inputs))
     return pytree.tree_map(lambda y: y.unflatten(0, (size, y.shape[0] // size)), op(*merged))
 
 
@@ -117,19 +114,28 @@ def is_exporting_to_onnx() -> bool:
 
 
 def is_transformed_by(*transforms: TransformType) -> bool:
-    """Whether one of these is among the nested transforms of ``torch.func`` that are at work; not while Dynamo traces."""
+    """Whether one of these ``torch.func`` transforms is at work, at any level; not asked while Dynamo traces."""
     if torch.compiler.is_dynamo_compiling():
         return False
     return any(level.key() in transforms for level in get_interpreter_stack() or ())
 
 
 def is_batched(x: Tensor) -> bool:
-    """Whether the tensor is many under ``torch.vmap``, so that its values are out of reach."""
+    """Whether ``torch.vmap`` maps the tensor, so that its values are out of reach; not asked while Dynamo traces."""
+    if torch.compiler.is_dynamo_compiling():
+        return False
     while torch._C._functorch.is_functorch_wrapped_tensor(x):
         if torch._C._functorch.is_batchedtensor(x):
             return True
         x = torch._C._functorch.get_unwrapped(x)
     return False
+
+
+def wants_derivative(*inputs: Tensor) -> bool:
+    """Whether a gradient of one of these is asked for, or one has a tangent in forward mode."""
+    if torch.compiler.is_dynamo_compiling() or forward_ad._current_level < 0:
+        return _is_recorded(inputs)
+    return _is_recorded(inputs) or any(forward_ad.unpack_dual(x).tangent is not None for x in inputs)
 
 
 def _is_recorded(inputs: tuple[Any, ...]) -> bool:
@@ -147,31 +153,51 @@ def register(
     jvp: Callable[..., Any] | None,
     batching: BatchingRule,
 ) -> Callable[..., Any]:
-    """Register an op's rules and return a callable for the op: dispatched, or in plain eager mode a short cut.
-
-    ``torch.library.register_autograd`` registers the gradient at twice the cost, and raises under ``torch.func``; this
-    is for ops without default arguments. In plain eager mode nothing above autograd in the dispatcher has anything to
-    do, and to go through it to a rule in Python would cost more than the rule.
-    """
+    """Register an op's rules and return a callable for the op."""
 
     def below_autograd(*inputs: Any) -> Any:
         with torch._C._AutoDispatchBelowAutograd():
             return op(*inputs)
 
-    transformed = as_function(
-        f"pydlx::{name}", below_autograd,
-        op=op, setup_context=setup_context, backward=backward, jvp=jvp, batching=batching,
+    function = as_function(
+        f"pydlx::{name}",
+        below_autograd,
+        op=op,
+        setup_context=setup_context,
+        backward=backward,
+        jvp=jvp,
+        batching=batching,
     )
 
     def under_transforms(*inputs: Any) -> Any:
         # `functionalize` has no rule for an autograd.Function.
         if backward and not jvp and is_transformed_by(TransformType.Jvp, TransformType.Functionalize):
             return reference(*inputs)
-        return transformed.apply(*inputs)
+        return function.apply(*inputs)
 
     library.impl(name, under_transforms, "FuncTorchDynamicLayerFrontMode")
     if backward is None or setup_context is None:
         return op
+    in_forward_mode = function.apply if jvp else reference
+    return _with_gradient(library, name, op, below_autograd, reference, in_forward_mode, setup_context, backward)
+
+
+def _with_gradient(
+    library: torch.library.Library,
+    name: str,
+    op: Any,
+    below_autograd: Callable[..., Any],
+    reference: Callable[..., Any],
+    in_forward_mode: Callable[..., Any],
+    setup_context: Callable[..., Any],
+    backward: Callable[..., Any],
+) -> Callable[..., Any]:
+    """Register an op's gradient and return a callable for the op: dispatched, or in plain eager mode a short cut.
+
+    ``torch.library.register_autograd`` registers the gradient at twice the cost, and raises under ``torch.func``; this
+    is for ops without default arguments. In plain eager mode nothing above autograd in the dispatcher has anything to
+    do, and to go through it to a rule in Python would cost more than the rule.
+    """
 
     class Rule(torch.autograd.Function):
         @staticmethod
@@ -185,13 +211,13 @@ def register(
         def backward(ctx: Any, *grads: Any) -> Any:
             return (*backward(ctx, *grads), None)
 
-    def autograd_kernel(keyset: Any, *inputs: Any) -> Any:
+    def kernel(keyset: Any, *inputs: Any) -> Any:
         def redispatch(*inputs: Any) -> Any:
             with torch._C._AutoDispatchBelowAutograd():
                 return op.redispatch(keyset & torch._C._after_autograd_keyset, *inputs)
 
         if forward_ad._current_level >= 0:
-            return transformed.apply(*inputs) if jvp else reference(*inputs)
+            return in_forward_mode(*inputs)
         return Rule.apply(*inputs, redispatch) if _is_recorded(inputs) else redispatch(*inputs)
 
     def call(*inputs: Any) -> Any:
@@ -205,5 +231,5 @@ def register(
             return reference(*inputs) if is_exporting_to_onnx() else op(*inputs)
         return Rule.apply(*inputs, below_autograd) if _is_recorded(inputs) else below_autograd(*inputs)
 
-    library.impl(name, autograd_kernel, "Autograd", with_keyset=True)
+    library.impl(name, kernel, "Autograd", with_keyset=True)
     return call

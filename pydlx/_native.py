@@ -116,7 +116,7 @@ def use_native(x: torch.Tensor) -> bool:
 
 
 def storage_format(x: torch.Tensor) -> torch.memory_format:
-    """Channels-last if x is that and not contiguous as well, as the kernels decide it; ``torch.vmap`` knows no other."""
+    """Channels-last if x is that and not contiguous as well, as the kernels decide it; ``torch.vmap`` knows none."""
     if not x.is_contiguous() and not _autograd.is_transformed_by(_autograd.TransformType.Vmap):
         if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
             return torch.channels_last

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from pydlx.ops.oks import oks
 
@@ -63,31 +63,51 @@ class OKSLoss(nn.Module):
         for name, value in (("min_area", min_area), ("eps", eps)):
             if not value > 0:
                 raise ValueError(f"OKSLoss: {name} must be positive, got {value}")
-        spread = torch.as_tensor(sigmas, dtype=torch.float64)
-        if spread.dim() != 1 or not (spread > 0).all():
-            raise ValueError(f"OKSLoss: sigmas must be positive numbers in one row, got {spread.tolist()}")
-        self.register_buffer("sigmas", spread, persistent=False)
+        self._numbers = torch.as_tensor(sigmas, dtype=torch.float64, device="cpu")
+        if self._numbers.dim() != 1 or not (self._numbers > 0).all():
+            raise ValueError(f"OKSLoss: sigmas must be positive numbers in one row, got {self._numbers.tolist()}")
+        device = sigmas.device if isinstance(sigmas, Tensor) else torch.get_default_device()
+        self.register_buffer("sigmas", self._numbers.to(device), persistent=False)
         self.mode, self.min_area, self.eps, self.reduction = mode, min_area, eps, reduction
 
     def forward(self, pred: Tensor, truth: Tensor, visibility: Tensor, area: Tensor) -> Tensor:
         """The loss of each pair of poses, or their mean or sum."""
-        similarity = oks(
-            pred.to(torch.promote_types(pred.dtype, torch.float32)).unsqueeze(-3),
-            truth.unsqueeze(-3),
-            visibility.unsqueeze(-2),
-            area.clamp(min=self.min_area).unsqueeze(-1),
-            self.sigmas,
-        ).flatten(-3)
-        if self.mode == "log":
-            loss = -similarity.clamp(min=self.eps).log()
-        else:
-            loss = 1 - (similarity if self.mode == "linear" else similarity.square())
-        counted = (visibility > 0).any(-1)
-        loss = torch.where(counted, loss, 0)
-        if self.reduction == "mean":
-            return loss.sum() / counted.sum().clamp(min=1)
-        return loss.sum() if self.reduction == "sum" else loss
+        area = area.clamp(min=self.min_area)
+        return _loss(pred, truth, visibility, area, self.sigmas, self.mode, self.eps, self.reduction)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> OKSLoss:
+        """Move or cast; ``to_empty``, which comes this way as well, leaves the sigmas to be filled in again."""
+        super()._apply(fn, recurse)
+        self.sigmas.copy_(self._numbers)
+        return self
 
     def extra_repr(self) -> str:
         """The options."""
         return f"{len(self.sigmas)} points, mode={self.mode!r}, min_area={self.min_area}, reduction={self.reduction!r}"
+
+
+@fx.wrap
+def _loss(
+    pred: Tensor,
+    truth: Tensor,
+    visibility: Tensor,
+    area: Tensor,
+    sigmas: Tensor,
+    mode: str,
+    eps: float,
+    reduction: str,
+) -> Tensor:
+    """The loss, one node in a graph of ``torch.fx.symbolic_trace``."""
+    wide = pred.to(torch.promote_types(pred.dtype, torch.float32))
+    similarity = oks(
+        wide.unsqueeze(-3), truth.unsqueeze(-3), visibility.unsqueeze(-2), area.unsqueeze(-1), sigmas
+    ).flatten(-3)
+    if mode == "log":
+        loss = -similarity.clamp(min=eps).log()
+    else:
+        loss = 1 - (similarity if mode == "linear" else similarity.square())
+    counted = (visibility > 0).any(-1)
+    loss = torch.where(counted, loss, 0)
+    if reduction == "mean":
+        return loss.sum() / counted.sum().clamp(min=1)
+    return loss.sum() if reduction == "sum" else loss

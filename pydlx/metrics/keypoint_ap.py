@@ -151,7 +151,7 @@ def one_keypoint(
 
 def checked_sigmas(name: str, sigmas: Sequence[float] | Tensor) -> Tensor:
     """(K,) float64, positive."""
-    values = torch.as_tensor(sigmas, dtype=torch.float64)
+    values = torch.as_tensor(sigmas, dtype=torch.float64, device="cpu")
     if values.dim() != 1 or not len(values) or not bool((values > 0).all()):
         raise ValueError(f"{name}: sigmas must be positive numbers, one for each keypoint, got {sigmas!r}")
     return values

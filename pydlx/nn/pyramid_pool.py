@@ -18,13 +18,14 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from pydlx import _autograd
 from pydlx.ops.soft_pool import soft_pool2d
 
 Level = int | tuple[int, int]
+Levels = tuple[tuple[int, int], ...]
 
 
 def _soft_pool(x: Tensor, size: tuple[int, int], stride: tuple[int, int]) -> Tensor:
@@ -86,20 +87,7 @@ class SpatialPyramidPool2d(nn.Module):
             TypeError: If the images are not floating-point tensors.
             ValueError: If their shapes are others, or a level does not fit them.
         """
-        if isinstance(x, Tensor):
-            return self._features(x)
-        shapes = [tuple(image.shape) for image in x]
-        if not shapes or any(len(shape) != 3 or shape[0] != shapes[0][0] for shape in shapes):
-            raise ValueError(
-                f"SpatialPyramidPool2d: x must list at least one (C, H, W) image, all of one C, got shapes {shapes}"
-            )
-        of_one_size: dict[tuple[int, ...], list[int]] = {}
-        for i, shape in enumerate(shapes):
-            of_one_size.setdefault(shape, []).append(i)
-        rows: dict[int, Tensor] = {}
-        for members in of_one_size.values():
-            rows.update(zip(members, self._features(torch.stack([x[i] for i in members])).unbind(), strict=True))
-        return torch.stack([rows[i] for i in range(len(shapes))])
+        return _pooled(x, self.levels, self.mode, self.form)
 
     def check_size(self, height: int, width: int) -> None:
         """Require that all levels fit images of this size.
@@ -108,51 +96,76 @@ class SpatialPyramidPool2d(nn.Module):
             ValueError: If a level has more bins than the image cells, or its sliding windows are not as many as its
                 bins.
         """
-        for level in self.levels:
-            got = f"got level {level[0]}×{level[1]} for an image of {height}×{width}"
-            if level[0] > height or level[1] > width:
-                raise ValueError(f"SpatialPyramidPool2d: levels must not have more bins than the image cells, {got}")
-            if self.form == "sliding":
-                made = (_windows_that_fit(height, level[0]), _windows_that_fit(width, level[1]))
-                if made != level:
-                    raise ValueError(
-                        "SpatialPyramidPool2d: levels must have as many bins as sliding windows fit the image, "
-                        f'{got}, where {made[0]}×{made[1]} fit (form="adaptive" has no such limit)'
-                    )
+        _check_size(self.levels, self.form, height, width)
 
     def extra_repr(self) -> str:
         """Levels, mode and form."""
         levels = ", ".join(str(rows) if rows == columns else f"({rows}, {columns})" for rows, columns in self.levels)
         return f"levels=({levels}{',' if len(self.levels) == 1 else ''}), mode={self.mode!r}, form={self.form!r}"
 
-    def _features(self, x: Tensor) -> Tensor:
-        if not x.is_floating_point():
-            raise TypeError(f"SpatialPyramidPool2d: x must be a floating-point tensor, got {x.dtype}")
-        if x.dim() not in (3, 4):
-            raise ValueError(
-                f"SpatialPyramidPool2d: x must have shape (N, C, H, W) or (C, H, W), got {x.dim()} dimensions"
-            )
-        self.check_size(x.shape[-2], x.shape[-1])
-        batch = x if x.dim() == 4 else x.unsqueeze(0)
-        if self.mode == "soft":
-            batch = _channels_last(batch)  # once, not in each level
-        features = torch.cat([self._pool(batch, level).flatten(1) for level in self.levels], 1)
-        return features if x.dim() == 4 else features.squeeze(0)
 
-    def _pool(self, x: Tensor, level: tuple[int, int]) -> Tensor:
-        """One level, (N, C, H, W) to (N, C, rows, columns)."""
-        # An adaptive pool of uneven bins has no ONNX form, and one of dynamic size a wrong one.
-        if self.form == "adaptive" and self.mode in _ADAPTIVE_POOLS and not _autograd.is_exporting_to_onnx():
-            return _ADAPTIVE_POOLS[self.mode](x, level)
-        pool, find_runs = _WINDOW_POOLS[self.mode], _adaptive_runs if self.form == "adaptive" else _sliding_run
-        y = x.new_empty(*x.shape[:2], *level)
-        for rows, columns in itertools.product(find_runs(x.shape[2], level[0]), find_runs(x.shape[3], level[1])):
-            cells = x[:, :, rows.cells, columns.cells]
-            y[:, :, rows.bins, columns.bins] = pool(cells, (rows.size, columns.size), (rows.stride, columns.stride))
-        return y
+@fx.wrap
+def _pooled(x: Tensor | Sequence[Tensor], levels: Levels, mode: str, form: str) -> Tensor:
+    """One tensor of images or many of different sizes; one node in a graph of ``torch.fx.symbolic_trace``."""
+    if isinstance(x, Tensor):
+        return _features(x, levels, mode, form)
+    shapes = [tuple(image.shape) for image in x]
+    if not shapes or any(len(shape) != 3 or shape[0] != shapes[0][0] for shape in shapes):
+        raise ValueError(
+            f"SpatialPyramidPool2d: x must list at least one (C, H, W) image, all of one C, got shapes {shapes}"
+        )
+    of_one_size: dict[tuple[int, ...], list[int]] = {}
+    for i, shape in enumerate(shapes):
+        of_one_size.setdefault(shape, []).append(i)
+    rows: dict[int, Tensor] = {}
+    for members in of_one_size.values():
+        rows.update(
+            zip(members, _features(torch.stack([x[i] for i in members]), levels, mode, form).unbind(), strict=True)
+        )
+    return torch.stack([rows[i] for i in range(len(shapes))])
 
 
-def _pairs(levels: Sequence[Level]) -> tuple[tuple[int, int], ...]:
+def _check_size(levels: Levels, form: str, height: int, width: int) -> None:
+    for level in levels:
+        got = f"got level {level[0]}×{level[1]} for an image of {height}×{width}"
+        if level[0] > height or level[1] > width:
+            raise ValueError(f"SpatialPyramidPool2d: levels must not have more bins than the image cells, {got}")
+        if form == "sliding":
+            made = (_windows_that_fit(height, level[0]), _windows_that_fit(width, level[1]))
+            if made != level:
+                raise ValueError(
+                    "SpatialPyramidPool2d: levels must have as many bins as sliding windows fit the image, "
+                    f'{got}, where {made[0]}×{made[1]} fit (form="adaptive" has no such limit)'
+                )
+
+
+def _features(x: Tensor, levels: Levels, mode: str, form: str) -> Tensor:
+    if not x.is_floating_point():
+        raise TypeError(f"SpatialPyramidPool2d: x must be a floating-point tensor, got {x.dtype}")
+    if x.dim() not in (3, 4):
+        raise ValueError(f"SpatialPyramidPool2d: x must have shape (N, C, H, W) or (C, H, W), got {x.dim()} dimensions")
+    _check_size(levels, form, x.shape[-2], x.shape[-1])
+    batch = x if x.dim() == 4 else x.unsqueeze(0)
+    if mode == "soft":
+        batch = _channels_last(batch)  # once, not in each level
+    features = torch.cat([_pool(batch, level, mode, form).flatten(1) for level in levels], 1)
+    return features if x.dim() == 4 else features.squeeze(0)
+
+
+def _pool(x: Tensor, level: tuple[int, int], mode: str, form: str) -> Tensor:
+    """One level, (N, C, H, W) to (N, C, rows, columns)."""
+    # An adaptive pool of uneven bins has no ONNX form, and one of dynamic size a wrong one.
+    if form == "adaptive" and mode in _ADAPTIVE_POOLS and not _autograd.is_exporting_to_onnx():
+        return _ADAPTIVE_POOLS[mode](x, level)
+    pool, find_runs = _WINDOW_POOLS[mode], _adaptive_runs if form == "adaptive" else _sliding_run
+    y = x.new_empty(*x.shape[:2], *level)
+    for rows, columns in itertools.product(find_runs(x.shape[2], level[0]), find_runs(x.shape[3], level[1])):
+        cells = x[:, :, rows.cells, columns.cells]
+        y[:, :, rows.bins, columns.bins] = pool(cells, (rows.size, columns.size), (rows.stride, columns.stride))
+    return y
+
+
+def _pairs(levels: Sequence[Level]) -> Levels:
     try:
         pairs = [(level, level) if isinstance(level, int) else tuple(level) for level in levels]
         valid = all(len(pair) == 2 and all(isinstance(n, int) and n > 0 for n in pair) for pair in pairs)

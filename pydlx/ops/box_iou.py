@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pydlx import _native
+from pydlx import _autograd, _native
 from pydlx.ops.ragged import check_offsets, check_rows, check_same_groups
 
 
@@ -28,9 +28,11 @@ def ragged_box_iou(
         (P,) float64: group after group the row-major (detections, truths) matrix. Runs on the CPU, has no gradient.
 
     Raises:
-        ValueError: If a dtype or a shape is another.
+        ValueError: If a dtype or a shape is another, or a gradient is asked for.
     """
     name = "ragged_box_iou"
+    if _autograd.wants_derivative(boxes, truths):
+        raise ValueError(f"{name}: inputs must not require a gradient, which is not given; detach them")
     check_rows(name, "boxes", boxes, torch.float64, len(boxes), 4)
     check_rows(name, "truths", truths, torch.float64, len(truths), 4)
     check_rows(name, "crowd", crowd, torch.bool, len(truths))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pydlx import _native
+from pydlx import _autograd, _native
 
 LABEL_DTYPES = (torch.uint8, torch.uint16, torch.int16, torch.int32, torch.int64, torch.bool)
 MOST_CLASSES = 32767
@@ -96,6 +96,8 @@ def _require_valid(first_invalid: Tensor, pred: Tensor, target: Tensor, num_clas
         text = f"confusion_matrix: target or pred holds labels outside of [0, {num_classes})"
         torch._assert_async((first_invalid < 0).all(), text)
         return
+    if _autograd.is_batched(first_invalid):
+        raise RuntimeError('confusion_matrix: invalid must be "ignore" under torch.vmap, got "error"')
     places = first_invalid.tolist()
     if places == [-1, -1]:
         return

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pydlx import _autograd, _native
+from pydlx import _native
 
 Axes = int | Sequence[int] | None
 

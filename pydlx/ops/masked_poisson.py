@@ -66,7 +66,9 @@ def solve_masked_poisson(
     if _autograd.is_exporting_to_onnx():
         raise RuntimeError(f"{_NAME}: cannot be exported to ONNX, because it iterates until it has converged")
     _check_arguments(rhs, mask, tolerance, initial)
-    eager = not (torch.compiler.is_compiling() or rhs.is_meta or _autograd.is_batched(rhs) or _autograd.is_batched(mask))
+    eager = not (
+        torch.compiler.is_compiling() or rhs.is_meta or _autograd.is_batched(rhs) or _autograd.is_batched(mask)
+    )
     if eager:
         _check_values(rhs, mask, initial)
     native = rhs.is_cpu and _native.use_native(rhs)
@@ -221,22 +223,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
     ctx.mark_non_differentiable(output[1])
 
 
-def _rules(op: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
-    """How to differentiate a solver: A is symmetric, so gradients are solved for, too; so are tangents."""
-
-    def backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor | None, ...]:
-        (mask,) = ctx.saved_tensors
-        dx = op(grad, mask, None, *ctx.rule)[0] if ctx.needs_input_grad[0] else None
-        return dx, None, None, None, None
-
-    def jvp(ctx: Any, tangent: Tensor, *_: Any) -> tuple[Tensor, None]:
-        (mask,) = ctx.saved_tensors
-        return op(tangent, mask, None, *ctx.rule)[0], None
-
-    return {"setup_context": _setup_context, "backward": backward, "jvp": jvp, "batching": _batching}
-
-
-def _batching(op: Any, size: int, dims: Sequence[int | None], inputs: Sequence[Any]) -> Any:
+def _batching(op: Any, size: int, dims: Sequence[int | None], inputs: Sequence[Any]) -> tuple[Tensor, ...]:
     """Entries that share their masks are more planes of them."""
     if dims[1] is not None:
         return _autograd.folded(op, size, dims, inputs)
@@ -246,11 +233,32 @@ def _batching(op: Any, size: int, dims: Sequence[int | None], inputs: Sequence[A
     return tuple(y.unflatten(1, (size, y.shape[1] // size)).transpose(0, 1) for y in outputs)
 
 
-_op = _native.register(
+def _rules(solve: Callable[..., tuple[Tensor, Tensor]]) -> dict[str, Any]:
+    """How to differentiate a solver: A is symmetric, so gradients are solved for like tangents."""
+
+    def backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor | None, ...]:
+        (mask,) = ctx.saved_tensors
+        dx = solve(grad, mask, None, *ctx.rule)[0] if ctx.needs_input_grad[0] else None
+        return dx, None, None, None, None
+
+    def jvp(ctx: Any, tangent: Tensor, *_: Any) -> tuple[Tensor, None]:
+        (mask,) = ctx.saved_tensors
+        return solve(tangent, mask, None, *ctx.rule)[0], None
+
+    return {"setup_context": _setup_context, "backward": backward, "jvp": jvp, "batching": _batching}
+
+
+def _solve_natively(*inputs: Any) -> tuple[Tensor, Tensor]:
+    return _op(*inputs)
+
+
+_op: Callable[..., tuple[Tensor, Tensor]] = _native.register(
     "masked_poisson(Tensor rhs, Tensor mask, Tensor? initial, float tolerance, SymInt max_iterations) "
     "-> (Tensor, Tensor)",
     reference=masked_poisson_reference,
     fake=_fake,
-    **_rules(lambda *inputs: _op(*inputs)),
+    **_rules(_solve_natively),
 )
-_Implicit = _autograd.as_function("solve_masked_poisson", _solve, op=masked_poisson_reference, **_rules(masked_poisson_reference))
+_Implicit = _autograd.as_function(
+    "solve_masked_poisson", _solve, op=masked_poisson_reference, **_rules(masked_poisson_reference)
+)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pydlx import _native
+from pydlx import _autograd, _native
 from pydlx.ops.ragged import check_offsets, check_rows, check_same_groups
 
 FALSE, TRUE, IGNORED = 0, 1, 2  # csrc/match_detections/match_detections.h
@@ -117,6 +117,8 @@ def precision_curves(
         ValueError: If a dtype or a shape is another.
     """
     name, areas, rows = "precision_curves", len(positives), len(scores)
+    if _autograd.wants_derivative(scores):
+        raise ValueError(f"{name}: scores must not require a gradient, which is not given; detach them")
     check_rows(name, "outcome", outcome, torch.uint8, areas, *outcome.shape[1:2], rows)
     check_rows(name, "rank", rank, torch.int64, rows)
     check_rows(name, "scores", scores, torch.float64, rows)

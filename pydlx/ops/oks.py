@@ -109,7 +109,7 @@ def ragged_oks(
         TypeError: If pred is not floating-point.
         ValueError: If a shape or the offsets do not fit, or a gradient is asked for.
     """
-    if torch.is_grad_enabled() and any(given.requires_grad for given in (pred, truth, area)):
+    if _autograd.wants_derivative(pred, truth, area):
         raise ValueError("ragged_oks: inputs must not require a gradient, which it does not give; use oks")
     pred, truth, area, sigmas, boxes = _in_one_dtype("ragged_oks", pred, truth, area, sigmas, boxes)
     _check_shapes("ragged_oks", pred, truth, visibility, area, sigmas, boxes)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pydlx import _autograd
+
 
 def check_offsets(name: str, argument: str, offsets: Tensor, rows: int) -> None:
     """Require that offsets cut so many rows into groups."""
@@ -12,6 +14,8 @@ def check_offsets(name: str, argument: str, offsets: Tensor, rows: int) -> None:
         raise ValueError(
             f"{name}: {argument} must be int64 of shape (n + 1,), got {offsets.dtype} of {tuple(offsets.shape)}"
         )
+    if _autograd.is_batched(offsets):
+        raise RuntimeError(f"{name}: {argument} must be the same for all entries of torch.vmap, got different ones")
     if offsets[0] != 0 or offsets[-1] != rows or (offsets.diff() < 0).any():
         raise ValueError(f"{name}: {argument} must rise from 0 to the number of rows, {rows}")
 

@@ -255,10 +255,10 @@ def _setup_double(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _double_backward(ctx: Any, v: Tensor) -> tuple[Tensor | None, ...]:
     """Higher derivatives are rare, so they come from the reference: v . d(backward) / d(grad, x)."""
-    grad, x, *rest = ctx.saved_tensors
+    grad, x, index, ends, mask = ctx.saved_tensors
 
     def gradient(grad: Tensor, x: Tensor | None = None) -> Tensor:
-        return _backward_reference(grad, x, *rest, ctx.shape)
+        return _backward_reference(grad, x, index, ends, mask, ctx.shape)
 
     d_grad, *d_x = _autograd.pull_back(gradient, (grad,) if x is None else (grad, x), v)
     return d_grad, d_x[0] if d_x else None, None, None, None, None

@@ -126,7 +126,9 @@ CASES = {
     "oks": of_poses(compare_poses),
     "oks, boxes": of_poses(compare_poses_by_boxes),
     "nn.SoftPool2d": on_maps(nn.SoftPool2d(2)),
-    "nn.SequencePool": on_sequences("soft", given="lengths", pool=lambda x, mode, **o: nn.SequencePool(mode)(x, o["lengths"])),
+    "nn.SequencePool": on_sequences(
+        "soft", given="lengths", pool=lambda x, mode, **o: nn.SequencePool(mode)(x, o["lengths"])
+    ),
     "nn.CornerPool2d": on_maps(nn.CornerPool2d("left")),
     "nn.TopLeftPool2d": on_pairs(nn.TopLeftPool2d()),
     "nn.BottomRightPool2d": on_pairs(nn.BottomRightPool2d()),

@@ -8,10 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from op_checks import assert_close
 from torch import Tensor
 from torch.autograd import forward_ad
-from torch.utils.checkpoint import checkpoint
 from transform_cases import Case
 
 Run = Callable[[Tensor], Tensor]
