@@ -191,8 +191,10 @@ def oks_reference(
     counted = counted.unsqueeze(-3)
     apart = torch.where(counted.unsqueeze(-1), apart, 0)  # what is not counted may be NaN, also in the gradient
     spread = 8 * (area.where(area >= 0, torch.nan) + _SPACING).unsqueeze(-1) * sigmas.square()
-    each = torch.exp(-apart.square().sum(-1) / spread.unsqueeze(-3))
-    return torch.where(counted, each, 0).sum(-1) / counted.sum(-1).clamp(min=1)
+    spread, square = spread.unsqueeze(-3), apart.square().sum(-1)
+    far = square > 1000 * spread  # exp(-1000) is 0, whose derivative by the area would be 0 times infinity
+    each = torch.exp(-torch.where(far, 0, square) / spread)
+    return torch.where(counted & ~far, each, 0).sum(-1) / counted.sum(-1).clamp(min=1)
 
 
 def ragged_oks_reference(

@@ -14,6 +14,8 @@ def check_offsets(name: str, argument: str, offsets: Tensor, rows: int) -> None:
         raise ValueError(
             f"{name}: {argument} must be int64 of shape (n + 1,), got {offsets.dtype} of {tuple(offsets.shape)}"
         )
+    if torch.compiler.is_compiling():
+        raise RuntimeError(f"{name}: cannot be compiled or exported, because it looks at the values of {argument}")
     if _autograd.is_batched(offsets):
         raise RuntimeError(f"{name}: {argument} must be the same for all entries of torch.vmap, got different ones")
     if offsets[0] != 0 or offsets[-1] != rows or (offsets.diff() < 0).any():

@@ -18,11 +18,13 @@ class Case(NamedTuple):
         run: The op as a function of that tensor.
         shape: The tensor's shape.
         larger: Another shape, for dynamic ones.
+        name: Its row in the table.
     """
 
     run: Callable[[Tensor], Tensor]
     shape: tuple[int, ...]
     larger: tuple[int, ...]
+    name: str = ""
 
     def draw(self, seed: int = 0, larger: bool = False) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
@@ -33,6 +35,7 @@ MAP, LARGER_MAP = (1, 2, 5, 4), (3, 2, 7, 6)
 PAIR, LARGER_PAIR = (2, *MAP), (2, *LARGER_MAP)
 POSES, LARGER_POSES = (2, 3, 5), (4, 3, 5)  # of each of three points: x and y predicted, true x and y, and the area
 SIGMAS = (0.3, 0.5, 0.4)
+OFFSETS = torch.tensor([0, 1, 3])  # two groups, of one row and of two
 
 
 def on_maps(run: Callable[[Tensor], Tensor]) -> Case:
@@ -93,11 +96,51 @@ def halves(run: Callable[..., Tensor], **options) -> Case:
     return Case(lambda x: run(x[0], x[1], **options), (2, 3, 4), (2, 5, 6))
 
 
+def boxes_of(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Boxes and scores from rows of five numbers."""
+    corner = x[..., :2]
+    return torch.cat([corner, corner + 1 + x[..., 2:4].abs()], -1), x[..., 4].sigmoid()
+
+
+def poses_of(x: Tensor) -> tuple[Tensor, Tensor, Tensor, tuple[float, ...]]:
+    """Key points, scores, areas and sigmas from rows of six numbers."""
+    return x.unflatten(-1, (3, 2)), x[..., 0].sigmoid(), 4 + x[..., 1].square(), SIGMAS
+
+
+def count_classes(x: Tensor) -> Tensor:
+    target = torch.arange(x[:, 0].numel()).remainder(4).reshape(x[:, 0].shape)
+    return ops.confusion_matrix(x, target, 3, invalid="ignore")
+
+
+def in_groups(x: Tensor) -> Tensor:
+    area = torch.full(x.shape[:1], 4.0, dtype=x.dtype)
+    return ops.ragged_oks(x, x.flip(0), torch.ones(x.shape[:2]), area, SIGMAS, None, OFFSETS, OFFSETS)
+
+
+def overlaps(x: Tensor) -> Tensor:
+    boxes = torch.cat([x[:, :2], 1 + x[:, 2:].abs()], 1)
+    return ops.ragged_box_iou(boxes, boxes.flip(0), torch.zeros(3, dtype=torch.bool), OFFSETS, OFFSETS)
+
+
+def match(x: Tensor) -> Tensor:
+    nothing = torch.zeros(1, 3, dtype=torch.bool)
+    scores, thresholds = torch.tensor([0.5, 0.7, 0.2]).double(), torch.tensor([0.1, 0.4]).double()
+    found, _ = ops.match_detections(x, scores, OFFSETS, OFFSETS, nothing, nothing, nothing[0], None, thresholds, 10)
+    return found
+
+
+def curves(x: Tensor) -> Tensor:
+    outcome = torch.tensor([[[1, 0, 1]]], dtype=torch.uint8)
+    recalls = torch.tensor([0.0, 0.5, 1.0]).double()
+    categories, positives = torch.tensor([0, 3]), torch.tensor([[3]])
+    return ops.precision_curves(outcome, torch.tensor([0, 0, 1]), x, categories, positives, recalls, [10])[2]
+
+
 def pyramid(mode: str, form: str = "adaptive") -> Case:
     return on_maps(nn.SpatialPyramidPool2d((2, 1), mode, form))
 
 
-CASES = {
+_CASES = {
     "soft_pool1d": Case(lambda x: ops.soft_pool1d(x, 3, 2, 1), (2, 2, 7), (3, 2, 9)),
     "soft_pool2d": on_maps(lambda x: ops.soft_pool2d(x, 3, 2, 1, ceil_mode=True)),
     "soft_pool2d, paper": on_maps(lambda x: ops.soft_pool2d(x, 2, gradient="paper")),
@@ -122,7 +165,7 @@ CASES = {
     "ssim": on_pairs(lambda x, y: ops.ssim(x, y, 4.0, kernel_size=3), side=4),
     "ssim, map": on_pairs(lambda x, y: ops.ssim(x, y, 4.0, convention="skimage", kernel_size=3, reduction="map"), 4),
     "ssim, padded": on_pairs(lambda x, y: ops.ssim(x, y, 4.0, convention="torchmetrics", kernel_size=3), side=3),
-    "ms_ssim": on_pairs(lambda x, y: ops.ms_ssim(x, y + 3 * x, 9.0, kernel_size=3, weights=(0.4, 0.6)), side=6),
+    "ms_ssim": on_pairs(lambda x, y: ops.ms_ssim(x, y + 3 * x, 9.0, kernel_size=3, weights=(0.4, 0.6)), side=5),
     "oks": of_poses(compare_poses),
     "oks, boxes": of_poses(compare_poses_by_boxes),
     "nn.SoftPool2d": on_maps(nn.SoftPool2d(2)),
@@ -138,4 +181,40 @@ CASES = {
     "nn.BilinearUpsample2d": on_maps(nn.BilinearUpsample2d(2, 2, dtype=torch.float64)),
     "losses.OKSLoss": of_poses(losses.OKSLoss(SIGMAS, "log")),
     "losses.SSIMLoss": on_pairs(losses.SSIMLoss(4.0, kernel_size=3), side=4),
+    "confusion_matrix": Case(count_classes, (2, 3, 4, 4), (3, 3, 5, 4)),
+    "soft_nms": Case(lambda x: ops.soft_nms(*boxes_of(x))[1], (2, 4, 5), (3, 6, 5)),
+    "oks_nms": Case(lambda x: ops.oks_nms(*poses_of(x), 0.5), (2, 4, 6), (3, 6, 6)),
+    "soft_oks_nms": Case(lambda x: ops.soft_oks_nms(*poses_of(x), 0.5)[1], (2, 4, 6), (3, 6, 6)),
+    "ragged_oks": Case(in_groups, (3, 3, 2), (3, 3, 2)),
+    "ragged_box_iou": Case(overlaps, (3, 4), (3, 4)),
+    "match_detections": Case(match, (5,), (5,)),
+    "precision_curves": Case(curves, (3,), (3,)),
+}
+CASES = {name: case._replace(name=name) for name, case in _CASES.items()}
+
+# Ops that give whole numbers, which have no derivative, and ops that refuse to give one.
+WITHOUT_DERIVATIVE = {
+    "confusion_matrix": "–",
+    "oks_nms": "–",
+    "match_detections": "–",
+    "soft_nms": "✗",
+    "soft_oks_nms": "✗",
+    "ragged_oks": "✗",
+    "ragged_box_iou": "✗",
+    "precision_curves": "✗",
+}
+
+# Other cells that raise. An op with no row here works everywhere.
+_GROUPS = ("compile", "dynamic", "export", "ONNX")  # offsets are looked at, and say how much there is to do
+RAISES = {
+    "solve_masked_poisson": ("ONNX",),
+    "solve_masked_poisson, mask of each": ("ONNX",),
+    "confusion_matrix": ("ONNX",),
+    "soft_nms": ("ONNX",),
+    "oks_nms": ("ONNX",),
+    "soft_oks_nms": ("ONNX",),
+    "ragged_oks": _GROUPS,
+    "ragged_box_iou": _GROUPS,
+    "match_detections": _GROUPS,
+    "precision_curves": _GROUPS,
 }
