@@ -38,10 +38,6 @@ class _SoftPool(nn.Module):
         self.ceil_mode = ceil_mode
         self.gradient = gradient
 
-    @property
-    def _window(self) -> tuple[Size, Size, Size, Size, bool]:
-        return self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode
-
     def extra_repr(self) -> str:
         """The window, as torch's pooling layers print it."""
         return (
@@ -55,7 +51,9 @@ class SoftPool1d(_SoftPool):
 
     def forward(self, x: Tensor) -> Tensor:
         """Pool x."""
-        return soft_pool1d(x, *self._window, gradient=self.gradient)
+        return soft_pool1d(
+            x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, gradient=self.gradient
+        )
 
 
 class SoftPool2d(_SoftPool):
@@ -63,7 +61,9 @@ class SoftPool2d(_SoftPool):
 
     def forward(self, x: Tensor) -> Tensor:
         """Pool x."""
-        return soft_pool2d(x, *self._window, gradient=self.gradient)
+        return soft_pool2d(
+            x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, gradient=self.gradient
+        )
 
 
 class SoftPool3d(_SoftPool):
@@ -71,4 +71,6 @@ class SoftPool3d(_SoftPool):
 
     def forward(self, x: Tensor) -> Tensor:
         """Pool x."""
-        return soft_pool3d(x, *self._window, gradient=self.gradient)
+        return soft_pool3d(
+            x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, gradient=self.gradient
+        )

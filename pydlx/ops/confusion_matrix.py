@@ -96,9 +96,12 @@ def _require_valid(first_invalid: Tensor, pred: Tensor, target: Tensor, num_clas
         text = f"confusion_matrix: target or pred holds labels outside of [0, {num_classes})"
         torch._assert_async((first_invalid < 0).all(), text)
         return
-    if _autograd.is_batched(first_invalid):
-        raise RuntimeError('confusion_matrix: invalid must be "ignore" under torch.vmap, got "error"')
-    places = first_invalid.tolist()
+    try:
+        places = first_invalid.tolist()
+    except RuntimeError as error:
+        if _autograd.is_batched(first_invalid):
+            raise RuntimeError('confusion_matrix: invalid must be "ignore" under torch.vmap, got "error"') from error
+        raise
     if places == [-1, -1]:
         return
     for name, labels, place in zip(("target", "pred"), (target, pred), places, strict=True):
