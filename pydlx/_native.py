@@ -13,7 +13,6 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -21,8 +20,8 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from torch.overrides import has_torch_function
 
+from pydlx import _autograd
 from pydlx._checks import check_one_of
 from pydlx._version import __version__
 
@@ -143,74 +142,13 @@ def use_native(x: torch.Tensor, op: str) -> bool:
 
 
 def storage_format(x: torch.Tensor) -> torch.memory_format:
-    """Channels-last if x is that and not contiguous as well, as the kernels decide it."""
-    if not x.is_contiguous():
+    """Channels-last if x is that and not contiguous as well, as the kernels decide it; ``torch.vmap`` knows none."""
+    if not x.is_contiguous() and not _autograd.is_transformed_by(_autograd.TransformType.Vmap):
         if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
             return torch.channels_last
         if x.dim() == 5 and x.is_contiguous(memory_format=torch.channels_last_3d):
             return torch.channels_last_3d
     return torch.contiguous_format
-
-
-def _thread_state() -> tuple[Any, Any]:
-    """The dispatch keys this thread adds and leaves out: modes, autocast, functorch and inference mode change them."""
-    return torch._C._dispatch_tls_local_include_set(), torch._C._dispatch_tls_local_exclude_set()
-
-
-with ThreadPoolExecutor(1) as _fresh_thread:
-    _PLAIN_STATE = _fresh_thread.submit(_thread_state).result()
-
-
-def is_plain_eager() -> bool:
-    """Whether nothing is traced, no mode is on, and this is not inference mode."""
-    return not torch.compiler.is_compiling() and _thread_state() == _PLAIN_STATE
-
-
-def _is_recorded(inputs: tuple[Any, ...]) -> bool:
-    return torch.is_grad_enabled() and torch._C._any_requires_grad(*inputs)
-
-
-def _with_gradient(
-    name: str, op: Any, backward: Callable[..., Any], setup_context: Callable[..., Any]
-) -> Callable[..., Any]:
-    """Register an op's gradient and return a callable for the op: dispatched, or in plain eager mode a short cut.
-
-    ``torch.library.register_autograd`` registers the same at twice the cost; this is for ops without default arguments.
-    In plain eager mode nothing above autograd in the dispatcher has anything to do, and to go through it to a rule in
-    Python would cost more than the rule.
-    """
-
-    class Rule(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, *inputs_and_run: Any) -> Any:
-            *inputs, run = inputs_and_run
-            output = run(*inputs)
-            setup_context(ctx, inputs, output)
-            return output
-
-        @staticmethod
-        def backward(ctx: Any, *grads: Any) -> Any:
-            return (*backward(ctx, *grads), None)
-
-    def kernel(keyset: Any, *inputs: Any) -> Any:
-        def redispatch(*inputs: Any) -> Any:
-            with torch._C._AutoDispatchBelowAutograd():
-                return op.redispatch(keyset & torch._C._after_autograd_keyset, *inputs)
-
-        return Rule.apply(*inputs, redispatch) if _is_recorded(inputs) else redispatch(*inputs)
-
-    def below_autograd(*inputs: Any) -> Any:
-        with torch._C._AutoDispatchBelowAutograd():
-            return op(*inputs)
-
-    def call(*inputs: Any) -> Any:
-        # The compiler does not look behind the first question, whose answer it knows.
-        if torch.compiler.is_dynamo_compiling() or has_torch_function(inputs) or _thread_state() != _PLAIN_STATE:
-            return op(*inputs)
-        return Rule.apply(*inputs, below_autograd) if _is_recorded(inputs) else below_autograd(*inputs)
-
-    _registrations.impl(name, kernel, "Autograd", with_keyset=True)
-    return call
 
 
 def _has_cuda_kernel(qualified: str) -> bool:
@@ -240,6 +178,8 @@ def register(
     fake: Callable[..., Any],
     backward: Callable[..., Any] | None = None,
     setup_context: Callable[..., Any] | None = None,
+    jvp: Callable[..., Any] | None = None,
+    batching: _autograd.BatchingRule = _autograd.one_by_one,
     autocast_to: torch.dtype | None = None,
 ) -> Any:
     """Tell torch what Python knows about an op, and return a callable that runs it.
@@ -250,7 +190,9 @@ def register(
         reference: Takes the schema's arguments and computes the op with stock PyTorch, differentiably.
         fake: The same for shapes only.
         backward: Gradient rule, as ``torch.library.register_autograd`` takes it; None for ops without one.
-        setup_context: Keeps for `backward` what it needs; goes with it.
+        setup_context: Keeps for `backward` and `jvp` what they need; goes with `backward`.
+        jvp: For linear ops, the op applied to the tangents; other ops run `reference` in forward mode.
+        batching: Rule for ``torch.vmap``, see `pydlx._autograd`.
         autocast_to: dtype that autocast casts floating-point inputs to; None leaves them as they are.
     """
     name = schema[: schema.index("(")]
@@ -268,6 +210,13 @@ def register(
     if autocast_to is not None:
         for device in ("cpu", "cuda"):
             torch.library.register_autocast(qualified, device, autocast_to)
-    if backward is not None and setup_context is not None:
-        return _with_gradient(name, op, backward, setup_context)
-    return op
+    return _autograd.register(
+        _registrations,
+        name,
+        op,
+        reference=reference,
+        setup_context=setup_context,
+        backward=backward,
+        jvp=jvp,
+        batching=batching,
+    )

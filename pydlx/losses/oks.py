@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from pydlx._checks import check_floating, check_one_of, check_positive, check_tensor, numbers
 from pydlx.ops.oks import oks
@@ -62,31 +62,54 @@ class OKSLoss(nn.Module):
         spread = numbers("OKSLoss", "sigmas", sigmas)
         if not spread or not all(sigma > 0 for sigma in spread):
             raise ValueError(f"OKSLoss: sigmas must be positive numbers in one row, got {spread}")
-        self.register_buffer("sigmas", torch.tensor(spread, dtype=torch.float64), persistent=False)
+        self._numbers = torch.tensor(spread, dtype=torch.float64, device="cpu")
+        device = sigmas.device if isinstance(sigmas, Tensor) else torch.get_default_device()
+        self.register_buffer("sigmas", self._numbers.to(device), persistent=False)
         self.mode, self.min_area, self.eps, self.reduction = mode, min_area, eps, reduction
 
     def forward(self, pred: Tensor, truth: Tensor, visibility: Tensor, area: Tensor) -> Tensor:
         """The loss of each pair of poses, or their mean or sum."""
-        check_floating("OKSLoss", "pred", pred)
-        for argument, given in (("truth", truth), ("visibility", visibility), ("area", area)):
-            check_tensor("OKSLoss", argument, given)
-        similarity = oks(
-            pred.to(torch.promote_types(pred.dtype, torch.float32)).unsqueeze(-3),
-            truth.unsqueeze(-3),
-            visibility.unsqueeze(-2),
-            area.clamp(min=self.min_area).unsqueeze(-1),
-            self.sigmas,
-        ).flatten(-3)
-        if self.mode == "log":
-            loss = -similarity.clamp(min=self.eps).log()
-        else:
-            loss = 1 - (similarity if self.mode == "linear" else similarity.square())
-        counted = (visibility > 0).any(-1)
-        loss = torch.where(counted, loss, 0)
-        if self.reduction == "mean":
-            return loss.sum() / counted.sum().clamp(min=1)
-        return loss.sum() if self.reduction == "sum" else loss
+        options = (self.mode, self.min_area, self.eps, self.reduction)
+        return _loss(pred, truth, visibility, area, self.sigmas, *options)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> OKSLoss:
+        """Move or cast; ``to_empty``, which comes this way as well, leaves the sigmas to be filled in again."""
+        super()._apply(fn, recurse)
+        self.sigmas.copy_(self._numbers)
+        return self
 
     def extra_repr(self) -> str:
         """The options."""
         return f"{len(self.sigmas)} points, mode={self.mode!r}, min_area={self.min_area}, reduction={self.reduction!r}"
+
+
+@fx.wrap
+def _loss(
+    pred: Tensor,
+    truth: Tensor,
+    visibility: Tensor,
+    area: Tensor,
+    sigmas: Tensor,
+    mode: str,
+    min_area: float,
+    eps: float,
+    reduction: str,
+) -> Tensor:
+    """The loss, one node in a graph of ``torch.fx.symbolic_trace``."""
+    check_floating("OKSLoss", "pred", pred)
+    for argument, given in (("truth", truth), ("visibility", visibility), ("area", area)):
+        check_tensor("OKSLoss", argument, given)
+    area = area.clamp(min=min_area)
+    wide = pred.to(torch.promote_types(pred.dtype, torch.float32))
+    similarity = oks(
+        wide.unsqueeze(-3), truth.unsqueeze(-3), visibility.unsqueeze(-2), area.unsqueeze(-1), sigmas
+    ).flatten(-3)
+    if mode == "log":
+        loss = -similarity.clamp(min=eps).log()
+    else:
+        loss = 1 - (similarity if mode == "linear" else similarity.square())
+    counted = (visibility > 0).any(-1)
+    loss = torch.where(counted, loss, 0)
+    if reduction == "mean":
+        return loss.sum() / counted.sum().clamp(min=1)
+    return loss.sum() if reduction == "sum" else loss

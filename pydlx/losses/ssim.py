@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
-from pydlx import ops
-from pydlx.ops.ssim import check_data_range, check_options, window_of
+from pydlx.ops.ssim import check_data_range, check_options, ssim, window_of
+
+fx.wrap("ssim")  # one node in a graph of torch.fx.symbolic_trace
 
 
 class SSIMLoss(nn.Module):
@@ -49,7 +50,7 @@ class SSIMLoss(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """The loss of x, (N, C, H, W) or (N, C, D, H, W), against y of the same shape; differentiable in both."""
-        return 1 - ops.ssim(
+        return 1 - ssim(
             x,
             y,
             self.data_range,

@@ -155,7 +155,7 @@ def checked_sigmas(name: str, sigmas: Sequence[float] | Tensor) -> Tensor:
     values = numbers(name, "sigmas", sigmas)
     if not values or not all(value > 0 for value in values):
         raise ValueError(f"{name}: sigmas must be positive numbers, one for each keypoint, got {sigmas!r}")
-    return torch.tensor(values, dtype=torch.float64)
+    return torch.tensor(values, dtype=torch.float64, device="cpu")  # also where another device is the default
 
 
 class KeypointAP(DetectionMetric):

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from pydlx.ops.corner_pool import bottom_right_pool, check_direction, corner_pool, top_left_pool
+
+# Each is one node in a graph of torch.fx.symbolic_trace.
+fx.wrap("corner_pool")
+fx.wrap("top_left_pool")
+fx.wrap("bottom_right_pool")
 
 
 class CornerPool2d(nn.Module):

@@ -18,20 +18,29 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
+from pydlx import _autograd
 from pydlx._checks import check_floating, check_one_of, check_tensor, is_whole, listed, whole
 from pydlx.ops.soft_pool import soft_pool2d
 
 Level = int | tuple[int, int]
+Levels = tuple[tuple[int, int], ...]
 
 _NAME = "SpatialPyramidPool2d"
 
 
 def _soft_pool(x: Tensor, size: tuple[int, int], stride: tuple[int, int]) -> Tensor:
     """SoftPool in the layout that suits large windows: bins along a row are few, channels are many."""
-    return soft_pool2d(x.contiguous(memory_format=torch.channels_last), size, stride)
+    return soft_pool2d(_channels_last(x), size, stride)
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """x in that layout, which ``torch.vmap`` has no rule for."""
+    if _autograd.is_transformed_by(_autograd.TransformType.Vmap):
+        return x
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 _WINDOW_POOLS: dict[str, Callable[..., Tensor]] = {"max": F.max_pool2d, "average": F.avg_pool2d, "soft": _soft_pool}
@@ -81,23 +90,7 @@ class SpatialPyramidPool2d(nn.Module):
             TypeError: If the images are not floating-point tensors.
             ValueError: If their shapes are others, or a level does not fit them.
         """
-        if isinstance(x, Tensor):
-            return self._features(x)
-        x = listed(_NAME, "x", x, "a tensor or a list of tensors")
-        for image in x:
-            check_tensor(_NAME, "x", image)
-        shapes = [tuple(image.shape) for image in x]
-        if not shapes or any(len(shape) != 3 or shape[0] != shapes[0][0] for shape in shapes):
-            raise ValueError(
-                f"SpatialPyramidPool2d: x must list at least one (C, H, W) image, all of one C, got shapes {shapes}"
-            )
-        of_one_size: dict[tuple[int, ...], list[int]] = {}
-        for i, shape in enumerate(shapes):
-            of_one_size.setdefault(shape, []).append(i)
-        rows: dict[int, Tensor] = {}
-        for members in of_one_size.values():
-            rows.update(zip(members, self._features(torch.stack([x[i] for i in members])).unbind(), strict=True))
-        return torch.stack([rows[i] for i in range(len(shapes))])
+        return _pooled(x, self.levels, self.mode, self.form)
 
     def check_size(self, height: int, width: int) -> None:
         """Require that all levels fit images of this size.
@@ -106,49 +99,78 @@ class SpatialPyramidPool2d(nn.Module):
             ValueError: If a level has more bins than the image cells, or its sliding windows are not as many as its
                 bins.
         """
-        for level in self.levels:
-            got = f"got level {level[0]}×{level[1]} for an image of {height}×{width}"
-            if level[0] > height or level[1] > width:
-                raise ValueError(f"SpatialPyramidPool2d: levels must not have more bins than the image cells, {got}")
-            if self.form == "sliding":
-                made = (_windows_that_fit(height, level[0]), _windows_that_fit(width, level[1]))
-                if made != level:
-                    raise ValueError(
-                        "SpatialPyramidPool2d: levels must have as many bins as sliding windows fit the image, "
-                        f'{got}, where {made[0]}×{made[1]} fit (form="adaptive" has no such limit)'
-                    )
+        _check_size(self.levels, self.form, height, width)
 
     def extra_repr(self) -> str:
         """Levels, mode and form."""
         levels = ", ".join(str(rows) if rows == columns else f"({rows}, {columns})" for rows, columns in self.levels)
         return f"levels=({levels}{',' if len(self.levels) == 1 else ''}), mode={self.mode!r}, form={self.form!r}"
 
-    def _features(self, x: Tensor) -> Tensor:
-        check_floating(_NAME, "x", x)
-        if x.dim() not in (3, 4):
-            raise ValueError(
-                f"SpatialPyramidPool2d: x must have shape (N, C, H, W) or (C, H, W), got {x.dim()} dimensions"
-            )
-        self.check_size(x.shape[-2], x.shape[-1])
-        batch = x if x.dim() == 4 else x.unsqueeze(0)
-        if self.mode == "soft":
-            batch = batch.contiguous(memory_format=torch.channels_last)  # once, not in each level
-        features = torch.cat([self._pool(batch, level).flatten(1) for level in self.levels], 1)
-        return features if x.dim() == 4 else features.squeeze(0)
 
-    def _pool(self, x: Tensor, level: tuple[int, int]) -> Tensor:
-        """One level, (N, C, H, W) to (N, C, rows, columns)."""
-        if self.form == "adaptive" and self.mode in _ADAPTIVE_POOLS:
-            return _ADAPTIVE_POOLS[self.mode](x, level)
-        pool, find_runs = _WINDOW_POOLS[self.mode], _adaptive_runs if self.form == "adaptive" else _sliding_run
-        y = x.new_empty(*x.shape[:2], *level)
-        for rows, columns in itertools.product(find_runs(x.shape[2], level[0]), find_runs(x.shape[3], level[1])):
-            cells = x[:, :, rows.cells, columns.cells]
-            y[:, :, rows.bins, columns.bins] = pool(cells, (rows.size, columns.size), (rows.stride, columns.stride))
-        return y
+@fx.wrap
+def _pooled(x: Tensor | Sequence[Tensor], levels: Levels, mode: str, form: str) -> Tensor:
+    """One tensor of images or many of different sizes; one node in a graph of ``torch.fx.symbolic_trace``."""
+    if isinstance(x, Tensor):
+        return _features(x, levels, mode, form)
+    x = listed(_NAME, "x", x, "a tensor or a list of tensors")
+    for image in x:
+        check_tensor(_NAME, "x", image)
+    shapes = [tuple(image.shape) for image in x]
+    if not shapes or any(len(shape) != 3 or shape[0] != shapes[0][0] for shape in shapes):
+        raise ValueError(
+            f"SpatialPyramidPool2d: x must list at least one (C, H, W) image, all of one C, got shapes {shapes}"
+        )
+    of_one_size: dict[tuple[int, ...], list[int]] = {}
+    for i, shape in enumerate(shapes):
+        of_one_size.setdefault(shape, []).append(i)
+    rows: dict[int, Tensor] = {}
+    for members in of_one_size.values():
+        rows.update(
+            zip(members, _features(torch.stack([x[i] for i in members]), levels, mode, form).unbind(), strict=True)
+        )
+    return torch.stack([rows[i] for i in range(len(shapes))])
 
 
-def _pairs(levels: Sequence[Level]) -> tuple[tuple[int, int], ...]:
+def _check_size(levels: Levels, form: str, height: int, width: int) -> None:
+    for level in levels:
+        got = f"got level {level[0]}×{level[1]} for an image of {height}×{width}"
+        if level[0] > height or level[1] > width:
+            raise ValueError(f"SpatialPyramidPool2d: levels must not have more bins than the image cells, {got}")
+        if form == "sliding":
+            made = (_windows_that_fit(height, level[0]), _windows_that_fit(width, level[1]))
+            if made != level:
+                raise ValueError(
+                    "SpatialPyramidPool2d: levels must have as many bins as sliding windows fit the image, "
+                    f'{got}, where {made[0]}×{made[1]} fit (form="adaptive" has no such limit)'
+                )
+
+
+def _features(x: Tensor, levels: Levels, mode: str, form: str) -> Tensor:
+    check_floating(_NAME, "x", x)
+    if x.dim() not in (3, 4):
+        raise ValueError(f"SpatialPyramidPool2d: x must have shape (N, C, H, W) or (C, H, W), got {x.dim()} dimensions")
+    _check_size(levels, form, x.shape[-2], x.shape[-1])
+    batch = x if x.dim() == 4 else x.unsqueeze(0)
+    if mode == "soft":
+        batch = _channels_last(batch)  # once, not in each level
+    features = torch.cat([_pool(batch, level, mode, form).flatten(1) for level in levels], 1)
+    return features if x.dim() == 4 else features.squeeze(0)
+
+
+def _pool(x: Tensor, level: tuple[int, int], mode: str, form: str) -> Tensor:
+    """One level, (N, C, H, W) to (N, C, rows, columns)."""
+    # An adaptive pool of uneven bins has no ONNX form, and one of dynamic size a wrong one.
+    if form == "adaptive" and mode in _ADAPTIVE_POOLS and not _autograd.is_exporting_to_onnx():
+        return _ADAPTIVE_POOLS[mode](x, level)
+    pool, find_runs = _WINDOW_POOLS[mode], _adaptive_runs if form == "adaptive" else _sliding_run
+    y = x.new_empty(*x.shape[:2], *level)
+    for rows, columns in itertools.product(find_runs(x.shape[2], level[0]), find_runs(x.shape[3], level[1])):
+        cells = x[:, :, rows.cells, columns.cells]
+        y[:, :, rows.bins, columns.bins] = pool(cells, (rows.size, columns.size), (rows.stride, columns.stride))
+    return y
+
+
+def _pairs(levels: Sequence[Level]) -> Levels:
     entries = list(levels) if isinstance(levels, Sequence) else []
     pairs: list[Any] = [(level, level) if is_whole(level) else level for level in entries]
     if not pairs or not all(_is_pair(pair) for pair in pairs):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from pydlx.ops.sequence_pool import check_mode, sequence_pool
+
+fx.wrap("sequence_pool")  # one node in a graph of torch.fx.symbolic_trace
 
 
 class SequencePool(nn.Module):

@@ -7,17 +7,19 @@ networks", 2012); `pydlx.nn.arithmetic.output_size` gives the sizes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from pydlx.ops.soft_pool import Size, check_window, soft_pool1d, soft_pool2d, soft_pool3d
 
+# Each is one node in a graph of torch.fx.symbolic_trace.
+fx.wrap("soft_pool1d")
+fx.wrap("soft_pool2d")
+fx.wrap("soft_pool3d")
+
 
 class _SoftPool(nn.Module):
-    """Holds the window; subclasses name the function."""
+    """Holds the window; subclasses call the function."""
 
-    _function: Callable[..., Tensor]
     _spatial: int
 
     def __init__(
@@ -40,12 +42,6 @@ class _SoftPool(nn.Module):
         self.ceil_mode = ceil_mode
         self.gradient = gradient
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Pool x; shapes as in the function of the same name."""
-        return type(self)._function(
-            x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, gradient=self.gradient
-        )
-
     def extra_repr(self) -> str:
         """The window, as torch's pooling layers print it."""
         return (
@@ -57,19 +53,34 @@ class _SoftPool(nn.Module):
 class SoftPool1d(_SoftPool):
     """(N, C, L) to (N, C, OL); see :func:`pydlx.ops.soft_pool1d`."""
 
-    _function = staticmethod(soft_pool1d)
     _spatial = 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool x."""
+        return soft_pool1d(
+            x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, gradient=self.gradient
+        )
 
 
 class SoftPool2d(_SoftPool):
     """(N, C, H, W) to (N, C, OH, OW); see :func:`pydlx.ops.soft_pool2d`."""
 
-    _function = staticmethod(soft_pool2d)
     _spatial = 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool x."""
+        return soft_pool2d(
+            x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, gradient=self.gradient
+        )
 
 
 class SoftPool3d(_SoftPool):
     """(N, C, D, H, W) to (N, C, OD, OH, OW); see :func:`pydlx.ops.soft_pool3d`."""
 
-    _function = staticmethod(soft_pool3d)
     _spatial = 3
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool x."""
+        return soft_pool3d(
+            x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, gradient=self.gradient
+        )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pydlx import _native
+from pydlx import _autograd, _native
+from pydlx._checks import check_tensor
 from pydlx.ops.ragged import check_offsets, check_rows, check_same_groups
 
 _NAME = "ragged_box_iou"
@@ -31,8 +32,12 @@ def ragged_box_iou(
 
     Raises:
         TypeError: If an argument is not a tensor.
-        ValueError: If a dtype or a shape is another, or a tensor is not on the CPU.
+        ValueError: If a dtype or a shape is another, a tensor is not on the CPU, or a gradient is asked for.
     """
+    check_tensor(_NAME, "boxes", boxes)
+    check_tensor(_NAME, "truths", truths)
+    if _autograd.wants_derivative(boxes, truths):
+        raise ValueError(f"{_NAME}: inputs must not require a gradient, which is not given; detach them")
     check_rows(_NAME, "boxes", boxes, torch.float64, None, 4)
     check_rows(_NAME, "truths", truths, torch.float64, None, 4)
     check_rows(_NAME, "crowd", crowd, torch.bool, len(truths))

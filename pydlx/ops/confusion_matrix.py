@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pydlx import _native
+from pydlx import _autograd, _native
 from pydlx._checks import check_device, check_flag, check_one_of, check_tensor, whole, whole_or_none
 
 LABEL_DTYPES = (torch.uint8, torch.uint16, torch.int16, torch.int32, torch.int64, torch.bool)
@@ -97,7 +97,12 @@ def _require_valid(first_invalid: Tensor, pred: Tensor, target: Tensor, num_clas
         text = f"confusion_matrix: target or pred holds labels outside of [0, {num_classes})"
         torch._assert_async((first_invalid < 0).all(), text)
         return
-    places = first_invalid.tolist()
+    try:
+        places = first_invalid.tolist()
+    except RuntimeError as error:
+        if _autograd.is_batched(first_invalid):
+            raise RuntimeError('confusion_matrix: invalid must be "ignore" under torch.vmap, got "error"') from error
+        raise
     if places == [-1, -1]:
         return
     for name, labels, place in zip(("target", "pred"), (target, pred), places, strict=True):

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pydlx import _native
+from pydlx import _autograd
 
 
 def constant(values: Tensor | Sequence[float], dtype: torch.dtype, device: torch.device) -> Tensor:
     """The values as a tensor. Those that are no tensor yet are kept on a GPU, where a copy waits for the device."""
-    if isinstance(values, Tensor) or device.type != "cuda" or not _native.is_plain_eager():
+    if isinstance(values, Tensor) or device.type != "cuda" or not _autograd.is_plain_eager():
         return torch.as_tensor(values, dtype=dtype, device=device)
     return _kept(tuple(values), dtype, device)
 

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pydlx import _native
+from pydlx import _autograd, _native
 from pydlx._checks import check_device, check_floating, check_one_of
 
 DIRECTIONS = ("top", "bottom", "left", "right")
@@ -47,7 +47,7 @@ def corner_pool(x: Tensor, direction: str) -> Tensor:
     """
     _check_map("corner_pool", "x", x)
     check_direction("corner_pool", direction)
-    return _run("corner_pool", _op, corner_pool_reference, _by_doubling, (x,), DIRECTIONS.index(direction))
+    return _run("corner_pool", _op, corner_pool_reference, (x,), DIRECTIONS.index(direction))
 
 
 def top_left_pool(top: Tensor, left: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ def top_left_pool(top: Tensor, left: Tensor) -> Tensor:
         ValueError: If the shapes do not fit.
     """
     _check_pair("top_left_pool", "top", top, "left", left)
-    return _run("corner_pool_pair", _pair_op, corner_pool_pair_reference, _pair_by_doubling, (top, left), True)
+    return _run("corner_pool_pair", _pair_op, corner_pool_pair_reference, (top, left), True)
 
 
 def bottom_right_pool(bottom: Tensor, right: Tensor) -> Tensor:
@@ -80,7 +80,7 @@ def bottom_right_pool(bottom: Tensor, right: Tensor) -> Tensor:
         right: The same shape, dtype and device.
     """
     _check_pair("bottom_right_pool", "bottom", bottom, "right", right)
-    return _run("corner_pool_pair", _pair_op, corner_pool_pair_reference, _pair_by_doubling, (bottom, right), False)
+    return _run("corner_pool_pair", _pair_op, corner_pool_pair_reference, (bottom, right), False)
 
 
 def check_direction(name: str, direction: str) -> None:
@@ -104,13 +104,10 @@ def _check_pair(name: str, first: str, a: Tensor, second: str, b: Tensor) -> Non
     check_device(name, second, b, first, a)
 
 
-def _run(name: str, op: Any, reference: Any, exportable: Any, maps: tuple[Tensor, ...], option: int) -> Tensor:
+def _run(name: str, op: Any, reference: Any, maps: tuple[Tensor, ...], option: int) -> Tensor:
     batched = maps[0].dim() == 4
     maps = maps if batched else tuple(x.unsqueeze(0) for x in maps)
-    if torch.compiler.is_exporting() and torch.onnx.is_in_onnx_export():
-        y = exportable(*maps, option)
-    else:
-        y = (op if _native.use_native(maps[0], name) else reference)(*maps, option)
+    y = (op if _native.use_native(maps[0], name) else reference)(*maps, option)
     return y if batched else y.squeeze(0)
 
 
@@ -140,6 +137,8 @@ def corner_pool_reference(x: Tensor, direction: int) -> Tensor:
 
 def _pooled(x: Tensor, direction: int) -> Tensor:
     """The pool in the dtype that gradients are summed in."""
+    if _autograd.is_exporting_to_onnx():
+        return _by_doubling(x, direction)
     wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
     return wide.gather(_axis(direction), _winners(wide, direction))
 
@@ -176,11 +175,6 @@ def _by_doubling(x: Tensor, direction: int) -> Tensor:
         x = torch.maximum(x, x.index_select(axis, others))
         step *= 2
     return x
-
-
-def _pair_by_doubling(vertical: Tensor, horizontal: Tensor, top_left: bool) -> Tensor:
-    down, along = (_TOP, _LEFT) if top_left else (_BOTTOM, _RIGHT)
-    return _by_doubling(vertical, down) + _by_doubling(horizontal, along)
 
 
 def _fake(x: Tensor, direction: int) -> Tensor:
@@ -233,6 +227,7 @@ _op = _native.register(
     fake=_fake,
     backward=_backward,
     setup_context=_setup_context,
+    batching=_autograd.folded,
 )
 _backward_op = _native.register(
     "_corner_pool_backward(Tensor grad, Tensor x, int direction) -> Tensor",
@@ -240,6 +235,7 @@ _backward_op = _native.register(
     fake=_fake_backward,
     backward=_double_backward,
     setup_context=_setup_double,
+    batching=_autograd.folded,
 )
 _pair_op = _native.register(
     "corner_pool_pair(Tensor vertical, Tensor horizontal, bool top_left) -> Tensor",
@@ -247,4 +243,5 @@ _pair_op = _native.register(
     fake=_fake_pair,
     backward=_backward_pair,
     setup_context=_setup_context,
+    batching=_autograd.folded,
 )

@@ -25,6 +25,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from pydlx import _native
 from pydlx._checks import check_floating, check_one_of, is_whole, listed, whole
@@ -197,9 +198,8 @@ def _line(x: Tensor, type: int, sine: bool) -> Tensor:
         spectrum = torch.fft.rfft(torch.cat([x, x.flip(-1)], -1))[..., :n]
         return _real_product(spectrum, _turn(x, n))
     if type == 3:
-        both_sides = _scale_ends(2 * x, 0.5, both=False) * _turn(x, n)
-        return torch.fft.fft(both_sides, 2 * n)[..., :n].real
-    spectrum = torch.fft.fft(x * _turn(x, n), 2 * n)[..., :n]
+        return torch.fft.irfft(_turned(x, n + 1).conj(), 2 * n, norm="forward")[..., :n]
+    spectrum = torch.fft.fft(_turned(x, 2 * n))[..., :n]
     return 2 * _real_product(spectrum, _turn(x, n, half=True))
 
 
@@ -208,11 +208,17 @@ def _real_product(a: Tensor, b: Tensor) -> Tensor:
     return a.real * b.real - a.imag * b.imag
 
 
+def _turned(x: Tensor, length: int) -> Tensor:
+    """x times exp(-i pi k / 2n), with zeros behind; in real numbers, which is all that ONNX multiplies and pads."""
+    turn, margin = _turn(x, x.shape[-1]), (0, length - x.shape[-1])
+    return torch.complex(F.pad(x * turn.real, margin), F.pad(x * turn.imag, margin))
+
+
 def _turn(x: Tensor, n: int, half: bool = False) -> Tensor:
     """exp(-i pi k / 2n) for k < n; with `half` for k + 1/2. Angles in float64."""
     k = torch.arange(n, device=x.device, dtype=torch.float64) + (0.5 if half else 0.0)
-    dtype = torch.complex128 if x.dtype == torch.float64 else torch.complex64
-    return torch.polar(torch.ones_like(k), -math.pi / (2 * n) * k).to(dtype)
+    angle = -math.pi / (2 * n) * k
+    return torch.complex(angle.cos().to(x.dtype), angle.sin().to(x.dtype))
 
 
 def _fake(x: Tensor, type: int, sine: bool, axes: Sequence[int], norm: int, adjoint: bool) -> Tensor:
@@ -228,11 +234,22 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return dx, None, None, None, None, None
 
 
+def _jvp(ctx: Any, tangent: Tensor, *_: Any) -> Tensor:
+    return _op(tangent, ctx.type, ctx.sine, ctx.axes, ctx.norm, ctx.adjoint)
+
+
+def _batching(op: Any, size: int, dims: Sequence[int | None], inputs: Sequence[Any]) -> Tensor:
+    x, type, sine, axes, norm, adjoint = inputs
+    return op(x.movedim(dims[0], 0), type, sine, [axis + 1 for axis in axes], norm, adjoint)
+
+
 _op = _native.register(
     "dct(Tensor x, int type, bool sine, int[] axes, int norm, bool adjoint) -> Tensor",
     reference=dct_reference,
     fake=_fake,
     backward=_backward,
     setup_context=_setup_context,
+    jvp=_jvp,
+    batching=_batching,
     autocast_to=torch.float32,
 )

@@ -12,13 +12,14 @@ pixel is known, positive definite.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pydlx import _native
+from pydlx import _autograd, _native
 from pydlx._checks import check_device, check_positive, check_tensor, whole
 from pydlx.ops.poisson import poisson_reference
 
@@ -65,8 +66,12 @@ def solve_masked_poisson(
     Warns:
         RuntimeWarning: If the tolerance was not reached; u is the best found and the residual says how good it is.
     """
+    if _autograd.is_exporting_to_onnx():
+        raise RuntimeError(f"{_NAME}: cannot be exported to ONNX, because it iterates until it has converged")
     _check_arguments(rhs, mask, tolerance, initial)
-    eager = not torch.compiler.is_compiling() and not rhs.is_meta
+    eager = not (
+        torch.compiler.is_compiling() or rhs.is_meta or _autograd.is_batched(rhs) or _autograd.is_batched(mask)
+    )
     if eager:
         _check_values(rhs, mask, initial)
     native = _native.use_native(rhs, "masked_poisson")
@@ -91,7 +96,7 @@ def _check_arguments(rhs: Tensor, mask: Tensor, tolerance: float | None, initial
         raise ValueError(f"{_NAME}: rhs must have shape (..., H, W), got {tuple(rhs.shape)}")
     missing = rhs.dim() - mask.dim()
     fits = mask.dim() >= 2 and missing >= 0 and mask.shape[-2:] == rhs.shape[-2:]
-    if not fits or any(m not in (1, r) for m, r in zip(mask.shape, rhs.shape[missing:], strict=True)):
+    if not fits or any(m != 1 and m != r for m, r in zip(mask.shape, rhs.shape[missing:], strict=True)):
         raise ValueError(
             f"{_NAME}: mask must be (H, W) or broadcast to rhs, got {tuple(mask.shape)} for rhs {tuple(rhs.shape)}"
         )
@@ -155,22 +160,10 @@ def masked_poisson_reference(
     return _Implicit.apply(rhs, mask, initial, tolerance, max_iterations)
 
 
-class _Implicit(torch.autograd.Function):
-    """A is symmetric, so the gradient with respect to rhs is the solution with the gradient as right side."""
-
-    @staticmethod
-    def forward(ctx, rhs, mask, initial, tolerance, max_iterations):
-        ctx.save_for_backward(mask)
-        ctx.rule = (tolerance, max_iterations)
-        u, residual = _conjugate_gradients(rhs, mask.unsqueeze(1), initial, tolerance, max_iterations)
-        ctx.mark_non_differentiable(residual)
-        return u, residual
-
-    @staticmethod
-    def backward(ctx, grad, _):
-        (mask,) = ctx.saved_tensors
-        dx = _Implicit.apply(grad, mask, None, *ctx.rule)[0] if ctx.needs_input_grad[0] else None
-        return dx, None, None, None, None
+def _solve(
+    rhs: Tensor, mask: Tensor, initial: Tensor | None, tolerance: float, max_iterations: int
+) -> tuple[Tensor, Tensor]:
+    return _conjugate_gradients(rhs, mask.unsqueeze(1), initial, tolerance, max_iterations)
 
 
 def _conjugate_gradients(
@@ -232,20 +225,46 @@ def _fake(
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     _, mask, _, *ctx.rule = inputs
     ctx.save_for_backward(mask)
+    ctx.save_for_forward(mask)
     ctx.mark_non_differentiable(output[1])
 
 
-def _backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor | None, ...]:
-    (mask,) = ctx.saved_tensors
-    dx = _op(grad, mask, None, *ctx.rule)[0] if ctx.needs_input_grad[0] else None
-    return dx, None, None, None, None
+def _batching(op: Any, size: int, dims: Sequence[int | None], inputs: Sequence[Any]) -> tuple[Tensor, ...]:
+    """Entries that share their masks are more planes of them."""
+    if dims[1] is not None:
+        return _autograd.folded(op, size, dims, inputs)
+    rhs, _, initial, *rule = _autograd.with_batch_in_front(size, dims, inputs)
+    rhs, initial = (x if x is None else x.transpose(0, 1).flatten(1, 2) for x in (rhs, initial))
+    outputs = op(rhs, inputs[1], initial, *rule)
+    return tuple(y.unflatten(1, (size, y.shape[1] // size)).transpose(0, 1) for y in outputs)
 
 
-_op = _native.register(
+def _rules(solve: Callable[..., tuple[Tensor, Tensor]]) -> dict[str, Any]:
+    """How to differentiate a solver: A is symmetric, so gradients are solved for like tangents."""
+
+    def backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor | None, ...]:
+        (mask,) = ctx.saved_tensors
+        dx = solve(grad, mask, None, *ctx.rule)[0] if ctx.needs_input_grad[0] else None
+        return dx, None, None, None, None
+
+    def jvp(ctx: Any, tangent: Tensor, *_: Any) -> tuple[Tensor, None]:
+        (mask,) = ctx.saved_tensors
+        return solve(tangent, mask, None, *ctx.rule)[0], None
+
+    return {"setup_context": _setup_context, "backward": backward, "jvp": jvp, "batching": _batching}
+
+
+def _solve_natively(*inputs: Any) -> tuple[Tensor, Tensor]:
+    return _op(*inputs)
+
+
+_op: Callable[..., tuple[Tensor, Tensor]] = _native.register(
     "masked_poisson(Tensor rhs, Tensor mask, Tensor? initial, float tolerance, SymInt max_iterations) "
     "-> (Tensor, Tensor)",
     reference=masked_poisson_reference,
     fake=_fake,
-    backward=_backward,
-    setup_context=_setup_context,
+    **_rules(_solve_natively),
+)
+_Implicit = _autograd.as_function(
+    "solve_masked_poisson", _solve, op=masked_poisson_reference, **_rules(masked_poisson_reference)
 )

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pydlx import _native
+from pydlx import _autograd, _native
 from pydlx._checks import listed, whole
 from pydlx.ops.ragged import check_offsets, check_rows, check_same_groups
 
@@ -121,6 +121,8 @@ def precision_curves(
     """
     name = "precision_curves"
     check_rows(name, "scores", scores, torch.float64, None)
+    if _autograd.wants_derivative(scores):
+        raise ValueError(f"{name}: scores must not require a gradient, which is not given; detach them")
     rows = len(scores)
     check_rows(name, "outcome", outcome, torch.uint8, None, None, rows)
     check_rows(name, "rank", rank, torch.int64, rows)

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pydlx import _native
+from pydlx import _autograd, _native
 from pydlx._checks import check_device, check_floating, check_integers, check_not_nan, check_one_of, check_positive
 from pydlx.ops.oks import oks_reference, sigmas_of
 
@@ -185,10 +185,14 @@ def _check(name: str, argument: str, items: Tensor, scores: Tensor, trailing: in
         raise ValueError(f"{name}: {argument} must have shape {wanted}, got {tuple(items.shape)}")
     if scores.shape != items.shape[:-trailing]:
         raise ValueError(f"{name}: scores must have shape {tuple(items.shape[:-trailing])}, got {tuple(scores.shape)}")
+    if scores.dim() == 1 and (_autograd.is_batched(items) or _autograd.is_batched(scores)):
+        raise RuntimeError(
+            f"{name}: torch.vmap must map whole batches of {argument}, since single ones keep any number"
+        )
 
 
 def _refuse_gradient(name: str, *inputs: Tensor) -> None:
-    if torch.is_grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in inputs):
+    if _autograd.wants_derivative(*inputs):
         raise ValueError(f"{name}: inputs must not require a gradient, which is not given; detach them")
 
 
@@ -302,6 +306,7 @@ _box_op = _native.register(
     "float score_threshold, float pixel_offset) -> (Tensor, Tensor)",
     reference=box_nms_reference,
     fake=_fake,
+    batching=_autograd.folded,
 )
 _pose_op = _native.register(
     "pose_nms(Tensor points, Tensor scores, Tensor area, Tensor sigmas, int method, float sigma, float threshold, "

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pydlx import _native
+from pydlx import _autograd, _native
 from pydlx._checks import check_device, check_floating, check_real_tensor, numbers
 from pydlx.ops.constants import constant
 from pydlx.ops.ragged import check_offsets, check_same_groups
@@ -117,7 +117,7 @@ def ragged_oks(
         ValueError: If a shape or the offsets do not fit, or a gradient is asked for.
     """
     _check_tensors("ragged_oks", pred, truth, visibility, area, boxes)
-    if torch.is_grad_enabled() and any(given.requires_grad for given in (pred, truth, area)):
+    if _autograd.wants_derivative(pred, truth, area):
         raise ValueError("ragged_oks: inputs must not require a gradient, which it does not give; use oks")
     pred, truth, area, sigmas, boxes = _in_one_dtype("ragged_oks", pred, truth, area, sigmas, boxes)
     _check_shapes("ragged_oks", pred, truth, visibility, area, sigmas, boxes)
@@ -224,8 +224,10 @@ def oks_reference(
     counted = counted.unsqueeze(-3)
     apart = torch.where(counted.unsqueeze(-1), apart, 0)  # what is not counted may be NaN, also in the gradient
     spread = 8 * (area.where(area >= 0, torch.nan) + _SPACING).unsqueeze(-1) * sigmas.square()
-    each = torch.exp(-apart.square().sum(-1) / spread.unsqueeze(-3))
-    return torch.where(counted, each, 0).sum(-1) / counted.sum(-1).clamp(min=1)
+    spread, square = spread.unsqueeze(-3), apart.square().sum(-1)
+    far = square > 1000 * spread  # exp(-1000) is 0, whose derivative by the area would be 0 times infinity
+    each = torch.exp(-torch.where(far, 0, square) / spread)
+    return torch.where(counted & ~far, each, 0).sum(-1) / counted.sum(-1).clamp(min=1)
 
 
 def ragged_oks_reference(
@@ -257,10 +259,11 @@ def _backward_reference(
     grad: Tensor, pred: Tensor, truth: Tensor, visible: Tensor, area: Tensor, sigmas: Tensor, boxes: Tensor | None
 ) -> tuple[Tensor, ...]:
     """The gradients with respect to pred, truth and area; themselves differentiable in those and grad."""
-    with torch.enable_grad():
-        pred, truth, area = (x if x.requires_grad else x.detach().requires_grad_() for x in (pred, truth, area))
-        similarity = oks_reference(pred, truth, visible, area, sigmas, boxes)
-        return torch.autograd.grad(similarity, (pred, truth, area), grad, create_graph=True)
+
+    def similarity(pred: Tensor, truth: Tensor, area: Tensor) -> Tensor:
+        return oks_reference(pred, truth, visible, area, sigmas, boxes)
+
+    return _autograd.pull_back(similarity, (pred, truth, area), grad)
 
 
 def _fake(pred: Tensor, truth: Tensor, *others: Any) -> Tensor:
@@ -281,13 +284,27 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 
 def _double_backward(ctx: Any, *v: Tensor) -> tuple[Tensor | None, ...]:
-    """Second derivatives are rare, so they come from the reference."""
+    """Higher derivatives are rare, so they come from the reference."""
     grad, pred, truth, visible, area, sigmas, boxes = ctx.saved_tensors
-    grad, pred, truth, area = points = [x.detach().requires_grad_() for x in (grad, pred, truth, area)]
-    with torch.enable_grad():
-        gradients = _backward_reference(grad, pred, truth, visible, area, sigmas, boxes)
-        d_grad, d_pred, d_truth, d_area = torch.autograd.grad(gradients, points, v)
+
+    def gradients(grad: Tensor, pred: Tensor, truth: Tensor, area: Tensor) -> tuple[Tensor, ...]:
+        return _backward_reference(grad, pred, truth, visible, area, sigmas, boxes)
+
+    d_grad, d_pred, d_truth, d_area = _autograd.pull_back(gradients, (grad, pred, truth, area), v)
     return d_grad, d_pred, d_truth, None, d_area, None, None
+
+
+def _batching(op: Any, size: int, dims: Sequence[int | None], inputs: Sequence[Any]) -> Any:
+    """Everything but the sigmas begins with the groups."""
+    *_, sigmas, boxes = inputs
+    *others, sigmas_dim, boxes_dim = dims
+    if sigmas_dim is not None:
+        return _autograd.one_by_one(op, size, dims, inputs)
+
+    def with_sigmas(*tensors: Tensor | None) -> Any:
+        return op(*tensors[:-1], sigmas, tensors[-1])
+
+    return _autograd.folded(with_sigmas, size, (*others, boxes_dim), (*inputs[:-2], boxes))
 
 
 def _fake_ragged(pred: Tensor, *others: Any) -> Tensor:
@@ -302,6 +319,7 @@ _op = _native.register(
     fake=_fake,
     backward=_backward,
     setup_context=_setup_context,
+    batching=_batching,
 )
 _backward_op = _native.register(
     f"_oks_backward(Tensor grad, {_INPUTS}) -> (Tensor, Tensor, Tensor)",
@@ -309,6 +327,7 @@ _backward_op = _native.register(
     fake=_fake_backward,
     backward=_double_backward,
     setup_context=_setup_context,
+    batching=_batching,
 )
 _ragged_op = _native.register(
     f"oks_ragged({_INPUTS}, Tensor pred_offsets, Tensor truth_offsets, Tensor pair_offsets, SymInt pairs) -> Tensor",

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pydlx import _native
+from pydlx import _autograd, _native
 from pydlx._checks import check_device, check_flag, check_floating, check_not_negative, check_one_of
 from pydlx.ops.dct import dct_reference
 
@@ -217,6 +217,10 @@ def _poisson_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return _poisson(grad, ctx.dirichlet, ctx.screening), None, None
 
 
+def _poisson_jvp(ctx: Any, tangent: Tensor, *_: Any) -> Tensor:
+    return _poisson(tangent, ctx.dirichlet, ctx.screening)
+
+
 def _gaussian_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     _, _, *ctx.equation = inputs
 
@@ -229,12 +233,18 @@ def _gaussian_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return d_rhs, d_colour, None, None, None, None
 
 
+def _gaussian_jvp(ctx: Any, d_rhs: Tensor, d_colour: Tensor, *_: Any) -> Tensor:
+    return _gaussian_poisson(d_rhs, d_colour, *ctx.equation)
+
+
 _poisson = _native.register(
     "poisson(Tensor rhs, bool dirichlet, float screening) -> Tensor",
     reference=poisson_reference,
     fake=_fake,
     backward=_poisson_backward,
     setup_context=_poisson_setup,
+    jvp=_poisson_jvp,
+    batching=_autograd.in_front,
     autocast_to=torch.float32,
 )
 _gaussian_poisson = _native.register(
@@ -243,5 +253,7 @@ _gaussian_poisson = _native.register(
     fake=_fake,
     backward=_gaussian_backward,
     setup_context=_gaussian_setup,
+    jvp=_gaussian_jvp,
+    batching=_autograd.in_front,
     autocast_to=torch.float32,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pydlx import _autograd
 from pydlx._checks import check_tensor
 
 
@@ -17,7 +18,11 @@ def check_offsets(name: str, argument: str, offsets: Tensor, rows: int) -> None:
         )
     if offsets.is_meta:
         raise ValueError(f"{name}: {argument} must hold numbers, got a tensor on the meta device")
-    if offsets[0] != 0 or offsets[-1] != rows or (offsets.diff() < 0).any():
+    if torch.compiler.is_compiling():
+        raise RuntimeError(f"{name}: cannot be compiled or exported, because it looks at the values of {argument}")
+    if _autograd.is_batched(offsets):
+        raise RuntimeError(f"{name}: {argument} must be the same for all entries of torch.vmap, got different ones")
+    if int(offsets[0]) != 0 or int(offsets[-1]) != rows or (offsets.diff() < 0).any():
         raise ValueError(f"{name}: {argument} must rise from 0 to the number of rows, {rows}")
 
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pydlx import _native
+from pydlx import _autograd, _native
 from pydlx._checks import check_device, check_floating, check_integers, check_one_of, check_tensor, whole
 from pydlx.ops.soft_pool import softmax_average
 
@@ -125,7 +125,7 @@ def _check_mask(x: Tensor, mask: Tensor) -> None:
 
 def _has_values(tensor: Tensor) -> bool:
     """Whether the values are there to be looked at without making a GPU wait."""
-    return tensor.is_cpu and not torch.compiler.is_compiling()
+    return tensor.is_cpu and not torch.compiler.is_compiling() and not _autograd.is_batched(tensor)
 
 
 def sequence_pool_reference(
@@ -159,7 +159,7 @@ def sequence_pool_reference(
     if mode == _MAX:
         places = cells.detach().max(1, keepdim=True).indices
     else:
-        places = cells.detach().sort(dim=1, descending=True, stable=True).indices[:, :k]
+        places = _largest(cells.detach(), k)
     missing = rows.shape[1]  # behind all others
     places = torch.where(places < count.unsqueeze(-1), places, missing).sort(1).values
     places = F.pad(places, (0, 0, 0, k - places.shape[1]), value=missing)
@@ -170,6 +170,13 @@ def sequence_pool_reference(
     return (y.squeeze(1), index.squeeze(1)) if mode == _MAX else (y, index)
 
 
+def _largest(cells: Tensor, k: int) -> Tensor:
+    """Where the k largest steps are, of equal ones the first in time; (B, k, C), or all where there are less than k."""
+    if _autograd.is_exporting_to_onnx():  # which has no stable sort, and whose topk takes the first of equal ones
+        return cells.topk(min(k, cells.shape[1]), 1).indices
+    return cells.sort(dim=1, descending=True, stable=True).indices[:, :k]
+
+
 def _rows_in_front(x: Tensor, ends: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     """Rows of x by sequence and step, (B, T), the valid ones in front in the order of time; their number, (B, 1)."""
     if x.dim() == 2:
@@ -178,13 +185,15 @@ def _rows_in_front(x: Tensor, ends: Tensor | None, mask: Tensor | None) -> tuple
         first = torch.cat([ends.new_zeros(1), ends])[:-1]
         count = (ends - first).clamp(min=0).unsqueeze(1)
         # Where values are not to be looked at, the longest sequence is as long as all.
-        longest = x.shape[0] if torch.compiler.is_compiling() or not len(ends) else int(count.max())
+        unknown = torch.compiler.is_compiling() or _autograd.is_batched(ends)
+        longest = x.shape[0] if unknown or not len(ends) else int(count.max())
         rows = first.unsqueeze(1) + torch.arange(max(1, longest), device=x.device)
         return rows.clamp(max=x.shape[0] - 1), count
     batch, steps = x.shape[:2]
     rows = torch.arange(batch * steps, device=x.device).view(batch, steps)
     if mask is not None:
-        return rows.gather(1, mask.sort(dim=1, descending=True, stable=True).indices), mask.sum(1, keepdim=True)
+        places = torch.where(mask, mask.cumsum(1) - 1, steps)
+        return rows.new_zeros(batch, steps + 1).scatter(1, places, rows)[:, :steps], mask.sum(1, keepdim=True)
     count = rows.new_full((batch,), steps) if ends is None else ends.clamp(0, steps)
     return rows, count.unsqueeze(1)
 
@@ -205,12 +214,8 @@ def _backward_reference(
         taken = torch.where(index >= 0, grad, 0).flatten(0, -2)
         zeros = grad.new_zeros(shape).flatten(0, -2)
         return zeros.scatter_add(0, index.flatten(0, -2).clamp(min=0), taken).reshape(shape)
-    with torch.enable_grad():
-        point = grad.new_zeros(shape) if x is None else x
-        point = point if point.requires_grad else point.detach().requires_grad_()
-        y, _ = sequence_pool_reference(point, ends, mask, _MEAN if x is None else _SOFT, 1)
-        (dx,) = torch.autograd.grad(y, point, grad, create_graph=True)
-    return dx
+    mode, point = (_MEAN, grad.new_zeros(shape)) if x is None else (_SOFT, x)
+    return _autograd.pull_back(lambda x: sequence_pool_reference(x, ends, mask, mode, 1)[0], (point,), grad)[0]
 
 
 def _fake(x: Tensor, ends: Tensor | None, mask: Tensor | None, mode: int, k: int) -> tuple[Tensor, Tensor]:
@@ -252,14 +257,43 @@ def _setup_double(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _double_backward(ctx: Any, v: Tensor) -> tuple[Tensor | None, ...]:
-    """Second derivatives are rare, so they come from the reference: v . d(backward) / d(grad, x)."""
+    """Higher derivatives are rare, so they come from the reference: v . d(backward) / d(grad, x)."""
     grad, x, index, ends, mask = ctx.saved_tensors
-    grad = grad.detach().requires_grad_()
-    x = None if x is None else x.detach().requires_grad_()
-    with torch.enable_grad():
-        dx = _backward_reference(grad, x, index, ends, mask, ctx.shape)
-        d_grad, *d_x = torch.autograd.grad(dx, (grad,) if x is None else (grad, x), v, allow_unused=True)
+
+    def gradient(grad: Tensor, x: Tensor | None = None) -> Tensor:
+        return _backward_reference(grad, x, index, ends, mask, ctx.shape)
+
+    d_grad, *d_x = _autograd.pull_back(gradient, (grad,) if x is None else (grad, x), v)
     return d_grad, d_x[0] if d_x else None, None, None, None, None
+
+
+def _batching(op: Any, size: int, dims: Sequence[int | None], inputs: Sequence[Any]) -> tuple[Tensor, Tensor]:
+    """Entries that agree on which steps are valid become channels."""
+    x, ends, mask, mode, k = inputs
+    if dims[0] is None or any(dim is not None for dim in dims[1:]):
+        return _autograd.one_by_one(op, size, dims, inputs)
+    y, index = op(_as_channels(x, dims[0], size), ends, mask, mode, k)
+    index = _as_entries(index, size) if mode in (_MAX, _K_MAX) else index.expand(size, 0)
+    return _as_entries(y, size), index
+
+
+def _batching_backward(op: Any, size: int, dims: Sequence[int | None], inputs: Sequence[Any]) -> Tensor:
+    """The same for the gradient."""
+    grad, x, index, ends, mask, shape = inputs
+    if dims[3] is not None or dims[4] is not None:
+        return _autograd.one_by_one(op, size, dims, inputs)
+    maps = (None if t is None else _as_channels(t, dim, size) for t, dim in zip((grad, x, index), dims, strict=False))
+    return _as_entries(op(*maps, ends, mask, (*shape[:-1], size * shape[-1])), size)
+
+
+def _as_channels(x: Tensor, dim: int | None, size: int) -> Tensor:
+    """(..., C) of each entry as (..., entries * C)."""
+    x = x.unsqueeze(-2).expand(*x.shape[:-1], size, x.shape[-1]) if dim is None else x.movedim(dim, -2)
+    return x.flatten(-2)
+
+
+def _as_entries(x: Tensor, size: int) -> Tensor:
+    return x.unflatten(-1, (size, x.shape[-1] // size)).movedim(-2, 0)
 
 
 _op = _native.register(
@@ -268,6 +302,7 @@ _op = _native.register(
     fake=_fake,
     backward=_backward,
     setup_context=_setup_context,
+    batching=_batching,
 )
 _backward_op = _native.register(
     "_sequence_pool_backward(Tensor grad, Tensor? x, Tensor? index, Tensor? ends, Tensor? mask, SymInt[] shape) "
@@ -276,4 +311,5 @@ _backward_op = _native.register(
     fake=_fake_backward,
     backward=_double_backward,
     setup_context=_setup_double,
+    batching=_batching_backward,
 )

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pydlx import _native
+from pydlx import _autograd, _native
 from pydlx._checks import check_flag, check_floating, check_one_of, is_whole, listed, whole
 
 Size = int | Sequence[int]
@@ -213,16 +213,21 @@ def _windows(x: Tensor, window: Sequence[int], ceil_mode: bool) -> Tensor:
 def softmax_average(a: Tensor, dim: int, straight_through: bool = False) -> Tensor:
     """The definition along `dim`, with every cell measured from the peak m: y = m + sum_i w_i (a_i - m).
 
-    m is a constant to autograd, since y does not depend on it.
+    m is a constant to autograd, since y does not depend on it. With `straight_through` the gradient is w, which is that
+    of log sum_i exp(a_i).
     """
     peak = a.detach().amax(dim, keepdim=True)
-    distance = torch.where(a.isinf() & (a == peak), 0, a - peak)  # equal infinities are 0 apart
+    distance = a - peak
+    # Equal infinities are 0 apart. Filling the detached alias leaves their derivative at 1, its limit.
+    distance.detach().masked_fill_(a.isinf() & (a == peak), 0)
     e = distance.exp()
-    weights = e / e.sum(dim, keepdim=True)
-    if straight_through:
-        weights = weights.detach()
+    total = e.sum(dim, keepdim=True)
     # A cell of weight 0 contributes 0, also where it is -inf.
-    return peak.squeeze(dim) + (weights * torch.where(e == 0, 0, distance)).sum(dim)
+    y = peak.squeeze(dim) + (e / total * torch.where(e == 0, 0, distance)).sum(dim)
+    if straight_through:
+        log = total.squeeze(dim).log()
+        return y.detach() + (log - log.detach())
+    return y
 
 
 def soft_pool_reference(x: Tensor, window: Sequence[int], ceil_mode: bool, straight_through: bool) -> Tensor:
@@ -234,11 +239,7 @@ def soft_pool_reference(x: Tensor, window: Sequence[int], ceil_mode: bool, strai
 
 def _backward_reference(grad: Tensor, x: Tensor, *options: Any) -> Tensor:
     """The gradient with respect to x by differentiating the reference; itself differentiable in grad and x."""
-    with torch.enable_grad():
-        point = x if x.requires_grad else x.detach().requires_grad_()
-        y = soft_pool_reference(point, *options)
-        (dx,) = torch.autograd.grad(y, point, grad, create_graph=True)
-    return dx
+    return _autograd.pull_back(lambda x: soft_pool_reference(x, *options), (x,), grad)[0]
 
 
 def _fake(x: Tensor, window: Sequence[int], ceil_mode: bool, straight_through: bool) -> Tensor:
@@ -270,12 +271,9 @@ def _setup_double(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _double_backward(ctx: Any, v: Tensor) -> tuple[Tensor | None, ...]:
-    """Second derivatives are rare, so they come from the reference: v . d(backward) / d(grad, x)."""
-    grad, x = (tensor.detach().requires_grad_() for tensor in ctx.saved_tensors)
-    with torch.enable_grad():
-        dx = _backward_reference(grad, x, *ctx.options)
-        d_grad, d_x = torch.autograd.grad(dx, (grad, x), v, allow_unused=True)
-    return (d_grad, d_x, *(None for _ in ctx.options))
+    """Higher derivatives are rare, so they come from the reference: v . d(backward) / d(grad, x)."""
+    found = _autograd.pull_back(lambda grad, x: _backward_reference(grad, x, *ctx.options), ctx.saved_tensors, v)
+    return (*found, *(None for _ in ctx.options))
 
 
 _OPTIONS = "int[] window, bool ceil_mode, bool straight_through"
@@ -286,6 +284,7 @@ _op = _native.register(
     fake=_fake,
     backward=_backward,
     setup_context=_setup_context,
+    batching=_autograd.folded,
 )
 _backward_op = _native.register(
     f"_soft_pool_backward(Tensor grad, Tensor x, {_OPTIONS}) -> Tensor",
@@ -293,4 +292,5 @@ _backward_op = _native.register(
     fake=_fake_backward,
     backward=_double_backward,
     setup_context=_setup_double,
+    batching=_autograd.folded,
 )

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pydlx import _native
+from pydlx import _autograd, _native
 from pydlx._checks import (
     check_device,
     check_not_negative,
@@ -389,10 +389,7 @@ def ssim_reference(
 def _backward_reference(grad: Tensor, x: Tensor, y: Tensor, *options: Any) -> tuple[Tensor, Tensor]:
     """The gradients that are wanted, by differentiating the reference; themselves differentiable in grad, x and y."""
     *formula, wants_x, wants_y = options
-    with torch.enable_grad():
-        points = [image if image.requires_grad else image.detach().requires_grad_() for image in (x, y)]
-        score = ssim_reference(points[0], points[1], *formula)
-        found = torch.autograd.grad(score, points, grad, create_graph=True)
+    found = _autograd.pull_back(lambda x, y: ssim_reference(x, y, *formula), (x, y), grad)
     none = x.new_empty(0)
     return found[0] if wants_x else none, found[1] if wants_y else none
 
@@ -436,13 +433,8 @@ def _setup_double(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tenso
 
 
 def _double_backward(ctx: Any, *v: Tensor) -> tuple[Tensor | None, ...]:
-    """Second derivatives are rare, so they come from the reference: v . d(backward) / d(grad, x, y)."""
-    points = [tensor.detach().requires_grad_() for tensor in ctx.saved_tensors]
-    with torch.enable_grad():
-        slopes = _backward_reference(*points, *ctx.options)
-        wanted = [(slope, part) for slope, part in zip(slopes, v, strict=True) if slope.requires_grad]
-        outputs, parts = zip(*wanted, strict=True)
-        found = torch.autograd.grad(outputs, points, parts, allow_unused=True)
+    """Higher derivatives are rare, so they come from the reference: v . d(backward) / d(grad, x, y)."""
+    found = _autograd.pull_back(lambda *points: _backward_reference(*points, *ctx.options), ctx.saved_tensors, v)
     return (*found, *(None for _ in ctx.options))
 
 
@@ -454,6 +446,7 @@ _op = _native.register(
     fake=_fake,
     backward=_backward,
     setup_context=_setup_context,
+    batching=_autograd.folded,
     autocast_to=torch.float32,
 )
 _backward_op = _native.register(
@@ -462,4 +455,5 @@ _backward_op = _native.register(
     fake=_fake_backward,
     backward=_double_backward,
     setup_context=_setup_double,
+    batching=_autograd.folded,
 )

@@ -1,0 +1,220 @@
+"""Every op and layer as a function of one tensor, for the table of transforms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pydlx import losses, nn, ops
+
+
+class Case(NamedTuple):
+    """An op with all that is differentiable in one tensor, of one of two shapes.
+
+    Attributes:
+        run: The op as a function of that tensor.
+        shape: The tensor's shape.
+        larger: Another shape, for dynamic ones.
+        name: Its row in the table.
+    """
+
+    run: Callable[[Tensor], Tensor]
+    shape: tuple[int, ...]
+    larger: tuple[int, ...]
+    name: str = ""
+
+    def draw(self, seed: int = 0, larger: bool = False) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randn(self.larger if larger else self.shape, dtype=torch.float64, generator=generator)
+
+
+MAP, LARGER_MAP = (1, 2, 5, 4), (3, 2, 7, 6)
+PAIR, LARGER_PAIR = (2, *MAP), (2, *LARGER_MAP)
+POSES, LARGER_POSES = (2, 3, 5), (4, 3, 5)  # of each of three points: x and y predicted, true x and y, and the area
+SIGMAS = (0.3, 0.5, 0.4)
+OFFSETS = torch.tensor([0, 1, 3])  # two groups, of one row and of two
+
+
+def on_maps(run: Callable[[Tensor], Tensor]) -> Case:
+    return Case(run, MAP, LARGER_MAP)
+
+
+def on_pairs(run: Callable[[Tensor, Tensor], Tensor], side: int = 0) -> Case:
+    shape, larger = ((2, 1, 1, side, side), (2, 2, 1, side + 3, side + 1)) if side else (PAIR, LARGER_PAIR)
+    return Case(lambda x: run(x[0], x[1]), shape, larger)
+
+
+def on_sequences(mode: str, k: int | None = None, given: str | None = None, pool=ops.sequence_pool) -> Case:
+    def run(x: Tensor) -> Tensor:
+        arguments = {
+            "lengths": {"lengths": torch.tensor([3, 4])},
+            "mask": {"mask": torch.arange(x.shape[1]).remainder(3).ne(1).expand(x.shape[:2])},
+            None: {},
+        }[given]
+        return pool(x, mode, k=k, **arguments)
+
+    return Case(run, (2, 4, 3), (2, 6, 5))
+
+
+def packed(x: Tensor) -> Tensor:
+    ends = torch.tensor([2, 1, 3])
+    return ops.sequence_pool(x, "soft", lengths=torch.cat([ends, (x.shape[0] - ends.sum()).view(1)]))
+
+
+def of_poses(run: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]) -> Case:
+    """`run` takes pred, truth, visibility and area."""
+
+    def flat(x: Tensor) -> Tensor:
+        visible = torch.tensor([1, 0, 1]).expand(x.shape[:2])
+        return run(x[..., :2], x[..., 2:4], visible, x[..., 0, 4].square() + 1)
+
+    return Case(flat, POSES, LARGER_POSES)
+
+
+def compare_poses(pred: Tensor, truth: Tensor, visible: Tensor, area: Tensor) -> Tensor:
+    return ops.oks(pred, truth, visible, area, SIGMAS)
+
+
+def compare_poses_by_boxes(pred: Tensor, truth: Tensor, visible: Tensor, area: Tensor) -> Tensor:
+    boxes = truth.detach().flatten(-2)[..., :4].abs() / 4
+    return ops.oks(pred, truth, visible * (area > 1.5).unsqueeze(-1), area, SIGMAS, boxes)
+
+
+def masked_poisson(shared: bool) -> Case:
+    def run(x: Tensor) -> Tensor:
+        mask = torch.ones(x.shape[-2:], dtype=torch.bool)
+        mask[0] = mask[2, 1] = False
+        return ops.solve_masked_poisson(x, mask if shared else mask.expand(x.shape), tolerance=1e-12)[0]
+
+    return Case(run, (2, 4, 5), (3, 6, 7))
+
+
+def halves(run: Callable[..., Tensor], **options) -> Case:
+    return Case(lambda x: run(x[0], x[1], **options), (2, 3, 4), (2, 5, 6))
+
+
+def boxes_of(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Boxes and scores from rows of five numbers."""
+    corner = x[..., :2]
+    return torch.cat([corner, corner + 1 + x[..., 2:4].abs()], -1), x[..., 4].sigmoid()
+
+
+def poses_of(x: Tensor) -> tuple[Tensor, Tensor, Tensor, tuple[float, ...]]:
+    """Key points, scores, areas and sigmas from rows of six numbers."""
+    return x.unflatten(-1, (3, 2)), x[..., 0].sigmoid(), 4 + x[..., 1].square(), SIGMAS
+
+
+def count_classes(x: Tensor) -> Tensor:
+    target = torch.arange(x[:, 0].numel()).remainder(4).reshape(x[:, 0].shape)
+    return ops.confusion_matrix(x, target, 3, invalid="ignore")
+
+
+def in_groups(x: Tensor) -> Tensor:
+    area = torch.full(x.shape[:1], 4.0, dtype=x.dtype)
+    return ops.ragged_oks(x, x.flip(0), torch.ones(x.shape[:2]), area, SIGMAS, None, OFFSETS, OFFSETS)
+
+
+def overlaps(x: Tensor) -> Tensor:
+    boxes = torch.cat([x[:, :2], 1 + x[:, 2:].abs()], 1)
+    return ops.ragged_box_iou(boxes, boxes.flip(0), torch.zeros(3, dtype=torch.bool), OFFSETS, OFFSETS)
+
+
+def match(x: Tensor) -> Tensor:
+    nothing = torch.zeros(1, 3, dtype=torch.bool)
+    scores, thresholds = torch.tensor([0.5, 0.7, 0.2]).double(), torch.tensor([0.1, 0.4]).double()
+    found, _ = ops.match_detections(x, scores, OFFSETS, OFFSETS, nothing, nothing, nothing[0], None, thresholds, 10)
+    return found
+
+
+def curves(x: Tensor) -> Tensor:
+    outcome = torch.tensor([[[1, 0, 1]]], dtype=torch.uint8)
+    recalls = torch.tensor([0.0, 0.5, 1.0]).double()
+    categories, positives = torch.tensor([0, 3]), torch.tensor([[3]])
+    return ops.precision_curves(outcome, torch.tensor([0, 0, 1]), x, categories, positives, recalls, [10])[2]
+
+
+def pyramid(mode: str, form: str = "adaptive") -> Case:
+    return on_maps(nn.SpatialPyramidPool2d((2, 1), mode, form))
+
+
+_CASES = {
+    "soft_pool1d": Case(lambda x: ops.soft_pool1d(x, 3, 2, 1), (2, 2, 7), (3, 2, 9)),
+    "soft_pool2d": on_maps(lambda x: ops.soft_pool2d(x, 3, 2, 1, ceil_mode=True)),
+    "soft_pool2d, paper": on_maps(lambda x: ops.soft_pool2d(x, 2, gradient="paper")),
+    "soft_pool3d": Case(lambda x: ops.soft_pool3d(x, 2, 1), (1, 1, 2, 3, 4), (1, 2, 3, 4, 5)),
+    "sequence_pool, max": on_sequences("max", given="lengths"),
+    "sequence_pool, mean": on_sequences("mean", given="mask"),
+    "sequence_pool, soft": on_sequences("soft", given="mask"),
+    "sequence_pool, soft, packed": Case(packed, (7, 3), (9, 5)),
+    "sequence_pool, k-max": on_sequences("k-max", 2, given="lengths"),
+    "corner_pool": on_maps(lambda x: ops.corner_pool(x, "top") + 2 * ops.corner_pool(x, "right")),
+    "top_left_pool": on_pairs(ops.top_left_pool),
+    "bottom_right_pool": on_pairs(ops.bottom_right_pool),
+    "dctn": on_maps(ops.dctn),
+    "idctn": on_maps(lambda x: ops.idctn(x, norm="ortho")),
+    "dctn, type 1": on_maps(lambda x: ops.dctn(x, 1)),
+    "dstn": on_maps(lambda x: ops.dstn(x, 1, axes=-1)),
+    "idstn": on_maps(ops.idstn),
+    "solve_poisson": halves(lambda x, _: ops.solve_poisson(x, "dirichlet", 0.3)),
+    "solve_gaussian_poisson": halves(ops.solve_gaussian_poisson, beta=0.2),
+    "solve_masked_poisson": masked_poisson(shared=True),
+    "solve_masked_poisson, mask of each": masked_poisson(shared=False),
+    "ssim": on_pairs(lambda x, y: ops.ssim(x, y, 4.0, kernel_size=3), side=4),
+    "ssim, map": on_pairs(lambda x, y: ops.ssim(x, y, 4.0, convention="skimage", kernel_size=3, reduction="map"), 4),
+    "ssim, padded": on_pairs(lambda x, y: ops.ssim(x, y, 4.0, convention="torchmetrics", kernel_size=3), side=3),
+    "ms_ssim": on_pairs(lambda x, y: ops.ms_ssim(x, y + 3 * x, 9.0, kernel_size=3, weights=(0.4, 0.6)), side=5),
+    "oks": of_poses(compare_poses),
+    "oks, boxes": of_poses(compare_poses_by_boxes),
+    "nn.SoftPool2d": on_maps(nn.SoftPool2d(2)),
+    "nn.SequencePool": on_sequences(
+        "soft", given="lengths", pool=lambda x, mode, **o: nn.SequencePool(mode)(x, o["lengths"])
+    ),
+    "nn.CornerPool2d": on_maps(nn.CornerPool2d("left")),
+    "nn.TopLeftPool2d": on_pairs(nn.TopLeftPool2d()),
+    "nn.BottomRightPool2d": on_pairs(nn.BottomRightPool2d()),
+    "nn.SpatialPyramidPool2d, max": pyramid("max"),
+    "nn.SpatialPyramidPool2d, average": pyramid("average", "sliding"),
+    "nn.SpatialPyramidPool2d, soft": pyramid("soft"),
+    "nn.BilinearUpsample2d": on_maps(nn.BilinearUpsample2d(2, 2, dtype=torch.float64)),
+    "losses.OKSLoss": of_poses(losses.OKSLoss(SIGMAS, "log")),
+    "losses.SSIMLoss": on_pairs(losses.SSIMLoss(4.0, kernel_size=3), side=4),
+    "confusion_matrix": Case(count_classes, (2, 3, 4, 4), (3, 3, 5, 4)),
+    "soft_nms": Case(lambda x: ops.soft_nms(*boxes_of(x))[1], (2, 4, 5), (3, 6, 5)),
+    "oks_nms": Case(lambda x: ops.oks_nms(*poses_of(x), 0.5), (2, 4, 6), (3, 6, 6)),
+    "soft_oks_nms": Case(lambda x: ops.soft_oks_nms(*poses_of(x), 0.5)[1], (2, 4, 6), (3, 6, 6)),
+    "ragged_oks": Case(in_groups, (3, 3, 2), (3, 3, 2)),
+    "ragged_box_iou": Case(overlaps, (3, 4), (3, 4)),
+    "match_detections": Case(match, (5,), (5,)),
+    "precision_curves": Case(curves, (3,), (3,)),
+}
+CASES = {name: case._replace(name=name) for name, case in _CASES.items()}
+
+# Ops that give whole numbers, which have no derivative, and ops that refuse to give one.
+WITHOUT_DERIVATIVE = {
+    "confusion_matrix": "–",
+    "oks_nms": "–",
+    "match_detections": "–",
+    "soft_nms": "✗",
+    "soft_oks_nms": "✗",
+    "ragged_oks": "✗",
+    "ragged_box_iou": "✗",
+    "precision_curves": "✗",
+}
+
+# Other cells that raise. An op with no row here works everywhere.
+_GROUPS = ("compile", "dynamic", "export", "ONNX")  # offsets are looked at, and say how much there is to do
+RAISES = {
+    "solve_masked_poisson": ("ONNX",),
+    "solve_masked_poisson, mask of each": ("ONNX",),
+    "confusion_matrix": ("ONNX",),
+    "soft_nms": ("ONNX",),
+    "oks_nms": ("ONNX",),
+    "soft_oks_nms": ("ONNX",),
+    "ragged_oks": _GROUPS,
+    "ragged_box_iou": _GROUPS,
+    "match_detections": _GROUPS,
+    "precision_curves": _GROUPS,
+}
