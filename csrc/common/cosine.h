@@ -17,27 +17,28 @@
 
 namespace pydlx {
 
-// Makhoul's order: the position of sample n.
-struct MakhoulOrder {
-  int64_t length;
-  int64_t operator()(int64_t n) const { return n % 2 ? length - 1 - n / 2 : n / 2; }
-};
-
 template <class T>
 struct CosinePlan {
   int64_t length;
   FftPlan<T> fft;
-  Table<T> twiddles;  // (N/2 + 1, 2): cos and sin of pi k / 2N
+  Table<int32_t> order;  // Makhoul's position of sample n
+  Table<int32_t> slot;   // where the FFT wants sample n: fft.slot[order[n]]
+  Table<T> twiddles;     // (N/2 + 1, 2): cos and sin of pi k / 2N
 
   explicit CosinePlan(int64_t n) : length(n), fft(n) {
+    order.reserve(size_t(n));
+    slot.reserve(size_t(n));
+    for (int64_t i = 0; i < n; ++i) {
+      order.push_back(int32_t(i % 2 ? n - 1 - i / 2 : i / 2));
+      slot.push_back(fft.slot[size_t(order.back())]);
+    }
     const UnitRoots root(4 * n);
     twiddles.reserve(size_t(n + 2));
     for (int64_t k = 0; k <= n / 2; ++k) append_root(&twiddles, root(k));
   }
 
-  MakhoulOrder order() const { return {length}; }
   int64_t work_size() const { return fft.work_size(); }
-  int64_t bytes() const { return fft.bytes() + bytes_of(twiddles); }
+  int64_t bytes() const { return fft.bytes() + bytes_of(order) + bytes_of(slot) + bytes_of(twiddles); }
 };
 
 // DST-I with M = N + 1 intervals.

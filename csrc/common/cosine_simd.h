@@ -138,10 +138,10 @@ void sine(Pair<T>* x, Pair<T>* data, Pair<T>* work, const SinePlan<T>& plan, T s
   begin_cosine(x + k, data, *plan.odd_outputs, 2 * scale, scale);
   fft(data, work, plan.odd_outputs->fft);
   for (int64_t n = k - 1; n > 0; --n) x[2 * n] = x[n];
-  const MakhoulOrder order = plan.odd_outputs->order();
+  const int32_t* order = plan.odd_outputs->order.data();
   for (int64_t n = 0; n < k; ++n) {
     const T sign = n % 2 ? T(-1) : T(1);
-    x[2 * n + 1] = {data[order(n)].re * sign, data[order(n)].im * sign};
+    x[2 * n + 1] = {data[order[n]].re * sign, data[order[n]].im * sign};
   }
 }
 
@@ -157,18 +157,16 @@ void transform_lines(const LinePlan<T>& plan, const T* x, const Lines<T>& from, 
   const auto natural = [](int64_t i) { return i; };
   const auto one_further = [](int64_t i) { return i + 1; };
   switch (plan.kind) {
-    case LineKind::kCosine2: {
-      const int32_t* slot = plan.cosine->fft.slot.data();
-      load_lines(x, from, n, data, [slot, order = plan.cosine->order()](int64_t i) { return slot[order(i)]; });
+    case LineKind::kCosine2:
+      load_lines(x, from, n, data, [slot = plan.cosine->slot.data()](int64_t i) { return slot[i]; });
       fft(data, fft_work, plan.cosine->fft);
       finish_cosine(data, *plan.cosine, first, scale);
       return store_lines(y, to, n, data, natural);
-    }
     case LineKind::kCosine3:
       load_lines(x, from, n, line, natural);
       begin_cosine(line, data, *plan.cosine, first, scale);
       fft(data, fft_work, plan.cosine->fft);
-      return store_lines(y, to, n, data, plan.cosine->order());
+      return store_lines(y, to, n, data, [order = plan.cosine->order.data()](int64_t i) { return order[i]; });
     case LineKind::kSine1:
       load_lines(x, from, n, line, one_further);
       sine(line, data, fft_work, *plan.sine, scale);
