@@ -138,9 +138,11 @@ def is_batched(x: Tensor) -> bool:
 
 def wants_derivative(*inputs: Tensor) -> bool:
     """Whether a gradient of one of these is asked for, or one has a tangent in forward mode."""
+    if torch.is_grad_enabled() and any(x.requires_grad for x in inputs):
+        return True
     if torch.compiler.is_dynamo_compiling() or forward_ad._current_level < 0:
-        return _is_recorded(inputs)
-    return _is_recorded(inputs) or any(forward_ad.unpack_dual(x).tangent is not None for x in inputs)
+        return False
+    return any(forward_ad.unpack_dual(x).tangent is not None for x in inputs)
 
 
 def _is_recorded(inputs: tuple[Any, ...]) -> bool:

@@ -227,6 +227,18 @@ def test_gradcheck(shape):
     assert torch.autograd.gradgradcheck(compare, points)
 
 
+@pytest.mark.parametrize("apart", [0.0, 30.0, 1e20])
+def test_gradient_of_an_area_of_zero(apart):
+    """Where the similarity has become 0 it does not grow with the area, and nothing is NaN."""
+    pred = torch.full((1, 2, 2), apart, requires_grad=True)
+    area = torch.zeros(1, requires_grad=True)
+    similarity = oks(pred, torch.zeros(1, 2, 2), torch.ones(1, 2), area, [0.1, 0.025])
+    similarity.sum().backward()
+    assert similarity.item() == (apart == 0)
+    assert (pred.grad == 0).all()
+    assert (area.grad == 0).all()
+
+
 def test_hidden_points_never_reach_the_gradient():
     pred, truth, visibility, area, sigmas, _ = scene(9, 3)
     visibility[:] = 1

@@ -238,6 +238,19 @@ def test_nan_stays_in_its_own_windows():
     assert not x.grad.isnan().any()
 
 
+@pytest.mark.parametrize("gradient", ["exact", "paper"])
+@pytest.mark.parametrize("infinity", [math.inf, -math.inf])
+def test_equal_infinities_share_the_gradient(infinity, gradient):
+    """The limit of equal cells that grow together."""
+    x = torch.tensor([[[infinity, infinity, -math.inf, infinity]]], dtype=torch.float64)
+    x[..., 2] = min(infinity, 1.0)
+    count = int((x == infinity).sum())
+    x.requires_grad_()
+    soft_pool1d(x, 4, gradient=gradient).backward()
+    expected = torch.where(x.detach() == infinity, 1 / count, 0)
+    torch.testing.assert_close(x.grad, expected, rtol=0, atol=1e-12)
+
+
 def test_gradients_to_infinite_cells_are_zero():
     x = torch.tensor([[[1.0, -math.inf, 2.0, 0.0]]], requires_grad=True)
     soft_pool1d(x, 4).backward()
@@ -283,6 +296,8 @@ def test_gradcheck(gradient):
         (grad,) = torch.autograd.grad(y.sum(), x)
         weights = x.detach().unfold(2, 2, 2).unfold(3, 2, 2).flatten(4).softmax(-1)
         assert_close(grad[..., :4, :6].unfold(2, 2, 2).unfold(3, 2, 2).flatten(4), weights)
+        # The gradient is not that of the value, but has a derivative of its own.
+        assert torch.autograd.gradgradcheck(lambda t: soft_pool2d(t, 3, 2, 1, gradient="paper"), (x,))
 
 
 @pytest.mark.parametrize("straight_through", [False, True])
