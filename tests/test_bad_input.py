@@ -597,7 +597,11 @@ def public_functions() -> dict[str, Any]:
         for module in MODULES
         for name in importlib.import_module(module).__all__
     }
-    return {name: value for name, value in exported.items() if callable(value)}
+    return {name: value for name, value in exported.items() if callable(value) and not _is_warning(value)}
+
+
+def _is_warning(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, Warning)
 
 
 PUBLIC = public_functions()

@@ -192,7 +192,7 @@ def _check(name: str, argument: str, items: Tensor, scores: Tensor, trailing: in
 
 
 def _refuse_gradient(name: str, *inputs: Tensor) -> None:
-    if _autograd.wants_derivative(*inputs):
+    if _autograd.wants_derivative(*(x for x in inputs if isinstance(x, Tensor))):
         raise ValueError(f"{name}: inputs must not require a gradient, which is not given; detach them")
 
 

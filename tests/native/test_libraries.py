@@ -125,7 +125,10 @@ def test_instruction_set_can_be_capped(level):
 
 
 def test_backend_refuses_unknown_names():
-    with pytest.raises(ValueError, match='"native" or "reference", got \'fast\''), pydlx.backend("fast"):
+    with (
+        pytest.raises(ValueError, match="name must be one of 'native', 'reference', got 'fast'"),
+        pydlx.backend("fast"),
+    ):
         pass
 
 

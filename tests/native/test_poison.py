@@ -23,7 +23,8 @@ Tensor output(const Tensor& like) { return pydlx::uninitialised(like, like.sizes
 Tensor workspace(const Tensor& like) {
   Tensor copy = torch::stable::clone(like);
   const int64_t bytes = like.numel() * static_cast<int64_t>(like.element_size());
-  void* memory = pydlx::thread_workspace(bytes);
+  const pydlx::Workspace space(bytes);
+  void* const memory = space.as<void>();
   std::memcpy(copy.mutable_data_ptr(), memory, bytes);
   std::memset(memory, 0, bytes);
   return copy;

@@ -93,10 +93,10 @@ TWO, OFFSETS = torch.zeros(2, 4, dtype=torch.float64), torch.tensor([0, 2])
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"boxes": TWO.float()}, r"boxes must be torch\.float64 of \(2, 4\), got torch\.float32 of \(2, 4\)"),
-        ({"boxes": TWO[:, :3]}, r"boxes must be torch\.float64 of \(2, 4\), got torch\.float64 of \(2, 3\)"),
-        ({"truths": TWO.long()}, r"truths must be torch\.float64 of \(2, 4\), got torch\.int64"),
-        ({"truths": TWO.flatten()}, r"truths must be torch\.float64 of \(8, 4\), got torch\.float64 of \(8,\)"),
+        ({"boxes": TWO.float()}, r"boxes must be torch\.float64 of \(\*, 4\), got torch\.float32 of \(2, 4\)"),
+        ({"boxes": TWO[:, :3]}, r"boxes must be torch\.float64 of \(\*, 4\), got torch\.float64 of \(2, 3\)"),
+        ({"truths": TWO.long()}, r"truths must be torch\.float64 of \(\*, 4\), got torch\.int64"),
+        ({"truths": TWO.flatten()}, r"truths must be torch\.float64 of \(\*, 4\), got torch\.float64 of \(8,\)"),
         (
             {"crowd": torch.zeros(1, dtype=torch.bool)},
             r"crowd must be torch\.bool of \(2,\), got torch\.bool of \(1,\)",
@@ -109,7 +109,7 @@ TWO, OFFSETS = torch.zeros(2, 4, dtype=torch.float64), torch.tensor([0, 2])
             r"detection_offsets must be int64 of shape \(n \+ 1,\), got torch\.int32",
         ),
         ({"truth_offsets": torch.tensor([0, 3])}, "truth_offsets must rise from 0 to the number of rows, 2"),
-        ({"truth_offsets": torch.tensor([0, 1, 2])}, "both offsets must be of one length, got 2 and 3"),
+        ({"truth_offsets": torch.tensor([0, 1, 2])}, "truth_offsets must be of the other offsets' length, 2, got 3"),
     ],
 )
 def test_rows_that_do_not_fit_are_refused(change, message):

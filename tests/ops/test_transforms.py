@@ -60,7 +60,8 @@ def test_cell(name, transform):
     if outcome(name, transform) == "✗":
         with pytest.raises(Exception) as caught:
             column.actual(case.run, case)
-        assert names_the_op(caught.value, name.split(",")[0]), caught.value
+        sorts = transform == "ONNX" and name.endswith("nms")  # the exporter stops at the sort in front of the op
+        assert names_the_op(caught.value, "aten.sort.stable" if sorts else name.split(",")[0]), caught.value
         return
     actual = column.actual(case.run, case)
     with pydlx.backend("reference"):
