@@ -9,7 +9,7 @@ import math
 import os
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -77,6 +77,14 @@ def check_path(name: str, argument: str, value: Any) -> None:
     check_type(name, argument, value, (str, os.PathLike), "a path")
 
 
+def check_beside(name: str, argument: str, value: Any, first: str, other: Tensor) -> None:
+    """Require a tensor of real numbers that is where the argument `first` is."""
+    if not isinstance(value, Tensor) or value.is_complex():
+        check_real_tensor(name, argument, value)
+    if not (value.is_cpu and other.is_cpu):
+        check_device(name, argument, value, first, other)
+
+
 def check_one_of(name: str, argument: str, value: Any, choices: Collection[str | None]) -> None:
     """Require one of some words."""
     if not (value is None or isinstance(value, str)) or value not in choices:
@@ -91,7 +99,7 @@ def check_flag(name: str, argument: str, value: Any) -> None:
 
 def is_whole(value: Any) -> TypeGuard[int]:
     """Whether this is an integer, NumPy's and symbolic ones included; a bool is not."""
-    return type(value) is int or (isinstance(value, (Integral, torch.SymInt)) and not isinstance(value, bool))
+    return isinstance(value, (int, np.integer, torch.SymInt)) and not isinstance(value, bool)
 
 
 def whole(name: str, argument: str, value: Any, least: int | None = None, most: int | None = None) -> int:
@@ -132,27 +140,32 @@ def check_number(name: str, argument: str, value: Any) -> None:
 
 def check_positive(name: str, argument: str, value: Any) -> None:
     """Require a positive number; infinity is one."""
-    check_number(name, argument, value)
+    if type(value) is not float:
+        check_number(name, argument, value)
     if not value > 0:
         raise ValueError(f"{name}: {argument} must be positive, got {value}")
 
 
 def check_not_negative(name: str, argument: str, value: Any) -> None:
     """Require zero or a positive and finite number."""
-    check_number(name, argument, value)
+    if type(value) is not float:
+        check_number(name, argument, value)
     if not 0 <= value < math.inf:
         raise ValueError(f"{name}: {argument} must be zero or positive, and finite, got {value}")
 
 
 def check_not_nan(name: str, argument: str, value: Any) -> None:
     """Require a number or infinity."""
-    check_number(name, argument, value)
+    if type(value) is not float:
+        check_number(name, argument, value)
     if value != value:
         raise ValueError(f"{name}: {argument} must be a number, got NaN")
 
 
 def listed(name: str, argument: str, value: Any, wanted: str) -> list[Any]:
     """The entries of whatever has some, but for text and tables; `wanted` says what the argument must be."""
+    if type(value) is tuple or type(value) is list:
+        return list(value)
     if isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping)):
         with suppress(TypeError):  # of arrays without dimensions
             return list(value)

@@ -53,9 +53,12 @@ def confusion_matrix(
         ValueError: If shapes or devices do not fit, or a label is invalid.
     """
     num_classes = whole(_NAME, "num_classes", num_classes, 1, MOST_CLASSES)
-    ignore_index = whole_or_none(_NAME, "ignore_index", ignore_index)
-    check_one_of(_NAME, "invalid", invalid, _INVALID)
-    check_flag(_NAME, "per_image", per_image)
+    if ignore_index is not None:
+        ignore_index = whole_or_none(_NAME, "ignore_index", ignore_index)
+    if type(invalid) is not str or invalid not in _INVALID:
+        check_one_of(_NAME, "invalid", invalid, _INVALID)
+    if type(per_image) is not bool:
+        check_flag(_NAME, "per_image", per_image)
     _check_maps(pred, target, num_classes, per_image)
     run = _op if _native.use_native(target, _NAME) else confusion_matrix_reference
     values = pred.detach() if pred.requires_grad else pred
@@ -67,8 +70,9 @@ def confusion_matrix(
 
 def _check_maps(pred: Tensor, target: Tensor, num_classes: int, per_image: bool) -> None:
     name = _NAME
-    check_tensor(name, "pred", pred)
-    check_tensor(name, "target", target)
+    if not (isinstance(pred, Tensor) and isinstance(target, Tensor)):
+        check_tensor(name, "pred", pred)
+        check_tensor(name, "target", target)
     if target.dtype not in LABEL_DTYPES:
         raise TypeError(
             f"{name}: target must hold labels (bool, uint8, uint16, int16, int32, int64), got {target.dtype}"

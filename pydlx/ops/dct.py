@@ -85,7 +85,8 @@ def idstn(x: Tensor, type: int = 2, axes: Axes = (-2, -1), norm: str | None = No
 def _transform(name: str, x: Tensor, type: int, axes: Axes, norm: str | None, *, sine: bool, inverse: bool) -> Tensor:
     check_floating(name, "x", x)
     type = whole(name, "type", type, 1, 4)
-    check_one_of(name, "norm", norm, _NORMS)
+    if norm is not None:
+        check_one_of(name, "norm", norm, _NORMS)
     along = _axes(name, x.dim(), axes)
     shortest = 2 if type == 1 and not sine else 1
     for axis in along:
@@ -102,9 +103,13 @@ def _axes(name: str, dims: int, axes: Axes) -> list[int]:
     """Distinct axes counted from 0."""
     if axes is None:
         return list(range(dims))
-    entries = [axes] if is_whole(axes) else listed(name, "axes", axes, "whole numbers or None")
-    given = [whole(name, "axes", axis) for axis in entries]
-    if any(not -dims <= axis < dims for axis in given):
+    entries: Sequence[int]
+    if type(axes) is tuple:
+        entries = axes
+    else:
+        entries = [axes] if is_whole(axes) else listed(name, "axes", axes, "whole numbers or None")
+    given = [axis if type(axis) is int else whole(name, "axes", axis) for axis in entries]
+    if given and not -dims <= min(given) <= max(given) < dims:
         raise ValueError(f"{name}: axes must lie within the {dims} dimensions of x, got {tuple(given)}")
     along = [axis % dims for axis in given]
     if len(set(along)) != len(along):

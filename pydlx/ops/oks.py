@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from pydlx import _autograd, _native
-from pydlx._checks import check_device, check_floating, check_real_tensor, numbers
+from pydlx._checks import check_beside, check_device, check_floating, numbers
 from pydlx.ops.constants import constant
 from pydlx.ops.ragged import check_offsets, check_same_groups
 
@@ -137,12 +137,11 @@ def _check_tensors(
 ) -> None:
     """Numbers of the right kind, all on one device."""
     check_floating(name, "pred", pred)
-    others = {"truth": truth, "visibility": visibility, "area": area}
+    check_beside(name, "truth", truth, "pred", pred)
+    check_beside(name, "visibility", visibility, "pred", pred)
+    check_beside(name, "area", area, "pred", pred)
     if boxes is not None:
-        others["boxes"] = boxes
-    for argument, given in others.items():
-        check_real_tensor(name, argument, given)
-        check_device(name, argument, given, "pred", pred)
+        check_beside(name, "boxes", boxes, "pred", pred)
 
 
 def sigmas_of(name: str, sigmas: Tensor | Sequence[float], dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -39,7 +39,13 @@ def check_rows(name: str, argument: str, rows: Tensor, dtype: torch.dtype, *shap
     check_tensor(name, argument, rows)
     if not rows.is_cpu:
         raise ValueError(f"{name}: {argument} must be on the CPU, got {rows.device}")
-    fits = rows.dim() == len(shape) and all(want in (None, size) for want, size in zip(shape, rows.shape, strict=True))
-    if rows.dtype != dtype or not fits:
-        wanted = f"({', '.join('*' if size is None else str(size) for size in shape)}{',' if len(shape) == 1 else ''})"
+    if rows.dtype != dtype or not (rows.shape == shape or _fits(rows.shape, shape)):
+        wanted = str(tuple("*" if size is None else size for size in shape)).replace("'", "")
         raise ValueError(f"{name}: {argument} must be {dtype} of {wanted}, got {rows.dtype} of {tuple(rows.shape)}")
+
+
+def _fits(sizes: torch.Size, shape: tuple[int | None, ...]) -> bool:
+    for size, wanted in zip(sizes, shape, strict=False):
+        if wanted is not None and size != wanted:
+            return False
+    return len(sizes) == len(shape)

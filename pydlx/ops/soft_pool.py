@@ -115,23 +115,28 @@ def _soft_pool(
     ceil_mode: bool,
     gradient: str,
 ) -> Tensor:
-    check_floating(name, "x", x)
-    if x.dim() not in (spatial + 1, spatial + 2):
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        check_floating(name, "x", x)
+    dims = x.dim()
+    if dims not in (spatial + 1, spatial + 2):
         shape = ", ".join("DHW"[3 - spatial :]) if spatial > 1 else "L"
-        raise ValueError(f"{name}: x must have shape (N, C, {shape}) or (C, {shape}), got {x.dim()} dimensions")
+        raise ValueError(f"{name}: x must have shape (N, C, {shape}) or (C, {shape}), got {dims} dimensions")
     window = check_window(name, spatial, kernel_size, stride, padding, dilation, ceil_mode, gradient)
     kernel, steps, pads, dilations = window
     sizes = x.shape[-spatial:]
     for size, kernel_length, step, pad, spread in zip(sizes, *window, strict=True):
-        if pooled_size(size, kernel_length, step, pad, spread, ceil_mode) < 1:
+        fits = spread * (kernel_length - 1) < size + 2 * pad  # which is all that it takes without ceil_mode
+        if not fits and not (ceil_mode and pooled_size(size, kernel_length, step, pad, spread, True) > 0):
             raise ValueError(
                 f"{name}: kernel_size {tuple(kernel)} with dilation {tuple(dilations)} is larger than the padded input "
                 f"of size {tuple(sizes)}"
             )
     run = _op if _native.use_native(x, "soft_pool") else soft_pool_reference
-    batch = x if x.dim() == spatial + 2 else x.unsqueeze(0)
-    y = run(batch, [*kernel, *steps, *pads, *dilations], bool(ceil_mode), gradient == "paper")
-    return y if x.dim() == spatial + 2 else y.squeeze(0)
+    batched = dims == spatial + 2
+    y = run(
+        x if batched else x.unsqueeze(0), [*kernel, *steps, *pads, *dilations], bool(ceil_mode), gradient == "paper"
+    )
+    return y if batched else y.squeeze(0)
 
 
 def check_window(
@@ -145,32 +150,45 @@ def check_window(
     gradient: str,
 ) -> tuple[list[int], list[int], list[int], list[int]]:
     """Kernel, stride, padding and dilation with one number for each axis, once all options are found right."""
-    check_one_of(name, "gradient", gradient, ("exact", "paper"))
-    check_flag(name, "ceil_mode", ceil_mode)
-    kernel = _per_axis(name, "kernel_size", kernel_size, spatial, least=1)
-    steps = kernel if stride is None else _per_axis(name, "stride", stride, spatial, least=1)
-    pads = _per_axis(name, "padding", padding, spatial, least=0)
-    dilations = _per_axis(name, "dilation", dilation, spatial, least=1)
+    if type(ceil_mode) is not bool:
+        check_flag(name, "ceil_mode", ceil_mode)
+    if type(gradient) is not str or gradient not in ("exact", "paper"):
+        check_one_of(name, "gradient", gradient, ("exact", "paper"))
+    kernel = _per_axis(name, "kernel_size", kernel_size, spatial, 1)
+    steps = kernel if stride is None else _per_axis(name, "stride", stride, spatial, 1)
+    pads = _per_axis(name, "padding", padding, spatial, 0)
+    dilations = _per_axis(name, "dilation", dilation, spatial, 1)
     if math.prod(kernel) > _MOST_CELLS:
         raise ValueError(f"{name}: kernel_size must span at most {_MOST_CELLS} cells, got {tuple(kernel)}")
-    if any(2 * pad > spread * (size - 1) + 1 for size, pad, spread in zip(kernel, pads, dilations, strict=True)):
-        raise ValueError(f"{name}: padding must be at most half of the window, got {tuple(pads)} for {tuple(kernel)}")
+    for axis, pad in enumerate(pads):
+        if pad and 2 * pad > dilations[axis] * (kernel[axis] - 1) + 1:
+            raise ValueError(
+                f"{name}: padding must be at most half of the window, got {tuple(pads)} for {tuple(kernel)}"
+            )
     return kernel, steps, pads, dilations
 
 
 def _per_axis(name: str, argument: str, value: Size, spatial: int, least: int) -> list[int]:
     """One whole number for each spatial axis, none less than `least`."""
-    if is_whole(value):
-        entries = [whole(name, argument, value)] * spatial
-    else:
-        given = listed(name, argument, value, f"one whole number or {spatial}")
-        entries = [whole(name, argument, entry) for entry in given]
-    if len(entries) != spatial:
-        raise ValueError(f"{name}: {argument} must be one number or {spatial}, got {tuple(entries)}")
-    if not least <= min(entries) <= max(entries) <= _LARGEST:
-        wanted = f"at most {_LARGEST}" if max(entries) > _LARGEST else "positive" if least else "not negative"
-        raise ValueError(f"{name}: {argument} must be {wanted}, got {value if is_whole(value) else tuple(entries)}")
-    return entries
+    if type(value) is int and least <= value <= _LARGEST:
+        return [value] * spatial
+    sizes = list(value) if type(value) is tuple else []
+    plain = len(sizes) == spatial
+    for size in sizes:
+        plain = plain and type(size) is int and least <= size <= _LARGEST
+    return sizes if plain else _checked_sizes(name, argument, value, spatial, least)
+
+
+def _checked_sizes(name: str, argument: str, value: Size, spatial: int, least: int) -> list[int]:
+    """The same for what is not plain: NumPy's and symbolic numbers, lists, and what is wrong."""
+    entries = [value] * spatial if is_whole(value) else listed(name, argument, value, f"one number or {spatial}")
+    sizes = [whole(name, argument, entry) for entry in entries]
+    if len(sizes) != spatial:
+        raise ValueError(f"{name}: {argument} must be one number or {spatial}, got {tuple(sizes)}")
+    if min(sizes) < least or max(sizes) > _LARGEST:
+        wanted = f"at most {_LARGEST}" if max(sizes) > _LARGEST else "positive" if least else "not negative"
+        raise ValueError(f"{name}: {argument} must be {wanted}, got {value if is_whole(value) else tuple(sizes)}")
+    return sizes
 
 
 def pooled_size(size: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool) -> int:

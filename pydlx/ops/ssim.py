@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -188,8 +188,7 @@ def _power(score: Tensor, weight: float) -> Tensor:
     return torch.where(none, 0, torch.where(none, 1, score) ** weight)
 
 
-@dataclass(frozen=True)
-class _Settings:
+class _Settings(NamedTuple):
     """The convention with what the caller chose instead, the constants, and what both images are multiplied by."""
 
     kernel_size: int
@@ -285,13 +284,14 @@ def range_of(name: str, x: Tensor, data_range: float | None) -> float:
 
 def check_data_range(name: str, data_range: float) -> None:
     """Require a positive and finite number."""
-    check_number(name, "data_range", data_range)
+    if type(data_range) is not float:
+        check_number(name, "data_range", data_range)
     if not 0 < data_range < math.inf:
         raise ValueError(f"{name}: data_range must be positive and finite, got {data_range}")
 
 
 def _check_size(name: str, x: Tensor, smallest: int) -> None:
-    if any(size < smallest for size in x.shape[2:]):
+    if min(x.shape[2:]) < smallest:
         raise ValueError(f"{name}: x must be at least {smallest} along each axis, got size {tuple(x.shape[2:])}")
 
 

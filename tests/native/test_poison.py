@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 import torch
-from cuda_on_cpu.build import FLAGS
+from cuda_on_cpu.build import FLAGS, ROOT
 from torch.utils import cpp_extension
 
 SOURCE = """
@@ -51,7 +51,8 @@ def memory(tmp_path_factory):
     folder = tmp_path_factory.mktemp("memory")
     source, library = folder / "memory.cpp", folder / "memory.so"
     source.write_text(SOURCE)
-    torch_flags = [f"-isystem{path}" for path in cpp_extension.include_paths()]
+    torch_flags = [f"-I{ROOT / 'csrc'}"]
+    torch_flags += [f"-isystem{path}" for path in cpp_extension.include_paths()]
     torch_flags += [*(f"-L{path}" for path in cpp_extension.library_paths()), "-ltorch_cpu"]
     subprocess.run([*compiler.split(), *FLAGS, "-O0", "-shared", source, "-o", library, *torch_flags], check=True)
     torch.ops.load_library(library)
