@@ -32,7 +32,8 @@ class Arguments {
   Arguments(const char* op, const char* name, const Tensor& first) : op_(op), first_name_(name), first_(first) {}
 
   void check_device(const char* name, const Tensor& x) const {
-    STD_TORCH_CHECK(x.device() == first_.device(), op_, ": ", name, " must be on the device of ", first_name_);
+    const bool same = x.is_cpu() ? first_.is_cpu() : x.device() == first_.device();
+    STD_TORCH_CHECK(same, op_, ": ", name, " must be on the device of ", first_name_);
   }
 
   void check_dtype(const char* name, const Tensor& x, ScalarType wanted) const {

@@ -84,7 +84,6 @@ struct SequenceInput {
     STD_TORCH_CHECK(!packed || given_ends, "sequence_pool: ends must be given for packed x");
     const int64_t channels = shape.back(), steps = shape[shape.size() - 2];
     const int64_t count = packed && given_ends->dim() == 1 ? given_ends->size(0) : shape[0];
-    if (input) arguments.check("x", *input, like.scalar_type(), shape);
     if (given_ends) arguments.check("ends", *given_ends, ScalarType::Long, {count});
     if (given_mask) arguments.check("mask", *given_mask, ScalarType::Bool, {count, steps});
     if (input) x = input->stride(-1) == 1 ? *input : made_contiguous(*input);
@@ -111,8 +110,11 @@ struct SequenceInput {
             uninitialised(like, keeps_index ? shape : std::vector<int64_t>{0}, ScalarType::Long)};
   }
 
-  void check_gradient(const Tensor& grad) const {
-    Arguments("_sequence_pool_backward", "grad", grad).check_shape("grad", grad, {batch.count, batch.channels});
+  // In the backward x is one more argument, which has to be of the shape that is given.
+  void check_gradient(const Tensor& grad, const std::vector<int64_t>& shape) const {
+    const Arguments arguments("_sequence_pool_backward", "grad", grad);
+    arguments.check_shape("grad", grad, {batch.count, batch.channels});
+    if (x) arguments.check("x", *x, grad.scalar_type(), shape);
   }
 };
 

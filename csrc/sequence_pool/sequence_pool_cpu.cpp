@@ -80,7 +80,7 @@ Tensor sequence_pool_backward(const Tensor& grad_output, const std::optional<Ten
     return dx;
   }
   const SequenceInput input(grad, shape, x, ends, mask);
-  input.check_gradient(grad);
+  input.check_gradient(grad, shape);
   if (grad.numel() == 0) return torch::stable::new_zeros(grad, shape);
   Tensor dx = uninitialised(grad, shape);
   dispatch_floating(grad.scalar_type(), "sequence_pool", [&](auto zero) {

@@ -52,7 +52,8 @@ def confusion_matrix(
         TypeError: If a dtype is none of these.
         ValueError: If shapes or devices do not fit, or a label is invalid.
     """
-    num_classes = whole(_NAME, "num_classes", num_classes, 1, MOST_CLASSES)
+    if type(num_classes) is not int or not 1 <= num_classes <= MOST_CLASSES:
+        num_classes = whole(_NAME, "num_classes", num_classes, 1, MOST_CLASSES)
     if ignore_index is not None:
         ignore_index = whole_or_none(_NAME, "ignore_index", ignore_index)
     if type(invalid) is not str or invalid not in _INVALID:
