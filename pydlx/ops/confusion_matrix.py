@@ -78,7 +78,8 @@ def _check_maps(pred: Tensor, target: Tensor, num_classes: int, per_image: bool)
         raise TypeError(
             f"{name}: target must hold labels (bool, uint8, uint16, int16, int32, int64), got {target.dtype}"
         )
-    check_device(name, "pred", pred, "target", target)
+    if not (pred.is_cpu and target.is_cpu):
+        check_device(name, "pred", pred, "target", target)
     if per_image and target.dim() == 0:
         raise ValueError(f"{name}: target must have a batch dimension with per_image, got 0 dimensions")
     if pred.is_floating_point():

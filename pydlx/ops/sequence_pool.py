@@ -75,7 +75,8 @@ def sequence_pool(
 
 def check_mode(name: str, mode: str, k: int | None) -> None:
     """Require one of the modes, and k for k-max alone."""
-    check_one_of(name, "mode", mode, MODES)
+    if type(mode) is not str or mode not in MODES:
+        check_one_of(name, "mode", mode, MODES)
     if (k is None) == (mode == "k-max"):
         raise ValueError(f"{name}: k must be given for mode 'k-max' and for no other, got {k} for mode {mode!r}")
     if k is not None:
