@@ -18,6 +18,7 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Commands that set up, build or install; .ci/run or another test does what they do.
 NOT_RUN_HERE = (
     "make demo",
+    "make gpu",
     "make test",
     'pip install "setuptools>=77" ninja pybind11',
     "pip install --no-build-isolation .",

@@ -58,7 +58,8 @@ def _candidates(mode: str, layout: str, direction: str, setting: Setting) -> dic
     x = x.to(setting.device)
     ways = pools(mode, layout, _SHAPE[1], lengths, setting.device)
     found = {name: passes(pool, x) for name, pool in ways.items()}
-    if EAGER in ways and (formula := compiled(ways[EAGER], setting)):
+    # The layouts differ little to the compiler, which takes seconds for each.
+    if layout == "lengths" and (formula := compiled(ways[EAGER], setting)):
         found[COMPILED] = passes(formula, x)
     return {**found, REFERENCE: on_reference(found[NATIVE]), COPY: copying(x)}
 

@@ -66,9 +66,10 @@ def run(args: argparse.Namespace) -> int:
             results = list(_measured(op, setting, harness.QUICK if args.quick else harness.THOROUGH))
             print(report.format_table(op, results) + "\n", flush=True)
             outcomes += [(op, outcome) for outcome in results]
+            if args.json:  # anew after each op, so that a run that is stopped leaves what it has measured
+                report.write_json(args.json, facts, outcomes)
     print(report.format_summary(outcomes))
     if args.json:
-        report.write_json(args.json, facts, outcomes)
         print(f"written to {args.json}")
     if args.plot:
         from pydlx.benchmarks import plot

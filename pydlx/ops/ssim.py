@@ -173,7 +173,7 @@ def ms_ssim(
         product = factor if product is None else product * factor
         if not coarsest:
             zeros = [0 if settings.padded else size % 2 for size in x.shape[2:]]
-            x, y = (pool(_at_least_float32(image), 2, padding=zeros) for image in (x, y))
+            x, y = (pool(_at_least_float32(image).contiguous(), 2, padding=zeros) for image in (x, y))
     assert product is not None
     return _reduced(product, reduction)
 

@@ -19,7 +19,7 @@ from typing import Any
 os.environ["PYDLX_POISON"] = "1"  # read when pydlx loads its kernels
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from random_calls import OPS, TooClose, compare, random_calls
+from random_calls import ON_GPU, TooClose, compare, random_calls
 
 
 def check(op: str, device: str, count: int, seconds: float, seed: int) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     results = {}
-    for op in OPS:
+    for op in ON_GPU:
         results[op] = found = check(op, options.device, options.count, options.seconds, options.seed)
         undecided = f", {found['undecided']} hang on rounding" if found["undecided"] else ""
         print(f"{op}: {found['checked']} right, {len(found['failures'])} wrong{undecided}", flush=True)

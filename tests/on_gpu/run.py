@@ -108,7 +108,7 @@ class Run:
 
     def _python(self, *command: str, log: str, **settings: str) -> int:
         """Run Python in the tests' folder, which holds no package that could stand in for what was built."""
-        with (self.out / log).open("w") as file:
+        with (self.out / log).open("w", buffering=1) as file:  # line by line, for a run that is stopped
             process = subprocess.Popen(
                 [sys.executable, *command],
                 cwd=TESTS,

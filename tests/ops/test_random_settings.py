@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from random_calls import OPS, Draw, TooClose, compare, random_calls
+from random_calls import ON_GPU, OPS, Draw, TooClose, compare, random_calls
 
 import pydlx
 
@@ -45,7 +45,7 @@ def test_random_settings(op, examples):
 
 
 @pytest.mark.cuda
-@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize("op", ON_GPU)
 def test_random_settings_on_cuda(op, examples):
     for call in random_calls(op, examples):
         try:

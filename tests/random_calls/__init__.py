@@ -16,7 +16,7 @@ from random_calls import detections, images, pooling, transforms
 from random_calls.call import Call, TooClose, compare
 from random_calls.draw import Draw
 
-__all__ = ["OPS", "Call", "Draw", "TooClose", "compare", "random_calls"]
+__all__ = ["ON_GPU", "OPS", "Call", "Draw", "TooClose", "compare", "random_calls"]
 
 # Every function of pydlx.ops, and what draws a call of it.
 OPS: dict[str, Callable[[Draw], Call]] = {
@@ -41,6 +41,9 @@ OPS: dict[str, Callable[[Draw], Call]] = {
     **{f"soft_pool{spatial}d": partial(pooling.soft_pool, spatial=spatial) for spatial in (1, 2, 3)},
     **{op: partial(transforms.cosine, op=op) for op in ("dctn", "dstn", "idctn", "idstn")},
 }
+
+# Those that take CUDA tensors; the others evaluate on the CPU and say so.
+ON_GPU = [op for op in OPS if op not in ("match_detections", "precision_curves", "ragged_box_iou")]
 
 
 def random_calls(op: str, count: int, seed: int = 0) -> Iterator[Call]:
