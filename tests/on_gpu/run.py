@@ -101,7 +101,7 @@ class Run:
     def _bench(self) -> dict[str, Any]:
         found = self.out / "bench.json"
         command = ["-m", "pydlx.cli", "bench", "--quick", "--device", self.device, "--json", str(found)]
-        status = self._python(*command, *(["confusion_matrix"] if self.quick else []), log="bench.log")
+        status = self._python(*command, *(["nms"] if self.quick else []), log="bench.log")
         if found.exists():
             (self.out / "bench.md").write_text(table(json.loads(found.read_text())))
         return {"ok": status == 0}
