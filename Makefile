@@ -29,9 +29,9 @@ demo: $(VENV)/.installed
 	$(BIN)/python examples/blend_photographs.py
 
 test: $(VENV)/.installed
-	@echo "== Everything, on the CPU kernels: about 6 minutes on two cores"
+	@echo "== Everything, on the CPU kernels: about 3 minutes on two cores"
 	$(PYTEST)
-	@echo "== The CUDA kernels on the CPU, one in $(SAMPLE) cases of each test: about 2 minutes, and 5 to compile them if they changed"
+	@echo "== The CUDA kernels on the CPU, one in $(SAMPLE) cases of each test: about 1 minute, and 1 to compile them if they changed"
 	$(PYTEST) tests/ops --kernels=emulated --sample $(SAMPLE) -m "not gradcheck"
 
 test-all: $(VENV)/.installed
