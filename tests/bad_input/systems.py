@@ -1,0 +1,236 @@
+"""Calls of metrics, blending, visualisation and data."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+import pydlx
+from bad_input.arguments import NAN, Argument, Call, anything, count, flag, image, number, numbers, path, whole, word
+from bad_input.operators import KEYPOINT_SIGMAS, PICTURE, SSIM_OPTIONS
+
+IMAGES = {"x": image(PICTURE, PICTURE.double()), "y": image(PICTURE * 0.9, PICTURE.double(), PICTURE[0])}
+MATRIX = torch.tensor([[3, 1], [1, 5]])
+AP_OPTIONS = {
+    "thresholds": numbers([0.5, 0.75], [], [-1], [2], [NAN], 0.5).without_none(),
+    "recall_thresholds": numbers([0.0, 1.0], [], [-1], [2], [NAN], 0.5).without_none(),
+    "area_ranges": anything(
+        {"all": (0, 10)}, "x", 3, {}, {"all": 3}, {"all": (3, 1)}, {"all": (0, NAN)}, {"all": ("a", "b")}
+    ),
+    "box_format": word("xywh"),
+    "compatibility": word("pycocotools").without_none(),
+}
+SCORES_TABLE = pydlx.metrics.segmentation_scores(MATRIX)
+COCO = {
+    "images": [{"id": 1, "width": 10, "height": 10}],
+    "categories": [{"id": 1, "name": "a"}],
+    "annotations": [
+        {
+            "id": 1,
+            "image_id": 1,
+            "category_id": 1,
+            "bbox": [0, 0, 5, 5],
+            "area": 25,
+            "iscrowd": 0,
+            "keypoints": [1, 1, 2] * 17,
+            "num_keypoints": 17,
+        }
+    ],
+}
+FOUND = [{"image_id": 1, "category_id": 1, "score": 0.9, "bbox": [0, 0, 5, 5], "keypoints": [1, 1, 1] * 17}]
+FILES = {
+    "truth": anything(COCO, None, 5, NAN, torch.ones(2)),
+    "detections": anything(FOUND, None, 5, NAN, torch.ones(2)),
+}
+FILE_OPTIONS = {name: given for name, given in AP_OPTIONS.items() if name != "box_format"}
+BOX_LIMITS = Argument([1, 10], [None, "12", 100, [], [0], [-1], [1.5], [True], torch.tensor(1)], [(np.int64(1),)])
+KEYPOINT_LIMIT = Argument(20, [None, "12", [], 0, -1, 1.5, True, NAN, [1.5]], [np.int64(20), [np.int64(20)]])
+KEYPOINT_FILES = {
+    **FILES,
+    "layout": word("coco"),
+    "sigmas": Argument([0.1] * 17, [w for w in KEYPOINT_SIGMAS.wrong if w is not None], [None]),
+    "max_detections": KEYPOINT_LIMIT,
+    "use_area": flag(True).without_none(),
+    **FILE_OPTIONS,
+    "per_keypoint": flag(False),
+    "skip_bad": flag(False),
+}
+BOX_FILES = {
+    **FILES,
+    "max_detections": BOX_LIMITS,
+    **FILE_OPTIONS,
+    "class_agnostic": flag(False),
+    "skip_bad": flag(False),
+}
+IMAGE_OPTIONS = {name: given for name, given in SSIM_OPTIONS.items() if name != "reduction"}
+CURVE = pydlx.metrics.box_evaluation(COCO, FOUND).curves["boxes"]
+
+METRICS = {
+    **{name: Call(IMAGES) for name in ("mse", "rmse", "mae")},
+    "psnr": Call({**IMAGES, "data_range": SSIM_OPTIONS["data_range"]}),
+    "ssim": Call({**IMAGES, **IMAGE_OPTIONS}),
+    "ms_ssim": Call({**IMAGES, **IMAGE_OPTIONS, "weights": numbers([0.5, 0.5], [], 0.5)}),
+    "sd": Call(
+        {"x": Argument(PICTURE, [None, "x", 3, PICTURE > 0, PICTURE.to(torch.complex64)]), "ddof": whole(1, -1)}
+    ),
+    "segmentation_scores": Call(
+        {
+            "matrix": Argument(MATRIX, [None, "x", 3, MATRIX[0], MATRIX[:1], MATRIX.to(torch.complex64)]),
+            "absent": word("drop"),
+            "average": word("macro"),
+        }
+    ),
+    "scores_table": Call(
+        {
+            "scores": anything(SCORES_TABLE, None, "x", 5, {}, {"iou": 3}),
+            "class_names": anything(["a", "b"], 5, "ab", ["a"], NAN),
+        }
+    ),
+    "ConfusionMetrics": Call(
+        {
+            "num_classes": count(3, 40_000),
+            "ignore_index": whole(255).without_none(),
+            "absent": word("drop"),
+            "average": word("macro"),
+            "level": word("dataset"),
+            "invalid": word("error"),
+            "class_names": anything(["a", "b", "c"], 5, "abc", ["a"], NAN),
+        }
+    ),
+    "plot_confusion_matrix": Call(
+        {
+            "matrix": Argument(MATRIX, [None, "x", 3, MATRIX[0], MATRIX[:1], MATRIX.to(torch.complex64)]),
+            "class_names": anything(["a", "b"], 5, "ab", ["a"], NAN),
+            "normalize": word("truth").without_none(),
+            "path": anything(None, 5, NAN, ["a"]),
+            "ax": anything(None, 5, "ax"),
+        }
+    ),
+    "plot_precision_recall": Call(
+        {
+            "curves": anything(CURVE, None, "x", 5, torch.ones(2)),
+            "path": anything(None, 5, NAN, ["a"]),
+            "category": whole(0, -1, 1).without_none(),
+            "area": word("all"),
+            "ax": anything(None, 5, "ax"),
+        }
+    ),
+    "single_person_ap": Call(
+        {
+            "oks": anything([0.9, 0.5], None, "x", 3, [], [NAN], [[0.5]], ["a"], torch.ones(2).to(torch.complex64)),
+            "threshold": anything(0.5, None, "0.5", NAN, [], ["a"], [[0.5]], True),
+        }
+    ),
+    "multi_person_ap": Call(
+        {
+            "oks_matrices": anything([[[0.9, 0.5]]], None, "x", 3, [], [[0.5]], [[[NAN]]], [[["a"]]]),
+            "threshold": anything(0.5, None, "0.5", NAN, [], ["a"], [[0.5]], True),
+            "matching": word("greedy"),
+        }
+    ),
+    "BoxAP": Call({"max_detections": BOX_LIMITS, **AP_OPTIONS, "class_agnostic": flag(False)}),
+    "KeypointAP": Call(
+        {"sigmas": KEYPOINT_SIGMAS, "max_detections": KEYPOINT_LIMIT, "use_area": flag(True), **AP_OPTIONS}
+    ),
+    "evaluate_keypoints": Call(KEYPOINT_FILES),
+    "keypoint_evaluation": Call(KEYPOINT_FILES, speaks=("evaluate_keypoints",)),
+    "evaluate_boxes": Call(BOX_FILES),
+    "box_evaluation": Call(BOX_FILES, speaks=("evaluate_boxes",)),
+}
+
+SOURCE, TARGET = np.full((6, 5, 3), 0.5), np.full((9, 10, 3), 0.25)
+MASK = np.ones((6, 5))
+
+
+def picture(x: np.ndarray, *wrong: Any) -> Argument:
+    return Argument(x, [None, "x", 3, x.astype(complex), x.astype(str), x[:0], x[0, 0], x.astype(int), *wrong])
+
+
+SCENE = {
+    "source": picture(SOURCE, SOURCE * NAN),
+    "target": picture(TARGET, TARGET * NAN),
+    "mask": Argument(MASK, [None, "x", 3, MASK[:3], MASK * 0, MASK * NAN, MASK * 2]),
+    "offset": Argument(
+        (1, 2), [None, "12", 3, (1,), (1, 2, 3), (1.5, 0), (NAN, 0), (True, False), (90, 0)], [[np.int64(1), 2]]
+    ),
+    "alpha": flag(True),
+}
+BLEND = {
+    **SCENE,
+    "method": word("gaussian-poisson"),
+    "rounding": word("nearest"),
+    "clip": flag(False),
+    "threshold": number(0.5, -1, 1).without_none(),
+    "return_report": flag(False),
+    "beta": Argument(1.0, [None, "1", 0, -1, NAN, math.inf, np.ones((2, 2)), -TARGET[..., 0]], [np.float64(1)]),
+    "sigma": number(0.5, -1, math.inf),
+    "formulation": word("official"),
+    "taps": word("upstream"),
+    "pyramid": word("aspect"),
+    "levels": count(1, 9).without_none(),
+    "colour": Argument(TARGET, ["x", 3, TARGET * NAN, TARGET.astype(complex)], [None]),
+}
+BLENDING = {
+    "blend": Call(BLEND),
+    "evaluate_blend": Call(
+        {"output": picture(TARGET, TARGET[:3]), **SCENE, "threshold": number(0.5, -1, 1)}, speaks=("blend",)
+    ),
+    "method_options": Call({"name": word("poisson")}),
+    "centred_offset": Call(
+        {
+            name: Argument((6, 5), [None, "65", 3, (6,), (6.5, 5), (6, NAN), (True, 5), (-1, 5)], [[np.int64(6), 5]])
+            for name in ("source_size", "target_size")
+        }
+    ),
+}
+
+
+class Small(nn.Sequential):
+    def __init__(self) -> None:
+        super().__init__(nn.Conv2d(3, 2, 3), nn.ReLU())
+
+
+IMAGES_SEEN = torch.rand(2, 3, 8, 8)
+NETWORK = Small()
+TOP = pydlx.visualize.top_activations(NETWORK, IMAGES_SEEN, "1", k=1)
+VISUALIZE = {
+    "Deconvnet": Call({"model": anything(NETWORK, None, "x", 5, torch.ones(2))}),
+    "top_activations": Call(
+        {
+            "model": anything(NETWORK, None, "x", 5, torch.ones(2)),
+            "images": anything(IMAGES_SEEN, None, "x", 5, [], ["x"], IMAGES_SEEN.long(), IMAGES_SEEN[0, 0]),
+            "layer": word("1"),
+            "channels": anything([0], 5, "x", [7], [-1], [0.5], [True]),
+            "k": count(1),
+            "progress": anything(None, "x", 5),
+        },
+        speaks=("deconvnet",),
+    ),
+    "grid": Call(
+        {
+            "excitations": anything(TOP, None, "x", 5, {}, {0: 5}, {0: ["x"]}),
+            "columns": count(1),
+            "tile": count(8),
+            "mean": anything(0.0, None, "x", NAN, [0.1, 0.2], ["a"] * 3, True),
+            "std": anything(1.0, None, "x", NAN, [0.1, 0.2], ["a"] * 3, True),
+        }
+    ),
+}
+
+
+FOLDER = tempfile.TemporaryDirectory()  # goes with this module
+LABEL_FILE, NEW_FILE = Path(FOLDER.name, "labels.npy"), Path(FOLDER.name, "new.npy")
+np.save(LABEL_FILE, np.ones((2, 2), np.uint8))
+WRITE_IMAGE = Call({"path": path(NEW_FILE), "image": anything(SOURCE, None, "x", 3, [[1.0]], SOURCE.astype(object))})
+DATA = {
+    "read_label_map": Call({"path": path(LABEL_FILE)}),
+    "LabelMapPairs": Call({"truth": path(FOLDER.name), "prediction": path(FOLDER.name)}),
+}
+BLENDING |= {"read_image": Call({"path": path(LABEL_FILE)}), "write_image": WRITE_IMAGE}
+VISUALIZE["write_image"] = WRITE_IMAGE
