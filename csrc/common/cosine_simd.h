@@ -145,32 +145,70 @@ void sine(Pair<T>* x, Pair<T>* data, Pair<T>* work, const SinePlan<T>& plan, T s
   }
 }
 
-// x -> y for one group of lines, unscaled except that outputs (of DCT-III: inputs) are multiplied by `scale`, number 0
-// by `first`. `work` holds plan.work_size() elements; x and y may be the same.
+// Samples of a group's results: in `order`, or in natural order where that is null.
 template <class T>
-void transform_lines(const LinePlan<T>& plan, const T* x, const Lines<T>& from, T* y, const Lines<T>& to, T first,
-                     T scale, Pair<T>* work) {
+struct GroupResult {
+  Pair<T>* data;
+  const int32_t* order;
+
+  // Every result reads all samples of its line, so that a NaN or an infinity shows in each of them.
+  bool finite() const { return !any((data->re - data->re) + (data->im - data->im) != T(0)); }
+};
+
+// The transform of one group of lines, in `work`.
+template <class T>
+GroupResult<T> transform_group(const LinePlan<T>& plan, const T* x, const Lines<T>& from, T first, T scale,
+                               Pair<T>* work) {
   const int64_t n = plan.length;
   Pair<T>* line = work;
   Pair<T>* data = line + n + 1;
   Pair<T>* fft_work = data + n + 1;
   const auto natural = [](int64_t i) { return i; };
-  const auto one_further = [](int64_t i) { return i + 1; };
-  switch (plan.kind) {
-    case LineKind::kCosine2:
-      load_lines(x, from, n, data, [slot = plan.cosine->slot.data()](int64_t i) { return slot[i]; });
-      fft(data, fft_work, plan.cosine->fft);
-      finish_cosine(data, *plan.cosine, first, scale);
-      return store_lines(y, to, n, data, natural);
-    case LineKind::kCosine3:
-      load_lines(x, from, n, line, natural);
-      begin_cosine(line, data, *plan.cosine, first, scale);
-      fft(data, fft_work, plan.cosine->fft);
-      return store_lines(y, to, n, data, [order = plan.cosine->order.data()](int64_t i) { return order[i]; });
-    case LineKind::kSine1:
-      load_lines(x, from, n, line, one_further);
-      sine(line, data, fft_work, *plan.sine, scale);
-      return store_lines(y, to, n, line, one_further);
+  if (plan.kind == LineKind::kCosine2) {
+    load_lines(x, from, n, data, [slot = plan.cosine->slot.data()](int64_t i) { return slot[i]; });
+    fft(data, fft_work, plan.cosine->fft);
+    finish_cosine(data, *plan.cosine, first, scale);
+    return {data, nullptr};
+  }
+  if (plan.kind == LineKind::kCosine3) {
+    load_lines(x, from, n, line, natural);
+    begin_cosine(line, data, *plan.cosine, first, scale);
+    fft(data, fft_work, plan.cosine->fft);
+    return {data, plan.cosine->order.data()};
+  }
+  load_lines(x, from, n, line + 1, natural);
+  sine(line, data, fft_work, *plan.sine, scale);
+  return {line + 1, nullptr};
+}
+
+template <class T>
+void store_group(const GroupResult<T>& result, T* y, const Lines<T>& to, int64_t length) {
+  if (result.order) return store_lines(y, to, length, result.data, [=](int64_t i) { return result.order[i]; });
+  store_lines(y, to, length, result.data, [](int64_t i) { return i; });
+}
+
+// The lines that stand in `re` (half 0) or in `im` (half 1), each in both places.
+template <class T>
+Lines<T> half_of(const Lines<T>& lines, int64_t half) {
+  constexpr int64_t L = kVecLanes<T>;
+  Lines<T> out;
+  out.step = lines.step;
+  out.count = std::clamp(lines.count - half * L, int64_t(0), L);
+  for (int64_t l = 0; l < L; ++l) out.start[l] = out.start[L + l] = lines.start[half * L + l];
+  return out;
+}
+
+// x -> y for one group of lines, unscaled except that outputs (of DCT-III: inputs) are multiplied by `scale`, number 0
+// by `first`. `work` holds plan.work_size() elements; x and y may be the same. Two lines that share an FFT also share
+// what is not finite; then each line is its own partner instead.
+template <class T>
+void transform_lines(const LinePlan<T>& plan, const T* x, const Lines<T>& from, T* y, const Lines<T>& to, T first,
+                     T scale, Pair<T>* work) {
+  const auto result = transform_group(plan, x, from, first, scale, work);
+  if (result.finite()) return store_group(result, y, to, plan.length);
+  for (int64_t half = 0; half < 2; ++half) {
+    const auto alone = transform_group(plan, x, half_of(from, half), first, scale, work);
+    store_group(alone, y, half_of(to, half), plan.length);
   }
 }
 

@@ -9,6 +9,8 @@
 // an axis: four passes over the tensor, two of them the Fourier transform's.
 #pragma once
 
+#include <cmath>
+
 #include "common/device.cuh"
 
 namespace pydlx {
@@ -33,12 +35,32 @@ struct LineView {
 template <class Index>
 struct LineElement {
   Index outer, sample, inner;
+  Index line;  // its number among all lines
 
   __host__ __device__ LineElement(Index index, Index count, Index inner_size) {
     inner = index % inner_size;
     index /= inner_size;
     sample = index % count;
     outer = index / count;
+    line = outer * inner_size + inner;
+  }
+};
+
+// The lines of a view that are not finite, where some share a transform (shares_lines): their samples are taken as 0
+// and their results are NaN. Null where none share one.
+struct SpoiledLines {
+  uint8_t* spoiled;
+
+  template <class T, class Index>
+  __device__ T finite(T value, Index line) const {
+    if (spoiled == nullptr || value - value == T(0)) return value;
+    spoiled[line] = 1;
+    return T(0);
+  }
+
+  template <class T, class Index>
+  __device__ T restored(T value, Index line) const {
+    return spoiled != nullptr && spoiled[line] ? T(NAN) : value;
   }
 };
 
@@ -58,7 +80,7 @@ __device__ inline void cosine_and_sine(double half_turns, double* cosine, double
 // kBack: y_n = v_{position(n)}; otherwise v_{position(n)} = y_n. `from` is strided like the view.
 template <class T, class Index, bool kBack>
 __global__ void cosine_order_kernel(const T* __restrict__ from, T* __restrict__ to, LineView<Index> view,
-                                    int64_t count) {
+                                    SpoiledLines lines, int64_t count) {
   PYDLX_GRID_STRIDE(index, count) {
     const LineElement<Index> e(static_cast<Index>(index), view.samples, view.inner);
     const Index n = view.samples;
@@ -66,18 +88,20 @@ __global__ void cosine_order_kernel(const T* __restrict__ from, T* __restrict__ 
     const Index source = kBack             ? makhoul_position(e.sample, n)
                          : e.sample < half ? 2 * e.sample
                                            : 2 * (n - 1 - e.sample) + 1;
-    to[index] = from[view.at(e.outer, source, e.inner)];
+    const T value = from[view.at(e.outer, source, e.inner)];
+    to[index] = kBack ? lines.restored(value, e.line) : lines.finite(value, e.line);
   }
 }
 
 // X_k = 2 Re(V_k exp(-i pi k / 2N)) and X_{N-k} = -2 Im(...), for k = 0 .. N/2; y is contiguous (outer, N, inner).
 template <class T, class Index>
 __global__ void cosine_from_spectrum_kernel(const Complex<T>* __restrict__ spectrum, T* __restrict__ y,
-                                            LineView<Index> view, T first, T scale, int64_t count) {
+                                            LineView<Index> view, SpoiledLines lines, T first, T scale, int64_t count) {
   PYDLX_GRID_STRIDE(index, count) {
     const Index n = view.samples;
     const LineElement<Index> e(static_cast<Index>(index), n / 2 + 1, view.inner);
-    const Complex<T> v = spectrum[view.at(e.outer, e.sample, e.inner)];
+    Complex<T> v = spectrum[view.at(e.outer, e.sample, e.inner)];
+    v = {lines.restored(v.re, e.line), lines.restored(v.im, e.line)};
     T c, s;
     cosine_and_sine(T(e.sample) / (T(2) * T(n)), &c, &s);
     T* line = y + e.outer * n * view.inner + e.inner;
@@ -91,13 +115,13 @@ __global__ void cosine_from_spectrum_kernel(const Complex<T>* __restrict__ spect
 // V_k = (x_k - i x_{N-k}) exp(i pi k / 2N), with x_N = 0, for k = 0 .. N/2; x is contiguous (outer, N, inner).
 template <class T, class Index>
 __global__ void spectrum_from_cosine_kernel(const T* __restrict__ x, Complex<T>* __restrict__ spectrum,
-                                            LineView<Index> view, T first, T scale, int64_t count) {
+                                            LineView<Index> view, SpoiledLines lines, T first, T scale, int64_t count) {
   PYDLX_GRID_STRIDE(index, count) {
     const Index n = view.samples;
     const LineElement<Index> e(static_cast<Index>(index), n / 2 + 1, view.inner);
     const T* line = x + e.outer * n * view.inner + e.inner;
-    const T a = line[e.sample * view.inner] * (e.sample == 0 ? first : scale);
-    const T b = e.sample == 0 ? T(0) : line[(n - e.sample) * view.inner] * scale;
+    const T a = lines.finite(line[e.sample * view.inner], e.line) * (e.sample == 0 ? first : scale);
+    const T b = e.sample == 0 ? T(0) : lines.finite(line[(n - e.sample) * view.inner], e.line) * scale;
     T c, s;
     cosine_and_sine(T(e.sample) / (T(2) * T(n)), &c, &s);
     spectrum[index] = {a * c + b * s, a * s - b * c};

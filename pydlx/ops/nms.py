@@ -209,6 +209,8 @@ def _by_falling_score(
 
     def sorted_rows(x: Tensor) -> Tensor:
         x = x.to(dtype) if x.is_floating_point() else x
+        if rows.dim() == 1:
+            return x.index_select(0, rows)
         index = rows.view(*rows.shape, *(1 for _ in x.shape[rows.dim() :])).expand(x.shape)
         return x.gather(rows.dim() - 1, index)
 
@@ -217,9 +219,10 @@ def _by_falling_score(
         order, rescored = run(*inputs)
         order = torch.where(order >= 0, rows.gather(1, order.clamp(min=0)), -1)
         return order, rescored.to(scores.dtype)
-    order, rescored = run(*(x if x is None else x.unsqueeze(0) for x in inputs))
-    left = order[0] >= 0
-    return rows[order[0][left]], rescored[0][left].to(scores.dtype)
+    (order,), (rescored,) = run(*(x if x is None else x.unsqueeze(0) for x in inputs))
+    taken = (order >= 0).nonzero().squeeze(1)
+    order = rows.index_select(0, order.index_select(0, taken))
+    return order, rescored.index_select(0, taken).to(scores.dtype)
 
 
 def _suppress(

@@ -78,9 +78,10 @@ def oks(
     )
     if len(lead) != 1:
         similarity = similarity.view(*lead, *similarity.shape[1:])
-    if torch.is_autocast_enabled(pred.device.type):
+    dtype = torch.promote_types(pred.dtype, truth.dtype)
+    if similarity.dtype == dtype or torch.is_autocast_enabled(pred.device.type):
         return similarity
-    return similarity.to(torch.promote_types(pred.dtype, truth.dtype))
+    return similarity.to(dtype)
 
 
 def ragged_oks(

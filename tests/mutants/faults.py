@@ -283,6 +283,13 @@ FAULTS = [
     ),
     Fault(
         "common/cosine_simd.h",
+        "if (result.finite()) return store_group(result, y, to, plan.length);\n",
+        "return store_group(result, y, to, plan.length);\n",
+        "a NaN spreads to the line that shares an FFT with its own",
+        tests="dct",
+    ),
+    Fault(
+        "common/cosine_simd.h",
         "const T sign = n % 2 ? T(-1) : T(1);\n",
         "const T sign = T(1);\n",
         "every other odd output of the sine transform of an even length has the wrong sign",
@@ -447,6 +454,12 @@ FAULTS = [
         "if (nan != other_nan) return nan;",
         "if (nan != other_nan) return other_nan;",
         "a NaN score is below all",
+    ),
+    Fault(
+        "dct/dct.cuh",
+        "    spoiled[line] = 1;\n",
+        "",
+        "a line with a NaN, of a length at which lines share a transform, gives numbers",
     ),
     Fault(
         "dct/dct.cuh",

@@ -88,6 +88,26 @@ def test_groups_of_lines(name, type, shape):
         assert_scipy(getattr(ops, name)(x, type, axis), name, x, type, (axis,), None)
 
 
+def assert_lines_are_independent(name, type, axis, length, value, device="cpu"):
+    lines = draw(70, length, dtype=torch.float32)
+    spoiled = lines.clone()
+    spoiled[3, 1] = spoiled[20, 0] = spoiled[69, length - 1] = value
+    inputs = (x.movedim(1, axis).contiguous().to(device) for x in (lines, spoiled))
+    usual, y = (getattr(ops, name)(x, type, axis).movedim(axis, 1).cpu() for x in inputs)
+    sound = torch.ones(70, dtype=torch.bool)
+    sound[[3, 20, 69]] = False
+    assert not y[~sound].isfinite().all(1).any()
+    torch.testing.assert_close(y[sound], usual[sound], rtol=1e-5, atol=1e-5 * length)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@pytest.mark.parametrize("length", [2, 11, 12, 101, 1031])
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize(("name", "type"), [("dctn", 2), ("dctn", 3), ("dstn", 1), ("dstn", 2), ("dctn", 4)])
+def test_lines_are_independent(name, type, axis, length, value):
+    assert_lines_are_independent(name, type, axis, length, value)
+
+
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("type", TYPES)
 @pytest.mark.parametrize("kind", ["c", "s"])
@@ -219,3 +239,11 @@ def test_cuda_agrees_with_scipy(name, type, dtype):
         y = getattr(ops, name)(x.cuda(), type)
         assert y.is_cuda
         assert_scipy(y.cpu(), name, x, type, (-2, -1), None)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("length", [2, 11, 12, 101, 253, 256, 1031])
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize(("name", "type"), [("dctn", 2), ("dctn", 3), ("dstn", 1)])
+def test_cuda_lines_are_independent(name, type, axis, length):
+    assert_lines_are_independent(name, type, axis, length, torch.nan, "cuda")

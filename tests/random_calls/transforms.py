@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -25,7 +28,8 @@ def cosine(draw: Draw, op: str) -> Call:
         shape[free[0]] = 0
     dtype = draw.choice(FLOATS)
     norm = draw.choice((None, "backward", "ortho", "forward"))
-    x = draw.numbers("x", shape, dtype)
+    # Of type 1 some weights are zero, and whether NaN times zero is computed is up to the algorithm.
+    x = draw.numbers("x", shape, dtype, special=() if kind == 1 else (torch.nan,))
     if dtype == torch.float16 and norm != "ortho":
         x = x / 1024  # sums of thousands are more than float16 holds
     arguments = {"x": x, "type": kind, "axes": axes, "norm": norm}
@@ -35,13 +39,15 @@ def cosine(draw: Draw, op: str) -> Call:
 def poisson(draw: Draw) -> Call:
     """Either border, with and without screening."""
     dtype = draw.choice(FLOATS)
-    rhs = draw.numbers("rhs", _planes(draw), dtype)
+    rhs = draw.numbers("rhs", _planes(draw), dtype, special=(torch.nan,))
+    screening = draw.choice((0.0, 1e-3, 0.3, 20.0))
     arguments = {
         "rhs": rhs / 64 if dtype == torch.float16 else rhs,  # solutions of large planes outgrow float16
         "boundary": draw.choice(("neumann", "dirichlet")),
-        "screening": draw.choice((0.0, 1e-3, 0.3, 20.0)),
+        "screening": screening,
     }
-    return Call("solve_poisson", arguments, draw.layouts, ("rhs",), **draw.gradient(), slack=4, least=_largest(rhs))
+    least = _largest(rhs) * max(1.0, _slowest_wave(rhs.shape[-2:], screening))
+    return Call("solve_poisson", arguments, draw.layouts, ("rhs",), **draw.gradient(), slack=4, least=least)
 
 
 def gaussian_poisson(draw: Draw) -> Call:
@@ -49,7 +55,7 @@ def gaussian_poisson(draw: Draw) -> Call:
     formulation = draw.choice(("official", "paper", "screened"))
     dtype = draw.choice((torch.float64, torch.float32, torch.bfloat16))
     shape = _planes(draw)
-    rhs, colour = (draw.numbers(name, shape, dtype) for name in ("rhs", "colour"))
+    rhs, colour = (draw.numbers(name, shape, dtype, special=(torch.nan,)) for name in ("rhs", "colour"))
     arguments = {
         "rhs": rhs,
         "colour": colour,
@@ -65,7 +71,12 @@ def gaussian_poisson(draw: Draw) -> Call:
 
 
 def _largest(x: Tensor) -> float:
-    return float(x.double().abs().max()) if x.numel() else 0.0
+    return float(x.double().nan_to_num(0.0).abs().max()) if x.numel() else 0.0
+
+
+def _slowest_wave(size: Sequence[int], screening: float) -> float:
+    """How large a solution is of noise of size 1, and so of the rounding errors of a constant, whose solution is 0."""
+    return 1 / (screening + (math.pi / max(size)) ** 2) / math.sqrt(math.prod(size))
 
 
 def _planes(draw: Draw) -> list[int]:
