@@ -2,5 +2,23 @@
 
 from pydlx.data.annotations import AnnotationWarning
 from pydlx.data.label_maps import LabelMapPairs, read_label_map
+from pydlx.data.segmentation import (
+    ImageLabelFolders,
+    LabelledImage,
+    camvid,
+    class_pixels,
+    median_frequency_weights,
+    voc,
+)
 
-__all__ = ["AnnotationWarning", "LabelMapPairs", "read_label_map"]
+__all__ = [
+    "AnnotationWarning",
+    "ImageLabelFolders",
+    "LabelMapPairs",
+    "LabelledImage",
+    "camvid",
+    "class_pixels",
+    "median_frequency_weights",
+    "read_label_map",
+    "voc",
+]
