@@ -65,7 +65,7 @@ def load_model(path: str | os.PathLike[str], **options: Any) -> nn.Module:
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What a checkpoint holds, its tensors on the CPU.
+    """What a checkpoint holds, its tensors on the CPU and called as the model calls them.
 
     Raises:
         OSError: If the file is missing, cut short, or no checkpoint.
@@ -83,6 +83,9 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not known or content["model"] not in list_models():
         held = described(content.get("model", list(content))) if isinstance(content, Mapping) else described(content)
         raise ValueError(f"load_model: '{path}' must hold a model of pydlx.list_models(), got {held}")
+    if "pytorch-lightning_version" in content:  # a training's, whose weights are those of the task that holds the model
+        weights = {name.removeprefix("model."): tensor for name, tensor in content["state_dict"].items()}
+        return {**content, "state_dict": weights}
     return dict(content)
 
 

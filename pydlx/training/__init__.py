@@ -1,0 +1,1 @@
+"""Recipes that train the models of ``pydlx.models`` with Lightning: ``pip install "pydlx[train]"``."""
