@@ -20,6 +20,8 @@ COMMANDS = {
     "bench": "measure what the compiled kernels buy",
     "blend": "blend a picture into another",
     "eval": "measure predictions against the truth",
+    "models": "list the models and their options",
+    "train": "train a model by a recipe",
 }
 
 _EXAMPLE = """\

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.data import Dataset
 
 from pydlx._checks import check_one_of
 from pydlx._optional import needed_for
 from pydlx.data import LabelledImage
 from pydlx.metrics import ConfusionMetrics
+from pydlx.models.segmentation import preprocess
 
 with needed_for("training", extra="train"):
     import kornia.augmentation as K
     from lightning.pytorch import LightningModule
+    from torchmetrics import MeanMetric
 
 Optimizer = Callable[[nn.Module], tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler | None]]
 
@@ -53,6 +55,7 @@ class SegmentationTask(LightningModule):
         self.model, self.optimizer = model, optimizer
         self.ignore_index, self.reduction = ignore_index, reduction
         self.register_buffer("class_weights", class_weights, persistent=False)
+        self.mean_loss = MeanMetric()
         self.scores = ConfusionMetrics(num_classes, ignore_index, class_names=class_names)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -80,7 +83,7 @@ class SegmentationTask(LightningModule):
         """Called by Lightning."""
         images, labels = batch
         logits = self(images)
-        self.log("val/loss", self.loss(logits, labels), batch_size=len(images), sync_dist=True)
+        self.mean_loss.update(self.loss(logits, labels), len(images))
         self.scores.update(logits, labels)
 
     def on_validation_epoch_end(self) -> None:
@@ -88,7 +91,9 @@ class SegmentationTask(LightningModule):
         scores = self.scores.compute()
         self.log("val/mean_iou", scores["mean_iou"].float(), prog_bar=True)
         self.log("val/pixel_accuracy", scores["pixel_accuracy"].float())
+        self.log("val/loss", self.mean_loss.compute())
         self.scores.reset()
+        self.mean_loss.reset()
 
     def configure_optimizers(self) -> Any:
         """Called by Lightning."""
@@ -101,8 +106,8 @@ class SegmentationTask(LightningModule):
 class AugmentLabels:
     """Kornia's changes of an image, with its labels changed along.
 
-    Kornia fills what lies outside of the image with 0, which is a class; here it becomes ``ignore_index``. It keeps masks
-    in floating point, which holds labels below 2^24 exactly.
+    Kornia fills what lies outside of the image with 0, which is a class; here it becomes ``ignore_index``. It keeps
+    masks in floating point, which holds labels below 2^24 exactly.
 
     Args:
         changes: Of ``kornia.augmentation``.
@@ -128,27 +133,40 @@ class PreparedImages:
     """What becomes of an item of a data set before it enters a batch.
 
     Args:
-        normalise: From an image (3, H, W) in [0, 1] to what the model takes.
+        preprocessing: The model's, see `pydlx.models.segmentation.preprocess`.
         augment: None for validation.
     """
 
-    def __init__(self, normalise: Callable[[Tensor], Tensor], augment: AugmentLabels | None = None) -> None:
-        self.normalise, self.augment = normalise, augment
+    def __init__(self, preprocessing: str, augment: AugmentLabels | None = None) -> None:
+        self.preprocessing, self.augment = preprocessing, augment
 
     def __call__(self, item: LabelledImage) -> tuple[Tensor, Tensor]:
         """Image and labels as tensors."""
-        image = torch.from_numpy(np.ascontiguousarray(item.image)).movedim(2, 0).float() / 255
-        labels = torch.from_numpy(item.labels)
+        image, labels = torch.from_numpy(item.image), torch.from_numpy(item.labels)
         if self.augment is not None:
-            image, labels = self.augment(image, labels)
-        return self.normalise(image), labels
+            changed, labels = self.augment(image.movedim(2, 0).float() / 255, labels)
+            image = (changed.movedim(0, 2) * 255).round().clamp(0, 255).byte()
+        return preprocess(image, self.preprocessing), labels
+
+
+class Prepared(Dataset):
+    """Items of a data set as a function leaves them."""
+
+    def __init__(self, items: Any, change: Callable[[Any], Any]) -> None:
+        self.items, self.change = items, change
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.change(self.items[index])
 
 
 def street_scene_changes(size: tuple[int, int]) -> list[Any]:
-    """Flips, scales from .5 to 1.5 with a crop of the given (H, W), and colours."""
+    """Flips, scales from .7 to 1.5, a crop of the given (H, W), and colours."""
     return [
         K.RandomHorizontalFlip(p=0.5),
-        K.RandomAffine(0.0, scale=(0.7, 1.6), p=0.8),
+        K.RandomAffine(0.0, scale=(0.7, 1.5), p=0.8),
         K.RandomCrop(size, pad_if_needed=True),
         K.ColorJitter(0.3, 0.3, 0.3, 0.05, p=0.8),
     ]

@@ -26,7 +26,7 @@ with needed_for("training", extra="train"):
 class TrainerOptions:
     """What all recipes have in common."""
 
-    out: Path = option(Path("runs/model"), "folder for checkpoints, TensorBoard and CSV logs")
+    out: str = option("runs/model", "folder for checkpoints, TensorBoard and CSV logs")
     resume: str = option("auto", "auto: from the last checkpoint of the folder, if any; none; or a checkpoint")
     epochs: int = option(50, "how often to go through the data")
     max_steps: int = option(-1, "stop after so many steps, if positive")
