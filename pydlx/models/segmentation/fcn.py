@@ -46,7 +46,8 @@ class FCN(nn.Module):
         features_only: Return the backbone's maps by name in place of scores.
 
     Attributes:
-        preprocessing: The name, never None.
+        backbone, backbone_name: The network below, and which it is.
+        preprocessing: The name of what images go through, never None.
 
     Raises:
         ValueError: If an option is out of range.
@@ -76,6 +77,7 @@ class FCN(nn.Module):
         check_one_of(name, "preprocessing", preprocessing, (None, *PREPROCESSINGS))
         check_flag(name, "features_only", features_only)
         self.backbone = _backbone(name, backbone, padding, pool, dropout)
+        self.backbone_name = backbone
         self.preprocessing = preprocessing or self.backbone.preprocessing
         self.features_only = features_only
 
