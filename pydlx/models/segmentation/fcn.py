@@ -24,6 +24,8 @@ from pydlx.nn import BilinearUpsample2d
 VGGS = {"vgg16": vgg16, "slim_vgg": slim_vgg}
 BACKBONES = (*VGGS, "efficientnet_lite0")
 
+_UPSCORES = {"pool4": "upscore2", "pool3": "upscore_pool4"}  # the authors' names of what brings scores to these grids
+
 
 class FCN(nn.Module):
     """(N, 3, H, W) to the scores of the classes at every pixel, (N, num_classes, H, W), before any softmax.
@@ -34,8 +36,8 @@ class FCN(nn.Module):
         num_classes: Classes, the background included.
         backbone: ``"vgg16"``, the paper's; ``"slim_vgg"``, narrow and with batch normalisation, to be trained from
             scratch; ``"efficientnet_lite0"``.
-        padding: ``"paper"``, 100 cells around the image; or ``"exact"``, without: as the paper's network in what is
-            upsampled onto what, but faster, and without a far border of zeros. By default the paper's with vgg16,
+        padding: ``"paper"``, 100 cells of zeros around the image; or ``"exact"``, none beyond that of each convolution,
+            which is faster and lays every map onto the image as if pooled from it. By default the paper's with vgg16,
             exact otherwise. An EfficientNet is padded as it was trained.
         pool: ``"max"``, or ``"soft"`` for `pydlx.nn.SoftPool2d`.
         deconvolution: ``"fixed"``, bilinear for ever, or ``"learned"`` from there on.
@@ -81,23 +83,24 @@ class FCN(nn.Module):
         self.preprocessing = preprocessing or self.backbone.preprocessing
         self.features_only = features_only
 
+        def upscore(scale: int, distance: float) -> tuple[BilinearUpsample2d, int]:
+            kernel, offset = _alignment(scale, distance)
+            learned = deconvolution == "learned"
+            return BilinearUpsample2d(classes, scale, learned, border, kernel_size=kernel, dense=True), offset
+
         channels, starts = self.backbone.channels, self.backbone.starts
-        learned = deconvolution == "learned"
+        self.offsets: dict[str, int] = {}  # from the first cell of upsampled scores to that of a map or the image
         self.score_fr = _score(channels["fc7"], classes)
-        self.offsets: dict[str, int] = {}  # from a grid to the upsampled scores, in cells
         stride, start = STRIDES["fc7"], starts["fc7"]
         for skip in self.skips:
             scale, stride = stride // STRIDES[skip], STRIDES[skip]
-            kernel, offset = _alignment(scale, (starts[skip] - start) / stride)
-            upscore = BilinearUpsample2d(classes, scale, learned, border, kernel_size=kernel, dense=True)
-            self.add_module(_UPSCORES[skip], upscore)
+            layer, self.offsets[skip] = upscore(scale, (starts[skip] - start) / stride)
+            self.add_module(_UPSCORES[skip], layer)
             self.add_module(f"score_{skip}", _score(channels[skip], classes))
-            self.offsets[skip] = offset
-            start = starts[skip] + stride * max(-offset, 0)
-        kernel, self.offsets["image"] = _alignment(stride, -start)
+            start = starts[skip] + stride * max(-self.offsets[skip], 0)
         self.last_upscore = "upscore" if stride == 32 else f"upscore{stride}"
-        upscore = BilinearUpsample2d(classes, stride, learned, border, kernel_size=kernel, dense=True)
-        self.add_module(self.last_upscore, upscore)
+        layer, self.offsets["image"] = upscore(stride, -start)
+        self.add_module(self.last_upscore, layer)
 
     def forward(self, x: Tensor) -> Tensor | dict[str, Tensor]:
         """Score every pixel of x, (N, 3, H, W)."""
@@ -118,9 +121,6 @@ class FCN(nn.Module):
             else:
                 score = _crop(score, offset, finer) + finer
         return _crop(self.get_submodule(self.last_upscore)(score), self.offsets["image"], x)
-
-
-_UPSCORES = {"pool4": "upscore2", "pool3": "upscore_pool4"}  # the authors' names of what brings scores to these grids
 
 
 @register_model("fcn32s")
