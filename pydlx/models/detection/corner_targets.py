@@ -109,7 +109,9 @@ def corner_targets(
     offset = torch.zeros(2, max_objects, 2, device=boxes.device)
     offset[:, :n] = (places - at).transpose(0, 1).float()
     mask = torch.arange(max_objects, device=boxes.device) < n
-    return CornerTargets(*heat, *cell, *offset, mask, (~held).sum(), held.sum() - n)
+    return CornerTargets(
+        heat[0], heat[1], cell[0], cell[1], offset[0], offset[1], mask, empty=(~held).sum(), surplus=held.sum() - n
+    )
 
 
 def _draw_gaussian(heat: Tensor, x: int, y: int, radius: int) -> None:

@@ -1,8 +1,8 @@
 """CornerNet: a box is found as the pair of its top-left and its bottom-right corner.
 
 Law and Deng, "CornerNet: Detecting objects as paired keypoints", arXiv 1808.01244, and its small form: Law, Teng,
-Russakovsky and Deng, "CornerNet-Lite", arXiv 1904.08900. For each kind of corner the network gives a heat map per class,
-a tag by which the two corners of a box know each other, and the offset of the corner within its cell.
+Russakovsky and Deng, "CornerNet-Lite", arXiv 1904.08900. For each kind of corner the network gives a heat map per
+class, a tag by which the two corners of a box know each other, and the offset of the corner within its cell.
 """
 
 from __future__ import annotations
@@ -59,10 +59,9 @@ class CornerBranch(nn.Module):
     def __init__(self, channels: int, num_classes: int, pool: nn.Module, head_kernel: int) -> None:
         super().__init__()
         self.corner = CornerModule(channels, pool)
-        self.heat = _head(channels, num_classes, head_kernel)
+        self.heat = _head(channels, num_classes, head_kernel, _HEAT_BIAS)
         self.tag = _head(channels, 1, head_kernel)
         self.offset = _head(channels, 2, head_kernel)
-        nn.init.constant_(self.heat[-1].bias, _HEAT_BIAS)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Heat (N, C, H, W), tag (N, 1, H, W) and offset (N, 2, H, W) of features (N, channels, H, W)."""
@@ -231,11 +230,12 @@ def _pre(first: int, channels: int) -> nn.Sequential:
     return nn.Sequential(conv_norm_relu(3, first, 7, stride=2), Residual(first, channels, stride=2))
 
 
-def _head(channels: int, outputs: int, kernel_size: int) -> nn.Sequential:
+def _head(channels: int, outputs: int, kernel_size: int, bias: float | None = None) -> nn.Sequential:
+    last = nn.Conv2d(channels, outputs, 1)
+    if bias is not None:
+        nn.init.constant_(last.get_parameter("bias"), bias)
     return nn.Sequential(
-        nn.Conv2d(channels, channels, kernel_size, padding=kernel_size // 2),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(channels, outputs, 1),
+        nn.Conv2d(channels, channels, kernel_size, padding=kernel_size // 2), nn.ReLU(inplace=True), last
     )
 
 

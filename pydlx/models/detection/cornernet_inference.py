@@ -39,7 +39,7 @@ class Detections(NamedTuple):
     labels: Tensor
 
 
-class _Candidates(NamedTuple):
+class Candidates(NamedTuple):
     """Boxes before suppression, with the scores of their two corners, (n, 2)."""
 
     boxes: Tensor
@@ -100,7 +100,7 @@ def detect(
     parameter = next(model.parameters())
     pixels = bgr_pixels(name, image).to(parameter.device)
     found = [_at_scale(model, pixels, scale, flip, top_k, tag_threshold, parameter.dtype) for scale in factors]
-    candidates = _Candidates(*map(torch.cat, zip(*found, strict=True)))
+    candidates = Candidates(*map(torch.cat, zip(*found, strict=True)))
     return suppressed(candidates, len(factors) > 1 if merge is None else merge, max_detections)
 
 
@@ -112,7 +112,7 @@ def _at_scale(
     top_k: int,
     tag_threshold: float,
     dtype: torch.dtype,
-) -> _Candidates:
+) -> Candidates:
     """What the network finds in an image (3, H, W) of another size, in pixels of the image."""
     height, width = pixels.shape[1:]
     new_height, new_width = max(1, int(height * scale)), max(1, int(width * scale))
@@ -121,12 +121,11 @@ def _at_scale(
     batch = normalized(view)[None].to(dtype)
     if flip:
         batch = torch.cat((batch, batch.flip(3)))
-    maps = model(batch)[-1]
+    heat_tl, heat_br, *others = (x.float() for x in model(batch)[-1])
     boxes, scores, corner_scores, labels = decode_corners(
-        maps.heat_tl.sigmoid(), maps.heat_br.sigmoid(), *maps[2:], top_k=top_k, tag_threshold=tag_threshold
+        heat_tl.sigmoid(), heat_br.sigmoid(), *others, top_k=top_k, tag_threshold=tag_threshold
     )
-    map_height, map_width = maps.heat_tl.shape[2:]
-    boxes = boxes.float()
+    map_height, map_width = heat_tl.shape[2:]
     if flip:
         x1, y1, x2, y2 = boxes[1].unbind(-1)
         boxes = torch.stack((boxes[0], torch.stack((map_width - x2, y1, map_width - x1, y2), -1)))
@@ -138,22 +137,20 @@ def _at_scale(
     boxes = boxes * twice(view.shape[2] / map_width, view.shape[1] / map_height) - twice(left, top)
     boxes = boxes.clamp(min=0).minimum(size) * (twice(width, height) / size)
     good = (scores > -1) & (boxes[..., 2:] > boxes[..., :2]).all(-1)
-    return _Candidates(boxes[good], scores[good].float(), corner_scores[good].float(), labels[good])
+    return Candidates(boxes[good], scores[good], corner_scores[good], labels[good])
 
 
-def suppressed(candidates: _Candidates, merge: bool, max_detections: int) -> Detections:
+def suppressed(candidates: Candidates, merge: bool, max_detections: int) -> Detections:
     """The best boxes after soft-NMS of each class."""
     boxes, scores, _, labels = candidates
-    order, rescored = soft_nms(
-        boxes, scores, _SIGMA, labels=labels, score_threshold=_LEAST_SCORE, pixel_offset=1.0
-    )
+    order, rescored = soft_nms(boxes, scores, _SIGMA, labels=labels, score_threshold=_LEAST_SCORE, pixel_offset=1.0)
     if len(rescored) > max_detections:
         best = rescored >= rescored[max_detections - 1]
         order, rescored = order[best], rescored[best]
     return Detections(_merged(candidates, order) if merge else boxes[order], rescored, labels[order])
 
 
-def _merged(candidates: _Candidates, order: Tensor) -> Tensor:
+def _merged(candidates: Candidates, order: Tensor) -> Tensor:
     """The boxes of rows `order`, as soft-NMS took them, averaged with those of their class that they overlap.
 
     A box takes part where it was neither taken nor dropped before, with weight (score of the corner) (1 - w)^10, where

@@ -1,8 +1,8 @@
 """The hourglass: features are halved in size a few times and enlarged again, with a shortcut at every size.
 
-Newell, Yang and Deng, "Stacked hourglass networks for human pose estimation", arXiv 1603.06937, as Law and Deng changed
-it for CornerNet, arXiv 1808.01244: strided blocks in place of max pooling. The blocks are residuals, or the fire modules
-of CornerNet-Lite, arXiv 1904.08900.
+Newell, Yang and Deng, "Stacked hourglass networks for human pose estimation", arXiv 1603.06937, as Law and Deng
+changed it for CornerNet, arXiv 1808.01244: strided blocks in place of max pooling. The blocks are residuals, or the
+fire modules of CornerNet-Lite, arXiv 1904.08900.
 """
 
 from __future__ import annotations
