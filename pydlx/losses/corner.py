@@ -180,7 +180,7 @@ def corner_offset_loss(offset: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     _check_like(name, "target", target, "offset", offset, tuple(offset.shape))
     _check_mask(name, mask, "offset", offset)
     distance = F.smooth_l1_loss(_wide(offset), _wide(target), reduction="none")
-    return torch.where(mask[:, :, None], distance, 0).sum() / (mask.sum() + _EPS)
+    return torch.where(mask[:, :, None], distance, 0).sum() / (mask.sum().to(distance.dtype) + _EPS)
 
 
 class CornerLoss(nn.Module):

@@ -110,7 +110,7 @@ def test_boxes_are_clipped_to_the_image():
 def test_boxes_without_area_are_left_out_and_counted():
     good = [[10, 20, 90, 80], [30, 30, 31, 31]]
     bad = [[5, 5, 5, 50], [50, 50, 40, 60], [600, 10, 700, 20], [-50, 3, 0, 9]]
-    found = targets_of([bad[0], good[0], *bad[1:], good[1]], [0, 1, 0, 0, 0, 0, 2])
+    found = targets_of([bad[0], good[0], *bad[1:], good[1]], [0, 1, 0, 0, 0, 2])
     expected = targets_of(good, [1, 2])
     assert found.empty == 4 and expected.empty == 0
     for a, b in zip(found._replace(empty=expected.empty), expected, strict=True):

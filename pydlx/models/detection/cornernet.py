@@ -240,8 +240,9 @@ def _head(channels: int, outputs: int, kernel_size: int, bias: float | None = No
 
 
 def _use_group_norm(module: nn.Module) -> None:
-    """Put group norm of up to 32 groups in the place of every batch norm."""
+    """Put group norm in the place of every batch norm: up to 32 groups, each of 8 channels or more."""
     for name, child in module.named_children():
         if isinstance(child, nn.BatchNorm2d):
-            setattr(module, name, nn.GroupNorm(math.gcd(32, child.num_features), child.num_features))
+            channels = child.num_features
+            setattr(module, name, nn.GroupNorm(math.gcd(32, channels, channels // 8) or 1, channels))
         _use_group_norm(child)
