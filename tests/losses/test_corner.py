@@ -57,7 +57,8 @@ TAG_TL, TAG_BR = torch.tensor([[0, 0.5, 2, 0]]), torch.tensor([[0.2, 0.9, 2, 0]]
 
 
 @pytest.mark.parametrize(
-    ("objects", "pull", "push"), [(3, 0.0333322, 0.1333477), (2, 0.0499975, 0.4000300), (1, 0.0199980, 1.0001659), (0, 0, 0)]
+    ("objects", "pull", "push"),
+    [(3, 0.0333322, 0.1333477), (2, 0.0499975, 0.4000300), (1, 0.0199980, 1.0001659), (0, 0, 0)],
 )
 def test_tag_loss_as_published(objects, pull, push):
     mask = torch.arange(4)[None] < objects
@@ -147,20 +148,23 @@ def scene(batch=2, dtype=torch.float32):
     return stacks, CornerTargets(*heat, *cells, *offsets, mask, none, none)
 
 
+def at_cells(maps, cells):
+    """Values of maps of 7 columns at cells, one by one: (2, 4, C)."""
+    return torch.stack([maps[image, :, c // 7, c % 7] for image, row in enumerate(cells) for c in row]).unflatten(
+        0, (2, 4)
+    )
+
+
 def test_loss_is_the_weighted_sum_of_its_terms():
     stacks, targets = scene()
     expected = torch.zeros(4)
     for maps in stacks:
         for kind in range(2):
-            at = lambda x, kind=kind: torch.stack(  # noqa: E731
-                [x[b, :, cell // 7, cell % 7] for b, row in enumerate(targets[2 + kind]) for cell in row]
-            ).unflatten(0, (2, 4))
             expected[0] += corner_focal_loss(maps[kind], targets[kind])
-            expected[3] += corner_offset_loss(at(maps[4 + kind]), targets[4 + kind], targets.mask)
-            if kind == 0:
-                first = at(maps.tag_tl)[..., 0]
-            else:
-                expected[1:3] += torch.stack(corner_tag_loss(first, at(maps.tag_br)[..., 0], targets.mask))
+            offset = at_cells(maps[4 + kind], targets[2 + kind])
+            expected[3] += corner_offset_loss(offset, targets[4 + kind], targets.mask)
+        tag_tl, tag_br = at_cells(maps.tag_tl, targets.cell_tl), at_cells(maps.tag_br, targets.cell_br)
+        expected[1:3] += torch.stack(corner_tag_loss(tag_tl[..., 0], tag_br[..., 0], targets.mask))
     expected /= 2
     found = CornerLoss(0.2, 0.3, 0.5)(stacks, targets)
     torch.testing.assert_close(torch.stack(found[1:]), expected)
@@ -203,7 +207,7 @@ def test_wrong_targets_are_refused():
     stacks, targets = scene()
     with pytest.raises(TypeError, match=r"^CornerLoss: targets.cell_tl must be integers, got torch.float32"):
         CornerLoss()(stacks, targets._replace(cell_tl=targets.cell_tl.float()))
-    with pytest.raises(TypeError, match="^corner_tag_loss: mask must be bool, got torch.uint8"):
+    with pytest.raises(TypeError, match="^corner_tag_loss: mask must be bool, got "):
         CornerLoss()(stacks, targets._replace(mask=targets.mask.to(torch.uint8)))
     with pytest.raises(ValueError, match=r"^corner_focal_loss: target must have shape \(2, 3, 6, 7\) as logits"):
         CornerLoss()(stacks, targets._replace(heat_br=targets.heat_br[:1]))

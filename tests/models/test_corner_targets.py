@@ -160,5 +160,5 @@ def test_wrong_arguments(change, message):
 
 
 def test_wrong_sizes_have_no_radius():
-    with pytest.raises(ValueError, match="^gaussian_radius: height must be positive, got 0$"):
+    with pytest.raises(ValueError, match=r"^gaussian_radius: height must be positive, got 0$"):
         gaussian_radius(0, 5)

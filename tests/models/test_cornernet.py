@@ -9,7 +9,7 @@ from torch import nn
 import pydlx
 from pydlx.losses import CornerLoss
 from pydlx.models import load_model, save_model
-from pydlx.models.detection import corner_targets, cornernet_squeeze
+from pydlx.models.detection import corner_targets, cornernet_squeeze, detect, normalize_image
 from pydlx.models.detection.cornernet import CornerModule
 from pydlx.nn import BottomRightPool2d, TopLeftPool2d
 
@@ -45,7 +45,9 @@ def test_hourglass104_has_the_published_parts():
 @pytest.mark.parametrize("classes", [1, 3, 20, 365])
 def test_classes_cost_what_their_heat_maps_do(classes):
     assert parameters(on_meta("cornernet_hourglass104", num_classes=classes)) == 200_952_972 + 1028 * classes
-    assert parameters(on_meta("cornernet_hourglass104", num_classes=classes, norm="group")) == 200_952_972 + 1028 * classes
+    assert (
+        parameters(on_meta("cornernet_hourglass104", num_classes=classes, norm="group")) == 200_952_972 + 1028 * classes
+    )
 
 
 def test_smaller_forms():
@@ -82,7 +84,9 @@ def test_evaluation_keeps_the_last_stack():
 
 @pytest.mark.parametrize("size", [(508, 511), (511, 513), (1, 511), (640, 500)])
 def test_sizes_that_do_not_fit_are_refused(size):
-    message = rf"^CornerNet: images must have sides of a multiple of 128, or at most 3 less, got \({size[0]}, {size[1]}\)$"
+    message = (
+        rf"^CornerNet: images must have sides of a multiple of 128, or at most 3 less, got \({size[0]}, {size[1]}\)$"
+    )
     with pytest.raises(ValueError, match=message):
         on_meta("cornernet_hourglass52")(torch.zeros(1, 3, *size, device="meta"))
     with pytest.raises(ValueError, match=r"^CornerNet: images must have shape \(N, 3, H, W\), got \(1, 1, 63, 63\)$"):
@@ -142,7 +146,8 @@ def picture():
 
 def batch_of(*objects):
     targets = [
-        corner_targets(boxes, labels, num_classes=3, image_size=(127, 127), map_size=(32, 32)) for boxes, labels in objects
+        corner_targets(boxes, labels, num_classes=3, image_size=(127, 127), map_size=(32, 32))
+        for boxes, labels in objects
     ]
     return torch.utils.data.default_collate(targets)
 
@@ -154,6 +159,23 @@ def test_gradients_reach_every_parameter():
     assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
     still = [name for name, p in model.named_parameters() if not p.grad.any()]
     assert still == []
+
+
+def test_a_small_network_learns_an_image_by_heart():
+    """At batch size 1, with the paper's batch norm; found again through the whole of detection, to half a pixel."""
+    torch.manual_seed(0)
+    model = cornernet_squeeze(num_classes=3, width=0.125, stacks=1, stride=4).train()
+    image, targets, loss = normalize_image(picture())[None], batch_of((BOXES, LABELS)), CornerLoss()
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss(model(image), targets).total.backward()
+        optimizer.step()
+    found = detect(model.eval(), picture(), flip=False)
+    order = found.boxes[:3, 0].argsort()
+    assert found.scores[2] > 0.8 > found.scores[3]
+    torch.testing.assert_close(found.boxes[order], BOXES[[0, 2, 1]], rtol=0, atol=0.5)
+    assert found.labels[order].tolist() == [0, 0, 1]
 
 
 def test_compiles_as_one_graph():

@@ -70,7 +70,7 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
 def test_targets_and_decode_are_inverse():
     maps = ideal_maps(BOXES, LABELS, (255, 255), (64, 64))
     heat_tl, heat_br, *others = (x[None] for x in maps)
-    boxes, scores, corner_scores, labels = decode_corners(heat_tl.sigmoid(), heat_br.sigmoid(), *others)
+    boxes, scores, _, labels = decode_corners(heat_tl.sigmoid(), heat_br.sigmoid(), *others)
     found = scores[0] > 0.5
     torch.testing.assert_close(boxes[0, found] * 255 / 64, BOXES, rtol=0, atol=1e-3)
     assert torch.equal(labels[0, found], LABELS)
@@ -152,7 +152,9 @@ def candidates(n=60, labels=2):
 
 def merged_one_by_one(boxes, scores, corner_scores, labels):
     """Soft-NMS with merging as it is defined: take the best box, average, lower the others, drop what is too low."""
-    left = [[*row] for row in zip(boxes.tolist(), scores.tolist(), corner_scores.tolist(), labels.tolist(), strict=True)]
+    left = [
+        [*row] for row in zip(boxes.tolist(), scores.tolist(), corner_scores.tolist(), labels.tolist(), strict=True)
+    ]
     taken = []
     while left:
         best = max(left, key=lambda row: row[1])
@@ -185,7 +187,9 @@ def test_merging_is_the_definition(labels):
         expected = merged_one_by_one(*given)[:most]
         assert len(found.scores) == len(expected) > 10
         torch.testing.assert_close(found.boxes, torch.tensor([box for box, *_ in expected]), rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(found.scores, torch.tensor([score for _, score, _ in expected]), rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(
+            found.scores, torch.tensor([score for _, score, _ in expected]), rtol=1e-4, atol=1e-6
+        )
         assert found.labels.tolist() == [label for *_, label in expected]
 
 
