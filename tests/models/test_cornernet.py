@@ -10,8 +10,8 @@ import pydlx
 from pydlx.losses import CornerLoss
 from pydlx.models import load_model, save_model
 from pydlx.models.detection import corner_targets, cornernet_squeeze, detect, normalize_image
-from pydlx.models.detection.cornernet import CornerModule
-from pydlx.nn import BottomRightPool2d, TopLeftPool2d
+from pydlx.models.detection.cornernet import CornerHeads
+from pydlx.models.detection.hourglass import Fire, Residual
 
 
 def parameters(module):
@@ -108,12 +108,23 @@ def test_wrong_options(options, message):
         on_meta("cornernet_squeeze", **options)
 
 
-@pytest.mark.parametrize(("pool", "ahead"), [(TopLeftPool2d(), True), (BottomRightPool2d(), False)])
-def test_a_corner_sees_the_sides_of_its_box(pool, ahead):
+@pytest.mark.parametrize("block", [Fire, Residual])
+def test_blocks_add_to_what_they_are_given(block):
+    """With its last norm at 0, a block is the ReLU of its input."""
+    same = block(8, 8)
+    nn.init.zeros_(same.norm.weight if block is Fire else same.body[1][1].weight)
+    x = torch.randn(1, 8, 5, 5)
+    assert torch.equal(same(x), x.relu())
+    assert block(8, 16, stride=2)(x).shape == (1, 16, 3, 3)
+
+
+@pytest.mark.parametrize(("branch", "ahead"), [("top_left", True), ("bottom_right", False)])
+def test_a_corner_sees_the_sides_of_its_box(branch, ahead):
     """A top-left corner looks right and down over any distance, elsewhere three cells far, as its convolutions do."""
     torch.manual_seed(0)
+    corner = getattr(CornerHeads(64, num_classes=1, head_kernel=1), branch).corner.eval()
     x = torch.randn(1, 64, 21, 21, requires_grad=True)
-    CornerModule(64, pool).eval()(x)[..., 10, 10].sum().backward()
+    corner(x)[..., 10, 10].sum().backward()
     seen = x.grad[0].abs().sum(0)
     far = (slice(14, None), slice(None, 7))
     near = slice(7, 14)

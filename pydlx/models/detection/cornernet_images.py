@@ -52,10 +52,10 @@ def normalized(pixels: Tensor) -> Tensor:
 def padded(pixels: Tensor, multiple: int) -> tuple[Tensor, int, int]:
     """Black around (3, H, W) to sides of a multiple less one, and how many columns are left of it and rows above it.
 
-    The multiple is a power of two. The centres, at half the sides rounded down, meet.
+    The multiple is a power of two.
     """
     height, width = pixels.shape[1:]
     full_height, full_width = height | (multiple - 1), width | (multiple - 1)
-    left, top = full_width // 2 - width // 2, full_height // 2 - height // 2
+    left, top = (full_width - width) // 2, (full_height - height) // 2
     borders = (left, full_width - width - left, top, full_height - height - top)
     return F.pad(pixels, borders), left, top
