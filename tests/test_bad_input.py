@@ -20,9 +20,12 @@ import pydlx
 
 MODULES = ("pydlx", *(f"pydlx.{part}" for part in ("ops", "nn", "losses", "metrics", "blending", "data", "visualize")))
 
-# What functions return, and warnings: they are not made by users.
+# What functions and networks return, and warnings: they are not made by users.
 RESULTS = {
     "pydlx.data.AnnotationWarning",
+    "pydlx.losses.CornerLosses",
+    "pydlx.losses.CornerMaps",
+    "pydlx.losses.CornerTargets",
     "pydlx.NativeLibraryWarning",
     "pydlx.nn.Geometry",
     "pydlx.nn.LayerGeometry",

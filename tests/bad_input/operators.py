@@ -35,6 +35,7 @@ LABELS = torch.randint(3, (2, 6, 5))
 HOLE = torch.zeros(12, 12, dtype=torch.bool)
 HOLE[4:7, 4:7] = True
 OFFSETS = torch.tensor([0, 2, 3])
+TAGS, OFFSET = torch.rand(2, 3), torch.rand(2, 3, 2)
 
 SSIM_OPTIONS = {
     "data_range": number(1.0, 0, -1, math.inf),
@@ -253,6 +254,30 @@ NN = {
 KEYPOINT_SIGMAS = Argument([0.1] * 4, [None, "x", 0.1, [], ["a"], [-0.1] * 4, [NAN] * 4], [SIGMAS, np.full(4, 0.1)])
 
 LOSSES = {
+    "CornerLoss": Call(
+        {
+            "pull_weight": number(0.1, -1, math.inf),
+            "push_weight": number(0.1, -1, math.inf),
+            "offset_weight": number(1.0, -1, math.inf),
+            "form": word("exact"),
+        }
+    ),
+    "corner_focal_loss": Call({"logits": tensor(TAGS), "target": tensor(TAGS, TAGS[:1])}),
+    "corner_tag_loss": Call(
+        {
+            "tag_tl": tensor(TAGS, TAGS[0]),
+            "tag_br": tensor(TAGS, TAGS[:1]),
+            "mask": Argument(TAGS > 0, [None, "x", 3, TAGS, TAGS.long(), TAGS[:1] > 0, (TAGS > 0).to("meta")]),
+            "form": word("exact"),
+        }
+    ),
+    "corner_offset_loss": Call(
+        {
+            "offset": tensor(OFFSET, OFFSET[0], OFFSET[..., :1]),
+            "target": tensor(OFFSET, OFFSET[:1]),
+            "mask": Argument(TAGS > 0, [None, "x", 3, TAGS, TAGS.long(), TAGS[:1] > 0, (TAGS > 0).to("meta")]),
+        }
+    ),
     "OKSLoss": Call(
         {
             "sigmas": KEYPOINT_SIGMAS,
