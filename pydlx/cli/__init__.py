@@ -21,6 +21,7 @@ COMMANDS = {
     "blend": "blend a picture into another",
     "eval": "measure predictions against the truth",
     "models": "list the models and their options",
+    "predict": "label or find what pictures show",
     "train": "train a model by a recipe",
 }
 

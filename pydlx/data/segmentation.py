@@ -13,7 +13,7 @@ import torch
 from pydlx._checks import check_path, whole
 from pydlx.data.label_maps import SUFFIXES, read_label_map
 from pydlx.data.pairs import PICTURES
-from pydlx.files import read_image
+from pydlx.files import read_rgb
 
 # What files of a pair are called beyond their common name, Cityscapes' first: aachen_000000_000019_leftImg8bit.png and
 # aachen_000000_000019_gtFine_labelTrainIds.png.
@@ -87,7 +87,7 @@ class ImageLabelFolders(Sequence[LabelledImage]):
 
     def __getitem__(self, index: int) -> LabelledImage:  # type: ignore[override]
         name, image_path, label_path = self.paths[index]
-        image, labels = _three_channels(read_image(image_path), image_path), read_label_map(label_path)
+        image, labels = read_rgb(image_path), read_label_map(label_path)
         if image.shape[:2] != labels.shape:
             raise ValueError(
                 f"ImageLabelFolders: '{label_path}' must have the size of its image, {image.shape[:2]}, "
@@ -172,13 +172,3 @@ def _by_name(folder: str | os.PathLike[str], suffixes: Sequence[str], endings: S
             raise ValueError(f"ImageLabelFolders: '{found[name]}' and '{path.name}' have the same name")
         found[name] = path
     return found
-
-
-def _three_channels(image: np.ndarray, path: Path) -> np.ndarray:
-    if image.dtype != np.uint8:
-        raise ValueError(f"ImageLabelFolders: '{path}' must be a picture of 8 bits, got {image.dtype}")
-    if image.ndim == 2:
-        image = image[..., None]
-    if image.shape[2] < 3:  # grey, or grey with alpha
-        image = np.repeat(image[..., :1], 3, 2)
-    return image[..., :3]

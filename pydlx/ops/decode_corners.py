@@ -145,9 +145,7 @@ def _corners(heat: Tensor, tag: Tensor, offset: Tensor, top_k: int, kernel_size:
     peak = (heat == F.max_pool2d(heat, kernel_size, 1, kernel_size // 2)) | heat.isnan()
     scores, cells = _best(torch.where(peak, heat, 0.0).flatten(1), top_k)
     place = cells % (height * width)
-    x, y, tags = (
-        values.to(dtype).flatten(1).gather(1, place) for values in (offset[:, 0], offset[:, 1], tag[:, 0])
-    )
+    x, y, tags = (values.to(dtype).flatten(1).gather(1, place) for values in (offset[:, 0], offset[:, 1], tag[:, 0]))
     return scores, cells // (height * width), place % width + x, place // width + y, tags
 
 

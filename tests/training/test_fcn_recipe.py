@@ -11,11 +11,12 @@ import torch
 
 pytest.importorskip("lightning")
 pytest.importorskip("kornia")
-Image = pytest.importorskip("PIL.Image")
 
 from pydlx.cli import main
 from pydlx.models import load_model
 from pydlx.training.segmentation import AugmentLabels, SegmentationTask, street_scene_changes
+
+Image = pytest.importorskip("PIL.Image")
 
 
 def squares(folder, count, seed):

@@ -1,6 +1,7 @@
 """Networks that label every pixel."""
 
 from pydlx.models.segmentation.fcn import FCN, FCN8s, FCN8sAtOnce, FCN16s, FCN32s
+from pydlx.models.segmentation.prediction import segment
 from pydlx.models.segmentation.preprocessing import PREPROCESSINGS, preprocess
 from pydlx.models.segmentation.transplant import (
     Transplant,
@@ -22,5 +23,6 @@ __all__ = [
     "load_hed_vgg16",
     "load_vgg16",
     "preprocess",
+    "segment",
     "transplant",
 ]

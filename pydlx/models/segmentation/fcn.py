@@ -81,7 +81,7 @@ class FCN(nn.Module):
         self.backbone = _backbone(name, backbone, padding, pool, dropout)
         self.backbone_name = backbone
         self.preprocessing = preprocessing or self.backbone.preprocessing
-        self.features_only = features_only
+        self.features_only, self.num_classes = features_only, classes
 
         def upscore(scale: int, distance: float) -> tuple[BilinearUpsample2d, int]:
             kernel, offset = _alignment(scale, distance)
