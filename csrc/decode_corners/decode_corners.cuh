@@ -83,7 +83,8 @@ struct BlockRanking {
   }
 };
 
-// The cells of a heat map, in chunks: block x ranks chunk x, and writes min(K, its cells) of `room` places.
+// The cells of a heat map, in chunks: block x ranks chunk x and leaves the best K in the first of `room` places; all of
+// them where a last chunk has fewer than K.
 struct DecodeChunks {
   int64_t count, cells, room;
 
@@ -102,16 +103,16 @@ __global__ void rank_cells_kernel(DecodeTask task, DecodeChunks chunks, const T*
     const T* heat = (map % 2 ? heat_br : heat_tl) + map / 2 * task.cells();
     BlockRanking<A> best{ranked + chunks.place(map, blockIdx.x), task.corners, chunks.room, state[0]};
     best.start();
-    for (int64_t first = begin + threadIdx.x; first - threadIdx.x < end; first += kCellsOfThread * kDecodeThreads) {
+    for (int64_t first = begin; first < end; first += kCellsOfThread * kDecodeThreads) {
       A values[kCellsOfThread];
 #pragma unroll
       for (int k = 0; k < kCellsOfThread; ++k) {
-        const int64_t cell = first + k * kDecodeThreads;
+        const int64_t cell = first + k * kDecodeThreads + threadIdx.x;
         if (cell < end) values[k] = static_cast<A>(heat[cell]);
       }
 #pragma unroll
       for (int k = 0; k < kCellsOfThread; ++k) {
-        const int64_t cell = first + k * kDecodeThreads;
+        const int64_t cell = first + k * kDecodeThreads + threadIdx.x;
         const bool given = cell < end && best.may_take(values[k]);
         best.offer(given, {given ? cell_score(task, heat, cell) : A(0), cell});
       }
@@ -138,7 +139,7 @@ __global__ void pair_corners_kernel(DecodeTask task, DecodeChunks chunks, int64_
       cells.start();
       for (int64_t first = 0; first < chunks.count * count; first += kDecodeThreads) {
         const int64_t at = first + threadIdx.x, chunk = at / count, rank = at % count;
-        const bool given = chunk < chunks.count && rank < chunks.cells && chunk * chunks.cells + rank < task.cells();
+        const bool given = chunk < chunks.count && chunk * chunks.cells + rank < task.cells();
         cells.offer(given, given ? of_chunks[chunks.place(2 * entry + kind, chunk) + rank] : Ranked<A>{});
       }
       cells.sort();
