@@ -130,7 +130,7 @@ def decode_corners_reference(
     for a, b in (of_pairs(x_tl, x_br), of_pairs(y_tl, y_br)):
         rejected = rejected | (b < a)
     scores, pairs = _best(scores.masked_fill(rejected, -1).flatten(1), max_detections)
-    tl, br = pairs // top_k, pairs % top_k
+    tl, br = _divided(pairs, top_k)
     boxes = torch.stack([x_tl.gather(1, tl), y_tl.gather(1, tl), x_br.gather(1, br), y_br.gather(1, br)], -1)
     corner_scores = torch.stack([score_tl.gather(1, tl), score_br.gather(1, br)], -1)
     return boxes, scores, corner_scores, label_tl.gather(1, tl)
@@ -144,9 +144,16 @@ def _corners(heat: Tensor, tag: Tensor, offset: Tensor, top_k: int, kernel_size:
     kernel_size = min(kernel_size, 2 * max(height, width) + 1)
     peak = (heat == F.max_pool2d(heat, kernel_size, 1, kernel_size // 2)) | heat.isnan()
     scores, cells = _best(torch.where(peak, heat, 0.0).flatten(1), top_k)
-    place = cells % (height * width)
+    labels, place = _divided(cells, height * width)
+    rows, columns = _divided(place, width)
     x, y, tags = (values.to(dtype).flatten(1).gather(1, place) for values in (offset[:, 0], offset[:, 1], tag[:, 0]))
-    return scores, cells // (height * width), place % width + x, place // width + y, tags
+    return scores, labels, columns + x, rows + y, tags
+
+
+def _divided(index: Tensor, by: int) -> tuple[Tensor, Tensor]:
+    """Quotient and remainder, whose operator ONNX export knows for fixed sizes only."""
+    quotient = index // by
+    return quotient, index - quotient * by
 
 
 def _best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
