@@ -107,13 +107,18 @@ PYDLX_HOST_DEVICE Corner<A> corner_at(const DecodeTask& task, const CornerMaps<T
           static_cast<A>(maps.tag[entry * plane + place]), cell.index / plane};
 }
 
-// Step 3.
 template <class A>
-PYDLX_HOST_DEVICE A pair_score(const DecodeTask& task, const Corner<A>& tl, const Corner<A>& br) {
+PYDLX_HOST_DEVICE bool is_rejected(const DecodeTask& task, const Corner<A>& tl, const Corner<A>& br) {
   const A apart = tl.tag - br.tag;
-  const bool rejected = tl.label != br.label || (apart < 0 ? -apart : apart) > static_cast<A>(task.tag_threshold) ||
-                        br.x < tl.x || br.y < tl.y;
-  return rejected ? A(-1) : (tl.score + br.score) / 2;
+  return tl.label != br.label || (apart < 0 ? -apart : apart) > static_cast<A>(task.tag_threshold) || br.x < tl.x ||
+         br.y < tl.y;
+}
+
+constexpr int kRejectedScore = -1;
+
+template <class A>
+PYDLX_HOST_DEVICE A mean_score(const Corner<A>& tl, const Corner<A>& br) {
+  return (tl.score + br.score) / 2;
 }
 
 // One call's arguments, checked, and its results, to be written.

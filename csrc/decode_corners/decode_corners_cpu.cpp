@@ -57,26 +57,41 @@ namespace {
 // Cells that a thread takes at a time, and how many parts of them are worth a thread.
 constexpr int64_t kPartCells = 16384, kGrain = 4;
 
-// Steps 3 and 4 for one entry.
 template <class T, class A>
-void pair_corners(const DecodeCall& call, int64_t entry, const std::vector<Ranked<A>>& tl_cells,
-                  const std::vector<Ranked<A>>& br_cells) {
-  const DecodeTask& task = call.task;
-  const auto corners_at = [&](const DecodeCall::Maps& maps, const std::vector<Ranked<A>>& cells) {
-    std::vector<Corner<A>> corners;
-    for (const Ranked<A>& cell : cells) corners.push_back(corner_at(task, corner_maps<T>(maps), entry, cell));
-    return corners;
-  };
-  const std::vector<Corner<A>> tl = corners_at(call.tl, tl_cells), br = corners_at(call.br, br_cells);
-  Ranking<A> pairs(task.rows);
-  for (int64_t i = 0; i < task.corners; ++i) {
-    for (int64_t j = 0; j < task.corners; ++j) pairs.offer({pair_score(task, tl[i], br[j]), i * task.corners + j});
+std::vector<Corner<A>> corners_at(const DecodeTask& task, const DecodeCall::Maps& maps, int64_t entry,
+                                  const std::vector<Ranked<A>>& cells) {
+  std::vector<Corner<A>> corners;
+  for (const Ranked<A>& cell : cells) corners.push_back(corner_at(task, corner_maps<T>(maps), entry, cell));
+  return corners;
+}
+
+// Steps 3 and 4 for one entry. Most pairs are rejected, and in order already: only the others are ranked.
+template <class A>
+void pair_corners(const DecodeTask& task, const std::vector<Corner<A>>& tl, const std::vector<Corner<A>>& br,
+                  const DecodeResults<A>& results, int64_t first_row) {
+  const int64_t count = task.corners, pairs = count * count;
+  Ranking<A> best(task.rows);
+  for (int64_t i = 0; i < count; ++i) {
+    for (int64_t j = 0; j < count; ++j) {
+      if (!is_rejected(task, tl[i], br[j])) best.offer({mean_score(tl[i], br[j]), i * count + j});
+    }
   }
-  const DecodeResults<A> results = call.results<A>();
-  int64_t row = entry * task.rows;
-  for (const Ranked<A>& pair : pairs.sorted()) {
-    const auto [i, j] = std::pair(pair.index / task.corners, pair.index % task.corners);
-    results.write(row++, tl[i], br[j], pair.score);
+  const std::vector<Ranked<A>>& accepted = best.sorted();
+  auto next = accepted.begin();
+  Ranked<A> rejected{kRejectedScore, -1};
+  const auto find_rejected = [&] {
+    do ++rejected.index;
+    while (rejected.index < pairs && !is_rejected(task, tl[rejected.index / count], br[rejected.index % count]));
+  };
+  find_rejected();
+  for (int64_t row = first_row; row < first_row + task.rows; ++row) {
+    Ranked<A> pair = rejected;
+    if (next != accepted.end() && (rejected.index == pairs || next->above(rejected))) {
+      pair = *next++;
+    } else {
+      find_rejected();
+    }
+    results.write(row, tl[pair.index / count], br[pair.index % count], pair.score);
   }
 }
 
@@ -103,7 +118,8 @@ void decode(const DecodeCall& call) {
         for (int64_t part = 1; part < parts; ++part) of_parts[0].include(of_parts[part]);
         return of_parts[0].sorted();
       };
-      pair_corners<T>(call, entry, cells_of(0), cells_of(1));
+      pair_corners(task, corners_at<T>(task, call.tl, entry, cells_of(0)),
+                   corners_at<T>(task, call.br, entry, cells_of(1)), call.results<A>(), entry * task.rows);
     }
   });
 }

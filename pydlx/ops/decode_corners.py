@@ -17,6 +17,7 @@ boxes. A NaN tag or offset rejects no pair: it stays to be seen.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -69,7 +70,6 @@ def decode_corners(
         TypeError: If a map is not floating-point.
         ValueError: If a shape or an option does not fit, or a gradient is asked for.
     """
-    heat, tags, offsets = (heat_tl, heat_br), (tag_tl, tag_br), (offset_tl, offset_br)
     check_floating(_NAME, "heat_tl", heat_tl)
     if heat_tl.dim() != 4:
         raise ValueError(f"{_NAME}: heat_tl must have shape (B, C, H, W), got {tuple(heat_tl.shape)}")
@@ -84,18 +84,18 @@ def decode_corners(
         check_floating(_NAME, name, x)
         check_device(_NAME, name, x, "heat_tl", heat_tl)
         if x.shape != shape:
-            raise ValueError(f"{_NAME}: {name} must have shape {shape}, got {tuple(x.shape)}")
+            raise ValueError(f"{_NAME}: {name} must have shape {shape} to go with heat_tl, got {tuple(x.shape)}")
     top_k = whole(_NAME, "top_k", top_k, 1)
     kernel_size = whole(_NAME, "kernel_size", kernel_size, 1)
     if kernel_size % 2 == 0:
         raise ValueError(f"{_NAME}: kernel_size must be odd, got {kernel_size}")
     check_not_nan(_NAME, "tag_threshold", tag_threshold)
     max_detections = whole(_NAME, "max_detections", max_detections, 1)
-    maps = (*heat, *tags, *offsets)
+    maps = (heat_tl, heat_br, tag_tl, tag_br, offset_tl, offset_br)
     _autograd.refuse_derivative(_NAME, *maps)
     dtype = functools.reduce(torch.promote_types, (x.dtype for x in maps))
     native = _native.use_native(heat_tl, _NAME) and not _autograd.is_exporting_to_onnx()
-    run = _op if native else decode_corners_reference
+    run: Callable[..., Detections] = _op if native else decode_corners_reference
     return run(*(x.to(dtype) for x in maps), top_k, kernel_size, float(tag_threshold), max_detections)
 
 
@@ -130,7 +130,7 @@ def decode_corners_reference(
     for a, b in (of_pairs(x_tl, x_br), of_pairs(y_tl, y_br)):
         rejected = rejected | (b < a)
     scores, pairs = _best(scores.masked_fill(rejected, -1).flatten(1), max_detections)
-    tl, br = pairs // top_k, pairs % top_k
+    tl, br = _divided(pairs, top_k)
     boxes = torch.stack([x_tl.gather(1, tl), y_tl.gather(1, tl), x_br.gather(1, br), y_br.gather(1, br)], -1)
     corner_scores = torch.stack([score_tl.gather(1, tl), score_br.gather(1, br)], -1)
     return boxes, scores, corner_scores, label_tl.gather(1, tl)
@@ -144,9 +144,16 @@ def _corners(heat: Tensor, tag: Tensor, offset: Tensor, top_k: int, kernel_size:
     kernel_size = min(kernel_size, 2 * max(height, width) + 1)
     peak = (heat == F.max_pool2d(heat, kernel_size, 1, kernel_size // 2)) | heat.isnan()
     scores, cells = _best(torch.where(peak, heat, 0.0).flatten(1), top_k)
-    place = cells % (height * width)
+    labels, place = _divided(cells, height * width)
+    rows, columns = _divided(place, width)
     x, y, tags = (values.to(dtype).flatten(1).gather(1, place) for values in (offset[:, 0], offset[:, 1], tag[:, 0]))
-    return scores, cells // (height * width), place % width + x, place // width + y, tags
+    return scores, labels, columns + x, rows + y, tags
+
+
+def _divided(index: Tensor, by: int) -> tuple[Tensor, Tensor]:
+    """Quotient and remainder, whose operator ONNX export knows for fixed sizes only."""
+    quotient = index // by
+    return quotient, index - quotient * by
 
 
 def _best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -119,6 +119,12 @@ CURVES = {
 }
 POISSON_RHS = tensor(IMAGE, IMAGE[0, 0, 0], alone=True)
 
+CORNER_MAPS = {
+    f"{head}_{corner}": torch.rand(2, channels, 4, 5)
+    for head, channels in (("heat", 3), ("tag", 1), ("offset", 2))
+    for corner in ("tl", "br")
+}
+
 OPS = {
     "soft_pool1d": Call(soft_pool(1)),
     "soft_pool2d": Call(soft_pool(2)),
@@ -190,6 +196,15 @@ OPS = {
             "ignore_index": whole(255).without_none(),
             "invalid": word("error"),
             "per_image": flag(False),
+        }
+    ),
+    "decode_corners": Call(
+        {
+            **{name: tensor(x, x[..., :3], x[0], x[:0]) for name, x in CORNER_MAPS.items()},
+            "top_k": count(5),
+            "kernel_size": count(3, 2, 4),
+            "tag_threshold": number(0.5),
+            "max_detections": count(9),
         }
     ),
     "soft_nms": Call(
