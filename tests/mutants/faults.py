@@ -270,7 +270,6 @@ FAULTS = [
         "shared / (crowd ? area : area + g[2] * g[3] - shared)",
         "shared / (area + g[2] * g[3] - shared)",
         "boxes within a crowd region overlap it as little as any box",
-        tests="match_detections",
     ),
     # ------------------------------------------------------------------------------------- transforms and solves, CPU
     Fault(
