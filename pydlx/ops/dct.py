@@ -193,7 +193,7 @@ def _line(x: Tensor, type: int, sine: bool) -> Tensor:
     if sine and type == 4:
         signs = 1 - 2 * (torch.arange(n, device=x.device) % 2)
         return _line(x.flip(-1), 4, False) * signs.to(x.dtype)
-    if sine:  # type 1, for types 2 and 3 go by the cosine
+    if sine:  # type 1; of types 2 and 3 `_sine_by_cosine` makes cosine transforms
         zero = x.new_zeros(*x.shape[:-1], 1)
         return -torch.fft.rfft(torch.cat([zero, x, zero, -x.flip(-1)], -1)).imag[..., 1 : n + 1]
     if type == 1:
