@@ -309,6 +309,13 @@ def test_opcheck(straight_through):
         torch.library.opcheck(native_op("_soft_pool_backward"), (grad, x.detach(), *options))
 
 
+def test_compiled_layers_keep_channels_last():
+    torch.compiler.reset()  # graphs of other tests count towards the limit of one function
+    layer = torch.compile(SoftPool2d(2), fullgraph=True, backend="eager")
+    x = draw((4, 6), torch.float32, batch=(1, 3)).to(memory_format=torch.channels_last)
+    assert layer(x).is_contiguous(memory_format=torch.channels_last)
+
+
 def test_compiles_without_a_graph_break():
     x = draw((8, 10), torch.float32)
     layer = torch.compile(SoftPool2d(2), fullgraph=True, backend="aot_eager")
