@@ -205,6 +205,24 @@ def test_special_values(channels_last):
     assert_close(y.flatten(), torch.tensor([value for _, value in rows]))
 
 
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_an_infinity_is_noticed_wherever_it_stands(dtype, memory_format):
+    """One in each image, at every place that can be a lane of a vector."""
+    n = 40
+    places = torch.arange(n)
+    x = torch.zeros(n, n, 2, 2 * n, dtype=dtype)
+    x[
+        places,
+        places if memory_format == torch.channels_last else 0,
+        0,
+        0 if memory_format == torch.channels_last else places,
+    ] = math.inf
+    y = soft_pool2d(x.contiguous(memory_format=memory_format), 2)
+    expected = torch.nn.functional.max_pool2d(x.float(), 2).to(dtype)
+    assert torch.equal(y, expected)
+
+
 @pytest.mark.parametrize("special", [math.nan, math.inf, -math.inf, 1e4])
 @pytest.mark.parametrize("spatial", [2, 3])
 def test_special_cell_at_every_place_of_a_window(spatial, special):
