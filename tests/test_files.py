@@ -85,11 +85,11 @@ class TestTiff:
             tifffile.imwrite(tmp_path / "x.tif", image.astype(dtype), photometric=kind, extratags=note)
             np.testing.assert_array_equal(read_image(tmp_path / "x.tif"), expected)
 
-    @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-    def test_white_may_be_zero(self, tmp_path, rng, tifffile, dtype):
-        image = rng.integers(0, np.iinfo(dtype).max, (5, 7)).astype(dtype)
+    @pytest.mark.parametrize(("dtype", "white"), [(np.uint8, 255), (np.uint16, 65535), (np.float32, 1)])
+    def test_white_may_be_zero(self, tmp_path, rng, tifffile, dtype, white):
+        image = (rng.random((5, 7)) * white).astype(dtype)
         tifffile.imwrite(tmp_path / "x.tif", image, photometric="miniswhite")
-        np.testing.assert_array_equal(read_image(tmp_path / "x.tif"), np.iinfo(dtype).max - image)
+        np.testing.assert_array_equal(read_image(tmp_path / "x.tif"), white - image)
 
     def test_of_several_pages_the_first_counts(self, tmp_path, rng, tifffile):
         pages = rng.integers(0, 65535, (3, 5, 7)).astype(np.uint16)

@@ -190,11 +190,10 @@ def _scale_ends(x: Tensor, factor: float, both: bool) -> Tensor:
 def _line(x: Tensor, type: int, sine: bool) -> Tensor:
     """Unscaled transform along the last axis."""
     n = x.shape[-1]
-    if sine and type > 1:
-        k = torch.arange(n, device=x.device)
-        signs = (1 - 2 * (k % 2)).to(x.dtype)
-        return _line(x * signs, 2, False).flip(-1) if type == 2 else _line(x.flip(-1), type, False) * signs
-    if sine:
+    if sine and type == 4:
+        signs = 1 - 2 * (torch.arange(n, device=x.device) % 2)
+        return _line(x.flip(-1), 4, False) * signs.to(x.dtype)
+    if sine:  # type 1; of types 2 and 3 `_sine_by_cosine` makes cosine transforms
         zero = x.new_zeros(*x.shape[:-1], 1)
         return -torch.fft.rfft(torch.cat([zero, x, zero, -x.flip(-1)], -1)).imag[..., 1 : n + 1]
     if type == 1:

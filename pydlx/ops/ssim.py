@@ -262,7 +262,7 @@ def check_images(name: str, x: Tensor, y: Tensor) -> None:
     """Require two tensors of real numbers of one shape and dtype."""
     for argument, image in (("x", x), ("y", y)):
         check_tensor(name, argument, image)
-        if image.dtype == torch.bool or image.is_complex():
+        if not image.is_floating_point() and (image.dtype == torch.bool or image.is_complex()):
             raise TypeError(f"{name}: {argument} must hold integers or floating-point numbers, got {image.dtype}")
     if x.shape != y.shape:
         raise ValueError(f"{name}: y must have the shape of x, {tuple(x.shape)}, got {tuple(y.shape)}")
@@ -322,8 +322,10 @@ def _similarity(
     if settings.padded if padded is None else padded:
         margins = [size // 2] * (2 * spatial)
         x, y = F.pad(x, margins, mode="reflect"), F.pad(y, margins, mode="reflect")
-    cells = size**spatial
-    covariance = cells / (cells - 1) if settings.sample_covariance else 1.0
+    covariance = 1.0
+    if settings.sample_covariance:
+        cells = size**spatial
+        covariance = cells / (cells - 1)
     run = _op if _native.use_native(x, "ssim") else ssim_reference
     return run(x, y, size, settings.sigma, covariance, settings.c1, settings.c2, luminance, as_map)
 

@@ -55,6 +55,12 @@ def test_says_what_it_did(pydlx, capsys):
     assert second == "written to out.png"
 
 
+def test_a_terminal_sees_what_is_being_done(pydlx, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    pydlx("--method", "copy-paste")
+    assert "blending 40 x 70 pixels by copy-paste ..." in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -6,7 +6,9 @@ import torch
 from blending.dense import closed_form, upstream_divergence
 
 from pydlx.blending import blend
+from pydlx.blending.equation import GaussianPoisson
 from pydlx.blending.pyramid import PYRAMIDS
+from pydlx.ops import dctn, idctn
 
 FORMULATIONS = ["official", "paper", "screened"]
 
@@ -188,6 +190,16 @@ def test_beta_map_solves_its_equation(picture, blob, formulation):
     result, report = blend(source, target, mask, method="gaussian-poisson", return_report=True, **options)
     np.testing.assert_allclose(result, expected, atol=1e-5)  # the taps above have six digits
     assert report.relative_residual < 1e-11
+
+
+@pytest.mark.parametrize("formulation", FORMULATIONS)
+@pytest.mark.parametrize("taps", ["upstream", "normalised"])
+def test_maps_are_preconditioned_by_the_equation_of_a_number(picture, formulation, taps):
+    """By its eigenvalues; wrong ones would lead to the same solution, in more iterations."""
+    equation = GaussianPoisson(0.3, 0.8, formulation, taps)
+    u = torch.from_numpy(picture(7, 9))[None, None]
+    by_eigenvalues = idctn(dctn(u) * equation._symbol((7, 9), 0.3, u))
+    torch.testing.assert_close(by_eigenvalues, equation.apply(u), rtol=0, atol=1e-12)
 
 
 def test_integer_images_are_clipped_at_each_level_and_rounded(picture, blob):

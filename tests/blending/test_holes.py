@@ -43,6 +43,17 @@ def test_source_away_from_the_mask_is_not_read(method, soft, value):
     np.testing.assert_array_equal(picture, expected)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_holes_beside_transparent_pixels(method):
+    alpha = np.ones((20, 24, 1), dtype=np.float32)
+    alpha[8:10, 9:11] = alpha[0, :5] = 0
+    options = {"levels": 1} if method == "gaussian-poisson" else {}
+    source = np.concatenate([SOURCE, alpha], -1)
+    expected = blend(source, TARGET, MASK, method=method, **options)
+    source = np.concatenate([with_hole(SOURCE, ~READ), alpha], -1)
+    np.testing.assert_array_equal(blend(source, TARGET, MASK, method=method, **options), expected)
+
+
 def test_holes_take_the_nearest_colours_on_coarse_levels():
     """Coarse levels are averages over pixels beside the mask as well: a flat source stays flat."""
     mask = np.zeros((200, 200), dtype=bool)

@@ -86,6 +86,16 @@ def test_gradients(picture, blob, method):
     assert (gradient[:, visible[0] == 0] == 0).all() and (gradient[:, visible[0] == 1] != 0).any()
 
 
+def test_hidden_pixels_are_black_to_the_gradient_of_alpha(picture, blob):
+    """Here the mean of the result is that of the pasted picture, which grows by source minus target with each alpha."""
+    colours, target, visible = picture(5, 6, 3), picture(8, 9, 3), blob(5, 6)
+    rgba, canvas = (torch.from_numpy(x).permute(2, 0, 1) for x in (with_alpha(colours, visible), target))
+    rgba.requires_grad_()
+    blend(rgba, canvas, torch.ones(5, 6), (2, 1), "modified-poisson").sum().backward()
+    grown = torch.from_numpy(np.where(visible[..., None], colours, 0) - target[2:7, 1:7]).sum(-1)
+    torch.testing.assert_close(rgba.grad[3], grown, rtol=0, atol=1e-6)
+
+
 def test_hidden_pixels_are_filled_with_the_nearest_visible_colour(picture, blob):
     for visible in (blob(9, 8), blob(1, 7), np.eye(6, dtype=bool), picture(12, 9) > 0.9):
         rows, columns = np.nonzero(visible)

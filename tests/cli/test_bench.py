@@ -88,6 +88,22 @@ def test_cuda_is_refused_where_there_is_none(tiny, capsys):
     assert capsys.readouterr().err == "pydlx bench: --device cuda: torch finds no CUDA device\n"
 
 
+def test_cuda_is_refused_without_its_kernels(tiny, monkeypatch, capsys):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("pydlx.build_info", lambda: {"native": True, "cuda": False})
+    assert main(["bench", "tiny", "--device", "cuda"]) == 2
+    message = "--device cuda: no CUDA kernels are compiled in, `pydlx info` says what is"
+    assert capsys.readouterr().err == f"pydlx bench: {message}\n"
+
+
+def test_a_terminal_sees_what_is_measured(tiny, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert main(["bench", "tiny", "--quick"]) == 0
+    shown = capsys.readouterr().err
+    assert "tiny 1/2: tiny ..." in shown
+    assert "tiny 2/2: answer ..." in shown
+
+
 def test_without_kernels_there_is_nothing_to_measure(tiny, monkeypatch, capsys):
     monkeypatch.setattr("pydlx.build_info", lambda: {"native": False, "cuda": False})
     assert main(["bench", "tiny"]) == 2

@@ -277,6 +277,13 @@ def test_images_by_convention(tmp_path, capsys):
     assert measured("--data-range", "510")["psnr"] == pytest.approx(metrics.psnr(x, y, 510))
 
 
+def rows_of(capsys, *words):
+    """What the rows of a table of the five measures are called."""
+    code, out, _ = printed(capsys, *words)
+    assert code == 0
+    return [line.rsplit(maxsplit=5)[0] for line in out.splitlines()[1:]]
+
+
 def test_folders_of_images(tmp_path, capsys):
     """Every measure of every picture, and their means; a picture of another size is named or skipped."""
     pytest.importorskip("PIL.Image")
@@ -293,6 +300,10 @@ def test_folders_of_images(tmp_path, capsys):
         assert {name: numbers[key] for name, numbers in content["per_image"].items()} == pytest.approx(each)
         assert content["results"][key] == pytest.approx(sum(each.values()) / 2)
     assert "per_image" not in results(capsys, *words)
+    assert rows_of(capsys, *words) == ["mean of 2"]
+    assert rows_of(capsys, *words, "--per-image") == ["a", "b", "mean of 2"]
+    alone = "images", str(tmp_path / "truth" / "a.png"), str(tmp_path / "found" / "a.png")
+    assert rows_of(capsys, *alone) == rows_of(capsys, *alone, "--per-image") == ["a.png"]
     write_image(tmp_path / "found" / "a.png", images["a"][1][:10])
     code, out, err = printed(capsys, *words)
     assert (code, out) == (2, "")

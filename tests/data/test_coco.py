@@ -78,6 +78,8 @@ BAD = {
     "keypoints in words": ({"keypoints": ["a"] * 51}, r"\[2\].*got 'a' among its numbers"),
     "keypoints in triples": ({"keypoints": [[1, 2, 3]] * 17}, r"\[2\].*got \[1, 2, 3\] among its numbers"),
     "NaN keypoint": ({"keypoints": [float("nan")] * 51}, r"\[2\].*got null or NaN among its numbers"),
+    "words and null": ({"keypoints": ["a", None, *[1.0] * 49]}, r"\[2\].*got 'a' among its numbers"),
+    "null and words": ({"keypoints": [None, "a", *[1.0] * 49]}, r"\[2\].*got null or NaN among its numbers"),
     "no keypoints": ({"keypoints": None}, r"\[2\].*got None"),
     "absent keypoints": ({"keypoints": ...}, r"\[2\].*missing required field `keypoints`"),
     "NaN score": ({"score": float("nan")}, r"\[2\].score: expected `float`, got null or NaN"),

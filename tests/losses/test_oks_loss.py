@@ -130,5 +130,14 @@ def test_bad_options(options, message):
         OKSLoss(**{"sigmas": SIGMAS, **options})
 
 
+@pytest.mark.parametrize("place", range(4))
+def test_arguments_that_are_no_tensors(place):
+    arguments = list(scene())
+    arguments[place] = arguments[place].tolist()
+    name = ("pred", "truth", "visibility", "area")[place]
+    with pytest.raises(TypeError, match=f"^OKSLoss: {name} must be a .*tensor, got list$"):
+        OKSLoss(SIGMAS)(*arguments)
+
+
 def test_examples():
     assert doctest.testmod(pydlx.losses.oks, extraglobs={"torch": torch}).failed == 0

@@ -138,3 +138,8 @@ def test_floating_point_images_need_a_range(metric):
     x = np.zeros((20, 20))
     with pytest.raises(ValueError, match=r"data_range must be given for images of torch\.float64, got None"):
         metric(x, x)
+
+
+def test_degrees_of_freedom_are_not_negative():
+    with pytest.raises(ValueError, match=r"^sd: ddof must be not negative, got -1$"):
+        sd(np.zeros((4, 4)), ddof=-1)

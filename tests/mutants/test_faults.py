@@ -1,6 +1,7 @@
-"""The list of planted faults keeps up with the kernels."""
+"""The list of planted faults keeps up with the kernels, that of equivalent mutants with the Python half."""
 
 import pytest
+from mutants.equivalent import EQUIVALENT
 from mutants.faults import FAULTS, ROOT
 
 
@@ -10,3 +11,10 @@ def test_a_fault_can_still_be_planted(fault):
     assert text.count(fault.old) == 1
     assert fault.old != fault.new
     assert (ROOT / fault.test_file).exists()
+
+
+@pytest.mark.parametrize(("file", "line", "changed"), EQUIVALENT)
+def test_an_equivalent_mutant_is_of_a_line_that_stands_there(file, line, changed):
+    lines = [text.strip() for text in (ROOT / file).read_text().splitlines()]
+    assert lines.count(line) == 1
+    assert line != changed

@@ -10,6 +10,7 @@ from op_checks import FLOATS, assert_close, same_on_one_and_two_threads, sliced
 from torch.nn import functional as F
 
 from pydlx.nn import SpatialPyramidPool2d
+from pydlx.nn.pyramid_pool import _adaptive_runs
 from pydlx.ops import soft_pool2d
 
 MODES = ("max", "average", "soft")
@@ -88,6 +89,12 @@ def test_soft_bins_of_every_size(n):
     for size in range(n, 5 * n + 1):
         x = draw(1, 1, size, 3, seed=size)
         assert_close(SpatialPyramidPool2d([(n, 1)], "soft")(x), bin_loop(x, [(n, 1)], "soft", "adaptive"))
+
+
+@pytest.mark.parametrize("n", range(1, 5))
+def test_few_bins_are_pooled_in_one_run_or_two(n):
+    """One by one they would be the same, and slower."""
+    assert max(len(_adaptive_runs(size, n)) for size in range(n, 60)) <= 2
 
 
 @pytest.mark.parametrize("mode", ["max", "average"])
@@ -253,6 +260,7 @@ def test_repr_says_what_was_asked_for():
         (([],), r"levels must list at least one positive whole number or pair of such, got \[\]"),
         ((3,), "levels must list .* got 3"),
         (((2, 0),), r"levels must list .* got \(2, 0\)"),
+        ((((2, -1), 1),), r"levels must list .* got \(\(2, -1\), 1\)"),
         (((2, (1, 2, 3)),), r"levels must list .* got \(2, \(1, 2, 3\)\)"),
         (((2.0,),), r"levels must list .* got \(2.0,\)"),
         (((2,), "mean"), "mode must be .*, got 'mean'"),

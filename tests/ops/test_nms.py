@@ -172,6 +172,17 @@ def test_ties_go_to_the_first_row(method):
     assert torch.equal(rescored, scores[rows])  # what nothing overlaps keeps its score to the bit
 
 
+@pytest.mark.parametrize("method", ["gaussian", "linear", "hard"])
+@pytest.mark.parametrize("n", [5, 70])
+def test_nan_scores_are_taken_first(n, method):
+    corners = 20 * torch.arange(float(n))[:, None].expand(n, 2)
+    scores = torch.arange(1.0, n + 1)
+    scores[[1, 3]] = math.nan
+    order, rescored = soft_nms(torch.cat([corners, corners + 9], 1), scores, method=method)
+    assert order.tolist() == [1, 3, *(row for row in range(n - 1, -1, -1) if row not in (1, 3))]
+    torch.testing.assert_close(rescored, scores[order], equal_nan=True)
+
+
 def test_special_values():
     boxes = torch.tensor(
         [[0.0, 0, 10, 10], [0, 0, 10, 10], [5, 5, 5, 5], [math.nan] * 4, [50, 50, 60, 60], [0, 0, 1, 1]]

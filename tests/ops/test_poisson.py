@@ -257,6 +257,12 @@ def test_dtypes_and_layouts(dtype):
         torch.testing.assert_close(u.double(), solve_poisson(wide[0], "dirichlet", 0.1), rtol=0, atol=2 * limit)
 
 
+def test_defaults_are_those_of_gp_gan():
+    rhs, colour = draw(8, 9), draw(8, 9, seed=1)
+    u = solve_gaussian_poisson(rhs, colour, 1.0, 0.5, "official", normalised=False)
+    assert torch.equal(solve_gaussian_poisson(rhs, colour), u)
+
+
 def test_mixed_dtypes_promote():
     u = solve_gaussian_poisson(draw(8, 8, dtype=torch.float32), draw(8, 8))
     assert u.dtype == torch.float64

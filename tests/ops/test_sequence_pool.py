@@ -211,6 +211,28 @@ def test_published_example():
 
 
 @pytest.mark.parametrize("width", [1, 8])
+def test_of_only_minus_infinities_the_first_takes_the_gradient(width):
+    x = torch.zeros(3, 5, width)
+    x[1] = -INF
+    x.requires_grad_()
+    y = sequence_pool(x, "max")
+    assert y[1].tolist() == [-INF] * width
+    assert torch.autograd.grad(y.sum(), x)[0].nonzero()[::width, :2].tolist() == [[0, 0], [1, 0], [2, 0]]
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize(("nans", "k"), [(70, 70), (70, 66), (80, 79), (100, 100), (3, 66)])
+def test_k_max_keeps_nan_first(nans, k, dtype):
+    """A few, many and nothing but NaN, at the k from which the threshold is found bit by bit."""
+    x = draw(2, 100, 3, dtype=dtype)
+    x[1, torch.randperm(100, generator=torch.Generator().manual_seed(1))[:nans]] = NAN
+    y = sequence_pool(x, "k-max", k=k)
+    # torch sorts NaN as the largest number, too.
+    found, expected = (z.sort(1, descending=True).values[:, :k] for z in (y, x))
+    torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("width", [1, 8])
 @pytest.mark.parametrize("steps", [0, 40])
 @pytest.mark.parametrize(
     ("values", "expected"),

@@ -205,6 +205,24 @@ def test_special_values(channels_last):
     assert_close(y.flatten(), torch.tensor([value for _, value in rows]))
 
 
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_an_infinity_is_noticed_wherever_it_stands(dtype, memory_format):
+    """One in each image, at every place that can be a lane of a vector."""
+    n = 40
+    places = torch.arange(n)
+    x = torch.zeros(n, n, 2, 2 * n, dtype=dtype)
+    x[
+        places,
+        places if memory_format == torch.channels_last else 0,
+        0,
+        0 if memory_format == torch.channels_last else places,
+    ] = math.inf
+    y = soft_pool2d(x.contiguous(memory_format=memory_format), 2)
+    expected = torch.nn.functional.max_pool2d(x.float(), 2).to(dtype)
+    assert torch.equal(y, expected)
+
+
 @pytest.mark.parametrize("special", [math.nan, math.inf, -math.inf, 1e4])
 @pytest.mark.parametrize("spatial", [2, 3])
 def test_special_cell_at_every_place_of_a_window(spatial, special):
@@ -307,6 +325,13 @@ def test_opcheck(straight_through):
         torch.library.opcheck(native_op("soft_pool"), (x.requires_grad_(), *options))
         grad = torch.ones_like(soft_pool2d(x, (3, 2), 2, (1, 0), ceil_mode=True))
         torch.library.opcheck(native_op("_soft_pool_backward"), (grad, x.detach(), *options))
+
+
+def test_compiled_layers_keep_channels_last():
+    torch.compiler.reset()  # graphs of other tests count towards the limit of one function
+    layer = torch.compile(SoftPool2d(2), fullgraph=True, backend="eager")
+    x = draw((4, 6), torch.float32, batch=(1, 3)).to(memory_format=torch.channels_last)
+    assert layer(x).is_contiguous(memory_format=torch.channels_last)
 
 
 def test_compiles_without_a_graph_break():

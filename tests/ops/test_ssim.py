@@ -381,6 +381,12 @@ IMAGE = torch.zeros(1, 1, 16, 16)
             ValueError,
             "reduction must be one of 'mean', 'none', 'map', got 'sum'",
         ),
+        (
+            (IMAGE, IMAGE, 1),
+            {"kernel_size": 1, "convention": "skimage"},
+            ValueError,
+            "kernel_size must be at least 3 for the sample covariance, got 1",
+        ),
         ((IMAGE, IMAGE, 1), {"kernel_size": 8}, ValueError, "kernel_size must be odd, from 1 to 33, got 8"),
         (
             (IMAGE, IMAGE, 1),

@@ -88,6 +88,7 @@ def test_grid_shows_projections_beside_patches(model, images):
     picture = grid(found, tile=1)
     assert picture.dtype == np.uint8 and picture.shape[2] == 3
     height, width = only.patch.shape[1:]
+    assert (picture[:, :10] == 255).all() and (picture[-10:] == 255).all()  # margins are white
     block = picture[-height - 10 : -10, 10:-10]  # without margins and label
     projection, patch = block[:, :width], block[:, -width:]
     np.testing.assert_array_equal(patch, np.rint(255 * only.patch.permute(1, 2, 0).numpy()))
