@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from pydlx._checks import check_path, whole
+from pydlx._checks import check_integers, check_one_of, check_path, check_type, described, listed, whole
 from pydlx.data.label_maps import SUFFIXES, read_label_map
 from pydlx.data.pairs import PICTURES
 from pydlx.files import read_rgb
@@ -73,10 +73,13 @@ class ImageLabelFolders(Sequence[LabelledImage]):
         check_path("ImageLabelFolders", "images", images)
         check_path("ImageLabelFolders", "labels", labels)
         self.num_classes = whole("ImageLabelFolders", "num_classes", num_classes, 1)
-        self.ignore_index, self.void = ignore_index, tuple(void)
-        self.class_names = tuple(class_names or (f"class {c}" for c in range(num_classes)))
+        self.ignore_index = whole("ImageLabelFolders", "ignore_index", ignore_index)
+        self.void = tuple(whole("ImageLabelFolders", "void", label) for label in _listed("void", void))
+        self.class_names = tuple(_listed("class_names", class_names or [f"class {c}" for c in range(num_classes)]))
+        if len(self.class_names) != num_classes:
+            raise ValueError(f"ImageLabelFolders: class_names must be {num_classes}, got {len(self.class_names)}")
         pictures, maps = _by_name(images, PICTURES, _IMAGE_ENDINGS), _by_name(labels, SUFFIXES, _LABEL_ENDINGS)
-        chosen = sorted(pictures) if names is None else list(names)
+        chosen = sorted(pictures) if names is None else _listed("names", names)
         for name in chosen:
             if missing := [folder for folder, found in ((images, pictures), (labels, maps)) if name not in found]:
                 raise FileNotFoundError(f"ImageLabelFolders: '{missing[0]}' has no file called '{name}'")
@@ -111,6 +114,8 @@ def camvid(folder: str | os.PathLike[str], split: str) -> ImageLabelFolders:
         folder: The data set's.
         split: ``"train"``, ``"val"`` or ``"test"``.
     """
+    check_path("camvid", "folder", folder)
+    check_one_of("camvid", "split", split, ("train", "val", "test"))
     place = Path(folder) / split
     return ImageLabelFolders(place / "images", place / "labels", 11, void=(11,), class_names=CAMVID_CLASSES)
 
@@ -122,9 +127,13 @@ def voc(folder: str | os.PathLike[str], split: str) -> ImageLabelFolders:
         folder: The year's, such as ``VOCdevkit/VOC2012``.
         split: A file of ``ImageSets/Segmentation``, such as ``"train"`` or ``"seg11valid"``.
     """
+    check_path("voc", "folder", folder)
     place = Path(folder)
-    listed = place / "ImageSets" / "Segmentation" / f"{split}.txt"
-    names = listed.read_text().split()
+    lists = {path.stem: path for path in sorted((place / "ImageSets" / "Segmentation").glob("*.txt"))}
+    if not lists:
+        raise FileNotFoundError(f"voc: '{folder}' holds no ImageSets/Segmentation/*.txt")
+    check_one_of("voc", "split", split, tuple(lists))
+    names = lists[split].read_text().split()
     return ImageLabelFolders(
         place / "JPEGImages", place / "SegmentationClass", 21, names=names, class_names=VOC_CLASSES
     )
@@ -132,8 +141,11 @@ def voc(folder: str | os.PathLike[str], split: str) -> ImageLabelFolders:
 
 def class_pixels(dataset: Iterable[LabelledImage], num_classes: int) -> torch.Tensor:
     """How many pixels of each class there are, (C,) int64."""
-    counts = np.zeros(num_classes, np.int64)
-    for _, _, labels in dataset:
+    check_type("class_pixels", "dataset", dataset, Iterable, "labelled images")
+    counts = np.zeros(whole("class_pixels", "num_classes", num_classes, 1), np.int64)
+    for item in dataset:
+        check_type("class_pixels", "dataset", item, LabelledImage, "labelled images")
+        labels = item.labels
         counts += np.bincount(labels[(labels >= 0) & (labels < num_classes)], minlength=num_classes)
     return torch.from_numpy(counts)
 
@@ -144,13 +156,20 @@ def median_frequency_weights(pixels: torch.Tensor) -> torch.Tensor:
     Eigen and Fergus, arXiv 1411.4734, section 6.3.2, with shares of all pixels. A class without pixels has weight 0.
 
     Args:
-        pixels: (C,), of :func:`class_pixels`.
+        pixels: (C,), integers, of :func:`class_pixels`.
 
     Returns:
         (C,) float32.
     """
+    check_integers("median_frequency_weights", "pixels", pixels)
+    if pixels.dim() != 1 or pixels.is_meta or not bool((pixels >= 0).all()) or not bool(pixels.any()):
+        raise ValueError(f"median_frequency_weights: pixels must be counts (C,), not all zero, got {described(pixels)}")
     share = pixels.double() / pixels.sum()
     return torch.where(pixels > 0, share[pixels > 0].median() / share, 0).float()
+
+
+def _listed(argument: str, value: Any) -> list[Any]:
+    return listed("ImageLabelFolders", argument, value, "a sequence")
 
 
 def _by_name(folder: str | os.PathLike[str], suffixes: Sequence[str], endings: Sequence[str]) -> dict[str, Path]:

@@ -251,6 +251,8 @@ NN = {
             "scale": count(2),
             "learned": flag(False),
             "border": word("zero"),
+            "kernel_size": count(4).without_none(),
+            "dense": flag(False),
             "device": anything(None, "no such device", 1.5),
             "dtype": anything(None, "float32", torch.int64, 5),
         }
