@@ -1,6 +1,7 @@
 """Readers of the files that data sets come in."""
 
 from pydlx.data.annotations import AnnotationWarning
+from pydlx.data.detection import BoxedImage, CocoBoxes
 from pydlx.data.label_maps import LabelMapPairs, read_label_map
 from pydlx.data.segmentation import (
     ImageLabelFolders,
@@ -13,6 +14,8 @@ from pydlx.data.segmentation import (
 
 __all__ = [
     "AnnotationWarning",
+    "BoxedImage",
+    "CocoBoxes",
     "ImageLabelFolders",
     "LabelMapPairs",
     "LabelledImage",

@@ -41,6 +41,7 @@ class TrainerOptions:
     devices: int = option(1, "processes on this machine")
     nodes: int = option(1, "machines")
     deterministic: bool = option(False, "use deterministic algorithms only")
+    val_every: int = option(1, "epochs from one validation to the next")
     checkpoint_steps: int | None = option(None, "keep a checkpoint every so many steps, too, not only every epoch")
     progress: bool = option(True, "show a progress bar with the time left")
 
@@ -100,6 +101,7 @@ def build_trainer(
         precision=options.precision,  # type: ignore[arg-type]
         max_epochs=options.epochs,
         max_steps=options.max_steps,
+        check_val_every_n_epoch=options.val_every,
         accumulate_grad_batches=options.accumulate,
         gradient_clip_val=options.clip,
         deterministic=options.deterministic,
