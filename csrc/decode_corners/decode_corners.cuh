@@ -34,12 +34,11 @@ struct BlockRanking {
   RankingState<A>& state;
 
   __device__ void start() {
-    __syncthreads();  // what was ranked before has been read
     if (threadIdx.x == 0) {
       state.size = 0;
       state.full = false;
     }
-    __syncthreads();
+    __syncthreads();  // and what was ranked before has been read
   }
 
   // Of cells that come after all that were offered.
