@@ -1,5 +1,5 @@
-// CornerNet's decode on CUDA, in two kernels: blocks rank the cells of chunks of the heat maps, then one block per entry
-// merges their rankings and ranks the pairs. The maths is in decode_corners.h.
+// CornerNet's decode on CUDA, in two kernels: blocks rank the cells of chunks of the heat maps, then one block per
+// entry merges their rankings and ranks the pairs. The maths is in decode_corners.h.
 //
 // Floor: read both heat maps once. The first kernel does; a cell is compared with its neighbours only if it is above
 // the K-th best that its block has met.
@@ -34,12 +34,11 @@ struct BlockRanking {
   RankingState<A>& state;
 
   __device__ void start() {
-    __syncthreads();  // what was ranked before has been read
     if (threadIdx.x == 0) {
       state.size = 0;
       state.full = false;
     }
-    __syncthreads();
+    __syncthreads();  // and what was ranked before has been read
   }
 
   // Of cells that come after all that were offered.
@@ -125,8 +124,7 @@ __global__ void rank_cells_kernel(DecodeTask task, DecodeChunks chunks, const T*
 template <class T>
 __global__ void pair_corners_kernel(DecodeTask task, DecodeChunks chunks, int64_t room, CornerMaps<T> tl_maps,
                                     CornerMaps<T> br_maps, const Ranked<accumulate_t<T>>* __restrict__ of_chunks,
-                                    Ranked<accumulate_t<T>>* ranked,
-                                    Corner<accumulate_t<T>>* corners,
+                                    Ranked<accumulate_t<T>>* ranked, Corner<accumulate_t<T>>* corners,
                                     DecodeResults<accumulate_t<T>> results) {
   using A = accumulate_t<T>;
   PYDLX_SHARED(RankingState<A>, state, 1);

@@ -141,11 +141,16 @@ struct DecodeCall {
     arguments.check_positive("max_detections", max_detections);
     STD_TORCH_CHECK(kernel_size % 2 == 1, "decode_corners: kernel_size must be odd, got ", kernel_size);
     const auto sizes = tl.heat.sizes();
-    task = {sizes[0], sizes[1], sizes[2], sizes[3], std::min(kernel_size / 2, std::max(sizes[2], sizes[3])), 0, 0,
-            tag_threshold};
-    const int64_t corners = task.corners = std::min(top_k, task.cells());
+    const int64_t cells = sizes[1] * sizes[2] * sizes[3], corners = std::min(top_k, cells);
     const bool plenty = corners > 0 && corners > max_detections / corners;
-    task.rows = plenty ? max_detections : corners * corners;
+    task = {sizes[0],
+            sizes[1],
+            sizes[2],
+            sizes[3],
+            std::min(kernel_size / 2, std::max(sizes[2], sizes[3])),
+            corners,
+            plenty ? max_detections : corners * corners,
+            tag_threshold};
     const bool is_double = tl.heat.scalar_type() == ScalarType::Double;
     const ScalarType wide = is_double ? ScalarType::Double : ScalarType::Float;
     boxes = uninitialised(tl.heat, {task.batch, task.rows, 4}, wide);

@@ -62,6 +62,4 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> decode_corners(const Tensor& heat_tl,
 }  // namespace
 }  // namespace pydlx
 
-STABLE_TORCH_LIBRARY_IMPL(pydlx, PYDLX_DEVICE_KEY, m) {
-  m.impl("decode_corners", TORCH_BOX(&pydlx::decode_corners));
-}
+STABLE_TORCH_LIBRARY_IMPL(pydlx, PYDLX_DEVICE_KEY, m) { m.impl("decode_corners", TORCH_BOX(&pydlx::decode_corners)); }

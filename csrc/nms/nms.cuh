@@ -46,8 +46,7 @@ __device__ inline A decayed_score(const NmsRule<A>& rule, A score, A s) {
 
 // The best of all threads' candidates; a collective of the block.
 template <class A>
-__device__ inline Ranked<A> best_of_block(array_t<Ranked<A>, kNmsThreads>& candidates,
-                                                const Ranked<A>& mine) {
+__device__ inline Ranked<A> best_of_block(array_t<Ranked<A>, kNmsThreads>& candidates, const Ranked<A>& mine) {
   __syncthreads();  // the last round's winner has been read
   candidates[threadIdx.x] = mine;
   __syncthreads();

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -114,26 +115,20 @@ def decode_corners_reference(
     """The four steps, on maps of one dtype."""
     top_k, max_detections = _counts(heat_tl, top_k, max_detections)
     if heat_tl.numel() == 0:
-        return _fake(heat_tl, heat_br, tag_tl, tag_br, offset_tl, offset_br, top_k, 1, 0.0, max_detections)
-    score_tl, label_tl, x_tl, y_tl, tags_tl = _corners(heat_tl, tag_tl, offset_tl, top_k, kernel_size)
-    score_br, label_br, x_br, y_br, tags_br = _corners(heat_br, tag_br, offset_br, top_k, kernel_size)
+        return _new_detections(heat_tl, max_detections)
+    tl = _corners(heat_tl, tag_tl, offset_tl, top_k, kernel_size)
+    br = _corners(heat_br, tag_br, offset_br, top_k, kernel_size)
+    score_tl, label_tl, x_tl, y_tl, tags_tl = (x.unsqueeze(2) for x in tl)  # (B, K, 1)
+    score_br, label_br, x_br, y_br, tags_br = (x.unsqueeze(1) for x in br)  # (B, 1, K)
+    rejected = (label_tl != label_br) | ((tags_tl - tags_br).abs() > tag_threshold) | (x_br < x_tl) | (y_br < y_tl)
+    scores = ((score_tl + score_br) / 2).masked_fill(rejected, -1)
+    scores, pairs = _best(scores.flatten(1), max_detections)
 
-    def of_pairs(tl: Tensor, br: Tensor) -> tuple[Tensor, Tensor]:  # (B, K, 1) and (B, 1, K)
-        return tl.unsqueeze(2), br.unsqueeze(1)
+    def of_rows(*columns: Tensor) -> list[Tensor]:
+        return [x.expand(rejected.shape).flatten(1).gather(1, pairs) for x in columns]
 
-    a, b = of_pairs(score_tl, score_br)
-    scores = (a + b) / 2
-    a, b = of_pairs(label_tl, label_br)
-    rejected = a != b
-    a, b = of_pairs(tags_tl, tags_br)
-    rejected = rejected | ((a - b).abs() > tag_threshold)
-    for a, b in (of_pairs(x_tl, x_br), of_pairs(y_tl, y_br)):
-        rejected = rejected | (b < a)
-    scores, pairs = _best(scores.masked_fill(rejected, -1).flatten(1), max_detections)
-    tl, br = _divided(pairs, top_k)
-    boxes = torch.stack([x_tl.gather(1, tl), y_tl.gather(1, tl), x_br.gather(1, br), y_br.gather(1, br)], -1)
-    corner_scores = torch.stack([score_tl.gather(1, tl), score_br.gather(1, br)], -1)
-    return boxes, scores, corner_scores, label_tl.gather(1, tl)
+    boxes, corner_scores, (labels,) = of_rows(x_tl, y_tl, x_br, y_br), of_rows(score_tl, score_br), of_rows(label_tl)
+    return torch.stack(boxes, -1), scores, torch.stack(corner_scores, -1), labels
 
 
 def _corners(heat: Tensor, tag: Tensor, offset: Tensor, top_k: int, kernel_size: int) -> tuple[Tensor, ...]:
@@ -174,26 +169,19 @@ def _counts(heat: Tensor, top_k: int, max_detections: int) -> tuple[int, int]:
     return top_k, min(max_detections, top_k * top_k)
 
 
-def _fake(
-    heat_tl: Tensor,
-    heat_br: Tensor,
-    tag_tl: Tensor,
-    tag_br: Tensor,
-    offset_tl: Tensor,
-    offset_br: Tensor,
-    top_k: int,
-    kernel_size: int,
-    tag_threshold: float,
-    max_detections: int,
-) -> Detections:
-    batch, dtype = heat_tl.shape[0], _wide(heat_tl)
-    _, rows = _counts(heat_tl, top_k, max_detections)
+def _new_detections(heat: Tensor, rows: int) -> Detections:
+    batch, dtype = heat.shape[0], _wide(heat)
     return (
-        heat_tl.new_empty((batch, rows, 4), dtype=dtype),
-        heat_tl.new_empty((batch, rows), dtype=dtype),
-        heat_tl.new_empty((batch, rows, 2), dtype=dtype),
-        heat_tl.new_empty((batch, rows), dtype=torch.int64),
+        heat.new_empty((batch, rows, 4), dtype=dtype),
+        heat.new_empty((batch, rows), dtype=dtype),
+        heat.new_empty((batch, rows, 2), dtype=dtype),
+        heat.new_empty((batch, rows), dtype=torch.int64),
     )
+
+
+def _fake(heat: Tensor, *others: Any) -> Detections:
+    top_k, _, _, max_detections = others[-4:]
+    return _new_detections(heat, _counts(heat, top_k, max_detections)[1])
 
 
 _op = _native.register(

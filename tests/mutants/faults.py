@@ -123,9 +123,9 @@ FAULTS = [
     ),
     Fault(
         "decode_corners/decode_corners_cpu.cpp",
-        "if (full_ && !candidate.above(last_)) return;",
-        "if (full_ && !is_higher(candidate.score, last_.score)) return;",
-        "of equal cells that another thread met any may stay",
+        "for (int64_t part = 1; part < parts; ++part) of_parts[0]",
+        "for (int64_t part = parts; part < parts; ++part) of_parts[0]",
+        "cells that another thread than the first one met are left out",
     ),
     Fault(
         "decode_corners/decode_corners_cpu.cpp",
@@ -500,7 +500,7 @@ FAULTS = [
     ),
     Fault(
         "decode_corners/decode_corners.cuh",
-        "    __syncthreads();  // what was ranked before has been read\n",
+        "    __syncthreads();  // and what was ranked before has been read\n",
         "",
         "a thread ranks pairs while another one still reads corners",
     ),
