@@ -23,6 +23,7 @@ MODULES = ("pydlx", *(f"pydlx.{part}" for part in ("ops", "nn", "losses", "metri
 # What functions and networks return, and warnings: they are not made by users.
 RESULTS = {
     "pydlx.data.AnnotationWarning",
+    "pydlx.data.BoxedImage",
     "pydlx.data.LabelledImage",
     "pydlx.losses.CornerLosses",
     "pydlx.losses.CornerMaps",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import warnings
@@ -55,18 +56,16 @@ class CocoBoxes(Sequence[BoxedImage]):
         # Not at the head of this file: it needs packages that those without COCO's files can do without.
         from pydlx.data.coco import read_coco_truth
 
+        truth = read_coco_truth(Path(annotations))
         with Path(annotations).open("rb") as file:
-            content: Any = json.load(file)
-        truth = read_coco_truth(content)
+            listed: list[dict[str, Any]] = json.load(file)["images"]
         self.class_names, self.category_ids = tuple(truth.category_names), truth.category_ids.tolist()
-        names = {image["id"]: image["file_name"] for image in content["images"]}
+        names = {image["id"]: image["file_name"] for image in listed}
         kept = ~truth.crowd
         order = np.flatnonzero(kept)[np.argsort(truth.images[kept], kind="stable")]
         bounds = np.searchsorted(truth.images[order], np.arange(len(truth.image_ids) + 1))
         self._boxes, self._labels = truth.boxes[order], truth.categories[order]
-        self._rows = [
-            (first, end) for first, end in zip(bounds[:-1], bounds[1:], strict=True) if keep_empty or end > first
-        ]
+        self._rows = [(first, end) for first, end in itertools.pairwise(bounds) if keep_empty or end > first]
         ids = [image for image, n in zip(truth.image_ids, np.diff(bounds), strict=True) if keep_empty or n]
         self.image_ids = ids
         self.paths = [Path(images) / names[image] for image in ids]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import tempfile
 from pathlib import Path
@@ -253,6 +254,8 @@ for picture, label_map in (
         np.save(file, content)
 (VOC / "ImageSets/Segmentation").mkdir(parents=True)
 (VOC / "ImageSets/Segmentation/val.txt").write_text("a")
+BOXES = Path(FOLDER.name, "boxes.json")
+BOXES.write_text(json.dumps({**COCO, "images": []} | {"annotations": []}))
 LABELLED = pydlx.data.camvid(CAMVID, "train")
 DATA = {
     "ImageLabelFolders": Call(
@@ -265,6 +268,9 @@ DATA = {
             "names": anything(None, 5, "x"),
             "class_names": anything(None, 5, "x", ["one"]),
         }
+    ),
+    "CocoBoxes": Call(
+        {"annotations": path(BOXES), "images": path(FOLDER.name), "keep_empty": flag(True)}, speaks=("read_coco_truth",)
     ),
     "camvid": Call({"folder": path(CAMVID), "split": word("train")}),
     "voc": Call({"folder": path(VOC), "split": word("val")}),
