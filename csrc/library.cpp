@@ -20,6 +20,11 @@ const SchemaTable table({
     "_corner_pool_backward(Tensor grad, Tensor x, int direction) -> Tensor",
     "corner_pool_pair(Tensor vertical, Tensor horizontal, bool top_left) -> Tensor",
 
+    // decode_corners
+    "decode_corners(Tensor heat_tl, Tensor heat_br, Tensor tag_tl, Tensor tag_br, Tensor offset_tl, Tensor offset_br, "
+    "SymInt top_k, SymInt kernel_size, float tag_threshold, SymInt max_detections) -> (Tensor, Tensor, Tensor, "
+    "Tensor)",
+
     // dct
     "dct(Tensor x, int type, bool sine, int[] axes, int norm, bool adjoint) -> Tensor",
 

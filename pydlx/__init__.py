@@ -1,8 +1,9 @@
 """Native deep-learning operators for PyTorch, and what is built on them.
 
 ``pydlx.ops`` holds the operators, ``pydlx.nn`` and ``pydlx.losses`` their modules. Imported when first used:
-``pydlx.blending`` is gradient-domain image blending, ``pydlx.metrics`` measures models, ``pydlx.data`` reads data sets,
-``pydlx.visualize`` draws what networks respond to.
+``pydlx.models`` holds networks (``list_models``, ``create_model``), ``pydlx.blending`` is gradient-domain image
+blending, ``pydlx.metrics`` measures models, ``pydlx.data`` reads data sets, ``pydlx.visualize`` draws what networks
+respond to.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from pydlx import losses, nn, ops
 from pydlx._native import NativeLibraryWarning, backend, build_info
 from pydlx._version import __version__
 
-_LAZY = ("blending", "data", "metrics", "visualize")
+_LAZY = ("blending", "data", "metrics", "models", "visualize")
+_OF_MODELS = ("create_model", "list_models")
 
 __all__ = [
     "NativeLibraryWarning",
@@ -22,9 +24,12 @@ __all__ = [
     "backend",
     "blending",
     "build_info",
+    "create_model",
     "data",
+    "list_models",
     "losses",
     "metrics",
+    "models",
     "nn",
     "ops",
     "visualize",
@@ -34,6 +39,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return importlib.import_module(f"pydlx.{name}")
+    if name in _OF_MODELS:
+        return getattr(importlib.import_module("pydlx.models"), name)
     raise AttributeError(f"module 'pydlx' has no attribute {name!r}")
 
 

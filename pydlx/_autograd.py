@@ -145,6 +145,12 @@ def wants_derivative(*inputs: Tensor) -> bool:
     return any(forward_ad.unpack_dual(x).tangent is not None for x in inputs)
 
 
+def refuse_derivative(name: str, *inputs: Tensor) -> None:
+    """Require that no derivative is asked of an op that gives none."""
+    if wants_derivative(*inputs):
+        raise ValueError(f"{name}: inputs must not require a gradient, which is not given; detach them")
+
+
 def _is_recorded(inputs: tuple[Any, ...]) -> bool:
     return torch.is_grad_enabled() and torch._C._any_requires_grad(*inputs)
 

@@ -57,6 +57,23 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
         raise OSError(f"read_image: cannot read '{path}' as a picture: {_one_line(error)}") from error
 
 
+def read_rgb(path: str | os.PathLike[str]) -> np.ndarray:
+    """Reads a picture of 8 bits as (H, W, 3) uint8: grey becomes three equal channels, alpha is left out.
+
+    Raises:
+        OSError: as :func:`read_image`.
+        ValueError: the picture has more than 8 bits.
+    """
+    image = read_image(path)
+    if image.dtype != np.uint8:
+        raise ValueError(f"read_rgb: '{path}' must be a picture of 8 bits, got {image.dtype}")
+    if image.ndim == 2:
+        image = image[..., None]
+    if image.shape[2] < 3:  # grey, or grey with alpha
+        image = np.repeat(image[..., :1], 3, 2)
+    return np.ascontiguousarray(image[..., :3])
+
+
 def write_image(path: str | os.PathLike[str], image: np.ndarray) -> None:
     """Writes a picture (H, W) or (H, W, C), replacing the file as a whole or not at all.
 

@@ -14,15 +14,20 @@ from typing import Any
 import pytest
 from bad_input.arguments import Call, word
 from bad_input.operators import LOSSES, NN, OPS
-from bad_input.systems import BLENDING, DATA, METRICS, VISUALIZE
+from bad_input.systems import BLENDING, DATA, METRICS, MODELS, VISUALIZE
 
 import pydlx
 
 MODULES = ("pydlx", *(f"pydlx.{part}" for part in ("ops", "nn", "losses", "metrics", "blending", "data", "visualize")))
 
-# What functions return, and warnings: they are not made by users.
+# What functions and networks return, and warnings: they are not made by users.
 RESULTS = {
     "pydlx.data.AnnotationWarning",
+    "pydlx.data.BoxedImage",
+    "pydlx.data.LabelledImage",
+    "pydlx.losses.CornerLosses",
+    "pydlx.losses.CornerMaps",
+    "pydlx.losses.CornerTargets",
     "pydlx.NativeLibraryWarning",
     "pydlx.nn.Geometry",
     "pydlx.nn.LayerGeometry",
@@ -35,6 +40,7 @@ RESULTS = {
 CALLS = {
     "pydlx.backend": Call({"name": word("native")}, run=lambda name: pydlx.backend(name).__enter__()),
     "pydlx.build_info": Call({}),
+    **{f"pydlx.{name}": call for name, call in MODELS.items()},
     **{f"pydlx.ops.{name}": call for name, call in OPS.items()},
     **{f"pydlx.nn.{name}": call for name, call in NN.items()},
     **{f"pydlx.losses.{name}": call for name, call in LOSSES.items()},

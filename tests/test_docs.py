@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from pydlx.cli import main
+from pydlx.models import create_model, save_model
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -25,6 +26,9 @@ NOT_RUN_HERE = (
     "cmake -S . -B build -G Ninja -DPython_EXECUTABLE=$PWD/.venv/bin/python",
     "cmake --build build",
     "ctest --test-dir build",
+    # Trains for hours; tests/training does so on less.
+    "pydlx train fcn data=camvid backbone=efficientnet_lite0 weights=imagenet out=runs/camvid",
+    'pip install "pydlx[train]"',
 )
 
 
@@ -77,6 +81,10 @@ def folder(tmp_path, monkeypatch):
         picture(name, 30, 40, 3)
     for name in ("truth/a.png", "predictions/a.png"):
         picture(name, 30, 40, most=21)
+
+    picture("street.jpg", 30, 40, 3)
+    Path("runs/camvid").mkdir(parents=True)
+    save_model(create_model("fcn8s", num_classes=11, backbone="slim_vgg"), "runs/camvid/best.ckpt")
 
     truth, results = coco_files(17, rng)
     for name in ("person_keypoints_val2017.json", "instances_val2017.json", "truth.json"):

@@ -112,6 +112,17 @@ def count_classes(x: Tensor) -> Tensor:
     return ops.confusion_matrix(x, target, 3, invalid="ignore")
 
 
+def maps_of(x: Tensor) -> tuple[Tensor, ...]:
+    """Heat maps of two classes, tags and offsets from maps of ten channels."""
+    heat_tl, heat_br, *others = x.split((2, 2, 1, 1, 2, 2), 1)
+    return heat_tl.sigmoid(), heat_br.sigmoid(), *others
+
+
+def decode(x: Tensor) -> Tensor:
+    boxes, scores, _, _ = ops.decode_corners(*maps_of(x), top_k=5, tag_threshold=9.0, max_detections=12)
+    return torch.cat([boxes, scores.unsqueeze(-1)], -1)
+
+
 def in_groups(x: Tensor) -> Tensor:
     area = torch.full(x.shape[:1], 4.0, dtype=x.dtype)
     return ops.ragged_oks(x, x.flip(0), torch.ones(x.shape[:2]), area, SIGMAS, None, OFFSETS, OFFSETS)
@@ -182,6 +193,7 @@ _CASES = {
     "losses.OKSLoss": of_poses(losses.OKSLoss(SIGMAS, "log")),
     "losses.SSIMLoss": on_pairs(losses.SSIMLoss(4.0, kernel_size=3), side=4),
     "confusion_matrix": Case(count_classes, (2, 3, 4, 4), (3, 3, 5, 4)),
+    "decode_corners": Case(decode, (2, 10, 5, 4), (3, 10, 6, 7)),
     "soft_nms": Case(lambda x: ops.soft_nms(*boxes_of(x))[1], (2, 4, 5), (3, 6, 5)),
     "oks_nms": Case(lambda x: ops.oks_nms(*poses_of(x), 0.5), (2, 4, 6), (3, 6, 6)),
     "soft_oks_nms": Case(lambda x: ops.soft_oks_nms(*poses_of(x), 0.5)[1], (2, 4, 6), (3, 6, 6)),
@@ -197,6 +209,7 @@ WITHOUT_DERIVATIVE = {
     "confusion_matrix": "–",
     "oks_nms": "–",
     "match_detections": "–",
+    "decode_corners": "✗",
     "soft_nms": "✗",
     "soft_oks_nms": "✗",
     "ragged_oks": "✗",

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/device.cuh"
+#include "common/ranked.h"
 #include "nms/nms.h"
 
 namespace pydlx {
@@ -43,24 +44,9 @@ __device__ inline A decayed_score(const NmsRule<A>& rule, A score, A s) {
   return rule.drops(result) ? -A(INFINITY) : result;
 }
 
-// A row and its score. NaN is above all; of equals the first row.
-template <class A>
-struct NmsCandidate {
-  A score;
-  int64_t row;
-
-  __device__ bool above(const NmsCandidate& other) const {
-    const bool nan = score != score, other_nan = other.score != other.score;
-    if (nan != other_nan) return nan;
-    if (!nan && score != other.score) return score > other.score;
-    return row < other.row;
-  }
-};
-
 // The best of all threads' candidates; a collective of the block.
 template <class A>
-__device__ inline NmsCandidate<A> best_of_block(array_t<NmsCandidate<A>, kNmsThreads>& candidates,
-                                                const NmsCandidate<A>& mine) {
+__device__ inline Ranked<A> best_of_block(array_t<Ranked<A>, kNmsThreads>& candidates, const Ranked<A>& mine) {
   __syncthreads();  // the last round's winner has been read
   candidates[threadIdx.x] = mine;
   __syncthreads();
@@ -77,31 +63,31 @@ __device__ inline NmsCandidate<A> best_of_block(array_t<NmsCandidate<A>, kNmsThr
 template <class A, class Items>
 __global__ void nms_kernel(NmsRule<A> rule, Items all, const A* __restrict__ scores, int64_t batch, int64_t n,
                            A* __restrict__ left, int64_t* __restrict__ order, A* __restrict__ rescored) {
-  PYDLX_SHARED(NmsCandidate<A>, candidates, kNmsThreads);
+  PYDLX_SHARED(Ranked<A>, candidates, kNmsThreads);
   const A gone = -A(INFINITY);
   for (int64_t b = blockIdx.x; b < batch; b += gridDim.x) {
     const Items entry = nms_entry(all, b, n);
     A* own = left + b * n;
-    NmsCandidate<A> best{gone, n};
+    Ranked<A> best{gone, n};
     for (int64_t i = threadIdx.x; i < n; i += kNmsThreads) {
       const A score = scores[b * n + i];
       own[i] = rule.drops(score) ? gone : score;
-      if (NmsCandidate<A>{own[i], i}.above(best)) best = {own[i], i};
+      if (Ranked<A>{own[i], i}.above(best)) best = {own[i], i};
     }
     int64_t place = b * n;
     while (true) {
-      const NmsCandidate<A> taken = best_of_block<A>(candidates, best);
+      const Ranked<A> taken = best_of_block<A>(candidates, best);
       if (taken.score == gone) break;
       if (threadIdx.x == 0) {
-        order[place] = taken.row;
+        order[place] = taken.index;
         rescored[place] = taken.score;
       }
       ++place;
       best = {gone, n};
       for (int64_t i = threadIdx.x; i < n; i += kNmsThreads) {
         if (own[i] == gone) continue;
-        own[i] = i == taken.row ? gone : decayed_score(rule, own[i], similarity_of(entry, taken.row, i));
-        if (NmsCandidate<A>{own[i], i}.above(best)) best = {own[i], i};
+        own[i] = i == taken.index ? gone : decayed_score(rule, own[i], similarity_of(entry, taken.index, i));
+        if (Ranked<A>{own[i], i}.above(best)) best = {own[i], i};
       }
     }
     for (place += threadIdx.x; place < (b + 1) * n; place += kNmsThreads) {

@@ -20,6 +20,10 @@ COMMANDS = {
     "bench": "measure what the compiled kernels buy",
     "blend": "blend a picture into another",
     "eval": "measure predictions against the truth",
+    "export": "write a model as ONNX or as a PyTorch program",
+    "models": "list the models and their options",
+    "predict": "label or find what pictures show",
+    "train": "train a model by a recipe",
 }
 
 _EXAMPLE = """\

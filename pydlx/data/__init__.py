@@ -1,6 +1,27 @@
 """Readers of the files that data sets come in."""
 
 from pydlx.data.annotations import AnnotationWarning
+from pydlx.data.detection import BoxedImage, CocoBoxes
 from pydlx.data.label_maps import LabelMapPairs, read_label_map
+from pydlx.data.segmentation import (
+    ImageLabelFolders,
+    LabelledImage,
+    camvid,
+    class_pixels,
+    median_frequency_weights,
+    voc,
+)
 
-__all__ = ["AnnotationWarning", "LabelMapPairs", "read_label_map"]
+__all__ = [
+    "AnnotationWarning",
+    "BoxedImage",
+    "CocoBoxes",
+    "ImageLabelFolders",
+    "LabelMapPairs",
+    "LabelledImage",
+    "camvid",
+    "class_pixels",
+    "median_frequency_weights",
+    "read_label_map",
+    "voc",
+]

@@ -1,6 +1,25 @@
 """Losses as modules, over the differentiable ops."""
 
+from pydlx.losses.corner import (
+    CornerLoss,
+    CornerLosses,
+    CornerMaps,
+    CornerTargets,
+    corner_focal_loss,
+    corner_offset_loss,
+    corner_tag_loss,
+)
 from pydlx.losses.oks import OKSLoss
 from pydlx.losses.ssim import SSIMLoss
 
-__all__ = ["OKSLoss", "SSIMLoss"]
+__all__ = [
+    "CornerLoss",
+    "CornerLosses",
+    "CornerMaps",
+    "CornerTargets",
+    "OKSLoss",
+    "SSIMLoss",
+    "corner_focal_loss",
+    "corner_offset_loss",
+    "corner_tag_loss",
+]

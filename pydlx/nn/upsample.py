@@ -8,6 +8,8 @@ the kernel of k = 2s - s mod 2 cells falls off linearly from its centre c = (k -
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -43,11 +45,17 @@ class BilinearUpsample2d(nn.Module):
         scale: Whole factor to enlarge by.
         learned: Let the kernel, which starts bilinear, be trained.
         border: What lies outside of the input: ``"zero"``, as in the paper, or ``"replicate"``, its outermost cells.
+        kernel_size: Return everything that a kernel of this size reaches, (H - 1) scale + kernel_size rows, for the
+            caller to crop. 2 scale puts cell i between rows, at scale i + scale - 1/2, and 2 scale - 1 onto the row
+            scale i + scale - 1. By default the result is cut to H scale rows.
+        dense: Give the weight a kernel for each pair of channels, as Caffe's and the authors' files have it: bilinear
+            for a channel with itself, zero between two, until they are learned.
         device: Where the kernel lies.
         dtype: Its type; a kernel made in float32 and cast to float64 stays as coarse as it was.
 
     Attributes:
-        weight: (channels, 1, k, k); it is in the state dict whether learned or not.
+        weight: (channels, 1, k, k), or (channels, channels, k, k) if dense; it is in the state dict whether learned or
+            not.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -60,6 +68,8 @@ class BilinearUpsample2d(nn.Module):
         learned: bool = False,
         border: str = "zero",
         *,
+        kernel_size: int | None = None,
+        dense: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -68,15 +78,25 @@ class BilinearUpsample2d(nn.Module):
         channels, scale = whole(name, "channels", channels, 1), whole(name, "scale", scale, 1)
         check_flag(name, "learned", learned)
         check_one_of(name, "border", border, ("zero", "replicate"))
+        check_flag(name, "dense", dense)
         check_floating_dtype(name, "dtype", dtype)
-        kernel = bilinear_kernel(2 * scale - scale % 2, dtype).to(_device(name, device))
+        size = 2 * scale - scale % 2
+        if kernel_size is not None:
+            size = whole(name, "kernel_size", kernel_size, 2 * scale - 1, 2 * scale)
+        kernel = bilinear_kernel(size, dtype).to(_device(name, device))
         self.channels = channels
         self.scale = scale
         self.learned = bool(learned)
         self.border = border
+        self.dense = bool(dense)
         # Half of the kernel that reaches beyond the first cell; cut off, so that the corners of the two grids agree.
-        self.padding = scale // 2
-        self.weight = nn.Parameter(kernel.repeat(channels, 1, 1, 1), requires_grad=self.learned)
+        self.padding = scale // 2 if kernel_size is None else 0
+        weight = kernel.repeat(channels, 1, 1, 1)
+        if dense:
+            weight = torch.eye(channels, dtype=weight.dtype, device=weight.device)[:, :, None, None] * kernel
+        self.weight = nn.Parameter(weight, requires_grad=self.learned)
+        if dense and not learned:
+            self.register_load_state_dict_pre_hook(_refuse_learned)
 
     def forward(self, x: Tensor) -> Tensor:
         """Enlarge x of shape (N, channels, H, W)."""
@@ -87,8 +107,24 @@ class BilinearUpsample2d(nn.Module):
         if self.border == "replicate":
             x = F.pad(x, (1, 1, 1, 1), mode="replicate")
             padding += self.scale
-        return F.conv_transpose2d(x, self.weight, stride=self.scale, padding=padding, groups=self.channels)
+        if self.dense and self.learned:
+            return F.conv_transpose2d(x, self.weight, stride=self.scale, padding=padding)
+        weight: Tensor = self.weight
+        if self.dense:  # all else is zero, and would take channels times as long
+            weight = weight.diagonal().permute(2, 0, 1).unsqueeze(1)
+        return F.conv_transpose2d(x, weight, stride=self.scale, padding=padding, groups=self.channels)
 
     def extra_repr(self) -> str:
         """The arguments."""
-        return f"{self.channels}, scale={self.scale}, learned={self.learned}, border={self.border!r}"
+        return (
+            f"{self.channels}, scale={self.scale}, learned={self.learned}, border={self.border!r}, dense={self.dense}"
+        )
+
+
+def _refuse_learned(layer: BilinearUpsample2d, weights: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Refuse a weight of which the layer would use the diagonal only."""
+    weight = weights.get(f"{prefix}weight")
+    if weight is None or weight.shape != layer.weight.shape or weight.is_meta:
+        return
+    if weight[~torch.eye(layer.channels, dtype=torch.bool, device=weight.device)].any():
+        raise ValueError(f"BilinearUpsample2d: {prefix}weight must be zero between channels unless learned, got others")

@@ -4,6 +4,7 @@ from pydlx.ops.box_iou import ragged_box_iou
 from pydlx.ops.confusion_matrix import confusion_matrix
 from pydlx.ops.corner_pool import bottom_right_pool, corner_pool, top_left_pool
 from pydlx.ops.dct import dctn, dstn, idctn, idstn
+from pydlx.ops.decode_corners import decode_corners
 from pydlx.ops.masked_poisson import solve_masked_poisson
 from pydlx.ops.match_detections import match_detections, precision_curves
 from pydlx.ops.nms import oks_nms, soft_nms, soft_oks_nms
@@ -18,6 +19,7 @@ __all__ = [
     "confusion_matrix",
     "corner_pool",
     "dctn",
+    "decode_corners",
     "dstn",
     "idctn",
     "idstn",

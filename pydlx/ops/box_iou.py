@@ -36,8 +36,7 @@ def ragged_box_iou(
     """
     check_tensor(_NAME, "boxes", boxes)
     check_tensor(_NAME, "truths", truths)
-    if _autograd.wants_derivative(boxes, truths):
-        raise ValueError(f"{_NAME}: inputs must not require a gradient, which is not given; detach them")
+    _autograd.refuse_derivative(_NAME, boxes, truths)
     check_rows(_NAME, "boxes", boxes, torch.float64, None, 4)
     check_rows(_NAME, "truths", truths, torch.float64, None, 4)
     check_rows(_NAME, "crowd", crowd, torch.bool, len(truths))

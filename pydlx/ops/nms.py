@@ -69,7 +69,7 @@ def soft_nms(
     _check(name, "boxes", boxes, scores, trailing=1, wanted="(n, 4) or (B, n, 4)")
     if boxes.shape[-1] != 4:
         raise ValueError(f"{name}: boxes must have shape (n, 4) or (B, n, 4), got {tuple(boxes.shape)}")
-    _refuse_gradient(name, boxes, scores)
+    _autograd.refuse_derivative(name, boxes, scores)
     if labels is not None:
         check_integers(name, "labels", labels)
         if labels.shape != scores.shape:
@@ -146,7 +146,7 @@ def soft_oks_nms(
     check_positive("soft_oks_nms", "threshold", threshold)
     check_not_nan("soft_oks_nms", "score_threshold", score_threshold)
     options = (_GAUSSIAN, float(threshold), 1.0, float(score_threshold))
-    _refuse_gradient("soft_oks_nms", keypoints, scores, area)
+    _autograd.refuse_derivative("soft_oks_nms", *(x for x in (keypoints, scores, area) if isinstance(x, Tensor)))
     return _pose_nms("soft_oks_nms", keypoints, scores, area, sigmas, options)
 
 
@@ -189,11 +189,6 @@ def _check(name: str, argument: str, items: Tensor, scores: Tensor, trailing: in
         raise RuntimeError(
             f"{name}: torch.vmap must map whole batches of {argument}, since single ones keep any number"
         )
-
-
-def _refuse_gradient(name: str, *inputs: Tensor) -> None:
-    if _autograd.wants_derivative(*(x for x in inputs if isinstance(x, Tensor))):
-        raise ValueError(f"{name}: inputs must not require a gradient, which is not given; detach them")
 
 
 def _wide(items: Tensor, scores: Tensor) -> torch.dtype:

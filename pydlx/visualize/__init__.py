@@ -1,4 +1,4 @@
-"""Pictures of what the feature maps of a convolutional network respond to.
+"""Pictures of what the feature maps of a convolutional network respond to, and of what a network predicts.
 
 >>> from pydlx.visualize import grid, top_activations, write_image
 >>> excitations = top_activations(model, images, "features.7", channels=range(8))  # doctest: +SKIP
@@ -9,5 +9,15 @@ from pydlx.files import write_image
 from pydlx.visualize.activations import Excitation, top_activations
 from pydlx.visualize.deconvnet import Deconvnet
 from pydlx.visualize.pictures import grid
+from pydlx.visualize.predictions import colour_labels, draw_boxes, label_colours
 
-__all__ = ["Deconvnet", "Excitation", "grid", "top_activations", "write_image"]
+__all__ = [
+    "Deconvnet",
+    "Excitation",
+    "colour_labels",
+    "draw_boxes",
+    "grid",
+    "label_colours",
+    "top_activations",
+    "write_image",
+]

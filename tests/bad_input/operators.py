@@ -35,6 +35,7 @@ LABELS = torch.randint(3, (2, 6, 5))
 HOLE = torch.zeros(12, 12, dtype=torch.bool)
 HOLE[4:7, 4:7] = True
 OFFSETS = torch.tensor([0, 2, 3])
+TAGS, OFFSET = torch.rand(2, 3), torch.rand(2, 3, 2)
 
 SSIM_OPTIONS = {
     "data_range": number(1.0, 0, -1, math.inf),
@@ -118,6 +119,12 @@ CURVES = {
 }
 POISSON_RHS = tensor(IMAGE, IMAGE[0, 0, 0], alone=True)
 
+CORNER_MAPS = {
+    f"{head}_{corner}": torch.rand(2, channels, 4, 5)
+    for head, channels in (("heat", 3), ("tag", 1), ("offset", 2))
+    for corner in ("tl", "br")
+}
+
 OPS = {
     "soft_pool1d": Call(soft_pool(1)),
     "soft_pool2d": Call(soft_pool(2)),
@@ -191,6 +198,15 @@ OPS = {
             "per_image": flag(False),
         }
     ),
+    "decode_corners": Call(
+        {
+            **{name: tensor(x, x[..., :3], x[0], x[:0]) for name, x in CORNER_MAPS.items()},
+            "top_k": count(5),
+            "kernel_size": count(3, 2, 4),
+            "tag_threshold": number(0.5),
+            "max_detections": count(9),
+        }
+    ),
     "soft_nms": Call(
         {
             "boxes": tensor(BOXES, BOXES[:, :3], BOXES[0]),
@@ -235,6 +251,8 @@ NN = {
             "scale": count(2),
             "learned": flag(False),
             "border": word("zero"),
+            "kernel_size": count(4).without_none(),
+            "dense": flag(False),
             "device": anything(None, "no such device", 1.5),
             "dtype": anything(None, "float32", torch.int64, 5),
         }
@@ -253,6 +271,30 @@ NN = {
 KEYPOINT_SIGMAS = Argument([0.1] * 4, [None, "x", 0.1, [], ["a"], [-0.1] * 4, [NAN] * 4], [SIGMAS, np.full(4, 0.1)])
 
 LOSSES = {
+    "CornerLoss": Call(
+        {
+            "pull_weight": number(0.1, -1, math.inf),
+            "push_weight": number(0.1, -1, math.inf),
+            "offset_weight": number(1.0, -1, math.inf),
+            "form": word("exact"),
+        }
+    ),
+    "corner_focal_loss": Call({"logits": tensor(TAGS), "target": tensor(TAGS, TAGS[:1])}),
+    "corner_tag_loss": Call(
+        {
+            "tag_tl": tensor(TAGS, TAGS[0]),
+            "tag_br": tensor(TAGS, TAGS[:1]),
+            "mask": Argument(TAGS > 0, [None, "x", 3, TAGS, TAGS.long(), TAGS[:1] > 0, (TAGS > 0).to("meta")]),
+            "form": word("exact"),
+        }
+    ),
+    "corner_offset_loss": Call(
+        {
+            "offset": tensor(OFFSET, OFFSET[0], OFFSET[..., :1]),
+            "target": tensor(OFFSET, OFFSET[:1]),
+            "mask": Argument(TAGS > 0, [None, "x", 3, TAGS, TAGS.long(), TAGS[:1] > 0, (TAGS > 0).to("meta")]),
+        }
+    ),
     "OKSLoss": Call(
         {
             "sigmas": KEYPOINT_SIGMAS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import tempfile
 from pathlib import Path
@@ -12,7 +13,21 @@ import torch
 from torch import nn
 
 import pydlx
-from bad_input.arguments import NAN, Argument, Call, anything, count, flag, image, number, numbers, path, whole, word
+from bad_input.arguments import (
+    NAN,
+    Argument,
+    Call,
+    anything,
+    count,
+    flag,
+    image,
+    labels,
+    number,
+    numbers,
+    path,
+    whole,
+    word,
+)
 from bad_input.operators import KEYPOINT_SIGMAS, PICTURE, SSIM_OPTIONS
 
 IMAGES = {"x": image(PICTURE, PICTURE.double()), "y": image(PICTURE * 0.9, PICTURE.double(), PICTURE[0])}
@@ -228,9 +243,67 @@ FOLDER = tempfile.TemporaryDirectory()  # goes with this module
 LABEL_FILE, NEW_FILE = Path(FOLDER.name, "labels.npy"), Path(FOLDER.name, "new.npy")
 np.save(LABEL_FILE, np.ones((2, 2), np.uint8))
 WRITE_IMAGE = Call({"path": path(NEW_FILE), "image": anything(SOURCE, None, "x", 3, [[1.0]], SOURCE.astype(object))})
+CAMVID = Path(FOLDER.name, "camvid")
+VOC = Path(FOLDER.name, "voc")
+for picture, label_map in (
+    (CAMVID / "train/images/a.npy", CAMVID / "train/labels/a.npy"),
+    (VOC / "JPEGImages/a.npy", VOC / "SegmentationClass/a.npy"),
+):
+    for file, content in ((picture, np.ones((2, 2, 3), np.uint8)), (label_map, np.ones((2, 2), np.uint8))):
+        file.parent.mkdir(parents=True)
+        np.save(file, content)
+(VOC / "ImageSets/Segmentation").mkdir(parents=True)
+(VOC / "ImageSets/Segmentation/val.txt").write_text("a")
+BOXES = Path(FOLDER.name, "boxes.json")
+BOXES.write_text(json.dumps({**COCO, "images": []} | {"annotations": []}))
+LABELLED = pydlx.data.camvid(CAMVID, "train")
 DATA = {
+    "ImageLabelFolders": Call(
+        {
+            "images": path(CAMVID / "train/images"),
+            "labels": path(CAMVID / "train/labels"),
+            "num_classes": count(2),
+            "ignore_index": whole(255),
+            "void": anything([0], None, 5, "x", [0.5], ["a"], [True]),
+            "names": anything(None, 5, "x"),
+            "class_names": anything(None, 5, "x", ["one"]),
+        }
+    ),
+    "CocoBoxes": Call(
+        {"annotations": path(BOXES), "images": path(FOLDER.name), "keep_empty": flag(True)}, speaks=("read_coco_truth",)
+    ),
+    "camvid": Call({"folder": path(CAMVID), "split": word("train")}),
+    "voc": Call({"folder": path(VOC), "split": word("val")}),
+    "class_pixels": Call({"dataset": anything(LABELLED, None, 5, "x", [3]), "num_classes": count(2)}),
+    "median_frequency_weights": Call(
+        {"pixels": labels(torch.tensor([1, 2]), torch.tensor([[1]]), torch.tensor([-1, 2]), torch.tensor([0, 0]))}
+    ),
     "read_label_map": Call({"path": path(LABEL_FILE)}),
     "LabelMapPairs": Call({"truth": path(FOLDER.name), "prediction": path(FOLDER.name)}),
 }
 BLENDING |= {"read_image": Call({"path": path(LABEL_FILE)}), "write_image": WRITE_IMAGE}
 VISUALIZE["write_image"] = WRITE_IMAGE
+VISUALIZE |= {
+    "label_colours": Call({"num_classes": count(2, 257)}),
+    "colour_labels": Call(
+        {
+            "labels": anything(np.ones((2, 3), np.int64), None, 5, "x", np.ones((2, 3)), np.ones(2, np.int64)),
+            "num_classes": count(2),
+            "image": anything(np.ones((2, 3, 3), np.uint8), 5, "x", np.ones((2, 3, 3)), np.ones((2, 3), np.uint8)),
+            "opacity": number(0.5, -1, 2),
+        }
+    ),
+    "draw_boxes": Call(
+        {
+            "image": anything(np.ones((9, 9, 3), np.uint8), None, 5, "x", np.ones((9, 9, 3)), np.ones(9, np.uint8)),
+            "boxes": anything(np.ones((1, 4)), None, 5, "x", np.ones(4), np.ones((1, 5)), np.ones((1, 4), complex)),
+            "labels": anything([0], None, 5, "x", [0.5], [-1], [0, 0]),
+            "scores": anything([0.5], 5, "x", ["a"], [0.5, 0.5]),
+            "class_names": anything(["a"], 5, "x", []),
+        }
+    ),
+}
+MODELS = {
+    "create_model": Call({"name": word("fcn8s")}, run=lambda name: pydlx.create_model(name, backbone="slim_vgg")),
+    "list_models": Call({"pattern": anything("fcn*", None, 5, ["x"], torch.ones(2))}),
+}

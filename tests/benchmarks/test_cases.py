@@ -11,6 +11,7 @@ from pydlx.benchmarks.ops import (
     confusion_matrix,
     corner_pool,
     dct,
+    decode_corners,
     masked_poisson,
     oks,
     poisson,
@@ -82,6 +83,7 @@ def test_targets_are_those_asked_for():
             f"confusion_matrix logits 1×19×1024×2048 {kind}": ["≥ 5 × as fast as argmax + bincount"]
             for kind in ("float32", "float32 channels-last", "bfloat16")
         },
+        **{f"decode_corners {kind} 1×80×128×128": ["≥ 5 × as fast as eager"] for kind in ("objects", "noise")},
         "poisson gaussian 3×1024×1024": ["≤ 0.6 × scipy.fft"],
         "oks 64×100×50×17 forward": ["≥ 3 × as fast as eager"],
         "oks 64×100×50×17 float64 forward": ["≥ 3 × as fast as eager"],
@@ -151,6 +153,16 @@ def test_confusion_matrices_agree(kind, dtype):
     assert expected.sum() == (target != confusion_matrix.IGNORED).sum()
     for count in filter(None, counters.values()):
         np.testing.assert_array_equal(count(), expected)
+
+
+@pytest.mark.parametrize("kind", ["objects", "noise"])
+def test_decodes_agree(kind):
+    maps = decode_corners.draw_maps(kind, (2, 5, 32, 40))
+    native, eager = decode_corners.ops.decode_corners(*maps), decode_corners.eager_decode(*maps)
+    accepted = native[1] > -1
+    assert accepted.any(1).all()
+    for found, expected in zip(eager, native, strict=True):
+        assert torch.equal(found[accepted], expected[accepted])
 
 
 def test_label_maps_look_like_scenes():

@@ -95,6 +95,44 @@ FAULTS = [
         "",
         "rows shorter than a vector give NaN for infinite input",
     ),
+    # ------------------------------------------------------------------------------------------- decode_corners, CPU
+    Fault(
+        "common/ranked.h",
+        "return a > b || (a != a && b == b);",
+        "return a > b;",
+        "a NaN is no peak, and ranks anywhere",
+        tests="decode_corners",
+    ),
+    Fault(
+        "decode_corners/decode_corners.h",
+        "const int64_t right = task.width - x > task.reach ?",
+        "const int64_t right = task.width - x >= task.reach ?",
+        "the last cell of a row is compared with the first of the next one",
+    ),
+    Fault(
+        "decode_corners/decode_corners.h",
+        "return !(last >= 0 && heat <= last);",
+        "return !(heat <= last);",
+        "among scores below 0, cells that are no peaks are left out",
+    ),
+    Fault(
+        "decode_corners/decode_corners_cpu_simd.h",
+        "(load_wide(heat + 3 * L) <= last)",
+        "(load_wide(heat + 2 * L) <= last)",
+        "every fourth vector of cells is looked at only by chance",
+    ),
+    Fault(
+        "decode_corners/decode_corners_cpu.cpp",
+        "for (int64_t part = 1; part < parts; ++part) of_parts[0]",
+        "for (int64_t part = parts; part < parts; ++part) of_parts[0]",
+        "cells that another thread than the first one met are left out",
+    ),
+    Fault(
+        "decode_corners/decode_corners_cpu.cpp",
+        "next->above(rejected)",
+        "next->score > rejected.score",
+        "pairs of score -1 come behind rejected ones",
+    ),
     # ----------------------------------------------------------------------------------------- confusion_matrix, CPU
     Fault(
         "confusion_matrix/confusion_matrix_cpu.cpp",
@@ -449,10 +487,28 @@ FAULTS = [
         "boxes of other labels are suppressed",
     ),
     Fault(
-        "nms/nms.cuh",
-        "if (nan != other_nan) return nan;",
-        "if (nan != other_nan) return other_nan;",
-        "a NaN score is below all",
+        "decode_corners/decode_corners.cuh",
+        "    __syncthreads();  // all threads have read the size\n",
+        "",
+        "threads disagree on whether the ranking is crowded",
+    ),
+    Fault(
+        "decode_corners/decode_corners.cuh",
+        "chunk < chunks.count && chunk * chunks.cells + rank < task.cells()",
+        "chunk < chunks.count",
+        "a last chunk with fewer cells than corners brings in what lay in memory",
+    ),
+    Fault(
+        "decode_corners/decode_corners.cuh",
+        "    __syncthreads();  // and what was ranked before has been read\n",
+        "",
+        "a thread ranks pairs while another one still reads corners",
+    ),
+    Fault(
+        "decode_corners/decode_corners.cuh",
+        "static_cast<int64_t>(state.size) + kDecodeThreads > room",
+        "static_cast<int64_t>(state.size) > room",
+        "candidates are written behind their room",
     ),
     Fault(
         "dct/dct.cuh",

@@ -59,6 +59,35 @@ def test_channels_do_not_mix():
     assert y[:, 1].abs().sum() > 0 and not y[:, [0, 2]].any()
 
 
+@pytest.mark.parametrize("scale", SCALES)
+def test_whole_reach_is_cut_by_the_caller(scale):
+    """2 s cells per kernel put cell i between rows, at s i + s - 1/2; 2 s - 1 onto the row s i + s - 1."""
+    places = torch.arange(5, dtype=torch.float64).expand(1, 1, 6, 5)
+    for size in (2 * scale, 2 * scale - 1):
+        y = BilinearUpsample2d(1, scale, kernel_size=size, border="replicate", dtype=torch.float64)(places)
+        assert y.shape == (1, 1, 5 * scale + size, 4 * scale + size)
+        first = (size - 1) / 2
+        expected = ((torch.arange(y.shape[3], dtype=torch.float64) - first) / scale).clamp(0, 4)
+        inside = slice(scale // 2, y.shape[3] - scale // 2)  # one replicated cell reaches no farther
+        torch.testing.assert_close(y[0, 0, 3 * scale, inside], expected[inside], rtol=0, atol=1e-12)
+
+
+def test_dense_weight_is_bilinear_until_learned():
+    x = torch.randn(2, 3, 5, 4, dtype=torch.float64)
+    thin, fixed, learned = (
+        BilinearUpsample2d(3, 2, learned, dense=dense, dtype=torch.float64)
+        for dense, learned in ((False, False), (True, False), (True, True))
+    )
+    assert fixed.weight.shape == (3, 3, 4, 4) and fixed.weight.count_nonzero() == 3 * 16
+    for layer in (fixed, learned):
+        torch.testing.assert_close(layer(x), thin(x), rtol=0, atol=1e-12)
+    learned(x)[:, 0].sum().backward()
+    assert learned.weight.grad[2, 0].abs().sum() > 0  # the first class learns from the last
+    learned.weight.data[2, 0] = 1
+    with pytest.raises(ValueError, match="BilinearUpsample2d: weight must be zero between channels unless learned"):
+        fixed.load_state_dict(learned.state_dict())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -70,5 +99,7 @@ def test_channels_do_not_mix():
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=f"^BilinearUpsample2d: {message}"):
         BilinearUpsample2d(*arguments)
+    with pytest.raises(ValueError, match="BilinearUpsample2d: kernel_size must be from 7 to 8, got 9"):
+        BilinearUpsample2d(3, 4, kernel_size=9)
     with pytest.raises(ValueError, match="bilinear_kernel: size must be positive"):
         bilinear_kernel(0)

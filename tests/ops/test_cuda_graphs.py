@@ -57,6 +57,10 @@ def logits(seed: int) -> Inputs:
     return draw(2, 5, 30, 30, seed=seed), (5 * draw(2, 30, 30, seed=seed + 100)).long()
 
 
+def corner_maps(seed: int) -> Inputs:
+    return tuple(draw(2, channels, 40, 50, seed=seed + 100 * i) for i, channels in enumerate((3, 3, 1, 1, 2, 2)))
+
+
 # Name -> (inputs from a seed, call, whether its gradient with respect to the first input is captured along).
 CAPTURED: dict[str, tuple[Callable[[int], Inputs], Callable[..., object], bool]] = {
     "soft_pool1d": (lambda seed: (draw(2, 3, 40, seed=seed),), lambda x: ops.soft_pool1d(x, 3, 2, 1), True),
@@ -81,6 +85,7 @@ CAPTURED: dict[str, tuple[Callable[[int], Inputs], Callable[..., object], bool]]
     "oks": (poses, lambda p, t, v, a: ops.oks(p, t, v, a, SIGMAS), True),
     "confusion_matrix, labels": (labels, lambda p, t: ops.confusion_matrix(p, t, 5, invalid="ignore"), False),
     "confusion_matrix, logits": (logits, lambda p, t: ops.confusion_matrix(p, t, 5, invalid="ignore"), False),
+    "decode_corners": (corner_maps, ops.decode_corners, False),
     "soft_nms": (boxes, ops.soft_nms, False),
     "oks_nms": (scored_poses, lambda p, s, a: ops.oks_nms(p, s, a, SIGMAS, 0.5), False),
     "soft_oks_nms": (scored_poses, lambda p, s, a: ops.soft_oks_nms(p, s, a, SIGMAS), False),

@@ -272,6 +272,22 @@ CALLS = {
             {"pred": OTHER_FLOATS, "target": OTHER_LABELS},
         ),
     ],
+    "decode_corners": [
+        Call(
+            {
+                **{
+                    f"{head}_{corner}": torch.rand(2, channels, 4, 5)
+                    for head, channels in (("heat", 3), ("tag", 1), ("offset", 2))
+                    for corner in ("tl", "br")
+                },
+                "top_k": 6,
+                "kernel_size": 3,
+                "tag_threshold": 0.5,
+                "max_detections": 20,
+            },
+            {"top_k": [-1, 0, -HUGE], "kernel_size": [-1, 0, 2, HUGE], "max_detections": [-1, 0, -HUGE]},
+        )
+    ],
     "box_nms": [
         Call(
             {

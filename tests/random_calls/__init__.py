@@ -23,6 +23,7 @@ OPS: dict[str, Callable[[Draw], Call]] = {
     "bottom_right_pool": partial(pooling.corner_pair, op="bottom_right_pool", first="bottom", second="right"),
     "confusion_matrix": images.confusion_matrix,
     "corner_pool": pooling.corner_pool,
+    "decode_corners": detections.decode_corners,
     "match_detections": detections.match_detections,
     "ms_ssim": images.ms_ssim,
     "oks": detections.oks,

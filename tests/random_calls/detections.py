@@ -116,6 +116,37 @@ def _people(draw: Draw) -> dict[str, Any]:
     }
 
 
+def decode_corners(draw: Draw) -> Call:
+    """Maps of few levels or of many, of one part or several, with more or fewer peaks than corners asked for.
+
+    Positions and tags are multiples of a power of two, so that no dtype rounds what decides.
+    """
+    batch, classes = 0 if draw.chance(20) else draw.whole(1, 3), draw.whole(1, 4)
+    height, width = draw.sizes(6000 // classes, (30, 64), (30, 64, 128))
+    dtype = draw.choice((torch.float64, torch.float64, *FLOATS))
+
+    def quantised(name: str, channels: int, levels: int) -> Tensor:
+        x = draw.labels((batch, channels, height, width), 0, levels + 1) / float(levels)
+        return draw.laid_out(name, x.to(dtype), (*_STRIDES, "channels_last"))
+
+    heat = [quantised(name, classes, draw.choice((1, 4, 128))) for name in ("heat_tl", "heat_br")]
+    if draw.chance(4):
+        heat[0][draw.true(heat[0].shape, 200)] = draw.choice((math.nan, math.inf, -1.0))
+    arguments = {
+        "heat_tl": heat[0],
+        "heat_br": heat[1],
+        "tag_tl": quantised("tag_tl", 1, 8),
+        "tag_br": quantised("tag_br", 1, 8),
+        "offset_tl": quantised("offset_tl", 2, 2),
+        "offset_br": quantised("offset_br", 2, 2),
+        "top_k": draw.choice((1, 7, 30, 100)),
+        "kernel_size": draw.choice((1, 3, 3, 5, 31)),
+        "tag_threshold": draw.choice((0.25, 0.5, math.inf)),
+        "max_detections": draw.choice((1, 50, 1000, 20000)),
+    }
+    return Call("decode_corners", arguments, draw.layouts)
+
+
 def ragged_box_iou(draw: Draw) -> Call:
     """Boxes on a coarse grid, which often touch or are equal; empty groups; more groups than one task takes."""
     groups = draw.size(6, 64, 130)

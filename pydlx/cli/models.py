@@ -1,0 +1,42 @@
+"""``pydlx models``: which models there are."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from pydlx.models import list_models
+from pydlx.models.registry import all_options
+
+_EXAMPLE = """\
+example:
+  pydlx models "fcn*"
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    """Adds the command ``models`` to the command line."""
+    parser = subparsers.add_parser(
+        "models",
+        help="list the models and their options",
+        description="List the models that create_model builds, each with its options and their defaults.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("pattern", nargs="?", default="*", help="of names, such as 'fcn*'")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the names and options."""
+    found = {name: all_options(name, {}) for name in list_models(args.pattern)}
+    if args.json:
+        print(json.dumps(found, indent=2))
+        return 0
+    if not found:
+        raise ValueError(f"no model is called {args.pattern!r}")
+    for name, options in found.items():
+        print(name)
+        print("   ", ", ".join(f"{key}={value!r}" for key, value in options.items()))
+    return 0

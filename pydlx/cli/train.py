@@ -1,0 +1,50 @@
+"""``pydlx train``: train a model by a recipe."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+
+from pydlx.training import RECIPES
+from pydlx.training.options import described_options, parse_options
+
+_EXAMPLE = """\
+examples:
+  pydlx train fcn --options
+  pydlx train fcn data=camvid model=fcn8s backbone=slim_vgg out=runs/camvid epochs=40
+  torchrun --nproc-per-node 2 -m pydlx.cli train fcn data=camvid devices=2
+
+The same command again goes on where the training stopped.
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    """Adds the command ``train`` to the command line."""
+    parser = subparsers.add_parser(
+        "train",
+        help="train a model by a recipe",
+        description="Train a model; TensorBoard and CSV logs and checkpoints go to the folder out=.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("recipe", choices=list(RECIPES), help=", ".join(f"{n}: {r[2]}" for n, r in RECIPES.items()))
+    parser.add_argument("assignments", nargs="*", metavar="KEY=VALUE", help="options of the recipe")
+    parser.add_argument("--options", action="store_true", help="list the options of the recipe and their defaults")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Trains, or lists what can be chosen."""
+    module, kind, _ = RECIPES[args.recipe]
+    recipe = importlib.import_module(module)
+    options = getattr(recipe, kind)
+    if args.options:
+        rows = described_options(options)
+        width, default_width = (max(len(row[column]) for row in rows) for column in (0, 1))
+        for name, default, meaning in rows:
+            print(f"{name:{width}}  {default:{default_width}}  {meaning}")
+        return 0
+    chosen = parse_options(options, args.assignments)
+    recipe.train(chosen)
+    print(f"written to {chosen.out}")
+    return 0

@@ -1,0 +1,84 @@
+"""Data sets of images with boxes, as COCO's annotation files describe them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pydlx._checks import check_flag, check_path
+from pydlx.data.annotations import AnnotationWarning
+from pydlx.files import read_rgb
+
+
+class BoxedImage(NamedTuple):
+    """An image and the boxes of its objects."""
+
+    name: str  # the file's
+    image: np.ndarray  # (H, W, 3) uint8
+    boxes: np.ndarray  # (n, 4) float64 as x1, y1, x2, y2
+    labels: np.ndarray  # (n,) int64, places in class_names
+
+
+class CocoBoxes(Sequence[BoxedImage]):
+    """The images that a COCO annotation file lists, with their boxes; crowd regions are left out.
+
+    Items are read when they are asked for.
+
+    Args:
+        annotations: The annotation file.
+        images: The folder of the files that it names.
+        keep_empty: Whether to keep images without a box.
+
+    Attributes:
+        class_names: Of the categories, in the order of their ids.
+        category_ids: Their ids in the file.
+        image_ids: Of the items.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If the annotation file is not as it must be.
+        OSError: On reading: if a file is no picture.
+    """
+
+    def __init__(
+        self, annotations: str | os.PathLike[str], images: str | os.PathLike[str], *, keep_empty: bool = True
+    ) -> None:
+        check_path("CocoBoxes", "annotations", annotations)
+        check_path("CocoBoxes", "images", images)
+        check_flag("CocoBoxes", "keep_empty", keep_empty)
+        # Not at the head of this file: it needs packages that those without COCO's files can do without.
+        from pydlx.data.coco import read_coco_truth
+
+        truth = read_coco_truth(Path(annotations))
+        with Path(annotations).open("rb") as file:
+            listed: list[dict[str, Any]] = json.load(file)["images"]
+        self.class_names, self.category_ids = tuple(truth.category_names), truth.category_ids.tolist()
+        names = {image["id"]: image["file_name"] for image in listed}
+        kept = ~truth.crowd
+        order = np.flatnonzero(kept)[np.argsort(truth.images[kept], kind="stable")]
+        bounds = np.searchsorted(truth.images[order], np.arange(len(truth.image_ids) + 1))
+        self._boxes, self._labels = truth.boxes[order], truth.categories[order]
+        self._rows = [(first, end) for first, end in itertools.pairwise(bounds) if keep_empty or end > first]
+        ids = [image for image, n in zip(truth.image_ids, np.diff(bounds), strict=True) if keep_empty or n]
+        self.image_ids = ids
+        self.paths = [Path(images) / names[image] for image in ids]
+        if missing := [path for path in self.paths if not path.is_file()]:
+            raise FileNotFoundError(f"CocoBoxes: no such file: '{missing[0]}' (and {len(missing) - 1} more)")
+        if crowds := int(truth.crowd.sum()):
+            warnings.warn(f"{crowds} crowd regions are left out", AnnotationWarning, stacklevel=2)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> BoxedImage:  # type: ignore[override]
+        path, (first, end) = self.paths[index], self._rows[index]
+        boxes = self._boxes[first:end].copy()
+        boxes[:, 2:] += boxes[:, :2]
+        return BoxedImage(path.name, read_rgb(path), boxes, self._labels[first:end])

@@ -1,0 +1,124 @@
+"""Models in files: their weights, with the name and the options that they were built from.
+
+A file holds a dictionary that ``torch.load(weights_only=True)`` reads: ``model``, the name; ``options``; and
+``state_dict``. Checkpoints of a training hold the same three among other things, so that both load alike.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pydlx._checks import check_path, check_type, described
+from pydlx.files import replacing
+from pydlx.models.registry import all_options, create_model, list_models
+
+
+def describe_model(model: Any) -> dict[str, Any]:
+    """What a checkpoint holds of a model of ``create_model``: its name, options and weights.
+
+    Raises:
+        ValueError: If the model was not built by ``create_model``.
+    """
+    if not hasattr(model, "model_name"):
+        raise ValueError(f"describe_model: model must come from create_model, got {type(model).__name__}")
+    return {"model": model.model_name, "options": dict(model.model_options), "state_dict": model.state_dict()}
+
+
+def save_model(model: nn.Module, path: str | os.PathLike[str]) -> None:
+    """Write a model to a file, as a whole or not at all.
+
+    Raises:
+        ValueError: If the model was not built by ``create_model``.
+        OSError: If the file cannot be written; what stood there before is untouched.
+    """
+    check_path("save_model", "path", path)
+    content = describe_model(model)
+    with replacing(path) as temporary:
+        torch.save(content, temporary)
+
+
+def load_model(path: str | os.PathLike[str], **options: Any) -> nn.Module:
+    """Build the model that a file holds, with its weights, on the CPU and in evaluation mode.
+
+    Args:
+        path: A file of ``save_model``, or a checkpoint of a training.
+        options: What to build otherwise than the file says, such as another way of decoding. The weights must fit.
+
+    Raises:
+        OSError: If the file is missing, cut short, or no checkpoint.
+        ValueError: If it holds no model of pydlx, or the weights do not fit.
+        TypeError: If the model has no such option.
+
+    Example:
+        >>> model = load_model("runs/camvid/best.ckpt")  # doctest: +SKIP
+    """
+    content = read_checkpoint(path)
+    model = create_model(content["model"], **{**content["options"], **options})
+    load_weights(model, content, path)
+    return model.eval()
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a checkpoint holds, its tensors on the CPU and called as the model calls them.
+
+    Raises:
+        OSError: If the file is missing, cut short, or no checkpoint.
+        ValueError: If it holds no model that is known here.
+    """
+    check_path("load_model", "path", path)
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"load_model: no such file: '{path}'")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # of zip files, pickles and tensors
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise OSError(f"load_model: cannot read '{path}' as a checkpoint: {reason}") from error
+    known = isinstance(content, Mapping) and content.keys() >= {"model", "options", "state_dict"}
+    if not known or content["model"] not in list_models():
+        held = described(content.get("model", list(content))) if isinstance(content, Mapping) else described(content)
+        raise ValueError(f"load_model: '{path}' must hold a model of pydlx.list_models(), got {held}")
+    if "pytorch-lightning_version" in content:  # a training's, whose weights are those of the task that holds the model
+        weights = {name.removeprefix("model."): tensor for name, tensor in content["state_dict"].items()}
+        return {**content, "state_dict": weights}
+    return dict(content)
+
+
+def load_weights(model: nn.Module, content: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+    """Put a checkpoint's weights into a model.
+
+    Raises:
+        ValueError: If one is missing, left over, or of another shape; no weight is changed then.
+    """
+    weights: Mapping[str, Tensor] = content["state_dict"]
+    check_type("load_model", "state_dict", weights, Mapping, "weights by name")
+    own = model.state_dict()
+    wrong = [
+        f"{name} must have shape {tuple(tensor.shape)}, got {tuple(weights[name].shape)}"
+        for name, tensor in own.items()
+        if name in weights and weights[name].shape != tensor.shape
+    ]
+    wrong += [f"{name} is missing" for name in own.keys() - weights.keys()]
+    wrong += [f"{name} is not part of it" for name in weights.keys() - own.keys()]
+    if wrong:
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        built = getattr(model, "model_name", type(model).__name__)
+        raise ValueError(f"load_model: the weights of '{path}' do not fit {built}: {sorted(wrong)[0]}{more}")
+    model.load_state_dict(dict(weights))
+
+
+def differing_options(content: Mapping[str, Any], name: str, options: Mapping[str, Any]) -> list[str]:
+    """In what a checkpoint differs from a model of this name and these options, one phrase each."""
+    if content["model"] != name:
+        return [f"model {content['model']}, not {name}"]
+    wanted = all_options(name, dict(options))
+    return [
+        f"{key}={content['options'].get(key)!r}, not {value!r}"
+        for key, value in wanted.items()
+        if content["options"].get(key) != value
+    ]

@@ -1,0 +1,149 @@
+"""Models in files that run without this package: ONNX, and PyTorch's own exported programs and compiled packages."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pydlx._checks import check_flag, check_one_of, check_path, whole_pair
+from pydlx._optional import needed_for
+from pydlx.files import replacing
+from pydlx.models.detection import CornerNet
+from pydlx.ops import decode_corners
+
+FORMATS = {"onnx": ".onnx", "torch": ".pt2", "aoti": ".pt2"}
+_MOST_DIFFERENCE = 1e-4
+
+
+class DecodedCorners(nn.Module):
+    """CornerNet with its decode: an image to boxes, scores and labels.
+
+    The image is (N, 3, H, W) as ``normalize_image`` gives it. Boxes are (N, M, 4) in cells of the heat maps, by falling
+    score; rejected ones have score -1.
+    """
+
+    def __init__(self, model: CornerNet) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Boxes (N, M, 4), scores (N, M) and labels (N, M)."""
+        maps = self.model(image)[-1]
+        boxes, scores, _, labels = decode_corners(
+            maps.heat_tl.sigmoid(), maps.heat_br.sigmoid(), maps.tag_tl, maps.tag_br, maps.offset_tl, maps.offset_br
+        )
+        return boxes, scores, labels
+
+
+def export_model(
+    model: nn.Module,
+    path: str | os.PathLike[str],
+    size: tuple[int, int],
+    *,
+    format: str = "onnx",
+    any_size: bool = False,
+    check: bool = True,
+) -> dict[str, float]:
+    """Write a model as a program of its own, as a whole or not at all.
+
+    Args:
+        model: Of ``load_model``, in evaluation mode, on the CPU. A segmentation gives scores (N, C, H, W); CornerNet is
+            written with its decode, see `DecodedCorners`.
+        path: One file, with the suffix ``.onnx`` or ``.pt2``. Weights are inside.
+        size: Height and width of the images.
+        format: ``"onnx"``; ``"torch"``, an exported program for ``torch.export.load``; or ``"aoti"``, compiled for this
+            machine, for ``torch._inductor.aoti_load_package``.
+        any_size: Whether height and width may vary from call to call.
+        check: Run what was written on an image, and compare.
+
+    Returns:
+        ``largest_difference`` from the model's own results over all floating-point outputs, with `check`; else empty.
+
+    Raises:
+        ValueError: If an option is out of range, or what was written gives other results.
+        ImportError: If the packages for ONNX are missing.
+    """
+    name = "export_model"
+    check_path(name, "path", path)
+    check_one_of(name, "format", format, tuple(FORMATS))
+    check_flag(name, "any_size", any_size)
+    height, width = whole_pair(name, "size", size, "(height, width)", 1)
+    if Path(path).suffix != FORMATS[format]:
+        raise ValueError(f"{name}: path must end in {FORMATS[format]} for format {format!r}, got '{path}'")
+    if model.training:
+        raise ValueError(f"{name}: model must be in evaluation mode, call model.eval()")
+    whole_model = DecodedCorners(model).eval() if isinstance(model, CornerNet) else model
+    image = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0))
+    free = {2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO} if any_size else None
+    with replacing(path) as temporary, torch.no_grad():
+        _write(whole_model, image, temporary, format, free)
+        if not check:
+            return {}
+        expected, found = _as_tuple(whole_model(image)), _run(temporary, image, format)
+        if isinstance(whole_model, DecodedCorners):
+            expected, found = _decided_rows(expected, found)
+        difference = _difference(expected, found)
+        if not difference <= _MOST_DIFFERENCE:
+            raise ValueError(f"{name}: '{path}' would give other results than the model, by {difference:.1e}")
+    return {"largest_difference": difference}
+
+
+def _write(model: nn.Module, image: Tensor, path: Path, format: str, free: Any) -> None:
+    if format == "onnx":
+        with needed_for("export to ONNX", extra="export"):
+            import onnxscript  # noqa: F401
+        torch.onnx.export(
+            model,
+            (image,),
+            path,
+            dynamo=True,
+            dynamic_shapes=None if free is None else (free,),
+            external_data=False,
+            input_names=["image"],
+            verbose=False,
+        )
+        return
+    program = torch.export.export(model, (image,), dynamic_shapes=None if free is None else (free,))
+    if format == "torch":
+        torch.export.save(program, path)
+    else:
+        torch._inductor.aoti_compile_and_package(program, package_path=str(path))
+
+
+def _run(path: Path, image: Tensor, format: str) -> tuple[Tensor, ...]:
+    if format == "onnx":
+        with needed_for("checking ONNX", extra="export"):
+            import onnxruntime
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        return tuple(torch.from_numpy(y) for y in session.run(None, {"image": image.numpy()}))
+    if format == "torch":
+        return _as_tuple(torch.export.load(path).module()(image))
+    return _as_tuple(torch._inductor.aoti_load_package(str(path))(image))
+
+
+def _decided_rows(expected: tuple[Tensor, ...], found: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], ...]:
+    """All scores, and the boxes and labels of those whose rank does not hang on rounding."""
+    scores = expected[1]
+    apart = (scores[:, :-1] - scores[:, 1:]) > _MOST_DIFFERENCE
+    edge = torch.ones_like(apart[:, :1])
+    decided = torch.cat([edge, apart], 1) & torch.cat([apart, edge], 1) & (scores >= 0)
+    return tuple((y[1], y[0][decided], y[2][decided]) for y in (expected, found))
+
+
+def _as_tuple(outputs: Any) -> tuple[Tensor, ...]:
+    return (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
+
+
+def _difference(expected: tuple[Tensor, ...], found: tuple[Tensor, ...]) -> float:
+    """The largest difference of numbers; infinite where shapes or whole numbers differ."""
+    worst = 0.0
+    for a, b in zip(expected, found, strict=True):
+        if a.shape != b.shape or (not a.is_floating_point() and not torch.equal(a, b)):
+            return float("inf")
+        if a.is_floating_point() and a.numel():
+            worst = max(worst, float((a.double() - b.double()).abs().max()))
+    return worst

@@ -1,0 +1,103 @@
+"""Models by name: which there are, how to build one, and what a built one was asked to be."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from torch import nn
+
+from pydlx._checks import check_type
+
+Builder = TypeVar("Builder", bound=Callable[..., nn.Module])
+
+# The packages whose import registers their models.
+_ROOMS = ("pydlx.models.segmentation", "pydlx.models.detection")
+
+_builders: dict[str, Callable[..., nn.Module]] = {}
+
+
+def register_model(name: str) -> Callable[[Builder], Builder]:
+    """Make a builder known by a name.
+
+    Args:
+        name: What ``create_model`` calls it.
+
+    Returns:
+        A decorator for a function of keyword arguments that returns the model. The arguments are numbers, strings,
+        bools, None, or lists of these, so that a checkpoint can hold them.
+    """
+
+    def register(builder: Builder) -> Builder:
+        if name in _builders:
+            raise ValueError(f"register_model: name must be new, got {name!r}")
+        _builders[name] = builder
+        return builder
+
+    return register
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """The names of all models that match a pattern, sorted.
+
+    Args:
+        pattern: As of files: ``"fcn*"``.
+
+    Example:
+        >>> list_models("fcn8*")
+        ['fcn8s', 'fcn8s_at_once']
+    """
+    check_type("list_models", "pattern", pattern, str, "a pattern such as 'fcn*'")
+    return sorted(fnmatch.filter(_known(), pattern))
+
+
+def create_model(name: str, **options: Any) -> nn.Module:
+    """Build a model.
+
+    Args:
+        name: One of ``list_models()``.
+        options: Those of the model's builder; what is not given has the paper's value.
+
+    Returns:
+        The model, initialised as its paper says. ``model.model_name`` and ``model.model_options`` hold what it was
+        built from, defaults included; checkpoints keep them.
+
+    Raises:
+        ValueError: If there is no such model, or an option has a wrong value.
+        TypeError: If the model has no such option.
+
+    Example:
+        >>> create_model("fcn8s", num_classes=11).model_options["num_classes"]
+        11
+    """
+    builders = _known()
+    if not isinstance(name, str) or name not in builders:
+        close = difflib.get_close_matches(str(name), builders, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sorted(builders))}"
+        raise ValueError(f"create_model: name must be a known model, got {name!r}; {hint}")
+    options = all_options(name, options)
+    model: Any = builders[name](**options)
+    model.model_name, model.model_options = name, options
+    return model
+
+
+def all_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a known model: those given, and the defaults of the others.
+
+    Raises:
+        TypeError: If the model has no such option.
+    """
+    parameters = inspect.signature(_known()[name]).parameters
+    if unknown := sorted(options.keys() - parameters.keys()):
+        raise TypeError(f"create_model: {name} has no option {unknown[0]!r}, it takes {', '.join(parameters)}")
+    return {key: options.get(key, parameter.default) for key, parameter in parameters.items()}
+
+
+def _known() -> dict[str, Callable[..., nn.Module]]:
+    for room in _ROOMS:
+        importlib.import_module(room)
+    return _builders

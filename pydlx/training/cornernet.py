@@ -1,0 +1,91 @@
+"""Recipe ``cornernet``: CornerNet on images with boxes in COCO's format."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, PolynomialLR
+from torch.utils.data import DataLoader, Subset
+
+from pydlx._checks import whole
+from pydlx._optional import needed_for
+from pydlx.data import CocoBoxes
+from pydlx.models import create_model
+from pydlx.training.detection import DetectionTask, PreparedBoxes
+from pydlx.training.options import option
+from pydlx.training.reproducible import TrainingLoader
+from pydlx.training.trainer import TrainerOptions, build_trainer, checkpoint_to_resume, processes
+
+with needed_for("training", extra="train"):
+    from lightning.pytorch import Trainer
+
+
+@dataclasses.dataclass
+class CornerNetOptions(TrainerOptions):
+    """Options of the recipe."""
+
+    train_annotations: str = option("annotations/instances_train2017.json", "COCO file of the training images")
+    train_images: str = option("train2017", "folder of the training images")
+    val_annotations: str = option("annotations/instances_val2017.json", "COCO file by which the best are chosen")
+    val_images: str = option("val2017", "folder of these images")
+    train_limit: int | None = option(None, "train on the first so many images only")
+    val_limit: int | None = option(None, "validate on the first so many images only")
+    model: str = option("cornernet_squeeze", "cornernet_squeeze, cornernet_hourglass52 or cornernet_hourglass104")
+    width: float = option(1.0, "of cornernet_squeeze: factor of all channels")
+    norm: str = option("batch", "batch, or group for small batches")
+    size: int = option(511, "side of the square input")
+    lr: float = option(2.5e-4, "learning rate of Adam")
+    augment: bool = option(True, "mirror, scale, crop and recolour")
+    flip_test: bool = option(False, "validate on mirrored copies, too")
+
+
+def train(options: CornerNetOptions) -> Trainer:
+    """Trains, and leaves ``best.ckpt`` and ``last.ckpt`` in ``options.out``.
+
+    Raises:
+        ValueError: If an option is out of range, or a checkpoint does not fit.
+        OSError: If data or a checkpoint cannot be read.
+    """
+    training: Any = CocoBoxes(options.train_annotations, options.train_images, keep_empty=False)
+    held_out: Any = CocoBoxes(options.val_annotations, options.val_images)
+    if training.category_ids != held_out.category_ids:
+        raise ValueError("cornernet: val_annotations must list the categories of train_annotations, got others")
+    classes = len(training.class_names)
+    training, held_out = _first(training, options.train_limit), _first(held_out, options.val_limit)
+    torch.manual_seed(options.seed)
+    squeeze = {"width": options.width} if options.model == "cornernet_squeeze" else {}
+    model: Any = create_model(options.model, num_classes=classes, norm=options.norm, **squeeze)
+    path = checkpoint_to_resume(options, model)
+    world, rank = processes()
+    cells = -(-options.size // model.stride)
+    loader = TrainingLoader(
+        training,
+        PreparedBoxes(classes, options.size, cells, augment=options.augment),
+        options.batch_size,
+        seed=options.seed,
+        workers=options.workers,
+        drop_last=len(training) >= options.batch_size * world,
+        processes=world,
+        process=rank,
+    )
+    steps = options.epochs * len(loader) // options.accumulate
+    steps = steps if options.max_steps < 0 else min(steps, options.max_steps)
+    task = DetectionTask(model, lambda network: _optimizer(network, options, steps), flip=options.flip_test)
+    trainer = build_trainer(options, monitor="val/AP50")
+    own: Subset[Any] = Subset(held_out, range(rank, len(held_out), world))
+    trainer.fit(task, loader, DataLoader(own, 1, collate_fn=list), ckpt_path=path, weights_only=True)
+    return trainer
+
+
+def _first(data: Any, limit: int | None) -> Any:
+    return data if limit is None else Subset(data, range(min(len(data), whole("cornernet", "limit", limit, 1))))
+
+
+def _optimizer(model: nn.Module, options: CornerNetOptions, steps: int) -> tuple[Optimizer, LRScheduler | None]:
+    """Adam without weight decay as in the paper, whose rate falls to 0 at the end in place of one step down."""
+    adam = torch.optim.Adam(model.parameters(), options.lr)
+    return adam, PolynomialLR(adam, max(1, steps), power=0.9)

@@ -1,0 +1,125 @@
+"""Training of CornerNet: the task, and how a picture with boxes becomes the network's input and targets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pydlx._optional import needed_for
+from pydlx.data import BoxedImage
+from pydlx.losses import CornerLoss, CornerTargets
+from pydlx.metrics import BoxAP
+from pydlx.models.detection import corner_targets, detect, normalize_image
+
+with needed_for("training", extra="train"):
+    import kornia.augmentation as K
+    from lightning.pytorch import LightningModule
+
+Optimizer = Callable[[nn.Module], tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler | None]]
+
+
+class DetectionTask(LightningModule):
+    """CornerNet's losses, and box AP over the validation images by the whole test.
+
+    Training batches are (images (N, 3, H, W), CornerTargets); validation batches are lists of BoxedImage.
+
+    Args:
+        model: A CornerNet of ``create_model``.
+        optimizer: Makes the optimiser and the schedule, which is asked at every step.
+        flip: Whether to test on mirrored copies, too.
+    """
+
+    def __init__(self, model: Any, optimizer: Optimizer, *, flip: bool = False) -> None:
+        super().__init__()
+        self.model, self.optimizer, self.flip = model, optimizer, flip
+        self.loss = CornerLoss()
+        self.scores = BoxAP()
+
+    def training_step(self, batch: tuple[Tensor, CornerTargets], batch_idx: int) -> Tensor:
+        """Called by Lightning."""
+        images, targets = batch
+        losses = self.loss(self.model(images), targets)
+        for name, value in losses._asdict().items():
+            self.log(f"train/{name}", value, prog_bar=name == "total", batch_size=len(images))
+        return losses.total
+
+    def validation_step(self, batch: list[BoxedImage], batch_idx: int) -> None:
+        """Called by Lightning."""
+        for item in batch:
+            found = detect(self.model, item.image, flip=self.flip)
+            self.scores.update(
+                [{"boxes": found.boxes.cpu(), "scores": found.scores.cpu(), "labels": found.labels.cpu()}],
+                [{"boxes": torch.from_numpy(item.boxes), "labels": torch.from_numpy(item.labels)}],
+            )
+
+    def on_validation_epoch_end(self) -> None:
+        """Called by Lightning."""
+        scores = self.scores.compute()
+        for name in ("AP", "AP50", "AP75"):
+            self.log(f"val/{name}", float(scores[name]), prog_bar=name == "AP50")
+        self.scores.reset()
+
+    def configure_optimizers(self) -> Any:
+        """Called by Lightning."""
+        optimizer, schedule = self.optimizer(self.model)
+        if schedule is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class PreparedBoxes:
+    """What becomes of a picture with boxes before it enters a training batch.
+
+    With `augment` it is mirrored half of the time, scaled by .6 to 1.3, cropped to the network's size at a random place
+    (what is missing is black) and recoloured; without, it is only fitted into the size, from the top left.
+
+    Args:
+        num_classes: Of the data set.
+        size: Side of the network's square input.
+        cells: Side of its maps.
+        augment: Whether to change pictures at random.
+    """
+
+    def __init__(self, num_classes: int, size: int, cells: int, *, augment: bool) -> None:
+        self.num_classes, self.size, self.cells, self.augment = num_classes, size, cells, augment
+        self.colours = K.ColorJitter(0.4, 0.4, 0.4, p=1.0)
+
+    def __call__(self, item: BoxedImage) -> tuple[Tensor, CornerTargets]:
+        """The network's input (3, size, size) and its targets."""
+        pixels, boxes = torch.from_numpy(item.image), torch.from_numpy(item.boxes)
+        height, width = pixels.shape[:2]
+        scale = self.size / max(height, width)
+        if self.augment:
+            if torch.rand(()) < 0.5:
+                pixels = pixels.flip(1)
+                boxes = torch.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], 1)
+            scale *= 0.6 + 0.1 * int(torch.randint(8, ()))
+        new_h, new_w = max(1, round(height * scale)), max(1, round(width * scale))
+        image = F.interpolate(
+            pixels.movedim(2, 0)[None].float() / 255, (new_h, new_w), mode="bilinear", antialias=True
+        ).clamp(0, 1)
+        if self.augment:
+            image = self.colours(image)
+        # Where the picture's top left corner comes to lie in the input.
+        top, left = (self._placed(length) for length in (new_h, new_w))
+        image = F.pad(image[0], (left, self.size - new_w - left, top, self.size - new_h - top))
+        boxes = boxes * torch.tensor([new_w / width, new_h / height] * 2) + torch.tensor([left, top] * 2)
+        targets = corner_targets(
+            boxes,
+            torch.from_numpy(item.labels),
+            num_classes=self.num_classes,
+            image_size=(self.size, self.size),
+            map_size=(self.cells, self.cells),
+        )
+        return normalize_image((image * 255).round().byte().movedim(0, 2)), targets
+
+    def _placed(self, length: int) -> int:
+        """Anywhere with all of it inside, or all of the input covered; at 0 without augmentation."""
+        free = self.size - length
+        if not self.augment or free == 0:
+            return 0
+        return int(torch.randint(abs(free) + 1, ())) * (1 if free > 0 else -1)

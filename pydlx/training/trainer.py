@@ -1,0 +1,142 @@
+"""How every recipe trains: Lightning's trainer with this package's checkpoints, loggers and reproducible steps."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pydlx._optional import needed_for
+from pydlx.files import replacing
+from pydlx.models.checkpoint import describe_model, differing_options, read_checkpoint
+from pydlx.training.options import option
+from pydlx.training.reproducible import SeededSteps
+
+with needed_for("training", extra="train"):
+    from lightning.pytorch import Callback, LightningModule, Trainer
+    from lightning.pytorch.callbacks import EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint
+    from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+    from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+
+@dataclasses.dataclass
+class TrainerOptions:
+    """What all recipes have in common."""
+
+    out: str = option("runs/model", "folder for checkpoints, TensorBoard and CSV logs")
+    resume: str = option("auto", "auto: from the last checkpoint of the folder, if any; none; or a checkpoint")
+    epochs: int = option(50, "how often to go through the data")
+    max_steps: int = option(-1, "stop after so many steps, if positive")
+    batch_size: int = option(8, "items of one step and process")
+    accumulate: int = option(1, "steps whose gradients are added up")
+    seed: int = option(0, "of order, augmentation, initialisation and dropout")
+    workers: int = option(0, "processes that read items, per training process")
+    precision: str = option("32-true", "Lightning's: 32-true, bf16-mixed, 16-mixed, ...")
+    clip: float | None = option(None, "largest norm of the gradient")
+    ema: float | None = option(None, "decay of the averaged weights, such as 0.999; none keeps no average")
+    accelerator: str = option("auto", "Lightning's: auto, cpu, cuda")
+    devices: int = option(1, "processes on this machine")
+    nodes: int = option(1, "machines")
+    deterministic: bool = option(False, "use deterministic algorithms only")
+    val_every: int = option(1, "epochs from one validation to the next")
+    checkpoint_steps: int | None = option(None, "keep a checkpoint every so many steps, too, not only every epoch")
+    progress: bool = option(True, "show a progress bar with the time left")
+
+
+class WholeFileCheckpoints(TorchCheckpointIO):
+    """Checkpoints that are written whole or not at all, and read without running code from the file."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Called by Lightning."""
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            torch.save(checkpoint, temporary)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
+        """Called by Lightning."""
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+class NamedModel(Callback):
+    """Notes in every checkpoint which model it holds, for ``pydlx.models.load_model``."""
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Called by Lightning."""
+        described = describe_model(pl_module.model)
+        checkpoint.update(model=described["model"], options=described["options"])
+
+
+def build_trainer(
+    options: TrainerOptions, *, monitor: str, mode: str = "max", callbacks: list[Callback] | None = None
+) -> Trainer:
+    """Lightning's trainer.
+
+    Args:
+        options: The recipe's.
+        monitor: The validation score by which the best checkpoint is chosen.
+        mode: ``"max"`` or ``"min"``.
+        callbacks: Further ones.
+    """
+    folder = Path(options.out)
+    best = ModelCheckpoint(folder, "best", monitor=monitor, mode=mode, enable_version_counter=False)
+    last = ModelCheckpoint(
+        folder,
+        "last",
+        every_n_train_steps=options.checkpoint_steps,
+        save_on_train_epoch_end=True if options.checkpoint_steps is None else None,
+        save_top_k=1,
+        enable_version_counter=False,
+    )
+    all_callbacks = [SeededSteps(options.seed), NamedModel(), LearningRateMonitor("step"), best, last]
+    if options.ema is not None:
+        all_callbacks.append(EMAWeightAveraging(decay=options.ema))
+    return Trainer(
+        accelerator=options.accelerator,
+        devices=options.devices,
+        num_nodes=options.nodes,
+        strategy="ddp" if options.devices * options.nodes > 1 else "auto",
+        precision=options.precision,  # type: ignore[arg-type]
+        max_epochs=options.epochs,
+        max_steps=options.max_steps,
+        check_val_every_n_epoch=options.val_every,
+        accumulate_grad_batches=options.accumulate,
+        gradient_clip_val=options.clip,
+        deterministic=options.deterministic,
+        benchmark=False,
+        use_distributed_sampler=False,
+        enable_progress_bar=options.progress,
+        enable_model_summary=options.progress,
+        num_sanity_val_steps=0,
+        log_every_n_steps=10,
+        # A folder of its own for each run's CSV file: the logger deletes what it finds in its own, also on resuming.
+        logger=[TensorBoardLogger(folder, "logs", ""), CSVLogger(folder, "csv")],
+        callbacks=[*all_callbacks, *(callbacks or [])],
+        plugins=[WholeFileCheckpoints()],
+    )
+
+
+def checkpoint_to_resume(options: TrainerOptions, model: Any) -> Path | None:
+    """The checkpoint that ``options.resume`` means, if it fits the model.
+
+    Raises:
+        OSError: If it is missing or cut short.
+        ValueError: If it holds another model or other options.
+    """
+    if options.resume == "none":
+        return None
+    path = Path(options.out) / "last.ckpt" if options.resume == "auto" else Path(options.resume)
+    if options.resume == "auto" and not path.exists():
+        return None
+    if differences := differing_options(read_checkpoint(path), model.model_name, model.model_options):
+        raise ValueError(
+            f"resume: '{path}' holds {differences[0]}; give the same options, another folder with out=, or resume=none"
+        )
+    return path
+
+
+def processes() -> tuple[int, int]:
+    """How many processes ``torchrun`` or Lightning started for this training, and the number of this one."""
+    return int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", 0)))

@@ -1,0 +1,85 @@
+"""``pydlx predict`` writes label maps, pictures and one JSON of everything, and says what it could not read."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import pydlx
+from pydlx.cli import main
+from pydlx.data import read_label_map
+from pydlx.files import read_image
+from pydlx.models import save_model
+from pydlx.visualize import colour_labels, draw_boxes, label_colours
+
+Image = pytest.importorskip("PIL.Image")
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A checkpoint that finds class 2 everywhere, and two pictures."""
+    model = pydlx.create_model("fcn8s", num_classes=3, backbone="slim_vgg")
+    with torch.no_grad():
+        model.score_fr.bias[2] = 1  # all other scores are zero in a new model
+    save_model(model, tmp_path / "model.pt")
+    (tmp_path / "in").mkdir()
+    Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(tmp_path / "in" / "a.jpg")
+    Image.fromarray(np.zeros((9, 7), np.uint8)).save(tmp_path / "in" / "b.png")
+    return tmp_path
+
+
+def test_labels_are_written(place, capsys):
+    out = place / "out"
+    assert main(["predict", str(place / "model.pt"), str(place / "in"), "--out", str(out)]) == 0
+    assert "2 of 2 pictures" in capsys.readouterr().out
+    assert (read_label_map(out / "a.png") == 2).all()
+    assert read_image(out / "b_coloured.png").shape == (9, 7, 3)
+    content = json.loads((out / "predictions.json").read_text())
+    assert content == {str(place / "in" / name): {"2": 1.0} for name in ("a.jpg", "b.png")}
+
+
+def test_pictures_that_cannot_be_read_are_counted(place, capsys):
+    (place / "in" / "c.png").write_bytes(b"no picture")
+    words = ["predict", str(place / "model.pt"), str(place / "in"), "--out", str(place / "out")]
+    assert main(words) == 2
+    said = capsys.readouterr()
+    assert "2 of 3 pictures" in said.out
+    assert "1 of 3 pictures cannot be read, the first: read_image: cannot read" in said.err
+    assert len(json.loads((place / "out" / "predictions.json").read_text())) == 2
+
+
+def test_a_missing_checkpoint_is_said(place, capsys):
+    assert main(["predict", str(place / "none.pt"), str(place / "in"), "--out", str(place / "out")]) == 2
+    assert "no such file" in capsys.readouterr().err
+    assert not (place / "out").exists()
+
+
+def test_colours_are_those_of_voc():
+    assert label_colours(6).tolist() == [[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0], [0, 0, 128], [128, 0, 128]]
+    assert label_colours(256)[255].tolist() == [224, 224, 192]
+    assert len(np.unique(label_colours(256), axis=0)) == 256
+
+
+def test_labels_lie_over_the_image():
+    image = np.full((1, 3, 3), 100, np.uint8)
+    labels = np.array([[0, 1, 255]])
+    assert colour_labels(labels, 2, image, 0.5).tolist() == [[[50, 50, 50], [114, 50, 50], [100, 100, 100]]]
+    assert colour_labels(labels, 2).tolist() == [[[0, 0, 0], [128, 0, 0], [255, 255, 255]]]
+    with pytest.raises(ValueError, match=r"image must have shape \(1, 3, 3\), got \(2, 3, 3\)"):
+        colour_labels(labels, 2, np.zeros((2, 3, 3), np.uint8))
+    with pytest.raises(ValueError, match="opacity must be from 0 to 1, got 2"):
+        colour_labels(labels, 2, image, 2)
+
+
+def test_boxes_are_drawn_where_they_are():
+    image = np.zeros((60, 80, 3), np.uint8)
+    drawn = draw_boxes(image, np.array([[10.0, 20.0, 50.0, 40.0]]), [1], [0.5], ["a", "cat"])
+    assert not image.any()
+    colour = label_colours(256)[2]
+    for row, column in ((40, 30), (30, 10), (30, 50)):
+        assert drawn[row, column].tolist() == colour.tolist()
+    assert not drawn[36, 30].any()
+    assert not drawn[50:].any()

@@ -1,0 +1,63 @@
+"""Exported models give the model's results, also at other sizes, and a failed export leaves nothing behind."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import pydlx
+from pydlx.models.exporting import export_model
+
+onnxruntime = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+
+def network(**options):
+    """An FCN whose scores are not zero."""
+    torch.manual_seed(0)
+    model = pydlx.create_model("fcn8s", num_classes=3, backbone="slim_vgg", **options).eval()
+    for name, parameter in model.named_parameters():
+        if "score" in name and parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.3)
+    return model
+
+
+@pytest.mark.parametrize(("format", "suffix"), [("onnx", "onnx"), ("torch", "pt2")])
+def test_an_fcn_is_exported_for_any_size(tmp_path, format, suffix):
+    model, path = network(), tmp_path / f"fcn.{suffix}"
+    assert export_model(model, path, (64, 80), format=format, any_size=True)["largest_difference"] < 1e-4
+    image = torch.randn(1, 3, 70, 97, generator=torch.Generator().manual_seed(1))
+    if format == "onnx":
+        (found,) = onnxruntime.InferenceSession(path).run(None, {"image": image.numpy()})
+        found = torch.from_numpy(found)
+    else:
+        found = torch.export.load(path).module()(image)
+    torch.testing.assert_close(found, model(image), rtol=0, atol=1e-4)
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_cornernet_is_exported_with_its_decode(tmp_path):
+    torch.manual_seed(0)
+    model = pydlx.create_model("cornernet_squeeze", num_classes=4, width=0.125, stacks=1).eval()
+    for name, parameter in model.named_parameters():
+        if "heat" in name and parameter.dim() == 4:  # a new network's scores are nearly equal everywhere
+            torch.nn.init.normal_(parameter, std=0.5)
+    report = export_model(model, tmp_path / "corner.onnx", (127, 127))
+    assert report["largest_difference"] < 1e-4
+    boxes, scores, labels = onnxruntime.InferenceSession(tmp_path / "corner.onnx").run(
+        None, {"image": torch.zeros(1, 3, 127, 127).numpy()}
+    )
+    assert boxes.shape[-1] == 4
+    assert scores.shape == labels.shape == boxes.shape[:2]
+    assert (scores >= 0).any()
+
+
+def test_what_cannot_be_written_is_said(tmp_path):
+    model = network()
+    with pytest.raises(ValueError, match=r"path must end in \.onnx for format 'onnx', got '.*fcn\.pt2'"):
+        export_model(model, tmp_path / "fcn.pt2", (32, 32))
+    with pytest.raises(ValueError, match="model must be in evaluation mode"):
+        export_model(model.train(), tmp_path / "fcn.onnx", (32, 32))
+    with pytest.raises(ValueError, match=r"size must be two whole numbers \(height, width\), got \(0, 3\)"):
+        export_model(model.eval(), tmp_path / "fcn.onnx", (0, 3))
+    assert not list(tmp_path.iterdir())

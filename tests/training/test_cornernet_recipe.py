@@ -1,0 +1,101 @@
+"""The recipe for CornerNet: boxes stay on their objects through augmentation, and a short training leaves a model."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("lightning")
+pytest.importorskip("kornia")
+
+from pydlx.cli import main
+from pydlx.data import BoxedImage
+from pydlx.models import load_model
+from pydlx.training.detection import PreparedBoxes
+
+Image = pytest.importorskip("PIL.Image")
+
+
+def scene(height=60, width=90, box=(20, 10, 50, 34)):
+    """A black picture with one white box."""
+    x1, y1, x2, y2 = box
+    picture = np.zeros((height, width, 3), np.uint8)
+    picture[y1:y2, x1:x2] = 255
+    return BoxedImage("scene", picture, np.array([box], np.float64), np.array([0]))
+
+
+def corners(targets, cells, size):
+    """Both corners in pixels of the network's input, (2, 2) as x, y."""
+    found = []
+    for cell, offset in ((targets.cell_tl, targets.offset_tl), (targets.cell_br, targets.offset_br)):
+        at = torch.tensor([int(cell[0]) % cells, int(cell[0]) // cells])
+        found.append((at + offset[0]) * size / cells)
+    return torch.stack(found)
+
+
+def test_boxes_stay_on_their_objects():
+    prepare = PreparedBoxes(1, 127, 32, augment=True)
+    prepare.colours = torch.nn.Identity()
+    seen = 0
+    for seed in range(30):
+        torch.manual_seed(seed)
+        image, targets = prepare(scene())
+        assert image.shape == (3, 127, 127)
+        bright = (image[0] > image[0].mean()).nonzero()
+        inside = targets.mask[0] and bright.min() > 0 and bright.max() < 126
+        if not inside:
+            continue
+        seen += 1
+        edges = torch.stack([bright.amin(0).flip(0), bright.amax(0).flip(0) + 1]).float()
+        assert (corners(targets, 32, 127) - edges).abs().max() < 1.6  # half a pixel of blur at either side
+    assert seen > 10
+
+
+def test_without_augmentation_pictures_are_fitted():
+    image, targets = PreparedBoxes(1, 127, 32, augment=False)(scene(254, 128, (10, 20, 60, 100)))
+    assert image.shape == (3, 127, 127)
+    torch.testing.assert_close(corners(targets, 32, 127), torch.tensor([[5.0, 10.0], [30.0, 50.0]]))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("boxes")
+    (folder / "images").mkdir()
+    draw = np.random.default_rng(0)
+    annotations = []
+    for n in range(4):
+        x, y = draw.integers(5, 60, 2)
+        item = scene(127, 127, (x, y, x + 40, y + 30))
+        Image.fromarray(item.image).save(folder / "images" / f"{n}.png")
+        annotations.append(
+            {"id": n + 1, "image_id": n, "category_id": 5, "bbox": [int(x), int(y), 40, 30], "area": 1200}
+        )
+    content = {
+        "images": [{"id": n, "file_name": f"{n}.png", "width": 127, "height": 127} for n in range(4)],
+        "categories": [{"id": 5, "name": "square"}],
+        "annotations": [{**annotation, "iscrowd": 0} for annotation in annotations],
+    }
+    (folder / "boxes.json").write_text(json.dumps(content))
+    return folder
+
+
+def train(data, out, *words):
+    files = [f"{part}_annotations={data / 'boxes.json'}" for part in ("train", "val")]
+    files += [f"{part}_images={data / 'images'}" for part in ("train", "val")]
+    fixed = ["width=0.125", "norm=group", "size=127", "batch_size=2", "progress=false", "accelerator=cpu", f"out={out}"]
+    return main(["train", "cornernet", *files, *fixed, *words])
+
+
+def test_it_trains_and_leaves_a_model_that_predicts(data, tmp_path, capsys):
+    assert train(data, tmp_path, "epochs=1") == 0
+    model = load_model(tmp_path / "last.ckpt")
+    assert (model.model_name, model.model_options["num_classes"]) == ("cornernet_squeeze", 1)
+    words = ["predict", str(tmp_path / "best.ckpt"), str(data / "images"), "--threshold", "0"]
+    assert main([*words, "--out", str(tmp_path / "out")]) == 0
+    assert len(json.loads((tmp_path / "out" / "predictions.json").read_text())) == 4
+    assert (tmp_path / "out" / "0_boxes.png").is_file()
+    assert train(data, tmp_path, "epochs=2", "norm=batch") == 2
+    assert "holds norm='group', not 'batch'" in capsys.readouterr().err
