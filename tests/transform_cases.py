@@ -59,6 +59,23 @@ def on_sequences(mode: str, k: int | None = None, given: str | None = None, pool
     return Case(run, (2, 4, 3), (2, 6, 5))
 
 
+def heat_like(x: Tensor) -> Tensor:
+    """Heat of corners: 1 at some cells, less elsewhere."""
+    return torch.where(x.detach() > 0.8, 1.0, 0.3).to(x.dtype)
+
+
+def corner_loss(x: Tensor) -> Tensor:
+    """Of maps of two classes, and two objects in every image."""
+    maps = losses.CornerMaps(*x.split([2, 2, 1, 1, 2, 2], 1))
+    cells = torch.tensor([1, 6]).expand(x.shape[0], 2)
+    offset = torch.full((2, 2), 0.25, dtype=x.dtype).expand(x.shape[0], 2, 2)
+    mask = torch.ones(2, dtype=torch.bool).expand(x.shape[0], 2)
+    none = torch.zeros((), dtype=torch.int64)
+    heat_tl, heat_br = heat_like(maps.heat_tl), heat_like(maps.heat_br)
+    targets = losses.CornerTargets(heat_tl, heat_br, cells, cells + 3, offset, offset, mask, none, none)
+    return losses.CornerLoss()([maps], targets).total
+
+
 def packed(x: Tensor) -> Tensor:
     ends = torch.tensor([2, 1, 3])
     return ops.sequence_pool(x, "soft", lengths=torch.cat([ends, (x.shape[0] - ends.sum()).view(1)]))
@@ -190,6 +207,14 @@ _CASES = {
     "nn.SpatialPyramidPool2d, average": pyramid("average", "sliding"),
     "nn.SpatialPyramidPool2d, soft": pyramid("soft"),
     "nn.BilinearUpsample2d": on_maps(nn.BilinearUpsample2d(2, 2, dtype=torch.float64)),
+    "losses.corner_focal_loss": on_maps(lambda x: losses.corner_focal_loss(x, heat_like(x))),
+    "losses.corner_tag_loss": Case(
+        lambda x: sum(losses.corner_tag_loss(x[0], x[1], x[0].detach() > -1)), (2, 2, 4), (2, 3, 5)
+    ),
+    "losses.corner_offset_loss": Case(
+        lambda x: losses.corner_offset_loss(x[0], x[1], x[0, ..., 0].detach() > -1), (2, 2, 4, 2), (2, 3, 5, 2)
+    ),
+    "losses.CornerLoss": Case(corner_loss, (2, 10, 4, 4), (3, 10, 6, 5)),
     "losses.OKSLoss": of_poses(losses.OKSLoss(SIGMAS, "log")),
     "losses.SSIMLoss": on_pairs(losses.SSIMLoss(4.0, kernel_size=3), side=4),
     "confusion_matrix": Case(count_classes, (2, 3, 4, 4), (3, 3, 5, 4)),

@@ -10,7 +10,7 @@ from pydlx.models import load_model
 from pydlx.models.exporting import FORMATS, export_model
 
 _EXAMPLE = """\
-examples:
+example:
   pydlx export runs/camvid/best.ckpt --size 180,240 --out fcn.onnx
   pydlx export runs/corner/best.ckpt --size 511,511 --out corner.onnx
 

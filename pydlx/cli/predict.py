@@ -20,7 +20,7 @@ from pydlx.models.segmentation import FCN, segment
 from pydlx.visualize import colour_labels, draw_boxes
 
 _EXAMPLE = """\
-examples:
+example:
   pydlx predict runs/camvid/best.ckpt street.jpg --out predictions
   pydlx predict runs/corner/best.ckpt photographs/ --out predictions --threshold 0.4
 

@@ -9,7 +9,7 @@ from pydlx.training import RECIPES
 from pydlx.training.options import described_options, parse_options
 
 _EXAMPLE = """\
-examples:
+example:
   pydlx train fcn --options
   pydlx train fcn data=camvid model=fcn8s backbone=slim_vgg out=runs/camvid epochs=40
   torchrun --nproc-per-node 2 -m pydlx.cli train fcn data=camvid devices=2
