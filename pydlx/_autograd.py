@@ -28,6 +28,13 @@ from torch.utils import _pytree as pytree
 BatchingRule = Callable[[Callable[..., Any], int, Sequence[int | None], Sequence[Any]], Any]
 
 
+def clipped(x: Tensor, low: float, high: float) -> Tensor:
+    """x within [low, high], with its gradient on both bounds, too: ``torch.clamp`` has 0 there from torch 2.14 on."""
+    if not wants_derivative(x):
+        return x.clamp(low, high)
+    return torch.where((x < low) | (x > high), x.detach().clamp(low, high), x)
+
+
 def pull_back(function: Callable[..., Any], points: tuple[Tensor, ...], grads: Any) -> tuple[Tensor, ...]:
     """The gradients of `function` at its inputs, given those of its outputs; differentiable in both, to any order."""
     return torch.func.vjp(function, *points)[1](grads)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pydlx._autograd import clipped
 from pydlx._checks import check_one_of, is_number, whole
 from pydlx.blending import guidance
 from pydlx.blending.equation import GaussianPoisson
@@ -89,7 +90,7 @@ def _blend(
         if measure and size == sizes[-1]:
             residual = level.relative_residual(picture, divergence, colours)
         if scene.limits is not None:
-            picture = picture.clamp(*scene.limits)
+            picture = clipped(picture, *scene.limits)
     unknowns = math.prod(scene.canvas.size) * len(scene.target)
     return Solution(picture, scene.canvas, None, unknowns, residual, len(sizes))
 

@@ -20,6 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pydlx._autograd import clipped
+
 Image: TypeAlias = "np.ndarray | Tensor"
 
 ROUNDINGS = ("nearest", "truncate")
@@ -91,7 +93,7 @@ def quantise(values: Tensor, dtype: torch.dtype, rounding: str, clip: bool) -> T
     The working values of integer images are changed.
     """
     if dtype.is_floating_point:
-        return (values.clamp(0, 1) if clip else values).to(dtype)
+        return (clipped(values, 0, 1) if clip else values).to(dtype)
     values = values.detach().clamp_(0, full_scale(dtype))
     if rounding == "nearest":
         values.round_()

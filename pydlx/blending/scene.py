@@ -8,6 +8,7 @@ from functools import cached_property, reduce
 import torch
 from torch import Tensor
 
+from pydlx._autograd import clipped
 from pydlx._checks import check_flag, check_number, whole_pair
 from pydlx.blending import guidance
 from pydlx.blending.images import (
@@ -182,7 +183,7 @@ def build_scene(
     size = (source_planes.shape[-2], source_planes.shape[-1])
     weight = decode_mask(mask, size, len(target_planes), target_planes.device, dtype)
     if opacity is not None:
-        weight = weight * (opacity.to(dtype) / full_scale(opacity.dtype)).clamp(0, 1)
+        weight = weight * clipped(opacity.to(dtype) / full_scale(opacity.dtype), 0, 1)
         transparent = opacity.detach().to(dtype) <= 0
         hidden = transparent if bool(transparent.any()) else None
     if threshold is not None:

@@ -86,6 +86,15 @@ def test_gradients(picture, blob, method):
     assert (gradient[:, visible[0] == 0] == 0).all() and (gradient[:, visible[0] == 1] != 0).any()
 
 
+@pytest.mark.parametrize("method", ["poisson", "modified-poisson", "gaussian-poisson"])
+def test_opaque_pixels_have_a_gradient(picture, method):
+    """Alpha is 1 there, a bound of what it is clipped to, where torch.clamp has no gradient from torch 2.14 on."""
+    rgba = torch.from_numpy(with_alpha(picture(5, 6, 3), np.ones((5, 6), bool))).permute(2, 0, 1).requires_grad_()
+    canvas = torch.from_numpy(picture(8, 9, 3)).permute(2, 0, 1)
+    blend(rgba, canvas, torch.ones(5, 6), (2, 1), method).sum().backward()
+    assert rgba.grad[3].abs().max() > 0.1
+
+
 def test_hidden_pixels_are_black_to_the_gradient_of_alpha(picture, blob):
     """Here the mean of the result is that of the pasted picture, which grows by source minus target with each alpha."""
     colours, target, visible = picture(5, 6, 3), picture(8, 9, 3), blob(5, 6)
