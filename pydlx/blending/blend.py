@@ -133,13 +133,20 @@ def blend(
     return picture, report
 
 
+def _where(inside: Tensor, values: Tensor, others: Tensor) -> Tensor:
+    """``torch.where``, which torch 2.10 lacks for uint16."""
+    if values.dtype != torch.uint16:
+        return torch.where(inside, values, others)
+    return torch.where(inside, values.view(torch.int16), others.view(torch.int16)).view(torch.uint16)
+
+
 def _paint(target: ImageT, values: Tensor, solution: Solution) -> ImageT:
     """A copy of `target` with the solved pixels in place; an alpha channel beyond those of `values` stays."""
     picture = target.clone() if isinstance(target, Tensor) else np.array(target, order="C")
     planes = as_planes("target", picture)
     region = solution.box.of(planes[:, : values.shape[1]])
     if solution.inside is not None:
-        values = torch.where(solution.inside, values, region)
+        values = _where(solution.inside, values, region)
     for channel in range(values.shape[1]):  # one by one: torch is slow to interleave planes
         region[:, channel] = values[:, channel]
     return picture

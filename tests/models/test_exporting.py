@@ -22,6 +22,7 @@ def network(**options):
     return model
 
 
+@pytest.mark.skipif(torch.__version__ < "2.13", reason="torch 2.10 does not export convolutions of free sizes")
 @pytest.mark.parametrize(("format", "suffix"), [("onnx", "onnx"), ("torch", "pt2")])
 def test_an_fcn_is_exported_for_any_size(tmp_path, format, suffix):
     model, path = network(), tmp_path / f"fcn.{suffix}"

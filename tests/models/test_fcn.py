@@ -227,6 +227,7 @@ def test_compiles_whole():
         torch.testing.assert_close(compiled(images), model(images))
 
 
+@pytest.mark.skipif(torch.__version__ < "2.13", reason="torch 2.10 does not export convolutions of free sizes")
 def test_exports_with_free_sizes():
     model = small("fcn16s")
     free = dict.fromkeys((0, 2, 3), torch.export.Dim.AUTO)
