@@ -24,8 +24,8 @@ example:
   pydlx predict runs/camvid/best.ckpt street.jpg --out predictions
   pydlx predict runs/corner/best.ckpt photographs/ --out predictions --threshold 0.4
 
-Writes NAME.png, the label map, and NAME_coloured.png; or of a detector NAME_boxes.png; and of all pictures
-predictions.json: the share of each class, or the boxes as x1, y1, x2, y2.
+Writes NAME_labels.png, the label map, and NAME_coloured.png; or of a detector NAME_boxes.png; and of all
+pictures predictions.json: the share of each class, or the boxes as x1, y1, x2, y2.
 """
 
 
@@ -51,6 +51,9 @@ def run(args: argparse.Namespace) -> int:
     model: Any = load_model(args.checkpoint).to(torch.device(args.device))
     predict = _predictor(model, args.threshold)
     pictures = [path for given in args.pictures for path in _pictures(given)]
+    names = [path.stem for path in pictures]
+    if repeated := next((name for name in names if names.count(name) > 1), None):
+        raise ValueError(f"pictures must have different names without suffix, got {repeated!r} twice")
     args.out.mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = {}
     skipped: list[str] = []
@@ -91,7 +94,7 @@ def _predictor(model: Any, threshold: float) -> Callable[[np.ndarray, Path], Any
 def _labels(model: FCN, image: np.ndarray, place: Path) -> dict[str, float]:
     labels = segment(model, image).cpu().numpy()
     classes = model.num_classes
-    write_image(place.with_suffix(".png"), labels.astype(np.uint8))
+    write_image(place.with_name(f"{place.name}_labels.png"), labels.astype(np.uint8))
     write_image(place.with_name(f"{place.name}_coloured.png"), colour_labels(labels, classes, image))
     shares = np.bincount(labels.ravel(), minlength=classes) / labels.size
     return {str(c): round(float(share), 6) for c, share in enumerate(shares) if share > 0}

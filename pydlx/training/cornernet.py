@@ -18,7 +18,7 @@ from pydlx.models import create_model
 from pydlx.training.detection import DetectionTask, PreparedBoxes
 from pydlx.training.options import option
 from pydlx.training.reproducible import TrainingLoader
-from pydlx.training.trainer import TrainerOptions, build_trainer, checkpoint_to_resume, processes
+from pydlx.training.trainer import TrainerOptions, build_trainer, checkpoint_to_resume, processes, steps_of
 
 with needed_for("training", extra="train"):
     from lightning.pytorch import Trainer
@@ -60,7 +60,7 @@ def train(options: CornerNetOptions) -> Trainer:
     squeeze = {"width": options.width} if options.model == "cornernet_squeeze" else {}
     model: Any = create_model(options.model, num_classes=classes, norm=options.norm, **squeeze)
     path = checkpoint_to_resume(options, model)
-    world, rank = processes()
+    world, rank = processes(options)
     cells = -(-options.size // model.stride)
     loader = TrainingLoader(
         training,
@@ -72,8 +72,7 @@ def train(options: CornerNetOptions) -> Trainer:
         processes=world,
         process=rank,
     )
-    steps = options.epochs * len(loader) // options.accumulate
-    steps = steps if options.max_steps < 0 else min(steps, options.max_steps)
+    steps = steps_of(options, len(loader))
     task = DetectionTask(model, lambda network: _optimizer(network, options, steps), flip=options.flip_test)
     trainer = build_trainer(options, monitor="val/AP50")
     own: Subset[Any] = Subset(held_out, range(rank, len(held_out), world))

@@ -26,7 +26,7 @@ from pydlx.training.segmentation import (
     SegmentationTask,
     street_scene_changes,
 )
-from pydlx.training.trainer import TrainerOptions, build_trainer, checkpoint_to_resume, processes
+from pydlx.training.trainer import TrainerOptions, build_trainer, checkpoint_to_resume, processes, steps_of
 
 with needed_for("training", extra="train"):
     from lightning.pytorch import Trainer
@@ -85,7 +85,7 @@ def train(options: FCNOptions) -> Trainer:
     path = checkpoint_to_resume(options, model)
     if path is None:
         _initialise(model, options)
-    world, rank = processes()
+    world, rank = processes(options)
     # The last batch would be of another size, and its batch normalisation of other noise.
     loader = TrainingLoader(
         training,
@@ -97,8 +97,7 @@ def train(options: FCNOptions) -> Trainer:
         processes=world,
         process=rank,
     )
-    steps = options.epochs * (len(loader) // options.accumulate)
-    steps = steps if options.max_steps < 0 else min(steps, options.max_steps)
+    steps = steps_of(options, len(loader))
     task = SegmentationTask(
         model,
         lambda network: _optimizer(network, options, steps),

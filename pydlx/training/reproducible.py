@@ -118,6 +118,33 @@ class TrainingLoader:
         ]
 
 
+class KeptPlace(Callback):
+    """Puts a `TrainingLoader` where the checkpoint says that it stood.
+
+    Lightning (2.6) does so by itself, but not from a checkpoint of an epoch's end: there it would begin the first epoch
+    again. What it has begun to iterate over by then has not read its place yet.
+    """
+
+    def __init__(self) -> None:
+        self.place: dict[str, int] | None = None
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Called by Lightning."""
+        loader: Any = trainer.train_dataloader
+        checkpoint["loader"] = loader.state_dict()
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Called by Lightning."""
+        self.place = checkpoint["loader"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Called by Lightning."""
+        if self.place is not None:
+            loader: Any = trainer.train_dataloader
+            loader.load_state_dict(self.place)
+            self.place = None
+
+
 class SeededSteps(Callback):
     """Seeds every training step by its number, so that one that is repeated draws the same numbers."""
 

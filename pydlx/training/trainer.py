@@ -13,7 +13,7 @@ from pydlx._optional import needed_for
 from pydlx.files import replacing
 from pydlx.models.checkpoint import describe_model, differing_options, read_checkpoint
 from pydlx.training.options import option
-from pydlx.training.reproducible import SeededSteps
+from pydlx.training.reproducible import KeptPlace, SeededSteps
 
 with needed_for("training", extra="train"):
     from lightning.pytorch import Callback, LightningModule, Trainer
@@ -82,15 +82,11 @@ def build_trainer(
     """
     folder = Path(options.out)
     best = ModelCheckpoint(folder, "best", monitor=monitor, mode=mode, enable_version_counter=False)
-    last = ModelCheckpoint(
-        folder,
-        "last",
-        every_n_train_steps=options.checkpoint_steps,
-        save_on_train_epoch_end=True if options.checkpoint_steps is None else None,
-        save_top_k=1,
-        enable_version_counter=False,
-    )
-    all_callbacks = [SeededSteps(options.seed), NamedModel(), LearningRateMonitor("step"), best, last]
+    last = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
+    all_callbacks = [SeededSteps(options.seed), KeptPlace(), NamedModel(), LearningRateMonitor("step"), best, last]
+    if options.checkpoint_steps is not None:
+        every = options.checkpoint_steps
+        all_callbacks.append(ModelCheckpoint(folder, "last", every_n_train_steps=every, enable_version_counter=False))
     if options.ema is not None:
         all_callbacks.append(EMAWeightAveraging(decay=options.ema))
     return Trainer(
@@ -137,6 +133,22 @@ def checkpoint_to_resume(options: TrainerOptions, model: Any) -> Path | None:
     return path
 
 
-def processes() -> tuple[int, int]:
-    """How many processes ``torchrun`` or Lightning started for this training, and the number of this one."""
-    return int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", 0)))
+def processes(options: TrainerOptions) -> tuple[int, int]:
+    """How many processes train together, and the number of this one, as ``torchrun`` or Lightning tell it.
+
+    Lightning starts the others only when this one is ready, so that the number of all comes from the options.
+
+    Raises:
+        ValueError: If ``torchrun`` started another number.
+    """
+    world = options.devices * options.nodes
+    if (started := int(os.environ.get("WORLD_SIZE", world))) != world:
+        raise ValueError(f"devices times nodes must be the {started} processes that were started, got {world}")
+    before = int(os.environ.get("NODE_RANK", 0)) * options.devices
+    return world, int(os.environ.get("RANK", before + int(os.environ.get("LOCAL_RANK", 0))))
+
+
+def steps_of(options: TrainerOptions, batches: int) -> int:
+    """Steps of the optimiser in the whole training. An epoch's last step may add up fewer batches than the others."""
+    steps = options.epochs * -(-batches // options.accumulate)
+    return steps if options.max_steps < 0 else min(steps, options.max_steps)

@@ -26,7 +26,7 @@ def place(tmp_path):
         model.score_fr.bias[2] = 1  # all other scores are zero in a new model
     save_model(model, tmp_path / "model.pt")
     (tmp_path / "in").mkdir()
-    Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(tmp_path / "in" / "a.jpg")
+    Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(tmp_path / "in" / "a.b.jpg")
     Image.fromarray(np.zeros((9, 7), np.uint8)).save(tmp_path / "in" / "b.png")
     return tmp_path
 
@@ -35,10 +35,10 @@ def test_labels_are_written(place, capsys):
     out = place / "out"
     assert main(["predict", str(place / "model.pt"), str(place / "in"), "--out", str(out)]) == 0
     assert "2 of 2 pictures" in capsys.readouterr().out
-    assert (read_label_map(out / "a.png") == 2).all()
+    assert (read_label_map(out / "a.b_labels.png") == 2).all()
     assert read_image(out / "b_coloured.png").shape == (9, 7, 3)
     content = json.loads((out / "predictions.json").read_text())
-    assert content == {str(place / "in" / name): {"2": 1.0} for name in ("a.jpg", "b.png")}
+    assert content == {str(place / "in" / name): {"2": 1.0} for name in ("a.b.jpg", "b.png")}
 
 
 def test_pictures_that_cannot_be_read_are_counted(place, capsys):
@@ -49,6 +49,18 @@ def test_pictures_that_cannot_be_read_are_counted(place, capsys):
     assert "2 of 3 pictures" in said.out
     assert "1 of 3 pictures cannot be read, the first: read_image: cannot read" in said.err
     assert len(json.loads((place / "out" / "predictions.json").read_text())) == 2
+
+
+def test_pictures_keep_their_own_results(place, capsys):
+    """Results never take the place of a picture, and two pictures of one name are refused."""
+    pictures = place / "in"
+    before = {path.name: path.read_bytes() for path in pictures.iterdir()}
+    assert main(["predict", str(place / "model.pt"), str(pictures), "--out", str(pictures)]) == 0
+    assert {name: (pictures / name).read_bytes() for name in before} == before
+    (pictures / "b.jpg").write_bytes(before["b.png"])
+    assert main(["predict", str(place / "model.pt"), str(pictures), "--out", str(place / "out")]) == 2
+    assert "different names without suffix, got 'b' twice" in capsys.readouterr().err
+    assert not (place / "out").exists()
 
 
 def test_a_missing_checkpoint_is_said(place, capsys):

@@ -16,7 +16,7 @@ from lightning.pytorch import Callback, LightningModule
 from pydlx.models import load_model, register_model
 from pydlx.models.registry import _builders, create_model
 from pydlx.training.reproducible import TrainingLoader
-from pydlx.training.trainer import TrainerOptions, build_trainer, checkpoint_to_resume
+from pydlx.training.trainer import TrainerOptions, build_trainer, checkpoint_to_resume, processes, steps_of
 
 ITEMS, BATCH, EPOCHS = 12, 2, 3
 
@@ -74,9 +74,15 @@ def jittered(number):
     return torch.tensor(number), torch.full((1,), float(number)) / 10 + 0.1 * torch.randn(1)
 
 
-def train(folder, stop=None, workers=0, resume="auto", ema=None, width=4):
+def train(folder, stop=None, workers=0, resume="auto", ema=None, width=4, checkpoint_steps=1):
     options = TrainerOptions(
-        out=folder, resume=resume, epochs=EPOCHS, checkpoint_steps=1, accelerator="cpu", progress=False, ema=ema
+        out=folder,
+        resume=resume,
+        epochs=EPOCHS,
+        checkpoint_steps=checkpoint_steps,
+        accelerator="cpu",
+        progress=False,
+        ema=ema,
     )
     task = Task(width)
     trainer = build_trainer(options, monitor="score", callbacks=[StopAt(stop)] if stop else None)
@@ -94,13 +100,11 @@ def weights(task):
 
 @pytest.fixture(scope="module")
 def whole_run(tmp_path_factory):
-    builders = dict(_builders)
     _builders["toy"] = lambda *, width=4: nn.Sequential(
         nn.Linear(1, width), nn.BatchNorm1d(width), nn.Dropout(0.5), nn.Linear(width, 1)
     )
     task = train(tmp_path_factory.mktemp("whole"))
-    _builders.clear()
-    _builders.update(builders)
+    del _builders["toy"]
     return task
 
 
@@ -118,6 +122,32 @@ def test_a_stopped_training_goes_on_alike(tmp_path, whole_run, stop):
     assert first.seen[:-1] + second.seen == whole_run.seen
     for name, tensor in weights(second).items():
         assert torch.equal(tensor, weights(whole_run)[name]), name
+
+
+def test_epochs_are_kept_besides_steps(tmp_path, whole_run):
+    """Of steps 6 and 12, at the ends of epochs, and 5, 10, 15: the training goes on from the last that was kept."""
+    for checkpoint_steps, stop, kept in ((None, 9, 6), (5, 9, 6), (5, 11, 10), (5, 17, 15)):
+        folder = tmp_path / f"{checkpoint_steps} {stop}"
+        first = train(folder, stop, checkpoint_steps=checkpoint_steps)
+        assert first.seen[:kept] + train(folder, checkpoint_steps=checkpoint_steps).seen == whole_run.seen
+
+
+def test_every_process_knows_its_number(monkeypatch):
+    options = TrainerOptions(devices=2, nodes=3)
+    assert processes(options) == (6, 0)  # the one that is about to start the others
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("NODE_RANK", "2")
+    assert processes(options) == (6, 5)
+    monkeypatch.setenv("RANK", "3")
+    monkeypatch.setenv("WORLD_SIZE", "6")
+    assert processes(options) == (6, 3)
+    with pytest.raises(ValueError, match="devices times nodes must be the 6 processes that were started, got 1"):
+        processes(TrainerOptions())
+
+
+def test_steps_are_those_that_lightning_makes():
+    assert steps_of(TrainerOptions(epochs=3, accumulate=4), 10) == 9
+    assert steps_of(TrainerOptions(epochs=3, max_steps=5), 10) == 5
 
 
 def test_the_items_do_not_depend_on_workers(tmp_path, whole_run):
