@@ -6,7 +6,9 @@
 # * resumed in the second epoch it goes on in the order of the first one: Lightning restores the iterator before it
 #   tells the sampler its epoch;
 # * resumed from the last step of the first epoch it passes over the second epoch as a whole: the restored iterator is
-#   at its end, and Lightning takes that for the next epoch.
+#   at its end, and Lightning takes that for the next epoch;
+# * resumed from a checkpoint of an epoch's end, the loader's state is in the file and is not restored: a loader that
+#   knows its epoch by its state alone begins the first one again.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -48,6 +50,36 @@ class StopAt(Callback):
             raise InterruptedError
 
 
+class Counting:
+    """A loader whose epoch and place are nothing but its state."""
+
+    def __init__(self):
+        self.served = 0
+
+    def __len__(self):
+        return 6
+
+    def __iter__(self):
+        for _ in range(6):
+            self.served += 1
+            yield torch.tensor([self.served])
+
+    def state_dict(self):
+        return {"served": self.served}
+
+    def load_state_dict(self, state):
+        self.served = state["served"]
+
+
+def count(name, epochs, resume=None):
+    module = Items()
+    Trainer(
+        accelerator="cpu", max_epochs=epochs, logger=False, enable_progress_bar=False, enable_model_summary=False,
+        callbacks=[ModelCheckpoint(name, "last", save_on_train_epoch_end=True, enable_version_counter=False)],
+    ).fit(module, Counting(), ckpt_path=resume)
+    return module.seen
+
+
 def train(name, stop=None, resume=None):
     items = list(range(12))
     sampler = DistributedSampler(items, 1, 0, seed=5)
@@ -70,5 +102,10 @@ for stop, expected in ((8, whole[2:6] + whole[12:]), (6, whole[12:])):
     second = train(f"rest{stop}", resume=f"stop{stop}/last.ckpt")
     print("stopped after step", stop, "then", second)
     assert first == whole[:stop] and second == expected != whole[stop:]
+count("ends", 1)
+loops = torch.load("ends/last.ckpt", weights_only=True)["loops"]["fit_loop"]["state_dict"]
+second = count("ends", 2, resume="ends/last.ckpt")
+print("kept", loops, "then", second)
+assert loops == {"combined_loader": [{"served": 6}]} and second == [[n] for n in range(1, 7)]
 PY
 echo "as stated"

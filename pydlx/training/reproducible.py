@@ -157,7 +157,7 @@ class SeededSteps(Callback):
 
 
 def _mixed(*numbers: int) -> int:
-    """A seed from several numbers, other numbers giving another one as good as always."""
+    """One seed made of several numbers; other numbers almost always make another one."""
     seed = 0
     for number in numbers:
         seed = (seed * 6364136223846793005 + number + 1442695040888963407) % 2**63
