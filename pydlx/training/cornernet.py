@@ -37,9 +37,10 @@ class CornerNetOptions(TrainerOptions):
     model: str = option("cornernet_squeeze", "cornernet_squeeze, cornernet_hourglass52 or cornernet_hourglass104")
     width: float = option(1.0, "of cornernet_squeeze: factor of all channels")
     norm: str = option("batch", "batch, or group for small batches")
-    size: int = option(511, "side of the square input")
+    size: int = option(511, "side of the square that is trained on")
+    scale: float = option(1.0, "by what pictures are enlarged or reduced first, in training and validation")
     lr: float = option(2.5e-4, "learning rate of Adam")
-    augment: bool = option(True, "mirror, scale, crop and recolour")
+    augment: bool = option(True, "mirror, crop at several scales and recolour")
     flip_test: bool = option(False, "validate on mirrored copies, too")
 
 
@@ -64,7 +65,7 @@ def train(options: CornerNetOptions) -> Trainer:
     cells = -(-options.size // model.stride)
     loader = TrainingLoader(
         training,
-        PreparedBoxes(classes, options.size, cells, augment=options.augment),
+        PreparedBoxes(classes, options.size, cells, scale=options.scale, augment=options.augment),
         options.batch_size,
         seed=options.seed,
         workers=options.workers,
@@ -73,7 +74,9 @@ def train(options: CornerNetOptions) -> Trainer:
         process=rank,
     )
     steps = steps_of(options, len(loader))
-    task = DetectionTask(model, lambda network: _optimizer(network, options, steps), flip=options.flip_test)
+    task = DetectionTask(
+        model, lambda network: _optimizer(network, options, steps), flip=options.flip_test, scale=options.scale
+    )
     trainer = build_trainer(options, monitor="val/AP50")
     own: Subset[Any] = Subset(held_out, range(rank, len(held_out), world))
     trainer.fit(task, loader, DataLoader(own, 1, collate_fn=list), ckpt_path=path, weights_only=True)

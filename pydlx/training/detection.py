@@ -31,11 +31,12 @@ class DetectionTask(LightningModule):
         model: A CornerNet of ``create_model``.
         optimizer: Makes the optimiser and the schedule, which is asked at every step.
         flip: Whether to test on mirrored copies, too.
+        scale: By what pictures are enlarged or reduced for the test.
     """
 
-    def __init__(self, model: Any, optimizer: Optimizer, *, flip: bool = False) -> None:
+    def __init__(self, model: Any, optimizer: Optimizer, *, flip: bool = False, scale: float = 1.0) -> None:
         super().__init__()
-        self.model, self.optimizer, self.flip = model, optimizer, flip
+        self.model, self.optimizer, self.flip, self.scale = model, optimizer, flip, scale
         self.loss = CornerLoss()
         self.scores = BoxAP()
 
@@ -50,7 +51,7 @@ class DetectionTask(LightningModule):
     def validation_step(self, batch: list[BoxedImage], batch_idx: int) -> None:
         """Called by Lightning."""
         for item in batch:
-            found = detect(self.model, item.image, flip=self.flip)
+            found = detect(self.model, item.image, flip=self.flip, scales=(self.scale,))
             self.scores.update(
                 [{"boxes": found.boxes.cpu(), "scores": found.scores.cpu(), "labels": found.labels.cpu()}],
                 [{"boxes": torch.from_numpy(item.boxes), "labels": torch.from_numpy(item.labels)}],
@@ -74,34 +75,36 @@ class DetectionTask(LightningModule):
 class PreparedBoxes:
     """What becomes of a picture with boxes before it enters a training batch.
 
-    With `augment` it is mirrored half of the time, scaled by .6 to 1.3, cropped to the network's size at a random place
-    (what is missing is black) and recoloured; without, it is only fitted into the size, from the top left.
+    With `augment` it is mirrored half of the time, a window of .6 to 1.3 of the network's size is cut out of it at a
+    random place and brought to that size, and it is recoloured. Without, it stands in the middle, where `detect` sees
+    it. What is missing is black.
 
     Args:
         num_classes: Of the data set.
         size: Side of the network's square input.
         cells: Side of its maps.
+        scale: By what pictures are enlarged or reduced first, as in `pydlx.models.detection.detect`.
         augment: Whether to change pictures at random.
     """
 
-    def __init__(self, num_classes: int, size: int, cells: int, *, augment: bool) -> None:
-        self.num_classes, self.size, self.cells, self.augment = num_classes, size, cells, augment
+    def __init__(self, num_classes: int, size: int, cells: int, *, scale: float = 1.0, augment: bool) -> None:
+        self.num_classes, self.size, self.cells, self.scale, self.augment = num_classes, size, cells, scale, augment
         self.colours = K.ColorJitter(0.4, 0.4, 0.4, p=1.0)
 
     def __call__(self, item: BoxedImage) -> tuple[Tensor, CornerTargets]:
         """The network's input (3, size, size) and its targets."""
         pixels, boxes = torch.from_numpy(item.image), torch.from_numpy(item.boxes)
         height, width = pixels.shape[:2]
-        scale = self.size / max(height, width)
+        scale = self.scale
         if self.augment:
             if torch.rand(()) < 0.5:
                 pixels = pixels.flip(1)
                 boxes = torch.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], 1)
-            scale *= 0.6 + 0.1 * int(torch.randint(8, ()))
-        new_h, new_w = max(1, round(height * scale)), max(1, round(width * scale))
-        image = F.interpolate(
-            pixels.movedim(2, 0)[None].float() / 255, (new_h, new_w), mode="bilinear", antialias=True
-        ).clamp(0, 1)
+            scale /= 0.6 + 0.1 * int(torch.randint(8, ()))
+        new_h, new_w = max(1, int(height * scale)), max(1, int(width * scale))
+        image = pixels.movedim(2, 0)[None].float() / 255
+        if (new_h, new_w) != (height, width):
+            image = F.interpolate(image, (new_h, new_w), mode="bilinear")
         if self.augment:
             image = self.colours(image)
         # Where the picture's top left corner comes to lie in the input.
@@ -118,8 +121,8 @@ class PreparedBoxes:
         return normalize_image((image * 255).round().byte().movedim(0, 2)), targets
 
     def _placed(self, length: int) -> int:
-        """Anywhere with all of it inside, or all of the input covered; at 0 without augmentation."""
+        """Anywhere with all of it inside, or all of the input covered; in the middle without augmentation."""
         free = self.size - length
-        if not self.augment or free == 0:
-            return 0
+        if not self.augment:
+            return free // 2
         return int(torch.randint(abs(free) + 1, ())) * (1 if free > 0 else -1)

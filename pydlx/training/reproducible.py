@@ -45,6 +45,19 @@ class Augmented(Dataset, Generic[Item, Prepared]):
             return self.change(self.items[index])
 
 
+class _AsListed:
+    """A batch sampler that gives what a list holds when an epoch begins, so that worker processes outlive epochs."""
+
+    def __init__(self, batches: list[list[tuple[int, int]]]) -> None:
+        self.batches = batches
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        return iter(list(self.batches))
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
 class TrainingLoader:
     """Batches of shuffled and augmented items, which go on where a checkpoint says that they stood.
 
@@ -79,9 +92,17 @@ class TrainingLoader:
         collate: Callable[[list[Any]], Any] | None = None,
     ) -> None:
         self.dataset = Augmented(items, change, seed)
-        self.batch_size, self.seed, self.workers, self.drop_last = batch_size, seed, workers, drop_last
-        self.processes, self.process, self.collate = processes, process, collate
+        self.batch_size, self.seed, self.drop_last = batch_size, seed, drop_last
+        self.processes, self.process = processes, process
         self._next = (0, 0)  # epoch and batch that an iteration begins with
+        self._coming: list[list[tuple[int, int]]] = []  # what the loader below goes through when it is next asked
+        self._loader = DataLoader(
+            self.dataset,
+            batch_sampler=_AsListed(self._coming),
+            num_workers=workers,
+            collate_fn=collate,
+            persistent_workers=workers > 0,
+        )
 
     def __len__(self) -> int:
         return len(self._batches(0))
@@ -89,11 +110,9 @@ class TrainingLoader:
     def __iter__(self) -> Iterator[Any]:
         epoch, first = self._next
         batches = self._batches(epoch)
-        loader = DataLoader(
-            self.dataset, batch_sampler=batches[first:], num_workers=self.workers, collate_fn=self.collate
-        )
+        self._coming[:] = batches[first:]
         self._next = (epoch + 1, 0)  # of an iteration that begins before this one has ended
-        for number, batch in enumerate(loader, first + 1):
+        for number, batch in enumerate(self._loader, first + 1):
             self._next = (epoch, number) if number < len(batches) else (epoch + 1, 0)
             yield batch
 
