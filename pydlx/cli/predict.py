@@ -24,8 +24,8 @@ example:
   pydlx predict runs/camvid/best.ckpt street.jpg --out predictions
   pydlx predict runs/corner/best.ckpt photographs/ --out predictions --threshold 0.4
 
-Writes NAME_labels.png, the label map, and NAME_coloured.png; or of a detector NAME_boxes.png; and of all
-pictures predictions.json: the share of each class, or the boxes as x1, y1, x2, y2.
+Writes label_maps/NAME.png, as pydlx eval segmentation takes it, and coloured/NAME.png; or of a detector
+boxes/NAME.png; and of all pictures predictions.json: the share of each class, or the boxes as x1, y1, x2, y2.
 """
 
 
@@ -54,7 +54,8 @@ def run(args: argparse.Namespace) -> int:
     names = [path.stem for path in pictures]
     if repeated := next((name for name in names if names.count(name) > 1), None):
         raise ValueError(f"pictures must have different names without suffix, got {repeated!r} twice")
-    args.out.mkdir(parents=True, exist_ok=True)
+    for folder in ("label_maps", "coloured") if isinstance(model, FCN) else ("boxes",):
+        (args.out / folder).mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = {}
     skipped: list[str] = []
     for path in counting(pictures, "predicting"):
@@ -63,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         except (OSError, ValueError) as error:
             skipped.append(str(error))
             continue
-        found[str(path)] = predict(image, args.out / path.stem)
+        found[str(path)] = predict(image, args.out, f"{path.stem}.png")
     with replacing(args.out / "predictions.json") as temporary:
         temporary.write_text(json.dumps(found, indent=2) + "\n")
     print(f"{len(found)} of {len(pictures)} pictures, written to {args.out}")
@@ -82,30 +83,30 @@ def _pictures(given: Path) -> list[Path]:
     return found
 
 
-def _predictor(model: Any, threshold: float) -> Callable[[np.ndarray, Path], Any]:
-    """(image, place of the results without suffix) to what predictions.json says of it."""
+def _predictor(model: Any, threshold: float) -> Callable[[np.ndarray, Path, str], Any]:
+    """(image, folder, name of the results' files) to what predictions.json says of it."""
     if isinstance(model, FCN):
-        return lambda image, place: _labels(model, image, place)
+        return lambda image, out, file: _labels(model, image, out, file)
     if isinstance(model, CornerNet):
-        return lambda image, place: _boxes(model, image, place, threshold)
+        return lambda image, out, file: _boxes(model, image, out, file, threshold)
     raise ValueError(f"{model.model_name} does not predict from pictures alone")
 
 
-def _labels(model: FCN, image: np.ndarray, place: Path) -> dict[str, float]:
+def _labels(model: FCN, image: np.ndarray, out: Path, file: str) -> dict[str, float]:
     labels = segment(model, image).cpu().numpy()
     classes = model.num_classes
-    write_image(place.with_name(f"{place.name}_labels.png"), labels.astype(np.uint8))
-    write_image(place.with_name(f"{place.name}_coloured.png"), colour_labels(labels, classes, image))
+    write_image(out / "label_maps" / file, labels.astype(np.uint8))
+    write_image(out / "coloured" / file, colour_labels(labels, classes, image))
     shares = np.bincount(labels.ravel(), minlength=classes) / labels.size
     return {str(c): round(float(share), 6) for c, share in enumerate(shares) if share > 0}
 
 
-def _boxes(model: CornerNet, image: np.ndarray, place: Path, threshold: float) -> list[dict[str, Any]]:
+def _boxes(model: CornerNet, image: np.ndarray, out: Path, file: str, threshold: float) -> list[dict[str, Any]]:
     boxes, scores, labels = (x.cpu() for x in detect(model, image))
     kept = scores >= threshold
     boxes, scores, labels = boxes[kept], scores[kept], labels[kept]
     drawn = draw_boxes(image, boxes.numpy(), labels.tolist(), scores.tolist())
-    write_image(place.with_name(f"{place.name}_boxes.png"), drawn)
+    write_image(out / "boxes" / file, drawn)
     return [
         {"class": label, "score": round(score, 6), "box": [round(value, 3) for value in box]}
         for label, score, box in zip(labels.tolist(), scores.tolist(), boxes.tolist(), strict=True)

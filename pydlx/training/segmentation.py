@@ -72,11 +72,6 @@ class SegmentationTask(LightningModule):
         share = counted if weights is None else weights[torch.where(counted, labels, 0)] * counted
         return total / share.sum().clamp(min=1e-12)
 
-    def on_fit_start(self) -> None:
-        """Called by Lightning. A GPU convolves fastest where the channels of a pixel lie together."""
-        if self.device.type == "cuda":
-            self.model.to(memory_format=torch.channels_last)
-
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Called by Lightning."""
         images, labels = batch

@@ -35,10 +35,21 @@ def test_labels_are_written(place, capsys):
     out = place / "out"
     assert main(["predict", str(place / "model.pt"), str(place / "in"), "--out", str(out)]) == 0
     assert "2 of 2 pictures" in capsys.readouterr().out
-    assert (read_label_map(out / "a.b_labels.png") == 2).all()
-    assert read_image(out / "b_coloured.png").shape == (9, 7, 3)
+    assert (read_label_map(out / "label_maps" / "a.b.png") == 2).all()
+    assert read_image(out / "coloured" / "b.png").shape == (9, 7, 3)
     content = json.loads((out / "predictions.json").read_text())
     assert content == {str(place / "in" / name): {"2": 1.0} for name in ("a.b.jpg", "b.png")}
+
+
+def test_label_maps_are_what_eval_takes(place, capsys):
+    out, truth = place / "out", place / "truth"
+    assert main(["predict", str(place / "model.pt"), str(place / "in"), "--out", str(out)]) == 0
+    truth.mkdir()
+    Image.fromarray(np.full((20, 30), 2, np.uint8)).save(truth / "a.b.png")
+    Image.fromarray(np.full((9, 7), 1, np.uint8)).save(truth / "b.png")
+    capsys.readouterr()
+    assert main(["eval", "segmentation", str(truth), str(out / "label_maps"), "--classes", "3", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["results"]["pixel_accuracy"] == pytest.approx(600 / 663)
 
 
 def test_pictures_that_cannot_be_read_are_counted(place, capsys):

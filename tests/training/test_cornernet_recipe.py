@@ -103,6 +103,6 @@ def test_it_trains_and_leaves_a_model_that_predicts(data, tmp_path, capsys):
     words = ["predict", str(tmp_path / "best.ckpt"), str(data / "images"), "--threshold", "0"]
     assert main([*words, "--out", str(tmp_path / "out")]) == 0
     assert len(json.loads((tmp_path / "out" / "predictions.json").read_text())) == 4
-    assert (tmp_path / "out" / "0_boxes.png").is_file()
+    assert (tmp_path / "out" / "boxes" / "0.png").is_file()
     assert train(data, tmp_path, "epochs=2", "norm=batch") == 2
     assert "holds norm='group', not 'batch'" in capsys.readouterr().err
