@@ -1,0 +1,120 @@
+"""Test scores, learning curves and pictures of FCNs that were trained on CamVid.
+
+    pydlx train fcn data=camvid model=fcn8s out=runs/fcn8s
+    python examples/camvid_results.py camvid runs/fcn8s [RUN ...] [--out FOLDER]
+
+Each RUN is a folder that ``pydlx train fcn`` left; its best weights by the validation images are tested. Writes to
+FOLDER (demo_output): ``scores.md``, a table of the mean IoU and of each class's; ``curves.png``, the validation's mean
+IoU by epoch; ``pictures.png``, a few test images with the truth and what each network sees.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pydlx.data import ImageLabelFolders, camvid
+from pydlx.figures import new_figure, save_figure
+from pydlx.files import replacing
+from pydlx.metrics import ConfusionMetrics
+from pydlx.models import load_model
+from pydlx.models.segmentation import segment
+from pydlx.visualize import colour_labels, label_colours
+
+SHOWN = (0, 58, 145, 203)  # test images, from both of the sequences
+
+
+def main() -> None:
+    """Test the runs and draw."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("data", type=Path, help="CamVid's folder")
+    parser.add_argument("runs", type=Path, nargs="+", help="folders that pydlx train fcn left")
+    parser.add_argument("--out", type=Path, default=Path("demo_output"))
+    options = parser.parse_args()
+    items = camvid(options.data, "test")
+    options.out.mkdir(parents=True, exist_ok=True)
+    rows, label_maps = [], []
+    for run in options.runs:
+        scores, shown = tested(run, items)
+        rows.append(
+            [
+                run.name,
+                *(f"{float(value):.3f}" for value in (scores["mean_iou"], scores["pixel_accuracy"], *scores["iou"])),
+            ]
+        )
+        label_maps.append(shown)
+        print(*rows[-1])
+    header = ["run", "mean IoU", "pixel accuracy", *items.class_names]
+    lines = ["| " + " | ".join(row) + " |" for row in (header, ["---"] * len(header), *rows)]
+    with replacing(options.out / "scores.md") as temporary:
+        temporary.write_text("\n".join(lines) + "\n")
+    draw_curves(options.runs, options.out / "curves.png")
+    draw_pictures(items, [run.name for run in options.runs], label_maps, options.out / "pictures.png")
+    print(f"written to {options.out}")
+
+
+def tested(run: Path, items: ImageLabelFolders) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """The scores of a run's best weights, and its label maps of the images that are shown."""
+    model: Any = load_model(run / "best.ckpt")
+    metrics = ConfusionMetrics(items.num_classes, items.ignore_index, class_names=items.class_names)
+    shown = []
+    for number, item in enumerate(items):
+        labels = segment(model, item.image)
+        metrics.update(labels[None], torch.from_numpy(item.labels)[None])
+        if number in SHOWN:
+            shown.append(labels.numpy())
+    return metrics.compute(), shown
+
+
+def curve(run: Path) -> tuple[list[int], list[float]]:
+    """Epochs and the validation's mean IoU after each."""
+    points = {}
+    for log in sorted((run / "csv").glob("*/metrics.csv")):
+        with log.open(newline="") as file:
+            for row in csv.DictReader(file):
+                if row.get("val/mean_iou"):
+                    points[int(row["epoch"]) + 1] = float(row["val/mean_iou"])
+    return list(points), list(points.values())
+
+
+def draw_curves(runs: list[Path], path: Path) -> None:
+    """The validation's mean IoU by epoch."""
+    figure = new_figure(6, 3.6)
+    axes = figure.subplots()
+    for run in runs:
+        axes.plot(*curve(run), label=run.name)
+    axes.set(xlabel="epoch", ylabel="mean IoU, validation")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    figure.tight_layout()
+    save_figure(figure, path)
+
+
+def draw_pictures(items: ImageLabelFolders, names: list[str], label_maps: list[list[np.ndarray]], path: Path) -> None:
+    """A row for each image: itself, the truth, and the label map of each network."""
+    columns = ["image", "truth", *names]
+    height, width = items[0].labels.shape
+    figure = new_figure(2.2 * len(columns), 2.2 * height / width * len(SHOWN) + 0.6)
+    all_axes = figure.subplots(len(SHOWN), len(columns), squeeze=False)
+    for row, (axes_of_row, number) in enumerate(zip(all_axes, SHOWN, strict=True)):
+        item = items[number]
+        coloured = [colour_labels(maps, items.num_classes) for maps in (item.labels, *(m[row] for m in label_maps))]
+        for axes, picture in zip(axes_of_row, [item.image, *coloured], strict=True):
+            axes.imshow(picture, interpolation="nearest")
+            axes.set_axis_off()
+    for axes, name in zip(all_axes[0], columns, strict=True):
+        axes.set_title(name, fontsize=9)
+    for colour, name in zip(label_colours(items.num_classes) / 255, items.class_names, strict=True):
+        all_axes[-1, 0].scatter([], [], marker="s", s=60, color=colour, label=name)
+    figure.legend(loc="lower center", ncols=items.num_classes, frameon=False, fontsize=8, handletextpad=0.2)
+    figure.subplots_adjust(0.01, 0.08, 0.99, 0.94, 0.03, 0.03)
+    save_figure(figure, path)
+
+
+if __name__ == "__main__":
+    main()
