@@ -8,6 +8,7 @@ from pydlx.benchmarks import import_time
 from pydlx.benchmarks.blending import blend
 from pydlx.benchmarks.case import Item, Setting
 from pydlx.benchmarks.metrics import box_ap, keypoint_ap
+from pydlx.benchmarks.models import cornernet
 from pydlx.benchmarks.nn import pyramid_pool
 from pydlx.benchmarks.ops import (
     confusion_matrix,
@@ -37,6 +38,7 @@ CATALOGUE: dict[str, Callable[[Setting], Iterable[Item]]] = {
     "masked_poisson": masked_poisson.cases,
     "ssim": ssim.cases,
     "blend": blend.cases,
+    "cornernet": cornernet.cases,
     "keypoint_ap": keypoint_ap.cases,
     "box_ap": box_ap.cases,
     "import": import_time.cases,

@@ -28,6 +28,7 @@ NOT_RUN_HERE = (
     "ctest --test-dir build",
     # Trains for hours; tests/training does so on less.
     "pydlx train fcn data=camvid backbone=efficientnet_lite0 weights=imagenet out=runs/camvid",
+    "pydlx train cornernet out=runs/corner",
     'pip install "pydlx[train]"',
 )
 
@@ -82,9 +83,12 @@ def folder(tmp_path, monkeypatch):
     for name in ("truth/a.png", "predictions/a.png"):
         picture(name, 30, 40, most=21)
 
-    picture("street.jpg", 30, 40, 3)
-    Path("runs/camvid").mkdir(parents=True)
+    for name in ("street.jpg", "photographs/a.jpg"):
+        picture(name, 30, 40, 3)
+    for run in ("camvid", "corner"):
+        Path("runs", run).mkdir(parents=True)
     save_model(create_model("fcn8s", num_classes=11, backbone="slim_vgg"), "runs/camvid/best.ckpt")
+    save_model(create_model("cornernet_squeeze", num_classes=2, width=0.05), "runs/corner/best.ckpt")
 
     truth, results = coco_files(17, rng)
     for name in ("person_keypoints_val2017.json", "instances_val2017.json", "truth.json"):

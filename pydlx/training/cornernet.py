@@ -36,6 +36,8 @@ class CornerNetOptions(TrainerOptions):
     val_limit: int | None = option(None, "validate on the first so many images only")
     model: str = option("cornernet_squeeze", "cornernet_squeeze, cornernet_hourglass52 or cornernet_hourglass104")
     width: float = option(1.0, "of cornernet_squeeze: factor of all channels")
+    stacks: int = option(2, "hourglasses of cornernet_squeeze")
+    stride: int = option(8, "pixels per cell of cornernet_squeeze: 8, or 4, which tells smaller objects apart")
     norm: str = option("batch", "batch, or group for small batches")
     size: int = option(511, "side of the square that is trained on")
     scale: float = option(1.0, "by what pictures are enlarged or reduced first, in training and validation")
@@ -58,7 +60,8 @@ def train(options: CornerNetOptions) -> Trainer:
     classes = len(training.class_names)
     training, held_out = _first(training, options.train_limit), _first(held_out, options.val_limit)
     torch.manual_seed(options.seed)
-    squeeze = {"width": options.width} if options.model == "cornernet_squeeze" else {}
+    own = ("width", "stacks", "stride") if options.model == "cornernet_squeeze" else ()
+    squeeze = {name: getattr(options, name) for name in own}
     model: Any = create_model(options.model, num_classes=classes, norm=options.norm, **squeeze)
     path = checkpoint_to_resume(options, model)
     world, rank = processes(options)
@@ -77,9 +80,9 @@ def train(options: CornerNetOptions) -> Trainer:
     task = DetectionTask(
         model, lambda network: _optimizer(network, options, steps), flip=options.flip_test, scale=options.scale
     )
-    trainer = build_trainer(options, monitor="val/AP50")
-    own: Subset[Any] = Subset(held_out, range(rank, len(held_out), world))
-    trainer.fit(task, loader, DataLoader(own, 1, collate_fn=list), ckpt_path=path, weights_only=True)
+    trainer = build_trainer(options, monitor="val/AP50", batches=len(loader))
+    scored: Subset[Any] = Subset(held_out, range(rank, len(held_out), world))
+    trainer.fit(task, loader, DataLoader(scored, 1, collate_fn=list), ckpt_path=path, weights_only=True)
     return trainer
 
 

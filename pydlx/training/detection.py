@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,7 +14,9 @@ from pydlx._optional import needed_for
 from pydlx.data import BoxedImage
 from pydlx.losses import CornerLoss, CornerTargets
 from pydlx.metrics import BoxAP
-from pydlx.models.detection import corner_targets, detect, normalize_image
+from pydlx.models.detection import Detections, corner_targets, detect, normalize_image
+from pydlx.training.samples import SHOWN, show_samples
+from pydlx.visualize import draw_boxes
 
 with needed_for("training", extra="train"):
     import kornia.augmentation as K
@@ -39,19 +42,22 @@ class DetectionTask(LightningModule):
         self.model, self.optimizer, self.flip, self.scale = model, optimizer, flip, scale
         self.loss = CornerLoss()
         self.scores = BoxAP()
+        self.samples: list[np.ndarray] = []
 
     def training_step(self, batch: tuple[Tensor, CornerTargets], batch_idx: int) -> Tensor:
         """Called by Lightning."""
         images, targets = batch
         losses = self.loss(self.model(images), targets)
         for name, value in losses._asdict().items():
-            self.log(f"train/{name}", value, prog_bar=name == "total", batch_size=len(images))
+            self.log(f"train/{name}", value, prog_bar=name == "total", batch_size=len(images), sync_dist=True)
         return losses.total
 
     def validation_step(self, batch: list[BoxedImage], batch_idx: int) -> None:
         """Called by Lightning."""
         for item in batch:
             found = detect(self.model, item.image, flip=self.flip, scales=(self.scale,))
+            if len(self.samples) < SHOWN:
+                self.samples.append(_sample(item, found))
             self.scores.update(
                 [{"boxes": found.boxes.cpu(), "scores": found.scores.cpu(), "labels": found.labels.cpu()}],
                 [{"boxes": torch.from_numpy(item.boxes), "labels": torch.from_numpy(item.labels)}],
@@ -61,8 +67,10 @@ class DetectionTask(LightningModule):
         """Called by Lightning."""
         scores = self.scores.compute()
         for name in ("AP", "AP50", "AP75"):
-            self.log(f"val/{name}", float(scores[name]), prog_bar=name == "AP50")
+            self.log(f"val/{name}", float(scores[name]), prog_bar=name == "AP50", sync_dist=True)
+        show_samples(self, self.samples)
         self.scores.reset()
+        self.samples.clear()
 
     def configure_optimizers(self) -> Any:
         """Called by Lightning."""
@@ -70,6 +78,13 @@ class DetectionTask(LightningModule):
         if schedule is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _sample(item: BoxedImage, found: Detections) -> np.ndarray:
+    """The image with its boxes, and with those found that are rather likely, side by side."""
+    boxes, scores, labels = (x[found.scores >= 0.3].cpu() for x in found)
+    truth = draw_boxes(item.image, item.boxes, item.labels.tolist())
+    return np.concatenate([truth, draw_boxes(item.image, boxes.numpy(), labels.tolist(), scores.tolist())], 1)
 
 
 class PreparedBoxes:

@@ -111,7 +111,7 @@ def train(options: FCNOptions) -> Trainer:
         class_weights=_weights(training) if options.class_weights else None,
         class_names=training.class_names,
     )
-    trainer = build_trainer(options, monitor="val/mean_iou")
+    trainer = build_trainer(options, monitor="val/mean_iou", batches=len(loader))
     # Each process takes images of its own, none twice, so that the scores are those of one process.
     own: Subset[Any] = Subset(held_out, range(rank, len(held_out), world))  # type: ignore[arg-type]
     validation = DataLoader(Prepared(own, PreparedImages(model.preprocessing)), 1, num_workers=options.workers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -15,6 +16,9 @@ from pydlx._optional import needed_for
 from pydlx.data import LabelledImage
 from pydlx.metrics import ConfusionMetrics
 from pydlx.models.segmentation import preprocess
+from pydlx.models.segmentation.preprocessing import picture_of
+from pydlx.training.samples import SHOWN, show_samples
+from pydlx.visualize import colour_labels
 
 with needed_for("training", extra="train"):
     import kornia.augmentation as K
@@ -30,7 +34,7 @@ class SegmentationTask(LightningModule):
     Batches are (images (N, 3, H, W) as the model takes them, labels (N, H, W) int64).
 
     Args:
-        model: Of ``create_model``; gives logits (N, C, H, W).
+        model: An FCN; gives logits (N, C, H, W).
         optimizer: Makes the optimiser and the schedule, which is asked at every step.
         num_classes: C.
         ignore_index: Label of pixels that count for nothing.
@@ -41,7 +45,7 @@ class SegmentationTask(LightningModule):
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Any,
         optimizer: Optimizer,
         num_classes: int,
         *,
@@ -57,6 +61,7 @@ class SegmentationTask(LightningModule):
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.mean_loss = MeanMetric()
         self.scores = ConfusionMetrics(num_classes, ignore_index, class_names=class_names)
+        self.samples: list[np.ndarray] = []
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, C, H, W)."""
@@ -76,7 +81,7 @@ class SegmentationTask(LightningModule):
         """Called by Lightning."""
         images, labels = batch
         loss = self.loss(self(images), labels)
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(images))
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(images), sync_dist=True)
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
@@ -85,15 +90,27 @@ class SegmentationTask(LightningModule):
         logits = self(images)
         self.mean_loss.update(self.loss(logits, labels), len(images))
         self.scores.update(logits, labels)
+        if len(self.samples) < SHOWN:
+            self.samples.append(self._sample(images[0], labels[0], logits[0].argmax(0)))
 
     def on_validation_epoch_end(self) -> None:
         """Called by Lightning."""
         scores = self.scores.compute()
-        self.log("val/mean_iou", scores["mean_iou"].float(), prog_bar=True)
-        self.log("val/pixel_accuracy", scores["pixel_accuracy"].float())
-        self.log("val/loss", self.mean_loss.compute())
+        self.log("val/mean_iou", scores["mean_iou"].float(), prog_bar=True, sync_dist=True)
+        self.log("val/pixel_accuracy", scores["pixel_accuracy"].float(), sync_dist=True)
+        self.log("val/loss", self.mean_loss.compute(), sync_dist=True)
+        show_samples(self, self.samples)
         self.scores.reset()
         self.mean_loss.reset()
+        self.samples.clear()
+
+    def _sample(self, image: Tensor, truth: Tensor, found: Tensor) -> np.ndarray:
+        """The image, the truth, and what the network makes of it, side by side."""
+        picture = picture_of(image, self.model.preprocessing)
+        maps = (labels.cpu().numpy() for labels in (truth, found))
+        return np.concatenate(
+            [picture, *(colour_labels(labels, self.model.num_classes, picture) for labels in maps)], 1
+        )
 
     def configure_optimizers(self) -> Any:
         """Called by Lightning."""

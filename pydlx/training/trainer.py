@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -70,16 +72,18 @@ class NamedModel(Callback):
 
 
 def build_trainer(
-    options: TrainerOptions, *, monitor: str, mode: str = "max", callbacks: list[Callback] | None = None
+    options: TrainerOptions, *, monitor: str, batches: int, mode: str = "max", callbacks: list[Callback] | None = None
 ) -> Trainer:
     """Lightning's trainer.
 
     Args:
         options: The recipe's.
         monitor: The validation score by which the best checkpoint is chosen.
+        batches: Of an epoch.
         mode: ``"max"`` or ``"min"``.
         callbacks: Further ones.
     """
+    _leave_out_asides()
     folder = Path(options.out)
     best = ModelCheckpoint(folder, "best", monitor=monitor, mode=mode, enable_version_counter=False)
     last = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
@@ -106,12 +110,23 @@ def build_trainer(
         enable_progress_bar=options.progress,
         enable_model_summary=options.progress,
         num_sanity_val_steps=0,
-        log_every_n_steps=10,
+        log_every_n_steps=min(10, batches),
         # A folder of its own for each run's CSV file: the logger deletes what it finds in its own, also on resuming.
         logger=[TensorBoardLogger(folder, "logs", ""), CSVLogger(folder, "csv")],
         callbacks=[*all_callbacks, *(callbacks or [])],
         plugins=[WholeFileCheckpoints()],
     )
+
+
+def _leave_out_asides() -> None:
+    """Keep off the terminal what Lightning says of its own products and code, and that a folder is not empty."""
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_tip)
+    for message in (r"Checkpoint directory .* exists and is not empty", r"`isinstance\(treespec, LeafSpec\)`"):
+        warnings.filterwarnings("ignore", message)
+
+
+def _is_no_tip(record: logging.LogRecord) -> bool:
+    return "Tip:" not in record.getMessage()
 
 
 def checkpoint_to_resume(options: TrainerOptions, model: Any) -> Path | None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -89,11 +93,15 @@ def data(tmp_path_factory):
     return folder
 
 
-def train(data, out, *words):
+def command(data, out, *words):
     files = [f"{part}_annotations={data / 'boxes.json'}" for part in ("train", "val")]
     files += [f"{part}_images={data / 'images'}" for part in ("train", "val")]
     fixed = ["width=0.125", "norm=group", "size=127", "batch_size=2", "progress=false", "accelerator=cpu", f"out={out}"]
-    return main(["train", "cornernet", *files, *fixed, *words])
+    return ["train", "cornernet", *files, *fixed, *words]
+
+
+def train(data, out, *words):
+    return main(command(data, out, *words))
 
 
 def test_it_trains_and_leaves_a_model_that_predicts(data, tmp_path, capsys):
@@ -106,3 +114,30 @@ def test_it_trains_and_leaves_a_model_that_predicts(data, tmp_path, capsys):
     assert (tmp_path / "out" / "boxes" / "0.png").is_file()
     assert train(data, tmp_path, "epochs=2", "norm=batch") == 2
     assert "holds norm='group', not 'batch'" in capsys.readouterr().err
+
+
+def logged(out, column):
+    """What a run has logged of a score, by step."""
+    rows = [row for path in sorted(out.glob("csv/*/metrics.csv")) for row in csv.DictReader(path.open())]
+    return {int(row["step"]): float(row[column]) for row in rows if row.get(column)}
+
+
+def test_two_processes_are_as_good_as_one(data, tmp_path):
+    """Each step averages two batches of two, in one process or in two, and all images are scored together."""
+    steps = ["epochs=10", "val_every=5", "lr=1e-3", "augment=false"]
+    assert train(data, tmp_path / "one", *steps, "accumulate=2") == 0
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "pydlx.cli"]
+    subprocess.run(
+        [sys.executable, *launch, *command(data, tmp_path / "two", *steps, "devices=2")],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        cwd=tmp_path,
+        check=True,
+        timeout=300,
+    )
+    for column in ("val/AP50", "val/AP"):
+        one, two = logged(tmp_path / "one", column), logged(tmp_path / "two", column)
+        assert list(one) == [4, 9]
+        assert two == pytest.approx(one, rel=1e-3), column
+    one, two = (load_model(tmp_path / run / "last.ckpt").state_dict() for run in ("one", "two"))
+    for name, weight in one.items():
+        torch.testing.assert_close(two[name], weight, rtol=1e-3, atol=1e-3, msg=name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 
 import numpy as np
@@ -15,6 +16,7 @@ pytest.importorskip("kornia")
 from pydlx.cli import main
 from pydlx.models import load_model
 from pydlx.training.segmentation import AugmentLabels, SegmentationTask, street_scene_changes
+from pydlx.visualize import colour_labels
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -58,6 +60,21 @@ def test_it_trains_resumes_and_leaves_a_model(data, tmp_path, capsys):
     assert list(tmp_path.glob("logs/events*"))
     assert train(data, tmp_path, "model=fcn8s") == 2
     assert "holds model fcn32s, not fcn8s; give the same options" in capsys.readouterr().err
+
+
+def test_tensorboard_shows_samples(data, tmp_path):
+    """Image, truth and prediction, side by side; the truth is that of the file, its void as the image has it."""
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    assert train(data, tmp_path, "model=fcn32s", "epochs=2") == 0
+    events = accumulator.EventAccumulator(str(tmp_path / "logs"), size_guidance={"images": 0}).Reload()
+    assert sorted(events.Tags()["images"]) == [f"val/sample {n}" for n in range(3)]
+    shown = events.Images("val/sample 1")
+    assert [picture.step for picture in shown] == [2, 4]
+    picture = np.asarray(Image.open(io.BytesIO(shown[0].encoded_image_string)))
+    image, labels = (np.asarray(Image.open(data / "val" / part / "1.png")) for part in ("images", "labels"))
+    assert picture.shape == (32, 120, 3)
+    assert (picture[:, :40] == image).all()
+    assert (picture[:, 40:80] == colour_labels(labels.astype(int), 3, image)).all()
 
 
 def test_a_finer_network_starts_from_a_coarser_one(data, tmp_path):

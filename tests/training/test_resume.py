@@ -85,7 +85,9 @@ def train(folder, stop=None, workers=0, resume="auto", ema=None, width=4, checkp
         ema=ema,
     )
     task = Task(width)
-    trainer = build_trainer(options, monitor="score", callbacks=[StopAt(stop)] if stop else None)
+    trainer = build_trainer(
+        options, monitor="score", batches=ITEMS // BATCH, callbacks=[StopAt(stop)] if stop else None
+    )
     loader = TrainingLoader(range(ITEMS), jittered, BATCH, seed=5, workers=workers)
     held_out = torch.utils.data.DataLoader([jittered(0), jittered(1)], 2)
     path = checkpoint_to_resume(options, task.model)

@@ -47,3 +47,11 @@ def preprocess(image: Tensor | np.ndarray, preprocessing: str) -> Tensor:
         divisor, dtype=torch.float32
     )
     return normalised.movedim(-1, -3).contiguous()
+
+
+def picture_of(x: Tensor, preprocessing: str) -> np.ndarray:
+    """The picture whose `preprocess` gave x, (3, H, W); (H, W, 3) uint8."""
+    mean, divisor, blue_first = PREPROCESSINGS[preprocessing]
+    pixels = x.detach().float().cpu().movedim(0, -1) * torch.tensor(divisor) + torch.tensor(mean)
+    picture = pixels.round().clamp(0, 255).byte().numpy()
+    return np.ascontiguousarray(picture[..., ::-1]) if blue_first else picture

@@ -1,0 +1,76 @@
+"""Hourglass-104 of CornerNet with the native corner pools, and with ``torch.cummax`` in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pydlx.benchmarks.case import NATIVE, Candidate, Case, Setting, at_least, forward_and_backward
+from pydlx.benchmarks.ops.corner_pool import CUMMAX, cummax_pool
+from pydlx.models import create_model
+from pydlx.models.detection.cornernet import CornerModule
+from pydlx.nn import BottomRightPool2d, TopLeftPool2d
+
+# What the four corner modules of an image of 511 pixels pool: half of 256 channels.
+_MAPS = (1, 128, 128, 128)
+_POOLS = 2 * ("top_left", "bottom_right")
+
+
+class CummaxPool2d(nn.Module):
+    """A pair of corner pools from flips and ``torch.cummax``."""
+
+    def __init__(self, directions: tuple[str, str]) -> None:
+        super().__init__()
+        self.directions = directions
+
+    def forward(self, vertical: Tensor, horizontal: Tensor) -> Tensor:
+        """The sum of both running maxima."""
+        first, second = self.directions
+        return cummax_pool(vertical, first) + cummax_pool(horizontal, second)
+
+
+_LAYERS: dict[str, dict[str, Callable[[], nn.Module]]] = {
+    NATIVE: {"top_left": TopLeftPool2d, "bottom_right": BottomRightPool2d},
+    CUMMAX: {
+        "top_left": partial(CummaxPool2d, ("top", "left")),
+        "bottom_right": partial(CummaxPool2d, ("bottom", "right")),
+    },
+}
+
+
+def cases(setting: Setting) -> Iterator[Case]:
+    """The pools of one image alone, and the whole model around them."""
+    targets = (at_least(15, CUMMAX),) if setting.device.type == "cpu" else ()
+    yield Case("hourglass-104, its 4 pools, forward+backward", partial(_pools, setting), targets)
+    if setting.full:
+        yield Case("hourglass-104, 1×3×511×511, forward+backward", partial(_model, setting))
+
+
+def _pools(setting: Setting) -> dict[str, Candidate | None]:
+    generator = torch.Generator().manual_seed(0)
+    maps = [torch.randn(_MAPS, generator=generator).to(setting.device) for _ in range(2)]
+
+    def all_of(layers: dict[str, Callable[[], nn.Module]]) -> Candidate:
+        runs = [forward_and_backward(layers[name](), *maps) for name in _POOLS]
+        return lambda: [run() for run in runs]
+
+    return {name: all_of(layers) for name, layers in _LAYERS.items()}
+
+
+def _model(setting: Setting) -> dict[str, Candidate | None]:
+    torch.manual_seed(0)
+    model: Any = create_model("cornernet_hourglass104").to(setting.device)
+    image = torch.randn(1, 3, 511, 511).to(setting.device)
+    modules = [module for module in model.modules() if isinstance(module, CornerModule)]
+
+    def step(layers: dict[str, Callable[[], nn.Module]]) -> None:
+        for name, module in zip(_POOLS, modules, strict=True):
+            module.pool = layers[name]()
+        model.zero_grad()
+        sum(y.sum() for stack in model(image) for y in stack).backward()
+
+    return {name: partial(step, layers) for name, layers in _LAYERS.items()}
