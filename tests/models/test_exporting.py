@@ -37,13 +37,17 @@ def test_an_fcn_is_exported_for_any_size(tmp_path, format, suffix):
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
-def test_cornernet_is_exported_with_its_decode(tmp_path):
+def corner_network():
     torch.manual_seed(0)
     model = pydlx.create_model("cornernet_squeeze", num_classes=4, width=0.125, stacks=1).eval()
     for name, parameter in model.named_parameters():
         if "heat" in name and parameter.dim() == 4:  # a new network's scores are nearly equal everywhere
             torch.nn.init.normal_(parameter, std=0.5)
-    report = export_model(model, tmp_path / "corner.onnx", (127, 127))
+    return model
+
+
+def test_cornernet_is_exported_with_its_decode(tmp_path):
+    report = export_model(corner_network(), tmp_path / "corner.onnx", (127, 127))
     assert report["largest_difference"] < 1e-4
     boxes, scores, labels = onnxruntime.InferenceSession(tmp_path / "corner.onnx").run(
         None, {"image": torch.zeros(1, 3, 127, 127).numpy()}
@@ -51,6 +55,15 @@ def test_cornernet_is_exported_with_its_decode(tmp_path):
     assert boxes.shape[-1] == 4
     assert scores.shape == labels.shape == boxes.shape[:2]
     assert (scores >= 0).any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("make", "outputs"), [(network, 1), (corner_network, 3)])
+def test_models_are_compiled_ahead_of_time(tmp_path, make, outputs):
+    path = tmp_path / "model.pt2"
+    assert export_model(make(), path, (127, 127), format="aoti")["largest_difference"] < 1e-4
+    found = torch._inductor.aoti_load_package(str(path))(torch.zeros(1, 3, 127, 127))
+    assert isinstance(found, torch.Tensor) if outputs == 1 else len(found) == outputs
 
 
 def test_what_cannot_be_written_is_said(tmp_path):
