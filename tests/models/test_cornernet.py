@@ -206,8 +206,21 @@ def test_group_norm_keeps_images_apart():
         torch.testing.assert_close(each, together[:1], rtol=1e-4, atol=1e-5)
 
 
+def test_features_only(tmp_path):
+    torch.manual_seed(0)
+    save_model(pydlx.create_model("cornernet_squeeze", num_classes=3, width=0.05, stride=4), tmp_path / "small.pt")
+    whole, below = load_model(tmp_path / "small.pt"), load_model(tmp_path / "small.pt", features_only=True)
+    images = torch.randn(1, 3, 63, 63)
+    features = below(images)
+    assert [tuple(x.shape) for x in features] == 2 * [(1, features[0].shape[1], 16, 16)]
+    for found, expected in zip(whole.heads[-1](features[-1]), whole(images)[-1], strict=True):
+        assert torch.equal(found, expected)
+    with pytest.raises(ValueError, match=r"^detect: model must have features_only=False, got True$"):
+        detect(below, torch.zeros(8, 8, 3, dtype=torch.uint8))
+
+
 def test_a_file_holds_a_model_with_its_options(tmp_path):
-    options = {"num_classes": 2, "width": 0.05, "stacks": 1, "norm": "group"}
+    options = {"num_classes": 2, "width": 0.05, "stacks": 1, "norm": "group", "features_only": False}
     model = pydlx.create_model("cornernet_squeeze", **options).eval()
     save_model(model, tmp_path / "small.pt")
     loaded = load_model(tmp_path / "small.pt")

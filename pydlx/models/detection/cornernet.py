@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pydlx._checks import check_floating, check_one_of, check_positive, described, whole
+from pydlx._checks import check_flag, check_floating, check_one_of, check_positive, described, whole
 from pydlx.losses.corner import CornerMaps
 from pydlx.models.detection.hourglass import (
     Fire,
@@ -108,6 +108,8 @@ class CornerNet(nn.Module):
         stride: Pixels of the image per cell of the maps.
         head_kernel: Kernel size of the first convolution of a head.
         norm: ``"batch"``, or ``"group"`` for group norm in the place of every batch norm.
+        features_only: Return what the heads of every stack see, (N, channels, ceil(H / stride), ceil(W / stride)), in
+            place of maps.
 
     Attributes:
         size_multiple: What the sides of an image must be a multiple of, see :meth:`forward`.
@@ -122,10 +124,13 @@ class CornerNet(nn.Module):
         stride: int,
         head_kernel: int,
         norm: str,
+        features_only: bool,
     ) -> None:
         super().__init__()
         self.num_classes = whole("CornerNet", "num_classes", num_classes, 1)
         check_one_of("CornerNet", "norm", norm, ("batch", "group"))
+        check_flag("CornerNet", "features_only", features_only)
+        self.features_only = features_only
         channels = hourglasses[0].channels
         self.stride = stride
         self.size_multiple = stride * hourglasses[0].reduction
@@ -137,7 +142,7 @@ class CornerNet(nn.Module):
         if norm == "group":
             _use_group_norm(self)
 
-    def forward(self, images: Tensor) -> tuple[CornerMaps, ...]:
+    def forward(self, images: Tensor) -> tuple[CornerMaps, ...] | tuple[Tensor, ...]:
         """Maps of every stack while training, which all are compared with the targets; else of the last stack only.
 
         Args:
@@ -149,15 +154,17 @@ class CornerNet(nn.Module):
         """
         self._check(images)
         x = self.pre(images)
-        maps = []
+        maps, seen = [], []
         last = len(self.hourglasses) - 1
         for i, hourglass in enumerate(self.hourglasses):
             features = self.features[i](hourglass(x))
-            if self.training or i == last:
+            if self.features_only:
+                seen.append(features)
+            elif self.training or i == last:
                 maps.append(self.heads[i](features))
             if i < last:
                 x = self.links[i](x, features)
-        return tuple(maps)
+        return tuple(seen or maps)
 
     def _check(self, images: Tensor) -> None:
         check_floating("CornerNet", "images", images)
@@ -172,26 +179,33 @@ class CornerNet(nn.Module):
 
 
 @register_model("cornernet_hourglass104")
-def cornernet_hourglass104(*, num_classes: int = 80, norm: str = "batch") -> CornerNet:
+def cornernet_hourglass104(*, num_classes: int = 80, norm: str = "batch", features_only: bool = False) -> CornerNet:
     """The paper's network: two hourglasses; 201,035,212 parameters for 80 classes.
 
     Args:
         num_classes: Classes, one heat map each.
         norm: ``"batch"``, as in the paper, or ``"group"`` (Wu and He, arXiv 1803.08494), which does not ask for large
             batches.
+        features_only: Return the features of every stack in place of maps.
     """
-    return _of_hourglasses(2, num_classes, norm)
+    return _of_hourglasses(2, num_classes, norm, features_only)
 
 
 @register_model("cornernet_hourglass52")
-def cornernet_hourglass52(*, num_classes: int = 80, norm: str = "batch") -> CornerNet:
+def cornernet_hourglass52(*, num_classes: int = 80, norm: str = "batch", features_only: bool = False) -> CornerNet:
     """The same with one hourglass; see :func:`cornernet_hourglass104`."""
-    return _of_hourglasses(1, num_classes, norm)
+    return _of_hourglasses(1, num_classes, norm, features_only)
 
 
 @register_model("cornernet_squeeze")
 def cornernet_squeeze(
-    *, num_classes: int = 80, width: float = 1.0, stacks: int = 2, stride: int = 8, norm: str = "batch"
+    *,
+    num_classes: int = 80,
+    width: float = 1.0,
+    stacks: int = 2,
+    stride: int = 8,
+    norm: str = "batch",
+    features_only: bool = False,
 ) -> CornerNet:
     """CornerNet-Squeeze, which differs from hourglass-104 as follows.
 
@@ -206,6 +220,7 @@ def cornernet_squeeze(
         stacks: How many hourglasses.
         stride: Pixels of the image per cell of the maps: 8 as in the paper, or 4, which tells smaller objects apart.
         norm: ``"batch"`` or ``"group"``, see :func:`cornernet_hourglass104`.
+        features_only: Return the features of every stack in place of maps.
     """
     name = "cornernet_squeeze"
     stacks = whole(name, "stacks", stacks, 1)
@@ -217,12 +232,16 @@ def cornernet_squeeze(
     if stride == 8:
         pre.append(Residual(channels[0], channels[0], stride=2))
     hourglasses = [Hourglass(channels, [2, 2, 2, 2, 4], Fire, learned_upsample) for _ in range(stacks)]
-    return CornerNet(pre, hourglasses, num_classes, stride=stride, head_kernel=1, norm=norm)
+    return CornerNet(
+        pre, hourglasses, num_classes, stride=stride, head_kernel=1, norm=norm, features_only=features_only
+    )
 
 
-def _of_hourglasses(stacks: int, num_classes: int, norm: str) -> CornerNet:
+def _of_hourglasses(stacks: int, num_classes: int, norm: str, features_only: bool) -> CornerNet:
     hourglasses = [Hourglass([256, 256, 384, 384, 384, 512], [2, 2, 2, 2, 2, 4]) for _ in range(stacks)]
-    return CornerNet(_pre(128, 256), hourglasses, num_classes, stride=4, head_kernel=3, norm=norm)
+    return CornerNet(
+        _pre(128, 256), hourglasses, num_classes, stride=4, head_kernel=3, norm=norm, features_only=features_only
+    )
 
 
 def _pre(first: int, channels: int) -> nn.Sequential:

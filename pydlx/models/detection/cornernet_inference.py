@@ -82,12 +82,14 @@ def detect(
 
     Raises:
         TypeError: If an argument is of a wrong kind.
-        ValueError: If an argument is out of range, or the model is in training mode.
+        ValueError: If an argument is out of range, or the model is in training mode or gives features only.
     """
     name = "detect"
     check_type(name, "model", model, CornerNet, "a CornerNet")
     if model.training:
         raise ValueError(f"{name}: model must be in evaluation mode, got it in training mode; call eval()")
+    if model.features_only:
+        raise ValueError(f"{name}: model must have features_only=False, got True")
     check_flag(name, "flip", flip)
     factors = numbers(name, "scales", scales)
     if not factors or not all(0 < scale < float("inf") for scale in factors):
