@@ -43,13 +43,16 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     parser.add_argument("--out", type=Path, required=True, help="folder for what is written")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     parser.add_argument("--threshold", type=float, default=0.3, help="least score of a box (default 0.3)")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="by what pictures are enlarged or reduced to find boxes (default 1)"
+    )
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Predicts for all pictures; those that cannot be read are counted at the end, and the exit code is then 2."""
     model: Any = load_model(args.checkpoint).to(torch.device(args.device))
-    predict = _predictor(model, args.threshold)
+    predict = _predictor(model, args.threshold, args.scale)
     pictures = [path for given in args.pictures for path in _pictures(given)]
     names = [path.stem for path in pictures]
     if repeated := next((name for name in names if names.count(name) > 1), None):
@@ -83,12 +86,12 @@ def _pictures(given: Path) -> list[Path]:
     return found
 
 
-def _predictor(model: Any, threshold: float) -> Callable[[np.ndarray, Path, str], Any]:
+def _predictor(model: Any, threshold: float, scale: float) -> Callable[[np.ndarray, Path, str], Any]:
     """(image, folder, name of the results' files) to what predictions.json says of it."""
     if isinstance(model, FCN):
         return lambda image, out, file: _labels(model, image, out, file)
     if isinstance(model, CornerNet):
-        return lambda image, out, file: _boxes(model, image, out, file, threshold)
+        return lambda image, out, file: _boxes(model, image, out, file, threshold, scale)
     raise ValueError(f"{model.model_name} does not predict from pictures alone")
 
 
@@ -101,8 +104,10 @@ def _labels(model: FCN, image: np.ndarray, out: Path, file: str) -> dict[str, fl
     return {str(c): round(float(share), 6) for c, share in enumerate(shares) if share > 0}
 
 
-def _boxes(model: CornerNet, image: np.ndarray, out: Path, file: str, threshold: float) -> list[dict[str, Any]]:
-    boxes, scores, labels = (x.cpu() for x in detect(model, image))
+def _boxes(
+    model: CornerNet, image: np.ndarray, out: Path, file: str, threshold: float, scale: float
+) -> list[dict[str, Any]]:
+    boxes, scores, labels = (x.cpu() for x in detect(model, image, scales=(scale,)))
     kept = scores >= threshold
     boxes, scores, labels = boxes[kept], scores[kept], labels[kept]
     drawn = draw_boxes(image, boxes.numpy(), labels.tolist(), scores.tolist())

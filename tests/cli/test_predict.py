@@ -13,6 +13,7 @@ from pydlx.cli import main
 from pydlx.data import read_label_map
 from pydlx.files import read_image
 from pydlx.models import save_model
+from pydlx.models.detection import detect
 from pydlx.visualize import colour_labels, draw_boxes, label_colours
 
 Image = pytest.importorskip("PIL.Image")
@@ -78,6 +79,20 @@ def test_a_missing_checkpoint_is_said(place, capsys):
     assert main(["predict", str(place / "none.pt"), str(place / "in"), "--out", str(place / "out")]) == 2
     assert "no such file" in capsys.readouterr().err
     assert not (place / "out").exists()
+
+
+def test_boxes_are_found_at_a_scale(tmp_path, capsys):
+    torch.manual_seed(0)
+    model = pydlx.create_model("cornernet_squeeze", num_classes=2, width=0.05, stacks=1).eval()
+    save_model(model, tmp_path / "model.pt")
+    image = np.random.default_rng(0).integers(0, 256, (60, 90, 3)).astype(np.uint8)
+    Image.fromarray(image).save(tmp_path / "a.png")
+    words = ["--threshold", "0", "--scale", "0.5", "--out", str(tmp_path / "out")]
+    assert main(["predict", str(tmp_path / "model.pt"), str(tmp_path / "a.png"), *words]) == 0
+    (found,) = json.loads((tmp_path / "out" / "predictions.json").read_text()).values()
+    expected = detect(model, image, scales=(0.5,))
+    assert [entry["score"] for entry in found] == pytest.approx(expected.scores.tolist(), abs=1e-6)
+    assert len(found) != len(detect(model, image).scores) or found[0]["box"] != detect(model, image).boxes[0].tolist()
 
 
 def test_colours_are_those_of_voc():

@@ -208,6 +208,16 @@ def test_soft_pooling_in_place_of_max():
     assert soft(x).shape == hard(x).shape and not torch.allclose(soft(x), hard(x))
 
 
+def test_small_images_are_enlarged_first():
+    """Twice as large, then the mean of each 2 x 2 pixels."""
+    plain, enlarged = small(), small(enlarge=2)
+    x = torch.randn(1, 3, 35, 42)
+    larger = F.interpolate(x, (70, 84), mode="bilinear")
+    torch.testing.assert_close(enlarged(x), F.avg_pool2d(plain(larger), 2))
+    assert small(enlarge=1.5)(x).shape == plain(x).shape
+    assert small(enlarge=2, features_only=True)(x)["pool3"].shape[2:] == (9, 11)
+
+
 @pytest.mark.parametrize("backbone", ["slim_vgg", "efficientnet_lite0"])
 def test_features_only(backbone, tmp_path):
     """The pyramid, from the same file as the scores."""
@@ -270,6 +280,7 @@ def test_preprocessing_goes_into_the_file(tmp_path):
         ({"deconvolution": True}, "deconvolution must be one of 'fixed', 'learned', got True"),
         ({"border": "mirror"}, "border must be one of 'zero', 'replicate', got 'mirror'"),
         ({"dropout": 1}, "dropout must be at least 0 and below 1, got 1"),
+        ({"enlarge": 0.5}, "enlarge must be from 1 to 8, got 0.5"),
         ({"preprocessing": "bgr"}, "preprocessing must be one of None, 'caffe_bgr', .*, got 'bgr'"),
         (
             {"backbone": "efficientnet_lite0", "padding": "paper"},
