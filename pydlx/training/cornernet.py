@@ -39,7 +39,7 @@ class CornerNetOptions(TrainerOptions):
     stacks: int = option(2, "hourglasses of cornernet_squeeze")
     stride: int = option(8, "pixels per cell of cornernet_squeeze: 8, or 4, which tells smaller objects apart")
     norm: str = option("batch", "batch, or group for small batches")
-    size: int = option(511, "side of the square that is trained on")
+    size: int | None = option(511, "side of the square that is trained on; none: whole pictures, one in a batch")
     scale: float = option(1.0, "by what pictures are enlarged or reduced first, in training and validation")
     lr: float = option(2.5e-4, "learning rate of Adam")
     augment: bool = option(True, "mirror, crop at several scales and recolour")
@@ -65,10 +65,9 @@ def train(options: CornerNetOptions) -> Trainer:
     model: Any = create_model(options.model, num_classes=classes, norm=options.norm, **squeeze)
     path = checkpoint_to_resume(options, model)
     world, rank = processes(options)
-    cells = -(-options.size // model.stride)
     loader = TrainingLoader(
         training,
-        PreparedBoxes(classes, options.size, cells, scale=options.scale, augment=options.augment),
+        PreparedBoxes(model, options.size, scale=options.scale, augment=options.augment),
         options.batch_size,
         seed=options.seed,
         workers=options.workers,

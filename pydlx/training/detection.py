@@ -15,6 +15,8 @@ from pydlx.data import BoxedImage
 from pydlx.losses import CornerLoss, CornerTargets
 from pydlx.metrics import BoxAP
 from pydlx.models.detection import Detections, corner_targets, detect, normalize_image
+from pydlx.models.detection.cornernet import CornerNet
+from pydlx.models.detection.cornernet_images import padded
 from pydlx.training.samples import SHOWN, show_samples
 from pydlx.visualize import draw_boxes
 
@@ -95,19 +97,25 @@ class PreparedBoxes:
     it. What is missing is black.
 
     Args:
-        num_classes: Of the data set.
-        size: Side of the network's square input.
-        cells: Side of its maps.
-        scale: By what pictures are enlarged or reduced first, as in `pydlx.models.detection.detect`.
+        model: The CornerNet that is trained.
+        size: Side of the network's square input; None for whole pictures, padded as `detect` does, which fit into a
+            batch only alone.
+        scale: By what pictures are enlarged or reduced first, as in `detect`.
         augment: Whether to change pictures at random.
+
+    Raises:
+        ValueError: If whole pictures are to be augmented.
     """
 
-    def __init__(self, num_classes: int, size: int, cells: int, *, scale: float = 1.0, augment: bool) -> None:
-        self.num_classes, self.size, self.cells, self.scale, self.augment = num_classes, size, cells, scale, augment
+    def __init__(self, model: CornerNet, size: int | None, *, scale: float = 1.0, augment: bool) -> None:
+        if size is None and augment:
+            raise ValueError("PreparedBoxes: augment must be False for whole pictures, got True with size=None")
+        self.num_classes, self.stride, self.multiple = model.num_classes, model.stride, model.size_multiple
+        self.size, self.scale, self.augment = size, scale, augment
         self.colours = K.ColorJitter(0.4, 0.4, 0.4, p=1.0)
 
     def __call__(self, item: BoxedImage) -> tuple[Tensor, CornerTargets]:
-        """The network's input (3, size, size) and its targets."""
+        """The network's input (3, H, W) and its targets."""
         pixels, boxes = torch.from_numpy(item.image), torch.from_numpy(item.boxes)
         height, width = pixels.shape[:2]
         scale = self.scale
@@ -122,22 +130,29 @@ class PreparedBoxes:
             image = F.interpolate(image, (new_h, new_w), mode="bilinear")
         if self.augment:
             image = self.colours(image)
-        # Where the picture's top left corner comes to lie in the input.
-        top, left = (self._placed(length) for length in (new_h, new_w))
-        image = F.pad(image[0], (left, self.size - new_w - left, top, self.size - new_h - top))
-        boxes = boxes * torch.tensor([new_w / width, new_h / height] * 2) + torch.tensor([left, top] * 2)
+        view, left, top = self._placed(image[0])
+        sides = view.shape[1:]
         targets = corner_targets(
-            boxes,
+            boxes * torch.tensor([new_w / width, new_h / height] * 2) + torch.tensor([left, top] * 2),
             torch.from_numpy(item.labels),
             num_classes=self.num_classes,
-            image_size=(self.size, self.size),
-            map_size=(self.cells, self.cells),
+            image_size=(sides[0], sides[1]),
+            map_size=(-(-sides[0] // self.stride), -(-sides[1] // self.stride)),
         )
-        return normalize_image((image * 255).round().byte().movedim(0, 2)), targets
+        return normalize_image((view * 255).round().byte().movedim(0, 2)), targets
 
-    def _placed(self, length: int) -> int:
+    def _placed(self, image: Tensor) -> tuple[Tensor, int, int]:
+        """The network's view of an image (3, h, w), and the column and row where the image begins in it."""
+        if self.size is None:
+            return padded(image, self.multiple)
+        height, width = image.shape[1:]
+        top, left = self._start(height, self.size), self._start(width, self.size)
+        view = F.pad(image, (left, self.size - width - left, top, self.size - height - top))
+        return view, left, top
+
+    def _start(self, length: int, size: int) -> int:
         """Anywhere with all of it inside, or all of the input covered; in the middle without augmentation."""
-        free = self.size - length
+        free = size - length
         if not self.augment:
             return free // 2
         return int(torch.randint(abs(free) + 1, ())) * (1 if free > 0 else -1)

@@ -24,6 +24,11 @@ from pydlx.training.detection import PreparedBoxes
 Image = pytest.importorskip("PIL.Image")
 
 
+def network():
+    """Maps of 32 cells for images of 127 pixels."""
+    return create_model("cornernet_squeeze", num_classes=1, width=0.05, stacks=1, stride=4)
+
+
 def scene(height=60, width=90, box=(20, 10, 50, 34)):
     """A black picture with one white box."""
     x1, y1, x2, y2 = box
@@ -42,7 +47,7 @@ def corners(targets, cells, size):
 
 
 def test_boxes_stay_on_their_objects():
-    prepare = PreparedBoxes(1, 127, 32, augment=True)
+    prepare = PreparedBoxes(network(), 127, augment=True)
     prepare.colours = torch.nn.Identity()
     seen = 0
     for seed in range(30):
@@ -59,16 +64,22 @@ def test_boxes_stay_on_their_objects():
     assert seen > 10
 
 
-def test_without_augmentation_pictures_are_as_in_the_test():
-    item = scene(254, 128, (10, 20, 60, 100))
-    image, targets = PreparedBoxes(1, 127, 32, scale=0.5, augment=False)(item)
-    torch.testing.assert_close(corners(targets, 32, 127), torch.tensor([[36.0, 10.0], [61.0, 50.0]]))
+@pytest.mark.parametrize("size", [127, None])
+def test_without_augmentation_pictures_are_as_in_the_test(size):
+    item, model = scene(254, 128, (10, 20, 60, 100)), network().eval()
+    image, targets = PreparedBoxes(model, size, scale=0.5, augment=False)(item)
+    left = (image.shape[2] - 64) // 2
+    assert image.shape == (3, 127, size or 127)
+    torch.testing.assert_close(corners(targets, 32, 127), torch.tensor([[5.0 + left, 10.0], [30.0 + left, 50.0]]))
     seen = []
-
-    model = create_model("cornernet_squeeze", num_classes=1, width=0.05).eval()
     model.register_forward_pre_hook(lambda _, args: seen.append(args[0][0]))
     detect(model, item.image, flip=False, scales=(0.5,))
     assert (seen[0] - image).abs().max() < 0.6 / 255 / 0.27  # the training's is rounded to bytes
+
+
+def test_whole_pictures_are_not_augmented():
+    with pytest.raises(ValueError, match="augment must be False for whole pictures"):
+        PreparedBoxes(network(), None, augment=True)
 
 
 @pytest.fixture(scope="module")
