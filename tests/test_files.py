@@ -32,6 +32,12 @@ def test_png_keeps_every_value(tmp_path, rng, codecs, shape, dtype):
     np.testing.assert_array_equal(result, image)
 
 
+def test_one_channel_is_a_grey_picture(tmp_path, rng):
+    image = rng.integers(0, 255, (5, 7, 1)).astype(np.uint8)
+    write_image(tmp_path / "x.bmp", image)
+    np.testing.assert_array_equal(read_image(tmp_path / "x.bmp"), image[..., 0])
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
 def test_npy_keeps_floats(tmp_path, rng, dtype):
     image = (rng.random((5, 7, 3)) * 1000).astype(dtype)

@@ -105,8 +105,8 @@ def keypoint_curves(
     *,
     images: int,
     categories: int,
-    use_area: bool = True,
-    compatibility: str | None = None,
+    use_area: bool,
+    compatibility: str | None,
 ) -> Curves:
     """Precision over recall of a whole data set; see `KeypointAP` for the rules."""
     area = truths.area

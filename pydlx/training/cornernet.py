@@ -81,7 +81,7 @@ def train(options: CornerNetOptions) -> Trainer:
     )
     trainer = build_trainer(options, monitor="val/AP50", batches=len(loader))
     scored: Subset[Any] = Subset(held_out, range(rank, len(held_out), world))
-    trainer.fit(task, loader, DataLoader(scored, 1, collate_fn=list), ckpt_path=path, weights_only=True)
+    trainer.fit(task, loader, DataLoader(scored, 1, collate_fn=list), ckpt_path=path)
     return trainer
 
 

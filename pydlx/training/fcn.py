@@ -115,7 +115,7 @@ def train(options: FCNOptions) -> Trainer:
     # Each process takes images of its own, none twice, so that the scores are those of one process.
     own: Subset[Any] = Subset(held_out, range(rank, len(held_out), world))  # type: ignore[arg-type]
     validation = DataLoader(Prepared(own, PreparedImages(model.preprocessing)), 1, num_workers=options.workers)
-    trainer.fit(task, loader, validation, ckpt_path=path, weights_only=True)
+    trainer.fit(task, loader, validation, ckpt_path=path)
     return trainer
 
 

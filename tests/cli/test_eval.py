@@ -87,6 +87,9 @@ def test_max_detections(files, capsys):
     words = "keypoints", "truth.json", "found.json"
     assert results(capsys, *words)["results"]["AR"] == 0.5
     assert results(capsys, *words, "--max-detections", "1")["results"]["AR"] == 0
+    for wrong, recall in ((19, 0.5), (20, 0.0)):
+        (files / "found.json").write_text(json.dumps([*wrong * [found(400)], found(score=0.5)]))
+        assert results(capsys, *words)["results"]["AR"] == recall, "20 count"
 
 
 def test_pycocotools_loses_id_0(files, capsys):

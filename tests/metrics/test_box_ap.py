@@ -265,7 +265,7 @@ def test_areas_that_are_no_areas_are_mentioned():
         "1 annotations have no area, so that their boxes decide their size class (ids 3)",
     ]
     predictions, targets = batch(*boxes_at_random(0))
-    targets[1]["area"][0] = 0.2
+    targets[1]["area"][:2] = torch.tensor([0.2, 1.5])
     metric = BoxAP(box_format="xywh")
     metric.update(predictions, targets)
     with pytest.warns(AnnotationWarning, match=r"^1 truths have an area below 1 square pixel .* number 1\)$"):

@@ -72,6 +72,8 @@ def test_precision_is_drawn_from_zero_to_one():
     points[..., 2] = 2
     metric.update([{"keypoints": points, "scores": torch.ones(1)}], [{"keypoints": points, "area": torch.ones(1)}])
     _, axes = plot_precision_recall(metric.curves())
+    place = axes.get_position()
+    assert 0 < place.x0 < place.x1 < 1 and 0 < place.y0 < place.y1 < 1
     assert axes.get_xlim() == (0, 1)
     low, high = axes.get_ylim()
     assert low == 0 and 1 < high < 1.1  # a line at 1 is not cut in half

@@ -36,6 +36,20 @@ class Percent(Mean):
         return 100 * super().compute()
 
 
+class Total(Mean):
+    """What the states hold."""
+
+    def compute(self):
+        return self.total.item()
+
+
+class TotalAndMore(Total):
+    """Overrides compute and calls the overridden one."""
+
+    def compute(self):
+        return super().compute() + 1
+
+
 def test_batches_add_up():
     metric = Mean()
     metric.update(torch.tensor([1.0, 2.0]))
@@ -102,6 +116,9 @@ def test_states_are_joined_once(tmp_path, monkeypatch):
             assert metric.compute() == 6 * unit
             assert metric(torch.tensor([8.0])) == 8 * unit
             assert (metric.total, len(metric.seen)) == (20, 2), "own states are back"
+        for metric, more in ((Total(), 0), (TotalAndMore(), 1)):
+            metric.update(torch.tensor([1.0, 5.0]))
+            assert metric.compute() == 12 + more
     finally:
         distributed.destroy_process_group()
 

@@ -43,7 +43,7 @@ class Ideal(CornerNet):
     def __init__(self, size):
         torch.nn.Module.__init__(self)
         self.weight = torch.nn.Parameter(torch.zeros(()))
-        self.size, self.stride, self.size_multiple, self.inputs = size, 4, 128, []
+        self.size, self.stride, self.size_multiple, self.features_only, self.inputs = size, 4, 128, False, []
         self.eval()
 
     def forward(self, images):
@@ -191,6 +191,16 @@ def test_merging_is_the_definition(labels):
             found.scores, torch.tensor([score for _, score, _ in expected]), rtol=1e-4, atol=1e-6
         )
         assert found.labels.tolist() == [label for *_, label in expected]
+
+
+def test_what_is_too_low_has_no_part_in_the_best_box():
+    boxes = torch.tensor([[0.0, 0, 20, 20], [1.0, 1, 21, 21]])
+    corner_scores = torch.tensor([[0.5, 0.5], [0.5, 0.5]])
+    labels = torch.zeros(2, dtype=torch.int64)
+    for second, moved in ((0.0007, False), (0.1, True)):
+        scores = torch.tensor([0.5, second])
+        found = suppressed(Candidates(boxes, scores, corner_scores, labels), True, 100)
+        assert bool((found.boxes[0] > boxes[0] + 0.01).all()) == moved
 
 
 def test_published_soft_nms():

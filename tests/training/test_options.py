@@ -22,6 +22,13 @@ class Recipe:
     scales: tuple[float, ...] = option((1.0,), "of the test")
 
 
+def test_recipes_begin_with_the_sizes_of_their_data():
+    """CamVid as it is reduced here, and the square of CornerNet's paper."""
+    fcn = pytest.importorskip("pydlx.training.fcn").FCNOptions()
+    cornernet = pytest.importorskip("pydlx.training.cornernet").CornerNetOptions()
+    assert (fcn.size, cornernet.size, cornernet.stride) == ((180, 240), 511, 8)
+
+
 def test_every_type_is_read():
     words = ["lr=1e-3", "epochs=7", "clip=5", "flip=false", "name=b=c", "size=4,5", "scales=0.5,1,2"]
     assert parse_options(Recipe, words) == Recipe(1e-3, 7, 5.0, False, "b=c", (4, 5), (0.5, 1.0, 2.0))
