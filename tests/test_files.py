@@ -38,6 +38,15 @@ def test_one_channel_is_a_grey_picture(tmp_path, rng):
     np.testing.assert_array_equal(read_image(tmp_path / "x.bmp"), image[..., 0])
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "webp"])
+def test_lossy_formats_keep_most(tmp_path, rng, suffix):
+    pillow = pytest.importorskip("PIL.Image")
+    image = rng.integers(0, 255, (40, 50, 3)).astype(np.uint8)
+    write_image(tmp_path / f"x.{suffix}", image)
+    pillow.fromarray(image).save(tmp_path / f"y.{suffix}", quality=95)
+    assert (tmp_path / f"x.{suffix}").read_bytes() == (tmp_path / f"y.{suffix}").read_bytes()
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
 def test_npy_keeps_floats(tmp_path, rng, dtype):
     image = (rng.random((5, 7, 3)) * 1000).astype(dtype)

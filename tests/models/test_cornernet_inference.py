@@ -193,6 +193,12 @@ def test_merging_is_the_definition(labels):
         assert found.labels.tolist() == [label for *_, label in expected]
 
 
+@pytest.mark.parametrize("scales", [torch.tensor([True]), torch.tensor([1 + 0j]), torch.ones(1, 1)])
+def test_scales_as_a_tensor_are_real_numbers(scales):
+    with pytest.raises(TypeError, match="detect: scales must be a sequence of numbers, got "):
+        detect(Ideal(SIZE), IMAGE, scales=scales)
+
+
 def test_what_is_too_low_has_no_part_in_the_best_box():
     boxes = torch.tensor([[0.0, 0, 20, 20], [1.0, 1, 21, 21]])
     corner_scores = torch.tensor([[0.5, 0.5], [0.5, 0.5]])

@@ -88,4 +88,9 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "seed = 0",
         "seed = 1",
     ): "a seed that is mixed from any beginning is as good",
+    (
+        "pydlx/blending/evaluation.py",
+        "@torch.no_grad()",
+        "",
+    ): "the figures are plain floats; without it, more is kept in memory",
 }
