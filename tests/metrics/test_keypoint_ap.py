@@ -669,8 +669,9 @@ UNCOUNTED = {"area": torch.tensor([0.0]), "num_keypoints": torch.tensor([0])}
 def test_areas_that_are_no_areas_are_mentioned():
     fractions = [person(n, area=0.25, num_keypoints=None) for n in (3, 4, 5, 6)]
     tiny = r"^4 annotations with keypoints have an area below 1 square pixel, .* \(ids 3, 4, 5, \.\.\.\)$"
-    with pytest.warns(AnnotationWarning, match=tiny):
-        evaluate_keypoints(data_set(*fractions), [found()])
+    with pytest.warns(AnnotationWarning, match=tiny) as warned:
+        evaluate_keypoints(data_set(*fractions, person(7, area=1.0)), [found()])
+    assert len(warned) == 1
     absent = r"^1 annotations with keypoints have no area, so 0\.53 times that of the box counts \(ids 8\)$"
     with pytest.warns(AnnotationWarning, match=absent):
         evaluate_keypoints(data_set(person(1), person(8, area=None)), [found()])

@@ -93,4 +93,9 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "@torch.no_grad()",
         "",
     ): "the figures are plain floats; without it, more is kept in memory",
+    (
+        "pydlx/visualize/predictions.py",
+        "light = sum(weight * part for weight, part in zip((0.299, 0.587, 0.114), colour, strict=True)) > 140",
+        "light = sum(weight * part for weight, part in zip((0.299, 0.587, 0.114), colour, strict=True)) > 139",
+    ): "from where on letters are black is looks",
 }
