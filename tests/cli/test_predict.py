@@ -54,7 +54,7 @@ def test_label_maps_are_what_eval_takes(place, capsys):
 
 
 def test_pictures_that_cannot_be_read_are_counted(place, capsys):
-    (place / "in" / "c.png").write_bytes(b"no picture")
+    (place / "in" / "a.png").write_bytes(b"no picture")  # the others come behind it
     words = ["predict", str(place / "model.pt"), str(place / "in"), "--out", str(place / "out")]
     assert main(words) == 2
     said = capsys.readouterr()

@@ -98,4 +98,14 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "light = sum(weight * part for weight, part in zip((0.299, 0.587, 0.114), colour, strict=True)) > 140",
         "light = sum(weight * part for weight, part in zip((0.299, 0.587, 0.114), colour, strict=True)) > 139",
     ): "from where on letters are black is looks",
+    (
+        "pydlx/cli/info.py",
+        "print(json.dumps(facts, indent=2))",
+        "print(json.dumps(facts, indent= 1))",
+    ): "how JSON is indented is looks",
+    (
+        "pydlx/ops/sequence_pool.py",
+        "index = _as_entries(index, size) if mode in (_MAX, _K_MAX) else index.expand(size, 0)",
+        "index = _as_entries(index, size) if mode in (_MAX, _K_MAX) else index.expand(size, -1)",
+    ): "where no index is kept it has no elements",
 }
