@@ -15,8 +15,8 @@ from pydlx.models import create_model
 from pydlx.models.detection.cornernet import CornerModule
 from pydlx.nn import BottomRightPool2d, TopLeftPool2d
 
-# What the four corner modules of an image of 511 pixels pool: half of 256 channels.
-_MAPS = (1, 128, 128, 128)
+# What each of the four corner modules pools of an image of 511 pixels: half of 256 channels.
+_MAP = (128, 128, 128)
 _POOLS = 2 * ("top_left", "bottom_right")
 
 
@@ -43,16 +43,17 @@ _LAYERS: dict[str, dict[str, Callable[[], nn.Module]]] = {
 
 
 def cases(setting: Setting) -> Iterator[Case]:
-    """The pools of one image alone, and the whole model around them."""
+    """Forward and backward, the pools alone, and the whole model around them."""
     targets = (at_least(15, CUMMAX),) if setting.device.type == "cpu" else ()
-    yield Case("hourglass-104, its 4 pools, forward+backward", partial(_pools, setting), targets)
+    for images in (1, 4):
+        yield Case(f"hourglass-104, its 4 pools, {images}×511×511", partial(_pools, setting, images), targets)
     if setting.full:
-        yield Case("hourglass-104, 1×3×511×511, forward+backward", partial(_model, setting))
+        yield Case("hourglass-104, 1×511×511", partial(_model, setting))
 
 
-def _pools(setting: Setting) -> dict[str, Candidate | None]:
+def _pools(setting: Setting, images: int) -> dict[str, Candidate | None]:
     generator = torch.Generator().manual_seed(0)
-    maps = [torch.randn(_MAPS, generator=generator).to(setting.device) for _ in range(2)]
+    maps = [torch.randn(images, *_MAP, generator=generator).to(setting.device) for _ in range(2)]
 
     def all_of(layers: dict[str, Callable[[], nn.Module]]) -> Candidate:
         runs = [forward_and_backward(layers[name](), *maps) for name in _POOLS]
