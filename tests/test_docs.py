@@ -29,6 +29,8 @@ NOT_RUN_HERE = (
     # Trains for hours; tests/training does so on less.
     "pydlx train fcn data=camvid backbone=efficientnet_lite0 weights=imagenet out=runs/camvid",
     "pydlx train cornernet out=runs/corner",
+    "pydlx train fcn data=camvid model=fcn8s backbone=efficientnet_lite0 weights=imagenet epochs=10 out=runs/fcn8s",
+    "python examples/camvid_results.py camvid runs/fcn8s",
     'pip install "pydlx[train]"',
 )
 
