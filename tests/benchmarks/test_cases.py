@@ -51,6 +51,9 @@ def test_targets_are_those_asked_for():
         "keypoint_ap 5000 images, 104125 detections, from JSON": ["≤ 2.5 × hotcoco"],
         "keypoint_ap 500 images, 10412 detections, from JSON": ["≥ 10 × as fast as pycocotools"],
         "box_ap 200000 detections, 1203 categories": ["≤ 2 × 12 categories"],
+        **{
+            f"cornernet hourglass-104, its 4 pools, {images}×511×511": ["≥ 15 × as fast as cummax"] for images in (1, 4)
+        },
         "soft_pool k2 s2 16×64×112×112 forward": forward,
         "soft_pool k2 s2 16×64×112×112 forward+backward": both,
         "soft_pool k2 s2 8×64×56×56 forward": forward,
