@@ -27,7 +27,8 @@ def oks(draw: Draw) -> Call:
     arguments = {"pred": _poses(draw, "pred", (*lead_pred, detections, points, 2), dtype)}
     arguments |= _truths(draw, (*lead_truth, truths), points, dtype)
     needs = ("pred", "truth", "area")
-    return Call("oks", arguments, draw.layouts, needs, **draw.gradient(), slack=4)
+    # The gradient leaves out points of similarity below 1e-31, which are far less than this many digits of a result.
+    return Call("oks", arguments, draw.layouts, needs, **draw.gradient(), slack=4, least=1e-21)
 
 
 def ragged_oks(draw: Draw) -> Call:
