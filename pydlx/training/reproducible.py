@@ -45,19 +45,6 @@ class Augmented(Dataset, Generic[Item, Prepared]):
             return self.change(self.items[index])
 
 
-class _AsListed:
-    """A batch sampler that gives what a list holds when an epoch begins, so that worker processes outlive epochs."""
-
-    def __init__(self, batches: list[list[tuple[int, int]]]) -> None:
-        self.batches = batches
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        return iter(list(self.batches))
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-
 class TrainingLoader:
     """Batches of shuffled and augmented items, which go on where a checkpoint says that they stood.
 
@@ -95,10 +82,11 @@ class TrainingLoader:
         self.batch_size, self.seed, self.drop_last = batch_size, seed, drop_last
         self.processes, self.process = processes, process
         self._next = (0, 0)  # epoch and batch that an iteration begins with
-        self._coming: list[list[tuple[int, int]]] = []  # what the loader below goes through when it is next asked
+        # The loader goes through what this list holds, so that one set of workers serves all epochs.
+        self._coming: list[list[tuple[int, int]]] = []
         self._loader = DataLoader(
             self.dataset,
-            batch_sampler=_AsListed(self._coming),
+            batch_sampler=self._coming,
             num_workers=workers,
             collate_fn=collate,
             persistent_workers=workers > 0,

@@ -115,14 +115,12 @@ class FCN(nn.Module):
         check_floating(name, "x", x)
         if x.dim() != 4 or x.shape[1] != 3 or 0 in x.shape[2:]:
             raise ValueError(f"{name}: x must have shape (N, 3, H, W), got {tuple(x.shape)}")
-        if self.enlarge == 1:
-            maps = self.backbone(x)
-            return maps if self.features_only else self._scores(maps, x)
-        larger = F.interpolate(x, scale_factor=self.enlarge, mode="bilinear", antialias=False)
-        maps = self.backbone(larger)
+        seen = x if self.enlarge == 1 else F.interpolate(x, scale_factor=self.enlarge, mode="bilinear")
+        maps = self.backbone(seen)
         if self.features_only:
             return maps
-        return F.interpolate(self._scores(maps, larger), x.shape[2:], mode="bilinear", antialias=False)
+        score = self._scores(maps, seen)
+        return score if self.enlarge == 1 else F.interpolate(score, x.shape[2:], mode="bilinear")
 
     def _scores(self, maps: dict[str, Tensor], x: Tensor) -> Tensor:
         """Bring the scores of all maps onto the pixels of x."""
