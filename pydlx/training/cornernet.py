@@ -53,6 +53,8 @@ def train(options: CornerNetOptions) -> Trainer:
         ValueError: If an option is out of range, or a checkpoint does not fit.
         OSError: If data or a checkpoint cannot be read.
     """
+    if options.size is None and options.batch_size != 1:
+        raise ValueError(f"cornernet: batch_size must be 1 for whole pictures (size=none), got {options.batch_size}")
     training: Any = CocoBoxes(options.train_annotations, options.train_images, keep_empty=False)
     held_out: Any = CocoBoxes(options.val_annotations, options.val_images)
     if training.category_ids != held_out.category_ids:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pydlx._checks import check_positive, whole
 from pydlx._optional import needed_for
 from pydlx.data import BoxedImage
 from pydlx.losses import CornerLoss, CornerTargets
@@ -104,12 +105,15 @@ class PreparedBoxes:
         augment: Whether to change pictures at random.
 
     Raises:
-        ValueError: If whole pictures are to be augmented.
+        ValueError: If whole pictures are to be augmented, or size or scale is not positive.
     """
 
     def __init__(self, model: CornerNet, size: int | None, *, scale: float = 1.0, augment: bool) -> None:
         if size is None and augment:
             raise ValueError("PreparedBoxes: augment must be False for whole pictures, got True with size=None")
+        if size is not None:
+            whole("PreparedBoxes", "size", size, 1)
+        check_positive("PreparedBoxes", "scale", scale)
         self.num_classes, self.stride, self.multiple = model.num_classes, model.stride, model.size_multiple
         self.size, self.scale, self.augment = size, scale, augment
         self.colours = K.ColorJitter(0.4, 0.4, 0.4, p=1.0)

@@ -84,6 +84,21 @@ def test_whole_pictures_are_not_augmented():
         PreparedBoxes(network(), None, augment=True)
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["size=none", "augment=false"], "batch_size must be 1 for whole pictures (size=none), got 2"),
+        (["size=none", "batch_size=1"], "augment must be False for whole pictures"),
+        (["size=0"], "size must be positive, got 0"),
+        (["scale=0"], "scale must be positive, got 0.0"),
+    ],
+)
+def test_bad_options(data, tmp_path, capsys, words, message):
+    assert train(data, tmp_path / "out", *words) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("boxes")

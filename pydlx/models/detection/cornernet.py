@@ -151,6 +151,7 @@ class CornerNet(nn.Module):
 
         Returns:
             Logits and offsets in maps of (ceil(H / stride), ceil(W / stride)); ``[-1]`` is what detections come from.
+            With ``features_only``, what the heads of every stack would see.
         """
         self._check(images)
         x = self.pre(images)
