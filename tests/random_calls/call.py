@@ -33,7 +33,6 @@ class Call:
         grad_layout: Its strides.
         slack: Factor on ROUNDING, for an op that amplifies it.
         least: Rounding is never less than that of a result of this size, for one whose numbers may cancel to 0.
-        vanishing: A gradient may be off by as much, for an op that states that it leaves out what is less.
         discrete: Whether the result jumps where two numbers cross, so that rounding may decide.
         outputs: How many of the op's outputs are compared.
     """
@@ -46,7 +45,6 @@ class Call:
     grad_layout: str = "contiguous"
     slack: float = 1.0
     least: float = 0.0
-    vanishing: float = 0.0
     discrete: bool = False
     outputs: int | None = None
 
@@ -113,8 +111,7 @@ def compare(call: Call, device: str = "cpu") -> None:
                 raise TooClose(str(call))
     assert found.error == expected.error, f"{call}: raised {found.error!r}, the reference {expected.error!r}"
     for name, actual in found.tensors.items():
-        floor = call.vanishing if name.startswith("gradient") else 0.0
-        _assert_close(f"{call}: {name}", actual, expected.tensors[name], call.slack, call.least, floor)
+        _assert_close(f"{call}: {name}", actual, expected.tensors[name], call.slack, call.least)
 
 
 def floats(call: Call) -> list[Tensor]:
@@ -139,14 +136,14 @@ def _same_choices(a: Result, b: Result) -> bool:
     return all(a.tensors[name].equal(b.tensors[name]) for name in whole)
 
 
-def _assert_close(what: str, actual: Tensor, expected: Tensor, slack: float, least: float, floor: float) -> None:
+def _assert_close(what: str, actual: Tensor, expected: Tensor, slack: float, least: float) -> None:
     assert actual.shape == expected.shape, f"{what}: shape {tuple(actual.shape)}, the reference {tuple(expected.shape)}"
     if not actual.is_floating_point():
         assert actual.equal(expected), f"{what}: {int((actual != expected).sum())} numbers differ"
         return
     wide, expected = actual.double(), expected.double()
     largest = expected[expected.isfinite()].abs().max().item() if expected.isfinite().any() else 0.0
-    limit = slack * ROUNDING[actual.dtype] * max(least, largest) + max(floor, torch.finfo(actual.dtype).tiny)
+    limit = slack * ROUNDING[actual.dtype] * max(least, largest) + torch.finfo(actual.dtype).tiny
     wrong = ~torch.isclose(wide, expected, rtol=0, atol=limit, equal_nan=True)
     if wrong.any():
         place = tuple(wrong.nonzero()[0].tolist())

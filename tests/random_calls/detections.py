@@ -27,9 +27,7 @@ def oks(draw: Draw) -> Call:
     arguments = {"pred": _poses(draw, "pred", (*lead_pred, detections, points, 2), dtype)}
     arguments |= _truths(draw, (*lead_truth, truths), points, dtype)
     needs = ("pred", "truth", "area")
-    # In float32 the gradient leaves out points of similarity below 1e-31, whose derivative is up to 42 times that here.
-    vanishing = 0.0 if dtype == torch.float64 else 1e-31 * 42 * max(1, detections, truths)
-    return Call("oks", arguments, draw.layouts, needs, **draw.gradient(), slack=4, vanishing=vanishing)
+    return Call("oks", arguments, draw.layouts, needs, **draw.gradient(), slack=4)
 
 
 def ragged_oks(draw: Draw) -> Call:
