@@ -16,7 +16,7 @@ from pydlx._checks import check_type
 Builder = TypeVar("Builder", bound=Callable[..., nn.Module])
 
 # The packages whose import registers their models.
-_ROOMS = ("pydlx.models.segmentation", "pydlx.models.detection")
+_ROOMS = ("pydlx.models.segmentation", "pydlx.models.detection", "pydlx.models.gan")
 
 _builders: dict[str, Callable[..., nn.Module]] = {}
 

@@ -1,0 +1,254 @@
+"""The Blending GAN of GP-GAN: a network that gives a pasted picture of 64x64 pixels natural colours.
+
+Wu, Zheng, Zhang and Huang, "GP-GAN: towards realistic high-resolution image blending", arXiv 1703.07195, section 3.2,
+with the layers of the authors' program. Pictures are in [-1, 1].
+
+    encoder   picture (3, 64, 64) - 64 - 128 - 256 - 512 channels, each half as large - bottleneck (4000, 1, 1)
+    decoder   bottleneck - 512 - 256 - 128 - 64 channels, each twice as large - picture (3, 64, 64)
+    critic    picture (3, 64, 64) - 64 - 128 - 256 - 512 channels - one number, low for what looks real
+
+The convolution onto the bottleneck sees all of a picture at once: it is the fully connected layer of the paper. In the
+unsupervised variant the decoder alone makes pictures, from noise.
+
+What is squeezed through a bottleneck has to be drawn again by the decoder, which takes many photographs to learn. Three
+options, none of them in the paper, make a small network good with few: `skips`, `residual` and `mask_input`.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from pydlx._checks import check_flag, check_floating, described, whole, whole_or_none
+from pydlx.models.registry import register_model
+
+
+class Encoder(nn.Module):
+    """A picture (N, inputs, S, S) to features of S/2, S/4, ... 4 and 1 pixels.
+
+    Args:
+        inputs: Channels of the picture.
+        widths: Channels after each halving.
+        outputs: Channels of the last convolution, which covers the 4x4 pixels that are left.
+        bottleneck: Whether batch norm and an activation follow on it, as in a generator, or nothing, as in a critic.
+    """
+
+    def __init__(self, inputs: int, widths: list[int], outputs: int, *, bottleneck: bool) -> None:
+        super().__init__()
+        stages = [nn.Sequential(_halving(inputs, widths[0]), nn.LeakyReLU(0.2))]
+        for before, after in pairwise(widths):
+            stages.append(nn.Sequential(_halving(before, after), nn.BatchNorm2d(after), nn.LeakyReLU(0.2)))
+        stages.append(nn.Sequential(nn.Conv2d(widths[-1], outputs, 4, bias=False)))
+        if bottleneck:
+            stages[-1].extend([nn.BatchNorm2d(outputs), nn.LeakyReLU(0.2)])
+        self.stages = nn.ModuleList(stages)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """The features of every stage, from fine to coarse."""
+        features = []
+        for stage in self.stages:
+            x = stage(x)
+            features.append(x)
+        return features
+
+
+class Decoder(nn.Module):
+    """A code (N, inputs, 1, 1) to a picture (N, outputs, S, S), by features of 4, 8, ... S/2 pixels.
+
+    Args:
+        inputs: Channels of the code.
+        widths: Channels before each doubling, from coarse to fine.
+        outputs: Channels of the picture.
+        skips: Whether an encoder's features of equal size are put beside those made here.
+    """
+
+    def __init__(self, inputs: int, widths: list[int], outputs: int, *, skips: bool = False) -> None:
+        super().__init__()
+        beside = 2 if skips else 1
+        first = nn.ConvTranspose2d(inputs, widths[0], 4, bias=False)
+        stages = [nn.Sequential(first, nn.BatchNorm2d(widths[0]), nn.ReLU())]
+        for before, after in pairwise(widths):
+            stages.append(nn.Sequential(_doubling(beside * before, after), nn.BatchNorm2d(after), nn.ReLU()))
+        stages.append(nn.Sequential(_doubling(beside * widths[-1], outputs)))
+        self.stages = nn.ModuleList(stages)
+
+    def forward(self, code: Tensor, features: list[Tensor] | None = None) -> Tensor:
+        """The picture before its values are bounded; `features` are the encoder's, from coarse to fine."""
+        x = code
+        for number, stage in enumerate(self.stages):
+            if features and number > 0:
+                x = torch.cat([x, features[number - 1]], 1)
+            x = stage(x)
+        return x
+
+
+class Generator(nn.Module):
+    """The network that recolours: a pasted picture to one of natural colours.
+
+    Args:
+        channels: Of a picture.
+        widths: Channels after each halving.
+        bottleneck: Channels of the code.
+        skips: As in :func:`blending_gan`.
+        residual: Likewise.
+        mask_input: Likewise.
+    """
+
+    def __init__(
+        self, channels: int, widths: list[int], bottleneck: int, *, skips: bool, residual: bool, mask_input: bool
+    ) -> None:
+        super().__init__()
+        self.skips, self.residual, self.channels = skips, residual, channels
+        self.encoder = Encoder(channels + mask_input, widths, bottleneck, bottleneck=True)
+        self.decoder = Decoder(bottleneck, widths[::-1], channels, skips=skips)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels, S, S), with the mask as one channel more if so built, to (N, channels, S, S)."""
+        *features, code = self.encoder(x)
+        change = self.decoder(code, features[::-1] if self.skips else None)
+        return torch.tanh(x[:, : self.channels] + change if self.residual else change)
+
+
+class BlendingGAN(nn.Module):
+    """The generator, and in training the critic; built by ``create_model("blending_gan")``.
+
+    Attributes:
+        image_size: Side S of its pictures.
+        channels: Of its pictures.
+        noise: Numbers that a picture is made of in the unsupervised variant; None in the supervised one.
+        mask_input: Whether the mask comes with the picture.
+        generator: (N, channels, S, S), or (N, noise, 1, 1), to pictures.
+        critic: Pictures to one number each; None if built without.
+    """
+
+    def __init__(
+        self,
+        image_size: int,
+        channels: int,
+        noise: int | None,
+        mask_input: bool,
+        generator: nn.Module,
+        critic: Encoder | None,
+    ) -> None:
+        super().__init__()
+        self.image_size, self.channels, self.noise, self.mask_input = image_size, channels, noise, mask_input
+        self.generator, self.critic = generator, critic
+        self.apply(_initialise)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Recolour pasted pictures, or make pictures of noise.
+
+        Args:
+            x: (N, channels, S, S) in [-1, 1]; (N, noise) or (N, noise, 1, 1) in the unsupervised variant.
+            mask: (N, 1, S, S) in [0, 1], 1 where it was pasted; read only with `mask_input`, and needed there.
+
+        Returns:
+            (N, channels, S, S) in [-1, 1].
+
+        Raises:
+            TypeError: If x is no floating tensor.
+            ValueError: If x or mask has another shape.
+        """
+        check_floating("blending_gan", "x", x)
+        if self.noise is not None:
+            if x.shape[1:] not in ((self.noise,), (self.noise, 1, 1)):
+                raise ValueError(f"blending_gan: x must have shape (N, {self.noise}), got {tuple(x.shape)}")
+            return torch.tanh(self.generator(x.reshape(-1, self.noise, 1, 1)))
+        size = (self.image_size, self.image_size)
+        if x.dim() != 4 or x.shape[1:] != (self.channels, *size):
+            raise ValueError(
+                f"blending_gan: x must have shape (N, {self.channels}, {size[0]}, {size[1]}), got {tuple(x.shape)}"
+            )
+        if not self.mask_input:
+            return self.generator(x)
+        if not isinstance(mask, Tensor) or mask.shape != (len(x), 1, *size):
+            raise ValueError(f"blending_gan: mask must have shape {(len(x), 1, *size)}, got {described(mask)}")
+        return self.generator(torch.cat([x, 2 * mask.to(x) - 1], 1))
+
+    def score(self, pictures: Tensor) -> Tensor:
+        """The critic's mean over pictures (N, channels, S, S), a scalar; low for real ones.
+
+        Raises:
+            ValueError: If the network was built without its critic.
+        """
+        if self.critic is None:
+            raise ValueError("blending_gan: critic must be True to score pictures, got False")
+        return self.critic(pictures)[-1].mean()
+
+
+@register_model("blending_gan")
+def blending_gan(
+    *,
+    image_size: int = 64,
+    channels: int = 3,
+    width: int = 64,
+    critic_width: int | None = None,
+    bottleneck: int = 4000,
+    noise: int | None = None,
+    skips: bool = False,
+    residual: bool = False,
+    mask_input: bool = False,
+    critic: bool = True,
+) -> BlendingGAN:
+    """Build a Blending GAN; by default the supervised one of the paper: 71.1 million parameters, its critic 2.8.
+
+    Args:
+        image_size: Side of the pictures, a power of two from 8.
+        channels: Of the pictures.
+        width: Channels after the first halving; each further one doubles them.
+        critic_width: The same of the critic, `width` by default.
+        bottleneck: Numbers that a picture is squeezed into.
+        noise: Builds the unsupervised variant, which makes pictures of so many numbers (100 in the paper).
+        skips: Puts the encoder's features beside the decoder's of the same size, as a U-Net does.
+        residual: The decoder tells by how much the pasted picture has to change, instead of the picture.
+        mask_input: The encoder sees where the picture was pasted, as a further channel.
+        critic: Whether to build the critic, which only training needs.
+
+    Raises:
+        ValueError: If a number is not positive, image_size is no power of two from 8, or noise is given together with
+            skips, residual or mask_input.
+    """
+    for name, value in (("channels", channels), ("width", width), ("bottleneck", bottleneck)):
+        whole("blending_gan", name, value, 1)
+    whole("blending_gan", "image_size", image_size, 8)
+    if image_size & (image_size - 1):
+        raise ValueError(f"blending_gan: image_size must be a power of two from 8, got {image_size}")
+    whole_or_none("blending_gan", "critic_width", critic_width, 1)
+    whole_or_none("blending_gan", "noise", noise, 1)
+    flags = {"skips": skips, "residual": residual, "mask_input": mask_input}
+    for name, flag in (*flags.items(), ("critic", critic)):
+        check_flag("blending_gan", name, flag)
+    if noise is not None and any(flags.values()):
+        raise ValueError(
+            f"blending_gan: {' and '.join(n for n in flags if flags[n])} must be False with noise, got True"
+        )
+    halvings = int(math.log2(image_size)) - 2
+    widths = [width * 2**stage for stage in range(halvings)]
+    generator: nn.Module
+    if noise is not None:
+        generator = Decoder(noise, widths[::-1], channels)
+    else:
+        generator = Generator(channels, widths, bottleneck, **flags)
+    judge = None
+    if critic:
+        judge = Encoder(channels, [(critic_width or width) * 2**s for s in range(halvings)], 1, bottleneck=False)
+    return BlendingGAN(image_size, channels, noise, mask_input, generator, judge)
+
+
+def _halving(inputs: int, outputs: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 4, 2, 1, bias=False)
+
+
+def _doubling(inputs: int, outputs: int) -> nn.ConvTranspose2d:
+    return nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False)
+
+
+def _initialise(module: nn.Module) -> None:
+    """Weights of convolutions N(0, .02), of batch norm N(1, .02) (DCGAN, arXiv 1511.06434)."""
+    if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
