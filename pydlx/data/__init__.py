@@ -3,6 +3,7 @@
 from pydlx.data.annotations import AnnotationWarning
 from pydlx.data.detection import BoxedImage, CocoBoxes
 from pydlx.data.label_maps import LabelMapPairs, read_label_map
+from pydlx.data.photographs import Photographs
 from pydlx.data.segmentation import (
     ImageLabelFolders,
     LabelledImage,
@@ -19,6 +20,7 @@ __all__ = [
     "ImageLabelFolders",
     "LabelMapPairs",
     "LabelledImage",
+    "Photographs",
     "camvid",
     "class_pixels",
     "median_frequency_weights",

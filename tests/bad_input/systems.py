@@ -278,6 +278,7 @@ DATA = {
     "median_frequency_weights": Call(
         {"pixels": labels(torch.tensor([1, 2]), torch.tensor([[1]]), torch.tensor([-1, 2]), torch.tensor([0, 0]))}
     ),
+    "Photographs": Call({"folder": path(CAMVID / "train/images"), "check": flag(True)}),
     "read_label_map": Call({"path": path(LABEL_FILE)}),
     "LabelMapPairs": Call({"truth": path(FOLDER.name), "prediction": path(FOLDER.name)}),
 }
