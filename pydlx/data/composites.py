@@ -23,6 +23,7 @@ from pydlx._checks import (
     check_number,
     check_one_of,
     check_path,
+    check_type,
     whole,
     whole_pair,
 )
@@ -129,7 +130,7 @@ class RandomRegions:
             shape = shape.flip(1)
         longer = side * float(torch.empty(()).uniform_(1 / 3, 0.9))
         size = [max(1, round(length * longer / max(shape.shape))) for length in shape.shape]
-        return F.interpolate(shape[None, None], size=size, mode="bilinear", antialias=True)[0, 0]
+        return F.interpolate(shape[None, None], size=size, mode="bilinear", antialias=True)[0, 0].clamp(0, 1)
 
 
 class RandomComposites:
@@ -146,11 +147,13 @@ class RandomComposites:
 
     Raises:
         ValueError: If a number is out of range.
+        TypeError: If regions is no RandomRegions.
     """
 
     def __init__(
         self, regions: RandomRegions, size: int = 64, *, zoom: float = 1.0, light: float = 1.0, scene_light: float = 0.0
     ) -> None:
+        check_type("RandomComposites", "regions", regions, RandomRegions, "a RandomRegions")
         self.regions, self.size = regions, whole("RandomComposites", "size", size, 4)
         check_number("RandomComposites", "zoom", zoom)
         if not zoom >= 1:
@@ -208,8 +211,7 @@ class ScenePairs(Sequence[tuple[np.ndarray, np.ndarray]]):
 
     def __init__(self, folder: str | os.PathLike[str], pairs: int, *, seed: int = 0, part: str = "all") -> None:
         check_path("ScenePairs", "folder", folder)
-        whole("ScenePairs", "pairs", pairs, 1)
-        whole("ScenePairs", "seed", seed)
+        pairs, seed = whole("ScenePairs", "pairs", pairs, 1), whole("ScenePairs", "seed", seed)
         check_one_of("ScenePairs", "part", part, ("train", "val", "all"))
         self.scenes = _part_of(_scenes(Path(folder)), part)
         if not self.scenes:

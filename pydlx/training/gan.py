@@ -174,7 +174,7 @@ class BlendingGANTask(LightningModule):
 
     def _steepness(self, real: Tensor, fake: Tensor) -> Tensor:
         """How far the critic's gradient is from having norm 1, between real and made pictures: mean (norm - 1)^2."""
-        between = torch.lerp(real, fake, torch.rand(len(real), 1, 1, 1, device=real.device)).requires_grad_()
+        between = torch.lerp(real, fake, torch.rand(len(real), 1, 1, 1).to(real)).requires_grad_()
         scores = self.model.critic(between)[-1]
         (gradient,) = torch.autograd.grad(scores.sum(), between, create_graph=True)
         return (gradient.flatten(1).norm(dim=1) - 1).square().mean()

@@ -147,7 +147,11 @@ def build_trainer(
 def _leave_out_asides() -> None:
     """Keep off the terminal what Lightning says of its own products and code, and that a folder is not empty."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_tip)
-    for message in (r"Checkpoint directory .* exists and is not empty", r"`isinstance\(treespec, LeafSpec\)`"):
+    for message in (
+        r"Checkpoint directory .* exists and is not empty",
+        r"`isinstance\(treespec, LeafSpec\)`",
+        r"Using ModelCheckpoint with manual optimization",
+    ):
         warnings.filterwarnings("ignore", message)
 
 
