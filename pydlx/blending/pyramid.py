@@ -6,6 +6,10 @@ name        sizes below the top                         smaller pictures and mas
 ``aspect``  longer side 64·2^i, same proportions        bicubic widened against aliasing; masks triangle, likewise
 ``square``  (64·2^i, 64·2^i), as GP-GAN has them        Gaussian of σ = 1, then bicubic; masks nearest pixel
 ==========  ==========================================  ========================================================
+
+Both enlarge by the bicubic of Keys with a = −1/2, which is also what GP-GAN's program does with the scikit-image of its
+time. Beyond the border that program finds black, which darkens the outermost pixels of every level; here the outermost
+pixel goes on.
 """
 
 from __future__ import annotations
@@ -14,12 +18,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 Size = tuple[int, int]
 
-_COARSEST = 64
+COARSEST = 64
 
 
 @dataclass(frozen=True)
@@ -30,16 +35,20 @@ class Pyramid:
         lower_size: size of the level with longer side `side`, for a picture of the given size.
         shrink: resamples pictures (N, C, H, W) to a smaller size.
         shrink_weights: the same for masks in [0, 1].
+        enlarge: resamples pictures to the next level.
+        masks_from_top: whether every level's mask is made from the finest one, not from that of the next finer level.
     """
 
     lower_size: Callable[[Size, int], Size]
     shrink: Callable[[Tensor, Size], Tensor]
     shrink_weights: Callable[[Tensor, Size], Tensor]
+    enlarge: Callable[[Tensor, Size], Tensor]
+    masks_from_top: bool
 
-    def sizes(self, size: Size) -> list[Size]:
-        """Sizes of all levels from coarse to fine; the last is `size` itself, the only one up to 64 pixels."""
-        count = max(0, math.ceil(math.log2(max(size) / _COARSEST)))
-        return [self.lower_size(size, _COARSEST * 2**level) for level in range(count)] + [size]
+    def sizes(self, size: Size, coarsest: int = COARSEST) -> list[Size]:
+        """Sizes of all levels from coarse to fine; the last is `size` itself, the only one up to `coarsest` pixels."""
+        count = max(0, math.ceil(math.log2(max(size) / coarsest)))
+        return [self.lower_size(size, coarsest * 2**level) for level in range(count)] + [size]
 
 
 def resize(planes: Tensor, size: Size) -> Tensor:
@@ -82,7 +91,39 @@ def _square(_size: Size, side: int) -> Size:
 
 
 def _blur_and_sample(planes: Tensor, size: Size) -> Tensor:
-    return F.interpolate(gaussian_blur(planes, 1.0), size=size, mode="bicubic")
+    return _sample(gaussian_blur(planes, 1.0), size)
+
+
+def _sample(planes: Tensor, size: Size) -> Tensor:
+    """Resamples by cubic convolution (Keys, a = −1/2) that is never widened, with replicated border.
+
+    torch's bicubic without antialias has a = −3/4.
+    """
+    for axis, length in ((-2, size[0]), (-1, size[1])):
+        planes = _sample_axis(planes, axis, length)
+    return planes
+
+
+def _sample_axis(planes: Tensor, axis: int, length: int) -> Tensor:
+    given = planes.shape[axis]
+    if given == length:
+        return planes
+    place = (torch.arange(length, dtype=torch.float64) + 0.5) * (given / length) - 0.5
+    first = place.floor()
+    t = place - first
+    weights = (
+        ((2 - t) * t - 1) * t / 2,
+        ((3 * t - 5) * t * t + 2) / 2,
+        ((4 - 3 * t) * t + 1) * t / 2,
+        (t - 1) * t * t / 2,
+    )
+    shape = (-1, 1) if axis == -2 else (-1,)
+    result = None
+    for step, weight in enumerate(weights, -1):
+        pixels = (first.long() + step).clamp(0, given - 1)
+        term = planes.index_select(axis, pixels.to(planes.device)) * weight.to(planes).view(shape)
+        result = term if result is None else result + term
+    return result
 
 
 def _nearest(weights: Tensor, size: Size) -> Tensor:
@@ -90,6 +131,6 @@ def _nearest(weights: Tensor, size: Size) -> Tensor:
 
 
 PYRAMIDS = {
-    "aspect": Pyramid(_proportional, resize, resize_weights),
-    "square": Pyramid(_square, _blur_and_sample, _nearest),
+    "aspect": Pyramid(_proportional, resize, resize_weights, resize, masks_from_top=False),
+    "square": Pyramid(_square, _blur_and_sample, _nearest, _sample, masks_from_top=True),
 }
