@@ -67,7 +67,7 @@ def recolour(network: BlendingGAN, picture: Tensor, mask: Tensor) -> Tensor:
 
     Grey pictures go through a network for three channels as three equal ones, whose mean is the result.
     """
-    like = next(network.generator.parameters())
+    like = next(network.generator.parameters(), picture)
     given = (2 * picture - 1).to(like.dtype).expand(-1, network.channels, -1, -1)
     made = network(given, mask.to(like.dtype)) if network.mask_input else network(given)
     return _as_picture(made, picture)
@@ -78,7 +78,7 @@ def draw(network: BlendingGAN, picture: Tensor, seen: Box, iterations: int, seed
 
     L-BFGS searches for z, picture by picture, from a start drawn with the seed. The result has no gradient.
     """
-    like = next(network.generator.parameters())
+    like = next(network.generator.parameters(), picture)
     with torch.inference_mode(False), torch.enable_grad():
         wanted = (2 * picture.detach().clone() - 1).to(like.dtype).expand(-1, network.channels, -1, -1)
         made = torch.cat([_closest(network, one[None], seen, iterations, seed) for one in wanted])
