@@ -24,6 +24,8 @@ MODULES = ("pydlx", *(f"pydlx.{part}" for part in ("ops", "nn", "losses", "metri
 RESULTS = {
     "pydlx.data.AnnotationWarning",
     "pydlx.data.BoxedImage",
+    "pydlx.data.Composite",
+    "pydlx.data.Light",
     "pydlx.data.LabelledImage",
     "pydlx.losses.CornerLosses",
     "pydlx.losses.CornerMaps",

@@ -175,7 +175,7 @@ struct ExpConstants;
 template <>
 struct ExpConstants<float> {
   static constexpr float kMagic = 12582912.0f;  // 1.5 * 2^23
-  static constexpr float kLowest = -86.0f;
+  static constexpr float kLowest = -87.336f;
   static constexpr int kMantissa = 23, kDegree = 5;
   // Minimax for the relative error of 2^r on [-1/2, 1/2], which is 7.5e-8 (Remez exchange); highest power first.
   static constexpr float kPowers[] = {1.3276472e-3f, 9.6755413e-3f, 5.5507133e-2f,
@@ -184,7 +184,7 @@ struct ExpConstants<float> {
 template <>
 struct ExpConstants<double> {
   static constexpr double kMagic = 6755399441055744.0;  // 1.5 * 2^52
-  static constexpr double kLowest = -707.0;
+  static constexpr double kLowest = -708.396;
   static constexpr int kMantissa = 52, kDegree = 11;
   // The same for degree 11: 3.1e-18.
   static constexpr double kPowers[] = {4.4352809446103363e-10, 7.074105626245659e-09,  1.0178198033328528e-07,

@@ -121,23 +121,30 @@ void oks_pairs(const OksRows<A>& rows, const std::vector<A>& scale, const OksSiz
   }
 }
 
-// Adds the gradients of one pair; exp(x_k) is e[k * kOksPairs]. share is the incoming gradient / n * steepness.
+// What a point's gradient is multiplied with, exp(x); or, where that is 0, -exp(x / 2), to be multiplied with twice:
+// the gradient may still be a normal number. It is -0 where nothing is left of any gradient.
+template <class A>
+__attribute__((always_inline)) inline Vec<A> exp_or_half(const Vec<A>& x) {
+  const Vec<A> e = exp_to_one<A>(x);
+  return e == 0 ? -exp_to_one<A>(x / 2) : e;
+}
+
+// Adds the gradients of one pair. share is the incoming gradient / n * steepness; e[k * kOksPairs] is of exp_or_half.
 template <class A>
 void add_pair_gradient(const OksTruth<A>& truth, const A* pred, const std::vector<A>& scale, A share, const A* e,
                        A* dpred, A* dtruth, A* darea) {
-  // Below this, products would be subnormal numbers, which take the processor a hundred times as long.
-  constexpr A kNegligible = std::numeric_limits<A>::min() / std::numeric_limits<A>::epsilon();
   A sum = 0;
   for (int64_t k = 0; k < static_cast<int64_t>(scale.size()); ++k, e += kOksPairs) {
-    if (*e < kNegligible || !truth.counts(k)) continue;
-    sum += *e * OksPairLanes<A>::exponent(truth, pred, k, scale[k]);
+    if (*e == 0 || !truth.counts(k)) continue;
+    const A first = std::abs(*e), second = *e < 0 ? first : A(1);
+    sum += share * OksPairLanes<A>::exponent(truth, pred, k, scale[k]) * first * second;
     for (int axis = 0; axis < 2; ++axis) {
-      const A d = 2 * share * *e * scale[k] * truth.offset(pred, k, axis);
+      const A d = 2 * share * scale[k] * truth.offset(pred, k, axis) * first * second;
       dpred[2 * k + axis] += d;
       if (!truth.box) dtruth[2 * k + axis] -= d;
     }
   }
-  *darea += share * sum;
+  *darea += sum;
 }
 
 // Adds the gradients of the pairs [begin, end), in their order.
@@ -150,7 +157,7 @@ void oks_pairs_backward(const OksRows<A>& rows, const std::vector<A>& scale, con
     lanes.load(rows, scale, sizes, first, count);
     for (int64_t k = 0; k < rows.points; ++k) {
       A* row = lanes.exponents[k];
-      for (int64_t i = 0; i < count; i += kVecLanes<A>) store(row + i, exp_to_one<A>(load(row + i)));
+      for (int64_t i = 0; i < count; i += kVecLanes<A>) store(row + i, exp_or_half<A>(load(row + i)));
     }
     if (rows.points == 0) continue;
     for (int64_t i = 0; i < count; ++i) {

@@ -1,8 +1,10 @@
 """Readers of the files that data sets come in."""
 
 from pydlx.data.annotations import AnnotationWarning
+from pydlx.data.composites import Composite, Light, RandomComposites, RandomRegions, ScenePairs, random_light
 from pydlx.data.detection import BoxedImage, CocoBoxes
 from pydlx.data.label_maps import LabelMapPairs, read_label_map
+from pydlx.data.photographs import Photographs
 from pydlx.data.segmentation import (
     ImageLabelFolders,
     LabelledImage,
@@ -16,12 +18,19 @@ __all__ = [
     "AnnotationWarning",
     "BoxedImage",
     "CocoBoxes",
+    "Composite",
     "ImageLabelFolders",
     "LabelMapPairs",
     "LabelledImage",
+    "Light",
+    "Photographs",
+    "RandomComposites",
+    "RandomRegions",
+    "ScenePairs",
     "camvid",
     "class_pixels",
     "median_frequency_weights",
+    "random_light",
     "read_label_map",
     "voc",
 ]

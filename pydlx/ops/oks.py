@@ -35,7 +35,7 @@ def oks(
 ) -> Tensor:
     """OKS of every detection with every truth; the formula stands at the top of this file.
 
-    Differentiable in pred, truth and area; points of similarity below 1e-31 (float64: 1e-292) may have the gradient 0.
+    Differentiable in pred, truth and area.
     Equal points give exactly 1, and a pair of rows the same similarity, to the bit, wherever in its tensors they stand.
 
     On CUDA the call does not wait for the device, but the first time that it meets sigmas which are not a tensor there.

@@ -6,6 +6,7 @@ fcn data=camvid backbone=slim_vgg`` runs one from the command line.
 
 # Name -> (module, its class of options, what it trains).
 RECIPES = {
+    "blending_gan": ("pydlx.training.blending_gan", "BlendingGANOptions", "GP-GAN's network, on pasted photographs"),
     "cornernet": ("pydlx.training.cornernet", "CornerNetOptions", "CornerNet for boxes"),
     "fcn": ("pydlx.training.fcn", "FCNOptions", "FCN-32s, 16s, 8s for labels of pixels"),
 }

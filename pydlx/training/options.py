@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import typing
 from collections.abc import Iterable
 from typing import Any, TypeVar
@@ -57,8 +58,13 @@ def _parsed(text: str, kind: Any) -> Any:
     if text.lower() == "none" and type(None) in members:
         return None
     if any(typing.get_origin(member) is tuple for member in (kind, *members)):
-        return [entry for entry in text.split(",") if entry]
-    return text
+        return [_with_zero(entry) for entry in text.split(",") if entry]
+    return _with_zero(text) if float in (kind, *members) else text
+
+
+def _with_zero(text: str) -> str:
+    """0.5 for .5, which msgspec does not take for a number."""
+    return re.sub(r"^([+-]?)\.(?=\d)", r"\g<1>0.", text)
 
 
 def described_options(kind: type) -> list[tuple[str, str, str]]:

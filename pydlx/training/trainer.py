@@ -6,10 +6,12 @@ import dataclasses
 import logging
 import os
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from pydlx._optional import needed_for
 from pydlx.files import replacing
@@ -71,8 +73,29 @@ class NamedModel(Callback):
         checkpoint.update(model=described["model"], options=described["options"])
 
 
+class FiniteLosses(Callback):
+    """Stops a training whose loss is no number, before a checkpoint of it is written."""
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Called by Lightning."""
+        loss = outputs["loss"] if isinstance(outputs, Mapping) else outputs
+        if isinstance(loss, Tensor) and not bool(loss.isfinite().all()):
+            raise ValueError(
+                f"training: the loss must be finite, got {float(loss)} in step {trainer.global_step}; "
+                "the last checkpoint is from before it"
+            )
+
+
 def build_trainer(
-    options: TrainerOptions, *, monitor: str, batches: int, mode: str = "max", callbacks: list[Callback] | None = None
+    options: TrainerOptions,
+    *,
+    monitor: str,
+    batches: int,
+    mode: str = "max",
+    all_used: bool = True,
+    callbacks: list[Callback] | None = None,
 ) -> Trainer:
     """Lightning's trainer.
 
@@ -81,13 +104,16 @@ def build_trainer(
         monitor: The validation score by which the best checkpoint is chosen.
         batches: Of an epoch.
         mode: ``"max"`` or ``"min"``.
+        all_used: Whether every step trains every weight, as several processes have to know.
         callbacks: Further ones.
     """
     _leave_out_asides()
+    several = options.devices * options.nodes > 1
     folder = Path(options.out)
     best = ModelCheckpoint(folder, "best", monitor=monitor, mode=mode, enable_version_counter=False)
     last = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
-    all_callbacks = [SeededSteps(options.seed), KeptPlace(), NamedModel(), LearningRateMonitor("step"), best, last]
+    own = [SeededSteps(options.seed), KeptPlace(), NamedModel(), FiniteLosses(), LearningRateMonitor("step")]
+    all_callbacks = [*own, best, last]
     if options.checkpoint_steps is not None:
         every = options.checkpoint_steps
         all_callbacks.append(ModelCheckpoint(folder, "last", every_n_train_steps=every, enable_version_counter=False))
@@ -97,7 +123,7 @@ def build_trainer(
         accelerator=options.accelerator,
         devices=options.devices,
         num_nodes=options.nodes,
-        strategy="ddp" if options.devices * options.nodes > 1 else "auto",
+        strategy=("ddp" if all_used else "ddp_find_unused_parameters_true") if several else "auto",
         precision=options.precision,  # type: ignore[arg-type]
         max_epochs=options.epochs,
         max_steps=options.max_steps,
@@ -121,7 +147,11 @@ def build_trainer(
 def _leave_out_asides() -> None:
     """Keep off the terminal what Lightning says of its own products and code, and that a folder is not empty."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_tip)
-    for message in (r"Checkpoint directory .* exists and is not empty", r"`isinstance\(treespec, LeafSpec\)`"):
+    for message in (
+        r"Checkpoint directory .* exists and is not empty",
+        r"`isinstance\(treespec, LeafSpec\)`",
+        r"Using ModelCheckpoint with manual optimization",
+    ):
         warnings.filterwarnings("ignore", message)
 
 

@@ -273,6 +273,11 @@ for picture, label_map in (
 BOXES = Path(FOLDER.name, "boxes.json")
 BOXES.write_text(json.dumps({**COCO, "images": []} | {"annotations": []}))
 LABELLED = pydlx.data.camvid(CAMVID, "train")
+CENTRE = pydlx.data.RandomRegions("centre")
+SCENE = Path(FOLDER.name, "scenes", "a")
+SCENE.mkdir(parents=True)
+for shot in "ab":
+    np.save(SCENE / f"{shot}.npy", np.ones((2, 2, 3), np.uint8))
 DATA = {
     "ImageLabelFolders": Call(
         {
@@ -294,6 +299,21 @@ DATA = {
     "median_frequency_weights": Call(
         {"pixels": labels(torch.tensor([1, 2]), torch.tensor([[1]]), torch.tensor([-1, 2]), torch.tensor([0, 0]))}
     ),
+    "RandomComposites": Call(
+        {
+            "regions": anything(CENTRE, None, 5, "x", np.ones((4, 4))),
+            "size": count(8, 3),
+            "zoom": number(1.5, 0.5, -1),
+            "light": number(0.5, -1),
+            "scene_light": number(0.5, -1),
+        }
+    ),
+    "RandomRegions": Call({"kind": word("centre"), "masks": anything(None, 5, "x", [1])}),
+    "ScenePairs": Call(
+        {"folder": path(Path(FOLDER.name, "scenes")), "pairs": count(3), "seed": whole(0), "part": word("all")}
+    ),
+    "random_light": Call({"strength": number(0.5, -1)}),
+    "Photographs": Call({"folder": path(CAMVID / "train/images"), "check": flag(True)}),
     "read_label_map": Call({"path": path(LABEL_FILE)}),
     "LabelMapPairs": Call({"truth": path(FOLDER.name), "prediction": path(FOLDER.name)}),
 }

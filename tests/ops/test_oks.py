@@ -239,6 +239,29 @@ def test_gradient_of_an_area_of_zero(apart):
     assert (area.grad == 0).all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_gradients_are_right_down_to_the_smallest_normal_number(dtype):
+    """Where the similarity itself is not one any more, too: a gradient is up to some thousand times larger."""
+    end = -math.log(torch.finfo(dtype).tiny)
+    exponents = torch.linspace(0.75 * end, end + 20, 200, dtype=dtype)
+    pred = torch.zeros(200, 1, 2, dtype=dtype)
+    pred[:, 0, 0] = 1e-4 * exponents.sqrt()
+    truth, sigmas = torch.zeros(1, 1, 2, dtype=dtype), torch.tensor([0.5], dtype=dtype)
+    area = torch.tensor([0.5e-8], dtype=dtype)  # so that the exponent is (x / 1e-4)^2
+
+    pred.requires_grad_()
+    (gradient,) = torch.autograd.grad(oks(pred, truth, torch.ones(1, 1), area, sigmas).sum(), pred)
+    found, x = gradient[:, 0, 0].numpy(), pred.detach()[:, 0, 0].numpy().astype(np.longdouble)
+    width = area.numpy().astype(np.longdouble) + np.spacing(1)
+    expected = -x / width * np.exp(-(x**2) / (2 * width))
+    normal = np.abs(expected) >= torch.finfo(dtype).tiny
+    assert normal.sum() > 150
+    assert not normal.all()
+    np.testing.assert_allclose(
+        found[normal], expected[normal].astype(float), rtol=2e-4 if dtype == torch.float32 else 1e-11
+    )
+
+
 def test_hidden_points_never_reach_the_gradient():
     pred, truth, visibility, area, sigmas, _ = scene(9, 3)
     visibility[:] = 1

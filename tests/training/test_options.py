@@ -33,6 +33,7 @@ def test_every_type_is_read():
     words = ["lr=1e-3", "epochs=7", "clip=5", "flip=false", "name=b=c", "size=4,5", "scales=0.5,1,2"]
     assert parse_options(Recipe, words) == Recipe(1e-3, 7, 5.0, False, "b=c", (4, 5), (0.5, 1.0, 2.0))
     assert parse_options(Recipe, ["clip=none"]).clip is None
+    assert parse_options(Recipe, ["lr=.5", "clip=-.5", "scales=.5,1"]) == Recipe(0.5, clip=-0.5, scales=(0.5, 1.0))
     assert parse_options(Recipe, []) == Recipe()
 
 

@@ -1,0 +1,211 @@
+"""Recipe ``blending_gan``: the network of GP-GAN on pasted photographs."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+from torch.optim import Adam, Optimizer, RMSprop
+from torch.utils.data import DataLoader, Subset
+
+from pydlx._checks import check_one_of
+from pydlx._optional import needed_for
+from pydlx.data import Composite, Photographs, RandomComposites, RandomRegions, ScenePairs
+from pydlx.models import create_model
+from pydlx.models.gan import BlendingGAN
+from pydlx.training.batch_norm import share_batch_norm
+from pydlx.training.gan import BlendingGANTask, CriticRule, Turns
+from pydlx.training.options import option
+from pydlx.training.reproducible import Augmented, TrainingLoader
+from pydlx.training.trainer import TrainerOptions, build_trainer, checkpoint_to_resume, processes, steps_of
+
+with needed_for("training", extra="train"):
+    from lightning.pytorch import Trainer
+
+Scenes = Sequence[tuple[np.ndarray, np.ndarray]]
+
+
+@dataclasses.dataclass
+class BlendingGANOptions(TrainerOptions):
+    """Options of the recipe."""
+
+    data: str = option("photographs", "folder of photographs, or of a folder for each scene")
+    val_data: str | None = option(None, "the same for validation; by default every tenth photograph, or 5 % of scenes")
+    layout: str = option("photographs", "photographs; or scenes, which hold several exposures each")
+    pairs: int | None = option(None, "composites of an epoch; by default one per photograph, or 150000 of scenes")
+    regions: str = option("centre", "what is pasted: centre, rectangles or masks")
+    masks: str | None = option(None, "folder of object masks, for regions=masks")
+    zoom: float = option(1.0, "largest factor by which windows are smaller than the picture")
+    light: float = option(1.0, "strength of the change of light in a pasted photograph")
+    scene_light: float = option(0.0, "strength of a change of light of the whole scene")
+    image_size: int = option(64, "side of the network's pictures")
+    width: int = option(64, "channels after the first halving")
+    critic_width: int | None = option(None, "the same of the critic")
+    bottleneck: int = option(4000, "numbers that a picture is squeezed into")
+    noise: int | None = option(None, "trains the unsupervised network, of so many numbers (100)")
+    skips: bool = option(False, "put the encoder's features beside the decoder's")
+    residual: bool = option(False, "let the decoder tell the change, not the picture")
+    mask_input: bool = option(False, "let the network see the mask")
+    l2: float = option(0.999, "weight of the squared error against the critic's; 1 trains without a critic")
+    lr: float = option(2e-3, "learning rate of the generator (unsupervised: of both, 5e-5 there)")
+    critic_lr: float = option(2e-4, "learning rate of the critic")
+    decay: bool = option(False, "let the learning rates fall to 0")
+    critic_steps: int = option(5, "the critic's batches before each of the generator's")
+    critic_long: int = option(100, "the same before the generator's first 25 and each 500th")
+    clamp: float = option(0.01, "largest absolute weight of the critic")
+    penalty: float = option(0.0, "weight of a gradient penalty in place of the clamp, such as 10")
+    epochs: int = option(25, "how often to go through the data")
+    batch_size: int = option(64, "composites of one step and process")
+
+
+def train(options: BlendingGANOptions) -> Trainer:
+    """Trains, and leaves ``best.ckpt`` and ``last.ckpt`` in ``options.out``.
+
+    Each batch serves the critic or the generator, never both: with the paper's turns the generator has one batch in
+    six, and so 25 epochs of 150,000 pairs are 9,100 of its steps, not 58,600.
+
+    Raises:
+        ValueError: If an option is out of range, or a checkpoint does not fit.
+        OSError: If data or a checkpoint cannot be read.
+    """
+    if options.accumulate != 1:
+        raise ValueError(
+            f"blending_gan: accumulate must be 1, as critic and generator take turns, got {options.accumulate}"
+        )
+    scenes, held_out = _scenes(options)
+    torch.manual_seed(options.seed)
+    model = _model(options)
+    path = checkpoint_to_resume(options, model)
+    world, rank = processes(options)
+    if world > 1:
+        share_batch_norm(model)
+    regions = RandomRegions(options.regions, options.masks)
+    light = options.light if options.layout == "photographs" else 0.0
+    loader = TrainingLoader(
+        scenes,
+        RandomComposites(regions, options.image_size, zoom=options.zoom, light=light, scene_light=options.scene_light),
+        options.batch_size,
+        seed=options.seed,
+        workers=options.workers,
+        drop_last=len(scenes) >= options.batch_size * world,
+        processes=world,
+        process=rank,
+    )
+    task = BlendingGANTask(
+        model,
+        lambda network: _optimizers(network, options),
+        l2=options.l2,
+        turns=Turns(options.critic_steps, options.critic_long),
+        rule=CriticRule(options.clamp, options.penalty),
+        clip=options.clip,
+        decay=steps_of(options, len(loader)) if options.decay else None,
+    )
+    supervised = options.noise is None
+    trainer = build_trainer(
+        dataclasses.replace(options, clip=None),  # which Lightning refuses where steps are taken by hand
+        monitor="val/foreground_error" if supervised else "val/distance",
+        mode="min",
+        batches=len(loader),
+        all_used=False,
+    )
+    fixed = _Fixed(held_out, RandomComposites(regions, options.image_size, light=light), options.seed)
+    trainer.fit(task, loader, DataLoader(fixed, options.batch_size), ckpt_path=path)
+    return trainer
+
+
+class _LitAlike(Sequence[tuple[np.ndarray, np.ndarray]]):
+    """Photographs as scenes: source and target are the same picture, reduced to what is needed of it.
+
+    Args:
+        photographs: The pictures.
+        pairs: How many items; each photograph comes about equally often.
+        side: Shorter side to which larger pictures are reduced.
+    """
+
+    def __init__(self, photographs: Sequence[np.ndarray], pairs: int, side: int) -> None:
+        self.photographs, self.pairs, self.side = photographs, pairs, side
+        self._reduced = functools.lru_cache(maxsize=4096)(self._read)  # 1 GB at most, at the default size
+
+    def __len__(self) -> int:
+        return self.pairs
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[override]
+        picture = self._reduced(index % len(self.photographs))
+        return picture, picture
+
+    def _read(self, index: int) -> np.ndarray:
+        picture = self.photographs[index]
+        shorter = min(picture.shape[:2])
+        if shorter <= self.side:
+            return picture
+        size = [max(1, round(length * self.side / shorter)) for length in picture.shape[:2]]
+        planes = torch.from_numpy(picture).movedim(2, 0)[None].float()
+        planes = F.interpolate(planes, size=size, mode="bilinear", antialias=True)
+        return planes[0].round().byte().movedim(0, 2).numpy()
+
+
+class _Fixed(Sequence[Composite]):
+    """Composites that are the same at every validation; each scene comes once."""
+
+    def __init__(self, scenes: Scenes, change: RandomComposites, seed: int) -> None:
+        self.items = Augmented(scenes, change, seed)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Composite:  # type: ignore[override]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return self.items[0, index]
+
+
+def _scenes(options: BlendingGANOptions) -> tuple[Scenes, Scenes]:
+    """What to train and to validate on."""
+    check_one_of("blending_gan", "layout", options.layout, ("photographs", "scenes"))
+    if options.layout == "scenes":
+        pairs = 150_000 if options.pairs is None else options.pairs
+        if options.val_data is not None:
+            parts = (options.data, "all"), (options.val_data, "all")
+        else:
+            parts = (options.data, "train"), (options.data, "val")
+        training, held_out = (
+            ScenePairs(folder, count, seed=options.seed, part=part)
+            for (folder, part), count in zip(parts, (pairs, 256), strict=True)
+        )
+        return training, held_out
+    photographs: Any = Photographs(options.data)
+    if options.val_data is not None:
+        chosen, held_out = photographs, Photographs(options.val_data)
+    else:
+        numbers = range(len(photographs))
+        chosen, held_out = (
+            Subset(photographs, [n for n in numbers if (n % 10 == 9) == held]) for held in (False, True)
+        )
+        if not len(held_out):
+            raise ValueError(
+                f"blending_gan: data must hold 10 photographs or val_data be given, got {len(photographs)}"
+            )
+    side = 2 * round(options.zoom * options.image_size)
+    pairs = len(chosen) if options.pairs is None else options.pairs
+    return _LitAlike(chosen, pairs, side), _LitAlike(held_out, len(held_out), side)
+
+
+def _model(options: BlendingGANOptions) -> Any:
+    names = ("image_size", "width", "critic_width", "bottleneck", "noise", "skips", "residual", "mask_input")
+    chosen = {name: getattr(options, name) for name in names}
+    return create_model("blending_gan", **chosen, critic=options.l2 < 1 or options.noise is not None)
+
+
+def _optimizers(model: BlendingGAN, options: BlendingGANOptions) -> list[Optimizer]:
+    """Adam with a short memory as in the paper; RMSprop for pictures of noise."""
+    if options.noise is not None:
+        return [RMSprop(part.parameters(), options.lr) for part in (model.generator, model.critic)]
+    made: list[Optimizer] = [Adam(model.generator.parameters(), options.lr, (0.5, 0.999))]
+    if model.critic is not None:
+        made.append(Adam(model.critic.parameters(), options.critic_lr, (0.5, 0.999)))
+    return made
