@@ -32,6 +32,8 @@ NOT_RUN_HERE = (
     "pydlx train fcn data=camvid model=fcn8s backbone=efficientnet_lite0 weights=imagenet epochs=10 out=runs/fcn8s",
     "python examples/camvid_results.py camvid runs/fcn8s",
     'pip install "pydlx[train]"',
+    # tests/cli/test_blend_list.py starts torchrun.
+    "torchrun --nproc-per-node 2 -m pydlx.cli blend --list pictures.txt --method gp-gan --out blended/",
 )
 
 
@@ -85,6 +87,8 @@ def folder(tmp_path, monkeypatch):
     for name in ("truth/a.png", "predictions/a.png"):
         picture(name, 30, 40, most=21)
 
+    Path("pictures.txt").write_text("bear.jpg;lake.jpg;bear_mask.png;332,404\n")
+    save_model(create_model("blending_gan", width=2, bottleneck=3), "blending_gan.pt")
     for name in ("street.jpg", "photographs/a.jpg"):
         picture(name, 30, 40, 3)
     for run in ("camvid", "corner"):

