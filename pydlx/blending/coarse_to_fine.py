@@ -26,6 +26,8 @@ from pydlx.blending.scene import Scene, Window
 from pydlx.blending.solution import Solution
 from pydlx.blending.transparency import fill_hidden
 
+Light = Callable[[Tensor], Tensor]  # planes (N or 1, C, h, w) of any size to planes (N, C, h, w)
+
 
 def composite(window: Window) -> Tensor:
     """m·S + (1 − m)·T: plain pasting."""
@@ -39,6 +41,7 @@ def solve_coarse_to_fine(
     sizes: list[Size],
     start: Callable[[Window], Tensor],
     measure: bool,
+    find_light: Callable[[Window], Light] | None = None,
 ) -> Solution:
     """Solves the equation on every level of a scene.
 
@@ -49,8 +52,12 @@ def solve_coarse_to_fine(
         sizes: of the levels, from coarse to fine; the last is the canvas's.
         start: makes the colour image of the coarsest level, (N, C, h, w) of its size, from what lies there.
         measure: whether to compute the residual of the finest level.
+        find_light: finds, in what lies on the coarsest level, the light under which the source is put on all of them.
     """
     windows = _windows(scene, pyramid, sizes)
+    if find_light is not None:
+        light = find_light(windows[0])
+        windows = [replace(window, source=light(window.source)) for window in windows]
     picture = start(windows[0])
     residual = None
     for size, window in zip(sizes, windows, strict=True):

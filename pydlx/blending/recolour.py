@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from pydlx._autograd import clipped
+from pydlx.blending.coarse_to_fine import Light
 from pydlx.blending.placement import Box, crop
 
 if TYPE_CHECKING:  # the networks are imported when they are used
@@ -71,6 +72,25 @@ def recolour(network: BlendingGAN, picture: Tensor, mask: Tensor) -> Tensor:
     given = (2 * picture - 1).to(like.dtype).expand(-1, network.channels, -1, -1)
     made = network(given, mask.to(like.dtype)) if network.mask_input else network(given)
     return _as_picture(made, picture)
+
+
+def light_of(network: BlendingGAN, picture: Tensor, mask: Tensor, white: float) -> Light:
+    """The change of light that a network finds in squares (N, C, S, S) in [0, 1] for what was pasted there.
+
+    It changes planes of full scale `white`. What they have beyond [0, white] is added again.
+    """
+    from pydlx.models.gan import transformed
+
+    like = next(network.generator.parameters(), picture)
+    given = (2 * picture - 1).to(like.dtype).expand(-1, network.channels, -1, -1)
+    transform = network.transform(given, mask.to(like.dtype)).to(picture.dtype)
+
+    def light(planes: Tensor) -> Tensor:
+        within = clipped(planes, 0, white)
+        colours = (2 / white * within - 1).expand(len(transform), network.channels, -1, -1)
+        return white * _as_picture(transformed(colours, transform), planes) + (planes - within)
+
+    return light
 
 
 def draw(network: BlendingGAN, picture: Tensor, seen: Box, iterations: int, seed: int) -> Tensor:

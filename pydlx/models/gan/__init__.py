@@ -1,6 +1,6 @@
 """Generative networks."""
 
-from pydlx.models.gan.blending_gan import BlendingGAN
+from pydlx.models.gan.blending_gan import BlendingGAN, transformed
 from pydlx.models.gan.shipped import shipped_blending_gan
 
-__all__ = ["BlendingGAN", "shipped_blending_gan"]
+__all__ = ["BlendingGAN", "shipped_blending_gan", "transformed"]

@@ -18,11 +18,13 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pydlx._autograd import clipped
 from pydlx._checks import check_flag, check_floating, check_one_of, described, whole, whole_or_none
 from pydlx.models.registry import register_model
 
@@ -139,7 +141,7 @@ class Generator(nn.Module):
             y = transformed(x, self.transform(x, mask))
         else:
             made = self._features(x, mask)
-            y = torch.tanh(made) if self.output == "picture" else (x + made).clamp(-1, 1)
+            y = torch.tanh(made) if self.output == "picture" else clipped(x + made, -1, 1)
         return y if mask is None or self.output == "picture" else torch.lerp(x, y, mask)
 
     def transform(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -165,7 +167,7 @@ def transformed(x: Tensor, transform: Tensor) -> Tensor:
         (N, C, H, W).
     """
     terms = torch.cat([x, x.square(), torch.ones_like(x[:, :1])], 1)
-    return (x + torch.einsum("nck,nkhw->nchw", transform, terms)).clamp(-1, 1)
+    return clipped(x + torch.einsum("nck,nkhw->nchw", transform, terms), -1, 1)
 
 
 class BlendingGAN(nn.Module):
@@ -186,12 +188,13 @@ class BlendingGAN(nn.Module):
         channels: int,
         noise: int | None,
         mask_input: bool,
-        generator: nn.Module,
+        generator: Any,
         critic: Encoder | None,
     ) -> None:
         super().__init__()
         self.image_size, self.channels, self.noise, self.mask_input = image_size, channels, noise, mask_input
-        self.generator, self.critic = generator, critic
+        self.generator: Any = generator
+        self.critic = critic
         self.apply(_initialise)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -208,21 +211,48 @@ class BlendingGAN(nn.Module):
             TypeError: If x is no floating tensor.
             ValueError: If x or mask has another shape.
         """
+        if self.noise is None:
+            return self.generator(*self._checked(x, mask))
         check_floating("blending_gan", "x", x)
-        if self.noise is not None:
-            if x.shape[1:] not in ((self.noise,), (self.noise, 1, 1)):
-                raise ValueError(f"blending_gan: x must have shape (N, {self.noise}), got {tuple(x.shape)}")
-            return torch.tanh(self.generator(x.reshape(-1, self.noise, 1, 1)))
+        if x.shape[1:] not in ((self.noise,), (self.noise, 1, 1)):
+            raise ValueError(f"blending_gan: x must have shape (N, {self.noise}), got {tuple(x.shape)}")
+        return torch.tanh(self.generator(x.reshape(-1, self.noise, 1, 1)))
+
+    def transform(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The change of light that a network built with ``output="transform"`` finds; see :func:`transformed`.
+
+        Args:
+            x: As of ``forward``.
+            mask: Likewise.
+
+        Returns:
+            (N, channels, 2 channels + 1).
+
+        Raises:
+            TypeError: As ``forward``.
+            ValueError: Likewise, and if the network has another output.
+        """
+        if not self.makes_transforms:
+            raise ValueError("blending_gan: output must be 'transform' to find a change of light")
+        return self.generator.transform(*self._checked(x, mask))
+
+    @property
+    def makes_transforms(self) -> bool:
+        """Whether `transform` can be asked."""
+        return isinstance(self.generator, Generator) and self.generator.output == "transform"
+
+    def _checked(self, x: Tensor, mask: Tensor | None) -> list[Tensor]:
+        """What the generator is given: the pictures, and the masks if it sees them."""
+        check_floating("blending_gan", "x", x)
         size = (self.image_size, self.image_size)
         if x.dim() != 4 or x.shape[1:] != (self.channels, *size):
-            raise ValueError(
-                f"blending_gan: x must have shape (N, {self.channels}, {size[0]}, {size[1]}), got {tuple(x.shape)}"
-            )
+            wanted = f"(N, {self.channels}, {size[0]}, {size[1]})"
+            raise ValueError(f"blending_gan: x must have shape {wanted}, got {tuple(x.shape)}")
         if not self.mask_input:
-            return self.generator(x)
+            return [x]
         if not isinstance(mask, Tensor) or mask.shape != (len(x), 1, *size):
             raise ValueError(f"blending_gan: mask must have shape {(len(x), 1, *size)}, got {described(mask)}")
-        return self.generator(x, mask.to(x))
+        return [x, mask.to(x)]
 
     def score(self, pictures: Tensor) -> Tensor:
         """The critic's mean over pictures (N, channels, S, S), a scalar; low for real ones.
