@@ -5,6 +5,7 @@ import pytest
 
 from pydlx.blending import blend, read_image, write_image
 from pydlx.cli import main
+from pydlx.models import create_model, save_model
 
 pytest.importorskip("PIL")
 
@@ -45,6 +46,18 @@ def test_options_reach_the_method(pydlx):
     assert pydlx("--method", "gaussian-poisson", *arguments, *more) == 0
     options |= {"levels": 1, "colour": read_image("target.png"), "rounding": "truncate", "threshold": 0.5}
     np.testing.assert_array_equal(read_image("out.png"), expected((0, 0), "gaussian-poisson", **options))
+
+
+@pytest.mark.parametrize(
+    ("network", "options"), [({"noise": 3}, {"iterations": 2, "seed": 4}), ({}, {"official_pyramid": True, "beta": 2})]
+)
+def test_options_reach_gp_gan(pydlx, network, options):
+    save_model(create_model("blending_gan", image_size=8, width=2, bottleneck=3, **network), "network.pt")
+    words = []
+    for name, value in options.items():
+        words += [f"--{name.replace('_', '-')}"] + ([] if value is True else [str(value)])
+    assert pydlx("--method", "gp-gan", "--checkpoint", "network.pt", *words) == 0
+    np.testing.assert_array_equal(read_image("out.png"), expected((0, 0), "gp-gan", network="network.pt", **options))
 
 
 def test_says_what_it_did(pydlx, capsys):

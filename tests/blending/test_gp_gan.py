@@ -311,6 +311,19 @@ def test_networks_of_other_precision(scene, dtype):
     )
 
 
+@pytest.mark.cuda
+@pytest.mark.parametrize("options", [{"mask_input": True}, {"noise": 3}])
+@pytest.mark.parametrize("official", [False, True])
+def test_on_a_gpu_with_a_network_that_is_elsewhere(scene, options, official):
+    source, target, mask = (torch.from_numpy(x) for x in scene(90, 130))
+    chosen = {"network": network(**options), "official_pyramid": official, "iterations": 3}
+    images = source.movedim(-1, 0), target.movedim(-1, 0), mask
+    expected = gp_gan(*images, **chosen)
+    result = gp_gan(*(x.cuda() for x in images), **chosen)
+    assert result.is_cuda and not next(chosen["network"].parameters()).is_cuda
+    torch.testing.assert_close(result.cpu(), expected, rtol=0, atol=1e-4)
+
+
 def squares(own, count):
     """Pictures that an unsupervised network can make, in [0, 1]."""
     with torch.no_grad():
@@ -343,6 +356,8 @@ def test_unsupervised_networks_pull_by_a_tenth(scene):
     expected = gp_gan(*images, beta=0.1, **chosen)
     np.testing.assert_array_equal(gp_gan(*images, **chosen), expected)
     assert np.abs(gp_gan(*images, beta=1, **chosen) - expected).max() > 1e-3
+    with torch.inference_mode():
+        np.testing.assert_array_equal(gp_gan(*images, **chosen), expected)
     supervised = {"network": network(image_size=8)}
     np.testing.assert_array_equal(gp_gan(*images, **supervised), gp_gan(*images, beta=1, **supervised))
 
@@ -422,13 +437,14 @@ def test_shipped_weights_are_loaded_once(scene, package, monkeypatch):
         np.testing.assert_array_equal(result, gp_gan(*images, network=own.float()))
 
 
-def test_shipped_weights_of_this_installation(scene):
+def test_shipped_weights_of_this_installation(scene, monkeypatch):
+    monkeypatch.setattr(shipped, "_loaded", {})
     if not (Path(pydlx.__file__).parent / "weights" / "blending_gan.pt").is_file():
         pytest.skip("no weights are shipped here")
     source, target, mask = scene(100, 150)
     result = blend(source, target, mask, method="gp-gan", clip=True)
     assert result.shape == target.shape and np.isfinite(result).all()
-    assert np.abs(result - target)[:5].max() < 0.3, "far from the object the target stays much as it is"
+    assert np.abs(result - target).mean() < 0.3, "the network gives no other picture"
 
 
 def test_options_are_listed():
