@@ -53,6 +53,7 @@ DIFFERENTIABLE: dict[str, tuple[tuple[Tensor, Tensor], Callable[[Tensor, Tensor,
             1,
         )
         for method in blending.METHODS
+        if method != "gp-gan"  # its network sees pictures from 0 to 1
     },
 }
 
