@@ -11,13 +11,12 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 from torch.optim import Adam, Optimizer, RMSprop
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from pydlx._checks import check_one_of
 from pydlx._optional import needed_for
 from pydlx.data import Composite, Photographs, RandomComposites, RandomRegions, ScenePairs
 from pydlx.models import create_model
-from pydlx.models.gan import BlendingGAN
 from pydlx.training.batch_norm import share_batch_norm
 from pydlx.training.gan import BlendingGANTask, CriticRule, Turns
 from pydlx.training.options import option
@@ -149,7 +148,7 @@ class _LitAlike(Sequence[tuple[np.ndarray, np.ndarray]]):
         return planes[0].round().byte().movedim(0, 2).numpy()
 
 
-class _Fixed(Sequence[Composite]):
+class _Fixed(Dataset[Composite]):
     """Composites that are the same at every validation; each scene comes once."""
 
     def __init__(self, scenes: Scenes, change: RandomComposites, seed: int) -> None:
@@ -158,41 +157,44 @@ class _Fixed(Sequence[Composite]):
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, index: int) -> Composite:  # type: ignore[override]
-        if not 0 <= index < len(self):
-            raise IndexError(index)
+    def __getitem__(self, index: int) -> Composite:
         return self.items[0, index]
 
 
 def _scenes(options: BlendingGANOptions) -> tuple[Scenes, Scenes]:
     """What to train and to validate on."""
     check_one_of("blending_gan", "layout", options.layout, ("photographs", "scenes"))
-    if options.layout == "scenes":
-        pairs = 150_000 if options.pairs is None else options.pairs
-        if options.val_data is not None:
-            parts = (options.data, "all"), (options.val_data, "all")
-        else:
-            parts = (options.data, "train"), (options.data, "val")
-        training, held_out = (
-            ScenePairs(folder, count, seed=options.seed, part=part)
-            for (folder, part), count in zip(parts, (pairs, 256), strict=True)
-        )
-        return training, held_out
-    photographs: Any = Photographs(options.data)
+    return _exposures(options) if options.layout == "scenes" else _photographs(options)
+
+
+def _exposures(options: BlendingGANOptions) -> tuple[Scenes, Scenes]:
+    """Pairs of folders that hold several exposures of a scene each."""
+    pairs = 150_000 if options.pairs is None else options.pairs
     if options.val_data is not None:
-        chosen, held_out = photographs, Photographs(options.val_data)
+        training, held_out = (options.data, "all"), (options.val_data, "all")
     else:
-        numbers = range(len(photographs))
-        chosen, held_out = (
-            Subset(photographs, [n for n in numbers if (n % 10 == 9) == held]) for held in (False, True)
-        )
+        training, held_out = (options.data, "train"), (options.data, "val")
+    return (
+        ScenePairs(training[0], pairs, seed=options.seed, part=training[1]),
+        ScenePairs(held_out[0], 256, seed=options.seed, part=held_out[1]),
+    )
+
+
+def _photographs(options: BlendingGANOptions) -> tuple[Scenes, Scenes]:
+    """Photographs, each a scene of its own; by default every tenth is held out."""
+    found = Photographs(options.data)
+    training: Any = found
+    if options.val_data is not None:
+        held_out: Any = Photographs(options.val_data)
+    else:
+        numbers = range(len(found))
+        training = Subset(found, [n for n in numbers if n % 10 != 9])  # type: ignore[arg-type]
+        held_out = Subset(found, [n for n in numbers if n % 10 == 9])  # type: ignore[arg-type]
         if not len(held_out):
-            raise ValueError(
-                f"blending_gan: data must hold 10 photographs or val_data be given, got {len(photographs)}"
-            )
+            raise ValueError(f"blending_gan: data must hold 10 photographs or val_data be given, got {len(found)}")
     side = 2 * round(options.zoom * options.image_size)
-    pairs = len(chosen) if options.pairs is None else options.pairs
-    return _LitAlike(chosen, pairs, side), _LitAlike(held_out, len(held_out), side)
+    pairs = len(training) if options.pairs is None else options.pairs
+    return _LitAlike(training, pairs, side), _LitAlike(held_out, len(held_out), side)
 
 
 def _model(options: BlendingGANOptions) -> Any:
@@ -201,7 +203,7 @@ def _model(options: BlendingGANOptions) -> Any:
     return create_model("blending_gan", **chosen, critic=options.l2 < 1 or options.noise is not None)
 
 
-def _optimizers(model: BlendingGAN, options: BlendingGANOptions) -> list[Optimizer]:
+def _optimizers(model: Any, options: BlendingGANOptions) -> list[Optimizer]:
     """Adam with a short memory as in the paper; RMSprop for pictures of noise."""
     if options.noise is not None:
         return [RMSprop(part.parameters(), options.lr) for part in (model.generator, model.critic)]

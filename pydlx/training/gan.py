@@ -108,7 +108,7 @@ class BlendingGANTask(LightningModule):
         self.model, self.make_optimizers, self.rule, self.clip, self.decay = model, optimizers, rule, clip, decay
         self.l2 = l2 if model.noise is None else 0.0
         self.turns = turns or Turns()
-        self.errors = ModuleDict({name: MeanMetric() for name in self._measured()})
+        self.errors: Any = ModuleDict({name: MeanMetric() for name in self._measured()})
         self.samples: list[np.ndarray] = []
 
     def training_step(self, batch: Composite, batch_idx: int) -> Tensor:
