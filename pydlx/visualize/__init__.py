@@ -10,10 +10,12 @@ from pydlx.visualize.activations import Excitation, top_activations
 from pydlx.visualize.deconvnet import Deconvnet
 from pydlx.visualize.pictures import grid
 from pydlx.visualize.predictions import colour_labels, draw_boxes, label_colours
+from pydlx.visualize.samples import chain_grid
 
 __all__ = [
     "Deconvnet",
     "Excitation",
+    "chain_grid",
     "colour_labels",
     "draw_boxes",
     "grid",

@@ -117,18 +117,21 @@ class LAPGAN(nn.Module):
             image = smaller
         return [PyramidLevel(image, None, image), *reversed(levels)]
 
+    def noise_shape(self, level: int) -> tuple[int, ...]:
+        """Shape of the noise of one picture at a level: (noise,) at level 0, (1, S, S) above."""
+        return (self.noise,) if level == 0 else (1, self.sizes[level], self.sizes[level])
+
     def noise_of(self, level: int, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """Noise of `count` pictures for a level, uniform in [-1, 1): (count, noise), or (count, 1, S, S) above 0.
+        """Noise of `count` pictures for a level, uniform in [-1, 1).
 
         Args:
             level: From coarse to fine.
             count: How many.
             generator: Where the random numbers come from, on any device; torch's default if None.
         """
-        size = self.sizes[level]
-        shape = (count, self.noise) if level == 0 else (count, 1, size, size)
         device = self.mean.device if generator is None else generator.device
-        return (2 * torch.rand(shape, generator=generator, device=device) - 1).to(self.mean)
+        noise = torch.rand(count, *self.noise_shape(level), generator=generator, device=device)
+        return (2 * noise - 1).to(self.mean)
 
     def generate(self, level: int, noise: Tensor, coarse: Tensor | None, labels: Tensor | None = None) -> Tensor:
         """What a level's generator makes: a difference (N, channels, S, S), at level 0 a picture, standardised."""
