@@ -12,13 +12,23 @@ Inception's features; over another network's features they are other numbers, an
 from __future__ import annotations
 
 import math
+import os
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pydlx._checks import check_floating, check_one_of, check_positive, check_tensor, check_type, described, whole
+from pydlx._checks import (
+    check_floating,
+    check_one_of,
+    check_path,
+    check_positive,
+    check_tensor,
+    check_type,
+    described,
+    whole,
+)
 from pydlx._optional import needed_for
 
 _PROJECTIONS_AT_ONCE = 64
@@ -81,11 +91,12 @@ def sliced_wasserstein(
         raise ValueError(
             f"sliced_wasserstein: fake must have the shape of real, {tuple(a.shape)}, got {tuple(b.shape)}"
         )
-    whole("sliced_wasserstein", "smallest", smallest, 2)
-    for name, value in (("patch", patch), ("patches", patches), ("projections", projections)):
-        whole("sliced_wasserstein", name, value, 1)
+    smallest = whole("sliced_wasserstein", "smallest", smallest, 2)
+    patch = whole("sliced_wasserstein", "patch", patch, 1)
+    patches = whole("sliced_wasserstein", "patches", patches, 1)
+    projections = whole("sliced_wasserstein", "projections", projections, 1)
     check_one_of("sliced_wasserstein", "normalise", normalise, ("each", "real"))
-    whole("sliced_wasserstein", "seed", seed)
+    seed = whole("sliced_wasserstein", "seed", seed)
     if patch > min(smallest, *a.shape[2:]):
         least = min(smallest, *a.shape[2:])
         raise ValueError(f"sliced_wasserstein: patch must fit into the smallest level, {least} pixels, got {patch}")
@@ -123,7 +134,7 @@ def parzen_log_likelihood(
         ValueError: If shapes differ, a set is empty, sigma is not positive, or both sigma and validation are None.
     """
     name = "parzen_log_likelihood"
-    whole(name, "chunk", chunk, 1)
+    chunk = whole(name, "chunk", chunk, 1)
     windows = _vectors(name, "samples", samples, None)
     points = _vectors(name, "test", test, windows)
     if sigma is not None:
@@ -144,7 +155,7 @@ def parzen_log_likelihood(
 
 
 def fid(
-    real: Tensor, fake: Tensor, *, features: nn.Module | None = None, weights: str | None = None
+    real: Tensor, fake: Tensor, *, features: nn.Module | None = None, weights: str | os.PathLike[str] | None = None
 ) -> FeatureDistance:
     """Fréchet distance between Gaussians fitted to features (Heusel et al., arXiv 1706.08500), by torchmetrics.
 
@@ -164,7 +175,7 @@ def fid(
         TypeError: If an argument is of the wrong kind.
         ValueError: If the pictures differ in size or there is only one.
     """
-    a, b = _byte_sets("fid", real, fake, features)
+    a, b = _byte_sets("fid", real, fake, features, weights)
     with needed_for("FID", extra="metrics"):
         from torchmetrics.image.fid import FrechetInceptionDistance
     metric = FrechetInceptionDistance(_extractor("fid", features, weights, a[:2]))
@@ -173,7 +184,12 @@ def fid(
 
 
 def kid(
-    real: Tensor, fake: Tensor, *, features: nn.Module | None = None, weights: str | None = None, seed: int = 0
+    real: Tensor,
+    fake: Tensor,
+    *,
+    features: nn.Module | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    seed: int = 0,
 ) -> FeatureDistance:
     """Squared maximum mean discrepancy of features under a cubic kernel (Bińkowski et al., arXiv 1801.01401).
 
@@ -195,8 +211,8 @@ def kid(
         TypeError: As :func:`fid`.
         ValueError: As :func:`fid`.
     """
-    a, b = _byte_sets("kid", real, fake, features)
-    whole("kid", "seed", seed)
+    a, b = _byte_sets("kid", real, fake, features, weights)
+    seed = whole("kid", "seed", seed)
     with needed_for("KID", extra="metrics"):
         from torchmetrics.image.kid import KernelInceptionDistance
     size = min(len(a), len(b), 1000)
@@ -297,9 +313,11 @@ def _parzen(samples: Tensor, points: Tensor, sigma: float, chunk: int) -> Tensor
     return torch.cat(found) - constant
 
 
-def _byte_sets(name: str, real: Any, fake: Any, features: Any) -> tuple[Tensor, Tensor]:
+def _byte_sets(name: str, real: Any, fake: Any, features: Any, weights: Any) -> tuple[Tensor, Tensor]:
     """Both as uint8, as they would be in files."""
     check_type(name, "features", features, (nn.Module, type(None)), "a network or None")
+    if weights is not None:
+        check_path(name, "weights", weights)
     sets = _two_sets(name, real, fake)
     for argument, x in zip(("real", "fake"), sets, strict=True):
         if len(x) < 2:
@@ -332,7 +350,9 @@ class _Features(nn.Module):
         return found
 
 
-def _extractor(name: str, features: nn.Module | None, weights: str | None, example: Tensor) -> nn.Module:
+def _extractor(
+    name: str, features: nn.Module | None, weights: str | os.PathLike[str] | None, example: Tensor
+) -> nn.Module:
     """The network given, or Inception."""
     if features is not None:
         return _Features(features, example)
@@ -340,8 +360,9 @@ def _extractor(name: str, features: nn.Module | None, weights: str | None, examp
         import torch_fidelity  # noqa: F401
     from torchmetrics.image.fid import NoTrainInceptionV3
 
+    path = None if weights is None else str(weights)
     try:
-        inception = NoTrainInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=weights)
+        inception = NoTrainInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=path)
     except Exception as error:  # of the download, the file, or what it holds
         raise OSError(
             f"{name}: Inception's weights cannot be loaded ({type(error).__name__}); give weights=FILE, "

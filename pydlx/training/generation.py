@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -179,12 +179,16 @@ class PreparedCrops:
     Args:
         model: The LAPGAN that is trained.
         short_side: Images are brought to this height or width, whichever is less, first; None leaves them.
+        levels: Those that need noise; the others get none. All by default.
         augment: Whether crops are at random places and mirrored half of the time, or in the middle.
     """
 
-    def __init__(self, model: LAPGAN, *, short_side: int | None = None, augment: bool) -> None:
+    def __init__(
+        self, model: LAPGAN, *, short_side: int | None = None, levels: Sequence[int] | None = None, augment: bool
+    ) -> None:
         self.size, self.augment = model.sizes[-1], augment
-        self.noise_shapes = [model.noise_shape(level) for level in range(len(model.sizes))]
+        every = range(len(model.sizes))
+        self.noise_shapes = [model.noise_shape(n) if levels is None or n in levels else (0,) for n in every]
         self.short_side = whole_or_none("lapgan", "short_side", short_side, self.size)
 
     def __call__(self, item: ClassifiedImage) -> tuple[Tensor, Tensor, list[Tensor]]:

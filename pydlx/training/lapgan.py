@@ -77,7 +77,7 @@ def train(options: LapganOptions) -> Trainer:
     world, rank = processes(options)
     loader = TrainingLoader(
         training,
-        PreparedCrops(model, short_side=options.short_side, augment=options.augment),
+        PreparedCrops(model, short_side=options.short_side, levels=levels, augment=options.augment),
         options.batch_size,
         seed=options.seed,
         workers=options.workers,
