@@ -15,6 +15,7 @@ from pydlx._optional import needed_for
 from pydlx.data import PhotographFolders, cifar10, stl10
 from pydlx.models import create_model
 from pydlx.models.checkpoint import load_weights, read_checkpoint
+from pydlx.training.batch_norm import share_batch_norm
 from pydlx.training.generation import LapganTask, PreparedCrops, channel_statistics
 from pydlx.training.options import option
 from pydlx.training.reproducible import Augmented, TrainingLoader
@@ -75,6 +76,8 @@ def train(options: LapganOptions) -> Trainer:
     if path is None:
         _initialise(model, options, training, middle)
     world, rank = processes(options)
+    if world > 1:
+        share_batch_norm(model)
     loader = TrainingLoader(
         training,
         PreparedCrops(model, short_side=options.short_side, levels=levels, augment=options.augment),
@@ -98,7 +101,7 @@ def train(options: LapganOptions) -> Trainer:
         monitor="val/swd",
         mode="min",
         batches=len(loader),
-        strategy="ddp_find_unused_parameters_true",
+        all_used=False,
     )
     # Every process goes through all of them, with the same noise: the distance is one of whole sets.
     count = min(len(held_out), options.val_images)
