@@ -31,6 +31,7 @@ NOT_RUN_HERE = (
     "pydlx train cornernet out=runs/corner",
     "pydlx train fcn data=camvid model=fcn8s backbone=efficientnet_lite0 weights=imagenet epochs=10 out=runs/fcn8s",
     "python examples/camvid_results.py camvid runs/fcn8s",
+    "pydlx train lapgan data=crops/train val_data=crops/val classes=true out=runs/lapgan",
     'pip install "pydlx[train]"',
 )
 
@@ -87,9 +88,10 @@ def folder(tmp_path, monkeypatch):
 
     for name in ("street.jpg", "photographs/a.jpg"):
         picture(name, 30, 40, 3)
-    for run in ("camvid", "corner"):
+    for run in ("camvid", "corner", "lapgan"):
         Path("runs", run).mkdir(parents=True)
     save_model(create_model("fcn8s", num_classes=11, backbone="slim_vgg"), "runs/camvid/best.ckpt")
+    save_model(create_model("lapgan_cifar10", num_classes=5, base_units=60, width=8), "runs/lapgan/best.ckpt")
     save_model(create_model("cornernet_squeeze", num_classes=2, width=0.05), "runs/corner/best.ckpt")
 
     truth, results = coco_files(17, rng)

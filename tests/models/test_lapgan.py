@@ -244,6 +244,29 @@ def test_the_kind_of_refinement_is_free():
     )
 
 
+def test_levels_are_taken_over():
+    model, other = small(), small()
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.add_(1)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    model.take_level(1, other)
+    for name, tensor in model.state_dict().items():
+        expected = other.state_dict() if name.split(".")[1:2] == ["1"] else before
+        assert torch.equal(tensor, expected[name]), name
+    for wrong, message in (
+        ((3, other), "level must be from 0 to 2, got 3"),
+        ((-1, other), "level must be not negative, got -1"),
+        ((1, 5), "other must be a LAPGAN, got 5"),
+        ((1, small(width=5)), "other must have the options, the mean and the std of this network, got others"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=f"^lapgan: {message}$"):
+            model.take_level(*wrong)
+    other.mean.fill_(0.1)
+    with pytest.raises(ValueError, match="must have the options, the mean and the std"):
+        model.take_level(1, other)
+
+
 def test_it_goes_into_a_file(tmp_path):
     model = small(num_classes=2, sizes=[8, 16])
     model.mean.fill_(0.25)

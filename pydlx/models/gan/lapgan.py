@@ -141,6 +141,25 @@ class LAPGAN(nn.Module):
         """Logits (N,) of a level's discriminator that differences are real."""
         return self.discriminators[level](difference, coarse, labels)
 
+    def take_level(self, level: int, other: LAPGAN) -> None:
+        """Take both networks of a level over from another LAPGAN, whose levels were trained apart from these.
+
+        Raises:
+            TypeError: If the other is no LAPGAN.
+            ValueError: If there is no such level, or the other was built with other options or standardises otherwise.
+        """
+        check_type("lapgan", "other", other, LAPGAN, "a LAPGAN")
+        level = whole("lapgan", "level", level, 0)
+        if level >= len(self.sizes):
+            raise ValueError(f"lapgan: level must be from 0 to {len(self.sizes) - 1}, got {level}")
+        own, others = self.state_dict(), other.state_dict()
+        shapes, others_shapes = ({name: x.shape for name, x in state.items()} for state in (own, others))
+        statistics = all(torch.equal(own[name].cpu(), others[name].cpu()) for name in ("mean", "std"))
+        if shapes != others_shapes or not statistics:
+            raise ValueError("lapgan: other must have the options, the mean and the std of this network, got others")
+        self.generators[level].load_state_dict(other.generators[level].state_dict())
+        self.discriminators[level].load_state_dict(other.discriminators[level].state_dict())
+
     def forward(self, noises: list[Tensor], labels: Tensor | None = None) -> list[Tensor]:
         """Pictures from noise.
 
