@@ -40,10 +40,12 @@ def main() -> None:
     real, labels = held_out(trained, data, args.count)
     chains = [model.sample(len(labels), labels, torch.Generator().manual_seed(0)) for model in (untrained, trained)]
     halves = [level[0::2] for level in real], [level[1::2] for level in real]
-    print("| pixels | untrained | trained | real halves |")
-    for level, size in enumerate(trained.sizes):
-        row = [distance(real[level], chain[level]) for chain in chains]
-        print(f"| {size} | {row[0]:.3f} | {row[1]:.3f} | {distance(halves[0][level], halves[1][level]):.3f} |")
+    print("| pixels | normalised by | untrained | trained | two halves of the real |")
+    for normalise in ("each", "real"):
+        for level, size in enumerate(trained.sizes):
+            row = [distance(real[level], chain[level], normalise) for chain in chains]
+            row.append(distance(halves[0][level], halves[1][level], normalise))
+            print(f"| {size} | {normalise} | " + " | ".join(f"{value:.3f}" for value in row) + " |")
     means = torch.stack([real[-1][labels == label].mean((0, 2, 3)) for label in range(len(data.class_names))])
     for name, pictures in (("real", real[-1]), ("trained", chains[1][-1]), ("untrained", chains[0][-1])):
         found = torch.cdist(pictures.mean((2, 3)), means).argmin(1) == labels
@@ -62,9 +64,9 @@ def held_out(model: Any, data: PhotographFolders, count: int) -> tuple[list[Tens
     return [model.pictures(level.image) for level in pyramid], torch.tensor([item.label for item in items])
 
 
-def distance(real: Tensor, made: Tensor) -> float:
+def distance(real: Tensor, made: Tensor, normalise: str) -> float:
     """Mean over the bands of the pictures' pyramid."""
-    bands = sliced_wasserstein(real, made, smallest=8)
+    bands = sliced_wasserstein(real, made, smallest=8, projections=128, normalise=normalise)
     return sum(bands.values()) / len(bands)
 
 

@@ -150,20 +150,26 @@ class LapganTask(LightningModule):
         real, made, chain = (_by_level(batches) for batches in (self.real, self.made, self.chains))
         alone, chained = ([self._distance(*pair) for pair in zip(real, sets, strict=True)] for sets in (made, chain))
         for size, first, second in zip(self.model.sizes, alone, chained, strict=True):
-            self.log(f"val/swd_{size}", first)
-            self.log(f"val/chain_swd_{size}", second)
+            self.log(f"val/swd_{size}", first, sync_dist=True)
+            self.log(f"val/chain_swd_{size}", second, sync_dist=True)
         whole_chain = len(self.levels) == len(self.model.sizes)
         scores = chained if whole_chain else [alone[level] for level in self.levels]
-        self.log("val/swd", sum(scores) / len(scores), prog_bar=True)
+        self.log("val/swd", sum(scores) / len(scores), prog_bar=True, sync_dist=True)
         show_samples(self, [chain_grid([level[:_SHOWN] for level in chain], scale=2)])
         for batches in (self.real, self.made, self.chains):
             batches.clear()
 
     def _distance(self, real: Tensor, made: Tensor) -> float:
-        """The mean over the bands of the pictures."""
+        """The mean over the bands of the pictures, normalised by the real ones: pictures without detail are far off."""
         smallest = min(8, real.shape[-1])
         bands = sliced_wasserstein(
-            real, made, smallest=smallest, patch=min(7, smallest), patches=self.patches, projections=self.patches
+            real,
+            made,
+            smallest=smallest,
+            patch=min(7, smallest),
+            patches=self.patches,
+            projections=self.patches,
+            normalise="real",
         )
         return sum(bands.values()) / len(bands)
 

@@ -1,4 +1,4 @@
-"""Pictures of what the feature maps of a convolutional network respond to, and of what a network predicts.
+"""Pictures of what the feature maps of a convolutional network respond to, and of what a network predicts or makes.
 
 >>> from pydlx.visualize import grid, top_activations, write_image
 >>> excitations = top_activations(model, images, "features.7", channels=range(8))  # doctest: +SKIP

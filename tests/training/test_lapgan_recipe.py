@@ -178,7 +178,8 @@ def test_a_stopped_training_goes_on_alike(data, tmp_path, monkeypatch, whole_run
 
 
 def test_two_processes_train_as_one_with_twice_the_batch(data, tmp_path):
-    words = [f"data={data}", *FIXED, "dropout=0", "epochs=2"]
+    """With batch norm, over the pictures of both."""
+    words = [f"data={data}", *FIXED, "dropout=0", "refinement=large"]
     torchrun = [
         sys.executable,
         "-m",
@@ -193,9 +194,10 @@ def test_two_processes_train_as_one_with_twice_the_batch(data, tmp_path):
     result = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr[-3000:]
     assert main(["train", "lapgan", *words, f"out={tmp_path}/one"]) == 0
-    assert_equal(weights(tmp_path / "two"), weights(tmp_path / "one"), rtol=1e-4, atol=1e-6)
+    # Rounding alone makes a difference of 5e-5 in five steps, one of 1e-8 in the first.
+    assert_equal(weights(tmp_path / "two"), weights(tmp_path / "one"), rtol=1e-3, atol=2e-4)
     swd = [[row["val/swd"] for row in logged(tmp_path / name) if "val/swd" in row] for name in ("one", "two")]
-    assert swd[0] == pytest.approx(swd[1], rel=1e-3)
+    assert swd[0] == pytest.approx(swd[1], rel=1e-2)
 
 
 def test_levels_train_one_by_one(data, tmp_path):
@@ -282,6 +284,11 @@ def test_balanced_training_runs(data, tmp_path, monkeypatch):
     assert content["global_step"] == 3 * 4
 
 
+def test_a_loss_that_is_no_number_ends_the_training(data, tmp_path):
+    with pytest.raises(ValueError, match=r"^training: the loss must be finite, got (nan|inf) in step \d+"):
+        train(options(data, tmp_path, "lr=1e30", "epochs=3"))
+
+
 def test_rates_follow_the_papers_schedule():
     chosen = LapganOptions()
     sgd = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 0.02, 0.5)
@@ -331,6 +338,14 @@ def test_small_images_are_enlarged_and_large_ones_reduced():
     torch.testing.assert_close(crop[0, 1:-1, 0], expected[1:-1], rtol=0, atol=0.01)
     with pytest.raises(ValueError, match=r"^lapgan: short_side must be at least 8, got 7$"):
         PreparedCrops(model, short_side=7, augment=False)
+
+
+def test_distances_tell_pictures_without_detail():
+    """As they do not if each set is normalised by itself."""
+    task = LapganTask(create_model("lapgan_cifar10", **MODEL), torch.optim.SGD, [0])
+    first, second = (torch.rand(32, 3, 16, 16, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    flat = 0.5 + 0.1 * (second - 0.5)
+    assert task._distance(first, flat) > 3 * task._distance(first, second)
 
 
 def test_statistics_are_those_of_the_crops(data):
