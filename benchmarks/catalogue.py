@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from pydlx.benchmarks import import_time
-from pydlx.benchmarks.blending import blend
+from pydlx.benchmarks.blending import blend, gp_gan
 from pydlx.benchmarks.case import Item, Setting
 from pydlx.benchmarks.metrics import box_ap, keypoint_ap
 from pydlx.benchmarks.models import cornernet
@@ -38,6 +38,7 @@ CATALOGUE: dict[str, Callable[[Setting], Iterable[Item]]] = {
     "masked_poisson": masked_poisson.cases,
     "ssim": ssim.cases,
     "blend": blend.cases,
+    "gp_gan": gp_gan.cases,
     "cornernet": cornernet.cases,
     "keypoint_ap": keypoint_ap.cases,
     "box_ap": box_ap.cases,

@@ -29,10 +29,13 @@ NOT_RUN_HERE = (
     # Trains for hours; tests/training does so on less.
     "pydlx train fcn data=camvid backbone=efficientnet_lite0 weights=imagenet out=runs/camvid",
     "pydlx train cornernet out=runs/corner",
+    "pydlx train blending_gan data=photographs regions=masks masks=object_masks out=runs/blending",
     "pydlx train fcn data=camvid model=fcn8s backbone=efficientnet_lite0 weights=imagenet epochs=10 out=runs/fcn8s",
     "python examples/camvid_results.py camvid runs/fcn8s",
     "pydlx train lapgan data=crops/train val_data=crops/val classes=true out=runs/lapgan",
     'pip install "pydlx[train]"',
+    # tests/cli/test_blend_list.py starts torchrun.
+    "torchrun --nproc-per-node 2 -m pydlx.cli blend --list pictures.txt --method gp-gan --out blended/",
 )
 
 
@@ -63,7 +66,7 @@ def coco_files(keypoints, rng):
         annotations.append({**common, **extra, "bbox": box, "keypoints": triples})
         near = np.column_stack([points + rng.normal(0, 2, points.shape), np.ones(keypoints)]).ravel().tolist()
         results.append({**common, "bbox": [x + 1 for x in box], "keypoints": near, "score": float(rng.random())})
-    images = [{"id": number, "width": 400, "height": 400, "crowdIndex": 0.1} for number in range(3)]
+    images = [{"id": n, "file_name": f"{n}.jpg", "width": 400, "height": 400, "crowdIndex": 0.1} for n in range(3)]
     return {"images": images, "categories": [{"id": 1, "name": "person"}], "annotations": annotations}, results
 
 
@@ -86,17 +89,21 @@ def folder(tmp_path, monkeypatch):
     for name in ("truth/a.png", "predictions/a.png"):
         picture(name, 30, 40, most=21)
 
-    for name in ("street.jpg", "photographs/a.jpg"):
+    Path("pictures.txt").write_text("bear.jpg;lake.jpg;bear_mask.png;332,404\n")
+    save_model(create_model("blending_gan", width=2, bottleneck=3), "blending_gan.pt")
+    for name in ("street.jpg", "photographs/a.jpg", *(f"val2017/{n}.jpg" for n in range(3))):
         picture(name, 30, 40, 3)
     for run in ("camvid", "corner", "lapgan"):
         Path("runs", run).mkdir(parents=True)
     save_model(create_model("fcn8s", num_classes=11, backbone="slim_vgg"), "runs/camvid/best.ckpt")
     save_model(create_model("lapgan_cifar10", num_classes=5, base_units=60, width=8), "runs/lapgan/best.ckpt")
-    save_model(create_model("cornernet_squeeze", num_classes=2, width=0.05), "runs/corner/best.ckpt")
+    save_model(create_model("cornernet_squeeze", num_classes=1, width=0.05), "runs/corner/best.ckpt")
 
     truth, results = coco_files(17, rng)
     for name in ("person_keypoints_val2017.json", "instances_val2017.json", "truth.json"):
         Path(name).write_text(json.dumps(truth))
+    Path("annotations").mkdir()
+    Path("annotations", "instances_val2017.json").write_text(json.dumps(truth))
     for name in ("detections.json", "boxes.json"):
         Path(name).write_text(json.dumps(results))
     Path("detections.json.gz").write_bytes(gzip.compress(json.dumps(results).encode()))

@@ -77,7 +77,7 @@ def poisson_candidates(setting: Setting) -> dict[str, Candidate | None]:
     """Exact Poisson blending, and OpenCV's. The reference is left out: under such a mask it takes minutes."""
     pictures = composition()
     source, target, mask = pictures
-    images = _on_device(pictures, setting)
+    images = on_device(pictures, setting)
     cv2 = installed("cv2")
     if cv2:
         cv2.setNumThreads(setting.threads)
@@ -102,7 +102,7 @@ def pyramid_candidates(setting: Setting) -> dict[str, Candidate | None]:
     """All levels with everything around them, and the one solve of the finest level alone."""
     pictures = composition()
     target = torch.from_numpy(pictures.target).to(setting.device)
-    images = _on_device(pictures, setting)
+    images = on_device(pictures, setting)
     colour = target.permute(2, 0, 1).float().contiguous()
     rhs = torch.zeros_like(colour)
 
@@ -118,11 +118,11 @@ def pyramid_candidates(setting: Setting) -> dict[str, Candidate | None]:
 
 
 def _residual(setting: Setting) -> float:
-    residual = blend(*_on_device(composition(), setting), return_report=True)[1].relative_residual
+    residual = blend(*on_device(composition(), setting), return_report=True)[1].relative_residual
     return math.nan if residual is None else residual
 
 
-def _on_device(pictures: Composition, setting: Setting) -> tuple[Any, Any, Any]:
+def on_device(pictures: Composition, setting: Setting) -> tuple[Any, Any, Any]:
     """Source, target and mask as `blend` takes them: NumPy arrays for the CPU, channels-first tensors for a GPU."""
     if setting.device.type == "cpu":
         return pictures

@@ -37,10 +37,11 @@ struct OksTarget {
   }
 };
 
-// The gradients' places, zeros to begin with.
+// The gradients' places, zeros to begin with. Each of areas is a sum over all detections, which may cancel.
 template <class A>
 struct OksGradients {
-  A *pred, *truth, *area;
+  A *pred, *truth;
+  double* areas;
 };
 
 }  // namespace pydlx
@@ -122,19 +123,20 @@ std::tuple<Tensor, Tensor, Tensor> oks_backward(const Tensor& grad_output, const
   const OksSizes sizes(input);
   const Tensor grad = oks_gradient(input, sizes, grad_output);
   Tensor dpred = torch::stable::new_zeros(pred, oks_shape(pred)),
-         dtruth = torch::stable::new_zeros(pred, oks_shape(truth)),
-         darea = torch::stable::new_zeros(pred, oks_shape(area));
+         dtruth = torch::stable::new_zeros(pred, oks_shape(truth)), darea = uninitialised(pred, oks_shape(area));
   dispatch_full_precision(pred.scalar_type(), "oks", [&](auto zero) {
     using A = decltype(zero);
     const OksRows<A> rows = input.rows<A>();
     const std::vector<A> scale = scales(rows);
-    const OksGradients<A> to{output_data<A>(dpred), output_data<A>(dtruth), output_data<A>(darea)};
+    std::vector<double> areas(sizes.groups * sizes.truths);
+    const OksGradients<A> to{output_data<A>(dpred), output_data<A>(dtruth), areas.data()};
     const int64_t pairs = sizes.preds * sizes.truths;
     const int64_t cost = std::max<int64_t>(1, pairs * sizes.points);
     // Pairs of one group share rows of the gradients, so a group is one thread's.
     parallel_for(sizes.groups, kGrain / cost, [&](int64_t begin, int64_t end) {
       PYDLX_SIMD_CALL(oks_pairs_backward<A>)(rows, scale, sizes, input_data<A>(grad), to, begin * pairs, end * pairs);
     });
+    std::copy(areas.begin(), areas.end(), output_data<A>(darea));
   });
   return {dpred, dtruth, darea};
 }

@@ -132,7 +132,7 @@ __attribute__((always_inline)) inline Vec<A> exp_or_half(const Vec<A>& x) {
 // Adds the gradients of one pair. share is the incoming gradient / n * steepness; e[k * kOksPairs] is of exp_or_half.
 template <class A>
 void add_pair_gradient(const OksTruth<A>& truth, const A* pred, const std::vector<A>& scale, A share, const A* e,
-                       A* dpred, A* dtruth, A* darea) {
+                       A* dpred, A* dtruth, double* darea) {
   A sum = 0;
   for (int64_t k = 0; k < static_cast<int64_t>(scale.size()); ++k, e += kOksPairs) {
     if (*e == 0 || !truth.counts(k)) continue;
@@ -165,7 +165,7 @@ void oks_pairs_backward(const OksRows<A>& rows, const std::vector<A>& scale, con
       const A share = grad[first + i] / lanes.counts[i] * truth.steepness;
       add_pair_gradient(truth, lanes.pred[i], scale, share, lanes.exponents[0] + i,
                         to.pred + (lanes.pred[i] - rows.pred), to.truth + (truth.points - rows.truth),
-                        to.area + sizes.truth_of(first + i));
+                        to.areas + sizes.truth_of(first + i));
     }
   }
 }

@@ -74,10 +74,15 @@ def blend(
                           coarse to fine (GP-GAN, arXiv 1703.07195)                      ``formulation``, ``taps``,
                                                                                          ``pyramid``, ``levels``,
                                                                                          ``colour``
+    ``gp-gan``            the same with the colours that a network gives the composite   ``beta``, ``sigma``,
+                          at 64×64 pixels (the whole of GP-GAN)                          ``formulation``, ``taps``,
+                                                                                         ``network``,
+                                                                                         ``official_pyramid``,
+                                                                                         ``iterations``, ``seed``
     ====================  =============================================================  ==========================
 
-    The first five change only pixels under the mask; the last two solve for the whole picture, see
-    `pydlx.blending.dirichlet` and `pydlx.blending.gaussian` for the options.
+    The first five change only pixels under the mask; the last three solve for the whole picture, see
+    `pydlx.blending.dirichlet`, `pydlx.blending.gaussian` and `pydlx.blending.gp_gan` for the options.
 
     Args:
         source: NumPy (h, w), (h, w, C) or batch (N, h, w, C); or torch (h, w), (C, h, w) or (N, C, h, w). uint8,
@@ -108,7 +113,7 @@ def blend(
             method reads (the first five read none away from the mask and its neighbours); tensors on
             two devices; unknown methods or settings.
         TypeError: dtypes that are not images or do not go together; unknown options.
-        NotImplementedError: method ``"gp-gan"``, which a later release brings.
+        OSError: a network's checkpoint is missing, cut short, or no checkpoint.
     """
     started = time.perf_counter()
     compute = find_method(method)

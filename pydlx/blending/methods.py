@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from pydlx._checks import check_one_of
-from pydlx.blending import dirichlet, gaussian
+from pydlx.blending import dirichlet, gaussian, gp_gan
 from pydlx.blending.scene import Scene
 from pydlx.blending.solution import Solution
 
@@ -32,25 +32,21 @@ _METHODS: Mapping[str, Method] = {
     "monochrome": dirichlet.monochrome,
     "modified-poisson": gaussian.modified_poisson,
     "gaussian-poisson": gaussian.gaussian_poisson,
+    "gp-gan": gp_gan.gp_gan,
 }
 
 METHODS = tuple(_METHODS)
 
-# Named in the interface, to come with the network it needs.
-_PLANNED = ("gp-gan",)
-
 
 def find_method(name: str) -> Method:
     """The function behind a method's name."""
-    if isinstance(name, str) and name in _PLANNED:
-        raise NotImplementedError(f"blend: method {name!r} is not yet available; available are {', '.join(METHODS)}")
     check_one_of("blend", "method", name, METHODS)
     return _METHODS[name]
 
 
 def method_options(name: str) -> tuple[str, ...]:
     """Names of the options that a method takes on top of those of `blend`."""
-    check_one_of("method_options", "name", name, (*METHODS, *_PLANNED))
+    check_one_of("method_options", "name", name, METHODS)
     parameters = inspect.signature(find_method(name)).parameters.values()
     return tuple(parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from pydlx.cli.progress import counting
 from pydlx.data.pairs import PICTURES
 from pydlx.files import read_rgb, replacing, write_image
 from pydlx.models import load_model
-from pydlx.models.detection import CornerNet, detect
+from pydlx.models.detection import CornerNet, Detections, detect
 from pydlx.models.segmentation import FCN, segment
 from pydlx.visualize import colour_labels, draw_boxes
 
@@ -23,9 +24,12 @@ _EXAMPLE = """\
 example:
   pydlx predict runs/camvid/best.ckpt street.jpg --out predictions
   pydlx predict runs/corner/best.ckpt photographs/ --out predictions --threshold 0.4
+  pydlx predict runs/corner/best.ckpt val2017/ --annotations instances_val2017.json --out predictions
+  pydlx eval boxes instances_val2017.json predictions/coco_results.json
 
 Writes label_maps/NAME.png, as pydlx eval segmentation takes it, and coloured/NAME.png; or of a detector
-boxes/NAME.png; and of all pictures predictions.json: the share of each class, or the boxes as x1, y1, x2, y2.
+boxes/NAME.png; and of all pictures predictions.json: the share of each class, or the boxes as x1, y1, x2, y2. With
+--annotations also coco_results.json, COCO's list of results: there are the boxes of every score, which AP needs.
 """
 
 
@@ -46,17 +50,21 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     parser.add_argument(
         "--scale", type=float, default=1.0, help="by what pictures are enlarged or reduced to find boxes (default 1)"
     )
+    parser.add_argument(
+        "--annotations", type=Path, metavar="FILE", help="a COCO file that lists the pictures: write coco_results.json"
+    )
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Predicts for all pictures; those that cannot be read are counted at the end, and the exit code is then 2."""
     model: Any = load_model(args.checkpoint).to(torch.device(args.device))
-    predict = _predictor(model, args.threshold, args.scale)
     pictures = [path for given in args.pictures for path in _pictures(given)]
     names = [path.stem for path in pictures]
     if repeated := next((name for name in names if names.count(name) > 1), None):
         raise ValueError(f"pictures must have different names without suffix, got {repeated!r} twice")
+    results = None if args.annotations is None else _CocoResults(args.annotations, model, pictures)
+    predict = _predictor(model, args, results)
     for folder in ("label_maps", "coloured") if isinstance(model, FCN) else ("boxes",):
         (args.out / folder).mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = {}
@@ -67,9 +75,10 @@ def run(args: argparse.Namespace) -> int:
         except (OSError, ValueError) as error:
             skipped.append(str(error))
             continue
-        found[str(path)] = predict(image, args.out, f"{path.stem}.png")
-    with replacing(args.out / "predictions.json") as temporary:
-        temporary.write_text(json.dumps(found, indent=2) + "\n")
+        found[str(path)] = predict(image, path)
+    _write_json(args.out / "predictions.json", found, indent=2)
+    if results is not None:
+        _write_json(args.out / "coco_results.json", results.entries)
     print(f"{len(found)} of {len(pictures)} pictures, written to {args.out}")
     if skipped:
         raise OSError(f"{len(skipped)} of {len(pictures)} pictures cannot be read, the first: {skipped[0]}")
@@ -86,13 +95,48 @@ def _pictures(given: Path) -> list[Path]:
     return found
 
 
-def _predictor(model: Any, threshold: float, scale: float) -> Callable[[np.ndarray, Path, str], Any]:
-    """(image, folder, name of the results' files) to what predictions.json says of it."""
+class _CocoResults:
+    """What a detector finds in pictures that a COCO file lists, as entries of a COCO result file."""
+
+    def __init__(self, file: Path, model: Any, pictures: list[Path]) -> None:
+        # Not at the head of this file: it needs packages that other predictions can do without.
+        from pydlx.data.coco import read_coco_listing
+
+        if not isinstance(model, CornerNet):
+            raise ValueError(f"--annotations must go with a detector, got {model.model_name}")
+        listing = read_coco_listing(file)
+        self.entries: list[dict[str, Any]] = []
+        self._category_ids = listing.category_ids
+        if (listed := len(listing.category_ids)) != model.num_classes:
+            raise ValueError(f"--annotations must list {model.num_classes} categories as the model, got {listed}")
+        self._image_ids = {Path(name).name: key for key, name in listing.file_names.items()}
+        uses = Counter(Path(name).name for name in listing.file_names.values())
+        for path in pictures:
+            if uses[path.name] != 1:
+                raise ValueError(f"'{file}' must list every picture once, got '{path}' {uses[path.name]} times")
+
+    def add(self, path: Path, found: Detections) -> None:
+        """Takes the boxes of a picture."""
+        from pydlx.data.coco import coco_results
+
+        boxes, scores, labels = (x.numpy() for x in found)
+        self.entries += coco_results(self._image_ids[path.name], self._category_ids, boxes, scores, labels)
+
+
+def _predictor(model: Any, args: argparse.Namespace, results: _CocoResults | None) -> Callable[[np.ndarray, Path], Any]:
+    """(image, its path) to what predictions.json says of it."""
     if isinstance(model, FCN):
-        return lambda image, out, file: _labels(model, image, out, file)
-    if isinstance(model, CornerNet):
-        return lambda image, out, file: _boxes(model, image, out, file, threshold, scale)
-    raise ValueError(f"{model.model_name} does not predict from pictures alone")
+        return lambda image, path: _labels(model, image, args.out, f"{path.stem}.png")
+    if not isinstance(model, CornerNet):
+        raise ValueError(f"{model.model_name} does not predict from pictures alone")
+
+    def boxes(image: np.ndarray, path: Path) -> list[dict[str, Any]]:
+        found = Detections(*(x.cpu() for x in detect(model, image, scales=(args.scale,))))
+        if results is not None:
+            results.add(path, found)
+        return _boxes(found, image, args.out / "boxes" / f"{path.stem}.png", args.threshold)
+
+    return boxes
 
 
 def _labels(model: FCN, image: np.ndarray, out: Path, file: str) -> dict[str, float]:
@@ -104,15 +148,15 @@ def _labels(model: FCN, image: np.ndarray, out: Path, file: str) -> dict[str, fl
     return {str(c): round(float(share), 6) for c, share in enumerate(shares) if share > 0}
 
 
-def _boxes(
-    model: CornerNet, image: np.ndarray, out: Path, file: str, threshold: float, scale: float
-) -> list[dict[str, Any]]:
-    boxes, scores, labels = (x.cpu() for x in detect(model, image, scales=(scale,)))
-    kept = scores >= threshold
-    boxes, scores, labels = boxes[kept], scores[kept], labels[kept]
-    drawn = draw_boxes(image, boxes.numpy(), labels.tolist(), scores.tolist())
-    write_image(out / "boxes" / file, drawn)
+def _boxes(found: Detections, image: np.ndarray, drawn: Path, threshold: float) -> list[dict[str, Any]]:
+    boxes, scores, labels = (x[found.scores >= threshold] for x in found)
+    write_image(drawn, draw_boxes(image, boxes.numpy(), labels.tolist(), scores.tolist()))
     return [
         {"class": label, "score": round(score, 6), "box": [round(value, 3) for value in box]}
         for label, score, box in zip(labels.tolist(), scores.tolist(), boxes.tolist(), strict=True)
     ]
+
+
+def _write_json(path: Path, content: Any, indent: int | None = None) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=indent) + "\n")

@@ -83,6 +83,26 @@ class CocoDetections:
     keypoints: dict[str, np.ndarray]
 
 
+@dataclass(frozen=True)
+class CocoListing:
+    """What a data set is of.
+
+    Attributes:
+        file_names: Of the images, by their ids.
+        category_ids: Numbers ascending, then strings.
+        category_names: As many different names, as in `CocoTruth`.
+    """
+
+    file_names: dict[Id, str]
+    category_ids: list[Id]
+    category_names: list[str]
+
+
+class _NamedImage(msgspec.Struct, gc=False):
+    id: Id
+    file_name: str
+
+
 class _Image(msgspec.Struct, gc=False):
     id: Id
     crowd_index: float | None = msgspec.field(default=None, name="crowdIndex")
@@ -143,6 +163,43 @@ def read_coco_truth(
     )
 
 
+def read_coco_listing(source: Source) -> CocoListing:
+    """Reads which images and categories a COCO file lists; it need not have annotations.
+
+    Args:
+        source: as of `read_coco_truth`.
+
+    Raises:
+        ValueError: the file is no JSON (with the byte), an image has no id or file name (with its place), or two
+            categories have one id.
+    """
+    name = json_records.name_of(source, "truth")
+    text = json_records.text_of(source, name)
+    file, images = json_records.decode(text, _listing_form, _NamedImage, name, "image", None)
+    ids, names = _categories(file.categories, name)
+    return CocoListing({image.id: image.file_name for image in images}, ids.tolist(), names)
+
+
+def coco_results(
+    image_id: Id, category_ids: Sequence[Id], boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray
+) -> list[dict[str, Any]]:
+    """The boxes of an image as entries of a COCO result file.
+
+    Args:
+        image_id: of the image.
+        category_ids: the id that each label stands for.
+        boxes: (n, 4) as x1, y1, x2, y2.
+        scores: (n,).
+        labels: (n,) places in `category_ids`.
+    """
+    corners = boxes.astype(np.float64)
+    corners[:, 2:] -= corners[:, :2]
+    return [
+        {"image_id": image_id, "category_id": category_ids[label], "bbox": box, "score": score}
+        for label, box, score in zip(labels.tolist(), corners.tolist(), scores.tolist(), strict=True)
+    ]
+
+
 def read_coco_detections(
     source: Source,
     truth: CocoTruth,
@@ -196,6 +253,10 @@ def _truth_form(annotation: Any) -> Any:
     return msgspec.defstruct(
         "truth", [("annotations", list[annotation]), ("images", list[_Image]), ("categories", list[_Category])]
     )
+
+
+def _listing_form(image: Any) -> Any:
+    return msgspec.defstruct("listing", [("images", list[image]), ("categories", list[_Category])])
 
 
 def _list_form(detection: Any) -> Any:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -54,13 +53,11 @@ class CocoBoxes(Sequence[BoxedImage]):
         check_path("CocoBoxes", "images", images)
         check_flag("CocoBoxes", "keep_empty", keep_empty)
         # Not at the head of this file: it needs packages that those without COCO's files can do without.
-        from pydlx.data.coco import read_coco_truth
+        from pydlx.data.coco import read_coco_listing, read_coco_truth
 
         truth = read_coco_truth(Path(annotations))
-        with Path(annotations).open("rb") as file:
-            listed: list[dict[str, Any]] = json.load(file)["images"]
+        names = read_coco_listing(Path(annotations)).file_names
         self.class_names, self.category_ids = tuple(truth.category_names), truth.category_ids.tolist()
-        names = {image["id"]: image["file_name"] for image in listed}
         kept = ~truth.crowd
         order = np.flatnonzero(kept)[np.argsort(truth.images[kept], kind="stable")]
         bounds = np.searchsorted(truth.images[order], np.arange(len(truth.image_ids) + 1))

@@ -88,9 +88,10 @@ def ssim(x: Any, y: Any, data_range: float | None = None, **options: Any) -> Ten
         options: those of :func:`pydlx.ops.ssim`, ``convention`` among them, but for ``reduction``.
 
     Raises:
-        TypeError: As :func:`mse`.
+        TypeError: As :func:`mse`; if reduction is given.
         ValueError: As :func:`pydlx.ops.ssim`.
     """
+    _check_mean("ssim", options)
     return _like(x, ops.ssim(*_batches("ssim", x, y), data_range, **options))
 
 
@@ -100,6 +101,7 @@ def ms_ssim(x: Tensor, y: Tensor, data_range: float | None = None, **options: An
 def ms_ssim(x: np.ndarray, y: np.ndarray, data_range: float | None = None, **options: Any) -> float: ...
 def ms_ssim(x: Any, y: Any, data_range: float | None = None, **options: Any) -> Tensor | float:
     """Multi-scale structural similarity; arguments as for :func:`ssim`, options those of :func:`pydlx.ops.ms_ssim`."""
+    _check_mean("ms_ssim", options)
     return _like(x, ops.ms_ssim(*_batches("ms_ssim", x, y), data_range, **options))
 
 
@@ -123,6 +125,11 @@ def sd(x: Any, ddof: int = 0) -> Tensor | float:
     # Two passes: torch.std updates a running mean and keeps twelve digits of float64, by the number of threads.
     variance = (values - values.mean()).square().sum() / (values.numel() - ddof)
     return _like(x, variance.sqrt().to(wide.dtype))
+
+
+def _check_mean(name: str, options: dict[str, Any]) -> None:
+    if "reduction" in options:
+        raise TypeError(f"{name}: reduction must be left out, this is the mean; pydlx.ops.{name} takes it")
 
 
 def _mse(a: Tensor, b: Tensor) -> Tensor:

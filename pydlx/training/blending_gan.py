@@ -49,7 +49,7 @@ class BlendingGANOptions(TrainerOptions):
     bottleneck: int = option(4000, "numbers that a picture is squeezed into")
     noise: int | None = option(None, "trains the unsupervised network, of so many numbers (100)")
     skips: bool = option(False, "put the encoder's features beside the decoder's")
-    residual: bool = option(False, "let the decoder tell the change, not the picture")
+    output: str = option("picture", "what the decoder makes: picture, change, or transform of colours")
     mask_input: bool = option(False, "let the network see the mask")
     l2: float = option(0.999, "weight of the squared error against the critic's; 1 trains without a critic")
     lr: float = option(2e-3, "learning rate of the generator (unsupervised: of both, 5e-5 there)")
@@ -196,7 +196,7 @@ def _scenes(options: BlendingGANOptions) -> tuple[Scenes, Scenes]:
 
 
 def _model(options: BlendingGANOptions) -> Any:
-    names = ("image_size", "width", "critic_width", "bottleneck", "noise", "skips", "residual", "mask_input")
+    names = ("image_size", "width", "critic_width", "bottleneck", "noise", "skips", "output", "mask_input")
     chosen = {name: getattr(options, name) for name in names}
     return create_model("blending_gan", **chosen, critic=options.l2 < 1 or options.noise is not None)
 

@@ -219,6 +219,7 @@ SCENE = {
     ),
     "alpha": flag(True),
 }
+RECOLOURING = pydlx.create_model("blending_gan", image_size=8, width=2, bottleneck=3)
 BLEND = {
     **SCENE,
     "method": word("gaussian-poisson"),
@@ -233,9 +234,24 @@ BLEND = {
     "pyramid": word("aspect"),
     "levels": count(1, 9).without_none(),
     "colour": Argument(TARGET, ["x", 3, TARGET * NAN, TARGET.astype(complex)], [None]),
+    "network": anything(RECOLOURING, 3, NAN, [RECOLOURING], nn.Linear(1, 1), {}),
+    "official_pyramid": flag(True),
+    "iterations": count(10),
+    "seed": whole(0, -1),
 }
+OF_GP_GAN = set(pydlx.blending.method_options("gp-gan"))
+OF_BOTH = OF_GP_GAN & set(pydlx.blending.method_options("gaussian-poisson"))
+
+
+def blend_twice(**given: Any) -> None:
+    """Once by the given method without the options of gp-gan alone, and by gp-gan without those that it lacks."""
+    pydlx.blending.blend(**{name: value for name, value in given.items() if name not in OF_GP_GAN - OF_BOTH})
+    lacking = set(pydlx.blending.method_options("gaussian-poisson")) - OF_BOTH
+    pydlx.blending.blend(**{name: value for name, value in given.items() if name not in lacking} | {"method": "gp-gan"})
+
+
 BLENDING = {
-    "blend": Call(BLEND),
+    "blend": Call(BLEND, run=blend_twice),
     "evaluate_blend": Call(
         {"output": picture(TARGET, TARGET[:3]), **SCENE, "threshold": number(0.5, -1, 1)}, speaks=("blend",)
     ),

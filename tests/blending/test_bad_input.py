@@ -62,7 +62,6 @@ def with_value(image, value, row=1):
         ({"target": CANVAS[..., 0]}, ValueError, "source must have 1 channel like the target, got 3"),
         ({"source": IMAGE[None].repeat(2, 0)}, ValueError, "source must be one image, got 2"),
         ({"method": "posson"}, ValueError, "method must be one of 'copy-paste', 'poisson'"),
-        ({"method": "gp-gan"}, NotImplementedError, "method 'gp-gan' is not yet available; available are copy-paste"),
         ({"beta": 1}, TypeError, "method 'poisson' takes no option 'beta'; its options are tolerance"),
         (
             {"beta": 1, "method": "copy-paste"},

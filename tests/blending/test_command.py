@@ -5,6 +5,7 @@ import pytest
 
 from pydlx.blending import blend, read_image, write_image
 from pydlx.cli import main
+from pydlx.models import create_model, save_model
 
 pytest.importorskip("PIL")
 
@@ -47,6 +48,18 @@ def test_options_reach_the_method(pydlx):
     np.testing.assert_array_equal(read_image("out.png"), expected((0, 0), "gaussian-poisson", **options))
 
 
+@pytest.mark.parametrize(
+    ("network", "options"), [({"noise": 3}, {"iterations": 2, "seed": 4}), ({}, {"official_pyramid": True, "beta": 2})]
+)
+def test_options_reach_gp_gan(pydlx, network, options):
+    save_model(create_model("blending_gan", image_size=8, width=2, bottleneck=3, **network), "network.pt")
+    words = []
+    for name, value in options.items():
+        words += [f"--{name.replace('_', '-')}"] + ([] if value is True else [str(value)])
+    assert pydlx("--method", "gp-gan", "--checkpoint", "network.pt", *words) == 0
+    np.testing.assert_array_equal(read_image("out.png"), expected((0, 0), "gp-gan", network="network.pt", **options))
+
+
 def test_says_what_it_did(pydlx, capsys):
     pydlx("--method", "gaussian-poisson")
     first, second = capsys.readouterr().out.splitlines()
@@ -65,7 +78,6 @@ def test_a_terminal_sees_what_is_being_done(pydlx, monkeypatch, capsys):
     ("arguments", "message"),
     [
         (["--method", "posson"], "method must be one of 'copy-paste', 'poisson'"),
-        (["--method", "gp-gan"], "method 'gp-gan' is not yet available"),
         (["--beta", "2"], "method 'poisson' takes no option 'beta'"),
         (["--source", "nothing.png"], "no such file: 'nothing.png'"),
         (["--mask", "target.png"], "mask must have the source's height and width (20, 24), got (40, 70)"),

@@ -45,7 +45,7 @@ def test_dtypes(scene, method, dtype):
     *images, mask = scene
     scale = np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 1
     images = [np.rint(x * scale).astype(dtype) if scale > 1 else x.astype(dtype) for x in images]
-    expected = blend(*(x.astype(np.float64) for x in images), mask, OFFSET, method)
+    expected = blend(*(x.astype(np.float64) / scale for x in images), mask, OFFSET, method) * scale
     result = blend(*images, mask, OFFSET, method)
     assert result.dtype == dtype
     if scale > 1:

@@ -9,7 +9,7 @@ import torch
 from pydlx.blending.dirichlet import _solve_zero_boundary
 from pydlx.blending.images import is_finite
 from pydlx.blending.placement import Box
-from pydlx.blending.pyramid import gaussian_blur
+from pydlx.blending.pyramid import resample, resize, resize_weights
 from pydlx.ops import solve_masked_poisson
 
 ndimage = pytest.importorskip("scipy.ndimage")
@@ -19,7 +19,17 @@ ndimage = pytest.importorskip("scipy.ndimage")
 def test_the_blur_reaches_as_far_as_scipy_s(sigma):
     planes = torch.randn(2, 1, 19, 23, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     expected = [ndimage.gaussian_filter(plane[0], sigma, mode="nearest", truncate=4.0) for plane in planes.numpy()]
-    np.testing.assert_allclose(gaussian_blur(planes, sigma)[:, 0], np.stack(expected), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(resample(planes, (19, 23), sigma)[:, 0], np.stack(expected), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", [resize, resize_weights])
+@pytest.mark.parametrize(("width", "height"), [(1, 5), (1, 20), (3, 20), (3, 9)])
+def test_results_of_one_column(method, width, height):
+    """What torch makes of them is wrong; it is right where the result has more columns than one."""
+    planes = torch.randn(2, 3, 9, width, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    rows = method(torch.cat([planes, planes], -1), (height, 2 * width))[..., :width]
+    expected = rows if width == 1 else method(rows.mT, (1, height)).mT
+    torch.testing.assert_close(method(planes, (height, 1)), expected, rtol=0, atol=1e-12)
 
 
 def test_a_box_away_from_the_corner_has_its_own_size():

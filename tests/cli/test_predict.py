@@ -95,6 +95,83 @@ def test_boxes_are_found_at_a_scale(tmp_path, capsys):
     assert len(found) != len(detect(model, image).scores) or found[0]["box"] != detect(model, image).boxes[0].tolist()
 
 
+@pytest.fixture
+def detector(tmp_path):
+    """A CornerNet of two classes, two pictures, and a COCO file that lists them, with all that the network finds."""
+    torch.manual_seed(0)
+    model = pydlx.create_model("cornernet_squeeze", num_classes=2, width=0.05, stacks=1).eval()
+    save_model(model, tmp_path / "model.pt")
+    rng = np.random.default_rng(0)
+    images = {f"{name}.png": rng.integers(0, 256, (60, 90, 3)).astype(np.uint8) for name in "ab"}
+    annotations = []
+    for key, (name, image) in zip((70, "seven"), images.items(), strict=True):
+        Image.fromarray(image).save(tmp_path / name)
+        for box, label in zip(*detect(model, image)[::2], strict=True):
+            x1, y1, x2, y2 = box.double().tolist()
+            annotation = {"image_id": key, "category_id": (3, 90)[label], "bbox": [x1, y1, x2 - x1, y2 - y1]}
+            annotations.append({"id": len(annotations) + 1, "iscrowd": 0, "area": 400, **annotation})
+    truth = {
+        "images": [{"id": 70, "file_name": "folder/a.png"}, {"id": "seven", "file_name": "b.png"}],
+        "categories": [{"id": 90, "name": "dog"}, {"id": 3, "name": "cat"}],
+        "annotations": annotations,
+    }
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    return tmp_path
+
+
+def find(place, *words):
+    pictures = [str(place / name) for name in ("a.png", "b.png")]
+    return main(["predict", str(place / "model.pt"), *pictures, "--out", str(place / "out"), *words])
+
+
+def test_boxes_are_what_eval_takes(detector, capsys):
+    """What a network finds is right where it is the truth, whatever is too unlikely to be drawn."""
+    truth, out = detector / "truth.json", detector / "out"
+    assert find(detector, "--annotations", str(truth), "--threshold", "1") == 0
+    entries = json.loads((out / "coco_results.json").read_text())
+    annotations = json.loads(truth.read_text())["annotations"]
+    keys = ("image_id", "category_id", "bbox")
+    assert [[entry[key] for key in keys] for entry in entries] == [[a[key] for key in keys] for a in annotations]
+    assert {(entry["image_id"], entry["category_id"]) for entry in entries} == {
+        (image, category) for image in (70, "seven") for category in (3, 90)
+    }
+    assert not any(json.loads((out / "predictions.json").read_text()).values())
+    capsys.readouterr()
+    assert main(["eval", "boxes", str(truth), str(out / "coco_results.json"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["results"]["AP50"] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"images": [{"id": 1, "file_name": "a.png"}]}, "must list every picture once, got '{}/b.png' 0 times"),
+        (
+            {"images": [{"id": n, "file_name": f"{n}/a.png"} for n in (1, 2)]},
+            "must list every picture once, got '{}/a.png' 2 times",
+        ),
+        ({"images": [{"id": 1}]}, "images[0]: object missing required field `file_name`"),
+        ({"categories": [{"id": 1}]}, "--annotations must list 2 categories as the model, got 1"),
+    ],
+)
+def test_files_that_do_not_list_what_is_needed(detector, capsys, change, message):
+    truth = detector / "truth.json"
+    truth.write_text(json.dumps(json.loads(truth.read_text()) | change))
+    assert find(detector, "--annotations", str(truth)) == 2
+    assert message.format(detector) in capsys.readouterr().err
+    assert not (detector / "out").exists()
+
+
+def test_without_annotations_there_are_no_results_of_coco(detector):
+    assert find(detector) == 0
+    assert {entry.name for entry in (detector / "out").iterdir()} == {"boxes", "predictions.json"}
+
+
+def test_annotations_are_for_detectors(place, capsys):
+    words = ["predict", str(place / "model.pt"), str(place / "in"), "--annotations", "x.json"]
+    assert main([*words, "--out", str(place / "out")]) == 2
+    assert "--annotations must go with a detector, got fcn8s" in capsys.readouterr().err
+
+
 def test_colours_are_those_of_voc():
     assert label_colours(6).tolist() == [[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0], [0, 0, 128], [128, 0, 128]]
     assert label_colours(256)[255].tolist() == [224, 224, 192]

@@ -8,7 +8,7 @@ import pytest
 from metrics.coco_samples import data_set, found, person
 
 from pydlx.data import AnnotationWarning
-from pydlx.data.coco import read_coco_detections, read_coco_truth
+from pydlx.data.coco import read_coco_detections, read_coco_listing, read_coco_truth
 
 POSE = {"keypoints": 17}
 TRUTH = data_set(person(3, image=2, area=None), person(8), images=2)
@@ -242,3 +242,17 @@ def test_boxes_are_needed_where_they_are_measured():
     assert np.isnan(read_coco_truth(truth, POSE).boxes[0]).all()
     with pytest.raises(ValueError, match=r"annotation \[0\] \(id 3\): bbox must be there, got none"):
         read_coco_truth(truth)
+
+
+def test_a_listing_needs_no_annotations(tmp_path):
+    content = {
+        "images": [{"id": 2**70, "file_name": "b.jpg"}, {"id": "x", "file_name": "folder/a.jpg"}],
+        "categories": [{"id": 9, "name": "dog"}, {"id": 2}],
+    }
+    (tmp_path / "listing.json").write_text(json.dumps(content))
+    listing = read_coco_listing(tmp_path / "listing.json")
+    assert listing.file_names == {2**70: "b.jpg", "x": "folder/a.jpg"}
+    assert (listing.category_ids, listing.category_names) == ([2, 9], ["2", "dog"])
+    content["images"][1] = {"id": 3, "file_name": None}
+    with pytest.raises(ValueError, match=r"^truth: images\[1\].file_name: expected `str`, got null"):
+        read_coco_listing(content)

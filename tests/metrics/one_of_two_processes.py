@@ -3,9 +3,9 @@
 import itertools
 
 import torch
+from metrics.keypoint_samples import crowd
 from metrics.test_box_ap import batch as box_batch
 from metrics.test_box_ap import boxes_at_random
-from metrics.test_keypoint_ap import crowd
 
 from pydlx.benchmarks.metrics.keypoint_ap import batch
 from pydlx.metrics import BoxAP, KeypointAP

@@ -140,6 +140,12 @@ def test_floating_point_images_need_a_range(metric):
         metric(x, x)
 
 
+@pytest.mark.parametrize("name", ["ssim", "ms_ssim"])
+def test_the_mean_alone_is_given(name):
+    with pytest.raises(TypeError, match=f"^{name}: reduction must be left out, this is the mean"):
+        getattr(metrics, name)(np.ones((200, 200)), np.ones((200, 200)), 1.0, reduction="map")
+
+
 def test_degrees_of_freedom_are_not_negative():
     with pytest.raises(ValueError, match=r"^sd: ddof must be not negative, got -1$"):
         sd(np.zeros((4, 4)), ddof=-1)

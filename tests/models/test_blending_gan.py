@@ -42,7 +42,9 @@ def test_layers_are_those_of_the_paper():
     model = tiny()
 
     def names(stage):
-        return [type(layer).__name__ for layer in stage]
+        """Of torch's layers; some of the model's compute what one of these does in another way."""
+        kinds = [[kind for kind in type(layer).__mro__ if kind.__module__.startswith("torch.nn")] for layer in stage]
+        return [torchs[0].__name__ for torchs in kinds]
 
     way_in, way_out = model.generator.encoder.stages, model.generator.decoder.stages
     assert names(way_in[0]) == ["Conv2d", "LeakyReLU"]
@@ -78,11 +80,36 @@ def test_pictures_keep_their_size_and_range(size):
     assert model.score(pictures).shape == ()
 
 
-def test_a_residual_network_without_change_keeps_the_picture():
-    model = tiny(residual=True)
+@pytest.mark.parametrize("output", ["change", "transform"])
+def test_a_network_that_finds_no_change_keeps_the_picture(output):
+    model = tiny(output=output)
     model.generator.decoder.stages[-1][0].weight.data.zero_()
-    x = 0.1 * torch.randn(2, 3, 16, 16)
-    torch.testing.assert_close(model(x), torch.tanh(x))
+    x = 2 * torch.rand(2, 3, 16, 16) - 1
+    assert model(x).equal(x)
+
+
+@pytest.mark.parametrize("output", ["change", "transform"])
+def test_what_was_not_pasted_stays(output):
+    model = tiny(output=output, mask_input=True, skips=True)
+    x, mask = 2 * torch.rand(2, 3, 16, 16) - 1, torch.zeros(2, 1, 16, 16)
+    mask[..., 4:9, 5:12] = 1
+    made, inside = model(x, mask), mask.expand_as(x) == 1
+    assert made[~inside].equal(x[~inside])
+    assert not made[inside].isclose(x[inside]).any()
+
+
+def test_a_transform_is_one_for_all_that_was_pasted():
+    """The mean of the decoder's features under the mask; applied to a pixel at a time."""
+    model = tiny(output="transform", mask_input=True).eval()
+    x, mask = 1.6 * torch.rand(2, 3, 16, 16) - 0.8, torch.rand(2, 1, 16, 16)
+    transform = model.generator.transform(x, mask)
+    features = model.generator._features(x, mask)
+    for n in range(2):
+        mean = sum(mask[n, 0, i, j] * features[n, :, i, j] for i, j in itertools.product(range(16), range(16)))
+        torch.testing.assert_close(transform[n], (mean / mask[n].sum()).view(3, 7))
+        pixel, made = x[n, :, 3, 5], model(x, mask)[n, :, 3, 5]
+        changed = pixel + transform[n] @ torch.cat([pixel, pixel**2, torch.ones(1)])
+        torch.testing.assert_close(made, pixel + mask[n, 0, 3, 5] * (changed.clamp(-1, 1) - pixel))
 
 
 def test_skips_bring_detail_past_the_bottleneck():
@@ -129,7 +156,8 @@ def test_compiles_and_exports():
         ({"noise": 0}, "noise must be"),
         ({"critic_width": 0}, "critic_width must be"),
         ({"skips": "yes"}, "skips must be"),
-        ({"noise": 100, "skips": True, "residual": True}, "skips and residual must be False with noise, got True"),
+        ({"output": "image"}, "output must be one of"),
+        ({"noise": 100, "skips": True}, "skips, output and mask_input must be left out with noise"),
     ],
 )
 def test_what_cannot_be_built_is_said(options, message):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
 import pydlx
+from pydlx.cli import main
+from pydlx.models import exporting, save_model
 from pydlx.models.exporting import export_model
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -37,12 +41,12 @@ def test_an_fcn_is_exported_for_any_size(tmp_path, format, suffix):
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
-def corner_network():
+def corner_network(std=0.5):
     torch.manual_seed(0)
     model = pydlx.create_model("cornernet_squeeze", num_classes=4, width=0.125, stacks=1).eval()
     for name, parameter in model.named_parameters():
         if "heat" in name and parameter.dim() == 4:  # a new network's scores are nearly equal everywhere
-            torch.nn.init.normal_(parameter, std=0.5)
+            torch.nn.init.normal_(parameter, std=std)
     return model
 
 
@@ -55,6 +59,38 @@ def test_cornernet_is_exported_with_its_decode(tmp_path):
     assert boxes.shape[-1] == 4
     assert scores.shape == labels.shape == boxes.shape[:2]
     assert (scores >= 0).any()
+
+
+def rounding_otherwise(monkeypatch, model, change=0.0):
+    """As if what is written ran where numbers are rounded otherwise, for which float64 stands, or saw another image."""
+    monkeypatch.setattr(exporting, "_write", lambda model, image, path, *_: path.touch())
+    doubled = exporting.DecodedCorners(copy.deepcopy(model).double())
+    monkeypatch.setattr(exporting, "_run", lambda path, image, format: doubled(image.double() + change))
+
+
+def test_a_cornernet_whose_scores_are_alike_cannot_be_compared(tmp_path, monkeypatch, capsys):
+    """Rounding decides which corners an untrained one pairs."""
+    model, path = corner_network(std=1e-7), tmp_path / "corner.pt2"
+    rounding_otherwise(monkeypatch, model)
+    with pytest.raises(ValueError, match=r"^export_model: model must tell corners .*; train it, or give check=False"):
+        export_model(model, path, (127, 127), format="torch")
+    assert not path.exists()
+    assert export_model(model, path, (127, 127), format="torch", check=False) == {}
+    save_model(model, tmp_path / "model.pt")
+    words = ["export", str(tmp_path / "model.pt"), "--size", "127,127", "--out", str(tmp_path / "other.pt2")]
+    assert main(words) == 2
+    assert main([*words, "--no-check"]) == 0
+    assert "other.pt2; not compared" in capsys.readouterr().out
+    assert path.exists() and (tmp_path / "other.pt2").exists()
+
+
+def test_a_cornernet_that_tells_corners_apart_is_compared(tmp_path, monkeypatch):
+    model, path = corner_network(), tmp_path / "corner.pt2"
+    rounding_otherwise(monkeypatch, model)
+    assert 0 < export_model(model, path, (127, 127), format="torch")["largest_difference"] < 1e-4
+    rounding_otherwise(monkeypatch, model, change=0.1)
+    with pytest.raises(ValueError, match=r"corner\.pt2' would give other results than the model, by"):
+        export_model(model, path, (127, 127), format="torch")
 
 
 @pytest.mark.slow

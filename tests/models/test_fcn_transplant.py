@@ -106,6 +106,85 @@ def test_fc6_sees_what_the_classifier_saw(tmp_path):
     torch.testing.assert_close(model.backbone.fc6(x).flatten(1), expected, rtol=1e-4, atol=1e-4)
 
 
+def tensorflow_weights(end, matrices):
+    """Weights as converters to TensorFlow write them: rows, columns, in, out, or matrices of these for fc6 to fc8."""
+    weights = {}
+    for key, tensor in caffe_weights().items():
+        layer, kind = key.split(".")
+        if kind == "bias":
+            weights[f"{layer}_b"] = tensor.flatten()
+            continue
+        out, side = tensor.shape[-2 if layer.startswith("fc") else 0], {"fc6": 7, "fc7": 1, "fc8": 1}.get(layer, 3)
+        shape = (side, side, tensor.numel() // out // side**2, out)
+        weights[f"{layer}{end}"] = torch.randn(shape).reshape((-1, out) if side != 3 and matrices else shape)
+    return weights
+
+
+@pytest.mark.parametrize(("end", "matrices"), [("_W", True), ("_w", False)])
+def test_vgg16_of_converters_to_tensorflow(end, matrices, tmp_path):
+    """A convolution and fc6 against sums in float64 over the file's own rows, columns, inputs and outputs."""
+    weights, model = tensorflow_weights(end, matrices), create_model("fcn32s")
+    report = load_vgg16(model, write(tmp_path, weights, ".npz"), BGR)
+    assert len(report.copied) == len(report.reshaped) == 15
+    assert report.reshaped[f"conv2_2{end}"] == "backbone.conv2_2.weight"  # 3 × 3 kernels from 3 channels to 3
+    assert {*report.dropped} == {f"fc8{end}", "fc8_b"}
+
+    arrays = {key: tensor.double().numpy() for key, tensor in weights.items()}
+    picture = np.random.default_rng(0).standard_normal((3, 3, 3))  # rows, columns, channels: where one kernel fits
+    for layer in ("conv1_1", "conv2_2"):
+        own = getattr(model.backbone, layer)
+        expected = sum(
+            picture[i, j, c] * arrays[f"{layer}{end}"][i, j, c] for i in range(3) for j in range(3) for c in range(3)
+        )
+        found = F.conv2d(torch.tensor(picture.transpose(2, 0, 1)[None]).float(), own.weight, own.bias)
+        assert found.flatten().tolist() == pytest.approx((expected + arrays[f"{layer}_b"]).tolist(), abs=1e-5)
+    maps = np.random.default_rng(1).standard_normal((7, 7, 6))
+    expected = maps.ravel() @ arrays[f"fc6{end}"].reshape(7 * 7 * 6, 7) + arrays["fc6_b"]
+    found = model.backbone.fc6(torch.tensor(maps.transpose(2, 0, 1)[None]).float())
+    assert found.flatten().tolist() == pytest.approx(expected.tolist(), abs=1e-4)
+    units = np.random.default_rng(2).standard_normal(7)
+    expected = units @ arrays[f"fc7{end}"].reshape(7, 7) + arrays["fc7_b"]
+    found = model.backbone.fc7(torch.tensor(units).float().view(1, 7, 1, 1))
+    assert found.flatten().tolist() == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def test_weights_that_take_red_first(tmp_path):
+    """A model of blue first sees in a turned picture what the weights see in the picture."""
+    path = write(tmp_path, tensorflow_weights("_W", True), ".npz")
+    straight, turned = create_model("fcn32s"), create_model("fcn32s")
+    load_vgg16(straight, path, BGR)
+    load_vgg16(turned, path, "caffe_rgb")
+    picture = torch.randn(1, 3, 9, 9)
+    expected = straight.backbone.conv1_1(picture)
+    torch.testing.assert_close(turned.backbone.conv1_1(picture.flip(1)), expected, rtol=0, atol=1e-5)
+    assert torch.equal(turned.backbone.conv1_2.weight, straight.backbone.conv1_2.weight)
+    with pytest.raises(ValueError, match="with preprocessing='caffe_bgr', which the weights need, got 'torchvision_"):
+        load_vgg16(create_model("fcn32s", preprocessing=RGB), path, "caffe_rgb")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        (
+            "conv2_1_W",
+            torch.ones(3, 2, 3, 3),
+            r"conv2_1_W must have shape \(3, 3, 2, 3\) or \(18, 3\), got \(3, 2, 3, 3\)",
+        ),
+        (
+            "fc6_W",
+            torch.ones(7, 6 * 49),
+            r"fc6_W must have shape \(7, 7, 6, 7\) or \(294, 7\), got \(7, 294\)",
+        ),
+        ("fc7_b", None, r"the weights must hold fc7.bias, got none \(in all, 1 are missing\)"),
+        ("fc7.bias", torch.ones(7), "the weights must hold fc7.bias once, got fc7_b and fc7.bias"),
+    ],
+)
+def test_tensorflow_weights_that_do_not_fit(key, value, message, tmp_path):
+    path = write(tmp_path, changed(tensorflow_weights("_W", True), key, value), ".npz")
+    with pytest.raises(ValueError, match=f"^load_vgg16: {message}"):
+        load_vgg16(create_model("fcn32s"), path, BGR)
+
+
 def changed(weights, key, value):
     """The weights with one of them otherwise, or left out."""
     rest = {name: tensor for name, tensor in weights.items() if name != key}
@@ -140,7 +219,9 @@ def test_nothing_changes_where_something_does_not_fit(key, value, message, tmp_p
 
 def test_wrong_models_and_files(tmp_path):
     path, model = write(tmp_path, torchvision_weights()), create_model("fcn32s")
-    with pytest.raises(ValueError, match="preprocessing must be one of 'caffe_bgr', 'torchvision_rgb', got 'bgr'"):
+    with pytest.raises(
+        ValueError, match="preprocessing must be one of 'caffe_bgr', 'caffe_rgb', 'torchvision_rgb', got 'bgr'"
+    ):
         load_vgg16(model, path, "bgr")
     with pytest.raises(
         ValueError, match=r"model must be built with preprocessing='torchvision_rgb', .* got 'caffe_bgr'"

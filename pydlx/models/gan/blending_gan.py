@@ -11,19 +11,36 @@ The convolution onto the bottleneck sees all of a picture at once: it is the ful
 unsupervised variant the decoder alone makes pictures, from noise.
 
 What is squeezed through a bottleneck has to be drawn again by the decoder, which takes many photographs to learn. Three
-options, none of them in the paper, make a small network good with few: `skips`, `residual` and `mask_input`.
+options, none of them in the paper, make a small network good with few: `skips`, `output` and `mask_input`.
 """
 
 from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pydlx._checks import check_flag, check_floating, described, whole, whole_or_none
+from pydlx._autograd import clipped
+from pydlx._checks import check_flag, check_floating, check_one_of, described, whole, whole_or_none
 from pydlx.models.registry import register_model
+
+
+class _Whole(nn.Conv2d):
+    """A convolution of 4x4 pixels onto one: a matrix product, at a twentieth of the time of a convolution's."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x.flatten(1), self.weight.flatten(1))[..., None, None]
+
+
+class _FromOne(nn.ConvTranspose2d):
+    """A transposed convolution of one pixel to 4x4: a matrix product likewise."""
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        return (x.flatten(1) @ self.weight.flatten(1)).unflatten(1, self.weight.shape[1:])
 
 
 class Encoder(nn.Module):
@@ -41,7 +58,7 @@ class Encoder(nn.Module):
         stages = [nn.Sequential(_halving(inputs, widths[0]), nn.LeakyReLU(0.2))]
         for before, after in pairwise(widths):
             stages.append(nn.Sequential(_halving(before, after), nn.BatchNorm2d(after), nn.LeakyReLU(0.2)))
-        stages.append(nn.Sequential(nn.Conv2d(widths[-1], outputs, 4, bias=False)))
+        stages.append(nn.Sequential(_Whole(widths[-1], outputs, 4, bias=False)))
         if bottleneck:
             stages[-1].extend([nn.BatchNorm2d(outputs), nn.LeakyReLU(0.2)])
         self.stages = nn.ModuleList(stages)
@@ -68,7 +85,7 @@ class Decoder(nn.Module):
     def __init__(self, inputs: int, widths: list[int], outputs: int, *, skips: bool = False) -> None:
         super().__init__()
         beside = 2 if skips else 1
-        first = nn.ConvTranspose2d(inputs, widths[0], 4, bias=False)
+        first = _FromOne(inputs, widths[0], 4, bias=False)
         stages = [nn.Sequential(first, nn.BatchNorm2d(widths[0]), nn.ReLU())]
         for before, after in pairwise(widths):
             stages.append(nn.Sequential(_doubling(beside * before, after), nn.BatchNorm2d(after), nn.ReLU()))
@@ -85,31 +102,72 @@ class Decoder(nn.Module):
         return x
 
 
+OUTPUTS = ("picture", "change", "transform")
+
+
 class Generator(nn.Module):
     """The network that recolours: a pasted picture to one of natural colours.
+
+    The decoder's last features f make the picture y of the pasted picture x:
+
+        picture     y = tanh f                       f of 3 channels
+        change      y = x + f                        f of 3 channels
+        transform   y = x + A (x, x^2) + b           (A, b) of 3x7 numbers, the mean of f over what was pasted
+
+    so that a transform is one change of light for all that was pasted, the same at any resolution. A known mask m keeps
+    the rest: y becomes m y + (1 - m) x for the last two.
 
     Args:
         channels: Of a picture.
         widths: Channels after each halving.
         bottleneck: Channels of the code.
         skips: As in :func:`blending_gan`.
-        residual: Likewise.
+        output: Likewise.
         mask_input: Likewise.
     """
 
     def __init__(
-        self, channels: int, widths: list[int], bottleneck: int, *, skips: bool, residual: bool, mask_input: bool
+        self, channels: int, widths: list[int], bottleneck: int, *, skips: bool, output: str, mask_input: bool
     ) -> None:
         super().__init__()
-        self.skips, self.residual, self.channels = skips, residual, channels
+        self.skips, self.output, self.channels = skips, output, channels
         self.encoder = Encoder(channels + mask_input, widths, bottleneck, bottleneck=True)
-        self.decoder = Decoder(bottleneck, widths[::-1], channels, skips=skips)
+        features = channels * (2 * channels + 1) if output == "transform" else channels
+        self.decoder = Decoder(bottleneck, widths[::-1], features, skips=skips)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, channels, S, S), with the mask as one channel more if so built, to (N, channels, S, S)."""
-        *features, code = self.encoder(x)
-        change = self.decoder(code, features[::-1] if self.skips else None)
-        return torch.tanh(x[:, : self.channels] + change if self.residual else change)
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(N, channels, S, S), with a mask (N, 1, S, S) in [0, 1] if so built, to (N, channels, S, S)."""
+        if self.output == "transform":
+            y = transformed(x, self.transform(x, mask))
+        else:
+            made = self._features(x, mask)
+            y = torch.tanh(made) if self.output == "picture" else clipped(x + made, -1, 1)
+        return y if mask is None or self.output == "picture" else torch.lerp(x, y, mask)
+
+    def transform(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(A, b) of :func:`transformed` for every picture, (N, channels, 2 channels + 1)."""
+        made = self._features(x, mask)
+        share = torch.ones_like(x[:, :1]) if mask is None else mask
+        mean = (made * share).sum((2, 3)) / share.sum((2, 3)).clamp(min=1)
+        return mean.unflatten(1, (self.channels, 2 * self.channels + 1))
+
+    def _features(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        *features, code = self.encoder(x if mask is None else torch.cat([x, 2 * mask - 1], 1))
+        return self.decoder(code, features[::-1] if self.skips else None)
+
+
+def transformed(x: Tensor, transform: Tensor) -> Tensor:
+    """The picture under another light: x + A (x, x^2) + b, clipped to [-1, 1].
+
+    Args:
+        x: (N, C, H, W) in [-1, 1], of any size.
+        transform: (N, C, 2 C + 1), the matrix A and the vector b of every picture.
+
+    Returns:
+        (N, C, H, W).
+    """
+    terms = torch.cat([x, x.square(), torch.ones_like(x[:, :1])], 1)
+    return clipped(x + torch.einsum("nck,nkhw->nchw", transform, terms), -1, 1)
 
 
 class BlendingGAN(nn.Module):
@@ -130,12 +188,13 @@ class BlendingGAN(nn.Module):
         channels: int,
         noise: int | None,
         mask_input: bool,
-        generator: nn.Module,
+        generator: Any,
         critic: Encoder | None,
     ) -> None:
         super().__init__()
         self.image_size, self.channels, self.noise, self.mask_input = image_size, channels, noise, mask_input
-        self.generator, self.critic = generator, critic
+        self.generator: Any = generator
+        self.critic = critic
         self.apply(_initialise)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -152,21 +211,48 @@ class BlendingGAN(nn.Module):
             TypeError: If x is no floating tensor.
             ValueError: If x or mask has another shape.
         """
+        if self.noise is None:
+            return self.generator(*self._checked(x, mask))
         check_floating("blending_gan", "x", x)
-        if self.noise is not None:
-            if x.shape[1:] not in ((self.noise,), (self.noise, 1, 1)):
-                raise ValueError(f"blending_gan: x must have shape (N, {self.noise}), got {tuple(x.shape)}")
-            return torch.tanh(self.generator(x.reshape(-1, self.noise, 1, 1)))
+        if x.shape[1:] not in ((self.noise,), (self.noise, 1, 1)):
+            raise ValueError(f"blending_gan: x must have shape (N, {self.noise}), got {tuple(x.shape)}")
+        return torch.tanh(self.generator(x.reshape(-1, self.noise, 1, 1)))
+
+    def transform(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The change of light that a network built with ``output="transform"`` finds; see :func:`transformed`.
+
+        Args:
+            x: As of ``forward``.
+            mask: Likewise.
+
+        Returns:
+            (N, channels, 2 channels + 1).
+
+        Raises:
+            TypeError: As ``forward``.
+            ValueError: Likewise, and if the network has another output.
+        """
+        if not self.makes_transforms:
+            raise ValueError("blending_gan: output must be 'transform' to find a change of light")
+        return self.generator.transform(*self._checked(x, mask))
+
+    @property
+    def makes_transforms(self) -> bool:
+        """Whether `transform` can be asked."""
+        return isinstance(self.generator, Generator) and self.generator.output == "transform"
+
+    def _checked(self, x: Tensor, mask: Tensor | None) -> list[Tensor]:
+        """What the generator is given: the pictures, and the masks if it sees them."""
+        check_floating("blending_gan", "x", x)
         size = (self.image_size, self.image_size)
         if x.dim() != 4 or x.shape[1:] != (self.channels, *size):
-            raise ValueError(
-                f"blending_gan: x must have shape (N, {self.channels}, {size[0]}, {size[1]}), got {tuple(x.shape)}"
-            )
+            wanted = f"(N, {self.channels}, {size[0]}, {size[1]})"
+            raise ValueError(f"blending_gan: x must have shape {wanted}, got {tuple(x.shape)}")
         if not self.mask_input:
-            return self.generator(x)
+            return [x]
         if not isinstance(mask, Tensor) or mask.shape != (len(x), 1, *size):
             raise ValueError(f"blending_gan: mask must have shape {(len(x), 1, *size)}, got {described(mask)}")
-        return self.generator(torch.cat([x, 2 * mask.to(x) - 1], 1))
+        return [x, mask.to(x)]
 
     def score(self, pictures: Tensor) -> Tensor:
         """The critic's mean over pictures (N, channels, S, S), a scalar; low for real ones.
@@ -189,7 +275,7 @@ def blending_gan(
     bottleneck: int = 4000,
     noise: int | None = None,
     skips: bool = False,
-    residual: bool = False,
+    output: str = "picture",
     mask_input: bool = False,
     critic: bool = True,
 ) -> BlendingGAN:
@@ -203,13 +289,14 @@ def blending_gan(
         bottleneck: Numbers that a picture is squeezed into.
         noise: Builds the unsupervised variant, which makes pictures of so many numbers (100 in the paper).
         skips: Puts the encoder's features beside the decoder's of the same size, as a U-Net does.
-        residual: The decoder tells by how much the pasted picture has to change, instead of the picture.
+        output: What the decoder makes: the ``"picture"``, its ``"change"``, or a ``"transform"`` of its colours, see
+            :class:`Generator`.
         mask_input: The encoder sees where the picture was pasted, as a further channel.
         critic: Whether to build the critic, which only training needs.
 
     Raises:
         ValueError: If a number is not positive, image_size is no power of two from 8, or noise is given together with
-            skips, residual or mask_input.
+            skips, another output or mask_input.
     """
     for name, value in (("channels", channels), ("width", width), ("bottleneck", bottleneck)):
         whole("blending_gan", name, value, 1)
@@ -218,20 +305,18 @@ def blending_gan(
         raise ValueError(f"blending_gan: image_size must be a power of two from 8, got {image_size}")
     whole_or_none("blending_gan", "critic_width", critic_width, 1)
     whole_or_none("blending_gan", "noise", noise, 1)
-    flags = {"skips": skips, "residual": residual, "mask_input": mask_input}
-    for name, flag in (*flags.items(), ("critic", critic)):
+    for name, flag in (("skips", skips), ("mask_input", mask_input), ("critic", critic)):
         check_flag("blending_gan", name, flag)
-    if noise is not None and any(flags.values()):
-        raise ValueError(
-            f"blending_gan: {' and '.join(n for n in flags if flags[n])} must be False with noise, got True"
-        )
+    check_one_of("blending_gan", "output", output, OUTPUTS)
+    if noise is not None and (skips or mask_input or output != "picture"):
+        raise ValueError("blending_gan: skips, output and mask_input must be left out with noise, which has no encoder")
     halvings = int(math.log2(image_size)) - 2
     widths = [width * 2**stage for stage in range(halvings)]
     generator: nn.Module
     if noise is not None:
         generator = Decoder(noise, widths[::-1], channels)
     else:
-        generator = Generator(channels, widths, bottleneck, **flags)
+        generator = Generator(channels, widths, bottleneck, skips=skips, output=output, mask_input=mask_input)
     judge = None
     if critic:
         judge = Encoder(channels, [(critic_width or width) * 2**s for s in range(halvings)], 1, bottleneck=False)

