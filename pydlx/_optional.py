@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 # Packages that are installed under another name than they are imported by.
-_INSTALLED_AS = {"PIL": "Pillow", "simdjson": "pysimdjson"}
+_INSTALLED_AS = {"PIL": "Pillow", "simdjson": "pysimdjson", "torch_fidelity": "torch-fidelity"}
 
 
 class MissingPackageError(ImportError):

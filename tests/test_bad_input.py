@@ -24,8 +24,10 @@ MODULES = ("pydlx", *(f"pydlx.{part}" for part in ("ops", "nn", "losses", "metri
 RESULTS = {
     "pydlx.data.AnnotationWarning",
     "pydlx.data.BoxedImage",
+    "pydlx.data.ClassifiedImage",
     "pydlx.data.Composite",
     "pydlx.data.Light",
+    "pydlx.data.ImageSet",
     "pydlx.data.LabelledImage",
     "pydlx.losses.CornerLosses",
     "pydlx.losses.CornerMaps",
@@ -34,6 +36,8 @@ RESULTS = {
     "pydlx.nn.Geometry",
     "pydlx.nn.LayerGeometry",
     "pydlx.metrics.Evaluation",
+    "pydlx.metrics.FeatureDistance",
+    "pydlx.metrics.ParzenEstimate",
     "pydlx.blending.BlendReport",
     "pydlx.visualize.Excitation",
 }

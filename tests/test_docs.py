@@ -32,6 +32,7 @@ NOT_RUN_HERE = (
     "pydlx train blending_gan data=photographs regions=masks masks=object_masks out=runs/blending",
     "pydlx train fcn data=camvid model=fcn8s backbone=efficientnet_lite0 weights=imagenet epochs=10 out=runs/fcn8s",
     "python examples/camvid_results.py camvid runs/fcn8s",
+    "pydlx train lapgan data=crops/train val_data=crops/val classes=true out=runs/lapgan",
     'pip install "pydlx[train]"',
     # tests/cli/test_blend_list.py starts torchrun.
     "torchrun --nproc-per-node 2 -m pydlx.cli blend --list pictures.txt --method gp-gan --out blended/",
@@ -92,9 +93,10 @@ def folder(tmp_path, monkeypatch):
     save_model(create_model("blending_gan", width=2, bottleneck=3), "blending_gan.pt")
     for name in ("street.jpg", "photographs/a.jpg", *(f"val2017/{n}.jpg" for n in range(3))):
         picture(name, 30, 40, 3)
-    for run in ("camvid", "corner"):
+    for run in ("camvid", "corner", "lapgan"):
         Path("runs", run).mkdir(parents=True)
     save_model(create_model("fcn8s", num_classes=11, backbone="slim_vgg"), "runs/camvid/best.ckpt")
+    save_model(create_model("lapgan_cifar10", num_classes=5, base_units=60, width=8), "runs/lapgan/best.ckpt")
     save_model(create_model("cornernet_squeeze", num_classes=1, width=0.05), "runs/corner/best.ckpt")
 
     truth, results = coco_files(17, rng)

@@ -23,6 +23,7 @@ COMMANDS = {
     "export": "write a model as ONNX or as a PyTorch program",
     "models": "list the models and their options",
     "predict": "label or find what pictures show",
+    "sample": "draw pictures with a generative model",
     "train": "train a model by a recipe",
 }
 

@@ -14,6 +14,14 @@ from pydlx.metrics.coco_files import (
     evaluate_keypoints,
     keypoint_evaluation,
 )
+from pydlx.metrics.generative import (
+    FeatureDistance,
+    ParzenEstimate,
+    fid,
+    kid,
+    parzen_log_likelihood,
+    sliced_wasserstein,
+)
 from pydlx.metrics.images import mae, ms_ssim, mse, psnr, rmse, sd, ssim
 from pydlx.metrics.keypoint_ap import KeypointAP
 from pydlx.metrics.keypoint_sigmas import COCO_SIGMAS, CROWDPOSE_SIGMAS, WHOLEBODY_SIGMAS
@@ -28,15 +36,20 @@ __all__ = [
     "BoxAP",
     "ConfusionMetrics",
     "Evaluation",
+    "FeatureDistance",
     "KeypointAP",
+    "ParzenEstimate",
     "box_evaluation",
     "evaluate_boxes",
     "evaluate_keypoints",
+    "fid",
     "keypoint_evaluation",
+    "kid",
     "mae",
     "ms_ssim",
     "mse",
     "multi_person_ap",
+    "parzen_log_likelihood",
     "plot_confusion_matrix",
     "plot_precision_recall",
     "psnr",
@@ -45,5 +58,6 @@ __all__ = [
     "sd",
     "segmentation_scores",
     "single_person_ap",
+    "sliced_wasserstein",
     "ssim",
 ]

@@ -9,6 +9,7 @@ RECIPES = {
     "blending_gan": ("pydlx.training.blending_gan", "BlendingGANOptions", "GP-GAN's network, on pasted photographs"),
     "cornernet": ("pydlx.training.cornernet", "CornerNetOptions", "CornerNet for boxes"),
     "fcn": ("pydlx.training.fcn", "FCNOptions", "FCN-32s, 16s, 8s for labels of pixels"),
+    "lapgan": ("pydlx.training.lapgan", "LapganOptions", "LAPGAN, which makes pictures"),
 }
 
 __all__ = ["RECIPES"]

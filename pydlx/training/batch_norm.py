@@ -23,8 +23,8 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
         centred = input - mean[:, None, None]
         variance = _mean_of_all(centred.square().mean((0, 2, 3)))
         self._remember(mean.detach(), variance.detach(), input.numel() // len(mean) * _processes())
-        scale = self.weight * torch.rsqrt(variance + self.eps)
-        return centred * scale[:, None, None] + self.bias[:, None, None]
+        normal = centred * torch.rsqrt(variance + self.eps)[:, None, None]
+        return normal * self.weight[:, None, None] + self.bias[:, None, None] if self.affine else normal
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, variance: Tensor, count: int) -> None:

@@ -84,6 +84,28 @@ BOX_FILES = {
     "skip_bad": flag(False),
 }
 IMAGE_OPTIONS = {name: given for name, given in SSIM_OPTIONS.items() if name != "reduction"}
+SET = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+SETS = {
+    name: anything(SET, None, "x", 3, [1.0], SET.long(), SET.to(torch.complex64), SET.to("meta"), SET[0], SET[:0])
+    for name in ("real", "fake")
+}
+POINTS = torch.rand(3, 4, generator=torch.Generator().manual_seed(0))
+WINDOWS = {
+    name: anything(POINTS, None, "x", 3, [1.0], POINTS.long(), POINTS[0], POINTS[:0], POINTS.to("meta"))
+    for name in ("samples", "test")
+}
+
+
+class MeanColours(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.float().mean((2, 3))
+
+
+FEATURES = {
+    **{name: Argument(given.value, [*given.wrong, SET[:1]]) for name, given in SETS.items()},
+    "features": anything(MeanColours(), 5, "x", torch.ones(2)),
+    "weights": anything(None, 5, NAN, ["a"]),
+}
 CURVE = pydlx.metrics.box_evaluation(COCO, FOUND).curves["boxes"]
 
 METRICS = {
@@ -94,6 +116,27 @@ METRICS = {
     "sd": Call(
         {"x": Argument(PICTURE, [None, "x", 3, PICTURE > 0, PICTURE.to(torch.complex64)]), "ddof": whole(1, -1)}
     ),
+    "sliced_wasserstein": Call(
+        {
+            **SETS,
+            "smallest": count(16, 1),
+            "patch": count(7, 17),
+            "patches": count(2),
+            "projections": count(2),
+            "normalise": word("real"),
+            "seed": whole(0),
+        }
+    ),
+    "parzen_log_likelihood": Call(
+        {
+            **WINDOWS,
+            "sigma": number(0.5, 0, -1, math.inf).without_none(),
+            "validation": anything(POINTS, "x", 3, POINTS.long(), POINTS[:, :2], POINTS[0]),
+            "chunk": count(2),
+        }
+    ),
+    "fid": Call(FEATURES),
+    "kid": Call({**FEATURES, "seed": whole(0)}),
     "segmentation_scores": Call(
         {
             "matrix": Argument(MATRIX, [None, "x", 3, MATRIX[0], MATRIX[:1], MATRIX.to(torch.complex64)]),
@@ -270,6 +313,14 @@ for picture, label_map in (
         np.save(file, content)
 (VOC / "ImageSets/Segmentation").mkdir(parents=True)
 (VOC / "ImageSets/Segmentation/val.txt").write_text("a")
+CIFAR, STL = Path(FOLDER.name, "cifar"), Path(FOLDER.name, "stl")
+for place, name, length, names in (
+    (CIFAR, "data_batch_1.bin", 3073, "batches.meta.txt"),
+    (STL, "unlabeled_X.bin", 27648, "class_names.txt"),
+):
+    place.mkdir()
+    (place / name).write_bytes(bytes(length))
+    (place / names).write_text("cat")
 BOXES = Path(FOLDER.name, "boxes.json")
 BOXES.write_text(json.dumps({**COCO, "images": []} | {"annotations": []}))
 LABELLED = pydlx.data.camvid(CAMVID, "train")
@@ -296,6 +347,9 @@ DATA = {
     "camvid": Call({"folder": path(CAMVID), "split": word("train")}),
     "voc": Call({"folder": path(VOC), "split": word("val")}),
     "class_pixels": Call({"dataset": anything(LABELLED, None, 5, "x", [3]), "num_classes": count(2)}),
+    "PhotographFolders": Call({"folder": path(CAMVID / "train/images"), "check": flag(True)}),
+    "cifar10": Call({"folder": path(CIFAR), "split": word("train")}),
+    "stl10": Call({"folder": path(STL), "split": word("unlabeled")}),
     "median_frequency_weights": Call(
         {"pixels": labels(torch.tensor([1, 2]), torch.tensor([[1]]), torch.tensor([-1, 2]), torch.tensor([0, 0]))}
     ),
@@ -327,6 +381,15 @@ VISUALIZE |= {
             "num_classes": count(2),
             "image": anything(np.ones((2, 3, 3), np.uint8), 5, "x", np.ones((2, 3, 3)), np.ones((2, 3), np.uint8)),
             "opacity": number(0.5, -1, 2),
+        }
+    ),
+    "chain_grid": Call(
+        {
+            "chain": anything(
+                [SET, SET], None, 5, "x", [], [5], [SET.long()], [SET[0]], [SET[:0]], [SET[:, :2]], [SET, SET[:1]]
+            ),
+            "columns": count(2),
+            "scale": count(1),
         }
     ),
     "draw_boxes": Call(

@@ -1,6 +1,7 @@
 """Generative networks."""
 
 from pydlx.models.gan.blending_gan import BlendingGAN, transformed
+from pydlx.models.gan.lapgan import LAPGAN, PyramidLevel
 from pydlx.models.gan.shipped import shipped_blending_gan
 
-__all__ = ["BlendingGAN", "shipped_blending_gan", "transformed"]
+__all__ = ["LAPGAN", "BlendingGAN", "PyramidLevel", "shipped_blending_gan", "transformed"]

@@ -1,0 +1,230 @@
+"""Recipe ``lapgan``: LAPGAN on CIFAR-10, STL-10 or folders of photographs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Subset
+
+from pydlx._checks import check_not_negative, check_one_of, check_positive, whole
+from pydlx._optional import needed_for
+from pydlx.data import PhotographFolders, cifar10, stl10
+from pydlx.models import create_model
+from pydlx.models.checkpoint import load_weights, read_checkpoint
+from pydlx.training.batch_norm import share_batch_norm
+from pydlx.training.generation import LapganTask, PreparedCrops, channel_statistics
+from pydlx.training.options import option
+from pydlx.training.reproducible import Augmented, TrainingLoader
+from pydlx.training.trainer import TrainerOptions, build_trainer, checkpoint_to_resume, processes
+
+with needed_for("training", extra="train"):
+    from lightning.pytorch import Trainer
+
+_LEAST_RATE, _MOST_MOMENTUM = 1e-6, 0.7
+
+
+@dataclasses.dataclass
+class LapganOptions(TrainerOptions):
+    """Options of the recipe."""
+
+    data: str = option("photographs", "folder of the data set")
+    layout: str = option(
+        "folders", "folders: pictures, with classes in subfolders or without; cifar10; stl10; stl10-unlabeled"
+    )
+    val_data: str | None = option(None, "folder of held-out images; none holds out each tenth image of data")
+    val_images: int = option(256, "held-out images by which the best weights are chosen")
+    classes: bool = option(False, "condition the networks on the class")
+    short_side: int | None = option(None, "bring images to this height or width, whichever is less, before cropping")
+    augment: bool = option(True, "crop at random places and mirror; otherwise crop in the middle")
+    model: str = option("lapgan_cifar10", "lapgan_cifar10, lapgan_stl10 or lapgan_lsun")
+    sizes: tuple[int, ...] | None = option(None, "sides from coarse to fine; by default the model's")
+    base_units: int = option(8000, "of the coarsest generator's hidden layers")
+    base_discriminator_units: int = option(1600, "of the coarsest discriminator's hidden layers")
+    base_activation: str = option("sigmoid", "behind the coarsest generator's second hidden layer: sigmoid or relu")
+    refinement: str | None = option(None, "networks of the finer levels, cifar or large; by default the model's")
+    width: int = option(64, "maps of the finer levels' cifar networks")
+    dropout: float = option(0.5, "in the discriminators, and in large generators")
+    level: str = option("all", "which level to train: all, or a number from 0, the coarsest")
+    init: str | None = option(None, "checkpoint whose weights to start from, such as one of coarser levels")
+    optimizer: str = option("sgd", "sgd as in the paper, or adam")
+    lr: float | None = option(None, "learning rate; by default 0.02, or 2e-4 with adam")
+    momentum: float = option(0.5, "of sgd at first, adam's first beta")
+    momentum_growth: float = option(0.0008, "by what sgd's momentum grows after each epoch, up to 0.7")
+    lr_decay: float = option(1.00004, "by what the learning rate is divided after each epoch")
+    balance: bool = option(False, "leave out updates of the network that is ahead")
+    batch_size: int = option(64, "real pictures of one step and process; the discriminator sees as many made ones")
+
+
+def train(options: LapganOptions) -> Trainer:
+    """Trains, and leaves ``best.ckpt`` and ``last.ckpt`` in ``options.out``.
+
+    Raises:
+        ValueError: If an option is out of range, or a checkpoint does not fit.
+        OSError: If data or a checkpoint cannot be read.
+    """
+    _check(options)
+    training, held_out = _data_sets(options)
+    torch.manual_seed(options.seed)
+    model = _model(options, training)
+    levels = _levels(options.level, len(model.sizes))
+    path = checkpoint_to_resume(options, model)
+    middle = PreparedCrops(model, short_side=options.short_side, augment=False)
+    if path is None:
+        _initialise(model, options, training, middle)
+    world, rank = processes(options)
+    if world > 1:
+        share_batch_norm(model)
+    loader = TrainingLoader(
+        training,
+        PreparedCrops(model, short_side=options.short_side, levels=levels, augment=options.augment),
+        options.batch_size,
+        seed=options.seed,
+        workers=options.workers,
+        drop_last=len(training) >= options.batch_size * world,
+        processes=world,
+        process=rank,
+    )
+    task = LapganTask(
+        model,
+        lambda parameters: _optimizer(parameters, options),
+        levels,
+        schedule=lambda epoch, optimizer: _set_rates(epoch, optimizer, options),
+        clip=options.clip,
+        balance=options.balance,
+    )
+    trainer = build_trainer(
+        _counted_by_update(options, 2 * len(levels)),
+        monitor="val/swd",
+        mode="min",
+        batches=len(loader),
+        all_used=False,
+    )
+    # Every process goes through all of them, with the same noise: the distance is one of whole sets.
+    count = min(len(held_out), options.val_images)
+    places = [(0, number * len(held_out) // count) for number in range(count)]
+    validation = DataLoader(
+        Augmented(held_out, middle, options.seed), options.batch_size, sampler=places, num_workers=options.workers
+    )
+    trainer.fit(task, loader, validation, ckpt_path=path)
+    return trainer
+
+
+def _check(options: LapganOptions) -> None:
+    check_one_of("lapgan", "layout", options.layout, ("folders", "cifar10", "stl10", "stl10-unlabeled"))
+    check_one_of("lapgan", "model", options.model, ("lapgan_cifar10", "lapgan_stl10", "lapgan_lsun"))
+    check_one_of("lapgan", "optimizer", options.optimizer, ("sgd", "adam"))
+    whole("lapgan", "val_images", options.val_images, 2)
+    whole("lapgan", "batch_size", options.batch_size, 1)
+    check_positive("lapgan", "lr_decay", options.lr_decay)
+    check_not_negative("lapgan", "momentum_growth", options.momentum_growth)
+    if options.lr is not None:
+        check_not_negative("lapgan", "lr", options.lr)
+    if not 0 <= options.momentum < 1:
+        raise ValueError(f"lapgan: momentum must be at least 0 and below 1, got {options.momentum}")
+    if options.accumulate != 1:
+        raise ValueError(f"lapgan: accumulate must be 1, got {options.accumulate}")
+    if options.balance and options.precision.startswith("16"):
+        raise ValueError(f"lapgan: precision must be 32-true or bf16-mixed with balance, got {options.precision}")
+
+
+def _data_sets(options: LapganOptions) -> tuple[Any, Any]:
+    """Images to train on, and held-out ones."""
+    training: Any = _data_set(options, options.data)
+    if options.classes and training.labels is None:
+        raise ValueError(f"lapgan: data must have classes where classes is true, got '{options.data}' without")
+    if options.val_data is not None:
+        held_out: Any = _data_set(options, options.val_data)
+        if options.classes and held_out.class_names != training.class_names:
+            raise ValueError(
+                f"lapgan: val_data must have the classes of data, {', '.join(training.class_names)}, got "
+                f"{', '.join(held_out.class_names) or 'none'}"
+            )
+        return training, held_out
+    if len(training) < 20:
+        raise ValueError(f"lapgan: data must hold at least 20 images where val_data is none, got {len(training)}")
+    tenth = range(9, len(training), 10)
+    others = [index for index in range(len(training)) if index % 10 != 9]
+    return _Part(training, others), _Part(training, tenth)
+
+
+class _Part(Subset):
+    """Some of the items, with the names of their classes."""
+
+    def __init__(self, items: Any, indices: Sequence[int]) -> None:
+        super().__init__(items, indices)
+        self.class_names = items.class_names
+
+
+def _data_set(options: LapganOptions, folder: str) -> Any:
+    if options.layout == "folders":
+        return PhotographFolders(folder)
+    if options.layout == "cifar10":
+        return cifar10(folder, "train")
+    return stl10(folder, "unlabeled" if options.layout == "stl10-unlabeled" else "train")
+
+
+def _model(options: LapganOptions, data: Any) -> Any:
+    given = {"sizes": options.sizes and list(options.sizes), "refinement": options.refinement}
+    return create_model(
+        options.model,
+        num_classes=len(data.class_names) if options.classes else None,
+        base_units=options.base_units,
+        base_discriminator_units=options.base_discriminator_units,
+        base_activation=options.base_activation,
+        width=options.width,
+        dropout=options.dropout,
+        **{name: value for name, value in given.items() if value is not None},
+    )
+
+
+def _levels(wanted: str, count: int) -> list[int]:
+    if wanted == "all":
+        return list(range(count))
+    if not wanted.isdecimal() or int(wanted) >= count:
+        raise ValueError(f"lapgan: level must be all or from 0 to {count - 1}, got {wanted!r}")
+    return [int(wanted)]
+
+
+def _initialise(model: Any, options: LapganOptions, data: Any, change: PreparedCrops) -> None:
+    """Puts the data's statistics, or weights from elsewhere with theirs, into a model that is new."""
+    if options.init is not None:
+        load_weights(model, read_checkpoint(options.init), options.init)
+        return
+    mean, std = channel_statistics(data, change)
+    model.mean.copy_(mean)
+    model.std.copy_(std)
+
+
+def _optimizer(parameters: Iterable[nn.Parameter], options: LapganOptions) -> torch.optim.Optimizer:
+    """Its rate and momentum are those of the first epoch."""
+    if options.optimizer == "sgd":
+        return torch.optim.SGD(parameters, 0.02 if options.lr is None else options.lr, options.momentum)
+    return torch.optim.Adam(parameters, 2e-4 if options.lr is None else options.lr, (options.momentum, 0.999))
+
+
+def _set_rates(epoch: int, optimizer: torch.optim.Optimizer, options: LapganOptions) -> None:
+    """The paper's schedule, by epochs."""
+    for group in optimizer.param_groups:
+        first = optimizer.defaults["lr"]
+        group["lr"] = min(first, max(first / options.lr_decay**epoch, _LEAST_RATE))
+        if "momentum" in group:
+            grown = min(options.momentum + options.momentum_growth * epoch, _MOST_MOMENTUM)
+            group["momentum"] = max(options.momentum, grown)
+
+
+def _counted_by_update(options: LapganOptions, updates: int) -> LapganOptions:
+    """The trainer's options. Lightning counts every update of a network as a step, of which a batch has several.
+
+    Lightning does not clip by itself where a task has several optimisers.
+    """
+    every = options.checkpoint_steps
+    return dataclasses.replace(
+        options,
+        max_steps=options.max_steps * updates if options.max_steps > 0 else options.max_steps,
+        checkpoint_steps=None if every is None else every * updates,
+        clip=None,
+    )
