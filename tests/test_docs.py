@@ -33,6 +33,8 @@ NOT_RUN_HERE = (
     "pydlx train fcn data=camvid model=fcn8s backbone=efficientnet_lite0 weights=imagenet epochs=10 out=runs/fcn8s",
     "python examples/camvid_results.py camvid runs/fcn8s",
     "pydlx train lapgan data=crops/train val_data=crops/val classes=true out=runs/lapgan",
+    "python examples/lapgan_crops.py camvid crops --classes sky building road tree car",
+    "python examples/lapgan_results.py runs/lapgan/best.ckpt crops/val --out lapgan",
     'pip install "pydlx[train]"',
     # tests/cli/test_blend_list.py starts torchrun.
     "torchrun --nproc-per-node 2 -m pydlx.cli blend --list pictures.txt --method gp-gan --out blended/",
