@@ -90,19 +90,20 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--checkpoint", help="the network of gp-gan; by default the one of the package")
     parser.add_argument("--seeds", type=int, default=1, help="composites of each photograph")
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--shown", default="astronaut,chelsea,coffee,rocket")
     args = parser.parse_args()
     found: dict[str, list[dict[str, float]]] = {method: [] for method in args.methods.split(",")}
     shown = []
-    for seed in range(args.seeds):
+    for seed in range(args.first_seed, args.first_seed + args.seeds):
         for case in cases(args.photographs, args.masks, seed):
             pictures = {}
             for method in found:
                 options: dict[str, Any] = {"network": args.checkpoint} if method == "gp-gan" else {}
                 pictures[method] = blend(case.source, case.truth, case.mask, method=method, **options)
                 found[method].append(scores(case, pictures[method]))
-            if seed == 0 and case.name in args.shown.split(","):
+            if seed == args.first_seed and case.name in args.shown.split(","):
                 shown.append(row(case, pictures))
     print(table(found))
     args.out.mkdir(parents=True, exist_ok=True)
