@@ -20,7 +20,8 @@ import torch
 
 from pydlx.blending import blend, evaluate_blend
 from pydlx.data import Photographs, RandomRegions, random_light
-from pydlx.files import replacing, write_image
+from pydlx.figures import new_figure, save_figure
+from pydlx.files import replacing
 from pydlx.ops import ssim
 
 METHODS = ("copy-paste", "poisson", "modified-poisson", "gaussian-poisson", "gp-gan")
@@ -36,13 +37,15 @@ class Case(NamedTuple):
     mask: np.ndarray  # (H, W) in [0, 1]
 
 
-def cases(photographs: str, masks: str, seed: int) -> Iterator[Case]:
+def cases(photographs: str | None, masks: str, seed: int) -> Iterator[Case]:
     """The same ones for a seed."""
     from skimage import data
 
     regions = RandomRegions("masks", masks)
-    found = Photographs(photographs)
-    pictures = [(path.stem, picture) for path, picture in zip(found.paths, found, strict=True)]
+    pictures = []
+    if photographs is not None:
+        found = Photographs(photographs)
+        pictures = [(path.stem, picture) for path, picture in zip(found.paths, found, strict=True)]
     pictures += [(name, getattr(data, name)()) for name in SCIKIT_IMAGE]
     for number, (name, truth) in enumerate(pictures):
         torch.manual_seed(1000 * seed + number)
@@ -74,12 +77,30 @@ def table(rows: dict[str, list[dict[str, float]]]) -> str:
     return "\n".join(lines)
 
 
-def row(case: Case, pictures: dict[str, np.ndarray], height: int = 120) -> np.ndarray:
-    """The truth and the methods' pictures side by side, all of one height."""
-    width = round(height * case.truth.shape[1] / case.truth.shape[0])
-    planes = torch.from_numpy(np.stack([case.truth, *pictures.values()])).movedim(3, 1).float()
-    planes = torch.nn.functional.interpolate(planes, size=(height, width), mode="bilinear", antialias=True)
-    return np.concatenate(list(planes.round().byte().movedim(1, 3).numpy()), 1)
+def draw(found: list[tuple[Case, dict[str, np.ndarray]]], path: Path) -> None:
+    """A row for each composite: the truth, and what each method makes of it; squares from the middle."""
+    names = ["truth", *found[0][1]]
+    figure = new_figure(2 * len(names), 2 * len(found) + 0.3)
+    rows = figure.subplots(len(found), len(names), squeeze=False)
+    for row, (case, pictures) in zip(rows, found, strict=True):
+        for axes, picture in zip(row, [case.truth, *pictures.values()], strict=True):
+            side = min(picture.shape[:2])
+            top, left = ((length - side) // 2 for length in picture.shape[:2])
+            axes.imshow(picture[top : top + side, left : left + side])
+            axes.set_axis_off()
+    for axes, name in zip(rows[0], names, strict=True):
+        axes.set_title(name, fontsize=10)
+    figure.subplots_adjust(0.005, 0.005, 0.995, 0.96, 0.02, 0.02)
+    save_figure(figure, path)
+
+
+def shown(masks: str, methods: list[str], options: dict[str, dict[str, Any]]) -> list[Any]:
+    """scikit-image's photographs, each with the largest of ten masks, by every method."""
+    found = []
+    for number in range(len(SCIKIT_IMAGE)):
+        case = max((list(cases(None, masks, seed))[number] for seed in range(10)), key=lambda one: one.mask.sum())
+        found.append((case, {m: blend(case.source, case.truth, case.mask, method=m, **options[m]) for m in methods}))
+    return found
 
 
 def main() -> None:
@@ -92,26 +113,23 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1, help="composites of each photograph")
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--methods", default=",".join(METHODS))
-    parser.add_argument("--shown", default="astronaut,chelsea,coffee,rocket")
     args = parser.parse_args()
-    found: dict[str, list[dict[str, float]]] = {method: [] for method in args.methods.split(",")}
-    shown = []
+    methods = args.methods.split(",")
+    options: dict[str, dict[str, Any]] = {method: {} for method in methods}
+    if args.checkpoint is not None:
+        options["gp-gan"] = {"network": args.checkpoint}
+    found: dict[str, list[dict[str, float]]] = {method: [] for method in methods}
     for seed in range(args.first_seed, args.first_seed + args.seeds):
         for case in cases(args.photographs, args.masks, seed):
-            pictures = {}
-            for method in found:
-                options: dict[str, Any] = {"network": args.checkpoint} if method == "gp-gan" else {}
-                pictures[method] = blend(case.source, case.truth, case.mask, method=method, **options)
-                found[method].append(scores(case, pictures[method]))
-            if seed == args.first_seed and case.name in args.shown.split(","):
-                shown.append(row(case, pictures))
+            for method in methods:
+                picture = blend(case.source, case.truth, case.mask, method=method, **options[method])
+                found[method].append(scores(case, picture))
     print(table(found))
     args.out.mkdir(parents=True, exist_ok=True)
     with replacing(args.out / "scores.json") as temporary:
         temporary.write_text(json.dumps(found, indent=1) + "\n")
-    widest = max(picture.shape[1] for picture in shown)
-    shown = [np.pad(p, ((0, 4), (0, widest - p.shape[1]), (0, 0)), constant_values=255) for p in shown]
-    write_image(args.out / "grid.png", np.concatenate(shown))
+    draw(shown(args.masks, methods, options), args.out / "pictures.png")
+    print(f"written to {args.out}")
 
 
 if __name__ == "__main__":

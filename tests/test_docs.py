@@ -32,6 +32,7 @@ NOT_RUN_HERE = (
     "pydlx train blending_gan data=photographs regions=masks masks=object_masks out=runs/blending",
     "pydlx train fcn data=camvid model=fcn8s backbone=efficientnet_lite0 weights=imagenet epochs=10 out=runs/fcn8s",
     "python examples/camvid_results.py camvid runs/fcn8s",
+    "python examples/blending_gan_results.py --photographs held_out --masks object_masks --out results",
     "pydlx train lapgan data=crops/train val_data=crops/val classes=true out=runs/lapgan",
     "python examples/lapgan_crops.py camvid crops --classes sky building road tree car",
     "python examples/lapgan_results.py runs/lapgan/best.ckpt crops/val --out lapgan",
