@@ -40,7 +40,7 @@ def _load() -> BlendingGAN:
     if not resource.is_file():
         raise FileNotFoundError(
             f"shipped_blending_gan: this installation has no file pydlx/{_FILE}; train a network "
-            "(pydlx train blending_gan data=DIR) and give its checkpoint as network="
+            "(pydlx train blending_gan data=DIR) and give its checkpoint as network= (--checkpoint of pydlx blend)"
         )
     with importlib.resources.as_file(resource) as path:
         network = load_model(path)
