@@ -24,7 +24,7 @@ example:
   pydlx blend --list pictures.txt --method gp-gan --out blended/
   torchrun --nproc-per-node 2 -m pydlx.cli blend --list pictures.txt --method gp-gan --out blended/
 
-The mask has the source's size: white (or any positive value) is pasted, grey is blended softly.
+The mask has the source's size: white is pasted, black is not, grey is blended softly; files of 0 and 1 do, too.
 The offset is the row and column of the target where the source's top-left pixel lands; it may be negative.
 
 A list has lines source;target;mask or source;target;mask;row,column with paths relative to it; # begins a comment.
@@ -133,6 +133,8 @@ def _check_files(args: argparse.Namespace) -> None:
         raise ValueError(f"needs {wanted} to say which pictures, got {', '.join(given) or 'none of them'}")
     if args.threads is not None and args.list is None:
         raise ValueError("--threads goes with --list only")
+    if args.network is not None and args.method != "gp-gan":
+        raise ValueError(f"--checkpoint goes with --method gp-gan only, got --method {args.method}")
 
 
 def _blend_files(args: argparse.Namespace) -> BlendReport:

@@ -128,7 +128,8 @@ def _predictor(model: Any, args: argparse.Namespace, results: _CocoResults | Non
     if isinstance(model, FCN):
         return lambda image, path: _labels(model, image, args.out, f"{path.stem}.png")
     if not isinstance(model, CornerNet):
-        raise ValueError(f"{model.model_name} does not predict from pictures alone")
+        hint = "pydlx sample draws with it, or pydlx blend --method gp-gan --checkpoint"
+        raise ValueError(f"{model.model_name} neither labels pixels nor finds boxes; {hint}")
 
     def boxes(image: np.ndarray, path: Path) -> list[dict[str, Any]]:
         found = Detections(*(x.cpu() for x in detect(model, image, scales=(args.scale,))))

@@ -12,9 +12,11 @@ _EXAMPLE = """\
 example:
   pydlx train fcn --options
   pydlx train fcn data=camvid model=fcn8s backbone=slim_vgg out=runs/camvid epochs=40
+  pydlx train blending_gan data=photographs regions=masks masks=object_masks out=runs/blending
+  pydlx train lapgan data=crops classes=true out=runs/lapgan
   torchrun --nproc-per-node 2 -m pydlx.cli train fcn data=camvid devices=2
 
-The same command again goes on where the training stopped.
+RECIPE --options lists what can be chosen. The same command again goes on where the training stopped.
 """
 
 

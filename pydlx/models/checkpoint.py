@@ -7,6 +7,7 @@ A file holds a dictionary that ``torch.load(weights_only=True)`` reads: ``model`
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,9 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise FileNotFoundError(f"load_model: no such file: '{path}'")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # of zip files, pickles and tensors
+    except pickle.UnpicklingError as error:  # torch advises to read such files all the same, which would run their code
+        raise OSError(f"load_model: '{path}' is no checkpoint, or holds more than weights and numbers") from error
+    except Exception as error:  # of zip files and tensors
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise OSError(f"load_model: cannot read '{path}' as a checkpoint: {reason}") from error
     known = isinstance(content, Mapping) and content.keys() >= {"model", "options", "state_dict"}

@@ -75,5 +75,8 @@ def test_a_file_that_does_not_fit_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"do not fit toy: 0\.weight is missing"):
         load_model(path)
     path.write_bytes(path.read_bytes()[:100])
+    (tmp_path / "text.pt").write_text("no checkpoint")
+    with pytest.raises(OSError, match=r"text\.pt' is no checkpoint, or holds more than weights and numbers$"):
+        load_model(tmp_path / "text.pt")
     with pytest.raises(OSError, match=r"cannot read .*toy\.pt' as a checkpoint"):
         load_model(path)
