@@ -50,7 +50,7 @@ class Entry:
     @property
     def name(self) -> str:
         """Of the result, without suffix; no other line has it."""
-        return f"{self.number:06d}_{self.target.stem[:80]}_{self.source.stem[:80]}"
+        return f"{self.number:06d}_{_short(self.target.stem)}_{_short(self.source.stem)}"
 
     def result(self, folder: Path) -> Path | None:
         """The result, if it is there."""
@@ -103,7 +103,7 @@ def read_list(path: Path, offset: Offset, parse_offset: Callable[[str], Offset])
         ValueError: a line is something else, or there is none.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise ValueError(f"'{path}' must be text in UTF-8, got something else") from None
     entries = []
@@ -198,6 +198,11 @@ def _sums(share: Share) -> Iterator[Callable[[list[int]], list[int]]]:
         yield sums
     finally:
         distributed.destroy_process_group()
+
+
+def _short(name: str) -> str:
+    """The first 80 bytes: names of files have 255 at most, of which the temporary one takes 38 more."""
+    return name.encode()[:80].decode(errors="ignore")
 
 
 def _cores() -> int:

@@ -257,6 +257,18 @@ def _part_of(scenes: list[list[Path]], part: str) -> list[list[Path]]:
     return {"all": scenes, "val": scenes[:held_out], "train": scenes[held_out:]}[part]
 
 
+def _object(mask: np.ndarray) -> np.ndarray:
+    """Where a mask (H, W) or (H, W, C) is positive: in its alpha channel where that varies, else in any colour."""
+    if mask.ndim == 2:
+        return mask > 0
+    if mask.shape[2] in (2, 4):
+        alpha = mask[..., -1]
+        if alpha.min() != alpha.max():
+            return alpha > 0
+        mask = mask[..., :-1]
+    return (mask > 0).any(2)
+
+
 def _read_shapes(folder: str | os.PathLike[str]) -> list[Tensor]:
     """The masks of a folder, each cut to the object's box, as bool (h, w)."""
     check_path("RandomRegions", "masks", folder)
@@ -266,8 +278,7 @@ def _read_shapes(folder: str | os.PathLike[str]) -> list[Tensor]:
     for path in sorted(Path(folder).iterdir()):
         if path.suffix.lower() not in PICTURES or path.name.startswith("."):
             continue
-        inside = read_image(path) > 0
-        inside = inside if inside.ndim == 2 else inside[..., 0]
+        inside = _object(read_image(path))
         rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
         if not len(rows):
             empty.append(path.name)

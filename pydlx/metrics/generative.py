@@ -275,7 +275,8 @@ def _patches(x: Tensor, side: int, count: int, generator: torch.Generator) -> Te
 def _statistics(patches: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each channel, over all pixels of all patches."""
     deviation, mean = torch.std_mean(patches, (0, 2, 3), correction=0, keepdim=True)
-    return mean, deviation.clamp(min=1e-12)
+    # Constant pictures leave only rounding errors, which must not count as much as pictures do.
+    return mean, deviation.clamp(min=1e-5)
 
 
 def _sliced_distance(a: Tensor, b: Tensor, projections: int, generator: torch.Generator) -> float:
@@ -343,11 +344,13 @@ class _Features(nn.Module):
     @torch.no_grad()
     def forward(self, pictures: Tensor) -> Tensor:
         """Features (n, d)."""
-        training = self.network.training
+        training = [module for module in self.network.modules() if module.training]
         self.network.eval()
-        found = self.network(pictures)
-        self.network.train(training)
-        return found
+        try:
+            return self.network(pictures)
+        finally:
+            for module in training:
+                module.training = True
 
 
 def _extractor(

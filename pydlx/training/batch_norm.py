@@ -19,12 +19,15 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
         """(N, C, H, W) to the same shape."""
         if not (self.training and _processes() > 1):
             return super().forward(input)
-        mean = _mean_of_all(input.mean((0, 2, 3)))
-        centred = input - mean[:, None, None]
+        wide = input if input.dtype == torch.float64 else input.float()  # mixed precision brings half floats
+        mean = _mean_of_all(wide.mean((0, 2, 3)))
+        centred = wide - mean[:, None, None]
         variance = _mean_of_all(centred.square().mean((0, 2, 3)))
         self._remember(mean.detach(), variance.detach(), input.numel() // len(mean) * _processes())
         normal = centred * torch.rsqrt(variance + self.eps)[:, None, None]
-        return normal * self.weight[:, None, None] + self.bias[:, None, None] if self.affine else normal
+        if self.affine:
+            normal = normal * self.weight[:, None, None] + self.bias[:, None, None]
+        return normal.to(input.dtype)
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, variance: Tensor, count: int) -> None:

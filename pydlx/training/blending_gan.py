@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.optim import Adam, Optimizer, RMSprop
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from pydlx._checks import check_one_of
+from pydlx._checks import check_one_of, whole, whole_or_none
 from pydlx._optional import needed_for
 from pydlx.data import Composite, Photographs, RandomComposites, RandomRegions, ScenePairs
 from pydlx.models import create_model
@@ -21,7 +21,7 @@ from pydlx.training.batch_norm import share_batch_norm
 from pydlx.training.gan import BlendingGANTask, CriticRule, Turns
 from pydlx.training.options import option
 from pydlx.training.reproducible import Augmented, TrainingLoader
-from pydlx.training.trainer import TrainerOptions, build_trainer, checkpoint_to_resume, processes, steps_of
+from pydlx.training.trainer import TrainerOptions, build_trainer, check_clip, checkpoint_to_resume, processes, steps_of
 
 with needed_for("training", extra="train"):
     from lightning.pytorch import Trainer
@@ -76,6 +76,9 @@ def train(options: BlendingGANOptions) -> Trainer:
         raise ValueError(
             f"blending_gan: accumulate must be 1, as critic and generator take turns, got {options.accumulate}"
         )
+    whole("blending_gan", "batch_size", options.batch_size, 2)  # batch norm of one code has no variance
+    whole_or_none("blending_gan", "pairs", options.pairs, 2)
+    check_clip(options)
     scenes, held_out = _scenes(options)
     torch.manual_seed(options.seed)
     model = _model(options)
@@ -128,7 +131,17 @@ class _LitAlike(Sequence[tuple[np.ndarray, np.ndarray]]):
 
     def __init__(self, photographs: Sequence[np.ndarray], pairs: int, side: int) -> None:
         self.photographs, self.pairs, self.side = photographs, pairs, side
+        self._remember()
+
+    def _remember(self) -> None:
         self._reduced = functools.lru_cache(maxsize=4096)(self._read)  # 1 GB at most, at the default size
+
+    def __getstate__(self) -> dict[str, Any]:  # for workers that are not forked
+        return {name: value for name, value in self.__dict__.items() if name != "_reduced"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._remember()
 
     def __len__(self) -> int:
         return self.pairs

@@ -19,7 +19,7 @@ from pydlx.training.batch_norm import share_batch_norm
 from pydlx.training.generation import LapganTask, PreparedCrops, channel_statistics
 from pydlx.training.options import option
 from pydlx.training.reproducible import Augmented, TrainingLoader
-from pydlx.training.trainer import TrainerOptions, build_trainer, checkpoint_to_resume, processes
+from pydlx.training.trainer import TrainerOptions, build_trainer, check_clip, checkpoint_to_resume, processes
 
 with needed_for("training", extra="train"):
     from lightning.pytorch import Trainer
@@ -127,6 +127,7 @@ def _check(options: LapganOptions) -> None:
         raise ValueError(f"lapgan: momentum must be at least 0 and below 1, got {options.momentum}")
     if options.accumulate != 1:
         raise ValueError(f"lapgan: accumulate must be 1, got {options.accumulate}")
+    check_clip(options)
     if options.balance and options.precision.startswith("16"):
         raise ValueError(f"lapgan: precision must be 32-true or bf16-mixed with balance, got {options.precision}")
 

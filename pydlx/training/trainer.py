@@ -159,6 +159,16 @@ def _is_no_tip(record: logging.LogRecord) -> bool:
     return "Tip:" not in record.getMessage()
 
 
+def check_clip(options: TrainerOptions) -> None:
+    """Refuses to clip where steps are taken by hand and gradients are still scaled, which float16 needs.
+
+    Raises:
+        ValueError: If that is asked for.
+    """
+    if options.clip is not None and options.precision.startswith("16"):
+        raise ValueError(f"training: precision must be 32-true or bf16-mixed with clip, got {options.precision}")
+
+
 def checkpoint_to_resume(options: TrainerOptions, model: Any) -> Path | None:
     """The checkpoint that ``options.resume`` means, if it fits the model.
 

@@ -43,7 +43,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def listed(folder, *lines):
-    (folder / "list.txt").write_text("\n".join(lines) + "\n")
+    (folder / "list.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return ["blend", "--list", str(folder / "list.txt"), "--out", str(folder / "out")]
 
 
@@ -284,3 +284,20 @@ def test_a_terminal_sees_how_far_it_is(folder, monkeypatch, capsys):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     assert main(listed(folder, *map(line, range(3)))) == 0
     assert "blending 2/3 ..." in capsys.readouterr().err
+
+
+def test_long_names_in_any_script_fit_a_file_system(folder):
+    """It counts bytes: 255 at most."""
+    names = [letter * 80 + ".png" for letter in "景図"]
+    for number, name in enumerate(names):
+        write_image(folder / name, np.full((4, 5, 3), 100 + number, np.uint8))
+    np.save(folder / "m.npy", np.eye(4, 5))
+    command = listed(folder, ";".join([*names, "m.npy"]))
+    assert main([*command, "--method", "copy-paste"]) == 0
+
+
+def test_a_byte_order_mark_is_no_part_of_a_name(folder):
+    command = listed(folder, line(0))
+    entries = folder / "list.txt"
+    entries.write_bytes(b"\xef\xbb\xbf" + entries.read_bytes())
+    assert main([*command, "--method", "copy-paste"]) == 0

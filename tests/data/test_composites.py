@@ -149,3 +149,14 @@ def test_what_is_wrong_is_said(tmp_path, masks, regions):
         write_image(tmp_path / "scene" / f"{shot}.png", np.zeros((8, 8 + shot, 3), np.uint8))
     with pytest.raises(ValueError, match=r"ScenePairs: '.*' must have the size of '.*'"):
         ScenePairs(tmp_path, 3)[0]
+
+
+@pytest.mark.parametrize("kind", ["green", "alpha", "opaque"])
+def test_masks_of_any_colour_or_alpha(tmp_path, kind):
+    """As `blend` takes them: alpha where it varies, and otherwise any colour."""
+    pixels = np.zeros((20, 20, 3 if kind == "green" else 4), np.uint8)
+    pixels[5:15, 5:10, 3 if kind == "alpha" else 1] = 255
+    if kind == "opaque":
+        pixels[..., 3] = 255
+    write_image(tmp_path / "mask.png", pixels)
+    assert [tuple(shape.shape) for shape in RandomRegions("masks", tmp_path).shapes] == [(10, 5)]

@@ -298,3 +298,20 @@ def test_bad_calls_of_fid(network):
         kid(x, x[..., :7], features=network)
     with pytest.raises(TypeError, match=r"^fid: features must be a network or None, got 5$"):
         fid(x, x, features=5)
+
+
+def test_rounding_errors_of_constant_pictures_do_not_count():
+    flat = torch.full((4, 3, 32, 32), 0.1)
+    assert max(sliced_wasserstein(flat, flat, patches=8, projections=16).values()) < 0.01
+
+
+def test_fid_leaves_the_modes_of_a_networks_parts():
+    network = nn.Sequential(nn.BatchNorm2d(3).eval(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    fid(pictures(4).float(), pictures(4, seed=1).float(), features=nn.Sequential(_Floats(), network))
+    assert network.training
+    assert not network[0].training
+
+
+class _Floats(nn.Module):
+    def forward(self, x):
+        return x.float() / 255

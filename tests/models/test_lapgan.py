@@ -259,6 +259,10 @@ def test_levels_are_taken_over():
         ((-1, other), "level must be not negative, got -1"),
         ((1, 5), "other must be a LAPGAN, got 5"),
         ((1, small(width=5)), "other must have the options, the mean and the std of this network, got others"),
+        (
+            (0, small(base_activation="relu")),
+            "other must have the options, the mean and the std of this network, got others",
+        ),
     ):
         with pytest.raises((ValueError, TypeError), match=f"^lapgan: {message}$"):
             model.take_level(*wrong)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import pickle
 import subprocess
 import sys
 from contextlib import suppress
@@ -239,3 +240,25 @@ def test_what_is_wrong_is_said_in_a_line(data, tmp_path, capsys, words, message)
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("pydlx train: ") and message in error
     assert not list(tmp_path.glob("*.ckpt"))
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("batch_size=1", "batch_size must be at least 2, got 1"),
+        ("pairs=0", "pairs must be at least 2, got 0"),
+        ("clip=1 precision=16-mixed", "precision must be 32-true or bf16-mixed with clip, got 16-mixed"),
+    ],
+)
+def test_what_cannot_be_trained_with_is_refused(tmp_path, more, message):
+    options = parse_options(BlendingGANOptions, [f"data={tmp_path}", f"out={tmp_path / 'run'}", *more.split()])
+    with pytest.raises(ValueError, match=message):
+        blending_gan.train(options)
+
+
+def test_reduced_photographs_go_to_workers_that_are_not_forked():
+    """Those are sent the data set by pickle."""
+    scenes = blending_gan._LitAlike([np.full((40, 50, 3), 7, np.uint8)], pairs=2, side=16)
+    scenes = pickle.loads(pickle.dumps(scenes))
+    assert len(scenes) == 2
+    assert scenes[1][0].shape == (16, 20, 3)

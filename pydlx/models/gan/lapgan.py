@@ -155,7 +155,9 @@ class LAPGAN(nn.Module):
         own, others = self.state_dict(), other.state_dict()
         shapes, others_shapes = ({name: x.shape for name, x in state.items()} for state in (own, others))
         statistics = all(torch.equal(own[name].cpu(), others[name].cpu()) for name in ("mean", "std"))
-        if shapes != others_shapes or not statistics:
+        # Neither shows in the shapes: what is behind the coarsest generator's layers, and which sides the levels have.
+        unlike = self.sizes != other.sizes or _activations(self) != _activations(other)
+        if shapes != others_shapes or unlike or not statistics:
             raise ValueError("lapgan: other must have the options, the mean and the std of this network, got others")
         self.generators[level].load_state_dict(other.generators[level].state_dict())
         self.discriminators[level].load_state_dict(other.discriminators[level].state_dict())
@@ -225,6 +227,11 @@ class LAPGAN(nn.Module):
         if least < 0 or most >= self.num_classes:
             wanted = f"from 0 to {self.num_classes - 1}"
             raise ValueError(f"lapgan: labels must be {wanted}, got {least if least < 0 else most}")
+
+
+def _activations(model: LAPGAN) -> list[type[nn.Module]]:
+    """Of the coarsest generator."""
+    return [type(layer) for layer in model.generators[0].modules()]
 
 
 def rescale(x: Tensor, size: int) -> Tensor:
