@@ -71,7 +71,7 @@ def recolour(network: BlendingGAN, picture: Tensor, mask: Tensor) -> Tensor:
     like = next(network.generator.parameters(), picture)
     given = (2 * picture - 1).to(like.dtype).expand(-1, network.channels, -1, -1)
     made = network(given, mask.to(like.dtype)) if network.mask_input else network(given)
-    return _as_picture(made, picture)
+    return _as_picture(_finite(made), picture)
 
 
 def light_of(network: BlendingGAN, picture: Tensor, mask: Tensor, white: float) -> Light:
@@ -83,7 +83,7 @@ def light_of(network: BlendingGAN, picture: Tensor, mask: Tensor, white: float) 
 
     like = next(network.generator.parameters(), picture)
     given = (2 * picture - 1).to(like.dtype).expand(-1, network.channels, -1, -1)
-    transform = network.transform(given, mask.to(like.dtype)).to(picture.dtype)
+    transform = _finite(network.transform(given, mask.to(like.dtype))).to(picture.dtype)
 
     def light(planes: Tensor) -> Tensor:
         within = clipped(planes, 0, white)
@@ -102,13 +102,14 @@ def draw(network: BlendingGAN, picture: Tensor, seen: Box, iterations: int, seed
     with torch.inference_mode(False), torch.enable_grad():
         wanted = (2 * picture.detach().clone() - 1).to(like.dtype).expand(-1, network.channels, -1, -1)
         made = torch.cat([_closest(network, one[None], seen, iterations, seed) for one in wanted])
-    return _as_picture(made, picture)
+    return _as_picture(_finite(made), picture)
 
 
 def _closest(network: BlendingGAN, wanted: Tensor, seen: Box, iterations: int, seed: int) -> Tensor:
     assert network.noise is not None
     drawn = torch.randn(1, network.noise, generator=torch.Generator().manual_seed(seed))
     z = drawn.to(wanted).requires_grad_()
+    _finite(network(z))  # or the search would fail in words of its own
     search = torch.optim.LBFGS([z], max_iter=iterations, max_eval=2 * iterations, line_search_fn="strong_wolfe")
 
     def error() -> Tensor:
@@ -119,6 +120,13 @@ def _closest(network: BlendingGAN, wanted: Tensor, seen: Box, iterations: int, s
 
     search.step(error)
     return network(z).detach()
+
+
+def _finite(made: Tensor) -> Tensor:
+    """What a network made, refused if it is NaN: its pictures are finite, so its weights are not."""
+    if not bool(made.isfinite().all()):
+        raise ValueError("blend: network must make finite pictures, got NaN or infinity; its weights are no numbers")
+    return made
 
 
 def _as_picture(made: Tensor, like: Tensor) -> Tensor:

@@ -245,7 +245,7 @@ def _floats(x: Tensor) -> Tensor:
 def _laplacian_pyramid(x: Tensor, smallest: int) -> list[Tensor]:
     """Differences from fine to coarse, and what is left at the end."""
     bands = []
-    while min(x.shape[2:]) // 2 >= smallest:
+    while -(-min(x.shape[2:]) // 2) >= smallest:
         smaller = _blurred(x)[:, :, ::2, ::2]
         spread = torch.zeros_like(x)
         spread[:, :, ::2, ::2] = 4 * smaller

@@ -9,6 +9,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import numpy as np
 from torch import nn
 
 from pydlx._checks import check_type
@@ -94,7 +95,13 @@ def all_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
     parameters = inspect.signature(_known()[name]).parameters
     if unknown := sorted(options.keys() - parameters.keys()):
         raise TypeError(f"create_model: {name} has no option {unknown[0]!r}, it takes {', '.join(parameters)}")
-    return {key: options.get(key, parameter.default) for key, parameter in parameters.items()}
+    given = {key: _plain(value) for key, value in options.items()}
+    return {key: given.get(key, parameter.default) for key, parameter in parameters.items()}
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers as Python's, which checkpoints can hold."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _known() -> dict[str, Callable[..., nn.Module]]:

@@ -98,6 +98,15 @@ def test_gradients_go_through_network_and_solves():
     assert all(weight.grad is None for weight in model.parameters())
 
 
+@pytest.mark.parametrize("options", [{"output": "transform"}, {}, {"noise": 3}])
+def test_a_network_of_no_numbers_is_refused(options):
+    model = pydlx.create_model("blending_gan", image_size=8, width=2, bottleneck=4, **options)
+    for weight in model.parameters():
+        weight.data.fill_(torch.nan)
+    with pytest.raises(ValueError, match="blend: network must make finite pictures, got NaN or infinity"):
+        blend(*scene(), method="gp-gan", network=model)
+
+
 def test_only_such_networks_tell_a_light():
     with pytest.raises(ValueError, match="output must be 'transform' to find a change of light"):
         pydlx.create_model("blending_gan", image_size=8, width=2, bottleneck=4).transform(torch.zeros(1, 3, 8, 8))

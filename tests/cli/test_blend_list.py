@@ -288,9 +288,9 @@ def test_a_terminal_sees_how_far_it_is(folder, monkeypatch, capsys):
 
 def test_long_names_in_any_script_fit_a_file_system(folder):
     """It counts bytes: 255 at most."""
-    names = [letter * 80 + ".png" for letter in "景図"]
+    names = [letter * 80 + ".npy" for letter in "景図"]
     for number, name in enumerate(names):
-        write_image(folder / name, np.full((4, 5, 3), 100 + number, np.uint8))
+        np.save(folder / name, np.full((4, 5, 3), 100 + number, np.uint8))
     np.save(folder / "m.npy", np.eye(4, 5))
     command = listed(folder, ";".join([*names, "m.npy"]))
     assert main([*command, "--method", "copy-paste"]) == 0

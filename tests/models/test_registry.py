@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -51,6 +52,11 @@ def test_files_bring_models_back(tmp_path):
     for name, tensor in model.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], tensor), name
     assert load_model(tmp_path / "toy.pt", kind="b").model_options["kind"] == "b"
+
+
+def test_numbers_of_numpy_come_back(tmp_path):
+    save_model(pydlx.create_model("toy", width=np.int64(6)), tmp_path / "toy.pt")
+    assert type(load_model(tmp_path / "toy.pt").model_options["width"]) is int
 
 
 def test_a_file_that_does_not_fit_is_refused(tmp_path):
