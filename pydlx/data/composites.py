@@ -266,7 +266,7 @@ def _object(mask: np.ndarray) -> np.ndarray:
         if alpha.min() != alpha.max():
             return alpha > 0
         mask = mask[..., :-1]
-    return (mask > 0).any(2)
+    return np.asarray((mask > 0).any(2))
 
 
 def _read_shapes(folder: str | os.PathLike[str]) -> list[Tensor]:
