@@ -153,8 +153,11 @@ def logged(out, column):
 
 
 def test_two_processes_are_as_good_as_one(data, tmp_path):
-    """Each step averages two batches of two, in one process or in two, and all images are scored together."""
-    steps = ["epochs=10", "val_every=5", "lr=1e-3", "augment=false"]
+    """Each step averages two batches of two, in one process or in two, and all images are scored together.
+
+    In float64: Adam makes steps of what float32's rounding leaves of a gradient, which differs from machine to machine.
+    """
+    steps = ["epochs=10", "val_every=5", "lr=1e-3", "augment=false", "precision=64-true"]
     assert train(data, tmp_path / "one", *steps, "accumulate=2") == 0
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "pydlx.cli"]
     subprocess.run(
@@ -167,7 +170,7 @@ def test_two_processes_are_as_good_as_one(data, tmp_path):
     for column in ("val/AP50", "val/AP"):
         one, two = logged(tmp_path / "one", column), logged(tmp_path / "two", column)
         assert list(one) == [4, 9]
-        assert two == pytest.approx(one, rel=1e-3), column
+        assert two == pytest.approx(one, rel=1e-6), column
     one, two = (load_model(tmp_path / run / "last.ckpt").state_dict() for run in ("one", "two"))
     for name, weight in one.items():
-        torch.testing.assert_close(two[name], weight, rtol=1e-3, atol=1e-3, msg=name)
+        torch.testing.assert_close(two[name], weight, rtol=1e-6, atol=1e-6, msg=name)
