@@ -194,7 +194,7 @@ def test_a_stopped_training_goes_on_alike(data, tmp_path, monkeypatch, stop):
 
 
 def test_two_processes_train_as_one_with_twice_the_batch(data, tmp_path):
-    words = ["epochs=4", "pairs=32", "regions=centre", "lr=1e-3"]
+    words = ["epochs=4", "pairs=32", "regions=centre", "lr=1e-3", "precision=64-true"]
     assert main(command(data, tmp_path / "one", *words, "batch_size=8")) == 0
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "pydlx.cli"]
     subprocess.run(
@@ -207,10 +207,10 @@ def test_two_processes_train_as_one_with_twice_the_batch(data, tmp_path):
     for column in ("train/critic", "train/generator", "val/error"):
         one, two = logged(tmp_path / "one", column), logged(tmp_path / "two", column)
         assert one
-        assert two == pytest.approx(one, rel=1e-3, abs=1e-5), column
+        assert two == pytest.approx(one, rel=1e-6, abs=1e-9), column
     one, two = (load_model(tmp_path / run / "last.ckpt").state_dict() for run in ("one", "two"))
     for name, weight in one.items():
-        torch.testing.assert_close(two[name], weight, rtol=1e-2, atol=2e-3, msg=name)
+        torch.testing.assert_close(two[name], weight, rtol=1e-6, atol=1e-8, msg=name)
 
 
 def test_a_loss_that_is_no_number_stops_the_training(data, tmp_path, capsys):
