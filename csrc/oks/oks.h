@@ -9,8 +9,8 @@
 //     dOKS/dp_k = -dOKS/dq_k = 2 exp(x_k) f_k (p_k - q_k) / n,   f_k = x_k / |p_k - q_k|^2
 //     dOKS/dA   = -sum_k exp(x_k) x_k / (n (A + 2^-52))
 //
-// and dOKS/dq_k = 0 where the box stands in for the points. A gradient is right where it is a normal number, however
-// small exp(x_k) is.
+// and dOKS/dq_k = 0 where the box stands in for the points. On the CPU a gradient is right wherever it is a normal
+// number, however small exp(x_k) is.
 //
 // Shapes: pred (B, D, K, 2), truth (B, G, K, 2), visible (B, G, K) bool, area (B, G), sigmas (K,), boxes (B, G, 4);
 // OKS (B, D, G). Ragged: groups of different D and G, all rows one behind the other; OKS holds one (D, G) matrix behind

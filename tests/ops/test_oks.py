@@ -240,8 +240,10 @@ def test_gradient_of_an_area_of_zero(apart):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_gradients_are_right_down_to_the_smallest_normal_number(dtype):
-    """Where the similarity itself is not one any more, too: a gradient is up to some thousand times larger."""
+def test_gradients_are_right_down_to_the_smallest_normal_number(dtype, kernels):
+    """Where the similarity itself is not one any more, too: a gradient is up to some hundred thousand times larger."""
+    if kernels != "native":
+        pytest.skip("a promise of the CPU kernel alone")
     end = -math.log(torch.finfo(dtype).tiny)
     exponents = torch.linspace(0.75 * end, end + 20, 200, dtype=dtype)
     pred = torch.zeros(200, 1, 2, dtype=dtype)
