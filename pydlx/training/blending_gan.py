@@ -20,8 +20,16 @@ from pydlx.models import create_model
 from pydlx.training.batch_norm import share_batch_norm
 from pydlx.training.gan import BlendingGANTask, CriticRule, Turns
 from pydlx.training.options import option
-from pydlx.training.reproducible import Augmented, TrainingLoader
-from pydlx.training.trainer import TrainerOptions, build_trainer, check_clip, checkpoint_to_resume, processes, steps_of
+from pydlx.training.reproducible import Augmented
+from pydlx.training.trainer import (
+    TrainerOptions,
+    build_trainer,
+    check_clip,
+    checkpoint_to_resume,
+    processes,
+    steps_of,
+    training_loader,
+)
 
 with needed_for("training", extra="train"):
     from lightning.pytorch import Trainer
@@ -83,20 +91,14 @@ def train(options: BlendingGANOptions) -> Trainer:
     torch.manual_seed(options.seed)
     model = _model(options)
     path = checkpoint_to_resume(options, model)
-    world, rank = processes(options)
-    if world > 1:
+    if processes(options)[0] > 1:
         share_batch_norm(model)
     regions = RandomRegions(options.regions, options.masks)
     light = options.light if options.layout == "photographs" else 0.0
-    loader = TrainingLoader(
+    loader = training_loader(
+        options,
         scenes,
         RandomComposites(regions, options.image_size, zoom=options.zoom, light=light, scene_light=options.scene_light),
-        options.batch_size,
-        seed=options.seed,
-        workers=options.workers,
-        drop_last=len(scenes) >= options.batch_size * world,
-        processes=world,
-        process=rank,
     )
     task = BlendingGANTask(
         model,

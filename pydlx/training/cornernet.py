@@ -17,8 +17,14 @@ from pydlx.data import CocoBoxes
 from pydlx.models import create_model
 from pydlx.training.detection import DetectionTask, PreparedBoxes
 from pydlx.training.options import option
-from pydlx.training.reproducible import TrainingLoader
-from pydlx.training.trainer import TrainerOptions, build_trainer, checkpoint_to_resume, processes, steps_of
+from pydlx.training.trainer import (
+    TrainerOptions,
+    build_trainer,
+    checkpoint_to_resume,
+    processes,
+    steps_of,
+    training_loader,
+)
 
 with needed_for("training", extra="train"):
     from lightning.pytorch import Trainer
@@ -67,15 +73,10 @@ def train(options: CornerNetOptions) -> Trainer:
     model: Any = create_model(options.model, num_classes=classes, norm=options.norm, **squeeze)
     path = checkpoint_to_resume(options, model)
     world, rank = processes(options)
-    loader = TrainingLoader(
+    loader = training_loader(
+        options,
         training,
         PreparedBoxes(model, options.size, scale=options.scale, augment=options.augment),
-        options.batch_size,
-        seed=options.seed,
-        workers=options.workers,
-        drop_last=len(training) >= options.batch_size * world,
-        processes=world,
-        process=rank,
     )
     steps = steps_of(options, len(loader))
     task = DetectionTask(

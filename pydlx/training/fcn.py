@@ -18,7 +18,6 @@ from pydlx.data import ImageLabelFolders, camvid, class_pixels, median_frequency
 from pydlx.models import create_model, load_model
 from pydlx.models.segmentation import load_efficientnet_lite0, load_hed_vgg16, transplant
 from pydlx.training.options import option
-from pydlx.training.reproducible import TrainingLoader
 from pydlx.training.segmentation import (
     AugmentLabels,
     Prepared,
@@ -26,7 +25,14 @@ from pydlx.training.segmentation import (
     SegmentationTask,
     street_scene_changes,
 )
-from pydlx.training.trainer import TrainerOptions, build_trainer, checkpoint_to_resume, processes, steps_of
+from pydlx.training.trainer import (
+    TrainerOptions,
+    build_trainer,
+    checkpoint_to_resume,
+    processes,
+    steps_of,
+    training_loader,
+)
 
 with needed_for("training", extra="train"):
     from lightning.pytorch import Trainer
@@ -90,16 +96,10 @@ def train(options: FCNOptions) -> Trainer:
     if path is None:
         _initialise(model, options)
     world, rank = processes(options)
-    # The last batch would be of another size, and its batch normalisation of other noise.
-    loader = TrainingLoader(
+    loader = training_loader(
+        options,
         training,
         PreparedImages(model.preprocessing, _changes(options, training)),
-        options.batch_size,
-        seed=options.seed,
-        workers=options.workers,
-        drop_last=len(training) >= options.batch_size * world,
-        processes=world,
-        process=rank,
     )
     steps = steps_of(options, len(loader))
     task = SegmentationTask(

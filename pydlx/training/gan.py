@@ -32,9 +32,9 @@ class Turns:
 
     Args:
         steps: The critic's steps before one of the generator; 0 for a generator alone.
-        long: Its steps before those of the generator that are named by the next two.
-        first: So many of the generator's first steps.
-        every: And each so many-th one.
+        long: The critic's steps before one of the generator's first steps, or of every so many-th.
+        first: How many of the generator's first steps have so many before them.
+        every: From one such later step of the generator to the next.
 
     Raises:
         ValueError: If a number is out of range.

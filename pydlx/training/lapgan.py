@@ -18,8 +18,15 @@ from pydlx.models.checkpoint import load_weights, read_checkpoint
 from pydlx.training.batch_norm import share_batch_norm
 from pydlx.training.generation import LapganTask, PreparedCrops, channel_statistics
 from pydlx.training.options import option
-from pydlx.training.reproducible import Augmented, TrainingLoader
-from pydlx.training.trainer import TrainerOptions, build_trainer, check_clip, checkpoint_to_resume, processes
+from pydlx.training.reproducible import Augmented
+from pydlx.training.trainer import (
+    TrainerOptions,
+    build_trainer,
+    check_clip,
+    checkpoint_to_resume,
+    processes,
+    training_loader,
+)
 
 with needed_for("training", extra="train"):
     from lightning.pytorch import Trainer
@@ -75,18 +82,12 @@ def train(options: LapganOptions) -> Trainer:
     middle = PreparedCrops(model, short_side=options.short_side, augment=False)
     if path is None:
         _initialise(model, options, training, middle)
-    world, rank = processes(options)
-    if world > 1:
+    if processes(options)[0] > 1:
         share_batch_norm(model)
-    loader = TrainingLoader(
+    loader = training_loader(
+        options,
         training,
         PreparedCrops(model, short_side=options.short_side, levels=levels, augment=options.augment),
-        options.batch_size,
-        seed=options.seed,
-        workers=options.workers,
-        drop_last=len(training) >= options.batch_size * world,
-        processes=world,
-        process=rank,
     )
     task = LapganTask(
         model,

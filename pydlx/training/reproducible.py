@@ -41,8 +41,8 @@ class Augmented(Dataset, Generic[Item, Prepared]):
         """The item at (epoch, index)."""
         epoch, index = place
         with torch.random.fork_rng(devices=[]):
-            # Not torch.manual_seed (2.13): it seeds GPUs, too, and where none is in use yet it notes the whole stack
-            # each time, which takes longer than reading a small item.
+            # torch.manual_seed (2.13) seeds GPUs, too. Where no GPU is in use yet, it records the call stack each time,
+            # which takes longer than reading a small item.
             torch.default_generator.manual_seed(_mixed(self.seed, epoch, index))
             return self.change(self.items[index])
 

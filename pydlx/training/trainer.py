@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from pydlx._optional import needed_for
 from pydlx.files import replacing
 from pydlx.models.checkpoint import describe_model, differing_options, read_checkpoint
 from pydlx.training.options import option
-from pydlx.training.reproducible import KeptPlace, SeededSteps
+from pydlx.training.reproducible import KeptPlace, SeededSteps, TrainingLoader
 
 with needed_for("training", extra="train"):
     from lightning.pytorch import Callback, LightningModule, Trainer
@@ -74,7 +74,7 @@ class NamedModel(Callback):
 
 
 class FiniteLosses(Callback):
-    """Stops a training whose loss is no number, before a checkpoint of it is written."""
+    """Stops a training whose loss is NaN or infinite, before a checkpoint of it is written."""
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -201,6 +201,24 @@ def processes(options: TrainerOptions) -> tuple[int, int]:
         raise ValueError(f"devices times nodes must be the {started} processes that were started, got {world}")
     before = int(os.environ.get("NODE_RANK", 0)) * options.devices
     return world, int(os.environ.get("RANK", before + int(os.environ.get("LOCAL_RANK", 0))))
+
+
+def training_loader(options: TrainerOptions, items: Sequence[Any], change: Callable[[Any], Any]) -> TrainingLoader:
+    """Batches of this process, as the options say.
+
+    A last batch that is not full is left out: its batch normalisation would have other noise.
+    """
+    world, rank = processes(options)
+    return TrainingLoader(
+        items,
+        change,
+        options.batch_size,
+        seed=options.seed,
+        workers=options.workers,
+        drop_last=len(items) >= options.batch_size * world,
+        processes=world,
+        process=rank,
+    )
 
 
 def steps_of(options: TrainerOptions, batches: int) -> int:
