@@ -123,9 +123,9 @@ def _closest(network: BlendingGAN, wanted: Tensor, seen: Box, iterations: int, s
 
 
 def _finite(made: Tensor) -> Tensor:
-    """What a network made, refused if it is NaN: its pictures are finite, so its weights are not."""
+    """What a network made. It was given finite pictures: NaN or infinity can come from its weights alone."""
     if not bool(made.isfinite().all()):
-        raise ValueError("blend: network must make finite pictures, got NaN or infinity; its weights are no numbers")
+        raise ValueError("blend: network must make finite pictures, got NaN or infinity; its weights hold them")
     return made
 
 

@@ -83,7 +83,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     masked = parser.add_argument_group("for poisson, mixed, average and monochrome")
     masked.add_argument("--tolerance", type=float, metavar="X", help="relative residual to stop at (default: 1e-6)")
     whole = parser.add_argument_group("for modified-poisson, gaussian-poisson and gp-gan")
-    whole.add_argument("--beta", type=float, metavar="X", help="weight of the colours (default: 1e-8, 1 and 1)")
+    whole.add_argument(
+        "--beta", type=float, metavar="X", help="weight of the colours (default: 1e-8; 1; gp-gan's by the network)"
+    )
     whole = parser.add_argument_group("for modified-poisson and gaussian-poisson")
     whole.add_argument("--colour", metavar="FILE", help="picture to take the colours from (default: plain pasting)")
     gaussian = parser.add_argument_group("for gaussian-poisson and gp-gan")

@@ -84,7 +84,7 @@ def random_light(strength: float = 1.0) -> Light:
 
 
 class RandomRegions:
-    """Regions to paste: real masks, turned over, sized and placed at random; rectangles; or the middle.
+    """Draws the region to paste: a real mask, mirrored, sized and placed at random; a rectangle; or the middle.
 
     Args:
         kind: ``"masks"``; ``"rectangles"``, with sides from a fifth to three quarters of the picture's; or
@@ -94,7 +94,7 @@ class RandomRegions:
 
     Raises:
         FileNotFoundError: If the folder is missing or holds no mask.
-        ValueError: If there is no such kind, or a folder is missing or given in vain.
+        ValueError: If there is no such kind, or a folder is missing, or given for another kind.
     """
 
     def __init__(self, kind: str = "masks", masks: str | os.PathLike[str] | None = None) -> None:
@@ -129,7 +129,8 @@ class RandomRegions:
         if torch.rand(()) < 0.5:
             shape = shape.flip(1)
         longer = side * float(torch.empty(()).uniform_(1 / 3, 0.9))
-        size = [max(1, round(length * longer / max(shape.shape))) for length in shape.shape]
+        # Not one column: to that torch 2.13 resamples wrongly (findings/interpolate-to-one-column.sh).
+        size = [max(2, round(length * longer / max(shape.shape))) for length in shape.shape]
         return F.interpolate(shape[None, None], size=size, mode="bilinear", antialias=True)[0, 0].clamp(0, 1)
 
 
@@ -185,7 +186,7 @@ class RandomComposites:
     def _window(self, pictures: list[np.ndarray]) -> Tensor:
         """The same square of all pictures, as (N, 3, size, size) in [0, 1]."""
         height, width = pictures[0].shape[:2]
-        side = max(1, round(min(height, width) / float(torch.empty(()).uniform_(1.0, max(1.0, self.zoom)))))
+        side = max(1, round(min(height, width) / float(torch.empty(()).uniform_(1.0, self.zoom))))
         top, left = int(torch.randint(height - side + 1, ())), int(torch.randint(width - side + 1, ()))
         pixels = np.stack([picture[top : top + side, left : left + side] for picture in pictures])
         squares = torch.from_numpy(pixels).movedim(3, 1).float() / 255
@@ -200,7 +201,7 @@ class ScenePairs(Sequence[tuple[np.ndarray, np.ndarray]]):
         folder: Holds a folder for every scene, with at least two pictures of one size in it. Folders with fewer are
             passed over, with a warning.
         pairs: How many fixed pairs to draw, source and target from one scene (150,000 in GP-GAN).
-        seed: Of the pairs. Where the original seeds only half of what it draws, this tells all of them.
+        seed: All pairs follow from it. The authors' program seeds only one of its two generators.
         part: ``"train"``, ``"val"`` for the first 5 % of the sorted folders (at least one), or ``"all"``.
 
     Raises:
