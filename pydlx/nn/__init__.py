@@ -9,6 +9,7 @@ from pydlx.nn.geometry import Geometry, LayerGeometry, layer_geometry
 from pydlx.nn.pyramid_pool import SpatialPyramidPool2d
 from pydlx.nn.sequence_pool import SequencePool
 from pydlx.nn.soft_pool import SoftPool1d, SoftPool2d, SoftPool3d
+from pydlx.nn.trilinear_attention import TrilinearAttention
 from pydlx.nn.upsample import BilinearUpsample2d, bilinear_kernel
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "SoftPool3d",
     "SpatialPyramidPool2d",
     "TopLeftPool2d",
+    "TrilinearAttention",
     "bilinear_kernel",
     "layer_geometry",
 ]

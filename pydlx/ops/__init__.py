@@ -5,6 +5,7 @@ from pydlx.ops.confusion_matrix import confusion_matrix
 from pydlx.ops.corner_pool import bottom_right_pool, corner_pool, top_left_pool
 from pydlx.ops.dct import dctn, dstn, idctn, idstn
 from pydlx.ops.decode_corners import decode_corners
+from pydlx.ops.decode_spans import decode_spans
 from pydlx.ops.masked_poisson import solve_masked_poisson
 from pydlx.ops.match_detections import match_detections, precision_curves
 from pydlx.ops.nms import oks_nms, soft_nms, soft_oks_nms
@@ -13,13 +14,16 @@ from pydlx.ops.poisson import solve_gaussian_poisson, solve_poisson
 from pydlx.ops.sequence_pool import sequence_pool
 from pydlx.ops.soft_pool import soft_pool1d, soft_pool2d, soft_pool3d
 from pydlx.ops.ssim import ms_ssim, ssim
+from pydlx.ops.trilinear_attention import TrilinearAttention, trilinear_attention
 
 __all__ = [
+    "TrilinearAttention",
     "bottom_right_pool",
     "confusion_matrix",
     "corner_pool",
     "dctn",
     "decode_corners",
+    "decode_spans",
     "dstn",
     "idctn",
     "idstn",
@@ -41,4 +45,5 @@ __all__ = [
     "solve_poisson",
     "ssim",
     "top_left_pool",
+    "trilinear_attention",
 ]

@@ -1,0 +1,120 @@
+"""The best answers in a text, from a score for each token to begin one and a score for each to end one.
+
+With s_i and e_j the scores, a span from token i to token j, both inclusive, scores s_i + e_j. It counts where
+
+    i <= j < i + max_length,  the mask lets i begin and j end,  and s_i + e_j > -inf,
+
+which a NaN is not. Spans are ranked by falling score and, where scores are equal, by the smaller i, then the smaller j;
+16-bit scores are added, and compared, in float32. The order is exact, so that every backend gives the same spans.
+
+DrQA (Chen et al., arXiv 1704.00051) takes the best of an L x L table; here the table is never made.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pydlx import _autograd
+from pydlx._checks import check_device, check_floating, check_tensor, whole
+
+_NAME = "decode_spans"
+
+
+def decode_spans(
+    start: Tensor, end: Tensor, max_length: int | None = 15, *, mask: Tensor | None = None, top_k: int = 1
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Find the best spans of every row; what counts and how it is ranked stands at the top of this file.
+
+    On CUDA the call does not wait for the device. Under ``torch.onnx.export`` it becomes a table of L x max_length.
+
+    Args:
+        start: (B, L), of each token to begin the answer: logarithms of probabilities, or any scores to be added.
+            float64, float32, float16 or bfloat16.
+        end: (B, L), of each token to end it.
+        max_length: Most tokens of a span; None for no limit.
+        mask: (B, L), bool: True at tokens that may begin or end an answer. By default all may.
+        top_k: Spans per row.
+
+    Returns:
+        start_index and end_index (B, top_k), int64, both inclusive, and score (B, top_k), by falling score. Where fewer
+        spans count, indexes are -1 and scores -inf. The score is float64 if an input is, otherwise float32, and has a
+        gradient by start and end, where they were taken from.
+
+    Raises:
+        TypeError: If start or end is not floating-point, or the mask not bool.
+        ValueError: If a shape or a number does not fit.
+    """
+    _check(start, end, mask)
+    length = start.shape[1]
+    limit = length if max_length is None else whole(_NAME, "max_length", max_length, 1)
+    top_k = whole(_NAME, "top_k", top_k, 1)
+    dtype = torch.promote_types(start.dtype, end.dtype)
+    start, end = start.to(dtype), end.to(dtype)
+    first, last = decode_spans_reference(start.detach(), end.detach(), mask, limit, top_k)
+    return first, last, _scores(start, end, first, last)
+
+
+def _check(start: Tensor, end: Tensor, mask: Tensor | None) -> None:
+    check_floating(_NAME, "start", start)
+    if start.dim() != 2:
+        raise ValueError(f"{_NAME}: start must have shape (B, L), got {tuple(start.shape)}")
+    check_floating(_NAME, "end", end)
+    if mask is not None:
+        check_tensor(_NAME, "mask", mask)
+        if mask.dtype != torch.bool:
+            raise TypeError(f"{_NAME}: mask must be a bool tensor, got {mask.dtype}")
+    for argument, tensor in (("end", end), ("mask", mask)):
+        if tensor is None:
+            continue
+        if tensor.shape != start.shape:
+            raise ValueError(
+                f"{_NAME}: {argument} must have the shape of start, {tuple(start.shape)}, got {tuple(tensor.shape)}"
+            )
+        check_device(_NAME, argument, tensor, "start", start)
+
+
+def decode_spans_reference(
+    start: Tensor, end: Tensor, mask: Tensor | None, max_length: int, top_k: int
+) -> tuple[Tensor, Tensor]:
+    """The definition: the first and last tokens (B, top_k), from scores of one dtype."""
+    length = start.shape[1]
+    if start.numel() == 0:
+        return _nothing_found(start, top_k), _nothing_found(start, top_k)
+    start, end = _wide(start), _wide(end)
+    if mask is not None:
+        start, end = torch.where(mask, start, -torch.inf), torch.where(mask, end, -torch.inf)
+    width = torch.sym_min(max_length, length)
+    ends = torch.arange(length, device=start.device).unsqueeze(1) + torch.arange(width, device=start.device)
+    scores = start.unsqueeze(2) + end[:, ends.clamp(max=length - 1)]
+    scores = torch.where((ends < length) & (scores > -torch.inf), scores, -torch.inf)
+    scores = F.pad(scores.flatten(1), (0, top_k), value=-torch.inf)  # there may be fewer spans
+    best, place = _best(scores, top_k)
+    first = place // width
+    found = best > -torch.inf
+    return torch.where(found, first, -1), torch.where(found, first + (place - first * width), -1)
+
+
+def _best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The largest of each row and their places, of equals the lower place first."""
+    if _autograd.is_exporting_to_onnx():
+        return scores.topk(count)  # ONNX defines the order of equals, and as it is here; ``torch.topk`` does not
+    values, places = scores.sort(dim=1, descending=True, stable=True)
+    return values[:, :count], places[:, :count]
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _scores(start: Tensor, end: Tensor, first: Tensor, last: Tensor) -> Tensor:
+    """Of the spans that were found, differentiably."""
+    if start.shape[1] == 0:
+        return _wide(start).new_full(first.shape, -torch.inf)
+    total = _wide(start.gather(1, first.clamp(min=0))) + _wide(end.gather(1, last.clamp(min=0)))
+    return torch.where(first >= 0, total, -torch.inf)
+
+
+def _nothing_found(start: Tensor, top_k: int) -> Tensor:
+    return start.new_full((start.shape[0], top_k), -1, dtype=torch.int64)

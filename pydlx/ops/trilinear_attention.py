@@ -1,0 +1,132 @@
+"""Attention between two texts by the trilinear similarity, in both directions (BiDAF, arXiv 1611.01603; QANet).
+
+With c_i the n vectors of the context, q_j the m of the question, and the weight [w1; w2; w3]:
+
+    similarity     S_ij = w . [c_i; q_j; c_i * q_j] = w1 . c_i + w2 . q_j + w3 . (c_i * q_j)
+    over_question  softmax of S over j, the tokens of the question
+    over_context   softmax of S over i, the tokens of the context
+
+S is computed as c_i . (w1 + w3 * q_j) + w2 . q_j: a matrix product, without the n x m x 3d concatenation, and with no
+pass over the context but that. Padding takes no part: vectors under a mask are read as zeros, whatever they hold.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pydlx._checks import check_device, check_floating, check_tensor
+
+_NAME = "trilinear_attention"
+
+
+class TrilinearAttention(NamedTuple):
+    """The similarities of two texts, and what each token of one makes of the other.
+
+    Attributes:
+        similarity: (B, n, m). Where a mask leaves a token out, that of a vector of zeros: mask it before a maximum.
+        over_question: (B, n, m): for every token of the context a distribution over the question; 0 in padding.
+        over_context: (B, n, m): for every token of the question a distribution over the context; 0 in padding.
+    """
+
+    similarity: Tensor
+    over_question: Tensor
+    over_context: Tensor
+
+
+def trilinear_attention(
+    context: Tensor,
+    question: Tensor,
+    weight: Tensor,
+    *,
+    context_mask: Tensor | None = None,
+    question_mask: Tensor | None = None,
+) -> TrilinearAttention:
+    """Compare every token of the context with every one of the question; formulae at the top of this file.
+
+    What a reader makes of it::
+
+        found = trilinear_attention(context, question, weight, context_mask=..., question_mask=...)
+        attended = found.over_question @ question                               # (B, n, d), Q of C
+        back = found.over_question @ (found.over_context.mT @ context)          # (B, n, d), without an n x n matrix
+
+    Args:
+        context: (B, n, d); float64, float32, float16 or bfloat16.
+        question: (B, m, d).
+        weight: (3 d,): of the context, the question, their product.
+        context_mask: (B, n), bool: True at tokens, False in padding. By default all are tokens.
+        question_mask: (B, m), bool.
+
+    Returns:
+        Three (B, n, m) tensors. Padding is 0 in both softmaxes, also where a text is nothing but padding, and takes and
+        gives no gradient. A NaN or an infinity in a token spoils the rows and columns that read it.
+
+    Raises:
+        TypeError: If a tensor is not floating-point, or a mask not bool.
+        ValueError: If a shape or a device does not fit.
+    """
+    _check(context, question, weight, context_mask, question_mask)
+    dtype = torch.promote_types(torch.promote_types(context.dtype, question.dtype), weight.dtype)
+    context, question = _tokens_of(context.to(dtype), context_mask), _tokens_of(question.to(dtype), question_mask)
+    on_context, on_question, on_product = weight.to(dtype).view(3, -1).unbind()
+    directions = torch.addcmul(on_context, question, on_product)
+    similarity = torch.baddbmm((question @ on_question).unsqueeze(1), context, directions.mT)
+    return TrilinearAttention(similarity, *dual_softmax_reference(similarity, context_mask, question_mask))
+
+
+def _tokens_of(text: Tensor, mask: Tensor | None) -> Tensor:
+    """The text with zeros in place of padding."""
+    return text if mask is None else torch.where(mask.unsqueeze(-1), text, 0)
+
+
+def _check(
+    context: Tensor, question: Tensor, weight: Tensor, context_mask: Tensor | None, question_mask: Tensor | None
+) -> None:
+    check_floating(_NAME, "context", context)
+    if context.dim() != 3:
+        raise ValueError(f"{_NAME}: context must have shape (B, n, d), got {tuple(context.shape)}")
+    batch, _, size = context.shape
+    check_floating(_NAME, "question", question)
+    if question.dim() != 3 or question.shape[0] != batch or question.shape[2] != size:
+        wanted = f"({batch}, m, {size})"
+        raise ValueError(f"{_NAME}: question must have shape {wanted} to go with context, got {tuple(question.shape)}")
+    check_floating(_NAME, "weight", weight)
+    if weight.shape != (3 * size,):
+        raise ValueError(f"{_NAME}: weight must have shape ({3 * size},), got {tuple(weight.shape)}")
+    for argument, tensor in (("question", question), ("weight", weight)):
+        check_device(_NAME, argument, tensor, "context", context)
+    _check_mask("context_mask", context_mask, "context", context)
+    _check_mask("question_mask", question_mask, "question", question)
+
+
+def _check_mask(argument: str, mask: Tensor | None, masked: str, text: Tensor) -> None:
+    if mask is None:
+        return
+    check_tensor(_NAME, argument, mask)
+    if mask.dtype != torch.bool:
+        raise TypeError(f"{_NAME}: {argument} must be a bool tensor, got {mask.dtype}")
+    if mask.shape != text.shape[:2]:
+        raise ValueError(f"{_NAME}: {argument} must have shape {tuple(text.shape[:2])}, got {tuple(mask.shape)}")
+    check_device(_NAME, argument, mask, masked, text)
+
+
+def dual_softmax_reference(
+    similarity: Tensor, context_mask: Tensor | None, question_mask: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Both masked softmaxes of (B, n, m): over the last dimension, and over the one in front of it."""
+    wide = similarity.to(torch.promote_types(similarity.dtype, torch.float32))
+    if context_mask is None and question_mask is None:
+        return wide.softmax(2).to(similarity.dtype), wide.softmax(1).to(similarity.dtype)
+    batch, n, m = similarity.shape
+    rows = similarity.new_ones(batch, n, dtype=torch.bool) if context_mask is None else context_mask
+    columns = similarity.new_ones(batch, m, dtype=torch.bool) if question_mask is None else question_mask
+    valid = rows.unsqueeze(2) & columns.unsqueeze(1)
+    masked = torch.where(valid, wide, -torch.inf)
+
+    def over(dim: int) -> Tensor:
+        nothing = valid.sum(dim, keepdim=True) == 0  # would be NaN, also in the gradient
+        return torch.where(valid, torch.where(nothing, 0, masked).softmax(dim), 0).to(similarity.dtype)
+
+    return over(2), over(1)
