@@ -4,6 +4,7 @@
 for every layer of a network. Pooling with a kernel larger than its stride, such as 3 and 2, is overlapping pooling.
 """
 
+from pydlx.nn.attention_rnn import AttentionRNN
 from pydlx.nn.corner_pool import BottomRightPool2d, CornerPool2d, TopLeftPool2d
 from pydlx.nn.geometry import Geometry, LayerGeometry, layer_geometry
 from pydlx.nn.pyramid_pool import SpatialPyramidPool2d
@@ -13,6 +14,7 @@ from pydlx.nn.trilinear_attention import TrilinearAttention
 from pydlx.nn.upsample import BilinearUpsample2d, bilinear_kernel
 
 __all__ = [
+    "AttentionRNN",
     "BilinearUpsample2d",
     "BottomRightPool2d",
     "CornerPool2d",

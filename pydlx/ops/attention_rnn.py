@@ -1,0 +1,330 @@
+"""A recurrent network that attends to a memory at each of its steps, as Match-LSTM and R-Net read a passage.
+
+With x_t the inputs, m_j the memory and h_t the state, which starts from zeros:
+
+    s_j = v . tanh(W_m m_j + W_x x_t + W_h h_{t-1} + b)     additive scores; without W_h they know no state
+    a   = softmax over the valid j of s                      c = sum_j a_j m_j
+    z   = [x_t; c],  or with a gate  g o [x_t; c],  g = sigmoid(W_g [x_t; c])
+    h_t = cell(z, h_{t-1})                                   torch's GRU or LSTM cell
+
+Without gate, with both cells and W_h: Wang and Jiang, Machine Comprehension Using Match-LSTM and Answer Pointer (arXiv
+1608.07905), equations 2 to 4. With gate and GRU: R-Net (Wang et al., Gated Self-Matching Networks, ACL 2017), equations
+4 to 6, and with the passage as its own memory and without W_h equation 8.
+
+All products that need no state are done for all steps at once, before the recurrence. Nothing of the size of all steps
+times all of the memory times A is kept for the backward pass.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pydlx import _autograd
+from pydlx._checks import check_beside, check_device, check_flag, check_floating, check_integers, check_one_of
+
+_NAME = "attention_rnn"
+CELLS = ("gru", "lstm")
+
+
+class AttentionRNNWeights(NamedTuple):
+    """What :func:`attention_rnn` is made of; G is 3 for a GRU and 4 for an LSTM, whose parts stand as in ``torch.nn``.
+
+    Attributes:
+        memory: W_m, (A, D).
+        inputs: W_x, (A, I).
+        bias: b, (A,).
+        score: v, (A,).
+        weight_ih: The cell's weight on z, (G H, I + D).
+        weight_hh: The cell's weight on the state, (G H, H).
+        bias_ih: (G H,).
+        bias_hh: (G H,).
+        hidden: W_h, (A, H); None for scores that do not know the state.
+        gate: W_g, (I + D, I + D); None for a cell that reads [x_t; c] as it is.
+    """
+
+    memory: Tensor
+    inputs: Tensor
+    bias: Tensor
+    score: Tensor
+    weight_ih: Tensor
+    weight_hh: Tensor
+    bias_ih: Tensor
+    bias_hh: Tensor
+    hidden: Tensor | None = None
+    gate: Tensor | None = None
+
+
+def attention_rnn(
+    inputs: Tensor,
+    memory: Tensor,
+    weights: AttentionRNNWeights,
+    *,
+    cell: str = "gru",
+    lengths: Tensor | None = None,
+    memory_mask: Tensor | None = None,
+    reverse: bool = False,
+) -> Tensor:
+    """Read a batch of sequences with attention to a memory; the formulae stand at the top of this file.
+
+    On CUDA the call does not wait for the device.
+
+    Args:
+        inputs: x, (B, n, I). float64, float32, float16 or bfloat16; the recurrence of the last two runs in float32.
+        memory: (B, m, D), of the same dtype; m is at least 1.
+        weights: Of the same dtype.
+        cell: ``"gru"`` or ``"lstm"``.
+        lengths: (B,), integers from 0 to n: the first ``lengths[b]`` steps of a sequence are read, the others are
+            padding, whatever they hold. None reads all.
+        memory_mask: (B, m), bool: True where the memory is valid, in any pattern. None takes all of it.
+        reverse: Read each sequence from its own last step to its first.
+
+    Returns:
+        h, (B, n, H): at each step the state after reading it, zeros in the padding.
+
+    Raises:
+        TypeError: If inputs, memory or a weight is not floating-point, lengths not integer or the mask not bool.
+        ValueError: If a shape, dtype or option does not fit; or, on the CPU, if a length is not from 0 to n or an
+            example has no valid memory. To look at them on a GPU would make it wait, and under ``torch.compile`` and
+            ``torch.export`` there are no values: there lengths are cut to what there is, and the context of an empty
+            memory is 0.
+    """
+    check_one_of(_NAME, "cell", cell, CELLS)
+    check_flag(_NAME, "reverse", reverse)
+    _check_sequences(inputs, memory)
+    _check_weights(inputs, memory, weights, cell)
+    if lengths is not None:
+        _check_lengths(inputs, lengths)
+        lengths = lengths.to(inputs.device, torch.int64, non_blocking=True)
+        steps = torch.arange(inputs.shape[1], device=inputs.device)
+        inputs = torch.where((steps < lengths.unsqueeze(1)).unsqueeze(2), inputs, 0)
+    if memory_mask is not None:
+        _check_mask(memory, memory_mask)
+        memory = torch.where(memory_mask.unsqueeze(2), memory, 0)
+    operands = _hoisted(inputs, memory, weights)
+    full = torch.float32 if inputs.dtype in (torch.float16, torch.bfloat16) else inputs.dtype
+    operands = [x if x is None else x.to(full) for x in operands]
+    operands += [lengths, memory_mask, cell == "lstm", reverse]
+    y, _, _ = attention_rnn_reference(*operands)
+    return y.to(inputs.dtype)
+
+
+def _check_sequences(inputs: Tensor, memory: Tensor) -> None:
+    for argument, x, shape in (("inputs", inputs, "(B, n, I)"), ("memory", memory, "(B, m, D)")):
+        check_floating(_NAME, argument, x)
+        if x.dim() != 3:
+            raise ValueError(f"{_NAME}: {argument} must have shape {shape}, got {tuple(x.shape)}")
+    if memory.shape[0] != inputs.shape[0]:
+        raise ValueError(f"{_NAME}: memory must have the batch of inputs, {inputs.shape[0]}, got {memory.shape[0]}")
+    if memory.shape[1] == 0:
+        raise ValueError(f"{_NAME}: memory must have at least one row, got shape {tuple(memory.shape)}")
+
+
+def _check_weights(inputs: Tensor, memory: Tensor, weights: AttentionRNNWeights, cell: str) -> None:
+    if not isinstance(weights, AttentionRNNWeights):
+        raise TypeError(f"{_NAME}: weights must be AttentionRNNWeights, got {type(weights).__name__}")
+    for name, weight in weights._asdict().items():
+        if weight is not None or name not in ("hidden", "gate"):
+            check_floating(_NAME, f"weights.{name}", weight)
+    if weights.score.dim() != 1 or weights.weight_hh.dim() != 2:
+        wanted = "score of shape (A,) and weight_hh of shape (G H, H)"
+        got = f"{tuple(weights.score.shape)} and {tuple(weights.weight_hh.shape)}"
+        raise ValueError(f"{_NAME}: weights must have {wanted}, got {got}")
+    attention, hidden = weights.score.shape[0], weights.weight_hh.shape[1]
+    joined, gates = inputs.shape[2] + memory.shape[2], (4 if cell == "lstm" else 3) * hidden
+    shapes = {
+        "memory": (attention, memory.shape[2]),
+        "inputs": (attention, inputs.shape[2]),
+        "bias": (attention,),
+        "score": (attention,),
+        "weight_ih": (gates, joined),
+        "weight_hh": (gates, hidden),
+        "bias_ih": (gates,),
+        "bias_hh": (gates,),
+        "hidden": (attention, hidden),
+        "gate": (joined, joined),
+    }
+    fitting: list[tuple[str, Tensor | None, tuple[int, ...]]] = [("memory", memory, tuple(memory.shape))]
+    fitting += [(f"weights.{name}", x, shapes[name]) for name, x in weights._asdict().items()]
+    for name, x, shape in fitting:
+        if x is None:
+            continue
+        if tuple(x.shape) != shape:
+            raise ValueError(f"{_NAME}: {name} must have shape {shape}, got {tuple(x.shape)}")
+        if x.dtype != inputs.dtype and not torch.is_autocast_enabled(inputs.device.type):
+            raise ValueError(f"{_NAME}: {name} must have the dtype of inputs, {inputs.dtype}, got {x.dtype}")
+        check_device(_NAME, name, x, "inputs", inputs)
+
+
+def _check_lengths(inputs: Tensor, lengths: Tensor) -> None:
+    check_integers(_NAME, "lengths", lengths)
+    if not lengths.is_cpu:
+        check_device(_NAME, "lengths", lengths, "inputs", inputs)
+    if lengths.shape != inputs.shape[:1]:
+        raise ValueError(f"{_NAME}: lengths must have shape ({inputs.shape[0]},), got {tuple(lengths.shape)}")
+    if not _has_values(lengths):
+        return
+    bad = [(b, length) for b, length in enumerate(lengths.tolist()) if not 0 <= length <= inputs.shape[1]]
+    if bad:
+        raise ValueError(
+            f"{_NAME}: lengths must be from 0 to {inputs.shape[1]}, got {bad[0][1]} for sequence {bad[0][0]}"
+        )
+
+
+def _check_mask(memory: Tensor, mask: Tensor) -> None:
+    check_beside(_NAME, "memory_mask", mask, "inputs", memory)
+    if mask.dtype != torch.bool:
+        raise TypeError(f"{_NAME}: memory_mask must be a bool tensor, got {mask.dtype}")
+    if mask.shape != memory.shape[:2]:
+        raise ValueError(f"{_NAME}: memory_mask must have shape {tuple(memory.shape[:2])}, got {tuple(mask.shape)}")
+    if _has_values(mask) and not (filled := mask.any(1)).all():
+        bad = int(filled.int().argmin())
+        raise ValueError(f"{_NAME}: memory_mask must leave every example some memory, got none for example {bad}")
+
+
+def _has_values(tensor: Tensor) -> bool:
+    """Whether the values are there to be looked at without making a GPU wait."""
+    return tensor.is_cpu and not torch.compiler.is_compiling() and not _autograd.is_batched(tensor)
+
+
+def _hoisted(inputs: Tensor, memory: Tensor, weights: AttentionRNNWeights) -> list[Any]:
+    """The recurrence's operands, from the products that need no state.
+
+    A product W c is sum_j a_j (W m_j), so a weight on the context may act on the memory in advance. Without a gate this
+    is always the cheaper way; a gate needs c itself, too, and only short memories gain.
+    """
+    width = inputs.shape[2]
+    queries = F.linear(inputs, weights.inputs, weights.bias)
+    keys = F.linear(memory, weights.memory)
+    shared = [queries, keys, weights.score, weights.hidden]
+    cell = [weights.weight_hh, weights.bias_hh]
+    if weights.gate is None:
+        on_inputs, on_context = weights.weight_ih[:, :width], weights.weight_ih[:, width:]
+        read = F.linear(inputs, on_inputs, weights.bias_ih)
+        return [*shared, read, F.linear(memory, on_context), None, None, None, None, None, *cell]
+    on_inputs, on_context = weights.gate[:, :width], weights.gate[:, width:]
+    gate_inputs = F.linear(inputs, on_inputs)
+    is_short = 2 * memory.shape[1] <= memory.shape[2]
+    gate_values = F.linear(memory, on_context) if is_short else None
+    gate_weight = None if is_short else on_context
+    return [*shared, inputs, memory, gate_inputs, gate_values, gate_weight, weights.weight_ih, weights.bias_ih, *cell]
+
+
+def attention_rnn_reference(
+    queries: Tensor,
+    keys: Tensor,
+    score: Tensor,
+    query_weight: Tensor | None,
+    inputs: Tensor,
+    values: Tensor,
+    gate_inputs: Tensor | None,
+    gate_values: Tensor | None,
+    gate_weight: Tensor | None,
+    weight_ih: Tensor | None,
+    bias_ih: Tensor | None,
+    weight_hh: Tensor,
+    bias_hh: Tensor,
+    lengths: Tensor | None,
+    mask: Tensor | None,
+    lstm: bool,
+    reverse: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The recurrence, whose operands :func:`_hoisted` makes: the definition.
+
+    Args:
+        queries: W_x x + b, (B, n, A).
+        keys: W_m m, (B, m, A).
+        score: v, (A,).
+        query_weight: W_h, (A, H), or None.
+        inputs: With a gate x, (B, n, I); without, what x adds to the cell's gates, (B, n, G H).
+        values: With a gate m, (B, m, D); without, what m adds to the cell's gates, (B, m, G H).
+        gate_inputs: What x adds to the gate, (B, n, I + D); None without a gate, as are the next four.
+        gate_values: What m adds to the gate, (B, m, I + D), or None and
+        gate_weight: the gate's weight on the context, (I + D, D).
+        weight_ih: (G H, I + D).
+        bias_ih: (G H,).
+        weight_hh: (G H, H).
+        bias_hh: (G H,).
+        lengths: (B,), or None.
+        mask: (B, m), or None.
+        lstm: Whether the cell is an LSTM.
+        reverse: Whether sequences are read from their ends.
+
+    Returns:
+        y, (B, n, H); a, (B, n, m); and side by side in (B, n, K) what the backward pass wants besides, all of it 0 in
+        the padding. For a GRU: n, r, z and W_hn h + b_hn; for an LSTM: i, f, g, o and the new cell state; then, with a
+        gate, g and c.
+    """
+    batch, count = inputs.shape[:2]
+    if lengths is None:
+        lengths = torch.full((batch,), count, device=inputs.device)
+    lengths = lengths.clamp(0, count).unsqueeze(1)
+    steps = torch.arange(count, device=inputs.device)
+    alive = steps < lengths  # (B, n)
+    order = torch.where(alive & torch.tensor(reverse, device=alive.device), lengths - 1 - steps, steps).unsqueeze(2)
+
+    def in_order(x: Tensor) -> Tensor:
+        """Steps as they are read; and back again, for the order is its own inverse."""
+        return torch.where(alive.unsqueeze(2), x.gather(1, order.expand(x.shape)), 0)
+
+    queries, inputs = in_order(queries), in_order(inputs)
+    gate_inputs = None if gate_inputs is None else in_order(gate_inputs)
+    if mask is not None:
+        keys, values = (torch.where(mask.unsqueeze(2), x, 0) for x in (keys, values))
+        gate_values = None if gate_values is None else torch.where(mask.unsqueeze(2), gate_values, 0)
+    hidden = queries.new_zeros(batch, weight_hh.shape[1])
+    state = hidden  # of the LSTM's cell
+    outputs, weights, kept = [], [], []
+    for t in range(count):
+        query = queries[:, t] if query_weight is None else queries[:, t] + F.linear(hidden, query_weight)
+        a = _softmax(torch.tanh(keys + query.unsqueeze(1)) @ score, mask)
+        context = (a.unsqueeze(1) @ values).squeeze(1)
+        keep = []
+        if gate_inputs is None:
+            read = inputs[:, t] + context
+        else:
+            assert weight_ih is not None
+            if gate_values is None:
+                assert gate_weight is not None
+                on_context = F.linear(context, gate_weight)
+            else:
+                on_context = (a.unsqueeze(1) @ gate_values).squeeze(1)
+            gate = torch.sigmoid(gate_inputs[:, t] + on_context)
+            read = F.linear(gate * torch.cat([inputs[:, t], context], 1), weight_ih, bias_ih)
+            keep = [gate, context]
+        recurrent = F.linear(hidden, weight_hh, bias_hh)
+        hidden, state, parts = _lstm(read + recurrent, state) if lstm else _gru(read, recurrent, hidden)
+        outputs.append(hidden)
+        weights.append(a)
+        kept.append(torch.cat([*parts, *keep], 1))
+    if not outputs:
+        width = (5 if lstm else 4) * hidden.shape[1] + (0 if gate_inputs is None else gate_inputs.shape[2])
+        width += 0 if gate_inputs is None else values.shape[2]
+        return tuple(keys.new_zeros(batch, 0, size) for size in (hidden.shape[1], keys.shape[1], width))  # type: ignore
+    return in_order(torch.stack(outputs, 1)), in_order(torch.stack(weights, 1)), in_order(torch.stack(kept, 1))
+
+
+def _softmax(scores: Tensor, mask: Tensor | None) -> Tensor:
+    """Over the valid ones; zeros where there is none."""
+    if mask is None:
+        return scores.softmax(1)
+    filled = mask | ~mask.any(1, keepdim=True)
+    return torch.where(mask, torch.where(filled, scores, -torch.inf).softmax(1), 0)
+
+
+def _gru(read: Tensor, recurrent: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+    read_r, read_z, read_n = read.chunk(3, 1)
+    r_part, z_part, n_part = recurrent.chunk(3, 1)
+    r, z = torch.sigmoid(read_r + r_part), torch.sigmoid(read_z + z_part)
+    n = torch.tanh(read_n + r * n_part)
+    return n + z * (hidden - n), hidden, [n, r, z, n_part]
+
+
+def _lstm(gates: Tensor, state: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+    i, f, g, o = gates.chunk(4, 1)
+    i, f, g, o = torch.sigmoid(i), torch.sigmoid(f), torch.tanh(g), torch.sigmoid(o)
+    state = f * state + i * g
+    return o * torch.tanh(state), state, [i, f, g, o, state]
