@@ -17,7 +17,7 @@ from pydlx._checks import check_type
 Builder = TypeVar("Builder", bound=Callable[..., nn.Module])
 
 # The packages whose import registers their models.
-_ROOMS = ("pydlx.models.segmentation", "pydlx.models.detection", "pydlx.models.gan")
+_ROOMS = ("pydlx.models.segmentation", "pydlx.models.detection", "pydlx.models.gan", "pydlx.models.readers")
 
 _builders: dict[str, Callable[..., nn.Module]] = {}
 

@@ -1,0 +1,134 @@
+"""Attention of the tokens of one text to those of another. Masks are (B, m), True at tokens; padding gets no weight."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def masked_softmax(scores: Tensor, mask: Tensor, dim: int = -1) -> Tensor:
+    """Softmax over what a mask allows, exactly 0 elsewhere, and 0 throughout where it allows nothing.
+
+    The mask is laid with the least finite number, not with -inf: exported programs make NaN of rows without tokens.
+    """
+    least = torch.finfo(scores.dtype).min
+    return scores.masked_fill(~mask, least).softmax(dim) * mask
+
+
+def attend(scores: Tensor, mask: Tensor, values: Tensor) -> Tensor:
+    """Sums (B, n, d) of values (B, m, d), weighted by the softmax of scores (B, n, m) over the m tokens of a mask."""
+    return masked_softmax(scores, mask.unsqueeze(-2)) @ values
+
+
+class DotAttention(nn.Module):
+    """Scores s_ij = relu(U x_i)ᵀ D relu(U y_j) with one U for both sides, and the sums by their softmax.
+
+    The aligned question embedding of DrQA (Chen and others, arXiv 1704.00051, section 3.2), FusionNet's word fusion
+    and, with D, its fully-aware attention (Huang and others, arXiv 1711.07341, equation 5).
+
+    Args:
+        size: Of x and y.
+        hidden: Rows of U.
+        diagonal: Whether there is a trainable diagonal matrix D, which starts at 1.
+        scaled: Whether scores are divided by √hidden.
+    """
+
+    def __init__(self, size: int, hidden: int, *, diagonal: bool = False, scaled: bool = False) -> None:
+        super().__init__()
+        self.project = nn.Linear(size, hidden, bias=False)
+        self.diagonal = nn.Parameter(torch.ones(hidden)) if diagonal else None
+        self.scale = hidden**-0.5 if scaled else 1.0
+
+    def forward(self, x: Tensor, y: Tensor, mask: Tensor, values: Tensor | None = None) -> Tensor:
+        """(B, n, v): for x, (B, n, size), sums of values, (B, m, v), by default y, (B, m, size)."""
+        left, right = self.project(x).relu(), self.project(y).relu()
+        if self.diagonal is not None:
+            right = right * self.diagonal
+        return attend(self.scale * left @ right.transpose(1, 2), mask, y if values is None else values)
+
+
+class AdditiveAttention(nn.Module):
+    """Scores s_j = vᵀ tanh(W y_j + W' x + b) of tokens y for one query x of each text.
+
+    Bahdanau and others, arXiv 1409.0473, appendix A.1.2.
+
+    Args:
+        size: Of y.
+        query_size: Of x.
+        hidden: Of v.
+    """
+
+    def __init__(self, size: int, query_size: int, hidden: int) -> None:
+        super().__init__()
+        self.keys = nn.Linear(size, hidden)
+        self.query = nn.Linear(query_size, hidden, bias=False)
+        self.score = nn.Linear(hidden, 1, bias=False)
+
+    def forward(self, x: Tensor, keys: Tensor) -> Tensor:
+        """Scores (B, m) for x, (B, query_size), from keys (B, m, hidden) = ``self.keys(y)``, made once."""
+        return self.score((keys + self.query(x).unsqueeze(1)).tanh()).squeeze(-1)
+
+
+class WeightedSummary(nn.Module):
+    """One vector of a text: Σ softmax(w·y_j) y_j.
+
+    Args:
+        size: Of y.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.score = nn.Linear(size, 1, bias=False)
+
+    def forward(self, y: Tensor, mask: Tensor) -> Tensor:
+        """(B, size) of y, (B, m, size)."""
+        return attend(self.score(y).transpose(1, 2), mask, y).squeeze(1)
+
+
+class SelfAlignment(nn.Module):
+    """Sums of the other tokens of a text by the softmax of c_i·c_j, j ≠ i; 0 where there is no other.
+
+    Hu and others, "Reinforced Mnemonic Reader", arXiv 1705.02798, section 3.3.
+    """
+
+    def forward(self, c: Tensor, mask: Tensor) -> Tensor:
+        """(B, n, d) of c, (B, n, d)."""
+        others = ~torch.eye(c.shape[1], dtype=torch.bool, device=c.device)
+        return masked_softmax(c @ c.transpose(1, 2), mask.unsqueeze(1) & others) @ c
+
+
+class Coattention(nn.Module):
+    """Attention both ways between D (B, n, l) and Q (B, m, l), each with a trainable sentinel behind its last token.
+
+    Xiong and others, "Dynamic coattention networks", arXiv 1611.01604, section 2.2: with L = D Q'ᵀ, A^Q its softmax
+    over the passage, A^D over the question, C^Q = A^Qᵀ D and C^D = A^D [Q'; C^Q].
+
+    Args:
+        size: l.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(size, size)
+        self.passage_sentinel = nn.Parameter(torch.randn(size) / size**0.5)
+        self.question_sentinel = nn.Parameter(torch.randn(size) / size**0.5)
+
+    def forward(
+        self, passage: Tensor, question: Tensor, passage_mask: Tensor, question_mask: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """[D; C^D], (B, n + 1, 3 l), the sentinel's row behind the last token of each, and its mask (B, n + 1)."""
+        d, d_mask = _with_sentinel(passage, passage_mask, self.passage_sentinel)
+        q, q_mask = _with_sentinel(question, question_mask, self.question_sentinel)
+        q = self.project(q).tanh()
+        scores = d @ q.transpose(1, 2)  # (B, n + 1, m + 1)
+        c_q = attend(scores.transpose(1, 2), d_mask, d)  # (B, m + 1, l)
+        c_d = attend(scores, q_mask, torch.cat([q, c_q], -1))  # (B, n + 1, 2 l)
+        return torch.cat([d, c_d], -1).masked_fill(~d_mask.unsqueeze(-1), 0), d_mask
+
+
+def _with_sentinel(x: Tensor, mask: Tensor, sentinel: Tensor) -> tuple[Tensor, Tensor]:
+    """x (B, n, l) with one more row, and its mask: the sentinel stands behind the last token, padding behind that."""
+    wider = F.pad(mask, (1, 0), value=True)  # (B, n + 1), one more token than the mask has
+    here = wider & ~F.pad(mask, (0, 1), value=False)
+    return torch.where(here.unsqueeze(-1), sentinel, F.pad(x, (0, 0, 0, 1))), wider

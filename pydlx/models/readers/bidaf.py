@@ -1,0 +1,95 @@
+"""BiDAF. Seo, Kembhavi, Farhadi and Hajishirzi, "Bidirectional attention flow", arXiv 1611.01603."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from pydlx._checks import check_one_of
+from pydlx.data.reading.tokens import Tokens
+from pydlx.models.readers.attention import attend
+from pydlx.models.readers.embedding import CharacterCNN
+from pydlx.models.readers.encoders import RNN
+from pydlx.models.readers.fusion import Highway
+from pydlx.models.readers.reader import Reader
+from pydlx.models.readers.scores import SpanScores
+from pydlx.models.registry import register_model
+from pydlx.nn import TrilinearAttention
+
+
+@register_model("bidaf")
+class BiDAF(Reader):
+    """Attention both ways over one similarity of passage and question, which keeps every token of the passage apart.
+
+    Args:
+        vocabulary_size: Words, padding and the unknown word included.
+        word_dim: Size of a word's vector.
+        tune_partial: How many words are trained, from number 2 on; None trains all.
+        character_count: Characters, padding and the unknown one included; 0 for a reader without them.
+        character_dim: Size of a character's vector; 8 in the authors' program.
+        character_filters: Size of what the convolution over characters gives.
+        features: Numbers that come with each token.
+        hidden: d, units of an LSTM per direction.
+        dropout: Of the input of each LSTM and of the output layers.
+        end_input: What the end's LSTM reads: ``"code"``, [G; M; Ã; M ∘ Ã] with Ã = Σ p¹_t M_t, as in the authors'
+            program; or ``"paper"``, M.
+        no_answer: Whether two trainable scores stand for no answer.
+    """
+
+    def __init__(
+        self,
+        *,
+        vocabulary_size: int,
+        word_dim: int = 100,
+        tune_partial: int | None = 0,
+        character_count: int = 0,
+        character_dim: int = 16,
+        character_filters: int = 100,
+        features: int = 0,
+        hidden: int = 100,
+        dropout: float = 0.2,
+        end_input: str = "code",
+        no_answer: bool = False,
+    ) -> None:
+        super().__init__(
+            vocabulary_size=vocabulary_size,
+            word_dim=word_dim,
+            tune_partial=tune_partial,
+            characters=CharacterCNN(character_count, character_dim, character_filters) if character_count else None,
+            features=features,
+            dropout=dropout,
+            no_answer=no_answer,
+        )
+        check_one_of("BiDAF", "end_input", end_input, ("code", "paper"))
+        d = hidden
+        self.highway = Highway(self.embed.size, 2)
+        self.contextual = RNN(self.embed.size, d, dropout=dropout)
+        self.similarity = TrilinearAttention(2 * d)
+        self.modeling = RNN(8 * d, d, 2, dropout=dropout)
+        self.end_input = end_input
+        self.modeling_end = RNN(14 * d if end_input == "code" else 2 * d, d, dropout=dropout)
+        self.dropout = nn.Dropout(dropout)
+        self.start, self.end = nn.Linear(10 * d, 1), nn.Linear(10 * d, 1)
+
+    def encode(self, tokens: Tokens) -> Tensor:
+        """The contextual embedding, (B, n, 2d)."""
+        return self.contextual(self.highway(torch.cat(self.embed(tokens), -1)), tokens.mask)
+
+    def forward(self, passage: Tokens, question: Tokens) -> SpanScores:
+        """Scores (B, n) of a passage's n tokens; the question has m."""
+        mask = passage.mask
+        H, U = self.encode(passage), self.encode(question)  # (B, n, 2d), (B, m, 2d)
+        S, over_question, _ = self.similarity(H, U, mask, question.mask)  # S and its softmax over j, (B, n, m)
+        U_tilde = over_question @ U  # (B, n, 2d)
+        best = S.masked_fill(~question.mask.unsqueeze(1), torch.finfo(S.dtype).min).amax(2)  # max_j S_tj, (B, n)
+        h_tilde = attend(best.unsqueeze(1), mask, H)  # (B, 1, 2d), one for all t
+        G = torch.cat([H, U_tilde, H * U_tilde, H * h_tilde], -1)  # (B, n, 8d)
+        M = self.modeling(G, mask)  # (B, n, 2d)
+        start = self.start(self.dropout(torch.cat([G, M], -1))).squeeze(-1)  # (B, n), of which p¹ is the softmax
+        if self.end_input == "code":
+            A = attend(start.unsqueeze(1), mask, M).expand_as(M)
+            M2 = self.modeling_end(torch.cat([G, M, A, M * A], -1), mask)
+        else:
+            M2 = self.modeling_end(M, mask)
+        end = self.end(self.dropout(torch.cat([G, M2], -1))).squeeze(-1)
+        return self.scores(start, end, mask)

@@ -1,0 +1,158 @@
+"""From numbered words and characters to vectors. Padding words have zeros."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pydlx._checks import check_floating, whole, whole_or_none
+from pydlx.data.reading.tokens import PADDING, UNKNOWN, Tokens
+from pydlx.models.readers.encoders import RNN, final_states
+
+
+class WordEmbedding(nn.Module):
+    """(B, n) numbers of words to (B, n, size).
+
+    Args:
+        count: Words of the vocabulary, ``PADDING`` and ``UNKNOWN`` included.
+        size: Of a vector.
+        tune_partial: How many words are trained: those numbered from ``UNKNOWN + 1`` on. The rest stays as loaded, the
+            unknown word at zeros. None trains all words, the unknown one too.
+    """
+
+    def __init__(self, count: int, size: int, tune_partial: int | None = 0) -> None:
+        super().__init__()
+        count = whole("WordEmbedding", "count", count, UNKNOWN + 1)
+        size = whole("WordEmbedding", "size", size, 1)
+        tune_partial = whole_or_none("WordEmbedding", "tune_partial", tune_partial, 0)
+        self.count, self.size = count, size
+        first = UNKNOWN if tune_partial is None else UNKNOWN + 1
+        last = count if tune_partial is None else min(first + tune_partial, count)
+        self.first, self.last = first, last  # the trained words
+        vectors = torch.randn(count, size) / size**0.5
+        vectors[PADDING] = vectors[UNKNOWN] = 0
+        self.tuned = nn.Parameter(vectors[first:last].clone()) if first < last else None
+        self.register_buffer("fixed", vectors if last - first < count - first else None)
+        self.fixed: Tensor | None
+
+    def load_vectors(self, vectors: Tensor) -> None:
+        """Start from these, (count, size). That of ``PADDING`` is not used, of ``UNKNOWN`` if it is trained."""
+        check_floating("load_vectors", "vectors", vectors)
+        if vectors.shape != (self.count, self.size):
+            wanted = (self.count, self.size)
+            raise ValueError(f"load_vectors: vectors must have shape {wanted}, got {tuple(vectors.shape)}")
+        with torch.no_grad():
+            if self.tuned is not None:
+                self.tuned.copy_(vectors[self.first : self.last])
+            if self.fixed is not None:
+                self.fixed[UNKNOWN + 1 :] = vectors[UNKNOWN + 1 :]
+
+    def forward(self, words: Tensor) -> Tensor:
+        """Words (B, n) to vectors (B, n, size)."""
+        if self.tuned is None:
+            assert self.fixed is not None
+            return F.embedding(words, self.fixed)
+        trained = (words >= self.first) & (words < self.last)
+        place = (words - self.first).clamp(0, self.last - self.first - 1)
+        tuned = F.embedding(place, self.tuned)
+        fixed = tuned.new_zeros(()) if self.fixed is None else F.embedding(words, self.fixed)
+        return torch.where(trained.unsqueeze(-1), tuned, fixed)
+
+
+class CharacterCNN(nn.Module):
+    """(B, n, w) characters to (B, n, filters): a convolution, relu, and the maximum over each word's characters.
+
+    Kim, "Convolutional neural networks for sentence classification". The filter is centred on each character in turn,
+    and sees zeros beyond the ends of its word, so that short words need no padding and long padding changes nothing.
+
+    Args:
+        count: Characters of the vocabulary, ``PADDING`` and ``UNKNOWN`` included.
+        size: Of a character's vector.
+        filters: Of the convolution.
+        width: Characters that a filter sees; odd.
+    """
+
+    def __init__(self, count: int, size: int, filters: int, width: int = 5) -> None:
+        super().__init__()
+        if whole("CharacterCNN", "width", width, 1) % 2 == 0:
+            raise ValueError(f"CharacterCNN: width must be odd, got {width}")
+        self.size = filters
+        self.vectors = nn.Embedding(count, size, PADDING)
+        self.convolution = nn.Conv1d(size, filters, width, padding=width // 2)
+
+    def forward(self, characters: Tensor) -> Tensor:
+        """Characters (B, n, w) to vectors (B, n, filters)."""
+        words = characters.flatten(0, 1)  # (B n, w)
+        found = self.convolution(self.vectors(words).transpose(1, 2)).relu()  # (B n, filters, w)
+        # No score is below zero after relu, so that zeros in padding never win and padding words have zeros.
+        real = (words != PADDING).unsqueeze(1)
+        return (found * real).amax(2).unflatten(0, characters.shape[:2])
+
+
+class CharacterRNN(nn.Module):
+    """(B, n, w) characters to (B, n, 2 hidden): the final states of an RNN that reads each word forwards and backwards.
+
+    Args:
+        count: Characters of the vocabulary, ``PADDING`` and ``UNKNOWN`` included.
+        size: Of a character's vector.
+        hidden: Units per direction.
+        cell: ``"gru"`` or ``"lstm"``.
+    """
+
+    def __init__(self, count: int, size: int, hidden: int, cell: str = "gru") -> None:
+        super().__init__()
+        self.size = 2 * hidden
+        self.vectors = nn.Embedding(count, size, PADDING)
+        self.rnn = RNN(size, hidden, cell=cell)
+
+    def forward(self, characters: Tensor) -> Tensor:
+        """Characters (B, n, w) to vectors (B, n, 2 hidden)."""
+        words, places = _distinct(characters.flatten(0, 1))  # (u, w), (B n,)
+        mask = words != PADDING
+        states = final_states(self.rnn(self.vectors(words), mask), mask)  # (u, 2 hidden)
+        if places is not None:
+            states = states.index_select(0, places)
+        return states.unflatten(0, characters.shape[:2])
+
+
+def _distinct(words: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Words (N, w) without repetitions, (u, w), and the place of each in them; all, where a compiler must know u."""
+    if torch.compiler.is_compiling():
+        return words, None
+    return torch.unique(words, dim=0, return_inverse=True)
+
+
+class TokenEmbedding(nn.Module):
+    """Tokens to their vectors: the words', the characters' if there are any, and the features.
+
+    Args:
+        words: Of the words.
+        characters: `CharacterCNN`, `CharacterRNN`, or None.
+        features: Numbers that each token brings along.
+    """
+
+    def __init__(self, words: WordEmbedding, characters: CharacterCNN | CharacterRNN | None, features: int) -> None:
+        super().__init__()
+        self.words, self.characters, self.features = words, characters, features
+        self.size = words.size + (0 if characters is None else characters.size) + features
+
+    def forward(self, tokens: Tokens) -> list[Tensor]:
+        """One to three tensors (B, n, ...): words, characters, features."""
+        parts = [self.words(tokens.words)]
+        if self.characters is not None:
+            _check_part("characters", tokens.characters, tokens.words, None)
+            parts.append(self.characters(tokens.characters))
+        if self.features:
+            _check_part("features", tokens.features, tokens.words, self.features)
+            parts.append(tokens.features)
+        return parts
+
+
+def _check_part(argument: str, part: Tensor | None, words: Tensor, size: int | None) -> None:
+    """Require a tensor (B, n, size) beside the words (B, n)."""
+    shape = "None" if part is None else tuple(part.shape)
+    fits = part is not None and part.shape[:-1] == words.shape and size in (None, part.shape[-1])
+    if not fits:
+        wanted = (*words.shape, "w" if size is None else size)
+        raise ValueError(f"TokenEmbedding: {argument} must have shape {wanted} for this reader, got {shape}")

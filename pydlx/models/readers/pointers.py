@@ -1,0 +1,153 @@
+"""From the states of a passage to scores of where the answer begins and ends: (B, n) each, any number in padding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pydlx._checks import check_flag, check_one_of, whole
+from pydlx.models.readers.attention import AdditiveAttention, attend
+from pydlx.models.readers.fusion import SFU
+
+
+class AnswerPointer(nn.Module):
+    """A recurrent network that points at the first token, reads what it points at, and points at the last token.
+
+    Vinyals and others, "Pointer networks", arXiv 1506.03134; as the boundary model of Match-LSTM (Wang and Jiang, arXiv
+    1608.07905, section 2.2.3) and in R-Net: β_k = softmax(vᵀ tanh(V h_j + W h^a_{k-1} + b)), h^a_k = cell(Σ β_kj h_j,
+    h^a_{k-1}).
+
+    Args:
+        size: Of the passage's states h.
+        hidden: Units of the cell, the size of h^a.
+        attention_size: Rows of V.
+        cell: ``"gru"`` or ``"lstm"``.
+        both_ways: Whether a second pointer finds the last token first, and the scores of both are averaged.
+    """
+
+    def __init__(
+        self, size: int, hidden: int, attention_size: int, cell: str = "gru", *, both_ways: bool = False
+    ) -> None:
+        super().__init__()
+        check_one_of("AnswerPointer", "cell", cell, ("gru", "lstm"))
+        check_flag("AnswerPointer", "both_ways", both_ways)
+        kind = nn.LSTMCell if cell == "lstm" else nn.GRUCell
+        self.hidden = hidden
+        self.attention = nn.ModuleList(AdditiveAttention(size, hidden, attention_size) for _ in range(1 + both_ways))
+        self.cells = nn.ModuleList(kind(size, hidden) for _ in range(1 + both_ways))
+
+    def forward(self, states: Tensor, mask: Tensor, initial: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Scores for the passage's states (B, n, size) from the pointer's initial state (B, hidden), by default 0."""
+        if initial is None:
+            initial = states.new_zeros(states.shape[0], self.hidden)
+        start, end = self._point(0, states, mask, initial)
+        if len(self.cells) == 1:
+            return start, end
+        end_first, start_last = self._point(1, states, mask, initial)
+        return (start + start_last) / 2, (end + end_first) / 2
+
+    def _point(self, which: int, states: Tensor, mask: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores of the first and of the second place."""
+        attention: Any = self.attention[which]
+        cell = self.cells[which]
+        keys = attention.keys(states)
+        first = attention(hidden, keys)
+        read = attend(first.unsqueeze(1), mask, states).squeeze(1)
+        lstm = isinstance(cell, nn.LSTMCell)
+        hidden = cell(read, (hidden, torch.zeros_like(hidden)))[0] if lstm else cell(read, hidden)
+        return first, attention(hidden, keys)
+
+
+class BilinearPointer(nn.Module):
+    """Scores qᵀ W_s h_j and q'ᵀ W_e h_j, where q' is q, or a GRU's next state from q and what the start points at.
+
+    Without the GRU that is DrQA's (Chen and others, arXiv 1704.00051, section 3.2), with it FusionNet's (Huang and
+    others, arXiv 1711.07341, equations 8 to 10).
+
+    Args:
+        size: Of the passage's states h.
+        query_size: Of the question's summary q.
+        update: Whether there is a GRU.
+    """
+
+    def __init__(self, size: int, query_size: int, *, update: bool = False) -> None:
+        super().__init__()
+        check_flag("BilinearPointer", "update", update)
+        self.start = nn.Linear(query_size, size, bias=False)
+        self.end = nn.Linear(query_size, size, bias=False)
+        self.cell = nn.GRUCell(size, query_size) if update else None
+
+    def forward(self, states: Tensor, mask: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores for the passage's states (B, n, size) and the question's summary (B, query_size)."""
+        start = (states @ self.start(query).unsqueeze(2)).squeeze(2)
+        if self.cell is not None:
+            query = self.cell(attend(start.unsqueeze(1), mask, states).squeeze(1), query)
+        return start, (states @ self.end(query).unsqueeze(2)).squeeze(2)
+
+
+class MemoryPointer(nn.Module):
+    """Points in several hops, each with a memory that it fuses with what it pointed at; the last hop's scores count.
+
+    Hu and others, "Reinforced Mnemonic Reader", arXiv 1705.02798, section 3.4: s = FFN_s[c; z_s; c ∘ z_s],
+    u_s = Σ softmax(s) c, z_e = SFU(z_s, u_s); the end alike from z_e; z_s = SFU(z_e, u_e) for the next hop.
+
+    Args:
+        size: Of the passage's states c and of the memory z.
+        hidden: Of the feed-forward networks FFN.
+        hops: T, with weights of their own.
+        dropout: Within the feed-forward networks.
+    """
+
+    def __init__(self, size: int, hidden: int, hops: int = 2, dropout: float = 0.0) -> None:
+        super().__init__()
+        count = 2 * whole("MemoryPointer", "hops", hops, 1)
+        self.score = nn.ModuleList(
+            nn.Sequential(nn.Linear(3 * size, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, 1))
+            for _ in range(count)
+        )
+        self.fuse = nn.ModuleList(SFU(size, size) for _ in range(count - 1))  # no one reads the memory after the end
+
+    def forward(self, states: Tensor, mask: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores for the passage's states (B, n, size) from the question's final state (B, size)."""
+        scores: list[Tensor] = []
+        for turn, score in enumerate(self.score):  # start, end, start, end, ...
+            z = memory.unsqueeze(1).expand_as(states)
+            scores.append(score(torch.cat([states, z, states * z], -1)).squeeze(-1))
+            if turn < len(self.fuse):
+                pointed_at = attend(scores[-1].unsqueeze(1), mask, states).squeeze(1)
+                memory = self.fuse[turn](memory, pointed_at)
+        return scores[-2], scores[-1]
+
+
+class SpanScoring(nn.Module):
+    """Scores of whole spans: s_ij = w · relu(W_s h_i + W_e h_j + b) for i ≤ j < i + max_length.
+
+    Lee and others, "Learning recurrent span representations" (RaSoR), arXiv 1611.01436, equations 5 and 6.
+
+    Args:
+        size: Of the passage's states h.
+        hidden: Of the feed-forward network.
+        max_length: Tokens of the longest span.
+    """
+
+    def __init__(self, size: int, hidden: int, max_length: int = 30) -> None:
+        super().__init__()
+        self.max_length = whole("SpanScoring", "max_length", max_length, 1)
+        self.start = nn.Linear(size, hidden)
+        self.end = nn.Linear(size, hidden, bias=False)
+        self.score = nn.Linear(hidden, 1, bias=False)
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        """(B, n, max_length) for states (B, n, size): of the span from i to i + k at [:, i, k]; -inf if it is none."""
+        starts, ends = self.start(states), self.end(states)
+        length = states.shape[1]
+        scores = []
+        for k in range(self.max_length):  # one length of spans at a time: nothing of size (B, n, max_length, hidden)
+            inside = max(length - k, 0)
+            pair = (starts[:, :inside] + ends[:, length - inside :]).relu()
+            real = mask[:, length - inside :].unsqueeze(-1)  # a span ends in padding if any of it is there
+            scored = self.score(pair).masked_fill(~real, -torch.inf)
+            scores.append(nn.functional.pad(scored, (0, 0, 0, length - inside), value=-torch.inf))
+        return torch.cat(scores, -1)

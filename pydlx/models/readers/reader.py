@@ -1,0 +1,88 @@
+"""What all readers have in common: words, characters and features come in; scores go out and are learned from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pydlx._checks import check_flag, check_number, whole
+from pydlx.data.reading.tokens import Tokens
+from pydlx.models.readers.embedding import CharacterCNN, CharacterRNN, TokenEmbedding, WordEmbedding
+from pydlx.models.readers.scores import SpanScores
+
+
+class Reader(nn.Module):
+    """A model that maps a passage and a question to the scores of where the answer begins and ends.
+
+    Args:
+        vocabulary_size: Words, ``PADDING`` and ``UNKNOWN`` included.
+        word_dim: Size of a word's vector.
+        tune_partial: How many words are trained, from number 2 on; None trains all. See `WordEmbedding`.
+        characters: What encodes the characters of a word, if anything does.
+        features: Numbers that come with each token.
+        dropout: Probability at the reader's sites.
+        no_answer: Whether two trainable scores stand for an answer that begins and ends nowhere.
+
+    Attributes:
+        embed: Tokens to a list of their vectors.
+        companion: Plain data that belongs to the reader and stays with it in files: how text becomes numbers.
+    """
+
+    companion: dict[str, Any] | None = None
+
+    def __init__(
+        self,
+        *,
+        vocabulary_size: int,
+        word_dim: int,
+        tune_partial: int | None,
+        characters: CharacterCNN | CharacterRNN | None,
+        features: int,
+        dropout: float,
+        no_answer: bool,
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        check_flag(name, "no_answer", no_answer)
+        check_number(name, "dropout", dropout)
+        if not 0 <= dropout < 1:
+            raise ValueError(f"{name}: dropout must be at least 0 and below 1, got {dropout}")
+        whole(name, "features", features, 0)
+        words = WordEmbedding(vocabulary_size, word_dim, tune_partial)
+        self.embed = TokenEmbedding(words, characters, features)
+        self.null = nn.Parameter(torch.zeros(2)) if no_answer else None
+
+    def load_vectors(self, vectors: Tensor) -> None:
+        """Start from these vectors of the words, (vocabulary_size, word_dim)."""
+        self.embed.words.load_vectors(vectors)
+
+    def forward(self, passage: Tokens, question: Tokens) -> SpanScores:
+        """Scores (B, n) of a passage's n tokens."""
+        raise NotImplementedError
+
+    def scores(self, start: Tensor, end: Tensor, mask: Tensor) -> SpanScores:
+        """What a reader returns: its scores (B, n), -inf in padding, and those of no answer if it learns them."""
+        start, end = (scores.masked_fill(~mask, -torch.inf) for scores in (start, end))
+        return SpanScores(start, end, None if self.null is None else self.null.expand(start.shape[0], 2))
+
+    def loss(self, scores: SpanScores, start: Tensor, end: Tensor) -> Tensor:
+        """Mean over the batch of -log p(start) - log p(end).
+
+        Args:
+            scores: What the reader returned.
+            start: (B,): the answer's first token; -1 for none, if the reader was built with ``no_answer=True``.
+            end: (B,): its last token, inclusive; -1 likewise.
+        """
+        if scores.null is None:
+            if not torch.compiler.is_compiling() and bool((start < 0).any()):
+                raise ValueError(f"{type(self).__name__}: start must be a token of the passage but with no_answer=True")
+            return F.cross_entropy(scores.start, start) + F.cross_entropy(scores.end, end)
+        nowhere = scores.start.shape[1]
+        losses = (
+            F.cross_entropy(torch.cat([side, null], 1), place.masked_fill(place < 0, nowhere))
+            for side, null, place in zip(scores[:2], scores.null.split(1, 1), (start, end), strict=True)
+        )
+        return sum(losses, scores.start.new_zeros(()))

@@ -1,0 +1,81 @@
+"""Batches of random texts, and the comparison that holds for every part: a padded batch against single examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pydlx.data.reading.tokens import Tokens
+
+WORDS, CHARACTERS, FEATURES = 30, 12, 3
+
+
+def tokens(lengths: Sequence[int], *, characters: bool = True, features: bool = True, seed: int = 0) -> Tokens:
+    """Random texts of these lengths, in words of one to five characters."""
+    draw = torch.Generator().manual_seed(seed)
+    count, longest = len(lengths), max(lengths)
+    mask = torch.arange(longest) < torch.tensor(lengths).unsqueeze(1)
+    words = torch.randint(1, WORDS, (count, longest), generator=draw) * mask
+    sizes = torch.randint(1, 6, (count, longest, 1), generator=draw) * mask.unsqueeze(-1)
+    spelt = torch.randint(1, CHARACTERS, (count, longest, 5), generator=draw) * (torch.arange(5) < sizes)
+    told = torch.rand(count, longest, FEATURES, generator=draw).double() * mask.unsqueeze(-1)
+    return Tokens(words, spelt if characters else None, told if features else None)
+
+
+def alone(text: Tokens, index: int) -> Tokens:
+    """One example of a batch, without padding."""
+    length = int(text.lengths[index])
+    return Tokens(*(None if part is None else part[index : index + 1, :length] for part in text))
+
+
+def states(lengths: Sequence[int], size: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Random states (B, n, size) in float64, with numbers in padding that must not matter, and their mask."""
+    draw = torch.Generator().manual_seed(seed)
+    mask = torch.arange(max(lengths)) < torch.tensor(lengths).unsqueeze(1)
+    return torch.randn(*mask.shape, size, generator=draw, dtype=torch.float64), mask
+
+
+def check_masks(module: nn.Module, run: Callable[..., Tensor], *texts: tuple[Tensor, Tensor]) -> None:
+    """A batch gives what each example alone gives, and parameters and inputs the same gradients.
+
+    Args:
+        module: The part, in float64.
+        run: From the states and masks of all texts to an output whose first dimension is the batch. An output that has
+            the first text's tokens as its second dimension is compared there at its tokens.
+        texts: States and masks.
+    """
+    module = module.double().eval()
+    given = [x.clone().requires_grad_() for x, _ in texts]
+    masks = [mask for _, mask in texts]
+    out = run(*given, *masks)
+    weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    by_token = out.dim() > 1 and out.shape[1] == masks[0].shape[1]
+    if by_token:
+        weights = weights * masks[0].view(*masks[0].shape, *[1] * (out.dim() - 2))
+    wanted = list(module.parameters())
+    padded = torch.autograd.grad(_dot(out, weights), [*given, *wanted])
+    singles = [torch.zeros_like(x) for x in padded]
+    for index in range(len(out)):
+        lengths = [int(mask[index].sum()) for mask in masks]
+        ones = [
+            x[index : index + 1, :length].detach().requires_grad_() for x, length in zip(given, lengths, strict=True)
+        ]
+        one = run(*ones, *(mask[index : index + 1, :length] for mask, length in zip(masks, lengths, strict=True)))
+        part = slice(0, lengths[0]) if by_token else slice(None)
+        torch.testing.assert_close(out[index, part], one[0], rtol=0, atol=1e-10)
+        gradients = torch.autograd.grad(_dot(one, weights[index : index + 1, part]), [*ones, *wanted])
+        for total, gradient, length in zip(singles, gradients, lengths, strict=False):
+            total[index, :length] += gradient[0]
+        for total, gradient in zip(singles[len(given) :], gradients[len(given) :], strict=True):
+            total += gradient
+    for name, a, b in zip(
+        ["input"] * len(given) + [n for n, _ in module.named_parameters()], padded, singles, strict=True
+    ):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-10, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def _dot(out: Tensor, weights: Tensor) -> Tensor:
+    """A number that hangs on all finite outputs."""
+    return (torch.where(out.isfinite(), out, 0) * weights).sum()
