@@ -1,7 +1,14 @@
-"""Reading comprehension: models that find the answer to a question in a passage, and the parts they share."""
+"""Reading comprehension: models that find the answer to a question in a passage, and the parts they share.
+
+``embedding``, ``encoders``, ``attention``, ``fusion`` and ``pointers`` hold the parts; each reader is one file.
+"""
 
 from pydlx.models.readers.bidaf import BiDAF
+from pydlx.models.readers.fusionnet import FusionNet
+from pydlx.models.readers.match_lstm import MatchLSTM
+from pydlx.models.readers.qanet import QANet
+from pydlx.models.readers.r_net import RNet
 from pydlx.models.readers.reader import Reader
 from pydlx.models.readers.scores import SpanScores
 
-__all__ = ["BiDAF", "Reader", "SpanScores"]
+__all__ = ["BiDAF", "FusionNet", "MatchLSTM", "QANet", "RNet", "Reader", "SpanScores"]

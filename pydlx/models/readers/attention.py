@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pydlx.models.readers.encoders import VariationalDropout
+
 
 def masked_softmax(scores: Tensor, mask: Tensor, dim: int = -1) -> Tensor:
     """Softmax over what a mask allows, exactly 0 elsewhere, and 0 throughout where it allows nothing.
@@ -32,17 +34,21 @@ class DotAttention(nn.Module):
         hidden: Rows of U.
         diagonal: Whether there is a trainable diagonal matrix D, which starts at 1.
         scaled: Whether scores are divided by √hidden.
+        dropout: Of what U reads, the same elements at all tokens.
     """
 
-    def __init__(self, size: int, hidden: int, *, diagonal: bool = False, scaled: bool = False) -> None:
+    def __init__(
+        self, size: int, hidden: int, *, diagonal: bool = False, scaled: bool = False, dropout: float = 0.0
+    ) -> None:
         super().__init__()
+        self.dropout = VariationalDropout(dropout)
         self.project = nn.Linear(size, hidden, bias=False)
         self.diagonal = nn.Parameter(torch.ones(hidden)) if diagonal else None
         self.scale = hidden**-0.5 if scaled else 1.0
 
     def forward(self, x: Tensor, y: Tensor, mask: Tensor, values: Tensor | None = None) -> Tensor:
         """(B, n, v): for x, (B, n, size), sums of values, (B, m, v), by default y, (B, m, size)."""
-        left, right = self.project(x).relu(), self.project(y).relu()
+        left, right = (self.project(self.dropout(side)).relu() for side in (x, y))
         if self.diagonal is not None:
             right = right * self.diagonal
         return attend(self.scale * left @ right.transpose(1, 2), mask, y if values is None else values)

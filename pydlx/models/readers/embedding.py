@@ -139,20 +139,24 @@ class TokenEmbedding(nn.Module):
 
     def forward(self, tokens: Tokens) -> list[Tensor]:
         """One to three tensors (B, n, ...): words, characters, features."""
+        return self.vectors(tokens) + self.told(tokens)
+
+    def vectors(self, tokens: Tokens) -> list[Tensor]:
+        """The words' vectors and, if there are any, the characters'."""
         parts = [self.words(tokens.words)]
         if self.characters is not None:
-            _check_part("characters", tokens.characters, tokens.words, None)
-            parts.append(self.characters(tokens.characters))
-        if self.features:
-            _check_part("features", tokens.features, tokens.words, self.features)
-            parts.append(tokens.features)
+            parts.append(self.characters(_part("characters", tokens.characters, tokens.words, None)))
         return parts
 
+    def told(self, tokens: Tokens) -> list[Tensor]:
+        """The features, or nothing."""
+        return [_part("features", tokens.features, tokens.words, self.features)] if self.features else []
 
-def _check_part(argument: str, part: Tensor | None, words: Tensor, size: int | None) -> None:
-    """Require a tensor (B, n, size) beside the words (B, n)."""
-    shape = "None" if part is None else tuple(part.shape)
-    fits = part is not None and part.shape[:-1] == words.shape and size in (None, part.shape[-1])
-    if not fits:
-        wanted = (*words.shape, "w" if size is None else size)
+
+def _part(argument: str, part: Tensor | None, words: Tensor, size: int | None) -> Tensor:
+    """What belongs to the words (B, n), if it is (B, n, size)."""
+    if part is None or part.shape[:-1] != words.shape or size not in (None, part.shape[-1]):
+        wanted = f"(B, n, {size or 'characters'})"
+        shape = "None" if part is None else tuple(part.shape)
         raise ValueError(f"TokenEmbedding: {argument} must have shape {wanted} for this reader, got {shape}")
+    return part

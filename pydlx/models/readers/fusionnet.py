@@ -1,0 +1,117 @@
+"""FusionNet. Huang, Zhu, Shen and Chen, "Fusing via fully-aware attention", arXiv 1711.07341."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from pydlx._checks import check_one_of
+from pydlx.data.reading.tokens import Tokens
+from pydlx.models.readers.attention import DotAttention, WeightedSummary
+from pydlx.models.readers.embedding import CharacterCNN
+from pydlx.models.readers.encoders import RNN
+from pydlx.models.readers.pointers import BilinearPointer
+from pydlx.models.readers.reader import Reader
+from pydlx.models.readers.scores import SpanScores
+from pydlx.models.registry import register_model
+
+
+@register_model("fusionnet")
+class FusionNet(Reader):
+    """Attention that knows the history of a word: everything that the layers below have found out about it.
+
+    The paper's contextual vectors CoVe are left out; nothing takes their place.
+
+    Args:
+        vocabulary_size: Words, padding and the unknown word included.
+        word_dim: Size of a word's vector, g.
+        tune_partial: How many words are trained, from number 2 on; None trains all.
+        character_count: Characters, padding and the unknown one included; 0, as in the paper, for a reader without.
+        character_filters: Size of what the convolution over characters gives; it joins g.
+        features: Numbers that come with each token of the passage; those of questions are not read.
+        hidden: Units of an LSTM per direction.
+        attention_size: k, rows of U in every attention.
+        dropout: Of the input of every LSTM and attention, the same elements at all tokens.
+        second_input: What the second LSTM of the reading layer reads: ``"low"``, the states of the first, or
+            ``"input_and_low"``, its input too, as in the authors' program for inference.
+        no_answer: Whether two trainable scores stand for no answer.
+    """
+
+    def __init__(
+        self,
+        *,
+        vocabulary_size: int,
+        word_dim: int = 300,
+        tune_partial: int | None = 1000,
+        character_count: int = 0,
+        character_dim: int = 16,
+        character_filters: int = 100,
+        features: int = 0,
+        hidden: int = 125,
+        attention_size: int = 250,
+        dropout: float = 0.4,
+        second_input: str = "low",
+        no_answer: bool = False,
+    ) -> None:
+        super().__init__(
+            vocabulary_size=vocabulary_size,
+            word_dim=word_dim,
+            tune_partial=tune_partial,
+            characters=CharacterCNN(character_count, character_dim, character_filters) if character_count else None,
+            features=features,
+            dropout=dropout,
+            no_answer=no_answer,
+        )
+        check_one_of("FusionNet", "second_input", second_input, ("low", "input_and_low"))
+        self.second_input = second_input
+        g, h, k = self.embed.size - features, 2 * hidden, attention_size
+        word, history = g + features + g, g + 2 * h
+
+        def lstm(size: int) -> RNN:
+            return RNN(size, hidden, dropout=dropout)
+
+        def fully_aware(size: int) -> DotAttention:
+            return DotAttention(size, k, diagonal=True, dropout=dropout)
+
+        def second(size: int) -> RNN:
+            return lstm(h if second_input == "low" else size + h)
+
+        self.word_fusion = DotAttention(g, g, dropout=dropout)
+        self.passage_low, self.passage_high = lstm(word), second(word)
+        self.question_low, self.question_high = lstm(g), second(g)
+        self.understanding = lstm(2 * h)
+        self.fuse_low, self.fuse_high, self.fuse_understanding = (fully_aware(history) for _ in range(3))
+        self.fused = lstm(5 * h)
+        self.self_boost = fully_aware(history + 4 * h)
+        self.context = lstm(2 * h)
+        self.summary = WeightedSummary(h)
+        self.pointer = BilinearPointer(h, h, update=True)
+
+    def read(self, low: nn.Module, high: nn.Module, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """h^l and h^h, (B, n, h) each."""
+        states = low(x, mask)
+        return states, high(states if self.second_input == "low" else torch.cat([x, states], -1), mask)
+
+    def forward(self, passage: Tokens, question: Tokens) -> SpanScores:
+        """Scores (B, n) of a passage's n tokens; the question has m. An LSTM's states have h = 2 hidden elements."""
+        C, Q = passage.mask, question.mask
+        g_C, g_Q = (torch.cat(self.embed.vectors(text), -1) for text in (passage, question))  # (B, n, g), (B, m, g)
+        g_fused = self.word_fusion(g_C, g_Q, Q)  # (B, n, g)
+        word = torch.cat([g_C, *self.embed.told(passage), g_fused], -1)
+
+        hl_C, hh_C = self.read(self.passage_low, self.passage_high, word, C)  # (B, n, h) each
+        hl_Q, hh_Q = self.read(self.question_low, self.question_high, g_Q, Q)  # (B, m, h) each
+        U_Q = self.understanding(torch.cat([hl_Q, hh_Q], -1), Q)  # (B, m, h)
+
+        HoW_C, HoW_Q = torch.cat([g_C, hl_C, hh_C], -1), torch.cat([g_Q, hl_Q, hh_Q], -1)
+        hl = self.fuse_low(HoW_C, HoW_Q, Q, hl_Q)  # (B, n, h), as the next two
+        hh = self.fuse_high(HoW_C, HoW_Q, Q, hh_Q)
+        u = self.fuse_understanding(HoW_C, HoW_Q, Q, U_Q)
+        v = self.fused(torch.cat([hl_C, hh_C, hl, hh, u], -1), C)  # (B, n, h)
+
+        HoW = torch.cat([HoW_C, hl, hh, u, v], -1)
+        v_hat = self.self_boost(HoW, HoW, C, v)
+        U_C = self.context(torch.cat([v, v_hat], -1), C)  # (B, n, h)
+
+        start, end = self.pointer(U_C, C, self.summary(U_Q, Q))
+        return self.scores(start, end, C)

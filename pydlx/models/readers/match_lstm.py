@@ -1,0 +1,95 @@
+"""Match-LSTM with an answer pointer. Wang and Jiang, "Machine comprehension using Match-LSTM", arXiv 1608.07905."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pydlx._checks import check_flag
+from pydlx.data.reading.tokens import Tokens
+from pydlx.models.readers.embedding import CharacterCNN
+from pydlx.models.readers.encoders import RNN, VariationalDropout
+from pydlx.models.readers.pointers import AnswerPointer
+from pydlx.models.readers.reader import Reader
+from pydlx.models.readers.scores import SpanScores
+from pydlx.models.registry import register_model
+from pydlx.nn import AttentionRNN
+
+
+@register_model("match_lstm")
+class MatchLSTM(Reader):
+    """An LSTM that reads the passage, at each word attending to the question by what it has read so far.
+
+    Args:
+        vocabulary_size: Words, padding and the unknown word included.
+        word_dim: Size of a word's vector.
+        tune_partial: How many words are trained, from number 2 on; None trains all.
+        character_count: Characters, padding and the unknown one included; 0, as in the paper, for a reader without.
+        character_dim: Size of a character's vector.
+        character_filters: Size of what the convolution over characters gives.
+        features: Numbers that come with each token.
+        hidden: h, units of every LSTM.
+        embedding_dropout: Of the vectors that the first LSTMs read.
+        dropout: Of what the Match-LSTM and the pointer read.
+        bidirectional: Whether the first LSTMs read both ways.
+        share_directions: Whether both directions of the Match-LSTM have the same attention weights.
+        both_ways: Whether a second pointer finds the end first (Bi-Ans-Ptr).
+        no_answer: Whether two trainable scores stand for no answer.
+    """
+
+    def __init__(
+        self,
+        *,
+        vocabulary_size: int,
+        word_dim: int = 300,
+        tune_partial: int | None = 0,
+        character_count: int = 0,
+        character_dim: int = 16,
+        character_filters: int = 100,
+        features: int = 0,
+        hidden: int = 150,
+        embedding_dropout: float = 0.1,
+        dropout: float = 0.4,
+        bidirectional: bool = False,
+        share_directions: bool = True,
+        both_ways: bool = False,
+        no_answer: bool = False,
+    ) -> None:
+        super().__init__(
+            vocabulary_size=vocabulary_size,
+            word_dim=word_dim,
+            tune_partial=tune_partial,
+            characters=CharacterCNN(character_count, character_dim, character_filters) if character_count else None,
+            features=features,
+            dropout=dropout,
+            no_answer=no_answer,
+        )
+        check_flag("MatchLSTM", "bidirectional", bidirectional)
+        h, size = hidden, self.embed.size
+        self.passage_lstm = RNN(size, h, bidirectional=bidirectional, dropout=embedding_dropout)
+        self.question_lstm = RNN(size, h, bidirectional=bidirectional, dropout=embedding_dropout)
+        read = self.passage_lstm.output
+        self.match = AttentionRNN(
+            read,
+            read,
+            h,
+            attention_size=h,
+            cell="lstm",
+            gated=False,
+            bidirectional=True,
+            share_attention=share_directions,
+        )
+        self.pointer = AnswerPointer(2 * h, h, h, "lstm", both_ways=both_ways)
+        self.dropout = VariationalDropout(dropout)
+
+    def encode(self, tokens: Tokens, lstm: RNN) -> Tensor:
+        """The preprocessing layer, (B, n, h)."""
+        return self.dropout(lstm(torch.cat(self.embed(tokens), -1), tokens.mask))
+
+    def forward(self, passage: Tokens, question: Tokens) -> SpanScores:
+        """Scores (B, n) of a passage's n tokens; the question has m."""
+        H_p = self.encode(passage, self.passage_lstm)  # (B, n, h)
+        H_q = self.encode(question, self.question_lstm)  # (B, m, h)
+        H_r = self.match(H_p, H_q, passage.lengths, question.mask)  # (B, n, 2h)
+        start, end = self.pointer(self.dropout(H_r), passage.mask)
+        return self.scores(start, end, passage.mask)

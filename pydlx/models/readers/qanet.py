@@ -1,0 +1,116 @@
+"""QANet. Yu and others, "Combining local convolution with global self-attention", arXiv 1804.09541."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pydlx._checks import check_number, whole
+from pydlx.data.reading.tokens import Tokens
+from pydlx.models.readers.embedding import CharacterCNN
+from pydlx.models.readers.encoders import EncoderBlock
+from pydlx.models.readers.fusion import Highway
+from pydlx.models.readers.reader import Reader
+from pydlx.models.readers.scores import SpanScores
+from pydlx.models.registry import register_model
+from pydlx.nn import TrilinearAttention
+
+
+@register_model("qanet")
+class QANet(Reader):
+    """Convolutions and self-attention in place of recurrent networks.
+
+    Args:
+        vocabulary_size: Words, padding and the unknown word included.
+        word_dim: Size of a word's vector.
+        tune_partial: How many words are trained, from number 2 on; None trains all.
+        character_count: Characters, padding and the unknown one included; 0 for a reader without them.
+        character_dim: Size of a character's vector and of what the convolution over characters gives.
+        features: Numbers that come with each token.
+        hidden: d, the size of all that follows; even, a multiple of `heads`.
+        heads: Of the self-attention.
+        blocks: Of the model encoder, which is applied three times.
+        dropout: Of words' vectors, of every second sublayer's input and of the attention's weights.
+        character_dropout: Of the characters' vectors.
+        survival: Probability with which stochastic depth keeps the last sublayer of an encoder.
+        relu: Whether each convolution ends in relu.
+        last_norm: Whether each block ends in another layer norm.
+        position: ``True`` adds the position code in every block, ``False`` in the first of an encoder only.
+        no_answer: Whether two trainable scores stand for no answer.
+    """
+
+    def __init__(
+        self,
+        *,
+        vocabulary_size: int,
+        word_dim: int = 300,
+        tune_partial: int | None = 0,
+        character_count: int = 0,
+        character_dim: int = 200,
+        features: int = 0,
+        hidden: int = 128,
+        heads: int = 8,
+        blocks: int = 7,
+        dropout: float = 0.1,
+        character_dropout: float = 0.05,
+        survival: float = 0.9,
+        relu: bool = True,
+        last_norm: bool = False,
+        position: bool = True,
+        no_answer: bool = False,
+    ) -> None:
+        characters = CharacterCNN(character_count, character_dim, character_dim) if character_count else None
+        super().__init__(
+            vocabulary_size=vocabulary_size,
+            word_dim=word_dim,
+            tune_partial=tune_partial,
+            characters=characters,
+            features=features,
+            dropout=dropout,
+            no_answer=no_answer,
+        )
+        check_number("QANet", "character_dropout", character_dropout)
+        blocks = whole("QANet", "blocks", blocks, 1)
+        d = hidden
+        block = partial(EncoderBlock, d, dropout=dropout, survival=survival, relu=relu, last_norm=last_norm)
+        self.dropouts = [dropout, character_dropout] if characters else [dropout]
+        self.project = nn.Linear(self.embed.size, d)
+        self.highway = Highway(d, 2)
+        self.embedding_encoder = block(4, 7, heads)
+        self.similarity = TrilinearAttention(d)
+        self.resize = nn.Linear(4 * d, d)
+        self.model_encoder = nn.ModuleList(
+            block(2, 5, heads, sublayers=(4 * b, 4 * blocks), position=position or b == 0) for b in range(blocks)
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.start, self.end = nn.Linear(2 * d, 1), nn.Linear(2 * d, 1)
+
+    def encode(self, tokens: Tokens) -> Tensor:
+        """The embedding encoder, (B, n, d)."""
+        parts = self.embed(tokens)
+        for index, probability in enumerate(self.dropouts):
+            parts[index] = F.dropout(parts[index], probability, self.training)
+        return self.embedding_encoder(self.highway(self.project(torch.cat(parts, -1))), tokens.mask)
+
+    def model(self, x: Tensor, mask: Tensor) -> Tensor:
+        """The model encoder, (B, n, d)."""
+        for block in self.model_encoder:
+            x = block(x, mask)
+        return x
+
+    def forward(self, passage: Tokens, question: Tokens) -> SpanScores:
+        """Scores (B, n) of a passage's n tokens; the question has m."""
+        mask = passage.mask
+        C, Q = self.encode(passage), self.encode(question)  # (B, n, d), (B, m, d)
+        _, S_bar, S_bar_bar = self.similarity(C, Q, mask, question.mask)  # softmaxes over Q and over C, (B, n, m)
+        A = S_bar @ Q  # (B, n, d)
+        B = S_bar @ (S_bar_bar.transpose(1, 2) @ C)  # (B, n, d); multiplied from the left it would be (B, n, n) between
+        M0 = self.model(self.resize(torch.cat([C, A, C * A, C * B], -1)), mask)  # (B, n, d)
+        M1 = self.model(self.dropout(M0), mask)
+        M2 = self.model(self.dropout(M1), mask)
+        start = self.start(torch.cat([M0, M1], -1)).squeeze(-1)
+        end = self.end(torch.cat([M0, M2], -1)).squeeze(-1)
+        return self.scores(start, end, mask)

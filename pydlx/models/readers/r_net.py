@@ -1,0 +1,145 @@
+"""R-Net. Wang, Yang, Wei, Chang and Zhou, "Gated self-matching networks for reading comprehension", ACL 2017."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from pydlx._checks import check_flag, check_one_of
+from pydlx.data.reading.tokens import Tokens
+from pydlx.models.readers.attention import AdditiveAttention, DotAttention, attend
+from pydlx.models.readers.embedding import CharacterRNN
+from pydlx.models.readers.encoders import RNN, VariationalDropout
+from pydlx.models.readers.fusion import Gate
+from pydlx.models.readers.pointers import AnswerPointer
+from pydlx.models.readers.reader import Reader
+from pydlx.models.readers.scores import SpanScores
+from pydlx.models.registry import register_model
+from pydlx.nn import AttentionRNN
+
+
+class DynamicMatching(nn.Module):
+    """The paper's layer: v_t = GRU(v_{t-1}, g ∘ [u_t; c_t]), where c_t may depend on v_{t-1}. See `AttentionRNN`."""
+
+    def __init__(self, size: int, hidden: int, *, dropout: float, recurrent: bool, bidirectional: bool) -> None:
+        super().__init__()
+        self.rnn = AttentionRNN(
+            size,
+            size,
+            hidden,
+            recurrent_attention=recurrent,
+            bidirectional=bidirectional,
+            share_attention=bidirectional and not recurrent,  # then both directions read the same c_t
+        )
+        self.dropout = VariationalDropout(dropout)
+
+    def forward(self, x: Tensor, memory: Tensor, mask: Tensor, memory_mask: Tensor) -> Tensor:
+        """(B, n, hidden, or twice as many) of x, (B, n, size), and memory, (B, m, size)."""
+        return self.rnn(self.dropout(x), self.dropout(memory), mask.sum(1), memory_mask)
+
+
+class StaticMatching(nn.Module):
+    """The same with c_t = Σ softmax(relu(W u_t) · relu(W u_j) / √hidden) u_j, which no state of the GRU changes.
+
+    That is how most programs that call themselves R-Net do it: nothing but the GRU goes token by token.
+    """
+
+    def __init__(self, size: int, hidden: int, *, dropout: float, bidirectional: bool) -> None:
+        super().__init__()
+        self.attention = DotAttention(size, hidden, scaled=True, dropout=dropout)
+        self.gate = Gate(2 * size)
+        self.rnn = RNN(2 * size, hidden, cell="gru", bidirectional=bidirectional, dropout=dropout)
+
+    def forward(self, x: Tensor, memory: Tensor, mask: Tensor, memory_mask: Tensor) -> Tensor:
+        """(B, n, hidden, or twice as many) of x, (B, n, size), and memory, (B, m, size)."""
+        return self.rnn(self.gate(torch.cat([x, self.attention(x, memory, memory_mask)], -1)), mask)
+
+
+@register_model("r_net")
+class RNet(Reader):
+    """Gated attention of the passage to the question, then to itself, and a pointer network.
+
+    Args:
+        vocabulary_size: Words, padding and the unknown word included.
+        word_dim: Size of a word's vector.
+        tune_partial: How many words are trained, from number 2 on; None trains all.
+        character_count: Characters, padding and the unknown one included; 0 for a reader without them.
+        character_dim: Size of a character's vector.
+        character_hidden: Units per direction of the GRU over characters.
+        features: Numbers that come with each token.
+        hidden: Units of every GRU per direction, and of every attention.
+        dropout: Of the input of every GRU and attention, the same elements at all tokens.
+        attention: ``"dynamic"``, the paper's, see `DynamicMatching`, or ``"static"``, see `StaticMatching`.
+        recurrent_self_matching: Whether the GRU's state joins the scores of self-matching, too, with dynamic attention.
+        both_ways: Whether the gated attention reads the passage both ways.
+        concatenate_layers: Whether the states of all three layers of the first GRU go on, or the last's only.
+        last_gru: Whether another GRU follows self-matching, as in the second version of the authors' report.
+        no_answer: Whether two trainable scores stand for no answer.
+    """
+
+    def __init__(
+        self,
+        *,
+        vocabulary_size: int,
+        word_dim: int = 300,
+        tune_partial: int | None = 0,
+        character_count: int = 0,
+        character_dim: int = 8,
+        character_hidden: int = 100,
+        features: int = 0,
+        hidden: int = 75,
+        dropout: float = 0.2,
+        attention: str = "dynamic",
+        recurrent_self_matching: bool = False,
+        both_ways: bool = True,
+        concatenate_layers: bool = True,
+        last_gru: bool = False,
+        no_answer: bool = False,
+    ) -> None:
+        super().__init__(
+            vocabulary_size=vocabulary_size,
+            word_dim=word_dim,
+            tune_partial=tune_partial,
+            characters=CharacterRNN(character_count, character_dim, character_hidden) if character_count else None,
+            features=features,
+            dropout=dropout,
+            no_answer=no_answer,
+        )
+        check_one_of("RNet", "attention", attention, ("dynamic", "static"))
+        check_flag("RNet", "recurrent_self_matching", recurrent_self_matching)
+        check_flag("RNet", "both_ways", both_ways)
+        check_flag("RNet", "last_gru", last_gru)
+        if recurrent_self_matching and attention == "static":
+            raise ValueError("RNet: recurrent_self_matching must be False with static attention, got True")
+
+        def matching(size: int, recurrent: bool, bidirectional: bool) -> DynamicMatching | StaticMatching:
+            if attention == "static":
+                return StaticMatching(size, hidden, dropout=dropout, bidirectional=bidirectional)
+            return DynamicMatching(size, hidden, dropout=dropout, recurrent=recurrent, bidirectional=bidirectional)
+
+        self.encoder = RNN(self.embed.size, hidden, 3, cell="gru", dropout=dropout, concatenate=concatenate_layers)
+        size, h = self.encoder.output, 2 * hidden
+        self.question_matching = matching(size, True, both_ways)
+        self.self_matching = matching(h if both_ways else hidden, recurrent_self_matching, True)
+        self.last_gru = RNN(h, hidden, cell="gru", dropout=dropout) if last_gru else None
+        self.V_r = nn.Parameter(torch.randn(hidden) / hidden**0.5)
+        self.summary = AdditiveAttention(size, hidden, hidden)
+        self.pointer = AnswerPointer(h, size, hidden, "gru")
+        self.dropout = VariationalDropout(dropout)
+
+    def encode(self, tokens: Tokens) -> Tensor:
+        """u, (B, n, size)."""
+        return self.encoder(torch.cat(self.embed(tokens), -1), tokens.mask)
+
+    def forward(self, passage: Tokens, question: Tokens) -> SpanScores:
+        """Scores (B, n) of a passage's n tokens; the question has m."""
+        P, Q = passage.mask, question.mask
+        u_P, u_Q = self.encode(passage), self.encode(question)  # (B, n, size), (B, m, size)
+        v = self.question_matching(u_P, u_Q, P, Q)  # (B, n, 2 hidden)
+        h = self.self_matching(v, v, P, P)  # (B, n, 2 hidden)
+        if self.last_gru is not None:
+            h = self.last_gru(h, P)
+        scores = self.summary(self.V_r.expand(len(u_Q), -1), self.summary.keys(u_Q))  # (B, m)
+        r_Q = attend(scores.unsqueeze(1), Q, u_Q).squeeze(1)  # (B, size)
+        start, end = self.pointer(self.dropout(h), P, r_Q)
+        return self.scores(start, end, P)
