@@ -1,7 +1,9 @@
 """Models in files: their weights, with the name and the options that they were built from.
 
 A file holds a dictionary that ``torch.load(weights_only=True)`` reads: ``model``, the name; ``options``; and
-``state_dict``. Checkpoints of a training hold the same three among other things, so that both load alike.
+``state_dict``; and ``companion`` for a model that has an attribute of this name: plain data that it is of no use
+without, such as a reader's vocabulary. Checkpoints of a training hold the same among other things, so that both load
+alike.
 """
 
 from __future__ import annotations
@@ -21,14 +23,16 @@ from pydlx.models.registry import all_options, create_model, list_models
 
 
 def describe_model(model: Any) -> dict[str, Any]:
-    """What a checkpoint holds of a model of ``create_model``: its name, options and weights.
+    """What a checkpoint holds of a model of ``create_model``: its name, options, weights and companion, if it has one.
 
     Raises:
         ValueError: If the model was not built by ``create_model``.
     """
     if not hasattr(model, "model_name"):
         raise ValueError(f"describe_model: model must come from create_model, got {type(model).__name__}")
-    return {"model": model.model_name, "options": dict(model.model_options), "state_dict": model.state_dict()}
+    held = {"model": model.model_name, "options": dict(model.model_options), "state_dict": model.state_dict()}
+    companion = getattr(model, "companion", None)
+    return held if companion is None else {**held, "companion": companion}
 
 
 def save_model(model: nn.Module, path: str | os.PathLike[str]) -> None:
@@ -60,8 +64,10 @@ def load_model(path: str | os.PathLike[str], **options: Any) -> nn.Module:
         >>> model = load_model("runs/camvid/best.ckpt")  # doctest: +SKIP
     """
     content = read_checkpoint(path)
-    model = create_model(content["model"], **{**content["options"], **options})
+    model: Any = create_model(content["model"], **{**content["options"], **options})
     load_weights(model, content, path)
+    if "companion" in content:
+        model.companion = content["companion"]
     return model.eval()
 
 

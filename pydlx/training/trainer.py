@@ -70,7 +70,8 @@ class NamedModel(Callback):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Called by Lightning."""
         described = describe_model(pl_module.model)
-        checkpoint.update(model=described["model"], options=described["options"])
+        del described["state_dict"]  # Lightning's own holds the weights
+        checkpoint.update(described)
 
 
 class FiniteLosses(Callback):

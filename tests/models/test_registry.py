@@ -54,6 +54,16 @@ def test_files_bring_models_back(tmp_path):
     assert load_model(tmp_path / "toy.pt", kind="b").model_options["kind"] == "b"
 
 
+def test_files_bring_back_what_accompanies_a_model(tmp_path):
+    model = pydlx.create_model("toy")
+    model.companion = {"vocabulary": ["a", "石"], "tokenizer": "words"}
+    save_model(model, tmp_path / "toy.pt")
+    assert load_model(tmp_path / "toy.pt").companion == model.companion
+    model.companion = None
+    save_model(model, tmp_path / "toy.pt")
+    assert not hasattr(load_model(tmp_path / "toy.pt"), "companion")
+
+
 def test_numbers_of_numpy_come_back(tmp_path):
     save_model(pydlx.create_model("toy", width=np.int64(6)), tmp_path / "toy.pt")
     assert type(load_model(tmp_path / "toy.pt").model_options["width"]) is int

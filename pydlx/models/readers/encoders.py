@@ -129,9 +129,9 @@ class SeparableConvolution(nn.Module):
 class SelfAttention(nn.Module):
     """Attention of every token to all tokens in several heads, (B, n, d) to (B, n, d)."""
 
-    def __init__(self, size: int, heads: int, dropout: float) -> None:
+    def __init__(self, size: int, heads: int) -> None:
         super().__init__()
-        self.heads, self.dropout = heads, dropout
+        self.heads = heads
         self.project = nn.Linear(size, 3 * size)
         self.merge = nn.Linear(size, size)
 
@@ -139,9 +139,7 @@ class SelfAttention(nn.Module):
         """Padding is not attended to."""
         query, key, value = self.project(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         # Each is (B, heads, n, d / heads).
-        attended = F.scaled_dot_product_attention(
-            query, key, value, mask[:, None, None], self.dropout if self.training else 0.0
-        )
+        attended = F.scaled_dot_product_attention(query, key, value, mask[:, None, None])
         return self.merge(attended.transpose(1, 2).flatten(2))
 
 
@@ -167,7 +165,7 @@ class EncoderBlock(nn.Module):
         convolutions: Of the block.
         width: Tokens that a convolution sees; odd.
         heads: Of the self-attention.
-        dropout: Of the input of every second sublayer, and of the attention's weights.
+        dropout: Of the input of every second sublayer. The attention's weights have none, whose product no kernel fuses.
         survival: With which probability the last sublayer is kept in training; that of the others falls evenly to it.
             A sublayer is dropped for each example apart, and counts as 1 / probability where it is kept.
         sublayers: Those before this block and in all, where several blocks share one row of probabilities.
@@ -196,7 +194,7 @@ class EncoderBlock(nn.Module):
         if whole("EncoderBlock", "width", width, 1) % 2 == 0:
             raise ValueError(f"EncoderBlock: width must be odd, got {width}")
         self.convolutions = nn.ModuleList(SeparableConvolution(size, width) for _ in range(convolutions))
-        self.attention = SelfAttention(size, heads, dropout)
+        self.attention = SelfAttention(size, heads)
         self.feed_forward = FeedForward(size)
         self.norms = nn.ModuleList(nn.LayerNorm(size) for _ in range(convolutions + 2))
         self.last_norm = nn.LayerNorm(size) if last_norm else None

@@ -33,7 +33,7 @@ class QANet(Reader):
         hidden: d, the size of all that follows; even, a multiple of `heads`.
         heads: Of the self-attention.
         blocks: Of the model encoder, which is applied three times.
-        dropout: Of words' vectors, of every second sublayer's input and of the attention's weights.
+        dropout: Of words' vectors and of every second sublayer's input.
         character_dropout: Of the characters' vectors.
         survival: Probability with which stochastic depth keeps the last sublayer of an encoder.
         relu: Whether each convolution ends in relu.
