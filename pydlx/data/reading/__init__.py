@@ -1,5 +1,37 @@
 """Questions about passages: file formats, tokens, answers, windows, batches and word vectors."""
 
+from pydlx.data.reading.answers import TokenSpan, answer_characters, answer_tokens
+from pydlx.data.reading.buckets import length_buckets
+from pydlx.data.reading.featurizer import Example, Featurizer
+from pydlx.data.reading.questions import Answer, Question, read_squad
+from pydlx.data.reading.reading_set import ReadingSet, ReadingWindow
+from pydlx.data.reading.report import AnswerReport
+from pydlx.data.reading.tokenised import TokenisedQuestions
+from pydlx.data.reading.tokenisers import create_tokeniser
 from pydlx.data.reading.tokens import PADDING, UNKNOWN, ReadingBatch, Tokens
+from pydlx.data.reading.vocabulary import Vocabulary, character_counts
+from pydlx.data.reading.windows import windows
 
-__all__ = ["PADDING", "UNKNOWN", "ReadingBatch", "Tokens"]
+__all__ = [
+    "PADDING",
+    "UNKNOWN",
+    "Answer",
+    "AnswerReport",
+    "Example",
+    "Featurizer",
+    "Question",
+    "ReadingBatch",
+    "ReadingSet",
+    "ReadingWindow",
+    "TokenSpan",
+    "TokenisedQuestions",
+    "Tokens",
+    "Vocabulary",
+    "answer_characters",
+    "answer_tokens",
+    "character_counts",
+    "create_tokeniser",
+    "length_buckets",
+    "read_squad",
+    "windows",
+]
