@@ -60,6 +60,55 @@ class SquadFile(msgspec.Struct):
     data: list[msgspec.Raw]
 
 
+class DuReaderDocument(msgspec.Struct):
+    """Of DuReader; raw files have no segmented paragraphs."""
+
+    paragraphs: list[str]
+    title: str = ""
+    segmented_paragraphs: list[list[str]] = []
+    most_related_para: int | None = None
+    is_selected: bool | None = None
+
+
+class DuReaderQuestion(msgspec.Struct):
+    """Of DuReader; test files have no answers, raw files no spans."""
+
+    question_id: str | int
+    question: str
+    documents: list[DuReaderDocument]
+    question_type: str = ""
+    answers: list[str] = []
+    answer_spans: list[tuple[int, int]] = []
+    answer_docs: list[int] = []
+
+
+class MarcoPassage(msgspec.Struct):
+    """Of MS MARCO."""
+
+    passage_text: str
+    is_selected: int | None = None
+
+
+class MarcoQuestion(msgspec.Struct):
+    """Of MS MARCO, a line."""
+
+    query_id: str | int
+    query: str
+    passages: list[MarcoPassage]
+    answers: list[str] = []
+    query_type: str = ""
+
+
+class MarcoColumns(msgspec.Struct):
+    """Of MS MARCO, the published form; passages and answers are still text."""
+
+    query_id: dict[str, str | int]
+    query: dict[str, str]
+    passages: dict[str, msgspec.Raw]
+    answers: dict[str, msgspec.Raw] = {}
+    query_type: dict[str, str] = {}
+
+
 class JsonFile:
     """The text of a file, without being copied into memory if it is not gzipped.
 
