@@ -1,0 +1,40 @@
+"""Batches of texts of similar length, so that little is padded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pydlx._checks import listed, whole
+
+_POOL = 50  # batches that are sorted together: large enough to pad little, small enough to be random
+
+
+def length_buckets(lengths: Sequence[int], batch_size: int, *, seed: int = 0, epoch: int = 0) -> list[list[int]]:
+    """Puts examples into batches of similar length, each example into one, in an order that differs by epoch.
+
+    Examples are shuffled, sorted by length within pools of 50 batches, and cut into batches, which are shuffled again.
+    The same numbers give the same batches, on every machine.
+
+    Args:
+        lengths: Of N examples.
+        batch_size: Examples of a batch; one batch may hold fewer.
+        seed: Not negative.
+        epoch: Not negative.
+
+    Returns:
+        ceil(N / batch_size) lists of places in `lengths`.
+    """
+    sizes = np.asarray(listed("length_buckets", "lengths", lengths, "whole numbers"))
+    if sizes.ndim != 1 or (len(sizes) and sizes.dtype.kind not in "iu"):
+        raise TypeError(f"length_buckets: lengths must be whole numbers, got {sizes.dtype} of shape {sizes.shape}")
+    whole("length_buckets", "batch_size", batch_size, 1)
+    random = np.random.default_rng(
+        [whole("length_buckets", "seed", seed, 0), whole("length_buckets", "epoch", epoch, 0)]
+    )
+    order, pool = random.permutation(len(sizes)), _POOL * batch_size
+    pools = (order[start : start + pool] for start in range(0, len(order), pool))
+    ordered = [place for part in pools for place in part[np.argsort(sizes[part], kind="stable")].tolist()]
+    batches = [ordered[start : start + batch_size] for start in range(0, len(ordered), batch_size)]
+    return [batches[place] for place in random.permutation(len(batches))]

@@ -1,0 +1,214 @@
+"""From tokens to what readers take in: numbered words and characters, token features, padded batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pydlx._checks import check_one_of, check_type, listed, whole
+from pydlx.data.reading.tokenised import tokenise
+from pydlx.data.reading.tokenisers import TOKENISERS, Tokeniser, check_tokeniser, create_tokeniser
+from pydlx.data.reading.tokens import PADDING, ReadingBatch, Tokens
+from pydlx.data.reading.vocabulary import Vocabulary
+
+FEATURES = ("exact", "lower", "tf")
+
+
+class Example(NamedTuple):
+    """A passage, a question about it, and where the passage answers.
+
+    Attributes:
+        passage: Of n tokens, a batch of one.
+        question: Of m tokens, a batch of one.
+        offsets: (n, 2) int64: where in the raw passage each token begins, and where it ends, exclusive.
+        start: The answer's first token; -1 if the passage holds none or it is not known.
+        end: Its last token, inclusive; -1 likewise.
+    """
+
+    passage: Tokens
+    question: Tokens
+    offsets: Tensor
+    start: int = -1
+    end: int = -1
+
+
+class WordTable(NamedTuple):
+    """What a featurizer knows of W different words.
+
+    Attributes:
+        words: (W,) int64, their numbers.
+        lower: (W,) int64, the same number for words that are the same in lower case.
+        characters: (W, w) int64, numbers of their characters; None without a vocabulary of these.
+    """
+
+    words: np.ndarray
+    lower: np.ndarray
+    characters: np.ndarray | None
+
+
+class Featurizer:
+    """Turns passages and questions into tensors, as a reader was trained on them.
+
+    Both texts have features, each against the other: ``"exact"`` is 1 for tokens that occur there; ``"lower"`` the same
+    in lower case; ``"tf"`` says how often a token occurs in its own text, in lower case, over the number of its tokens
+    (DrQA, arXiv 1704.00051, section 3.2). Lemmas, parts of speech and named entities are not offered.
+
+    Args:
+        tokeniser: As of ``create_tokeniser``.
+        vocabulary: Numbers words.
+        character_vocabulary: Numbers characters; None for readers without them.
+        features: Names of features, in their order.
+        max_word: Most characters of a word, the rest is cut off.
+    """
+
+    def __init__(
+        self,
+        tokeniser: Tokeniser,
+        vocabulary: Vocabulary,
+        character_vocabulary: Vocabulary | None = None,
+        *,
+        features: Sequence[str] = FEATURES,
+        max_word: int = 16,
+    ) -> None:
+        check_tokeniser("Featurizer", "tokeniser", tokeniser)
+        check_type("Featurizer", "vocabulary", vocabulary, Vocabulary, "a Vocabulary")
+        if character_vocabulary is not None:
+            check_type("Featurizer", "character_vocabulary", character_vocabulary, Vocabulary, "a Vocabulary or None")
+        self.tokeniser, self.vocabulary, self.character_vocabulary = tokeniser, vocabulary, character_vocabulary
+        self.features = tuple(listed("Featurizer", "features", features, "names of features"))
+        for feature in self.features:
+            check_one_of("Featurizer", "features", feature, FEATURES)
+        self.max_word = whole("Featurizer", "max_word", max_word, 1)
+
+    def __call__(self, passage: str, question: str) -> Example:
+        """An example without an answer.
+
+        Raises:
+            ValueError: A text holds no token.
+        """
+        for argument, text in (("passage", passage), ("question", question)):
+            check_type("Featurizer", argument, text, str, "text")
+        texts = tokenise([passage, question], self.tokeniser)
+        (passage_tokens, offsets), (question_tokens, _) = texts.of(0), texts.of(1)
+        for argument, tokens in (("passage", passage_tokens), ("question", question_tokens)):
+            if not len(tokens):
+                raise ValueError(f"Featurizer: {argument} must hold a token, got none but white space")
+        return self.example(self.table(texts.words), passage_tokens, question_tokens, offsets)
+
+    def table(self, words: Sequence[str]) -> WordTable:
+        """What to know of different words, for :meth:`example`."""
+        lower: dict[str, int] = {}
+        same = np.fromiter((lower.setdefault(word.lower(), len(lower)) for word in words), np.int64, len(words))
+        characters = None
+        if self.character_vocabulary is not None:
+            characters = np.full((len(words), self.max_word), PADDING)
+            for row, word in zip(characters, words, strict=True):
+                numbers = self.character_vocabulary.numbers(word[: self.max_word])
+                row[: len(numbers)] = numbers
+        return WordTable(self.vocabulary.numbers(words), same, characters)
+
+    def example(
+        self,
+        table: WordTable,
+        passage: np.ndarray,
+        question: np.ndarray,
+        offsets: np.ndarray,
+        answer: tuple[int, int] = (-1, -1),
+    ) -> Example:
+        """An example of tokens that are places in a table.
+
+        Args:
+            table: Of :meth:`table`.
+            passage: (n,) integers.
+            question: (m,) integers.
+            offsets: (n, 2) integers, where the passage's tokens stand.
+            answer: First and last token, inclusive.
+        """
+        return Example(
+            self._tokens(table, passage, question),
+            self._tokens(table, question, passage),
+            torch.from_numpy(offsets.astype(np.int64)),
+            *answer,
+        )
+
+    def _tokens(self, table: WordTable, tokens: np.ndarray, other: np.ndarray) -> Tokens:
+        features = None
+        if self.features:
+            columns = [self._feature(feature, table.lower, tokens, other) for feature in self.features]
+            features = torch.from_numpy(np.stack(columns, 1, dtype=np.float32))[None]
+        return Tokens(
+            torch.from_numpy(table.words[tokens])[None],
+            None if table.characters is None else torch.from_numpy(table.characters[tokens])[None],
+            features,
+        )
+
+    def _feature(self, feature: str, lower: np.ndarray, tokens: np.ndarray, other: np.ndarray) -> np.ndarray:
+        if feature == "exact":
+            return np.isin(tokens, other)
+        if feature == "lower":
+            return np.isin(lower[tokens], lower[other])
+        _, place, counts = np.unique(lower[tokens], return_inverse=True, return_counts=True)
+        return counts[place] / len(tokens)
+
+    @staticmethod
+    def collate(examples: Sequence[Example]) -> ReadingBatch:
+        """Pads examples to a batch."""
+        return ReadingBatch(
+            _padded([example.passage for example in examples]),
+            _padded([example.question for example in examples]),
+            torch.tensor([example.start for example in examples]),
+            torch.tensor([example.end for example in examples]),
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Plain data that make it again, for checkpoints."""
+        characters = self.character_vocabulary
+        return {
+            "tokeniser": self.tokeniser.name,
+            "vocabulary": self.vocabulary.state(),
+            "character_vocabulary": None if characters is None else characters.state(),
+            "features": list(self.features),
+            "max_word": self.max_word,
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Featurizer:
+        """The featurizer that a state was taken of.
+
+        Raises:
+            ValueError: It is no such state, or its tokeniser is none of this package's.
+        """
+        check_type("Featurizer.from_state", "state", state, Mapping, "a state of a Featurizer")
+        wanted = ("tokeniser", "vocabulary", "character_vocabulary", "features", "max_word")
+        if missing := [name for name in wanted if name not in state]:
+            raise ValueError(f"Featurizer.from_state: state must hold {', '.join(wanted)}, got none of {missing}")
+        check_one_of("Featurizer.from_state", "state['tokeniser']", state["tokeniser"], TOKENISERS)
+        characters = state["character_vocabulary"]
+        return cls(
+            create_tokeniser(state["tokeniser"]),
+            Vocabulary(state["vocabulary"]),
+            None if characters is None else Vocabulary(characters),
+            features=state["features"],
+            max_word=state["max_word"],
+        )
+
+
+def _padded(texts: Sequence[Tokens]) -> Tokens:
+    size = (len(texts), max(text.words.shape[1] for text in texts))
+
+    def together(parts: Sequence[Tensor | None]) -> Tensor | None:
+        if parts[0] is None:
+            return None
+        whole = parts[0].new_zeros((*size, *parts[0].shape[2:]))
+        for row, part in zip(whole, parts, strict=True):
+            assert part is not None
+            row[: part.shape[1]] = part[0]
+        return whole
+
+    words, characters, features = (together(column) for column in zip(*texts, strict=True))
+    assert words is not None
+    return Tokens(words, characters, features)

@@ -1,0 +1,156 @@
+"""Examples to train a reader on or to be answered by it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from pydlx._checks import check_flag, check_type, whole, whole_or_none
+from pydlx.data.reading.answers import TokenSpan, answer_characters, answer_tokens
+from pydlx.data.reading.featurizer import Example, Featurizer
+from pydlx.data.reading.questions import Question
+from pydlx.data.reading.tokenised import TokenisedQuestions
+from pydlx.data.reading.windows import windows
+
+
+class ReadingWindow(NamedTuple):
+    """What an example shows of a question's passage.
+
+    Attributes:
+        question: Place of the question in the set's `questions`.
+        first: First token of the passage that the window shows.
+        past: The token after its last.
+        start: First token of the answer, counted from `first`; -1 if the window does not hold it whole.
+        end: Last token of the answer, inclusive; -1 likewise.
+    """
+
+    question: int
+    first: int
+    past: int
+    start: int
+    end: int
+
+
+class ReadingSet(Sequence[Example]):
+    """Questions as examples for a reader.
+
+    To train, each question comes with the windows of its passage that hold its answer, which is the first of its
+    answers that the passage holds. To answer, each comes with all windows of its passage. Questions that give no
+    example are listed in ``report.left_out``: such without a token, without an answer, or with one beyond the limits.
+
+    Args:
+        source: A JSON file of SQuAD's form, questions of any reader, or these tokenised by the featurizer's tokeniser.
+        featurizer: Makes tensors.
+        training: True for examples to train on, False for questions to answer, which need no answers.
+        unanswerable: Whether to train on questions without answers too; start and end are -1.
+        max_passage: Most tokens of a passage; longer ones are read in windows. None for no limit.
+        stride: Tokens from one window to the next; half of `max_passage` by default.
+        max_answer: Most tokens of an answer to train on. None for no limit.
+
+    Attributes:
+        questions: All questions, also those without example.
+        windows: N of them, one for each example.
+        lengths: (N,) int64, tokens of each example's window, for :func:`length_buckets`.
+        report: What was changed, lost or left out.
+    """
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | Iterable[Question] | TokenisedQuestions,
+        featurizer: Featurizer,
+        *,
+        training: bool = True,
+        unanswerable: bool = False,
+        max_passage: int | None = None,
+        stride: int | None = None,
+        max_answer: int | None = None,
+    ) -> None:
+        check_type("ReadingSet", "featurizer", featurizer, Featurizer, "a Featurizer")
+        check_flag("ReadingSet", "training", training)
+        check_flag("ReadingSet", "unanswerable", unanswerable)
+        whole_or_none("ReadingSet", "max_passage", max_passage, 1)
+        if whole_or_none("ReadingSet", "stride", stride, 1) is None and max_passage is not None:
+            stride = (max_passage + 1) // 2
+        if stride is not None and (max_passage is None or stride > max_passage):
+            raise ValueError(f"ReadingSet: stride must be at most max_passage, {max_passage}, got {stride}")
+        whole_or_none("ReadingSet", "max_answer", max_answer, 1)
+        if not isinstance(source, TokenisedQuestions):
+            source = TokenisedQuestions(source, featurizer.tokeniser)
+        elif source.tokeniser.name != featurizer.tokeniser.name:
+            raise ValueError(
+                f"ReadingSet: source must be tokenised by {featurizer.tokeniser.name!r}, got {source.tokeniser.name!r}"
+            )
+        self.featurizer, self.training, self.unanswerable = featurizer, training, unanswerable
+        self.max_passage, self.stride, self.max_answer = max_passage, stride, max_answer
+        self.questions, self.report = source.questions, source.report.copy()
+        self._source, self._table = source, featurizer.table(source.texts.words)
+        self.windows = [window for place in range(len(source)) for window in self._windows_of(place)]
+        self.lengths = np.array([window.past - window.first for window in self.windows], np.int64)
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def __getitem__(self, index: int) -> Example:  # type: ignore[override]
+        question, first, past, start, end = self.windows[index]
+        tokens, offsets = self._passage(question)
+        asked, _ = self._source.texts.of(self._source.asked[question])
+        return self.featurizer.example(self._table, tokens[first:past], asked, offsets[first:past], (start, end))
+
+    def question(self, index: int) -> Question:
+        """The question of an example."""
+        return self.questions[self.windows[index].question]
+
+    def answer(self, index: int, start: int, end: int) -> str:
+        """The exact characters of the passage from one token of an example to another, inclusive."""
+        window = self.windows[index]
+        length = window.past - window.first
+        whole("ReadingSet.answer", "start", start, 0, length - 1)
+        whole("ReadingSet.answer", "end", end, start, length - 1)
+        _, offsets = self._passage(window.question)
+        first, past = answer_characters(offsets, window.first + start, window.first + end)
+        return self.questions[window.question].passage[first:past]
+
+    def _passage(self, question: int) -> tuple[np.ndarray, np.ndarray]:
+        return self._source.texts.of(self._source.passages[question])
+
+    def _windows_of(self, place: int) -> list[ReadingWindow]:
+        """The windows that the question at a place gives, with a note if there are none."""
+        length = len(self._passage(place)[0])
+        size = self.max_passage or max(length, 1)
+        reason, span = self._span_of(place, size)
+        if reason:
+            self.report.left_out.append((self.questions[place].id, reason))
+            return []
+        answer = None if span is None else (span.first, span.last)
+        found = []
+        for first, past in windows(length, size, min(self.stride or size, size), answer if self.training else None):
+            holds = answer is not None and first <= answer[0] and answer[1] < past
+            if holds or answer is None or not self.training:
+                start, end = (answer[0] - first, answer[1] - first) if answer and holds else (-1, -1)
+                found.append(ReadingWindow(place, first, past, start, end))
+        return found
+
+    def _span_of(self, place: int, size: int) -> tuple[str, TokenSpan | None]:
+        """Why a question gives no example, "" if it does; and its answer."""
+        question, (tokens, offsets) = self.questions[place], self._passage(place)
+        if not len(tokens):
+            return "the passage holds no token", None
+        if not len(self._source.texts.of(self._source.asked[place])[0]):
+            return "the question holds no token", None
+        answer = next((answer for answer in question.answers if answer.start >= 0), None)
+        if answer is None:
+            trained = self.unanswerable and not question.answers
+            return ("it has no answer in the passage" if self.training and not trained else ""), None
+        span = answer_tokens(offsets, answer.start, answer.start + len(answer.text))
+        if span is None:
+            return ("its answer holds no token" if self.training else ""), None
+        if span.widened:
+            text = question.passage[slice(*answer_characters(offsets, span.first, span.last))]
+            self.report.widened.append((question.id, f"the answer {answer.text!r} cuts tokens: {text!r}"))
+        limit = min(self.max_answer or size, size)
+        if self.training and span.last - span.first >= limit:
+            return f"its answer has {span.last - span.first + 1} tokens, more than {limit}", None
+        return "", span

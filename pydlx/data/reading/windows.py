@@ -1,0 +1,32 @@
+"""Windows over passages that are too long to be read at once."""
+
+from __future__ import annotations
+
+from pydlx._checks import whole
+
+
+def windows(length: int, size: int, stride: int, answer: tuple[int, int] | None = None) -> list[tuple[int, int]]:
+    """Overlapping windows that together hold a passage.
+
+    They begin `stride` apart, the last one where it ends with the passage. Spans of up to ``size - stride + 1`` tokens
+    lie whole in one of them. A longer answer, if it fits a window but none holds it, gets one more, around its middle.
+
+    Args:
+        length: Tokens of the passage, at least one.
+        size: Most tokens of a window.
+        stride: Tokens from one beginning to the next, from 1 to `size`.
+        answer: First and last token, inclusive, of a span that one window shall hold.
+
+    Returns:
+        First token of each window and the one past its last, ascending.
+    """
+    whole("windows", "length", length, 1)
+    whole("windows", "size", size, 1)
+    whole("windows", "stride", stride, 1, size)
+    last = max(length - size, 0)
+    starts = [*range(0, last, stride), last]
+    if answer is not None and not any(start <= answer[0] and answer[1] < start + size for start in starts):
+        extra = (answer[0] + answer[1] + 1 - size) // 2
+        if answer[1] - answer[0] < size:
+            starts = sorted([*starts, min(max(extra, 0), last)])
+    return [(start, min(start + size, length)) for start in starts]
