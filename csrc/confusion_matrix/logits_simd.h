@@ -24,8 +24,7 @@ inline void argmax_planes(const T* logits, int64_t stride, int64_t classes, int6
     store(best + at, vector.load(logits + at));
     store(winner + at, Bits{});
   });
-  for (int64_t c = 1; c < classes; c += kTogether) {
-    const int64_t together = std::min(kTogether, classes - c);
+  const auto follow = [&](int64_t c, auto together) {
     for_vectors<T>(count, false, [&](int64_t at, const auto& vector) {
       Vec<A> maximum = load(best + at);
       Bits holder = load(winner + at), number = splat(static_cast<Number>(c));
@@ -38,7 +37,10 @@ inline void argmax_planes(const T* logits, int64_t stride, int64_t classes, int6
       store(best + at, maximum);
       store(winner + at, holder);
     });
-  }
+  };
+  int64_t c = 1;
+  for (; c + kTogether <= classes; c += kTogether) follow(c, std::integral_constant<int64_t, kTogether>{});
+  if (c < classes) follow(c, classes - c);
   for (int64_t i = 0; i < count; ++i) codes[i] = static_cast<Code>(winner[i]);
 }
 

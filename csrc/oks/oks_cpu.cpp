@@ -132,9 +132,11 @@ std::tuple<Tensor, Tensor, Tensor> oks_backward(const Tensor& grad_output, const
     const OksGradients<A> to{output_data<A>(dpred), output_data<A>(dtruth), areas.data()};
     const int64_t pairs = sizes.preds * sizes.truths;
     const int64_t cost = std::max<int64_t>(1, pairs * sizes.points);
+    const A least_half = PYDLX_SIMD_CALL(oks_least_half<A>)(rows, scale, sizes, input_data<A>(grad));
     // Pairs of one group share rows of the gradients, so a group is one thread's.
     parallel_for(sizes.groups, kGrain / cost, [&](int64_t begin, int64_t end) {
-      PYDLX_SIMD_CALL(oks_pairs_backward<A>)(rows, scale, sizes, input_data<A>(grad), to, begin * pairs, end * pairs);
+      PYDLX_SIMD_CALL(oks_pairs_backward<A>)(rows, scale, sizes, input_data<A>(grad), least_half, to, begin * pairs,
+                                             end * pairs);
     });
     std::copy(areas.begin(), areas.end(), output_data<A>(darea));
   });

@@ -122,11 +122,31 @@ void oks_pairs(const OksRows<A>& rows, const std::vector<A>& scale, const OksSiz
 }
 
 // What a point's gradient is multiplied with, exp(x); or, where that is 0, -exp(x / 2), to be multiplied with twice:
-// the gradient may still be a normal number. It is -0 where nothing is left of any gradient.
+// the gradient may still be a normal number. It is -0 where that half is below `least`.
 template <class A>
-__attribute__((always_inline)) inline Vec<A> exp_or_half(const Vec<A>& x) {
-  const Vec<A> e = exp_to_one<A>(x);
-  return e == 0 ? -exp_to_one<A>(x / 2) : e;
+__attribute__((always_inline)) inline Vec<A> exp_or_half(const Vec<A>& x, const Vec<A>& least) {
+  const Vec<A> e = exp_to_one<A>(x), half = exp_to_one<A>(x / 2);
+  return e == 0 ? (half < least ? Vec<A>{} : -half) : e;
+}
+
+// The half below which nothing is left of a point's gradients: even the sum of as many as the call has of a point is no
+// normal number.
+//
+// With x the exponent, they are share x exp(x) and 2 share sqrt(scale x / steepness) exp(x). Both fall with x below -1,
+// and exp(x / 2) is 0 below kLowest. As 2 sqrt(a) <= 1 + a, `bound` is above all factors of exp(x). NaN and infinity
+// stay in it, and then nothing is left out.
+template <class A>
+A oks_least_half(const OksRows<A>& rows, const std::vector<A>& scale, const OksSizes& sizes, const A* grad) {
+  constexpr A kLowest = A(1.4) * std::numeric_limits<A>::min_exponent;
+  const auto grow = [](A& largest, A value) {
+    if (value > largest || value != value) largest = value;
+  };
+  A gradient = 0, steepness = 0, largest_scale = 0;
+  for (int64_t i = 0; i < sizes.pairs(); ++i) grow(gradient, std::abs(grad[i]));
+  for (int64_t i = 0; i < sizes.groups * sizes.truths; ++i) grow(steepness, 1 / (rows.area[i] + A(kOksSpacing)));
+  for (const A value : scale) grow(largest_scale, value);
+  const A bound = gradient * (1 - kLowest * steepness * (largest_scale + 1));
+  return std::sqrt(std::numeric_limits<A>::min() / (bound * std::max(sizes.preds, sizes.truths) * sizes.points));
 }
 
 // Adds the gradients of one pair. share is the incoming gradient / n * steepness; e[k * kOksPairs] is of exp_or_half.
@@ -150,16 +170,17 @@ void add_pair_gradient(const OksTruth<A>& truth, const A* pred, const std::vecto
 // Adds the gradients of the pairs [begin, end), in their order.
 template <class A>
 void oks_pairs_backward(const OksRows<A>& rows, const std::vector<A>& scale, const OksSizes& sizes, const A* grad,
-                        const OksGradients<A>& to, int64_t begin, int64_t end) {
+                        A least_half, const OksGradients<A>& to, int64_t begin, int64_t end) {
   OksPairLanes<A> lanes(rows.points);
   for (int64_t first = begin; first < end; first += kOksPairs) {
     const int64_t count = std::min(kOksPairs, end - first);
+    if (rows.points == 0) continue;
     lanes.load(rows, scale, sizes, first, count);
     for (int64_t k = 0; k < rows.points; ++k) {
       A* row = lanes.exponents[k];
-      for (int64_t i = 0; i < count; i += kVecLanes<A>) store(row + i, exp_or_half<A>(load(row + i)));
+      for (int64_t i = 0; i < count; i += kVecLanes<A>)
+        store(row + i, exp_or_half<A>(load(row + i), splat(least_half)));
     }
-    if (rows.points == 0) continue;
     for (int64_t i = 0; i < count; ++i) {
       const OksTruth<A> truth = lanes.truth[i];
       const A share = grad[first + i] / lanes.counts[i] * truth.steepness;
