@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from pydlx._checks import check_one_of, check_path, check_real_tensor, check_type, listed, whole
 from pydlx.figures import FAINT, INK, matplotlib, new_figure, save_figure
 from pydlx.metrics.coco_protocol import ALL, Curves
+from pydlx.metrics.reading.no_answer import AnswerCurve
 
 _NORMALIZE = ("truth", "prediction", None)
 _EMPTY = "#f4f5f6"
@@ -191,13 +192,57 @@ def plot_precision_recall(
     if not bool(counted.any()):
         raise ValueError("plot_precision_recall: curves must have a truth that counts, got none")
     lines = values[..., counted].mean(-1)
-    if ax is None:
-        ax = new_figure(6.4, 4.8).add_axes((0.11, 0.12, 0.7, 0.8))
+    ax = _precision_recall_axes() if ax is None else ax
     shades = matplotlib("cm").viridis_r
     for number, (threshold, line) in enumerate(zip(curves.protocol.thresholds.tolist(), lines, strict=True)):
         colour = shades(0.12 + 0.88 * number / max(1, len(lines) - 1))
         label = f"{threshold:.2f}   {float(line.mean()):.3f}"
         ax.plot(curves.protocol.recalls.tolist(), line.tolist(), color=colour, linewidth=1.6, label=label)
+    _finish_precision_recall(ax, "from      AP")
+    ax.set_title(f"AP {curves.average_precision(category=category, area=area):.3f}", loc="left", size=12, color=INK)
+    if path is not None:
+        save_figure(ax.figure, path, bbox_inches="tight")
+    return ax.figure, ax
+
+
+def plot_answer_curves(
+    curves: Mapping[str, AnswerCurve], path: str | os.PathLike[str] | None = None, *, ax: Any = None
+) -> tuple[Any, Any]:
+    """Draws precision over recall of answers as the threshold on the no-answer probability rises (SQuAD 2.0).
+
+    Args:
+        curves: by name, as :func:`pydlx.metrics.squad_curves` gives them.
+        path: Where to write the picture, as a whole or not at all; the suffix chooses the format.
+        ax: matplotlib axes to draw into, instead of those of a new figure.
+
+    Returns:
+        matplotlib's figure and axes.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+        OSError: If the file cannot be written.
+    """
+    name = "plot_answer_curves"
+    check_type(name, "curves", curves, Mapping, "curves by name")
+    for curve in curves.values():
+        check_type(name, "curves", curve, AnswerCurve, "curves by name, as squad_curves gives them")
+    _check_place(name, path, ax)
+    ax = _precision_recall_axes() if ax is None else ax
+    for kind, curve in curves.items():
+        # The area is that of steps that reach back from each point.
+        label = f"{kind}   {curve.average_precision:.3f}"
+        ax.step(curve.recall, curve.precision, where="pre", linewidth=1.6, label=label)
+    _finish_precision_recall(ax, "score      AP")
+    if path is not None:
+        save_figure(ax.figure, path, bbox_inches="tight")
+    return ax.figure, ax
+
+
+def _precision_recall_axes() -> Any:
+    return new_figure(6.4, 4.8).add_axes((0.11, 0.12, 0.7, 0.8))
+
+
+def _finish_precision_recall(ax: Any, legend_title: str) -> None:
     ax.set_xlim(0, 1)
     ax.set_ylim(0, 1.02)
     ax.set_xlabel("recall", size=10, color=FAINT)
@@ -206,9 +251,5 @@ def plot_precision_recall(
     ax.grid(color="#e8ebee", linewidth=0.8)
     for spine in ax.spines.values():
         spine.set_visible(False)
-    legend = ax.legend(title="from      AP", loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=8.5)
+    legend = ax.legend(title=legend_title, loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=8.5)
     legend.get_title().set(size=8.5, color=FAINT)
-    ax.set_title(f"AP {curves.average_precision(category=category, area=area):.3f}", loc="left", size=12, color=INK)
-    if path is not None:
-        save_figure(ax.figure, path, bbox_inches="tight")
-    return ax.figure, ax

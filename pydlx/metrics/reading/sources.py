@@ -1,0 +1,193 @@
+"""Questions, answers and predictions from files or from memory, with errors that say what is wrong and where."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydlx._checks import described, is_number, listed
+
+PathLike = str | os.PathLike[str]
+Source = PathLike | Mapping[str, Any] | Sequence[Any]
+
+
+def place_of(name: str, argument: str, source: Any) -> str:
+    """How errors begin: the function, its argument, and the file if it is one."""
+    return f"{name}: {argument}" + (f" '{os.fspath(source)}'" if isinstance(source, str | os.PathLike) else "")
+
+
+def text_of(path: PathLike, place: str) -> str:
+    """The text of a UTF-8 file, with or without a byte order mark."""
+    data = Path(path).read_bytes()
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        byte = data[error.start]
+        raise ValueError(f"{place} must be UTF-8, got byte 0x{byte:02x} at position {error.start}") from None
+
+
+def parsed(text: str, place: str) -> Any:
+    """JSON, in which no object has a key twice."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        content = dict(pairs)
+        if len(content) < len(pairs):
+            keys = [key for key, _ in pairs]
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise ValueError(f"{place} must have each key once, got {twice!r} twice")
+        return content
+
+    try:
+        return json.loads(text, object_pairs_hook=once)
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"{place} must be JSON, got '{error.msg}' in line {error.lineno}, column {error.colno}"
+        ) from None
+    except RecursionError:
+        raise ValueError(f"{place} must be JSON of a few levels, got more") from None
+
+
+def content_of(name: str, argument: str, source: Source) -> tuple[Any, str]:
+    """What a JSON file holds, or what was loaded from one; and how errors begin."""
+    place = place_of(name, argument, source)
+    if isinstance(source, str | os.PathLike):
+        return parsed(text_of(source, place), place), place
+    return source, place
+
+
+def records_of(name: str, argument: str, source: Source) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The objects of a file with one JSON object in each line, or of a list of them; and where each stands."""
+    place = place_of(name, argument, source)
+    entries: Sequence[Any]
+    if isinstance(source, str | os.PathLike):
+        # Not splitlines: answers may hold U+2028 and other separators that end no line of a file.
+        lines = enumerate(text_of(source, place).split("\n"), 1)
+        spots = [(f"{place}, line {number}", line) for number, line in lines if line.strip()]
+        entries = [parsed(line, spot) for spot, line in spots]
+    else:
+        entries = listed(name, argument, source, "a path or a list of records")
+        spots = [(f"{place}[{number}]", "") for number in range(len(entries))]
+    for (spot, _), entry in zip(spots, entries, strict=True):
+        if not isinstance(entry, Mapping):
+            raise TypeError(f"{spot} must be a record with fields, got {described(entry)}")
+        yield spot, entry
+
+
+class Truth(NamedTuple):
+    """What a data set says.
+
+    Attributes:
+        golds: the right answers of each question by its id, in the file's order.
+        version: as the file states it, if it does.
+    """
+
+    golds: dict[str, list[str]]
+    version: str | None
+
+
+def truth_of(name: str, source: Source) -> Truth:
+    """The questions of a data set and their right answers.
+
+    Args:
+        name: of the function that is called.
+        source: SQuAD's JSON (``data``, ``paragraphs``, ``qas``, ``answers`` with ``text``) or CMRC2018's first form
+            (a list of passages with ``qas``, ``query_id`` and ``answers`` of strings): a path, or what was loaded.
+
+    Raises:
+        ValueError: a file is not UTF-8 or no JSON, a question occurs twice, or there is none.
+        TypeError: something is not what its field must be.
+    """
+    content, place = content_of(name, "data", source)
+    golds: dict[str, list[str]] = {}
+    for spot, question in _questions(content, place):
+        key = question.get("id", question.get("query_id"))
+        if not isinstance(key, str):
+            raise TypeError(f"{spot} must have an 'id' that is a string, got {described(key)}")
+        if key in golds:
+            raise ValueError(f"{place} must have each question once, got {key!r} twice")
+        golds[key] = _answers(spot, question)
+    if not golds:
+        raise ValueError(f"{place} must have a question, got none")
+    version = content.get("version") if isinstance(content, Mapping) else None
+    return Truth(golds, None if version is None else str(version))
+
+
+def _questions(content: Any, place: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    if isinstance(content, Mapping) and "data" in content:
+        content, place = content["data"], f"{place} ['data']"
+    if not isinstance(content, list | tuple):
+        raise TypeError(f"{place} must be a path, SQuAD's dict with 'data', or its list, got {described(content)}")
+    for number, article in enumerate(content):
+        spot = f"{place}[{number}]"
+        passages = article.get("paragraphs", [article]) if isinstance(article, Mapping) else None
+        if not isinstance(passages, list | tuple):
+            raise TypeError(f"{spot} must be an article with 'paragraphs', got {described(article)}")
+        for paragraph in passages:
+            questions = paragraph.get("qas") if isinstance(paragraph, Mapping) else None
+            if not isinstance(questions, list | tuple) or not all(isinstance(qa, Mapping) for qa in questions):
+                raise TypeError(f"{spot} must have paragraphs with a list 'qas', got {described(paragraph)}")
+            for question in questions:
+                yield spot, question
+
+
+def _answers(spot: str, question: Mapping[str, Any]) -> list[str]:
+    answers = question.get("answers")
+    if not isinstance(answers, list | tuple):
+        raise TypeError(f"{spot} must have questions with a list 'answers', got {described(answers)}")
+    golds = []
+    for answer in answers:
+        text = answer.get("text") if isinstance(answer, Mapping) else answer
+        if not isinstance(text, str):
+            raise TypeError(f"{spot} must have answers that are strings, got {described(text)}")
+        golds.append(text)
+    return golds
+
+
+def predictions_of(name: str, source: Source) -> dict[str, str]:
+    """The predicted answer of each question: a JSON object of strings by id, as a path or a dict."""
+    content, place = content_of(name, "predictions", source)
+    if not isinstance(content, Mapping):
+        raise TypeError(f"{place} must be answers by question, as a path or a dict, got {described(content)}")
+    for key, answer in content.items():
+        if not isinstance(key, str) or not isinstance(answer, str):
+            raise TypeError(f"{place} must be strings, got {described(answer)} for question {key!r}")
+    return dict(content)
+
+
+def probabilities_of(name: str, source: Source) -> dict[str, float]:
+    """How probable it is that a question has no answer: a JSON object of numbers by id, as a path or a dict."""
+    content, place = content_of(name, "na_probs", source)
+    if not isinstance(content, Mapping):
+        raise TypeError(f"{place} must be probabilities by question, as a path or a dict, got {described(content)}")
+    for key, value in content.items():
+        if not is_number(value) or value != value:
+            raise TypeError(f"{place} must be numbers, got {described(value)} for question {key!r}")
+    return {key: float(value) for key, value in content.items()}
+
+
+def texts(name: str, argument: str, value: Any) -> list[str]:
+    """A list of strings."""
+    found = listed(name, argument, value, "a list of strings")
+    for entry in found:
+        if not isinstance(entry, str):
+            raise TypeError(f"{name}: {argument} must be a list of strings, got {described(entry)} in it")
+    return found
+
+
+def references_of(name: str, argument: str, value: Any, count: int) -> list[list[str]]:
+    """`count` lists of strings."""
+    wanted = "a list of strings for each text"
+    found = listed(name, argument, value, wanted)
+    if len(found) != count:
+        raise ValueError(f"{name}: {argument} must be {wanted}, {count} in all, got {len(found)}")
+    return [texts(name, argument, entry) for entry in found]
+
+
+def at_least_one(name: str, argument: str, golds: Sequence[Sequence[str]]) -> None:
+    """Requires that no question is without a reference."""
+    for number, entry in enumerate(golds):
+        if not entry:
+            raise ValueError(f"{name}: {argument} must have a string for each text, got none at place {number}")
