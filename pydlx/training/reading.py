@@ -1,0 +1,153 @@
+"""Training of readers: the task, and what its validation says of the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from pydlx._checks import check_one_of
+from pydlx._optional import needed_for
+from pydlx.data.reading import Example, Featurizer, ReadingBatch, ReadingSet
+from pydlx.metrics import CmrcScore, SquadScore
+from pydlx.models.readers import Answers, SpanScores, decode_answers
+
+with needed_for("training", extra="train"):
+    from lightning.pytorch import LightningModule
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+Optimizer = Callable[[nn.Module], tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler | None]]
+
+SHOWN = 8  # so many of the validation's answers stand in TensorBoard
+
+
+class _Found(NamedTuple):
+    """The best answer to a question so far, "" for none, and its score."""
+
+    text: str
+    score: float
+
+
+class AnswerScore:
+    """Exact match and F1 of answers, of either data set's kind, under the same two names.
+
+    Args:
+        kind: ``"squad"`` or ``"cmrc"``.
+        no_answer: Whether questions may have no answer, as in SQuAD 2.0.
+    """
+
+    def __init__(self, kind: str, no_answer: bool = False) -> None:
+        check_one_of("AnswerScore", "kind", kind, ("squad", "cmrc"))
+        if kind == "cmrc" and no_answer:
+            raise ValueError("AnswerScore: kind must be 'squad' for questions without answers, got 'cmrc'")
+        self.metric = CmrcScore() if kind == "cmrc" else SquadScore("2.0" if no_answer else "1.1")
+        self.names = ("EM", "F1") if kind == "cmrc" else ("exact", "f1") if no_answer else ("exact_match", "f1")
+
+    def compute(self) -> tuple[Tensor, Tensor]:
+        """Exact match and F1 in percent, of all processes."""
+        values = self.metric.compute()
+        exact, f1 = (values[name].float() for name in self.names)
+        return exact, f1
+
+
+class ReadingTask(LightningModule):
+    """Cross-entropy of the answers' two ends, and exact match and F1 over the validation questions.
+
+    Training batches are `ReadingBatch`; validation batches are a `ReadingBatch` and the numbers (B,) of its examples. A
+    question whose passage is read in several windows is answered by the window with the highest unnormalised score.
+
+    Args:
+        model: A reader.
+        optimizer: Makes the optimiser and the schedule, which is asked at every step.
+        held_out: The validation examples.
+        score: Of the answers.
+        max_length: Most tokens of an answer.
+    """
+
+    def __init__(
+        self, model: Any, optimizer: Optimizer, held_out: ReadingSet, score: AnswerScore, *, max_length: int
+    ) -> None:
+        super().__init__()
+        self.model, self.optimizer, self.max_length = model, optimizer, max_length
+        self.held_out, self.score, self.metric = held_out, score, score.metric
+        self.found: dict[int, _Found] = {}
+
+    def forward(self, batch: ReadingBatch) -> SpanScores:
+        """Scores (B, n) of the passages' n tokens."""
+        return self.model(batch.passage, batch.question)
+
+    def training_step(self, batch: ReadingBatch, batch_idx: int) -> Tensor:
+        """Called by Lightning."""
+        loss = self.model.loss(self(batch), batch.start, batch.end)
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.start), sync_dist=True)
+        return loss
+
+    def validation_step(self, batch: tuple[ReadingBatch, Tensor], batch_idx: int) -> None:
+        """Called by Lightning."""
+        examples, numbers = batch
+        for number, answers in zip(numbers.tolist(), decode_answers(self(examples), self.max_length), strict=True):
+            question, found = self.held_out.windows[number].question, self._best(number, answers)
+            if found.score > self.found.get(question, _Found("", -torch.inf)).score or question not in self.found:
+                self.found[question] = found
+
+    def _best(self, number: int, answers: Answers) -> _Found:
+        if not answers.spans or answers.null_score > answers.spans[0].score:
+            return _Found("", answers.null_score)
+        best = answers.spans[0]
+        return _Found(self.held_out.answer(number, best.start, best.end), best.score)
+
+    def on_validation_epoch_end(self) -> None:
+        """Called by Lightning."""
+        questions = [self.held_out.questions[place] for place in self.found]
+        golds = [[answer.text for answer in question.answers] for question in questions]
+        self.metric.update([found.text for found in self.found.values()], golds)
+        exact, f1 = self.score.compute()
+        self.log("val/exact_match", exact, prog_bar=True, sync_dist=True)
+        self.log("val/f1", f1, prog_bar=True, sync_dist=True)
+        self._show()
+        self.metric.reset()
+        self.found.clear()
+
+    def _show(self) -> None:
+        """Puts some questions and answers beside TensorBoard's curves."""
+        rows = ["question | answer | right answers", "---|---|---"]
+        for place, found in list(self.found.items())[:SHOWN]:
+            question = self.held_out.questions[place]
+            cells = (question.question, found.text, "; ".join(dict.fromkeys(a.text for a in question.answers)))
+            rows.append(" | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells))
+        for logger in self.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_text("val/answers", "\n".join(rows), self.global_step)
+
+    def configure_optimizers(self) -> Any:
+        """Called by Lightning."""
+        optimizer, schedule = self.optimizer(self.model)
+        if schedule is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class NumberedExamples(Dataset):
+    """Examples with their numbers in the set, those of some questions only."""
+
+    def __init__(self, examples: ReadingSet, process: int, processes: int) -> None:
+        places = range(len(examples))
+        self.examples = examples
+        # All windows of a question belong to one process, which finds the best of them. Those of similar length lie
+        # side by side, so that batches hold little padding.
+        own = [place for place in places if examples.windows[place].question % processes == process]
+        self.places = sorted(own, key=lambda place: int(examples.lengths[place]))
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> tuple[Example, int]:
+        return self.examples[self.places[index]], self.places[index]
+
+
+def collate_numbered(items: list[tuple[Example, int]]) -> tuple[ReadingBatch, Tensor]:
+    """A batch and the numbers of its examples."""
+    return Featurizer.collate([example for example, _ in items]), torch.tensor([number for _, number in items])
