@@ -156,7 +156,9 @@ class Featurizer:
 
     @staticmethod
     def collate(examples: Sequence[Example]) -> ReadingBatch:
-        """Pads examples to a batch."""
+        """Pads examples to a batch; there must be one at least."""
+        if not len(examples):
+            raise ValueError("Featurizer.collate: examples must hold at least one, got none")
         return ReadingBatch(
             _padded([example.passage for example in examples]),
             _padded([example.question for example in examples]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydlx._checks import check_path, check_type
 from pydlx.data.reading.report import AnswerReport
@@ -80,9 +80,15 @@ def read_squad(path: str | os.PathLike[str], report: AnswerReport | None = None)
 
     return noted(
         (
-            Question(str(qa.id), paragraph.context, qa.question, tuple(Answer(*a) for a in qa.placed()), title)
+            Question(
+                str(asked.id),
+                paragraph.context,
+                asked.question,
+                tuple(Answer(answer.text, answer.answer_start) for answer in asked.answers),
+                title,
+            )
             for paragraph, title in paragraphs()
-            for qa in paragraph.qas
+            for asked in paragraph.qas
         ),
         report,
     )
@@ -98,7 +104,7 @@ def noted(questions: Iterable[Question], report: AnswerReport) -> Iterator[Quest
         seen.add(question.id)
         answers = tuple(_placed(question, answer, report) for answer in question.answers)
         report.answers += len(answers)
-        yield Question(question.id, question.passage, question.question, answers, question.title)
+        yield question if answers == question.answers else replace(question, answers=answers)
 
 
 def _placed(question: Question, answer: Answer, report: AnswerReport) -> Answer:

@@ -35,10 +35,6 @@ class SquadQuestion(msgspec.Struct):
     question: str
     answers: list[SquadAnswer] = []
 
-    def placed(self) -> Iterator[tuple[str, int]]:
-        """Text and place of each answer."""
-        return ((answer.text, answer.answer_start) for answer in self.answers)
-
 
 class Paragraph(msgspec.Struct):
     """Of SQuAD's form."""

@@ -10,6 +10,7 @@ from pydlx._checks import check_one_of, described
 from pydlx._optional import needed_for
 
 Offsets = list[tuple[int, int]]
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 class Tokeniser(Protocol):
@@ -48,7 +49,7 @@ class Words:
 
     def __call__(self, text: str) -> Offsets:
         """The tokens' places."""
-        return [place for _, place in self._split.pre_tokenize_str(text)]
+        return [place for _, place in self._split.pre_tokenize_str(_encodable(text))]
 
 
 class Characters:
@@ -97,7 +98,11 @@ class Spacy:
 
     def __call__(self, text: str) -> Offsets:
         """The tokens' places."""
-        return [(token.idx, token.idx + len(token)) for token in self._language.make_doc(text) if not token.is_space]
+        return [
+            (token.idx, token.idx + len(token))
+            for token in self._language.make_doc(_encodable(text))
+            if not token.is_space
+        ]
 
 
 TOKENISERS: dict[str, type[Tokeniser]] = {kind.name: kind for kind in (Words, Characters, Spaces, Spacy)}
@@ -115,6 +120,11 @@ def create_tokeniser(name: str) -> Tokeniser:
     """
     check_one_of("create_tokeniser", "name", name, TOKENISERS)
     return TOKENISERS[name]()
+
+
+def _encodable(text: str) -> str:
+    """The text as UTF-8 can hold it and of the same length: halves of surrogate pairs become U+FFFD."""
+    return _SURROGATES.sub("\ufffd", text)
 
 
 def check_tokeniser(name: str, argument: str, value: object) -> None:

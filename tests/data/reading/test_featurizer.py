@@ -1,0 +1,105 @@
+"""From texts to tensors."""
+
+import io
+
+import pytest
+import torch
+
+from pydlx.data.reading import Featurizer, Vocabulary, create_tokeniser
+
+WORDS = Vocabulary(["the", "cat", "sat", "Sat", "where"])
+LETTERS = Vocabulary([*"catshewr"])
+
+
+def featurizer(**options):
+    return Featurizer(create_tokeniser("words"), WORDS, LETTERS, **({"max_word": 4} | options))
+
+
+def test_numbers_characters_and_places():
+    example = featurizer()("The cat  Sat where?", "Where the cat")
+    assert example.passage.words.tolist() == [[2, 3, 5, 6, 1]]
+    assert example.question.words.tolist() == [[6, 2, 3]]
+    assert example.passage.characters.tolist() == [
+        [[4, 6, 7, 0], [2, 3, 4, 0], [5, 3, 4, 0], [8, 6, 7, 9], [1, 0, 0, 0]]
+    ]
+    assert example.offsets.tolist() == [[0, 3], [4, 7], [9, 12], [13, 18], [18, 19]]
+    assert (example.start, example.end) == (-1, -1)
+    assert example.passage.words.dtype == example.passage.characters.dtype == torch.int64
+
+
+def test_features_compare_both_texts():
+    example = featurizer()("The cat the CAT sat", "the Cat")
+    assert example.passage.features.dtype == torch.float32
+    expected = [[0, 1, 0.4], [0, 1, 0.4], [1, 1, 0.4], [0, 1, 0.4], [0, 0, 0.2]]
+    torch.testing.assert_close(example.passage.features[0], torch.tensor(expected))
+    torch.testing.assert_close(example.question.features[0], torch.tensor([[1, 1, 0.5], [0, 1, 0.5]]))
+    chosen = featurizer(features=("tf", "exact"))("The cat the CAT sat", "the Cat")
+    assert torch.equal(chosen.passage.features, example.passage.features[..., [2, 0]])
+
+
+def test_characters_and_features_may_be_left_out():
+    plain = Featurizer(create_tokeniser("words"), WORDS, features=())
+    batch = plain.collate([plain("the cat", "where")])
+    assert batch.passage.characters is batch.passage.features is batch.question.features is None
+
+
+def test_a_batch_is_each_example_with_zeros_behind():
+    make = featurizer()
+    pairs = [("the cat sat where", "where"), ("cat", "the cat sat where the"), ("sat cat", "a b")]
+    examples = [make(*pair)._replace(start=0, end=place) for place, pair in enumerate(pairs)]
+    batch = make.collate(examples)
+    assert batch.start.tolist() == [0, 0, 0] and batch.end.tolist() == [0, 1, 2]
+    for side, lengths in (("passage", [4, 1, 2]), ("question", [1, 5, 2])):
+        tokens = getattr(batch, side)
+        assert tokens.lengths.tolist() == lengths
+        for row, example in enumerate(examples):
+            for whole, part in zip(tokens, getattr(example, side), strict=True):
+                assert torch.equal(whole[row, : lengths[row]], part[0])
+                assert not whole[row, lengths[row] :].any()
+
+
+def test_a_question_may_be_longer_than_its_passage():
+    example = featurizer()("cat", "where the cat sat")
+    assert example.passage.words.shape == (1, 1) and example.question.words.shape == (1, 4)
+
+
+@pytest.mark.parametrize("characters", [LETTERS, None])
+def test_state_goes_through_a_checkpoint(characters):
+    make = Featurizer(create_tokeniser("characters"), WORDS, characters, features=["tf"], max_word=7)
+    buffer = io.BytesIO()
+    torch.save(make.state(), buffer)
+    buffer.seek(0)
+    again = Featurizer.from_state(torch.load(buffer, weights_only=True))
+    assert again.state() == make.state()
+    before, after = (m.collate([m("the 猫 sat", "Where sat")]) for m in (make, again))
+    assert torch.equal(before.passage.features, after.passage.features)
+    assert torch.equal(before.passage.words, after.passage.words)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: featurizer()("", "where"), "Featurizer: passage must hold a token, got none but white space"),
+        (lambda: featurizer()("cat", " \n"), "Featurizer: question must hold a token, got none but white space"),
+        (
+            lambda: featurizer(features=("pos",)),
+            "Featurizer: features must be one of 'exact', 'lower', 'tf', got 'pos'",
+        ),
+        (lambda: featurizer(max_word=0), "Featurizer: max_word must be positive, got 0"),
+        (lambda: Featurizer.collate([]), "Featurizer.collate: examples must hold at least one, got none"),
+        (lambda: Featurizer.from_state({}), "Featurizer.from_state: state must hold tokeniser, .*, got none of"),
+        (lambda: Featurizer.from_state(featurizer().state() | {"tokeniser": "own"}), "must be one of 'words'"),
+    ],
+)
+def test_refusals(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_wrong_types_are_refused():
+    with pytest.raises(
+        TypeError, match="Featurizer: tokeniser must be a tokeniser, as of create_tokeniser, got 'words'"
+    ):
+        Featurizer("words", WORDS)
+    with pytest.raises(TypeError, match="Featurizer: passage must be text, got None"):
+        featurizer()(None, "where")
