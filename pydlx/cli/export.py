@@ -13,6 +13,7 @@ _EXAMPLE = """\
 example:
   pydlx export runs/camvid/best.ckpt --size 180,240 --out fcn.onnx
   pydlx export runs/corner/best.ckpt --size 511,511 --out corner.onnx
+  pydlx export runs/bidaf/best.ckpt --size 400,50 --any-size --out bidaf.onnx
 
 The file is run once and its results are compared with the model's, but with --no-check.
 """
@@ -29,8 +30,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     )
     parser.add_argument("checkpoint", type=Path, help="of pydlx train, or of pydlx.models.save_model")
     parser.add_argument("--out", type=Path, required=True, help="the file: .onnx, or .pt2")
-    parser.add_argument("--size", type=_size, required=True, metavar="H,W", help="height and width of the images")
-    parser.add_argument("--any-size", action="store_true", help="let height and width vary")
+    parser.add_argument(
+        "--size",
+        type=_size,
+        required=True,
+        metavar="H,W",
+        help="height and width of the images; tokens of the passage and of the question",
+    )
+    parser.add_argument("--any-size", action="store_true", help="let them vary, and the number of texts")
     parser.add_argument("--format", choices=list(FORMATS), help="by default onnx, or torch for .pt2")
     parser.add_argument("--no-check", action="store_true", help="do not run the file, as for an untrained CornerNet")
     return parser
@@ -51,5 +58,5 @@ def _size(text: str) -> tuple[int, int]:
     try:
         height, width = map(int, text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHT,WIDTH") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not two whole numbers H,W") from None
     return height, width

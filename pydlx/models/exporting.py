@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,8 @@ from pydlx._checks import check_flag, check_one_of, check_path, whole_pair
 from pydlx._optional import needed_for
 from pydlx.files import replacing
 from pydlx.models.detection import CornerNet
+from pydlx.models.readers import Reader
+from pydlx.models.readers.program import ReaderProgram
 from pydlx.ops import decode_corners
 
 FORMATS = {"onnx": ".onnx", "torch": ".pt2", "aoti": ".pt2"}
@@ -46,6 +48,14 @@ class DecodedCorners(nn.Module):
         return not _difference(*_decided_rows(self(image), (boxes, scores, labels))) <= _MOST_DIFFERENCE
 
 
+class _Program(NamedTuple):
+    """What is written: a model, an example of each of its inputs, and which of their dimensions may vary."""
+
+    model: nn.Module
+    inputs: dict[str, Tensor]
+    free: Any
+
+
 def export_model(
     model: nn.Module,
     path: str | os.PathLike[str],
@@ -59,14 +69,17 @@ def export_model(
 
     Args:
         model: Of ``load_model``, in evaluation mode, on the CPU. A segmentation gives scores (N, C, H, W); CornerNet is
-            written with its decode, see `DecodedCorners`.
+            written with its decode, see `DecodedCorners`; a reader with one input for each part of the texts, see
+            `ReaderProgram`. Readers that attend by what they have read so far (Match-LSTM, R-Net with dynamic
+            attention) are refused.
         path: One file, with the suffix ``.onnx`` or ``.pt2``. Weights are inside.
-        size: Height and width of the images.
+        size: Height and width of the images; or tokens of the passage and of the question.
         format: ``"onnx"``; ``"torch"``, an exported program for ``torch.export.load``; or ``"aoti"``, compiled for this
             machine, for ``torch._inductor.aoti_load_package``.
-        any_size: Whether height and width may vary from call to call.
-        check: Run what was written on an image, and compare. A CornerNet must tell corners apart by more than rounding
-            for that, which an untrained one may not.
+        any_size: Whether height and width may vary from call to call; or the number of texts, their tokens and the
+            characters of a word, which otherwise are 1, `size` and 16. A reader with recurrent layers has that in ONNX.
+        check: Run what was written on an image or a text, and compare. A CornerNet must tell corners apart by more than
+            rounding for that, which an untrained one may not.
 
     Returns:
         ``largest_difference`` from the model's own results over all floating-point outputs, with `check`; else empty.
@@ -79,63 +92,95 @@ def export_model(
     check_path(name, "path", path)
     check_one_of(name, "format", format, tuple(FORMATS))
     check_flag(name, "any_size", any_size)
-    height, width = whole_pair(name, "size", size, "(height, width)", 1)
+    meaning = "(passage, question)" if isinstance(model, Reader) else "(height, width)"
+    size = whole_pair(name, "size", size, meaning, 1)
     if Path(path).suffix != FORMATS[format]:
         raise ValueError(f"{name}: path must end in {FORMATS[format]} for format {format!r}, got '{path}'")
     if model.training:
         raise ValueError(f"{name}: model must be in evaluation mode, call model.eval()")
-    whole_model = DecodedCorners(model).eval() if isinstance(model, CornerNet) else model
-    image = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0))
-    free = {2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO} if any_size else None
+    program = _reading(model, size, format, any_size) if isinstance(model, Reader) else _seeing(model, size, any_size)
     with replacing(path) as temporary, torch.no_grad():
-        _write(whole_model, image, temporary, format, free)
+        _write(program, temporary, format)
         if not check:
             return {}
-        expected, found = _as_tuple(whole_model(image)), _run(temporary, image, format)
-        if isinstance(whole_model, DecodedCorners):
+        inputs = tuple(program.inputs.values())
+        expected, found = _as_tuple(program.model(*inputs)), _run(temporary, program.inputs, format)
+        if isinstance(program.model, DecodedCorners):
             expected, found = _decided_rows(expected, found)
         difference = _difference(expected, found)
         if not difference <= _MOST_DIFFERENCE:
-            raise ValueError(f"{name}: {_reason(whole_model, image, path, difference)}")
+            raise ValueError(f"{name}: {_reason(program, path, difference)}")
     return {"largest_difference": difference}
 
 
-def _write(model: nn.Module, image: Tensor, path: Path, format: str, free: Any) -> None:
+def _seeing(model: nn.Module, size: tuple[int, int], any_size: bool) -> _Program:
+    """A model of images."""
+    whole_model = DecodedCorners(model).eval() if isinstance(model, CornerNet) else model
+    image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
+    free = ({2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO},) if any_size else None
+    return _Program(whole_model, {"image": image}, free)
+
+
+def _reading(model: Reader, size: tuple[int, int], format: str, any_size: bool) -> _Program:
+    """A reader."""
+    reader = ReaderProgram(model).eval()
+    if reader.goes_step_by_step:
+        raise ValueError(
+            "export_model: model must not attend by what it has read so far, which is a loop over tokens; "
+            f"got {type(model).__name__} with an AttentionRNN; bidaf, qanet, fusionnet and r_net with "
+            "attention='static' can be exported"
+        )
+    if any_size and format != "onnx" and reader.has_rnn:
+        raise ValueError(
+            f"export_model: any_size must be False with format {format!r} for {type(model).__name__}: PyTorch exports "
+            "recurrent layers for one length"
+        )
+    inputs = reader.example(*size, batch=2 if any_size else 1)
+    free = [
+        dict.fromkeys(range(2 if name.endswith("features") else x.dim()), torch.export.Dim.AUTO)
+        for name, x in zip(reader.inputs, inputs, strict=True)
+    ]
+    return _Program(reader, dict(zip(reader.inputs, inputs, strict=True)), (tuple(free),) if any_size else None)
+
+
+def _write(program: _Program, path: Path, format: str) -> None:
+    model, inputs, free = program
     if format == "onnx":
         with needed_for("export to ONNX", extra="export"):
             import onnxscript  # noqa: F401
         torch.onnx.export(
             model,
-            (image,),
+            tuple(inputs.values()),
             path,
             dynamo=True,
-            dynamic_shapes=None if free is None else (free,),
+            dynamic_shapes=free,
             external_data=False,
-            input_names=["image"],
+            input_names=list(inputs),
             verbose=False,
         )
         return
-    program = torch.export.export(model, (image,), dynamic_shapes=None if free is None else (free,))
+    exported = torch.export.export(model, tuple(inputs.values()), dynamic_shapes=free)
     if format == "torch":
-        torch.export.save(program, path)
+        torch.export.save(exported, path)
     else:
-        torch._inductor.aoti_compile_and_package(program, package_path=str(path))
+        torch._inductor.aoti_compile_and_package(exported, package_path=str(path))
 
 
-def _run(path: Path, image: Tensor, format: str) -> tuple[Tensor, ...]:
+def _run(path: Path, inputs: dict[str, Tensor], format: str) -> tuple[Tensor, ...]:
     if format == "onnx":
         with needed_for("checking ONNX", extra="export"):
             import onnxruntime
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        return tuple(torch.from_numpy(y) for y in session.run(None, {"image": image.numpy()}))
+        given = {name: tensor.numpy() for name, tensor in inputs.items()}
+        return tuple(torch.from_numpy(y) for y in session.run(None, given))
     if format == "torch":
-        return _as_tuple(torch.export.load(path).module()(image))
-    return _as_tuple(torch._inductor.aoti_load_package(str(path))(image))
+        return _as_tuple(torch.export.load(path).module()(*inputs.values()))
+    return _as_tuple(torch._inductor.aoti_load_package(str(path))(*inputs.values()))
 
 
-def _reason(model: nn.Module, image: Tensor, path: Any, difference: float) -> str:
+def _reason(program: _Program, path: Any, difference: float) -> str:
     """Why what was written is refused."""
-    if isinstance(model, DecodedCorners) and model.hangs_on_rounding(image):
+    if isinstance(program.model, DecodedCorners) and program.model.hangs_on_rounding(program.inputs["image"]):
         return (
             "model must tell corners apart by more than rounding for what is written to be compared, got scores so "
             f"alike that a change by {_ROUNDING:.0e} pairs others, as in an untrained one; train it, or give "
@@ -164,5 +209,8 @@ def _difference(expected: tuple[Tensor, ...], found: tuple[Tensor, ...]) -> floa
         if a.shape != b.shape or (not a.is_floating_point() and not torch.equal(a, b)):
             return float("inf")
         if a.is_floating_point() and a.numel():
-            worst = max(worst, float((a.double() - b.double()).abs().max()))
+            apart = torch.where(
+                a == b, 0.0, (a.double() - b.double()).abs()
+            )  # infinities are equal or infinitely apart
+            worst = max(worst, float(apart.max()))
     return worst

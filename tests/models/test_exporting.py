@@ -63,9 +63,9 @@ def test_cornernet_is_exported_with_its_decode(tmp_path):
 
 def rounding_otherwise(monkeypatch, model, change=0.0):
     """As if what is written ran where numbers are rounded otherwise, for which float64 stands, or saw another image."""
-    monkeypatch.setattr(exporting, "_write", lambda model, image, path, *_: path.touch())
+    monkeypatch.setattr(exporting, "_write", lambda program, path, *_: path.touch())
     doubled = exporting.DecodedCorners(copy.deepcopy(model).double())
-    monkeypatch.setattr(exporting, "_run", lambda path, image, format: doubled(image.double() + change))
+    monkeypatch.setattr(exporting, "_run", lambda path, inputs, format: doubled(inputs["image"].double() + change))
 
 
 def test_a_cornernet_whose_scores_are_alike_cannot_be_compared(tmp_path, monkeypatch, capsys):

@@ -3,6 +3,7 @@
 ``embedding``, ``encoders``, ``attention``, ``fusion`` and ``pointers`` hold the parts; each reader is one file.
 """
 
+from pydlx.models.readers.answering import Answer, Answers, decode_answers
 from pydlx.models.readers.bidaf import BiDAF
 from pydlx.models.readers.fusionnet import FusionNet
 from pydlx.models.readers.match_lstm import MatchLSTM
@@ -11,4 +12,15 @@ from pydlx.models.readers.r_net import RNet
 from pydlx.models.readers.reader import Reader
 from pydlx.models.readers.scores import SpanScores
 
-__all__ = ["BiDAF", "FusionNet", "MatchLSTM", "QANet", "RNet", "Reader", "SpanScores"]
+__all__ = [
+    "Answer",
+    "Answers",
+    "BiDAF",
+    "FusionNet",
+    "MatchLSTM",
+    "QANet",
+    "RNet",
+    "Reader",
+    "SpanScores",
+    "decode_answers",
+]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pydlx._autograd import is_exporting_to_onnx
 from pydlx._checks import check_one_of, whole
 
 
@@ -93,13 +95,50 @@ class RNN(nn.Module):
         """States (B, n, output) of x, (B, n, size)."""
         layers = []
         for index, forwards in enumerate(self.forwards):
-            x = self.dropout(x)
-            states = [forwards(x)[0]]
-            if self.backwards:
-                states.append(flip(self.backwards[index](flip(x, mask))[0], mask))
-            x = torch.cat(states, -1).masked_fill(~mask.unsqueeze(-1), 0)
+            backwards = self.backwards[index] if self.backwards else None
+            states = _onnx_states if is_exporting_to_onnx() else _states
+            x = states(forwards, backwards, self.dropout(x), mask).masked_fill(~mask.unsqueeze(-1), 0)
             layers.append(x)
         return torch.cat(layers, -1) if self.concatenate else x
+
+
+def _states(forwards: nn.Module, backwards: nn.Module | None, x: Tensor, mask: Tensor) -> Tensor:
+    """One layer's states, with some numbers in padding."""
+    states = forwards(x)[0]
+    if backwards is None:
+        return states
+    return torch.cat([states, flip(backwards(flip(x, mask))[0], mask)], -1)
+
+
+def _onnx_states(forwards: Any, backwards: Any, x: Tensor, mask: Tensor) -> Tensor:
+    """The same by ONNX's operator, which takes lengths. PyTorch's cells are exported for one length only."""
+    directions = [forwards] if backwards is None else [forwards, backwards]
+    # Gates in ONNX's order: input, output, forget, cell of torch's i, f, g, o; update, reset, new of torch's r, z, n.
+    lstm = isinstance(forwards, nn.LSTM)
+    order = (0, 3, 1, 2) if lstm else (1, 0, 2)
+
+    def stacked(*names: str) -> Tensor:
+        weights = (torch.cat([reordered(getattr(cell, f"{name}_l0")) for name in names]) for cell in directions)
+        return torch.stack(list(weights))
+
+    def reordered(weight: Tensor) -> Tensor:
+        gates = weight.unflatten(0, (len(order), -1))
+        return torch.cat([gates[gate] for gate in order])
+
+    attributes: dict[str, Any] = {"hidden_size": forwards.hidden_size}
+    attributes["direction"] = "forward" if backwards is None else "bidirectional"
+    if not lstm:
+        attributes["linear_before_reset"] = 1
+    lengths = mask.sum(1).clamp(min=1).to(torch.int32)  # what is nothing but padding has states that no one reads
+    weights = [stacked("weight_ih"), stacked("weight_hh"), stacked("bias_ih", "bias_hh")]
+    states = torch.onnx.ops.symbolic(
+        "LSTM" if lstm else "GRU",
+        [x.transpose(0, 1), *weights, lengths],
+        attributes,
+        dtype=x.dtype,
+        shape=(x.shape[1], len(directions), x.shape[0], forwards.hidden_size),
+    )
+    return states.permute(2, 0, 1, 3).flatten(2)  # of (n, directions, B, hidden)
 
 
 def position_code(length: int, size: int, like: Tensor) -> Tensor:
@@ -165,7 +204,7 @@ class EncoderBlock(nn.Module):
         convolutions: Of the block.
         width: Tokens that a convolution sees; odd.
         heads: Of the self-attention.
-        dropout: Of the input of every second sublayer. The attention's weights have none, whose product no kernel fuses.
+        dropout: Of the input of every second sublayer, but not of the attention's weights, which no fused kernel does.
         survival: With which probability the last sublayer is kept in training; that of the others falls evenly to it.
             A sublayer is dropped for each example apart, and counts as 1 / probability where it is kept.
         sublayers: Those before this block and in all, where several blocks share one row of probabilities.

@@ -37,6 +37,8 @@ class FusionNet(Reader):
         no_answer: Whether two trainable scores stand for no answer.
     """
 
+    reads_question_features = False
+
     def __init__(
         self,
         *,

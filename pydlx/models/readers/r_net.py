@@ -139,7 +139,7 @@ class RNet(Reader):
         h = self.self_matching(v, v, P, P)  # (B, n, 2 hidden)
         if self.last_gru is not None:
             h = self.last_gru(h, P)
-        scores = self.summary(self.V_r.expand(len(u_Q), -1), self.summary.keys(u_Q))  # (B, m)
+        scores = self.summary(self.V_r.unsqueeze(0), self.summary.keys(u_Q))  # (B, m)
         r_Q = attend(scores.unsqueeze(1), Q, u_Q).squeeze(1)  # (B, size)
         start, end = self.pointer(self.dropout(h), P, r_Q)
         return self.scores(start, end, P)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -28,10 +28,12 @@ class Reader(nn.Module):
 
     Attributes:
         embed: Tokens to a list of their vectors.
+        reads_question_features: Whether the features of questions, if there are any, are used.
         companion: Plain data that belongs to the reader and stays with it in files: how text becomes numbers.
     """
 
     companion: dict[str, Any] | None = None
+    reads_question_features: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -1,0 +1,71 @@
+"""A reader as a function of tensors, for programs that run without this package."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from pydlx.data.reading.tokens import PADDING, Tokens
+from pydlx.models.readers.reader import Reader
+from pydlx.nn import AttentionRNN
+
+_WORD_LENGTH = 16  # characters of a word in the example, as in BiDAF
+
+
+class ReaderProgram(nn.Module):
+    """A reader that takes the parts of both texts one by one and returns start, end and, if it has them, null scores.
+
+    Args:
+        model: The reader.
+
+    Attributes:
+        inputs: The names of the tensors it takes, in order: ``passage_words`` (B, n), ``question_words`` (B, m), and
+            for readers of them ``passage_characters`` (B, n, w), ``question_characters`` (B, m, w) and
+            ``passage_features`` (B, n, f), ``question_features`` (B, m, f).
+    """
+
+    def __init__(self, model: Reader) -> None:
+        super().__init__()
+        self.model = model
+        parts = ["words"] + ["characters"] * (model.embed.characters is not None)
+        self.inputs = [f"{side}_{part}" for part in parts for side in ("passage", "question")]
+        if model.embed.features:
+            self.inputs += ["passage_features"] + ["question_features"] * model.reads_question_features
+
+    @property
+    def goes_step_by_step(self) -> bool:
+        """Whether the reader attends by what it has read so far, token by token, in a loop that no program holds."""
+        return any(isinstance(module, AttentionRNN) for module in self.modules())
+
+    @property
+    def has_rnn(self) -> bool:
+        """Whether PyTorch's recurrent layers are in it, which it exports for one length only."""
+        return any(isinstance(module, nn.RNNBase) for module in self.modules())
+
+    def example(self, passage: int, question: int, batch: int) -> list[Tensor]:
+        """Random texts of up to so many tokens; the last example of the batch is three quarters as long."""
+        draw = torch.Generator().manual_seed(0)
+        embed = self.model.embed
+        example = []
+        for name in self.inputs:
+            length = passage if name.startswith("passage") else question
+            real = torch.ones(batch, length, dtype=torch.bool)
+            real[-1, max(3 * length // 4, 1) :] = False
+            if name.endswith("words"):
+                example.append(torch.randint(1, embed.words.count, real.shape, generator=draw).where(real, PADDING))
+            elif name.endswith("characters"):
+                assert embed.characters is not None
+                count, shape = embed.characters.vectors.num_embeddings, (*real.shape, _WORD_LENGTH)
+                example.append(torch.randint(1, count, shape, generator=draw) * real.unsqueeze(-1))
+            else:
+                example.append(torch.rand(*real.shape, embed.features, generator=draw) * real.unsqueeze(-1))
+        return example
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Scores (B, n) to begin and to end the answer, and (B, 2) of no answer."""
+        given = dict(zip(self.inputs, inputs, strict=True))
+        passage, question = (
+            Tokens(given[f"{side}_words"], given.get(f"{side}_characters"), given.get(f"{side}_features"))
+            for side in ("passage", "question")
+        )
+        return tuple(scores for scores in self.model(passage, question) if scores is not None)
