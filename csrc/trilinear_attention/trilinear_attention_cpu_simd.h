@@ -33,6 +33,16 @@ A sum_of_lanes(const Vec<A>& v) {
   return sum;
 }
 
+// Calls body(at, vector) for vectors that cover `count` cells: whole ones, of which the last overlaps the one before,
+// or where there is no room for one, a part. Cells in the overlap come twice.
+template <class T, class Body>
+__attribute__((always_inline)) inline void for_covering(int64_t count, const Body& body) {
+  constexpr int64_t L = kVecLanes<accumulate_t<T>>;
+  if (count < L) return body(0, PartVector<T>{count});
+  for (int64_t at = 0; at <= count - L; at += L) body(at, WholeVector<T>{});
+  if (count % L) body(count - L, WholeVector<T>{});
+}
+
 // Calls body(row, valid) for the rows [begin, end) of the batch, in order; `valid` marks the columns, in whole vectors.
 // Of two arrays of that size the second is the body's own.
 template <class A, class Body>
@@ -59,7 +69,7 @@ void softmax_rows(const AttentionTask& task, const T* similarity, T* weights, in
       return;
     }
     Vec<A> peaks = none, sums = zero;
-    for_vectors<T>(task.columns, false, [&](int64_t at, const auto& vector) {
+    for_covering<T>(task.columns, [&](int64_t at, const auto& vector) {
       const Vec<A> cells = vector.load(similarity + row * task.columns + at);
       const Vec<A> counted = load(valid + at) > zero ? cells : none;
       store(own + at, counted);
@@ -72,37 +82,36 @@ void softmax_rows(const AttentionTask& task, const T* similarity, T* weights, in
       sums += load(valid + at) > zero ? e : zero;
     }
     const Vec<A> scale = splat(A(1) / sum_of_lanes<A>(sums));
-    for_vectors<T>(task.columns, false, [&](int64_t at, const auto& vector) {
+    for_covering<T>(task.columns, [&](int64_t at, const auto& vector) {
       vector.store(to + at, Vec<A>(load(valid + at) > zero ? load(own + at) * scale : zero));
     });
   });
 }
 
-// A vector's worth of columns of one entry, or what is left of them.
+// A vector's worth of columns of one entry; the last block has a second vector for what is left, which overlaps.
 template <class T>
 struct ColumnBlock {
   using A = accumulate_t<T>;
   const AttentionTask& task;
-  int64_t entry, column;
+  int64_t entry, number;
 
-  static int64_t per_entry(const AttentionTask& task) { return (task.columns + kVecLanes<A> - 1) / kVecLanes<A>; }
+  static int64_t per_entry(const AttentionTask& task) { return std::max<int64_t>(1, task.columns / kVecLanes<A>); }
 
-  ColumnBlock(const AttentionTask& task_, int64_t number)
-      : task(task_), entry(number / per_entry(task_)), column(number % per_entry(task_) * kVecLanes<A>) {}
+  ColumnBlock(const AttentionTask& task_, int64_t number_)
+      : task(task_), entry(number_ / per_entry(task_)), number(number_ % per_entry(task_)) {}
 
-  // body(vector), the vector being what reads and writes this many cells.
+  // body(column, vector), the vector being what reads and writes its cells.
   template <class Body>
-  void with_vector(const Body& body) const {
-    if (task.columns - column >= kVecLanes<A>) {
-      body(WholeVector<T>{});
-    } else {
-      body(PartVector<T>{task.columns - column});
-    }
+  void each_vector(const Body& body) const {
+    if (task.columns < kVecLanes<A>) return body(0, PartVector<T>{task.columns});
+    body(number * kVecLanes<A>, WholeVector<T>{});
+    const bool is_last = number + 1 == per_entry(task);
+    if (is_last && task.columns % kVecLanes<A>) body(task.columns - kVecLanes<A>, WholeVector<T>{});
   }
 
-  // visit(place, is_valid) for every row.
+  // visit(place, is_valid) for every cell of a column.
   template <class Visit>
-  __attribute__((always_inline)) void each_row(const Visit& visit) const {
+  __attribute__((always_inline)) void each_cell(int64_t column, const Visit& visit) const {
     for (int64_t row = entry * task.rows; row < (entry + 1) * task.rows; ++row) {
       visit(row * task.columns + column, task.has_row(row));
     }
@@ -116,19 +125,19 @@ void softmax_columns(const AttentionTask& task, const T* similarity, T* weights,
   const Vec<A> none = splat(-std::numeric_limits<A>::infinity()), zero = splat(A(0));
   for (int64_t number = begin; number < end; ++number) {
     const ColumnBlock<T> block(task, number);
-    A valid[kVecLanes<A>];
-    mark_columns(task, block.entry, block.column, kVecLanes<A>, valid);
-    const auto kept = load(valid) > zero;
-    block.with_vector([&](const auto& vector) {
+    block.each_vector([&](int64_t column, const auto& vector) {
+      A valid[kVecLanes<A>];
+      mark_columns(task, block.entry, column, kVecLanes<A>, valid);
+      const auto kept = load(valid) > zero;
       Vec<A> peak = none, sum = zero;
-      block.each_row([&](int64_t place, bool counts) {
+      block.each_cell(column, [&](int64_t place, bool counts) {
         if (counts) peak = larger<A>(vector.load(similarity + place), peak);
       });
-      block.each_row([&](int64_t place, bool counts) {
+      block.each_cell(column, [&](int64_t place, bool counts) {
         if (counts) sum += exp_to_one<A>(vector.load(similarity + place) - peak);
       });
       const Vec<A> scale = A(1) / sum;
-      block.each_row([&](int64_t place, bool counts) {
+      block.each_cell(column, [&](int64_t place, bool counts) {
         Vec<A> weight = zero;
         if (counts) weight = exp_to_one<A>(vector.load(similarity + place) - peak) * scale;
         vector.store(weights + place, Vec<A>(kept ? weight : zero));
@@ -144,13 +153,13 @@ void dot_columns(const AttentionTask& task, const SoftmaxGradient<T>& context, a
   using A = accumulate_t<T>;
   for (int64_t number = begin; number < end; ++number) {
     const ColumnBlock<T> block(task, number);
-    block.with_vector([&](const auto& vector) {
+    block.each_vector([&](int64_t column, const auto& vector) {
       Vec<A> sum{};
-      block.each_row([&](int64_t place, bool counts) {
+      block.each_cell(column, [&](int64_t place, bool counts) {
         if (counts) sum += vector.load(context.grad + place) * vector.load(context.weights + place);
       });
-      const int64_t count = std::min(kVecLanes<A>, task.columns - block.column);
-      for (int64_t i = 0; i < count; ++i) dots[block.entry * task.columns + block.column + i] = sum[i];
+      const int64_t count = std::min(kVecLanes<A>, task.columns);
+      for (int64_t i = 0; i < count; ++i) dots[block.entry * task.columns + column + i] = sum[i];
     });
   }
 }
@@ -161,20 +170,20 @@ void softmax_backward(const AttentionTask& task, const SoftmaxGradient<T>& quest
                       const accumulate_t<T>* dots, T* grad, int64_t begin, int64_t end) {
   using A = accumulate_t<T>;
   const Vec<A> zero = splat(A(0));
-  each_row<A>(task, begin, end, [&](int64_t row, const A* valid, A*) {
+  each_row<A>(task, begin, end, [&](int64_t row, const A* valid, A* own) {
     const int64_t first = row * task.columns;
     const A* of_columns = dots + row / task.rows * task.columns;
     if (!task.has_row(row)) {
       std::fill_n(grad + first, task.columns, T(0));
       return;
     }
-    Vec<A> sums = zero;
-    for_vectors<T>(task.columns, false, [&](int64_t at, const auto& vector) {
-      const Vec<A> product = vector.load(question.grad + first + at) * vector.load(question.weights + first + at);
-      sums += load(valid + at) > zero ? product : zero;
+    for_covering<T>(task.columns, [&](int64_t at, const auto& vector) {
+      store(own + at, Vec<A>(vector.load(question.grad + first + at) * vector.load(question.weights + first + at)));
     });
+    Vec<A> sums = zero;
+    for (int64_t at = 0; at < task.columns; at += kVecLanes<A>) sums += load(valid + at) > zero ? load(own + at) : zero;
     const Vec<A> dot = splat(sum_of_lanes<A>(sums));
-    for_vectors<T>(task.columns, false, [&](int64_t at, const auto& vector) {
+    for_covering<T>(task.columns, [&](int64_t at, const auto& vector) {
       const Vec<A> by_row =
           vector.load(question.weights + first + at) * (vector.load(question.grad + first + at) - dot);
       const Vec<A> by_column =
