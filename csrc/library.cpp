@@ -25,6 +25,14 @@ const SchemaTable table({
     "SymInt top_k, SymInt kernel_size, float tag_threshold, SymInt max_detections) -> (Tensor, Tensor, Tensor, "
     "Tensor)",
 
+    // decode_spans
+    "decode_spans(Tensor start, Tensor end, Tensor? mask, SymInt max_length, SymInt top_k) -> (Tensor, Tensor)",
+
+    // trilinear_attention
+    "dual_softmax(Tensor similarity, Tensor? context_mask, Tensor? question_mask) -> (Tensor, Tensor)",
+    "_dual_softmax_backward(Tensor grad_question, Tensor grad_context, Tensor over_question, Tensor over_context, "
+    "Tensor? context_mask, Tensor? question_mask) -> Tensor",
+
     // dct
     "dct(Tensor x, int type, bool sine, int[] axes, int norm, bool adjoint) -> Tensor",
 

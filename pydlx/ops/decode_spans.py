@@ -12,11 +12,13 @@ DrQA (Chen et al., arXiv 1704.00051) takes the best of an L x L table; here the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pydlx import _autograd
+from pydlx import _autograd, _native
 from pydlx._checks import check_device, check_floating, check_tensor, whole
 
 _NAME = "decode_spans"
@@ -52,7 +54,9 @@ def decode_spans(
     top_k = whole(_NAME, "top_k", top_k, 1)
     dtype = torch.promote_types(start.dtype, end.dtype)
     start, end = start.to(dtype), end.to(dtype)
-    first, last = decode_spans_reference(start.detach(), end.detach(), mask, limit, top_k)
+    native = _native.use_native(start, _NAME) and not _autograd.is_exporting_to_onnx()
+    run: Callable[..., tuple[Tensor, Tensor]] = _op if native else decode_spans_reference
+    first, last = run(start.detach(), end.detach(), mask, limit, top_k)
     return first, last, _scores(start, end, first, last)
 
 
@@ -118,3 +122,16 @@ def _scores(start: Tensor, end: Tensor, first: Tensor, last: Tensor) -> Tensor:
 
 def _nothing_found(start: Tensor, top_k: int) -> Tensor:
     return start.new_full((start.shape[0], top_k), -1, dtype=torch.int64)
+
+
+def _fake(start: Tensor, end: Tensor, mask: Tensor | None, max_length: int, top_k: int) -> tuple[Tensor, Tensor]:
+    shape = (start.shape[0], top_k)
+    return start.new_empty(shape, dtype=torch.int64), start.new_empty(shape, dtype=torch.int64)
+
+
+_op = _native.register(
+    "decode_spans(Tensor start, Tensor end, Tensor? mask, SymInt max_length, SymInt top_k) -> (Tensor, Tensor)",
+    reference=decode_spans_reference,
+    fake=_fake,
+    batching=_autograd.folded,
+)

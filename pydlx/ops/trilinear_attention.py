@@ -12,11 +12,12 @@ pass over the context but that. Padding takes no part: vectors under a mask are 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from pydlx import _autograd, _native
 from pydlx._checks import check_device, check_floating, check_tensor
 
 _NAME = "trilinear_attention"
@@ -73,7 +74,8 @@ def trilinear_attention(
     on_context, on_question, on_product = weight.to(dtype).view(3, -1).unbind()
     directions = torch.addcmul(on_context, question, on_product)
     similarity = torch.baddbmm((question @ on_question).unsqueeze(1), context, directions.mT)
-    return TrilinearAttention(similarity, *dual_softmax_reference(similarity, context_mask, question_mask))
+    softmaxes = _op if _native.use_native(similarity, "dual_softmax") else dual_softmax_reference
+    return TrilinearAttention(similarity, *softmaxes(similarity, context_mask, question_mask))
 
 
 def _tokens_of(text: Tensor, mask: Tensor | None) -> Tensor:
@@ -119,10 +121,7 @@ def dual_softmax_reference(
     wide = similarity.to(torch.promote_types(similarity.dtype, torch.float32))
     if context_mask is None and question_mask is None:
         return wide.softmax(2).to(similarity.dtype), wide.softmax(1).to(similarity.dtype)
-    batch, n, m = similarity.shape
-    rows = similarity.new_ones(batch, n, dtype=torch.bool) if context_mask is None else context_mask
-    columns = similarity.new_ones(batch, m, dtype=torch.bool) if question_mask is None else question_mask
-    valid = rows.unsqueeze(2) & columns.unsqueeze(1)
+    valid = _valid(similarity, context_mask, question_mask)
     masked = torch.where(valid, wide, -torch.inf)
 
     def over(dim: int) -> Tensor:
@@ -130,3 +129,79 @@ def dual_softmax_reference(
         return torch.where(valid, torch.where(nothing, 0, masked).softmax(dim), 0).to(similarity.dtype)
 
     return over(2), over(1)
+
+
+def _valid(like: Tensor, context_mask: Tensor | None, question_mask: Tensor | None) -> Tensor:
+    """Where no mask leaves a token out, (B, n, m)."""
+    batch, n, m = like.shape
+    rows = like.new_ones(batch, n, dtype=torch.bool) if context_mask is None else context_mask
+    columns = like.new_ones(batch, m, dtype=torch.bool) if question_mask is None else question_mask
+    return rows.unsqueeze(2) & columns.unsqueeze(1)
+
+
+def _backward_reference(
+    grad_question: Tensor,
+    grad_context: Tensor,
+    over_question: Tensor,
+    over_context: Tensor,
+    context_mask: Tensor | None,
+    question_mask: Tensor | None,
+) -> Tensor:
+    """The gradient by the similarities; itself differentiable in the first four, of which it is a polynomial."""
+    valid = _valid(over_question, context_mask, question_mask)
+    total = torch.zeros_like(over_question, dtype=torch.promote_types(over_question.dtype, torch.float32))
+    for dim, grad, weights in ((2, grad_question, over_question), (1, grad_context, over_context)):
+        grad, weights = (torch.where(valid, x, 0).to(total.dtype) for x in (grad, weights))
+        total = total + weights * (grad - (grad * weights).sum(dim, keepdim=True))
+    return torch.where(valid, total, 0).to(over_question.dtype)
+
+
+def _fake(similarity: Tensor, context_mask: Tensor | None, question_mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    return similarity.new_empty(similarity.shape), similarity.new_empty(similarity.shape)
+
+
+def _fake_backward(grad_question: Tensor, *others: Any) -> Tensor:
+    return grad_question.new_empty(grad_question.shape)
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    _, context_mask, question_mask = inputs
+    ctx.save_for_backward(*output, context_mask, question_mask)
+
+
+def _backward(ctx: Any, grad_question: Tensor, grad_context: Tensor) -> tuple[Tensor | None, ...]:
+    return _backward_op(grad_question, grad_context, *ctx.saved_tensors), None, None
+
+
+def _setup_double(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _double_backward(ctx: Any, v: Tensor) -> tuple[Tensor | None, ...]:
+    """Higher derivatives are rare, so they come from the reference: v . d(backward) / d(gradients, weights)."""
+    *points, context_mask, question_mask = ctx.saved_tensors
+
+    def gradient(*points: Tensor) -> Tensor:
+        return _backward_reference(*points, context_mask, question_mask)
+
+    return *_autograd.pull_back(gradient, tuple(points), v), None, None
+
+
+_op = _native.register(
+    "dual_softmax(Tensor similarity, Tensor? context_mask, Tensor? question_mask) -> (Tensor, Tensor)",
+    reference=dual_softmax_reference,
+    fake=_fake,
+    backward=_backward,
+    setup_context=_setup_context,
+    batching=_autograd.folded,
+    autocast_to=torch.float32,
+)
+_backward_op = _native.register(
+    "_dual_softmax_backward(Tensor grad_question, Tensor grad_context, Tensor over_question, Tensor over_context, "
+    "Tensor? context_mask, Tensor? question_mask) -> Tensor",
+    reference=_backward_reference,
+    fake=_fake_backward,
+    backward=_double_backward,
+    setup_context=_setup_double,
+    batching=_autograd.folded,
+)

@@ -1,0 +1,108 @@
+// Decoding of spans on CUDA: a block takes a row. The maths is in decode_spans.h.
+//
+// Floor: read start and end once. The row is then kept in a work space, mostly in the caches: it is read and written
+// again in log2(max_length) passes, and read once for every span asked for.
+#pragma once
+
+#include "common/device.cuh"
+#include "decode_spans/decode_spans.h"
+
+namespace pydlx {
+
+constexpr int kSpanThreads = 128;
+
+// What a block knows of its row, (L,) each: usable scores, the best score left to each start, and the end that has it,
+// -1 until it is asked for.
+template <class A>
+struct SpanRow {
+  A *starts, *ends, *best;
+  int64_t* at;
+
+  PYDLX_HOST_DEVICE SpanRow(A* scores, int64_t* ends_found, int64_t block, int64_t length)
+      : starts(scores + 3 * block * length),
+        ends(starts + length),
+        best(ends + length),
+        at(ends_found + block * length) {}
+};
+
+// The best of what the threads of a block have found, known to all of them; a collective of the block.
+template <class A>
+__device__ inline Ranked<A> best_of_block(array_t<Ranked<A>, kSpanThreads>& found, const Ranked<A>& mine) {
+  __syncthreads();  // what was found before has been read
+  found[threadIdx.x] = mine;
+  __syncthreads();
+  for (int half = kSpanThreads / 2; half > 0; half /= 2) {
+    const int other = threadIdx.x + half;
+    if (static_cast<int>(threadIdx.x) < half && found[other].above(found[threadIdx.x])) {
+      found[threadIdx.x] = found[other];
+    }
+    __syncthreads();
+  }
+  return found[0];
+}
+
+// In place, since windows begin at ever later tokens: what one turn of the block reads no turn before it has written.
+template <class A>
+__device__ inline void widen_windows(A* best, int64_t length, int64_t shift) {
+  __syncthreads();
+  for (int64_t first = 0; first < length - shift; first += kSpanThreads) {
+    const int64_t token = first + threadIdx.x;
+    const bool given = token < length - shift;
+    const A own = given ? best[token] : A(0), later = given ? best[token + shift] : A(0);
+    __syncthreads();
+    if (given && later > own) best[token] = later;
+  }
+}
+
+template <class T>
+__global__ void decode_spans_kernel(SpanTask task, const T* __restrict__ start, const T* __restrict__ end,
+                                    const bool* __restrict__ mask, accumulate_t<T>* scores, int64_t* ends_found,
+                                    int64_t* __restrict__ first, int64_t* __restrict__ last) {
+  using A = accumulate_t<T>;
+  PYDLX_SHARED(Ranked<A>, found, kSpanThreads);
+  const SpanRow<A> row(scores, ends_found, blockIdx.x, task.length);
+  for (int64_t entry = blockIdx.x; entry < task.batch; entry += gridDim.x) {
+    __syncthreads();  // the entry before is done
+    for (int64_t token = threadIdx.x; token < task.length; token += kSpanThreads) {
+      const int64_t place = entry * task.length + token;
+      const bool allowed = !mask || mask[place];
+      row.starts[token] = usable(static_cast<A>(start[place]), allowed);
+      row.best[token] = row.ends[token] = usable(static_cast<A>(end[place]), allowed);
+      row.at[token] = -1;
+    }
+    each_doubling(task.limit, [&](int64_t shift) { widen_windows(row.best, task.length, shift); });
+    __syncthreads();
+    for (int64_t token = threadIdx.x; token < task.length; token += kSpanThreads) {
+      row.best[token] = usable(row.starts[token] + row.best[token], true);
+    }
+    int64_t rank = 0;
+    for (; rank < task.spans; ++rank) {
+      __syncthreads();
+      Ranked<A> mine{kNoSpan<A>, task.length};
+      for (int64_t token = threadIdx.x; token < task.length; token += kSpanThreads) {
+        if (row.best[token] > mine.score) mine = {row.best[token], token};
+      }
+      const Ranked<A> chosen = best_of_block<A>(found, mine);
+      if (!(chosen.score > kNoSpan<A>)) break;
+      const int64_t from = chosen.index;
+      const auto below = [&](const Ranked<A>& taken) {
+        return best_of_block<A>(found, next_span(row.starts[from], row.ends, from + threadIdx.x, task.window_end(from),
+                                                 kSpanThreads, taken));
+      };
+      const int64_t known = row.at[from];
+      const Ranked<A> span = known < 0 ? below(before_all<A>()) : Ranked<A>{chosen.score, known};
+      const Ranked<A> left = below(span);
+      if (threadIdx.x == 0) {
+        first[entry * task.spans + rank] = from;
+        last[entry * task.spans + rank] = span.index;
+        row.best[from] = left.score;
+        row.at[from] = left.index;
+      }
+    }
+    for (rank += threadIdx.x; rank < task.spans; rank += kSpanThreads) {
+      first[entry * task.spans + rank] = last[entry * task.spans + rank] = -1;
+    }
+  }
+}
+
+}  // namespace pydlx

@@ -1,0 +1,171 @@
+// The softmaxes of trilinear attention on CUDA. The maths is in trilinear_attention.h.
+//
+// A warp takes a row, lanes over columns. Columns are taken 32 at a time by a block, whose warps share the rows; what
+// they found is put together by every thread for itself, in one order, so that results do not depend on scheduling.
+//
+// Floor: read S, write Q and C. Rows and columns are read three times, mostly from cache.
+#pragma once
+
+#include <cmath>
+
+#include "common/device.cuh"
+#include "trilinear_attention/trilinear_attention.h"
+
+namespace pydlx {
+
+constexpr int kAttentionLanes = 32;
+constexpr int kAttentionParts = 8;  // warps of a block
+
+template <class A>
+using AttentionPartials = array_t<A, kAttentionParts, kAttentionLanes>;
+
+// Of a warp, known to all its lanes.
+template <class A>
+__device__ inline A largest_of_warp(A value) {
+  for (int apart = kAttentionLanes / 2; apart > 0; apart /= 2) {
+    const A other = __shfl_xor_sync(0xffffffffu, value, apart);
+    if (other > value) value = other;
+  }
+  return value;
+}
+
+template <class A>
+__device__ inline A sum_of_warp(A value) {
+  for (int apart = kAttentionLanes / 2; apart > 0; apart /= 2) value += __shfl_xor_sync(0xffffffffu, value, apart);
+  return value;
+}
+
+// Of a block's warps in each lane, known to all; collectives of the block.
+template <class A>
+__device__ inline A sum_of_parts(AttentionPartials<A>& partials, A value) {
+  __syncthreads();  // what was there has been read
+  partials[threadIdx.y][threadIdx.x] = value;
+  __syncthreads();
+  A sum = 0;
+  for (int part = 0; part < kAttentionParts; ++part) sum += partials[part][threadIdx.x];
+  return sum;
+}
+
+template <class A>
+__device__ inline A largest_of_parts(AttentionPartials<A>& partials, A value) {
+  __syncthreads();  // what was there has been read
+  partials[threadIdx.y][threadIdx.x] = value;
+  __syncthreads();
+  for (int part = 0; part < kAttentionParts; ++part) {
+    if (partials[part][threadIdx.x] > value) value = partials[part][threadIdx.x];
+  }
+  return value;
+}
+
+// The rows of the batch that come to this warp: visit(row, entry).
+template <class Visit>
+__device__ inline void each_row_of_warp(const AttentionTask& task, const Visit& visit) {
+  const int64_t first = static_cast<int64_t>(blockIdx.x) * kAttentionParts + threadIdx.y;
+  for (int64_t row = first; row < task.row_count(); row += static_cast<int64_t>(gridDim.x) * kAttentionParts) {
+    visit(row, row / task.rows);
+  }
+}
+
+template <class T>
+__global__ void softmax_rows_kernel(AttentionTask task, const T* __restrict__ similarity, T* __restrict__ weights) {
+  using A = accumulate_t<T>;
+  each_row_of_warp(task, [&](int64_t row, int64_t entry) {
+    const T* from = similarity + row * task.columns;
+    T* to = weights + row * task.columns;
+    const bool has_row = task.has_row(row);
+    A peak = -A(INFINITY), sum = 0;
+    for (int64_t j = threadIdx.x; has_row && j < task.columns; j += kAttentionLanes) {
+      if (task.has_column(entry, j) && static_cast<A>(from[j]) > peak) peak = static_cast<A>(from[j]);
+    }
+    peak = largest_of_warp(peak);
+    for (int64_t j = threadIdx.x; has_row && j < task.columns; j += kAttentionLanes) {
+      if (task.has_column(entry, j)) sum += exp(static_cast<A>(from[j]) - peak);
+    }
+    const A scale = A(1) / sum_of_warp(sum);
+    for (int64_t j = threadIdx.x; j < task.columns; j += kAttentionLanes) {
+      const bool valid = has_row && task.has_column(entry, j);
+      to[j] = static_cast<T>(valid ? exp(static_cast<A>(from[j]) - peak) * scale : A(0));
+    }
+  });
+}
+
+// The blocks of columns that come to this block: visit(entry, column), the column beyond the last one in idle lanes.
+template <class Visit>
+__device__ inline void each_column_block(const AttentionTask& task, const Visit& visit) {
+  const int64_t blocks = (task.columns + kAttentionLanes - 1) / kAttentionLanes;
+  for (int64_t number = blockIdx.x; number < task.batch * blocks; number += gridDim.x) {
+    visit(number / blocks, number % blocks * kAttentionLanes + threadIdx.x);
+  }
+}
+
+// visit(place, row) for the rows of a column that come to this warp.
+template <class Visit>
+__device__ inline void each_cell(const AttentionTask& task, int64_t entry, int64_t column, const Visit& visit) {
+  for (int64_t i = threadIdx.y; column < task.columns && i < task.rows; i += kAttentionParts) {
+    const int64_t row = entry * task.rows + i;
+    visit(row * task.columns + column, row);
+  }
+}
+
+template <class T>
+__global__ void softmax_columns_kernel(AttentionTask task, const T* __restrict__ similarity, T* __restrict__ weights) {
+  using A = accumulate_t<T>;
+  PYDLX_SHARED(A, partials, kAttentionParts, kAttentionLanes);
+  each_column_block(task, [&](int64_t entry, int64_t column) {
+    A peak = -A(INFINITY), sum = 0;
+    each_cell(task, entry, column, [&](int64_t place, int64_t row) {
+      if (task.has_row(row) && static_cast<A>(similarity[place]) > peak) peak = static_cast<A>(similarity[place]);
+    });
+    peak = largest_of_parts<A>(partials, peak);
+    each_cell(task, entry, column, [&](int64_t place, int64_t row) {
+      if (task.has_row(row)) sum += exp(static_cast<A>(similarity[place]) - peak);
+    });
+    const A scale = A(1) / sum_of_parts<A>(partials, sum);
+    each_cell(task, entry, column, [&](int64_t place, int64_t row) {
+      const bool valid = task.has_row(row) && task.has_column(entry, column);
+      weights[place] = static_cast<T>(valid ? exp(static_cast<A>(similarity[place]) - peak) * scale : A(0));
+    });
+  });
+}
+
+// The sums over the rows of gradient times weight, (B, m).
+template <class T>
+__global__ void dot_columns_kernel(AttentionTask task, SoftmaxGradient<T> context, accumulate_t<T>* dots) {
+  using A = accumulate_t<T>;
+  PYDLX_SHARED(A, partials, kAttentionParts, kAttentionLanes);
+  each_column_block(task, [&](int64_t entry, int64_t column) {
+    A sum = 0;
+    each_cell(task, entry, column, [&](int64_t place, int64_t row) {
+      if (task.has_row(row)) sum += context.product(place);
+    });
+    sum = sum_of_parts<A>(partials, sum);
+    if (threadIdx.y == 0 && column < task.columns) dots[entry * task.columns + column] = sum;
+  });
+}
+
+template <class T>
+__global__ void softmax_backward_kernel(AttentionTask task, SoftmaxGradient<T> question, SoftmaxGradient<T> context,
+                                        const accumulate_t<T>* __restrict__ dots, T* __restrict__ grad) {
+  using A = accumulate_t<T>;
+  each_row_of_warp(task, [&](int64_t row, int64_t entry) {
+    const int64_t first = row * task.columns;
+    const bool has_row = task.has_row(row);
+    A sum = 0;
+    for (int64_t j = threadIdx.x; has_row && j < task.columns; j += kAttentionLanes) {
+      if (task.has_column(entry, j)) sum += question.product(first + j);
+    }
+    sum = sum_of_warp(sum);
+    for (int64_t j = threadIdx.x; j < task.columns; j += kAttentionLanes) {
+      const int64_t at = first + j;
+      A slope = 0;
+      if (has_row && task.has_column(entry, j)) {
+        slope =
+            static_cast<A>(question.weights[at]) * (static_cast<A>(question.grad[at]) - sum) +
+            static_cast<A>(context.weights[at]) * (static_cast<A>(context.grad[at]) - dots[entry * task.columns + j]);
+      }
+      grad[at] = static_cast<T>(slope);
+    }
+  });
+}
+
+}  // namespace pydlx
