@@ -15,6 +15,15 @@ const SchemaTable table({
     "_sequence_pool_backward(Tensor grad, Tensor? x, Tensor? index, Tensor? ends, Tensor? mask, SymInt[] shape) -> "
     "Tensor",
 
+    // attention_rnn
+    "attention_rnn(Tensor queries, Tensor keys, Tensor score, Tensor? query_weight, Tensor inputs, Tensor values, "
+    "Tensor? gate_inputs, Tensor? gate_values, Tensor? gate_weight, Tensor? weight_ih, Tensor? bias_ih, Tensor "
+    "weight_hh, Tensor bias_hh, Tensor? lengths, Tensor? mask, bool lstm, bool reverse) -> (Tensor, Tensor, Tensor)",
+    "_attention_rnn_backward(Tensor grad, Tensor y, Tensor attention, Tensor kept, Tensor queries, Tensor keys, Tensor "
+    "score, Tensor? query_weight, Tensor inputs, Tensor values, Tensor? gate_inputs, Tensor? gate_values, Tensor? "
+    "gate_weight, Tensor? weight_ih, Tensor? bias_ih, Tensor weight_hh, Tensor bias_hh, Tensor? lengths, Tensor? mask, "
+    "bool lstm, bool reverse) -> (Tensor, Tensor, Tensor)",
+
     // corner_pool
     "corner_pool(Tensor x, int direction) -> Tensor",
     "_corner_pool_backward(Tensor grad, Tensor x, int direction) -> Tensor",

@@ -17,13 +17,14 @@ times all of the memory times A is kept for the backward pass.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pydlx import _autograd
+from pydlx import _autograd, _native
 from pydlx._checks import check_beside, check_device, check_flag, check_floating, check_integers, check_one_of
 
 _NAME = "attention_rnn"
@@ -108,7 +109,8 @@ def attention_rnn(
     full = torch.float32 if inputs.dtype in (torch.float16, torch.bfloat16) else inputs.dtype
     operands = [x if x is None else x.to(full) for x in operands]
     operands += [lengths, memory_mask, cell == "lstm", reverse]
-    y, _, _ = attention_rnn_reference(*operands)
+    run = _op if _native.use_native(inputs, _NAME) else attention_rnn_reference
+    y, _, _ = run(*operands)
     return y.to(inputs.dtype)
 
 
@@ -255,8 +257,8 @@ def attention_rnn_reference(
 
     Returns:
         y, (B, n, H); a, (B, n, m); and side by side in (B, n, K) what the backward pass wants besides, all of it 0 in
-        the padding. For a GRU: n, r, z and W_hn h + b_hn; for an LSTM: i, f, g, o and the new cell state; then, with a
-        gate, g and c.
+        the padding. For a GRU: r, z, n and W_hn h + b_hn; for an LSTM: i, f, g, o and the new cell state; then the
+        query with the state's part, and with a gate g and c.
     """
     batch, count = inputs.shape[:2]
     if lengths is None:
@@ -282,7 +284,7 @@ def attention_rnn_reference(
         query = queries[:, t] if query_weight is None else queries[:, t] + F.linear(hidden, query_weight)
         a = _softmax(torch.tanh(keys + query.unsqueeze(1)) @ score, mask)
         context = (a.unsqueeze(1) @ values).squeeze(1)
-        keep = []
+        keep = [query]
         if gate_inputs is None:
             read = inputs[:, t] + context
         else:
@@ -294,16 +296,14 @@ def attention_rnn_reference(
                 on_context = (a.unsqueeze(1) @ gate_values).squeeze(1)
             gate = torch.sigmoid(gate_inputs[:, t] + on_context)
             read = F.linear(gate * torch.cat([inputs[:, t], context], 1), weight_ih, bias_ih)
-            keep = [gate, context]
+            keep += [gate, context]
         recurrent = F.linear(hidden, weight_hh, bias_hh)
         hidden, state, parts = _lstm(read + recurrent, state) if lstm else _gru(read, recurrent, hidden)
         outputs.append(hidden)
         weights.append(a)
         kept.append(torch.cat([*parts, *keep], 1))
     if not outputs:
-        width = (5 if lstm else 4) * hidden.shape[1] + (0 if gate_inputs is None else gate_inputs.shape[2])
-        width += 0 if gate_inputs is None else values.shape[2]
-        return tuple(keys.new_zeros(batch, 0, size) for size in (hidden.shape[1], keys.shape[1], width))  # type: ignore
+        return _fake(queries, keys, *(None,) * 3, values, gate_inputs, *(None,) * 4, weight_hh, *(None,) * 3, lstm)
     return in_order(torch.stack(outputs, 1)), in_order(torch.stack(weights, 1)), in_order(torch.stack(kept, 1))
 
 
@@ -320,7 +320,7 @@ def _gru(read: Tensor, recurrent: Tensor, hidden: Tensor) -> tuple[Tensor, Tenso
     r_part, z_part, n_part = recurrent.chunk(3, 1)
     r, z = torch.sigmoid(read_r + r_part), torch.sigmoid(read_z + z_part)
     n = torch.tanh(read_n + r * n_part)
-    return n + z * (hidden - n), hidden, [n, r, z, n_part]
+    return n + z * (hidden - n), hidden, [r, z, n, n_part]
 
 
 def _lstm(gates: Tensor, state: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
@@ -328,3 +328,160 @@ def _lstm(gates: Tensor, state: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
     i, f, g, o = torch.sigmoid(i), torch.sigmoid(f), torch.tanh(g), torch.sigmoid(o)
     state = f * state + i * g
     return o * torch.tanh(state), state, [i, f, g, o, state]
+
+
+# Operands of the op, the tensors that come first and the rest; and which of them have no batch dimension.
+_OPERANDS = 13
+_WEIGHTS = (2, 3, 8, 9, 10, 11, 12)
+
+
+def _kept_width(inputs: Sequence[Any]) -> int:
+    """Of what the reference gives third."""
+    queries, values, gate_inputs, weight_hh, lstm = inputs[0], inputs[5], inputs[6], inputs[11], inputs[15]
+    width = (5 if lstm else 4) * weight_hh.shape[1] + queries.shape[2]
+    return width if gate_inputs is None else width + gate_inputs.shape[2] + values.shape[2]
+
+
+def _fake(*inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
+    queries, keys, weight_hh = inputs[0], inputs[1], inputs[11]
+    batch, steps = queries.shape[:2]
+    widths = weight_hh.shape[1], keys.shape[1], _kept_width(inputs)
+    y, attention, kept = (queries.new_empty(batch, steps, width) for width in widths)
+    return y, attention, kept
+
+
+def _fake_backward(grad: Tensor, y: Tensor, attention: Tensor, kept: Tensor, *inputs: Any) -> tuple[Tensor, ...]:
+    queries, keys, gate_inputs = inputs[0], inputs[1], inputs[6]
+    batch, steps, width = queries.shape
+    joined = 0 if gate_inputs is None else gate_inputs.shape[2]
+    by_step = queries.new_empty(batch, steps, 4 * y.shape[2] + width + 2 * joined)
+    return by_step, torch.empty_like(keys), queries.new_empty(batch, width)
+
+
+def _no_reference(*inputs: Any) -> Any:
+    raise NotImplementedError("_attention_rnn_backward: there is no reference; the gradient is that of attention_rnn's")
+
+
+def _gradient(grad: Tensor, y: Tensor, attention: Tensor, kept: Tensor, *inputs: Any) -> tuple[Tensor, ...]:
+    """Of all operands that are given: the recurrence goes back through time, then products make sums over all steps."""
+    by_step, d_keys, d_score = _backward_op(grad, y, attention, kept, *inputs)
+    queries, x, values, gate_inputs, gate_weight = inputs[0], inputs[4], inputs[5], inputs[6], inputs[8]
+    lstm, reverse = inputs[15:17]
+    hidden, width, joined = y.shape[2], queries.shape[2], 0 if gate_inputs is None else gate_inputs.shape[2]
+    d_parts, d_query, d_gate, d_joined = by_step.split([4 * hidden, width, joined, joined], 2)
+    d_read = d_parts if lstm else d_parts[..., : 3 * hidden]
+    before = F.pad(y[:, 1:], (0, 0, 0, 1)) if reverse else F.pad(y[:, :-1], (0, 0, 1, 0))
+
+    def over_steps(d: Tensor, other: Tensor) -> Tensor:
+        return d.flatten(0, 1).T @ other.flatten(0, 1)
+
+    d_recurrent, d_query_weight = over_steps(by_step[..., : 4 * hidden + width], before).split([4 * hidden, width])
+    d_bias = d_parts.sum((0, 1))
+    d_bias_ih = d_bias if lstm else d_bias[: 3 * hidden]
+    if not lstm:  # the state's part of n stands last
+        d_recurrent, d_bias = (torch.cat([d[: 2 * hidden], d[3 * hidden :]]) for d in (d_recurrent, d_bias))
+    grads = [d_query, d_keys, d_score.sum(0), d_query_weight]
+    if gate_inputs is None:
+        grads += [d_read, attention.mT @ d_read, None, None, None, None, None]
+    else:
+        size = values.shape[2]
+        gate, context = kept[..., -joined - size :].split([joined, size], 2)
+        d_x, d_context = d_joined.split([joined - size, size], 2)
+        d_gate_values = attention.mT @ d_gate if gate_weight is None else None
+        d_gate_weight = None if gate_weight is None else over_steps(d_gate, context)
+        d_weight_ih = over_steps(d_read, gate * torch.cat([x, context], 2))
+        grads += [d_x, attention.mT @ d_context, d_gate, d_gate_values, d_gate_weight, d_weight_ih, d_bias_ih]
+    grads += [d_recurrent, d_bias]
+    return tuple(d for d, operand in zip(grads, inputs, strict=False) if operand is not None)
+
+
+def _reference_gradient(grad: Tensor, *inputs: Any) -> tuple[Tensor, ...]:
+    """The same from the reference, differentiable in grad and the operands."""
+    tensors, rest = inputs[:_OPERANDS], inputs[_OPERANDS:]
+    given = tuple(x for x in tensors if x is not None)
+
+    def output(*points: Tensor) -> Tensor:
+        left = iter(points)
+        return attention_rnn_reference(*(None if x is None else next(left) for x in tensors), *rest)[0]
+
+    return _autograd.pull_back(output, given, grad)
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    ctx.mark_non_differentiable(output[1], output[2])
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(*output, *inputs[: _OPERANDS + 2])
+    ctx.options = inputs[_OPERANDS + 2 :]
+
+
+def _backward(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
+    operands = ctx.saved_tensors[3:]
+    if grad is None:
+        return (None,) * (len(operands) + 2)
+    grads = iter(_Gradient.apply(grad, *ctx.saved_tensors, *ctx.options))
+    return (*(None if x is None else next(grads) for x in operands[:_OPERANDS]), None, None, None, None)
+
+
+def _setup_double(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    ctx.save_for_backward(inputs[0], *inputs[4:-2])
+    ctx.options = inputs[-2:]
+
+
+def _double_backward(ctx: Any, *v: Tensor) -> tuple[Tensor | None, ...]:
+    """Higher derivatives are rare, so they come from the reference."""
+    grad, *inputs = ctx.saved_tensors
+    tensors, rest = inputs[:_OPERANDS], (*inputs[_OPERANDS:], *ctx.options)
+    given = tuple(x for x in tensors if x is not None)
+
+    def gradient(grad: Tensor, *points: Tensor) -> tuple[Tensor, ...]:
+        left = iter(points)
+        return _reference_gradient(grad, *(None if x is None else next(left) for x in tensors), *rest)
+
+    d_grad, *d_given = _autograd.pull_back(gradient, (grad, *given), v)
+    left = iter(d_given)
+    return (d_grad, None, None, None, *(None if x is None else next(left) for x in tensors), None, None, None, None)
+
+
+def _folded(op: Any, size: int, dims: Sequence[int | None], inputs: Sequence[Any]) -> Any:
+    """Entries that share their weights become examples."""
+    first = len(inputs) - _OPERANDS - 4  # of the operands
+    weights = {first + i for i in _WEIGHTS}
+    if any(dims[i] is not None for i in weights):
+        return _autograd.one_by_one(op, size, dims, inputs)
+    shared = [x for i, x in enumerate(inputs) if i in weights]
+    others = [None if i in weights else x for i, x in enumerate(inputs)]
+
+    def with_weights(*inputs: Any) -> Any:
+        left = iter(shared)
+        return op(*(next(left) if i in weights else x for i, x in enumerate(inputs)))
+
+    return _autograd.folded(with_weights, size, dims, others)
+
+
+_ARGUMENTS = (
+    "Tensor queries, Tensor keys, Tensor score, Tensor? query_weight, Tensor inputs, Tensor values, "
+    "Tensor? gate_inputs, Tensor? gate_values, Tensor? gate_weight, Tensor? weight_ih, Tensor? bias_ih, "
+    "Tensor weight_hh, Tensor bias_hh, Tensor? lengths, Tensor? mask, bool lstm, bool reverse"
+)
+_op = _native.register(
+    f"attention_rnn({_ARGUMENTS}) -> (Tensor, Tensor, Tensor)",
+    reference=attention_rnn_reference,
+    fake=_fake,
+    backward=_backward,
+    setup_context=_setup_context,
+    batching=_folded,
+)
+_backward_op = _native.register(
+    f"_attention_rnn_backward(Tensor grad, Tensor y, Tensor attention, Tensor kept, {_ARGUMENTS}) "
+    "-> (Tensor, Tensor, Tensor)",
+    reference=_no_reference,
+    fake=_fake_backward,
+    batching=_folded,
+)
+_Gradient = _autograd.as_function(
+    "attention_rnn's gradient",
+    _gradient,
+    op=lambda *inputs: _Gradient.apply(*inputs),
+    setup_context=_setup_double,
+    backward=_double_backward,
+)

@@ -1,0 +1,196 @@
+// A recurrence with attention to a memory at each step: maths, shapes, and the checks of both devices' ops. Products
+// that need no state were done before (pydlx/ops/attention_rnn.py); what is left for step t, with the operands' names,
+//
+//     q   = queries_t + query_weight h                        (A)    queries_t alone without query_weight
+//     s_j = score . tanh(keys_j + q),  a = softmax(s)         (m)    over the valid j
+//     c   = sum_j a_j values_j                                (D)
+//     with a gate, Z = I + D:
+//       g    = sigmoid(gate_inputs_t + sum_j a_j gate_values_j)      or + gate_weight c
+//       read = weight_ih (g o [inputs_t; c]) + bias_ih        (G H)
+//     without, where inputs and values hold their products with weight_ih: read = inputs_t + c
+//     GRU   r, z = sigmoid(read + weight_hh h + bias_hh),  n = tanh(read_n + r (weight_hh h + bias_hh)_n)
+//           h <- n + z (h - n)
+//     LSTM  i, f, o = sigmoid(..), g = tanh(..) of read + weight_hh h + bias_hh;  e <- f e + i g,  h <- o tanh(e)
+//
+// h and e start from 0. Example b reads its first length_b steps, in reverse from the last of them to the first. An
+// example without valid memory has a context of 0.
+//
+// Softmax does not see what is added to all scores, and tanh x = 1 - 2 rho(x) with rho(x) = 1 / (1 + exp(2 x)), so
+// kernels take s_j = -2 score . rho; and exp(2 (keys_j + q)) is a product of two numbers, of which one is known from
+// the start and one belongs to the step: where neither is far from 0, one division does the work of a tanh. In the
+// backward pass tanh' = 4 (rho - rho^2), and because the gradients of scores sum to 0, d score = -2 sum ds_j rho.
+//
+// Kept for the backward pass, by example and step: y, a, and in one row of `kept`
+//     GRU r z n and (weight_hh h + bias_hh)_n, LSTM i f g o e | q | with a gate: g | c
+// The backward pass gives d keys, d score by example, and by step in one row
+//     gradients of the sums in r z n (or i f g o) and, for a GRU, of (weight_hh h + bias_hh)_n | of q
+//     | with a gate: of the sum in it | of [inputs_t; c]
+// from which products over all steps at once make the others. All of it is 0 in the padding.
+#pragma once
+
+#include "common/accumulate.h"
+#include "common/checks.h"
+#include "common/tensor_utils.h"
+
+namespace pydlx {
+
+struct AttentionRnnShape {
+  int64_t batch, steps, memory, attention, inputs, values, hidden;
+  int64_t joined;  // Z, 0 without a gate
+  bool lstm, reverse;
+
+  PYDLX_HOST_DEVICE int64_t gates() const { return lstm ? 4 : 3; }
+
+  // Where the parts of a row of `kept` begin, and its width.
+  PYDLX_HOST_DEVICE int64_t query_at() const { return (lstm ? 5 : 4) * hidden; }
+  PYDLX_HOST_DEVICE int64_t gate_at() const { return query_at() + attention; }
+  PYDLX_HOST_DEVICE int64_t context_at() const { return gate_at() + joined; }
+  PYDLX_HOST_DEVICE int64_t kept() const { return context_at() + (joined > 0 ? values : 0); }
+
+  // The same for a row of gradients.
+  PYDLX_HOST_DEVICE int64_t d_query_at() const { return 4 * hidden; }
+  PYDLX_HOST_DEVICE int64_t d_gate_at() const { return d_query_at() + attention; }
+  PYDLX_HOST_DEVICE int64_t d_joined_at() const { return d_gate_at() + joined; }
+  PYDLX_HOST_DEVICE int64_t gradients() const { return d_joined_at() + joined; }
+};
+
+// Operands and results of one call, contiguous; what is not given is null.
+template <class T>
+struct AttentionRnnArrays {
+  const T *queries, *keys, *score, *query_weight, *inputs, *values, *gate_inputs, *gate_values, *gate_weight,
+      *weight_ih, *bias_ih, *weight_hh, *bias_hh;
+  const int64_t* lengths;
+  const bool* mask;
+  T *y, *attention, *kept;  // read by the backward pass
+  const T* grad = nullptr;  // of y
+  T *gradients = nullptr, *d_keys = nullptr, *d_score = nullptr;
+};
+
+struct AttentionRnnOperands {
+  Tensor queries, keys, score;
+  std::optional<Tensor> query_weight;
+  Tensor inputs, values;
+  std::optional<Tensor> gate_inputs, gate_values, gate_weight, weight_ih, bias_ih;
+  Tensor weight_hh, bias_hh;
+  std::optional<Tensor> lengths, mask;
+  AttentionRnnShape shape;
+
+  // Checks everything, and makes it contiguous.
+  AttentionRnnOperands(const char* op, const Tensor& queries_, const Tensor& keys_, const Tensor& score_,
+                       const std::optional<Tensor>& query_weight_, const Tensor& inputs_, const Tensor& values_,
+                       const std::optional<Tensor>& gate_inputs_, const std::optional<Tensor>& gate_values_,
+                       const std::optional<Tensor>& gate_weight_, const std::optional<Tensor>& weight_ih_,
+                       const std::optional<Tensor>& bias_ih_, const Tensor& weight_hh_, const Tensor& bias_hh_,
+                       const std::optional<Tensor>& lengths_, const std::optional<Tensor>& mask_, bool lstm,
+                       bool reverse)
+      : queries(made_contiguous(queries_)),
+        keys(made_contiguous(keys_)),
+        score(made_contiguous(score_)),
+        query_weight(contiguous(query_weight_)),
+        inputs(made_contiguous(inputs_)),
+        values(made_contiguous(values_)),
+        gate_inputs(contiguous(gate_inputs_)),
+        gate_values(contiguous(gate_values_)),
+        gate_weight(contiguous(gate_weight_)),
+        weight_ih(contiguous(weight_ih_)),
+        bias_ih(contiguous(bias_ih_)),
+        weight_hh(made_contiguous(weight_hh_)),
+        bias_hh(made_contiguous(bias_hh_)),
+        lengths(contiguous(lengths_)),
+        mask(contiguous(mask_)) {
+    const Arguments arguments(op, "queries", queries);
+    const ScalarType dtype = queries.scalar_type();
+    arguments.check_dims("queries", queries, 3, 3);
+    arguments.check("keys", keys, dtype, {queries.size(0), kAnySize, queries.size(2)});
+    arguments.check("inputs", inputs, dtype, {queries.size(0), queries.size(1), kAnySize});
+    arguments.check("values", values, dtype, {queries.size(0), keys.size(1), kAnySize});
+    arguments.check("weight_hh", weight_hh, dtype, {kAnySize, kAnySize});
+    const int64_t batch = queries.size(0), steps = queries.size(1), memory = keys.size(1), width = queries.size(2),
+                  hidden = weight_hh.size(1), gates = (lstm ? 4 : 3) * hidden;
+    arguments.check_positive("the size of the memory", memory);
+    arguments.check_positive("the size of the state", hidden);
+    arguments.check_positive("the size of the attention", width);
+    arguments.check("score", score, dtype, {width});
+    arguments.check("weight_hh", weight_hh, dtype, {gates, hidden});
+    arguments.check("bias_hh", bias_hh, dtype, {gates});
+    if (query_weight) arguments.check("query_weight", *query_weight, dtype, {width, hidden});
+    if (lengths) arguments.check("lengths", *lengths, ScalarType::Long, {batch});
+    if (mask) arguments.check("mask", *mask, ScalarType::Bool, {batch, memory});
+    int64_t joined = 0;
+    if (gate_inputs) {
+      joined = inputs.size(2) + values.size(2);
+      arguments.check("gate_inputs", *gate_inputs, dtype, {batch, steps, joined});
+      STD_TORCH_CHECK(gate_values.has_value() != gate_weight.has_value(), op,
+                      ": gate_values or gate_weight must be given with gate_inputs, and not both");
+      STD_TORCH_CHECK(weight_ih && bias_ih, op, ": weight_ih and bias_ih must be given with gate_inputs");
+      if (gate_values) arguments.check("gate_values", *gate_values, dtype, {batch, memory, joined});
+      if (gate_weight) arguments.check("gate_weight", *gate_weight, dtype, {joined, values.size(2)});
+      arguments.check("weight_ih", *weight_ih, dtype, {gates, joined});
+      arguments.check("bias_ih", *bias_ih, dtype, {gates});
+      arguments.check_positive("the size of inputs", inputs.size(2));
+      arguments.check_positive("the size of values", values.size(2));
+    } else {
+      STD_TORCH_CHECK(!gate_values && !gate_weight && !weight_ih && !bias_ih, op,
+                      ": gate_values, gate_weight, weight_ih and bias_ih must not be given without gate_inputs");
+      arguments.check_shape("inputs", inputs, {batch, steps, gates});
+      arguments.check_shape("values", values, {batch, memory, gates});
+    }
+    shape = {batch, steps, memory, width, inputs.size(2), values.size(2), hidden, joined, lstm, reverse};
+  }
+
+  template <class T>
+  AttentionRnnArrays<T> arrays(const Tensor& y, const Tensor& attention, const Tensor& kept) const {
+    return {input_data<T>(queries),
+            input_data<T>(keys),
+            input_data<T>(score),
+            given<T>(query_weight),
+            input_data<T>(inputs),
+            input_data<T>(values),
+            given<T>(gate_inputs),
+            given<T>(gate_values),
+            given<T>(gate_weight),
+            given<T>(weight_ih),
+            given<T>(bias_ih),
+            input_data<T>(weight_hh),
+            input_data<T>(bias_hh),
+            given<int64_t>(lengths),
+            given<bool>(mask),
+            const_cast<T*>(input_data<T>(y)),
+            const_cast<T*>(input_data<T>(attention)),
+            const_cast<T*>(input_data<T>(kept))};
+  }
+
+  // y, attention and kept.
+  std::tuple<Tensor, Tensor, Tensor> new_outputs() const {
+    return {uninitialised(queries, {shape.batch, shape.steps, shape.hidden}),
+            uninitialised(queries, {shape.batch, shape.steps, shape.memory}),
+            uninitialised(queries, {shape.batch, shape.steps, shape.kept()})};
+  }
+
+  void check_results(const Tensor& grad, const Tensor& y, const Tensor& attention, const Tensor& kept) const {
+    const Arguments arguments("_attention_rnn_backward", "queries", queries);
+    const ScalarType dtype = queries.scalar_type();
+    arguments.check("grad", grad, dtype, {shape.batch, shape.steps, shape.hidden});
+    arguments.check("y", y, dtype, {shape.batch, shape.steps, shape.hidden});
+    arguments.check("attention", attention, dtype, {shape.batch, shape.steps, shape.memory});
+    arguments.check("kept", kept, dtype, {shape.batch, shape.steps, shape.kept()});
+  }
+
+  // By step, of keys, and of score for each example.
+  std::tuple<Tensor, Tensor, Tensor> new_gradients() const {
+    return {uninitialised(queries, {shape.batch, shape.steps, shape.gradients()}), uninitialised(queries, keys.sizes()),
+            uninitialised(queries, {shape.batch, shape.attention})};
+  }
+
+ private:
+  static std::optional<Tensor> contiguous(const std::optional<Tensor>& x) {
+    return x ? std::optional<Tensor>(made_contiguous(*x)) : std::nullopt;
+  }
+
+  template <class T>
+  static const T* given(const std::optional<Tensor>& x) {
+    return x ? input_data<T>(*x) : nullptr;
+  }
+};
+
+}  // namespace pydlx

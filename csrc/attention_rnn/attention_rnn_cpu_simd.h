@@ -1,0 +1,761 @@
+// The recurrence on the CPU. Included once per instruction set by attention_rnn_cpu.cpp, which brings in every header
+// this needs.
+//
+// A unit of work is a block of a few examples, longest first, so that those still being read are the first rows of
+// every buffer. Products with weights take all rows of the block at once; attention takes one after the other, each
+// with its own memory, of which only the valid rows are packed.
+
+#include "attention_rnn/panels_simd.h"
+
+namespace pydlx {
+namespace PYDLX_SIMD {
+
+// exp(x), where x is limited to what gives finite and normal numbers; NaN for NaN.
+template <class T>
+__attribute__((always_inline)) inline Vec<T> limited_exp(const Vec<T>& x) {
+  constexpr T kHighest = std::is_same_v<T, float> ? T(88) : T(709);
+  const Vec<T> low = splat(ExpConstants<T>::kLowest), high = splat(kHighest);
+  Vec<T> limited = x < low ? low : x;
+  limited = limited > high ? high : limited;
+  return x == x ? exp_nonpositive<T>(limited) : x;
+}
+
+template <class T>
+__attribute__((always_inline)) inline Vec<T> sigmoid(const Vec<T>& x) {
+  return T(1) / (T(1) + limited_exp<T>(-x));
+}
+
+template <class T>
+__attribute__((always_inline)) inline Vec<T> tanh(const Vec<T>& x) {
+  return T(1) - T(2) / (T(1) + limited_exp<T>(x + x));
+}
+
+template <class T, size_t... I>
+__attribute__((always_inline)) inline T sum_of_lanes(const Vec<T>& x, std::index_sequence<I...>) {
+  return (x[I] + ...);
+}
+
+template <class T>
+__attribute__((always_inline)) inline T sum_of_lanes(const Vec<T>& x) {
+  return sum_of_lanes<T>(x, std::make_index_sequence<kVecLanes<T>>());
+}
+
+// In lane i the sum of the lanes of v[i].
+template <class T>
+__attribute__((always_inline)) inline Vec<T> sums_of_lanes(Vec<T>* v) {
+  transpose<T>(v);
+#pragma GCC unroll 4
+  for (int size = int(kVecLanes<T>) / 2; size > 0; size /= 2) {
+#pragma GCC unroll 8
+    for (int i = 0; i < size; ++i) v[i] += v[i + size];
+  }
+  return v[0];
+}
+
+template <class T>
+int64_t whole_vectors(int64_t count) {
+  return (count + kVecLanes<T> - 1) / kVecLanes<T> * kVecLanes<T>;
+}
+
+// Hands out pieces of a work space, each at a whole vector; without one it counts what they need.
+template <class T>
+struct Carver {
+  T* base;
+  int64_t used = 0;
+
+  T* take(int64_t count) {
+    T* piece = base ? base + used : nullptr;
+    used += (count + 63) / 64 * 64;
+    return piece;
+  }
+};
+
+// How buffers are laid out, and the weights, packed for one of the two passes.
+template <class T>
+struct Network {
+  AttentionRnnShape shape;
+  AttentionRnnArrays<T> arrays;
+  Layout<T> attention, hidden, joined;
+  Layout<T> read;     // what the cell reads, in its gates
+  Layout<T> parts;    // r z n and (weight_hh h + bias_hh)_n, or i f g o
+  Layout<T> context;  // values, and behind them gate_values
+  Panels<T> recurrent, gate, reading;
+  T *bias, *score;  // in `parts`; times -2
+  int64_t numbers;
+
+  Network(const AttentionRnnShape& shape, const AttentionRnnArrays<T>& arrays, bool backward, T* data)
+      : shape(shape),
+        arrays(arrays),
+        attention(1, shape.attention),
+        hidden(1, shape.hidden),
+        read(gates(), shape.hidden),
+        parts(4, shape.hidden) {
+    if (shape.joined > 0) {
+      joined.add(shape.inputs);
+      joined.add(shape.values);
+      context.add(shape.values);
+      if (arrays.gate_values) context.add(shape.inputs), context.add(shape.values);
+    } else {
+      context = read;
+    }
+    Carver<T> carver{data};
+    bias = carver.take(parts.width);
+    score = carver.take(attention.width);
+    set(recurrent, hidden, states(backward), backward);
+    set(gate, Layout<T>(1, shape.values), joined, backward);
+    set(reading, joined, read, backward);
+    recurrent.data = carver.take(recurrent.numbers());
+    if (arrays.gate_weight) gate.data = carver.take(gate.numbers());
+    if (shape.joined > 0) reading.data = carver.take(reading.numbers());
+    numbers = carver.used;
+  }
+
+  int gates() const { return int(shape.gates()); }
+
+  // What is multiplied with the state: in the forward pass the scores come first, in the backward pass last.
+  Layout<T> states(bool backward) const {
+    Layout<T> all;
+    if (!backward && arrays.query_weight) all.add(shape.attention);
+    for (int i = 0; i < gates(); ++i) all.add(shape.hidden);
+    if (backward && arrays.query_weight) all.add(shape.attention);
+    return all;
+  }
+
+  // The backward pass multiplies with the transposed weights.
+  static void set(Panels<T>& panels, const Layout<T>& from, const Layout<T>& to, bool backward) {
+    panels.lines = backward ? to : from;
+    panels.columns = backward ? from : to;
+  }
+
+  void pack(bool backward) {
+    const int64_t H = shape.hidden, A = shape.attention, I = shape.inputs, D = shape.values, Z = shape.joined;
+    const auto fill = [backward](Panels<T>& panels, const auto& weight) {
+      panels.pack(const_cast<T*>(panels.data), [&](int i, int64_t k, int j, int64_t c) {
+        return backward ? weight(i, k, j, c) : weight(j, c, i, k);
+      });
+    };
+    const int scores = !arrays.query_weight ? -1 : backward ? gates() : 0, first = arrays.query_weight && !backward;
+    fill(recurrent, [&](int i, int64_t row, int, int64_t h) {
+      return i == scores ? arrays.query_weight[row * H + h] : arrays.weight_hh[((i - first) * H + row) * H + h];
+    });
+    if (arrays.gate_weight) {
+      fill(gate, [&](int i, int64_t row, int, int64_t c) { return arrays.gate_weight[(i * I + row) * D + c]; });
+    }
+    if (Z > 0) {
+      fill(reading,
+           [&](int i, int64_t row, int j, int64_t c) { return arrays.weight_ih[(i * H + row) * Z + j * I + c]; });
+    }
+    std::fill_n(score, attention.width, T(0));
+    for (int64_t c = 0; c < A; ++c) score[c] = -2 * arrays.score[c];
+    pack_bias();
+  }
+
+  // Sums of both biases, but for the GRU's n, whose two stay apart.
+  void pack_bias() {
+    std::fill_n(bias, parts.width, T(0));
+    for (int i = 0; i < gates(); ++i) {
+      const bool apart = !shape.lstm && i == 2;
+      for (int64_t h = 0; h < shape.hidden; ++h) {
+        const T ih = arrays.bias_ih ? arrays.bias_ih[i * shape.hidden + h] : T(0);
+        const T hh = arrays.bias_hh[i * shape.hidden + h];
+        bias[parts.at[i] + h] = apart ? ih : ih + hh;
+        if (apart) bias[parts.at[3] + h] = hh;
+      }
+    }
+  }
+};
+
+// The largest distance from 0 at which exp(2 (keys + q)) is taken as a product: no factor or product overflows, and the
+// rounding of 2 keys costs no more than that of keys + q.
+constexpr int kNear = 20;
+
+template <class T>
+bool is_near(const T* x, int64_t width) {
+  const Vec<T> limit = splat(T(kNear));
+  bool near = true;
+  for (int64_t c = 0; c < width; c += kVecLanes<T>) near &= !any(~((load(x + c) <= limit) & (load(x + c) >= -limit)));
+  return near;
+}
+
+// An example being read: its valid memory, and where its steps are.
+template <class T>
+struct Example {
+  int64_t number, length, count;
+  bool near;
+  int64_t* rows;                  // of its memory
+  T *keys, *factors, *values;     // count x attention.width twice, count x context.width
+  T *scores, *d_scores, *d_keys;  // by valid row; d_keys like keys
+  T *query, *factor;              // q and exp(2 q)
+
+  void carve(Carver<T>& carver, const Network<T>& net, bool backward) {
+    const int64_t m = net.shape.memory, width = net.attention.width;
+    rows = reinterpret_cast<int64_t*>(carver.take(m * int64_t(sizeof(int64_t) / sizeof(T))));
+    keys = carver.take(m * width);
+    factors = carver.take(m * width);
+    values = carver.take(m * net.context.width);
+    scores = carver.take(whole_vectors<T>(m));
+    query = carver.take(width);
+    factor = carver.take(width);
+    if (!backward) return;
+    d_scores = carver.take(whole_vectors<T>(m));
+    d_keys = carver.take(m * width);
+  }
+
+  void pack(const Network<T>& net, int64_t b) {
+    const AttentionRnnShape& shape = net.shape;
+    const AttentionRnnArrays<T>& arrays = net.arrays;
+    const int64_t m = shape.memory, width = net.attention.width;
+    number = b;
+    length = arrays.lengths ? std::clamp<int64_t>(arrays.lengths[b], 0, shape.steps) : shape.steps;
+    count = 0;
+    for (int64_t j = 0; j < m; ++j) {
+      if (!arrays.mask || arrays.mask[b * m + j]) rows[count++] = j;
+    }
+    Layout<T> gate = net.context, value;
+    value.add(shape.values);
+    if (shape.joined == 0) value = net.context;
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t row = b * m + rows[i];
+      T* to = values + i * net.context.width;
+      net.attention.spread(arrays.keys + row * shape.attention, keys + i * width);
+      value.spread(arrays.values + row * shape.values, to);
+      if (arrays.gate_values) net.joined.spread(arrays.gate_values + row * shape.joined, to + value.width);
+    }
+    near = is_near(keys, count * width);
+    for (int64_t c = 0; c < count * width; c += kVecLanes<T>) {
+      store(factors + c, limited_exp<T>(load(keys + c) + load(keys + c)));
+    }
+  }
+
+  int64_t step(const AttentionRnnShape& shape, int64_t s) const { return shape.reverse ? length - 1 - s : s; }
+
+  // rho of row i at column c.
+  template <bool kFactors>
+  __attribute__((always_inline)) Vec<T> rho(int64_t at, const Vec<T>& q, const Vec<T>& e) const {
+    if constexpr (kFactors) return T(1) / (T(1) + load(factors + at) * e);
+    const Vec<T> sum = load(keys + at) + q;
+    return T(1) / (T(1) + limited_exp<T>(sum + sum));
+  }
+
+  // Returns whether factors may be used.
+  bool set_query(int64_t width) {
+    for (int64_t c = 0; c < width; c += kVecLanes<T>) {
+      store(factor + c, limited_exp<T>(load(query + c) + load(query + c)));
+    }
+    return near && is_near(query, width);
+  }
+
+  template <bool kFactors>
+  void score_rows(const T* score, int64_t width) {
+    constexpr int64_t L = kVecLanes<T>;
+    for (int64_t first = 0; first < count; first += L) {
+      Vec<T> sums[L];
+      for (int64_t i = 0; i < L; ++i) {
+        sums[i] = Vec<T>{};
+        if (first + i >= count) continue;
+        for (int64_t c = 0; c < width; c += L) {
+          sums[i] += load(score + c) * rho<kFactors>((first + i) * width + c, load(query + c), load(factor + c));
+        }
+      }
+      store(scores + first, sums_of_lanes<T>(sums));
+    }
+  }
+
+  void softmax() {
+    constexpr int64_t L = kVecLanes<T>;
+    const int64_t width = whole_vectors<T>(count);
+    std::fill(scores + count, scores + width, -std::numeric_limits<T>::infinity());
+    T peak = scores[0];
+    for (int64_t i = 1; i < count; ++i) peak = scores[i] > peak ? scores[i] : peak;
+    Vec<T> total{};
+    for (int64_t i = 0; i < width; i += L) {
+      const Vec<T> e = exp_to_one<T>(load(scores + i) - peak);
+      store(scores + i, e);
+      total += e;
+    }
+    const T scale = 1 / sum_of_lanes<T>(total);
+    for (int64_t i = 0; i < width; i += L) store(scores + i, Vec<T>(load(scores + i) * scale));
+  }
+
+  // The weights of `query`, in `scores`.
+  void attend(const Network<T>& net) {
+    if (count == 0) return;
+    if (set_query(net.attention.width)) {
+      score_rows<true>(net.score, net.attention.width);
+    } else {
+      score_rows<false>(net.score, net.attention.width);
+    }
+    softmax();
+  }
+
+  // sum_i scores_i values_i.
+  void weigh(int64_t width, T* out) const {
+    constexpr int64_t L = kVecLanes<T>;
+    int64_t c = 0;
+    const auto columns = [&](auto number) {
+      for (; c + number() * L <= width; c += number() * L) {
+        Vec<T> sum[number()] = {};
+        for (int64_t i = 0; i < count; ++i) {
+          const Vec<T> a = splat(scores[i]);
+#pragma GCC unroll 8
+          for (int v = 0; v < number(); ++v) sum[v] += a * load(values + i * width + c + v * L);
+        }
+#pragma GCC unroll 8
+        for (int v = 0; v < number(); ++v) store(out + c + v * L, sum[v]);
+      }
+    };
+    columns(std::integral_constant<int, 8>{});
+    columns(std::integral_constant<int, 4>{});
+    columns(std::integral_constant<int, 1>{});
+  }
+
+  // d_scores from the gradient of what `weigh` gave.
+  void weigh_backward(int64_t width, const T* grad) {
+    constexpr int64_t L = kVecLanes<T>;
+    Vec<T> total{};
+    for (int64_t first = 0; first < count; first += L) {
+      Vec<T> sums[L];
+      for (int64_t i = 0; i < L; ++i) {
+        sums[i] = Vec<T>{};
+        if (first + i >= count) continue;
+        for (int64_t c = 0; c < width; c += L) sums[i] += load(values + (first + i) * width + c) * load(grad + c);
+      }
+      const Vec<T> a = load(scores + first), product = a * sums_of_lanes<T>(sums);
+      store(d_scores + first, product);
+      total += product;
+    }
+    const T mean = sum_of_lanes<T>(total);
+    for (int64_t i = 0; i < count; i += L) store(d_scores + i, Vec<T>(load(d_scores + i) - load(scores + i) * mean));
+  }
+
+  // Adds to d_keys, up to 4 score, and to d_score, up to -2; sets d_query, up to 4 score.
+  template <bool kFactors>
+  void attend_backward(int64_t width, T* d_query, T* d_score) {
+    constexpr int64_t L = kVecLanes<T>;
+    int64_t c = 0;
+    const auto columns = [&](auto number) {
+      for (; c + number() * L <= width; c += number() * L) {
+        Vec<T> by_query[number()] = {}, by_score[number()] = {};
+        for (int64_t i = 0; i < count; ++i) {
+          const Vec<T> ds = splat(d_scores[i]);
+#pragma GCC unroll 4
+          for (int v = 0; v < number(); ++v) {
+            const int64_t at = i * width + c + v * L;
+            const Vec<T> rest = rho<kFactors>(at, load(query + c + v * L), load(factor + c + v * L));
+            const Vec<T> slope = ds * (rest - rest * rest);
+            by_query[v] += slope;
+            by_score[v] += ds * rest;
+            store(d_keys + at, Vec<T>(load(d_keys + at) + slope));
+          }
+        }
+#pragma GCC unroll 4
+        for (int v = 0; v < number(); ++v) {
+          store(d_query + c + v * L, by_query[v]);
+          store(d_score + c + v * L, Vec<T>(load(d_score + c + v * L) + by_score[v]));
+        }
+      }
+    };
+    columns(std::integral_constant<int, 4>{});
+    columns(std::integral_constant<int, 2>{});
+    columns(std::integral_constant<int, 1>{});
+  }
+};
+
+// A buffer of one row for each example of a block.
+template <class T>
+struct Rows {
+  T* data;
+  int64_t stride;
+
+  void carve(Carver<T>& carver, int64_t rows, int64_t width) {
+    data = carver.take(rows * width);
+    stride = width;
+  }
+  T* operator[](int64_t r) const { return data + r * stride; }
+};
+
+template <class T>
+struct ForwardBlock {
+  const Network<T>& net;
+  Example<T>* examples;
+  Rows<T> hidden, state, sums, context, joined, gate, read;
+
+  ForwardBlock(const Network<T>& net, Example<T>* examples, int64_t rows, Carver<T>& carver)
+      : net(net), examples(examples) {
+    hidden.carve(carver, rows, net.hidden.width);
+    state.carve(carver, rows, net.hidden.width);
+    sums.carve(carver, rows, net.recurrent.columns.width);
+    context.carve(carver, rows, net.context.width);
+    joined.carve(carver, rows, net.joined.width);
+    gate.carve(carver, rows, net.joined.width);
+    read.carve(carver, rows, net.read.width);
+    for (int64_t r = 0; r < rows; ++r) examples[r].carve(carver, net, false);
+  }
+
+  void run(int64_t rows) {
+    std::fill_n(hidden.data, rows * hidden.stride, T(0));
+    std::fill_n(state.data, rows * state.stride, T(0));
+    for (int64_t s = 0; s < examples[0].length; ++s) {
+      while (examples[rows - 1].length <= s) --rows;
+      multiply(net.recurrent, rows, hidden.data, hidden.stride, sums.data, sums.stride);
+      for (int64_t r = 0; r < rows; ++r) look_up(r, place(r, s));
+      if (net.shape.joined > 0) {
+        if (net.arrays.gate_weight) {
+          multiply(net.gate, rows, context.data, context.stride, gate.data, gate.stride);
+        }
+        for (int64_t r = 0; r < rows; ++r) pass_gate(r, place(r, s));
+        multiply(net.reading, rows, joined.data, joined.stride, read.data, read.stride);
+      }
+      for (int64_t r = 0; r < rows; ++r) {
+        if (net.shape.lstm) {
+          lstm(r, place(r, s));
+        } else {
+          gru(r, place(r, s));
+        }
+      }
+    }
+  }
+
+  // Row of all steps of the batch.
+  int64_t place(int64_t r, int64_t s) const {
+    return examples[r].number * net.shape.steps + examples[r].step(net.shape, s);
+  }
+
+  T* kept(int64_t at) const { return net.arrays.kept + at * net.shape.kept(); }
+
+  // The query, its weights and the context.
+  void look_up(int64_t r, int64_t at) {
+    Example<T>& example = examples[r];
+    net.attention.spread(net.arrays.queries + at * net.shape.attention, example.query);
+    if (net.arrays.query_weight) {
+      for (int64_t c = 0; c < net.attention.width; ++c) example.query[c] += sums[r][c];
+    }
+    net.attention.gather(example.query, kept(at) + net.shape.query_at());
+    example.attend(net);
+    example.weigh(net.context.width, context[r]);
+    T* weights = net.arrays.attention + at * net.shape.memory;
+    if (example.count < net.shape.memory) std::fill_n(weights, net.shape.memory, T(0));
+    for (int64_t i = 0; i < example.count; ++i) weights[example.rows[i]] = example.scores[i];
+    if (net.shape.joined > 0) return;
+    net.read.spread(net.arrays.inputs + at * net.shape.inputs, read[r]);
+    for (int64_t c = 0; c < net.read.width; ++c) read[r][c] += context[r][c];
+  }
+
+  void pass_gate(int64_t r, int64_t at) {
+    constexpr int64_t L = kVecLanes<T>;
+    const AttentionRnnShape& shape = net.shape;
+    const int64_t behind_inputs = net.joined.at[1];
+    T *z = joined[r], *g = gate[r];
+    Layout<T> inputs(1, shape.inputs);
+    inputs.spread(net.arrays.inputs + at * shape.inputs, z);
+    std::copy_n(context[r], net.joined.width - behind_inputs, z + behind_inputs);
+    std::copy_n(context[r], shape.values, kept(at) + shape.context_at());
+    const T* on_context = net.arrays.gate_values ? context[r] + net.context.at[1] : g;
+    for (int part = 0; part < 2; ++part) {
+      const T* from = net.arrays.gate_inputs + at * shape.joined + (part ? shape.inputs : 0);
+      for (int64_t c = 0; c < net.joined.size[part]; ++c) {
+        g[net.joined.at[part] + c] = on_context[net.joined.at[part] + c] + from[c];
+      }
+    }
+    for (int64_t c = 0; c < net.joined.width; c += L) {
+      const Vec<T> open = sigmoid<T>(load(g + c));
+      store(g + c, open);
+      store(z + c, Vec<T>(load(z + c) * open));
+    }
+    net.joined.gather(g, kept(at) + shape.gate_at());
+  }
+
+  // Part i of what is to be kept.
+  void keep(int64_t at, int i, const T* part) { std::copy_n(part, net.shape.hidden, kept(at) + i * net.shape.hidden); }
+
+  void gru(int64_t r, int64_t at) {
+    constexpr int64_t L = kVecLanes<T>;
+    const int64_t width = net.hidden.width;
+    T *to = read[r], *h = hidden[r];
+    T* sum = sums[r] + net.recurrent.columns.width - net.read.width;
+    const T* b = net.bias;
+    for (int64_t c = 0; c < width; c += L) {
+      const Vec<T> reset = sigmoid<T>(load(to + c) + load(sum + c) + load(b + c));
+      const Vec<T> update = sigmoid<T>(load(to + width + c) + load(sum + width + c) + load(b + width + c));
+      const Vec<T> inner = load(sum + 2 * width + c) + load(b + 3 * width + c);
+      const Vec<T> fresh = tanh<T>(load(to + 2 * width + c) + load(b + 2 * width + c) + reset * inner);
+      store(to + c, reset);
+      store(to + width + c, update);
+      store(to + 2 * width + c, fresh);
+      store(sum + c, inner);
+      store(h + c, Vec<T>(fresh + update * (load(h + c) - fresh)));
+    }
+    for (int i = 0; i < 3; ++i) keep(at, i, to + i * width);
+    keep(at, 3, sum);
+    std::copy_n(h, net.shape.hidden, net.arrays.y + at * net.shape.hidden);
+  }
+
+  void lstm(int64_t r, int64_t at) {
+    constexpr int64_t L = kVecLanes<T>;
+    const int64_t width = net.hidden.width;
+    T *to = read[r], *h = hidden[r], *e = state[r];
+    const T* sum = sums[r] + net.recurrent.columns.width - net.read.width;
+    for (int64_t c = 0; c < width; c += L) {
+      Vec<T> part[4];
+      for (int i = 0; i < 4; ++i) {
+        const int64_t k = i * width + c;
+        const Vec<T> x = load(to + k) + load(sum + k) + load(net.bias + k);
+        part[i] = i == 2 ? tanh<T>(x) : sigmoid<T>(x);
+        store(to + k, part[i]);
+      }
+      const Vec<T> fresh = part[1] * load(e + c) + part[0] * part[2];
+      store(e + c, fresh);
+      store(h + c, Vec<T>(part[3] * tanh<T>(fresh)));
+    }
+    for (int i = 0; i < 4; ++i) keep(at, i, to + i * width);
+    keep(at, 4, e);
+    std::copy_n(h, net.shape.hidden, net.arrays.y + at * net.shape.hidden);
+  }
+};
+
+template <class T>
+struct BackwardBlock {
+  const Network<T>& net;
+  Example<T>* examples;
+  Rows<T> d_hidden, d_state, direct, d_read, d_sums, d_joined, d_gate, d_context, d_score, buffer;
+
+  BackwardBlock(const Network<T>& net, Example<T>* examples, int64_t rows, Carver<T>& carver)
+      : net(net), examples(examples) {
+    d_hidden.carve(carver, rows, net.hidden.width);
+    d_state.carve(carver, rows, net.hidden.width);
+    direct.carve(carver, rows, net.hidden.width);
+    d_read.carve(carver, rows, net.read.width);
+    d_sums.carve(carver, rows, net.recurrent.lines.width);
+    d_joined.carve(carver, rows, net.joined.width);
+    d_gate.carve(carver, rows, net.joined.width);
+    d_context.carve(carver, rows, net.context.width);
+    d_score.carve(carver, rows, net.attention.width);
+    buffer.carve(carver, 1, std::max({2 * net.joined.width, 8 * net.hidden.width, net.attention.width}));
+    for (int64_t r = 0; r < rows; ++r) examples[r].carve(carver, net, true);
+  }
+
+  void run(int64_t rows) {
+    std::fill_n(d_hidden.data, rows * d_hidden.stride, T(0));
+    std::fill_n(d_state.data, rows * d_state.stride, T(0));
+    std::fill_n(d_score.data, rows * d_score.stride, T(0));
+    for (int64_t r = 0; r < rows; ++r) {
+      std::fill_n(examples[r].d_keys, examples[r].count * net.attention.width, T(0));
+    }
+    int64_t active = 0;
+    for (int64_t s = examples[0].length - 1; s >= 0; --s) {
+      while (active < rows && examples[active].length > s) ++active;
+      for (int64_t r = 0; r < active; ++r) {
+        if (net.shape.lstm) {
+          lstm(r, s);
+        } else {
+          gru(r, s);
+        }
+      }
+      if (net.shape.joined > 0) {
+        multiply(net.reading, active, d_read.data, d_read.stride, d_joined.data, d_joined.stride);
+        for (int64_t r = 0; r < active; ++r) pass_gate(r, place(r, s));
+        if (net.arrays.gate_weight) {
+          multiply<T, true>(net.gate, active, d_gate.data, d_gate.stride, d_joined.data + net.joined.at[1],
+                            d_joined.stride);
+        }
+      }
+      for (int64_t r = 0; r < active; ++r) look_up(r, place(r, s));
+      multiply<T, true>(net.recurrent, active, d_sums.data, d_sums.stride, direct.data, direct.stride);
+      std::copy_n(direct.data, active * direct.stride, d_hidden.data);
+    }
+    for (int64_t r = 0; r < rows; ++r) finish(r);
+  }
+
+  int64_t place(int64_t r, int64_t s) const {
+    return examples[r].number * net.shape.steps + examples[r].step(net.shape, s);
+  }
+
+  const T* kept(int64_t at) const { return net.arrays.kept + at * net.shape.kept(); }
+  T* gradients(int64_t at) const { return net.arrays.gradients + at * net.shape.gradients(); }
+
+  // Parts that were kept, the state before the step, and the gradient of the state behind it: d_hidden and grad.
+  void begin(int64_t r, int64_t s, int parts, const T*& part, const T*& before, T*& dh) {
+    const int64_t H = net.shape.hidden, width = net.hidden.width, at = place(r, s);
+    T* to = buffer.data;
+    part = to;
+    for (int i = 0; i < parts; ++i, to += width) net.hidden.spread(kept(at) + i * H, to);
+    before = to;
+    if (s > 0) {
+      net.hidden.spread(net.arrays.y + place(r, s - 1) * H, to);
+    } else {
+      std::fill_n(to, width, T(0));
+    }
+    dh = d_hidden[r];
+    for (int64_t h = 0; h < H; ++h) dh[h] += net.arrays.grad[at * H + h];
+  }
+
+  void gru(int64_t r, int64_t s) {
+    constexpr int64_t L = kVecLanes<T>;
+    const int64_t width = net.hidden.width, H = net.shape.hidden;
+    const T *part, *before;
+    T *dh, *to = d_read[r], *sum = d_sums[r];
+    begin(r, s, 4, part, before, dh);
+    for (int64_t c = 0; c < width; c += L) {
+      const Vec<T> reset = load(part + c), update = load(part + width + c), fresh = load(part + 2 * width + c);
+      const Vec<T> d = load(dh + c), d_fresh = d * (T(1) - update) * (T(1) - fresh * fresh);
+      const Vec<T> d_update = d * (load(before + c) - fresh) * update * (T(1) - update);
+      const Vec<T> d_reset = d_fresh * load(part + 3 * width + c) * reset * (T(1) - reset);
+      store(to + c, d_reset);
+      store(to + width + c, d_update);
+      store(to + 2 * width + c, d_fresh);
+      store(sum + c, d_reset);
+      store(sum + width + c, d_update);
+      store(sum + 2 * width + c, Vec<T>(d_fresh * reset));
+      store(direct[r] + c, Vec<T>(d * update));
+    }
+    T* out = gradients(place(r, s));
+    net.read.gather(to, out);
+    std::copy_n(sum + 2 * width, H, out + 3 * H);
+  }
+
+  void lstm(int64_t r, int64_t s) {
+    constexpr int64_t L = kVecLanes<T>;
+    const int64_t width = net.hidden.width, H = net.shape.hidden;
+    const T *part, *unused;
+    T *dh, *to = d_read[r], *de = d_state[r];
+    begin(r, s, 5, part, unused, dh);
+    T* before = buffer.data + 6 * width;  // the cell's state
+    if (s > 0) {
+      net.hidden.spread(kept(place(r, s - 1)) + 4 * H, before);
+    } else {
+      std::fill_n(before, width, T(0));
+    }
+    for (int64_t c = 0; c < width; c += L) {
+      const Vec<T> in = load(part + c), keep = load(part + width + c), fresh = load(part + 2 * width + c);
+      const Vec<T> out = load(part + 3 * width + c), curved = tanh<T>(load(part + 4 * width + c));
+      const Vec<T> d = load(dh + c), d_e = load(de + c) + d * out * (T(1) - curved * curved);
+      store(to + c, Vec<T>(d_e * fresh * in * (T(1) - in)));
+      store(to + width + c, Vec<T>(d_e * load(before + c) * keep * (T(1) - keep)));
+      store(to + 2 * width + c, Vec<T>(d_e * in * (T(1) - fresh * fresh)));
+      store(to + 3 * width + c, Vec<T>(d * curved * out * (T(1) - out)));
+      store(de + c, Vec<T>(d_e * keep));
+      store(direct[r] + c, Vec<T>{});
+    }
+    std::copy_n(to, net.read.width, d_sums[r]);
+    net.read.gather(to, gradients(place(r, s)));
+  }
+
+  // From the gradient of what the cell read to those of the gate's sum and of [x; c].
+  void pass_gate(int64_t r, int64_t at) {
+    constexpr int64_t L = kVecLanes<T>;
+    const AttentionRnnShape& shape = net.shape;
+    T *g = buffer.data, *z = g + net.joined.width, *d = d_joined[r];
+    net.joined.spread(kept(at) + shape.gate_at(), g);
+    Layout<T>(1, shape.inputs).spread(net.arrays.inputs + at * shape.inputs, z);
+    Layout<T>(1, shape.values).spread(kept(at) + shape.context_at(), z + net.joined.at[1]);
+    for (int64_t c = 0; c < net.joined.width; c += L) {
+      const Vec<T> open = load(g + c), scaled = load(d + c) * open;
+      store(d + c, scaled);
+      store(d_gate[r] + c, Vec<T>(scaled * load(z + c) * (T(1) - open)));
+    }
+    net.joined.gather(d_gate[r], gradients(at) + shape.d_gate_at());
+  }
+
+  // From the gradient of the context to that of the query, which goes back to the state with the cell's.
+  void look_up(int64_t r, int64_t at) {
+    const AttentionRnnShape& shape = net.shape;
+    Example<T>& example = examples[r];
+    const int64_t width = net.attention.width;
+    const T* grad = d_read[r];
+    if (shape.joined > 0) {
+      T* to = d_context[r];
+      const int64_t values = net.joined.width - net.joined.at[1];
+      std::copy_n(d_joined[r] + net.joined.at[1], values, to);
+      if (net.arrays.gate_values) std::copy_n(d_gate[r], net.joined.width, to + values);
+      net.joined.gather(d_joined[r], gradients(at) + shape.d_joined_at());
+      grad = to;
+    }
+    const T* weights = net.arrays.attention + at * shape.memory;
+    std::fill_n(example.scores, whole_vectors<T>(shape.memory), T(0));
+    for (int64_t i = 0; i < example.count; ++i) example.scores[i] = weights[example.rows[i]];
+    example.weigh_backward(net.context.width, grad);
+    net.attention.spread(kept(at) + shape.query_at(), example.query);
+    T* d_query = net.arrays.query_weight ? d_sums[r] + net.read.width : buffer.data;
+    if (example.set_query(width)) {
+      example.template attend_backward<true>(width, d_query, d_score[r]);
+    } else {
+      example.template attend_backward<false>(width, d_query, d_score[r]);
+    }
+    for (int64_t c = 0; c < width; ++c) d_query[c] *= -2 * net.score[c];
+    net.attention.gather(d_query, gradients(at) + shape.d_query_at());
+  }
+
+  // Results that are sums over steps.
+  void finish(int64_t r) {
+    const AttentionRnnShape& shape = net.shape;
+    const Example<T>& example = examples[r];
+    const int64_t A = shape.attention;
+    T* d_keys = net.arrays.d_keys + example.number * shape.memory * A;
+    if (example.count < shape.memory) std::fill_n(d_keys, shape.memory * A, T(0));
+    for (int64_t i = 0; i < example.count; ++i) {
+      const T* from = example.d_keys + i * net.attention.width;
+      for (int64_t c = 0; c < A; ++c) d_keys[example.rows[i] * A + c] = -2 * net.score[c] * from[c];
+    }
+    for (int64_t c = 0; c < A; ++c) net.arrays.d_score[example.number * A + c] = -2 * d_score[r][c];
+  }
+};
+
+template <class T>
+int64_t network_numbers(const AttentionRnnShape& shape, const AttentionRnnArrays<T>& arrays, bool backward) {
+  return Network<T>(shape, arrays, backward, nullptr).numbers;
+}
+
+template <class T>
+void pack_network(const AttentionRnnShape& shape, const AttentionRnnArrays<T>& arrays, bool backward, T* data) {
+  Network<T>(shape, arrays, backward, data).pack(backward);
+}
+
+// Rows behind an example's last step.
+template <class T>
+void clear_padding(const Network<T>& net, const Example<T>& example, bool backward) {
+  const AttentionRnnShape& shape = net.shape;
+  const auto clear = [&](T* tensor, int64_t width) {
+    T* row = tensor + example.number * shape.steps * width;
+    std::fill(row + example.length * width, row + shape.steps * width, T(0));
+  };
+  if (backward) return clear(net.arrays.gradients, shape.gradients());
+  clear(net.arrays.y, shape.hidden);
+  clear(net.arrays.attention, shape.memory);
+  clear(net.arrays.kept, shape.kept());
+}
+
+// Reads blocks [begin, end) of `rows` examples; `order` holds their numbers, longest first in each block.
+template <class T, class Block>
+void run_blocks(const AttentionRnnShape& shape, const AttentionRnnArrays<T>& arrays, T* weights, bool backward,
+                const int64_t* order, int64_t rows, int64_t begin, int64_t end) {
+  const Network<T> net(shape, arrays, backward, weights);
+  Example<T> examples[kMostRows];
+  Carver<T> counter{nullptr};
+  Block(net, examples, rows, counter);
+  const Workspace workspace(counter.used * int64_t(sizeof(T)));
+  Carver<T> carver{workspace.as<T>()};
+  Block block(net, examples, rows, carver);
+  for (int64_t i = begin; i < end; ++i) {
+    const int64_t count = std::min(rows, shape.batch - i * rows);
+    for (int64_t r = 0; r < count; ++r) {
+      examples[r].pack(net, order[i * rows + r]);
+      clear_padding(net, examples[r], backward);
+    }
+    block.run(count);
+  }
+}
+
+template <class T>
+void forward_blocks(const AttentionRnnShape& shape, const AttentionRnnArrays<T>& arrays, T* weights,
+                    const int64_t* order, int64_t rows, int64_t begin, int64_t end) {
+  run_blocks<T, ForwardBlock<T>>(shape, arrays, weights, false, order, rows, begin, end);
+}
+
+template <class T>
+void backward_blocks(const AttentionRnnShape& shape, const AttentionRnnArrays<T>& arrays, T* weights,
+                     const int64_t* order, int64_t rows, int64_t begin, int64_t end) {
+  run_blocks<T, BackwardBlock<T>>(shape, arrays, weights, true, order, rows, begin, end);
+}
+
+}  // namespace PYDLX_SIMD
+}  // namespace pydlx

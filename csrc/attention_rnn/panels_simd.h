@@ -1,0 +1,154 @@
+// Products of a few rows with a matrix that is used many times, packed once. Included once per instruction set.
+//
+// Rows lie in buffers whose parts begin at multiples of a vector, with zeros or anything finite between (Layout). The
+// matrix is cut into panels of kPanelVectors vectors of columns; a panel holds its lines one behind the other.
+
+namespace pydlx {
+namespace PYDLX_SIMD {
+
+constexpr int kPanelVectors = 4;
+constexpr int kMostParts = 5;
+
+// Parts of a row, each begun at a whole vector.
+template <class T>
+struct Layout {
+  int parts = 0;
+  int64_t at[kMostParts], size[kMostParts];
+  int64_t width = 0;  // of the buffer
+  int64_t total = 0;  // of the parts alone
+
+  Layout() = default;
+  Layout(int count, int64_t part) {
+    for (int i = 0; i < count; ++i) add(part);
+  }
+
+  void add(int64_t part) {
+    at[parts] = width;
+    size[parts++] = part;
+    total += part;
+    width += (part + kVecLanes<T> - 1) / kVecLanes<T> * kVecLanes<T>;
+  }
+
+  int64_t vectors() const { return width / kVecLanes<T>; }
+
+  // From parts side by side to parts at whole vectors, with zeros between.
+  void spread(const T* from, T* to) const {
+    for (int i = 0; i < parts; ++i) {
+      const int64_t end = i + 1 < parts ? at[i + 1] : width;
+      std::copy_n(from, size[i], to + at[i]);
+      std::fill(to + at[i] + size[i], to + end, T(0));
+      from += size[i];
+    }
+  }
+
+  // The inverse.
+  void gather(const T* from, T* to) const {
+    for (int i = 0; i < parts; ++i) {
+      std::copy_n(from + at[i], size[i], to);
+      to += size[i];
+    }
+  }
+};
+
+// A matrix from rows laid out as `lines` to rows laid out as `columns`.
+template <class T>
+struct Panels {
+  Layout<T> lines, columns;
+  const T* data = nullptr;
+
+  int64_t numbers() const { return lines.total * columns.width; }
+
+  // entry(part of lines, place in it, part of columns, place in it)
+  template <class Entry>
+  void pack(T* to, const Entry& entry) {
+    data = to;
+    for (int64_t first = 0; first < columns.width; first += kPanelVectors * kVecLanes<T>) {
+      const int64_t end = std::min(first + kPanelVectors * kVecLanes<T>, columns.width);
+      for (int i = 0; i < lines.parts; ++i) {
+        for (int64_t k = 0; k < lines.size[i]; ++k) {
+          for (int64_t c = first; c < end; ++c) {
+            int j = columns.parts - 1;
+            while (columns.at[j] > c) --j;
+            *to++ = c - columns.at[j] < columns.size[j] ? entry(i, k, j, c - columns.at[j]) : T(0);
+          }
+        }
+      }
+    }
+  }
+};
+
+// kRows rows with kVectors vectors of columns; `panel` is where these begin and `step` the numbers of a panel's line.
+template <class T, int kRows, int kVectors, bool kAdd>
+__attribute__((always_inline)) inline void multiply_tile(const Layout<T>& lines, const T* in, int64_t in_stride,
+                                                         const T* panel, int64_t step, T* out, int64_t out_stride) {
+  constexpr int64_t L = kVecLanes<T>;
+  Vec<T> sum[kRows][kVectors];
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) sum[r][v] = kAdd ? load(out + r * out_stride + v * L) : Vec<T>{};
+  }
+  for (int i = 0; i < lines.parts; ++i) {
+    const T* x = in + lines.at[i];
+    for (int64_t k = 0; k < lines.size[i]; ++k, panel += step) {
+      Vec<T> w[kVectors];
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) w[v] = load(panel + v * L);
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) {
+        const Vec<T> factor = splat(x[r * in_stride + k]);
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; ++v) sum[r][v] += w[v] * factor;
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) store(out + r * out_stride + v * L, sum[r][v]);
+  }
+}
+
+// Tiles are as large as the registers: 32 of them with 64-byte vectors, else 16.
+constexpr bool kManyRegisters = PYDLX_SIMD_BYTES == 64;
+
+template <class T, int kRows, bool kAdd>
+void multiply_panel(const Layout<T>& lines, const T* in, int64_t in_stride, const T* panel, int64_t vectors, T* out,
+                    int64_t out_stride) {
+  constexpr int64_t L = kVecLanes<T>;
+  constexpr int kWidest = kRows * 4 <= (kManyRegisters ? 16 : 8) ? 4 : 2;
+  int64_t v = 0;
+  const auto tile = [&](auto count) {
+    for (; v + count() <= vectors; v += count()) {
+      multiply_tile<T, kRows, count(), kAdd>(lines, in, in_stride, panel + v * L, vectors * L, out + v * L, out_stride);
+    }
+  };
+  tile(std::integral_constant<int, kWidest>{});
+  tile(std::integral_constant<int, 2>{});
+  tile(std::integral_constant<int, 1>{});
+}
+
+// out = in * matrix, or += with kAdd, for `rows` rows.
+template <class T, bool kAdd = false>
+void multiply(const Panels<T>& matrix, int64_t rows, const T* in, int64_t in_stride, T* out, int64_t out_stride) {
+  constexpr int64_t L = kVecLanes<T>;
+  const T* panel = matrix.data;
+  for (int64_t first = 0; first < matrix.columns.vectors(); first += kPanelVectors) {
+    const int64_t vectors = std::min<int64_t>(kPanelVectors, matrix.columns.vectors() - first);
+    int64_t r = 0;
+    const auto group = [&](auto count) {
+      for (; r + count() <= rows; r += count()) {
+        multiply_panel<T, count(), kAdd>(matrix.lines, in + r * in_stride, in_stride, panel, vectors,
+                                         out + r * out_stride + first * L, out_stride);
+      }
+    };
+    if constexpr (kManyRegisters) group(std::integral_constant<int, 8>{});
+    group(std::integral_constant<int, 4>{});
+    group(std::integral_constant<int, 2>{});
+    group(std::integral_constant<int, 1>{});
+    panel += matrix.lines.total * vectors * L;
+  }
+}
+
+}  // namespace PYDLX_SIMD
+}  // namespace pydlx
