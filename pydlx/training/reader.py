@@ -193,7 +193,11 @@ def _model(options: ReaderOptions, featurizer: Featurizer, vectors: torch.Tensor
     )
     if vectors is not None:
         model.load_vectors(vectors)
-    model.companion = featurizer.state()
+    model.companion = {
+        "featurizer": featurizer.state(),
+        "max_passage": options.max_passage,
+        "answer_length": options.answer_length,
+    }
     return model
 
 
