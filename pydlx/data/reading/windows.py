@@ -25,8 +25,9 @@ def windows(length: int, size: int, stride: int, answer: tuple[int, int] | None 
     whole("windows", "stride", stride, 1, size)
     last = max(length - size, 0)
     starts = [*range(0, last, stride), last]
-    if answer is not None and not any(start <= answer[0] and answer[1] < start + size for start in starts):
-        extra = (answer[0] + answer[1] + 1 - size) // 2
-        if answer[1] - answer[0] < size:
-            starts = sorted([*starts, min(max(extra, 0), last)])
+    if answer is not None:
+        first, end = answer
+        held = any(start <= first and end < start + size for start in starts)
+        if not held and end - first < size:
+            starts = sorted([*starts, (first + end + 1 - size) // 2])
     return [(start, min(start + size, length)) for start in starts]

@@ -115,15 +115,12 @@ def _onnx_states(forwards: Any, backwards: Any, x: Tensor, mask: Tensor) -> Tens
     directions = [forwards] if backwards is None else [forwards, backwards]
     # Gates in ONNX's order: input, output, forget, cell of torch's i, f, g, o; update, reset, new of torch's r, z, n.
     lstm = isinstance(forwards, nn.LSTM)
-    order = (0, 3, 1, 2) if lstm else (1, 0, 2)
+    order = torch.tensor([0, 3, 1, 2] if lstm else [1, 0, 2], device=x.device)
 
     def stacked(*names: str) -> Tensor:
-        weights = (torch.cat([reordered(getattr(cell, f"{name}_l0")) for name in names]) for cell in directions)
-        return torch.stack(list(weights))
-
-    def reordered(weight: Tensor) -> Tensor:
-        gates = weight.unflatten(0, (len(order), -1))
-        return torch.cat([gates[gate] for gate in order])
+        gates = (getattr(cell, f"{name}_l0").unflatten(0, (len(order), -1)) for cell in directions for name in names)
+        gathered = torch.stack([gate.index_select(0, order) for gate in gates])  # (directions names, gates, h, ...)
+        return gathered.unflatten(0, (len(directions), -1)).flatten(1, 3)
 
     attributes: dict[str, Any] = {"hidden_size": forwards.hidden_size}
     attributes["direction"] = "forward" if backwards is None else "bidirectional"

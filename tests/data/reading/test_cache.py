@@ -82,6 +82,12 @@ def test_a_damaged_file_is_made_again(cached, damage):
     assert cut == 5 and equal(first, again)
 
 
+def test_the_same_characters_in_other_texts_are_cut_again(cached):
+    cached([Question("1", "ab", "c")])
+    texts, cut = cached([Question("1", "a", "bc")])
+    assert cut == 2 and texts.words == ["a", "bc"]
+
+
 def test_a_flipped_byte_is_seen(cached):
     first, _ = cached()
     data = bytearray(cached.path.read_bytes())

@@ -91,6 +91,7 @@ def test_nearest_occurrence(near, place):
     assert find_answer("abab.ab", "ab", near) == place
     assert find_answer("abab.ab", "ba", near) == 1
     assert find_answer("abab.ab", "c", near) == -1
+    assert find_answer("a---a", "a", 2) == 0
 
 
 def test_a_repeated_id_is_noted_and_kept(file):

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import re
+
 import pytest
 import torch
 from reader_checks import CHARACTERS, FEATURES, WORDS, alone, tokens
 
 import pydlx
+from pydlx.models import load_model, save_model
+from pydlx.models.exporting import export_model
+from pydlx.models.readers import SpanScores, decode_answers
 
 PASSAGES, QUESTIONS = (7, 3, 1), (2, 4, 1)
 START, END = torch.tensor([2, 0, 0]), torch.tensor([3, 2, 0])
@@ -79,3 +85,241 @@ def test_a_padded_batch_gives_scores_and_gradients_of_its_examples(name, options
     if name == "match_lstm":  # its pointer starts at zero and takes one step
         still = {parameter for parameter in still if not parameter.endswith("weight_hh")}
     assert not still, still
+
+
+def lstm(inputs: int, hidden: int) -> int:
+    return 4 * hidden * (inputs + hidden + 2)
+
+
+def gru(inputs: int, hidden: int) -> int:
+    return 3 * hidden * (inputs + hidden + 2)
+
+
+def linear(inputs: int, outputs: int) -> int:
+    return (inputs + 1) * outputs
+
+
+def block(convolutions: int, width: int) -> int:
+    """QANet's, of size 128."""
+    separable = 128 * width + linear(128, 128)
+    attention, feed_forward = 4 * linear(128, 128), 2 * linear(128, 128)
+    return convolutions * separable + attention + feed_forward + (convolutions + 2) * 2 * 128
+
+
+# Sizes of the papers, with 50 characters where they read any and FusionNet's 24 features. Vectors of words are fixed,
+# but for FusionNet's thousand. PyTorch's cells have two biases.
+SIZES = {
+    "match_lstm": (
+        {},
+        2 * lstm(300, 150)
+        + (3 * 150 * 150 + 150 + 150)  # W^q, W^p, W^r, b^p, w
+        + 2 * lstm(300, 150)
+        + (300 * 150 + 150 * 150 + 150 + 150)  # V, W^a, b^a, v
+        + lstm(300, 150),
+    ),
+    "bidaf": (
+        {"character_count": 50},
+        (50 * 16 + linear(5 * 16, 100))
+        + 4 * linear(200, 200)
+        + 2 * lstm(200, 100)
+        + 3 * 200
+        + 2 * (lstm(800, 100) + lstm(200, 100))
+        + 2 * lstm(1400, 100)
+        + 2 * linear(1000, 1),
+    ),
+    "r_net": (
+        {"character_count": 50},
+        (50 * 8 + 2 * gru(8, 100))
+        + 2 * (gru(500, 75) + 2 * gru(150, 75))
+        + 2 * (2 * 450 * 75 + 75 * 75 + 2 * 75 + 900 * 900 + gru(900, 75))
+        + (2 * 150 * 75 + 2 * 75 + 2 * (300 * 300 + gru(300, 75)))
+        + (75 + linear(450, 75) + 75 * 75 + 75)
+        + (linear(150, 75) + 450 * 75 + 75 + gru(150, 450)),
+    ),
+    "qanet": (
+        {"character_count": 50},
+        (50 * 200 + linear(5 * 200, 200))
+        + linear(500, 128)
+        + 4 * linear(128, 128)
+        + block(4, 7)
+        + 3 * 128
+        + linear(512, 128)
+        + 7 * block(2, 5)
+        + 2 * linear(256, 1),
+    ),
+    "fusionnet": (
+        {"features": 24},
+        1000 * 300
+        + 300 * 300
+        + 2 * (lstm(624, 125) + lstm(250, 125) + lstm(300, 125) + lstm(250, 125) + lstm(500, 125))
+        + 3 * (800 + 1) * 250
+        + 2 * lstm(1250, 125)
+        + (1800 + 1) * 250
+        + 2 * lstm(500, 125)
+        + 250
+        + (2 * 250 * 250 + gru(250, 250)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_readers_have_as_many_parameters_as_their_papers(name):
+    options, wanted = SIZES[name]
+    model = pydlx.create_model(name, vocabulary_size=1100, **options)
+    assert sum(parameter.numel() for parameter in model.parameters()) == wanted
+
+
+def seen_by(module):
+    """What a module is called with, once it is."""
+    seen = []
+    module.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    return seen
+
+
+def similarity(weight, c, q):
+    return torch.stack([torch.stack([weight @ torch.cat([x, y, x * y]) for y in q]) for x in c])
+
+
+def test_bidaf_attends_both_ways():
+    model = reader("bidaf").eval()
+    passage, question = tokens(PASSAGES), tokens(QUESTIONS, seed=1)
+    seen = seen_by(model.modeling)
+    model(passage, question)
+    H, U = model.encode(passage)[0], model.encode(question)[0, :2]
+    S = similarity(model.similarity.weight, H, U)
+    H_tilde = (S.amax(1).softmax(0) @ H).expand_as(H)
+    U_tilde = S.softmax(1) @ U
+    torch.testing.assert_close(seen[0][0], torch.cat([H, U_tilde, H * U_tilde, H * H_tilde], 1), rtol=0, atol=1e-10)
+
+
+def test_qanet_attends_both_ways():
+    model = reader("qanet").eval()
+    passage, question = tokens(PASSAGES), tokens(QUESTIONS, seed=1)
+    seen = seen_by(model.resize)
+    model(passage, question)
+    C, Q = model.encode(passage)[0], model.encode(question)[0, :2]
+    S = similarity(model.similarity.weight, C, Q)
+    A, B = S.softmax(1) @ Q, (S.softmax(1) @ S.softmax(0).T) @ C
+    torch.testing.assert_close(seen[0][0], torch.cat([C, A, C * A, C * B], 1), rtol=0, atol=1e-10)
+
+
+def test_fusionnet_reads_no_features_of_questions():
+    model = reader("fusionnet").eval()
+    passage, question = tokens(PASSAGES), tokens(QUESTIONS, seed=1)
+    for a, b in zip(model(passage, question)[:2], model(passage, question._replace(features=None))[:2], strict=True):
+        assert torch.equal(a, b)
+
+
+def test_the_loss_is_of_start_and_end_or_of_nowhere():
+    model = reader("bidaf", no_answer=True)
+    scores = SpanScores(torch.tensor([[1.0, 2.0], [0.5, -torch.inf]]), torch.tensor([[3.0, 1.0], [0.0, -torch.inf]]))
+    plain = scores._replace(null=torch.tensor([[0.0, -1.0], [2.0, 1.0]]))
+    start, end = torch.tensor([1, -1]), torch.tensor([1, -1])
+    wanted = [
+        math.log(1 + math.e + math.e**2) - 2 + math.log(math.e**3 + math.e + math.e**-1) - 1,
+        math.log(math.e**0.5 + math.e**2) - 2 + math.log(1 + math.e) - 1,
+    ]
+    assert float(model.loss(plain, start, end)) == pytest.approx(sum(wanted) / 2)
+    likely = plain.log_probabilities()
+    assert float(-(likely.null.sum(1))[1]) == pytest.approx(wanted[1])
+    right = torch.tensor([1, 0])
+    wanted = (math.log(math.e + math.e**2) - 2 + math.log(math.e**3 + math.e) - 1) / 2
+    assert float(model.loss(scores, right, right)) == pytest.approx(wanted)
+    with pytest.raises(ValueError, match="BiDAF: start must be a token of the passage but with no_answer=True"):
+        model.loss(scores, start, end)
+
+
+def test_answers_are_the_best_spans_with_their_probabilities():
+    start = torch.tensor([[2.0, 0.0, 1.0], [1.0, -torch.inf, -torch.inf]])
+    end = torch.tensor([[0.2, 1.5, 1.0], [4.0, -torch.inf, -torch.inf]])
+    first, second = decode_answers(SpanScores(start, end), max_length=2, top_k=2)
+    assert [(a.start, a.end) for a in first.spans] == [(0, 1), (0, 0)]
+    assert first.spans[0].score == 3.5
+    assert first.spans[0].probability == pytest.approx(float(start[0].softmax(0)[0] * end[0].softmax(0)[1]))
+    assert (first.null_probability, first.null_score) == (0, -math.inf)
+    assert [a[:3] for a in second.spans] == [(0, 0, 1.0)]
+    null = torch.tensor([[2.0, 1.0], [0.0, 0.0]])
+    first, second = decode_answers(SpanScores(start, end, null))
+    assert first.null_score == 3
+    wanted = torch.cat([start[0], null[0, :1]]).softmax(0)[3] * torch.cat([end[0], null[0, 1:]]).softmax(0)[3]
+    assert first.null_probability == pytest.approx(float(wanted))
+    assert second.spans[0].probability + second.null_probability < 1
+    with pytest.raises(TypeError, match="decode_answers: scores must be SpanScores of a reader"):
+        decode_answers(start)
+
+
+def test_readers_are_built_anew_from_files(tmp_path):
+    model = reader("match_lstm").float().eval()
+    model.companion = {"vocabulary": ["石", "b"]}
+    save_model(model, tmp_path / "reader.pt")
+    loaded = load_model(tmp_path / "reader.pt")
+    text = [part._replace(features=part.features.float()) for part in (tokens(PASSAGES), tokens(QUESTIONS, seed=1))]
+    assert torch.equal(loaded(*text).start, model(*text).start)
+    assert loaded.companion == model.companion
+
+
+def test_what_no_reader_can_be_is_said():
+    for name, wrong, sentence in (
+        ("bidaf", {"end_input": "both"}, "BiDAF: end_input must be one of 'code', 'paper', got 'both'"),
+        ("bidaf", {"dropout": 1.0}, "BiDAF: dropout must be at least 0 and below 1, got 1.0"),
+        ("bidaf", {"vocabulary_size": 1}, "WordEmbedding: count must be at least 2, got 1"),
+        ("r_net", {"attention": "none"}, "RNet: attention must be one of 'dynamic', 'static', got 'none'"),
+        (
+            "r_net",
+            {"attention": "static", "recurrent_self_matching": True},
+            "RNet: recurrent_self_matching must be False with static attention, got True",
+        ),
+        ("qanet", {"hidden": 12}, "EncoderBlock: size must be even and a multiple of the 8 heads, got 12"),
+        ("fusionnet", {"second_input": "x"}, "FusionNet: second_input must be one of"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(sentence)):
+            pydlx.create_model(name, **{"vocabulary_size": 9, **wrong})
+
+
+def test_qanet_is_compiled_as_a_whole():
+    model = reader("qanet", blocks=1)
+    passage, question = tokens(PASSAGES), tokens(QUESTIONS, seed=1)
+    compiled = torch.compile(model.eval(), fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(passage, question).start, model(passage, question).start)
+
+
+EXPORTED = [
+    pytest.param("bidaf", {}, False, id="bidaf"),
+    pytest.param("bidaf", {}, True, marks=pytest.mark.slow, id="bidaf-characters"),
+    pytest.param("qanet", {"blocks": 1}, True, marks=pytest.mark.slow, id="qanet"),
+    pytest.param("fusionnet", {}, True, marks=pytest.mark.slow, id="fusionnet"),
+    pytest.param("r_net", {"attention": "static"}, True, marks=pytest.mark.slow, id="r_net"),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "everything"), EXPORTED)
+def test_readers_are_exported_for_texts_of_any_length(tmp_path, name, options, everything):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    model = reader(name, characters=everything, features=everything, no_answer=everything, **options).float().eval()
+    path = tmp_path / "reader.onnx"
+    assert export_model(model, path, (9, 5), any_size=True)["largest_difference"] < 1e-5
+    session = onnxruntime.InferenceSession(path)
+    for lengths, others in ((PASSAGES, QUESTIONS), ((1,), (1,)), ((30, 2, 5, 4), (3, 4, 9, 1))):
+        text = tokens(lengths), tokens(others, seed=1)
+        text = tuple(part._replace(features=part.features.float()) for part in text)
+        given = {
+            f"{side}_{kind}": getattr(part, kind)
+            for side, part in zip(("passage", "question"), text, strict=True)
+            for kind in ("words", "characters", "features")
+        }
+        found = session.run(None, {i.name: given[i.name].numpy() for i in session.get_inputs()})
+        for a, b in zip(found, model(*text), strict=False):
+            torch.testing.assert_close(torch.from_numpy(a), b, rtol=0, atol=1e-5)
+
+
+def test_readers_that_cannot_be_exported_say_so(tmp_path):
+    for name, options, format, sentence in (
+        ("match_lstm", {}, "onnx", "export_model: model must not attend by what it has read so far"),
+        ("r_net", {}, "torch", "got RNet with an AttentionRNN; bidaf, qanet, fusionnet and r_net with attention="),
+        ("bidaf", {}, "torch", "any_size must be False with format 'torch' for BiDAF"),
+    ):
+        path = tmp_path / f"reader.{'onnx' if format == 'onnx' else 'pt2'}"
+        with pytest.raises(ValueError, match=re.escape(sentence)):
+            export_model(reader(name, **options).eval(), path, (9, 5), format=format, any_size=True)
+    assert not list(tmp_path.iterdir())
