@@ -16,6 +16,7 @@ from pydlx._optional import MissingPackageError
 from pydlx._version import __version__
 
 COMMANDS = {
+    "answer": "answer questions about a passage",
     "info": "say what this installation consists of",
     "bench": "measure what the compiled kernels buy",
     "blend": "blend a picture into another",

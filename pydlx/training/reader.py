@@ -102,9 +102,7 @@ def train(options: ReaderOptions) -> Trainer:
     training, held_out = (_questions(options, part) for part in ("data", "val"))
     torch.manual_seed(options.seed)
     featurizer, vectors = _featurizer(options, training, held_out)
-    examples = ReadingSet(
-        training, featurizer, unanswerable=options.no_answer, max_passage=options.max_passage
-    )
+    examples = ReadingSet(training, featurizer, unanswerable=options.no_answer, max_passage=options.max_passage)
     if not examples:
         raise ValueError(f"reader: data must hold a question to train on, got none of {len(examples.questions)}")
     asked = ReadingSet(held_out, featurizer, training=False, max_passage=options.max_passage)

@@ -103,15 +103,19 @@ class ReadingSet(Sequence[Example]):
         """The question of an example."""
         return self.questions[self.windows[index].question]
 
-    def answer(self, index: int, start: int, end: int) -> str:
-        """The exact characters of the passage from one token of an example to another, inclusive."""
+    def characters(self, index: int, start: int, end: int) -> tuple[int, int]:
+        """Where in the passage stands what lies between two tokens of an example, inclusive: first character, past last."""
         window = self.windows[index]
         length = window.past - window.first
-        whole("ReadingSet.answer", "start", start, 0, length - 1)
-        whole("ReadingSet.answer", "end", end, start, length - 1)
+        whole("ReadingSet.characters", "start", start, 0, length - 1)
+        whole("ReadingSet.characters", "end", end, start, length - 1)
         _, offsets = self._passage(window.question)
-        first, past = answer_characters(offsets, window.first + start, window.first + end)
-        return self.questions[window.question].passage[first:past]
+        return answer_characters(offsets, window.first + start, window.first + end)
+
+    def answer(self, index: int, start: int, end: int) -> str:
+        """The exact characters of the passage from one token of an example to another, inclusive."""
+        first, past = self.characters(index, start, end)
+        return self.question(index).passage[first:past]
 
     def _passage(self, question: int) -> tuple[np.ndarray, np.ndarray]:
         return self._source.texts.of(self._source.passages[question])

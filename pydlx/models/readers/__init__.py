@@ -4,6 +4,7 @@
 """
 
 from pydlx.models.readers.answering import Answer, Answers, decode_answers
+from pydlx.models.readers.asking import Asked, FoundAnswer, ask, ask_all
 from pydlx.models.readers.bidaf import BiDAF
 from pydlx.models.readers.fusionnet import FusionNet
 from pydlx.models.readers.match_lstm import MatchLSTM
@@ -15,12 +16,16 @@ from pydlx.models.readers.scores import SpanScores
 __all__ = [
     "Answer",
     "Answers",
+    "Asked",
     "BiDAF",
+    "FoundAnswer",
     "FusionNet",
     "MatchLSTM",
     "QANet",
     "RNet",
     "Reader",
     "SpanScores",
+    "ask",
+    "ask_all",
     "decode_answers",
 ]
