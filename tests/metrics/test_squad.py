@@ -116,6 +116,25 @@ def test_the_best_threshold_is_the_first_and_none_may_be_best():
     assert (scores["best_exact"], scores["best_exact_thresh"]) == (100, -3)
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([[], ["x"], ["x y"]]), st.sampled_from(["", "x", "z"]), st.integers(-2, 3)),
+        min_size=1,
+        max_size=6,
+        unique_by=lambda question: question[2],
+    )
+)
+def test_the_best_threshold_is_the_best_of_all_where_no_two_probabilities_are_equal(questions):
+    keys = [f"q{number}" for number in range(len(questions))]
+    golds, answers, probs = (dict(zip(keys, column, strict=True)) for column in zip(*questions, strict=True))
+    data = data_set(golds)
+    scores = squad_score(data, answers, "2.0", na_probs=probs)
+    tried = [squad_score(data, answers, "2.0", na_probs=probs, na_threshold=p) for p in (-9, *probs.values())]
+    for kind in ("exact", "f1"):
+        assert scores[f"best_{kind}"] == pytest.approx(max(one[kind] for one in tried))
+
+
 def test_curves(tmp_path):
     curves = squad_curves(data_set(GOLDS), ANSWERS, PROBS)
     assert list(curves) == ["exact", "f1", "oracle"]
