@@ -35,6 +35,7 @@ RESULTS = {
     "pydlx.NativeLibraryWarning",
     "pydlx.nn.Geometry",
     "pydlx.nn.LayerGeometry",
+    "pydlx.metrics.AnswerCurve",
     "pydlx.metrics.Evaluation",
     "pydlx.metrics.FeatureDistance",
     "pydlx.metrics.ParzenEstimate",

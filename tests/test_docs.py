@@ -114,7 +114,31 @@ def folder(tmp_path, monkeypatch):
         truth, results = coco_files(keypoints, rng)
         Path(f"{truth_name}.json").write_text(json.dumps(truth))
         Path(f"{found_name}_found.json").write_text(json.dumps(results))
+    write_answers()
     return tmp_path
+
+
+def write_answers():
+    """Data sets of questions and predictions of them, which score something."""
+    answers = {"a": ["Denver", "Denver Broncos"], "b": ["308"]}
+
+    def squad(golds):
+        questions = [{"id": key, "answers": [{"text": text} for text in texts]} for key, texts in golds.items()]
+        return {"data": [{"paragraphs": [{"context": "...", "qas": questions}]}]}
+
+    def write(name, *records):
+        Path(name).write_text("\n".join(json.dumps(record) for record in records))
+
+    write("dev-v1.1.json", squad(answers))
+    write("dev-v2.0.json", squad(answers | {"c": []}))
+    write("cmrc2018_dev.json", squad({"DEV_0_QUERY_0": ["光荣和ω-force"]}))
+    write("predictions.json", {"a": "Denver", "b": "309", "c": ""})
+    write("na_prob.json", {"a": 0.1, "b": 0.5, "c": 0.9})
+    write("cmrc_predictions.json", {"DEV_0_QUERY_0": "光荣"})
+    for name in ("references.jsonl", "answers.jsonl"):
+        write(name, {"question_id": 1, "answers": ["天气很好"]})
+    for name in ("gaps.txt", "words.txt"):
+        Path(name).write_text("<qid_0> ||| 老虎\n", encoding="utf-8")
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

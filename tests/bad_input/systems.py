@@ -108,7 +108,71 @@ FEATURES = {
 }
 CURVE = pydlx.metrics.box_evaluation(COCO, FOUND).curves["boxes"]
 
+SQUAD = [{"paragraphs": [{"qas": [{"id": "a", "answers": [{"text": "x"}]}, {"id": "b", "answers": ["y"]}]}]}]
+NOT_A_SOURCE = (None, 5, NAN, torch.ones(2))
+QUESTIONS = {
+    "data": anything(SQUAD, *NOT_A_SOURCE, [], [5], {}, {"data": 5}, [{"qas": 5}], [{"qas": [{"id": 5}]}]),
+    "predictions": anything({"a": "x", "b": ""}, *NOT_A_SOURCE, [], {"a": 5}, {5: "a"}),
+}
+PROBABILITIES = anything({"a": 0.1, "b": 1}, 5, NAN, torch.ones(2), {"a": 0.5}, {"a": "x", "b": 0}, {"a": NAN, "b": 0})
+FREE = [{"question_id": 1, "query_id": 1, "answers": ["x"], "question_type": "ENTITY"}]
+FREE_ANSWERS = {
+    name: anything(FREE, *NOT_A_SOURCE, [5], [{}], {"a": "b"}, [{"question_id": 1, "query_id": 1, "answers": [5]}])
+    for name in ("data", "predictions")
+}
+ONE_ANSWER = {
+    "prediction": anything("x", None, 5, NAN, ["x"], torch.ones(2)),
+    "golds": anything(["x", "y"], None, 5, NAN, "x", ["x", 5], [None], []),
+}
+TEXTS = anything(["a b", "c"], None, 5, NAN, "ab", [5, "x"], [["a"], ["b"]], torch.ones(2))
+REFERENCES = anything([["a"], ["c", "d"]], None, 5, NAN, "ab", ["a", "b"], [["a"]], [["a"], [5]], [["a"], []])
+
 METRICS = {
+    "squad_score": Call(
+        {
+            **QUESTIONS,
+            "version": word("2.0"),
+            "na_probs": PROBABILITIES,
+            "na_threshold": number(0.5),
+            "missing": word("zero").without_none(),
+        }
+    ),
+    "squad_curves": Call(
+        {
+            **QUESTIONS,
+            "na_probs": Argument(PROBABILITIES.value, [None, *PROBABILITIES.wrong]),
+            "missing": word("zero").without_none(),
+        }
+    ),
+    "squad_answer_scores": Call({**ONE_ANSWER, "version": word("1.1")}),
+    "SquadScore": Call({"version": word("1.1")}),
+    "cmrc_score": Call({**QUESTIONS, "words": word("builtin").without_none()}),
+    "cmrc_answer_scores": Call({**ONE_ANSWER, "words": word("builtin").without_none()}),
+    "CmrcScore": Call({"words": word("builtin").without_none()}),
+    "cmrc2017_score": Call(
+        {name: anything({"a": "x"}, *NOT_A_SOURCE, [], {"a": 5}, {5: "x"}) for name in ("data", "predictions")}
+    ),
+    "bleu": Call({"candidates": TEXTS, "references": REFERENCES, "n": count(4, 17)}),
+    "BleuScore": Call({"n": count(4, 17)}),
+    "rouge_l": Call({"candidates": TEXTS, "references": REFERENCES}),
+    "RougeLScore": Call({}),
+    "dureader_score": Call({**FREE_ANSWERS, "task": word("main")}),
+    "marco_score": Call({**FREE_ANSWERS, "tokenizer": anything(str.split, 5, "x", NAN)}),
+    "plot_answer_curves": Call(
+        {
+            "curves": anything(
+                pydlx.metrics.squad_curves(SQUAD, {"a": "x", "b": ""}, {"a": 0.1, "b": 0.5}),
+                None,
+                5,
+                NAN,
+                [],
+                {"exact": 5},
+                {"exact": (1, 2, 3)},
+            ),
+            "path": anything(None, 5, NAN, ["a"]),
+            "ax": anything(None, 5, "ax"),
+        }
+    ),
     **{name: Call(IMAGES) for name in ("mse", "rmse", "mae")},
     "psnr": Call({**IMAGES, "data_range": SSIM_OPTIONS["data_range"]}),
     "ssim": Call({**IMAGES, **IMAGE_OPTIONS}),

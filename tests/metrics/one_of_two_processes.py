@@ -8,9 +8,18 @@ from metrics.test_box_ap import batch as box_batch
 from metrics.test_box_ap import boxes_at_random
 
 from pydlx.benchmarks.metrics.keypoint_ap import batch
-from pydlx.metrics import BoxAP, KeypointAP
+from pydlx.metrics import BleuScore, BoxAP, CmrcScore, KeypointAP, RougeLScore, SquadScore
 
 DATA = {KeypointAP: lambda: batch(*crowd(0)), BoxAP: lambda: box_batch(*boxes_at_random(0))}
+ANSWERS = {
+    "1.1": SquadScore,
+    "2.0": lambda: SquadScore("2.0"),
+    "cmrc": lambda: CmrcScore("builtin"),
+    "bleu": BleuScore,
+    "rouge": RougeLScore,
+}
+PREDICTIONS = ["a red dog", "一二三", "blue"]
+GOLDS = [["red", "red dog"], ["一二"], ["green"]]
 IDLE = {"no update": [], "empty updates": [([], []), ([], [])]}
 
 
@@ -18,7 +27,7 @@ def one_of_two(rank, folder):
     """Saves what this process computes of data that both have seen in part, or the other one alone."""
     store = torch.distributed.FileStore(str(folder / "store"), 2)
     torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
-    results = {"shared": shared(rank)}
+    results = {"shared": shared(rank), "answers": {name: scored(name, rank) for name in ANSWERS}}
     for kind, idle, how in itertools.product(DATA, range(2), IDLE):
         metric = kind(box_format="xywh")
         for predictions, targets in IDLE[how] if rank == idle else [DATA[kind]()]:
@@ -28,6 +37,13 @@ def one_of_two(rank, folder):
             assert not metric.images  # the process has its own states again
     torch.save(results, folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()
+
+
+def scored(name, rank):
+    """A score of every second answer."""
+    metric = ANSWERS[name]()
+    metric.update(PREDICTIONS[rank::2], GOLDS[rank::2])
+    return metric.compute()
 
 
 def shared(rank):

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from metrics.one_of_two_processes import DATA, IDLE, one_of_two
+from metrics.one_of_two_processes import ANSWERS, DATA, GOLDS, IDLE, PREDICTIONS, one_of_two
 
 from pydlx.metrics import KeypointAP
 
@@ -36,3 +36,11 @@ def test_one_sees_nothing(results):
         assert 0.05 < expected["AP"] < 0.95
         for idle, how in itertools.product(range(2), IDLE):
             assert [result[kind.__name__, idle, how] for result in results] == [expected] * 2, (kind, idle, how)
+
+
+def test_answers_are_shared_out(results):
+    for name, make in ANSWERS.items():
+        metric = make()
+        metric.update(PREDICTIONS, GOLDS)
+        for result in results:
+            torch.testing.assert_close(result["answers"][name], metric.compute(), rtol=1e-14, atol=0, equal_nan=True)

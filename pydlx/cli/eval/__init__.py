@@ -10,12 +10,17 @@ KINDS = {
     "boxes": "average precision of boxes (COCO JSON)",
     "segmentation": "IoU, Dice and accuracy of label maps (folders of pictures)",
     "images": "PSNR, SSIM, MSE, RMSE and MAE of pictures (two files or folders)",
+    "squad": "exact match and F1 of answers (SQuAD 1.1 and 2.0 JSON)",
+    "cmrc": "exact match and F1 of Chinese answers (CMRC2018 JSON)",
+    "answers": "BLEU and ROUGE-L of free answers (DuReader, MS MARCO), accuracy of cloze answers (CMRC2017)",
 }
+_CAN_SKIP = ("keypoints", "boxes", "segmentation", "images")
 
 _EXAMPLE = """\
 example:
   pydlx eval keypoints person_keypoints_val2017.json detections.json.gz --per-keypoint --plot curves.png
   pydlx eval segmentation truth/ predictions/ --classes 21 --ignore 255 --json
+  pydlx eval squad dev-v2.0.json predictions.json --version 2.0 --na-probs na_prob.json
 
 Every kind has its own --help.
 """
@@ -41,7 +46,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         own.add_argument("truth", metavar="TRUTH")
         own.add_argument("predictions", metavar="PREDICTIONS")
         own.add_argument("--json", action="store_true", help="print one JSON object")
-        own.add_argument("--skip-bad", action="store_true", help="leave out what cannot be used, and count it")
+        if kind in _CAN_SKIP:
+            own.add_argument("--skip-bad", action="store_true", help="leave out what cannot be used, and count it")
         _module(kind).add_arguments(own)
     return parser
 

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from pydlx._checks import whole
 from pydlx.metrics.metric import Metric
+from pydlx.metrics.reading.lettered import lettered
 from pydlx.metrics.reading.sources import at_least_one, references_of, texts
 
 _TINY, _SMALL = 1e-15, 1e-9
@@ -42,7 +43,7 @@ def bleu(candidates: Sequence[str], references: Sequence[Sequence[str]], n: int 
 
     Example:
         >>> [round(value, 4) for value in bleu(["the cat sat"], [["the cat sat down", "a cat"]], n=2)]
-        [0.7165, 0.7165]
+        [1.0, 1.0]
     """
     name = "bleu"
     n = whole(name, "n", n, 1, _MOST)
@@ -101,21 +102,28 @@ class BleuScore(Metric):
 def _counts(candidates: Iterable[str], references: Iterable[Sequence[str]], n: int) -> Iterable[list[int]]:
     """Of each item: hits of each order, guesses of each order, the candidate's length, the reference length."""
     for candidate, golds in zip(candidates, references, strict=True):
-        words, others = candidate.split(), [gold.split() for gold in golds]
+        words, *others = lettered([text.split() for text in (candidate, *golds)])
         length = len(words)
         hits, guesses = [0] * n, [max(0, length - k) for k in range(n)]
         for k in range(min(n, length)):
-            found = Counter(_grams(words, k + 1))
-            counted = [Counter(_grams(other, k + 1)) for other in others]
-            hits[k] = sum(min(count, max(gold[gram] for gold in counted)) for gram, count in found.items())
+            hits[k] = _hits(words, others, k + 1)
             if not hits[k]:
                 break  # no longer run is shared either
         closest = min((abs(len(other) - length), len(other)) for other in others)[1]
         yield [*hits, *guesses, length, closest]
 
 
-def _grams(words: list[str], n: int) -> Iterable[tuple[str, ...]]:
-    return zip(*(words[start:] for start in range(n)), strict=False)
+def _hits(words: str, others: Sequence[str], n: int) -> int:
+    most: dict[str, int] = {}
+    for other in others:
+        for gram, count in Counter(_grams(other, n)).items():
+            if count > most.get(gram, 0):
+                most[gram] = count
+    return sum(min(count, most[gram]) for gram, count in Counter(_grams(words, n)).items() if gram in most)
+
+
+def _grams(words: str, n: int) -> list[str]:
+    return [words[start : start + n] for start in range(len(words) - n + 1)]
 
 
 def _value(totals: Sequence[int]) -> list[float]:

@@ -23,6 +23,7 @@ from torch import Tensor
 from pydlx._checks import check_one_of, check_type
 from pydlx._optional import needed_for
 from pydlx.metrics.metric import Metric
+from pydlx.metrics.reading.lettered import lettered
 from pydlx.metrics.reading.sources import Source, at_least_one, predictions_of, references_of, texts, truth_of
 
 # The script's list also has a six-dot ellipsis of two characters, which no single character is equal to.
@@ -185,9 +186,7 @@ def _f1(prediction: list[str], gold: list[str]) -> float:
 
 def longest_run(a: Sequence[str], b: Sequence[str]) -> int:
     """How long the longest piece of `a` is that also stands in `b`."""
-    # A character for each segment leaves the search to strings.
-    numbers: dict[str, int] = {}
-    first, second = ("".join(chr(numbers.setdefault(part, len(numbers))) for part in parts) for parts in (a, b))
+    first, second = lettered((a, b))
     best = 0
     for start in range(len(first)):
         while start + best < len(first) and first[start : start + best + 1] in second:

@@ -16,7 +16,7 @@ from pydlx.metrics.reading.rouge import rouge_l
 from pydlx.metrics.reading.sources import Source, place_of, records_of
 
 TASKS = ("main", "all", "yesno", "entity", "description")
-SOURCES = ("both", "search", "zhidao")
+SOURCES = ("search", "zhidao")
 LABELS = ("Yes", "No", "Depends")
 
 _TYPES = {"yesno": "YES_NO", "entity": "ENTITY", "description": "DESCRIPTION"}
@@ -26,12 +26,12 @@ Records = dict[str, Mapping[str, Any]]
 Pairs = dict[tuple[str, str], tuple[str, list[str]]]  # (question, label): the text given and its references
 
 
-def dureader_score(data: Source, predictions: Source, task: str = "main", *, source: str = "both") -> dict[str, float]:
+def dureader_score(data: Source, predictions: Source, task: str = "main") -> dict[str, float]:
     """BLEU-4 and ROUGE-L of a file of answers, in percent; the official script rounds to two decimals.
 
     Both files have a JSON object in each line with ``question_id`` and ``answers``, a list of strings of which the
     first one of a prediction counts; as the task needs it ``question_type`` (in the data), ``yesno_answers`` (a label
-    for each answer) and ``entity_answers`` (lists of strings: one in a prediction); for `source` that in the data.
+    for each answer) and ``entity_answers`` (lists of strings: one in a prediction).
 
     A question without prediction has the empty answer. A question without references, or with the empty one alone, is
     left out. Predictions of questions that the data does not have are not looked at.
@@ -43,12 +43,12 @@ def dureader_score(data: Source, predictions: Source, task: str = "main", *, sou
             with the references of that label. ``"all"``: yes/no questions that way, the others as in main.
             ``"description"``, ``"entity"``: questions of that type; the latter also compares sets of entities, over
             all questions.
-        source: ``"search"`` or ``"zhidao"`` for the questions from there alone.
 
     Returns:
-        ``Bleu-4`` and ``Rouge-L``. Of yes/no questions also for each label, as ``Yes|Bleu-4``; NaN for a label without
-        references. Of the entity task also ``Precision``, ``Recall`` and ``F1``: pooled over questions, each with
-        the reference list that fits best, or the shortest if none does.
+        ``Bleu-4`` and ``Rouge-L``. In the tasks main and all also of each source, as ``search|Bleu-4`` and
+        ``zhidao|Bleu-4``, where the data has a field ``source``; of yes/no questions of each label, as
+        ``Yes|Bleu-4``; NaN where there is nothing to compare. Of the entity task also ``Precision``, ``Recall`` and
+        ``F1``: pooled over questions, each with the reference list that fits best, or the shortest if none does.
 
     Raises:
         ValueError: a file is not UTF-8 or no JSON, a question occurs twice, nothing is left to score, or a predicted
@@ -58,14 +58,11 @@ def dureader_score(data: Source, predictions: Source, task: str = "main", *, sou
     """
     name = "dureader_score"
     check_one_of(name, "task", task, TASKS)
-    check_one_of(name, "source", source, SOURCES)
-    truth, given = _records(name, "data", data, task, source), _records(name, "predictions", predictions, task)
-    if source != "both":
-        truth = {key: record for key, record in truth.items() if record["source"] == source}
+    truth, given = _records(name, "data", data, task), _records(name, "predictions", predictions, task)
+    places = place_of(name, "data", data), place_of(name, "predictions", predictions)
     pairs: Pairs = {}
     for key, record in truth.items():
         if record.get("question_type") == "YES_NO" and task in ("yesno", "all"):
-            places = place_of(name, "data", data), place_of(name, "predictions", predictions)
             pairs |= _by_label(places, key, record, given.get(key))
         elif task not in _TYPES or record["question_type"] == _TYPES[task]:
             answers = given[key]["answers"] if key in given else []
@@ -73,20 +70,23 @@ def dureader_score(data: Source, predictions: Source, task: str = "main", *, sou
     # By the texts as they are: references of blanks alone, or of two empty ones, stay.
     pairs = {key: pair for key, pair in pairs.items() if pair[1] not in ([], _NONE)}
     if not pairs:
-        raise ValueError(
-            f"{place_of(name, 'data', data)} must have a question with an answer for task {task!r}, got none"
-        )
+        raise ValueError(f"{places[0]} must have a question with an answer for task {task!r}, got none")
     results = _texts_compared(list(pairs.values()))
+    for part, chosen in _parts(task, truth, pairs).items():
+        results |= {f"{part}|{key}": value for key, value in _texts_compared(chosen).items()}
+    return results | (_entities_compared(truth, given) if task == "entity" else {})
+
+
+def _parts(task: str, truth: Records, pairs: Pairs) -> dict[str, list[tuple[str, list[str]]]]:
+    """What is also scored on its own: labels of yes/no questions, sources of all."""
     if task == "yesno":
-        for label in LABELS:
-            own = _texts_compared([pair for (_, spoken), pair in pairs.items() if spoken == label])
-            results |= {f"{label}|{key}": value for key, value in own.items()}
-    if task == "entity":
-        results |= _entities_compared(truth, given)
-    return results
+        return {part: [pair for (_, label), pair in pairs.items() if label == part] for part in LABELS}
+    if task in _TYPES or not all("source" in record for record in truth.values()):
+        return {}
+    return {part: [pair for (key, _), pair in pairs.items() if truth[key]["source"] == part] for part in SOURCES}
 
 
-def _records(name: str, argument: str, source: Source, task: str, only: str = "both") -> Records:
+def _records(name: str, argument: str, source: Source, task: str) -> Records:
     records: Records = {}
     for spot, record in records_of(name, argument, source):
         key = record.get("question_id")
@@ -95,8 +95,6 @@ def _records(name: str, argument: str, source: Source, task: str, only: str = "b
         _check_strings(spot, record, "answers")
         if argument == "data" and task != "main" and not isinstance(record.get("question_type"), str):
             raise TypeError(f"{spot} must have a 'question_type', got {described(record.get('question_type'))}")
-        if argument == "data" and only != "both" and not isinstance(record.get("source"), str):
-            raise TypeError(f"{spot} must have a 'source', got {described(record.get('source'))}")
         if task == "entity":
             _check_entities(spot, record, alone=argument == "predictions")
         if str(key) in records:

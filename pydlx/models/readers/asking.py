@@ -14,7 +14,6 @@ from pydlx.data.reading import Featurizer, Question, ReadingSet, Tokens
 from pydlx.models.readers.answering import Answer, decode_answers
 from pydlx.models.readers.reader import Reader
 
-
 _SETTINGS = {"featurizer", "max_passage", "answer_length"}  # what a companion holds
 
 
@@ -102,7 +101,7 @@ def ask_all(
         ValueError: If the reader has no vocabulary.
     """
     check_type("ask_all", "model", model, Reader, "a reader")
-    if model.companion is None or not _SETTINGS <= model.companion.keys():
+    if model.companion is None or not model.companion.keys() >= _SETTINGS:
         raise ValueError("ask_all: model must have a vocabulary, as those that pydlx train reader leaves, got none")
     whole("ask_all", "top_k", top_k, 1)
     whole("ask_all", "batch_size", batch_size, 1)
