@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -65,10 +66,11 @@ class ReaderOptions(TrainerOptions):
     max_passage: int | None = option(400, "tokens of a passage; longer ones are read in windows that overlap by half")
     model: str = option("bidaf", "bidaf, match_lstm, r_net, qanet or fusionnet")
     characters: bool = option(True, "read the characters of words, too, if the model can and words have several")
-    features: bool = option(True, "give the model exact and lower-case matches and term frequencies")
+    features: bool = option(True, "give the model matches with the other text and term frequencies")
     hidden: int | None = option(None, "units; by default the paper's")
     dropout: float | None = option(None, "by default the paper's")
     attention: str = option("dynamic", "of r_net: dynamic, the paper's, or static, the faster one of most programs")
+    further: tuple[str, ...] = option((), "other options of the model: further=bidirectional=true,both_ways=true")
     no_answer: bool = option(False, "learn that some questions have no answer, as in SQuAD 2.0")
     answer_length: int = option(15, "most tokens of an answer that is given")
     score: str | None = option(None, "squad or cmrc; by default cmrc for characters")
@@ -178,6 +180,7 @@ def _model(options: ReaderOptions, featurizer: Featurizer, vectors: torch.Tensor
     own: dict[str, Any] = {name: getattr(options, name) for name in ("hidden", "dropout")}
     if options.model == "r_net":
         own["attention"] = options.attention
+    own |= dict(_named_value(words) for words in options.further)
     if featurizer.character_vocabulary is not None:
         own["character_count"] = len(featurizer.character_vocabulary)
     model: Any = create_model(
@@ -197,6 +200,17 @@ def _model(options: ReaderOptions, featurizer: Featurizer, vectors: torch.Tensor
         "answer_length": options.answer_length,
     }
     return model
+
+
+def _named_value(words: str) -> tuple[str, Any]:
+    """What ``name=value`` says: a number, true, false or a word."""
+    name, sign, text = words.partition("=")
+    if not sign:
+        raise ValueError(f"reader: further must hold NAME=VALUE, got {words!r}")
+    try:
+        return name, json.loads(text.lower())
+    except json.JSONDecodeError:
+        return name, text
 
 
 def _optimizer(model: nn.Module, options: ReaderOptions, steps: int) -> tuple[Optimizer, LRScheduler | None]:

@@ -1,0 +1,115 @@
+"""Scores, learning curves and answers of readers that were trained.
+
+    pydlx train reader model=bidaf data=train.json val=dev.json out=runs/bidaf
+    python examples/reading_results.py dev.json runs/bidaf [RUN ...] [--score cmrc] [--answers 20] [--out FOLDER]
+
+Each RUN is a folder that ``pydlx train reader`` left; the weights that were best in validation answer the questions of
+the file. Writes to FOLDER (demo_output): ``scores.md``, a table; ``curves.png``, the validation's F1 by step; and
+``answers.md``, some of the first run's answers, drawn by chance.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+from pydlx.cli.progress import doing
+from pydlx.data.reading import Question, read_squad
+from pydlx.figures import new_figure, save_figure
+from pydlx.files import replacing
+from pydlx.metrics import cmrc_answer_scores, squad_answer_scores
+from pydlx.models import load_model
+from pydlx.models.readers import ask_all
+
+SCORES = {"squad": squad_answer_scores, "cmrc": cmrc_answer_scores}
+Scored = tuple[str, float, float]  # an answer, its exact match and its F1
+
+
+def main() -> None:
+    """Asks the readers and writes what they answer."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("data", type=Path, help="questions in SQuAD's form")
+    parser.add_argument("runs", type=Path, nargs="+", help="folders that pydlx train reader left")
+    parser.add_argument("--score", choices=sorted(SCORES), default="squad")
+    parser.add_argument("--limit", type=int, help="ask the first so many questions only")
+    parser.add_argument("--answers", type=int, default=20, help="how many answers to write (default 20)")
+    parser.add_argument("--out", type=Path, default=Path("demo_output"))
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    questions = list(read_squad(options.data))[: options.limit]
+    rows = [["reader", "parameters", "exact match", "F1", "questions per second"], ["---"] + 4 * ["---:"]]
+    answers: list[list[Scored]] = []
+    for run in options.runs:
+        model: Any = load_model(run / "best.ckpt")
+        start = time.perf_counter()
+        with doing(f"asking {run.name}"):
+            texts = [asked.answers[0].text if asked.answers else "" for asked in ask_all(model, questions)]
+        seconds = time.perf_counter() - start
+        answers.append(scored(questions, texts, options.score))
+        exact, f1 = (100 * sum(row[column] for row in answers[-1]) / len(questions) for column in (1, 2))
+        size = sum(weights.numel() for weights in model.parameters() if weights.requires_grad)
+        rows.append([run.name, f"{size:,}", f"{exact:.1f}", f"{f1:.1f}", f"{len(questions) / seconds:.0f}"])
+        print(*rows[-1])
+    write_table(rows, options.out / "scores.md")
+    write_table(answer_rows(questions, answers[0], options.answers), options.out / "answers.md")
+    draw_curves(options.runs, options.out / "curves.png")
+    print(f"written to {options.out}")
+
+
+def scored(questions: list[Question], texts: list[str], score: str) -> list[Scored]:
+    """Each answer with its scores against the right ones."""
+    golds = [[answer.text for answer in question.answers] for question in questions]
+    return [(text, *SCORES[score](text, right)) for text, right in zip(texts, golds, strict=True)]
+
+
+def answer_rows(questions: list[Question], answers: list[Scored], count: int) -> list[list[str]]:
+    """A table of some answers; the same ones each time."""
+    rows = [["question", "answer", "right answers", "F1"], ["---", "---", "---", "---:"]]
+    for place in sorted(random.Random(0).sample(range(len(questions)), min(count, len(questions)))):
+        text, _, f1 = answers[place]
+        right = " / ".join(dict.fromkeys(answer.text for answer in questions[place].answers))
+        rows.append([*(cell(part) for part in (questions[place].question, text, right)), f"{100 * f1:.0f}"])
+    return rows
+
+
+def cell(text: str) -> str:
+    """A text as it may stand in a table."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def write_table(rows: list[list[str]], path: Path) -> None:
+    """A table in Markdown."""
+    with replacing(path) as temporary:
+        temporary.write_text("".join(f"| {' | '.join(row)} |\n" for row in rows), encoding="utf-8")
+
+
+def curve(run: Path) -> tuple[list[int], list[float]]:
+    """Steps and the validation's F1 after each."""
+    points = {}
+    for log in sorted((run / "csv").glob("*/metrics.csv")):
+        with log.open(newline="") as file:
+            for row in csv.DictReader(file):
+                if row.get("val/f1"):
+                    points[int(row["step"]) + 1] = float(row["val/f1"])
+    return list(points), list(points.values())
+
+
+def draw_curves(runs: list[Path], path: Path) -> None:
+    """The validation's F1 by step."""
+    figure = new_figure(6, 3.6)
+    axes = figure.subplots()
+    for run in runs:
+        axes.plot(*curve(run), label=run.name)
+    axes.set(xlabel="step", ylabel="F1, validation")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    figure.tight_layout()
+    save_figure(figure, path)
+
+
+if __name__ == "__main__":
+    main()
