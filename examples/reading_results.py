@@ -47,7 +47,7 @@ def main() -> None:
         model: Any = load_model(run / "best.ckpt")
         start = time.perf_counter()
         with doing(f"asking {run.name}"):
-            texts = [asked.answers[0].text if asked.answers else "" for asked in ask_all(model, questions)]
+            texts = [asked.best for asked in ask_all(model, questions)]
         seconds = time.perf_counter() - start
         answers.append(scored(questions, texts, options.score))
         exact, f1 = (100 * sum(row[column] for row in answers[-1]) / len(questions) for column in (1, 2))

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
+from pydlx.cli.device import add_device, device_of
 from pydlx.cli.progress import counting
 from pydlx.data.reading import AnswerReport, read_squad
-from pydlx.files import replacing
+from pydlx.files import check_writable, replacing
 from pydlx.models import load_model
 from pydlx.models.readers import Asked, FoundAnswer, Reader, ask, ask_all
 
@@ -22,10 +25,12 @@ example:
   pydlx eval squad dev.json predictions.json
 
 Shows the passage with the best answer marked, and the best answers with their probability and their score, which also
-compares answers from several passages. With --data it answers a file of SQuAD's form, and writes {id: answer}.
+compares answers from several passages. With --data it answers a file of SQuAD's form, and writes {id: answer}, ""
+where no answer is likelier.
 """
 
 _CONTEXT = 400  # characters of a long passage that are shown before and behind the answer
+_FILE_NAME = re.compile(r"\S+\.[A-Za-z]{1,4}")  # such as article.txt, which is no passage
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -45,31 +50,46 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     parser.add_argument(
         "--na-probs", type=Path, metavar="FILE", help="with --data: also write {id: probability of no answer}"
     )
-    parser.add_argument("--top", type=int, default=1, metavar="N", help="show the N best answers (default 1)")
+    parser.add_argument("--top", type=int, metavar="N", help="show the N best answers (default: 1)")
     parser.add_argument("--max-length", type=int, metavar="N", help="most tokens of an answer (default: as trained)")
-    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    add_device(parser)
     parser.add_argument("--json", action="store_true", help="print the answers as JSON, without the passage")
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Answers one question, or those of a file."""
-    alone = {"--passage": args.passage, "--question": args.question}
-    if args.data is None and (missing := [name for name, value in alone.items() if value is None]):
-        raise ValueError(f"{missing[0]} must be given, or --data and --out")
-    if args.data is not None and (given := [name for name, value in alone.items() if value is not None]):
-        raise ValueError(f"{given[0]} must not be given with --data")
-    if (args.data is None) != (args.out is None):
-        raise ValueError("--data and --out must be given together")
+    _check(args)
     model: Any = load_model(args.checkpoint)
     if not isinstance(model, Reader):
         raise ValueError(f"--checkpoint must hold a reader, got {model.model_name}")
-    model.to(args.device)
+    model.to(device_of(args))
     if args.data is not None:
         return _answer_file(model, args)
-    asked = ask(model, _text(args.passage), args.question, top_k=args.top, max_length=args.max_length)
+    asked = ask(model, _text(args.passage), args.question, top_k=args.top or 1, max_length=args.max_length)
     print(json.dumps(_plain(asked), ensure_ascii=False) if args.json else _shown(asked, sys.stdout.isatty()))
     return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Refuses options that are missing, left over or out of range."""
+    if args.data is None:
+        wanted, refused, hint = ["passage", "question"], ["out", "na-probs"], "without --data"
+    else:
+        wanted, refused, hint = ["out"], ["passage", "question", "top", "json"], "with --data"
+    given = {name.replace("_", "-") for name, value in vars(args).items() if value not in (None, False)}
+    for name in refused:
+        if name in given:
+            raise ValueError(f"--{name} must not be given {hint}")
+    for name in wanted:
+        if name not in given:
+            raise ValueError(f"--{name} must be given {hint}")
+    for name in ("top", "max-length"):
+        if (number := getattr(args, name.replace("-", "_"))) is not None and number < 1:
+            raise ValueError(f"--{name} must be positive, got {number}")
+    for path in (args.out, args.na_probs):
+        if path is not None:
+            check_writable(path)
 
 
 def _text(given: str) -> str:
@@ -81,66 +101,61 @@ def _text(given: str) -> str:
     except (OSError, ValueError):  # too long for a name, or with a character that names cannot hold
         is_file = False
     if not is_file:
+        if _FILE_NAME.fullmatch(given):
+            raise FileNotFoundError(f"--passage: no such file: '{given}'")
         return given
     try:
         return Path(given).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"'{given}' must be UTF-8 text: {error.reason} at byte {error.start}") from None
+        raise ValueError(f"--passage: '{given}' must be UTF-8, got other bytes at {error.start}") from None
 
 
 def _answer_file(model: Reader, args: argparse.Namespace) -> int:
     report = AnswerReport()
     questions = list(read_squad(args.data, report))
-    answers: dict[str, str] = {}
-    nulls: dict[str, float] = {}
     found = ask_all(model, questions, max_length=args.max_length)
-    for question, _ in zip(questions, counting(questions, "answering"), strict=True):
-        asked = next(found)
-        answers[question.id] = _best_text(asked)
-        nulls[question.id] = asked.null_probability
-    for path, content in ((args.out, answers), (args.na_probs, nulls)):
-        if path is not None:
-            with replacing(path) as temporary:
-                temporary.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    asked = [next(found) for _ in counting(questions, "answering")]
+    answers = {each.question.id: each.best for each in asked}
+    _write(args.out, answers)
+    if args.na_probs is not None:
+        _write(args.na_probs, {each.question.id: each.null_probability for each in asked})
     empty = sum(not text for text in answers.values())
-    print(f"{len(answers)} questions answered, {empty} of them by no answer, written to {args.out}")
+    again = f", {len(report.repeated)} repeat the id of another" if report.repeated else ""
+    print(f"{len(questions)} questions{again}: {len(answers)} answers, {empty} of them empty, written to {args.out}")
     return 0
 
 
-def _best_text(asked: Asked) -> str:
-    """ "" where no answer is likelier than the best one."""
-    if not asked.answers or asked.null_probability > asked.answers[0].probability:
-        return ""
-    return asked.answers[0].text
+def _write(path: Path, content: dict[str, Any]) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
 def _plain(asked: Asked) -> dict[str, Any]:
-    null = {"probability": asked.null_probability, "score": asked.null_score} if asked.null_probability else None
+    null = {"probability": asked.null_probability, "score": asked.null_score} if _knows_none(asked) else None
     return {"answers": [answer._asdict() for answer in asked.answers], "no_answer": null}
 
 
+def _knows_none(asked: Asked) -> bool:
+    """Whether the reader has learned that a passage may hold no answer."""
+    return math.isfinite(asked.null_score)
+
+
 def _shown(asked: Asked, colour: bool) -> str:
-    """The passage with the best answer marked, and all answers below."""
-    rows = [(f"{answer.probability:.3f}", f"{answer.score:.2f}", _line(answer.text)) for answer in asked.answers]
-    if asked.null_probability:
-        rows.append((f"{asked.null_probability:.3f}", f"{asked.null_score:.2f}", "(no answer)"))
-        rows.sort(key=lambda row: -float(row[0]))
-    table = [("probability", "score", "answer"), *rows]
-    lines = [f"{first:>11}  {second:>7}  {text}" for first, second, text in table]
-    if not asked.answers:
-        return "\n".join(lines)
-    return f"{_marked(asked.question.passage, asked.answers[0], colour)}\n\n" + "\n".join(lines)
+    """The passage with the best answer marked, unless no answer is likelier, and all answers below."""
+    rows = [(answer.score, answer.probability, " ".join(answer.text.split())) for answer in asked.answers]
+    if _knows_none(asked):
+        rows.append((asked.null_score, asked.null_probability, "(no answer)"))
+        rows.sort(key=lambda row: -row[0])
+    lines = [f"{'probability':>11}  {'score':>7}  answer"]
+    lines += [f"{probability:>11.3f}  {score:>7.2f}  {text}" for score, probability, text in rows]
+    if asked.best:
+        lines = [_marked(asked.question.passage, asked.answers[0], colour), "", *lines]
+    return "\n".join(lines)
 
 
 def _marked(passage: str, answer: FoundAnswer, colour: bool) -> str:
     """The answer's surroundings, and the answer in reverse video, or in brackets where there are no colours."""
     first, past = max(0, answer.start - _CONTEXT), min(len(passage), answer.end + _CONTEXT)
-    before, behind = passage[first : answer.start], passage[answer.end : past]
-    marks = ("\033[7m", "\033[0m") if colour else ("[[", "]]")
-    return "".join(
-        ["… " if first else "", before, marks[0], answer.text, marks[1], behind, " …" if past < len(passage) else ""]
-    )
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())
+    begin, end = ("\033[7m", "\033[0m") if colour else ("[[", "]]")
+    shown = f"{passage[first : answer.start]}{begin}{answer.text}{end}{passage[answer.end : past]}"
+    return f"{'… ' if first else ''}{shown}{' …' if past < len(passage) else ''}"

@@ -6,7 +6,7 @@ import argparse
 import json
 
 from pydlx.models import list_models
-from pydlx.models.registry import all_options
+from pydlx.models.registry import all_options, required_options
 
 _EXAMPLE = """\
 example:
@@ -19,7 +19,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     parser = subparsers.add_parser(
         "models",
         help="list the models and their options",
-        description="List the models that create_model builds, each with its options and their defaults.",
+        description="List the models that create_model builds, each with its options and their defaults, ... for none.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -30,7 +30,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 def run(args: argparse.Namespace) -> int:
     """Prints the names and options."""
-    found = {name: all_options(name, {}) for name in list_models(args.pattern)}
+    found = {name: dict.fromkeys(required_options(name)) | all_options(name, {}) for name in list_models(args.pattern)}
     if args.json:
         print(json.dumps(found, indent=2))
         return 0
@@ -38,5 +38,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"no model is called {args.pattern!r}")
     for name, options in found.items():
         print(name)
-        print("   ", ", ".join(f"{key}={value!r}" for key, value in options.items()))
+        required = required_options(name)
+        shown = ("..." if key in required else repr(value) for key, value in options.items())
+        print("   ", ", ".join(f"{key}={value}" for key, value in zip(options, shown, strict=True)))
     return 0

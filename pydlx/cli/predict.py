@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
+from pydlx.cli.device import add_device, device_of
 from pydlx.cli.progress import counting
 from pydlx.data.pairs import PICTURES
 from pydlx.files import read_rgb, replacing, write_image
@@ -45,7 +45,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     parser.add_argument("checkpoint", type=Path, help="of pydlx train, or of pydlx.models.save_model")
     parser.add_argument("pictures", type=Path, nargs="+", help="files, or folders of them")
     parser.add_argument("--out", type=Path, required=True, help="folder for what is written")
-    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    add_device(parser)
     parser.add_argument("--threshold", type=float, default=0.3, help="least score of a box (default 0.3)")
     parser.add_argument(
         "--scale", type=float, default=1.0, help="by what pictures are enlarged or reduced to find boxes (default 1)"
@@ -58,7 +58,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 def run(args: argparse.Namespace) -> int:
     """Predicts for all pictures; those that cannot be read are counted at the end, and the exit code is then 2."""
-    model: Any = load_model(args.checkpoint).to(torch.device(args.device))
+    model: Any = load_model(args.checkpoint).to(device_of(args))
     pictures = [path for given in args.pictures for path in _pictures(given)]
     names = [path.stem for path in pictures]
     if repeated := next((name for name in names if names.count(name) > 1), None):

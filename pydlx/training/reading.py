@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from pydlx._checks import check_one_of
 from pydlx._optional import needed_for
 from pydlx.data.reading import Example, Featurizer, ReadingBatch, ReadingSet
 from pydlx.metrics import CmrcScore, SquadScore
@@ -27,8 +27,8 @@ SHOWN = 8  # so many of the validation's answers stand in TensorBoard
 class _Found(NamedTuple):
     """The best answer to a question so far, "" for none, and its score."""
 
-    text: str
-    score: float
+    text: str = ""
+    score: float = -math.inf
 
 
 class AnswerScore:
@@ -36,13 +36,10 @@ class AnswerScore:
 
     Args:
         kind: ``"squad"`` or ``"cmrc"``.
-        no_answer: Whether questions may have no answer, as in SQuAD 2.0.
+        no_answer: Whether questions may have no answer, as in SQuAD 2.0 only.
     """
 
     def __init__(self, kind: str, no_answer: bool = False) -> None:
-        check_one_of("AnswerScore", "kind", kind, ("squad", "cmrc"))
-        if kind == "cmrc" and no_answer:
-            raise ValueError("AnswerScore: kind must be 'squad' for questions without answers, got 'cmrc'")
         self.metric = CmrcScore() if kind == "cmrc" else SquadScore("2.0" if no_answer else "1.1")
         self.names = ("EM", "F1") if kind == "cmrc" else ("exact", "f1") if no_answer else ("exact_match", "f1")
 
@@ -56,8 +53,9 @@ class AnswerScore:
 class ReadingTask(LightningModule):
     """Cross-entropy of the answers' two ends, and exact match and F1 over the validation questions.
 
-    Training batches are `ReadingBatch`; validation batches are a `ReadingBatch` and the numbers (B,) of its examples. A
-    question whose passage is read in several windows is answered by the window with the highest unnormalised score.
+    Training batches are `ReadingBatch`; validation batches are a `ReadingBatch` and the numbers (B,) of its examples,
+    those of `NumberedExamples`. A question whose passage is read in several windows is answered by the window with the
+    highest unnormalised score, as `pydlx.models.readers.ask_all` does.
 
     Args:
         model: A reader.
@@ -90,34 +88,36 @@ class ReadingTask(LightningModule):
         examples, numbers = batch
         for number, answers in zip(numbers.tolist(), decode_answers(self(examples), self.max_length), strict=True):
             question, found = self.held_out.windows[number].question, self._best(number, answers)
-            if found.score > self.found.get(question, _Found("", -torch.inf)).score or question not in self.found:
+            if found.score > self.found.get(question, _Found()).score:
                 self.found[question] = found
 
     def _best(self, number: int, answers: Answers) -> _Found:
         if not answers.spans or answers.null_score > answers.spans[0].score:
-            return _Found("", answers.null_score)
+            return _Found(score=answers.null_score)
         best = answers.spans[0]
         return _Found(self.held_out.answer(number, best.start, best.end), best.score)
 
     def on_validation_epoch_end(self) -> None:
         """Called by Lightning."""
-        questions = [self.held_out.questions[place] for place in self.found]
-        golds = [[answer.text for answer in question.answers] for question in questions]
-        self.metric.update([found.text for found in self.found.values()], golds)
+        # Also those without a token, which no window shows: their answer is "".
+        own = range(self.trainer.global_rank, len(self.held_out.questions), self.trainer.world_size)
+        golds = [[answer.text for answer in self.held_out.questions[place].answers] for place in own]
+        self.metric.update([self.found.get(place, _Found()).text for place in own], golds)
         exact, f1 = self.score.compute()
         self.log("val/exact_match", exact, prog_bar=True, sync_dist=True)
         self.log("val/f1", f1, prog_bar=True, sync_dist=True)
-        self._show()
+        self._show(own[:SHOWN])
         self.metric.reset()
         self.found.clear()
 
-    def _show(self) -> None:
+    def _show(self, places: Iterable[int]) -> None:
         """Puts some questions and answers beside TensorBoard's curves."""
         rows = ["question | answer | right answers", "---|---|---"]
-        for place, found in list(self.found.items())[:SHOWN]:
+        for place in places:
             question = self.held_out.questions[place]
-            cells = (question.question, found.text, "; ".join(dict.fromkeys(a.text for a in question.answers)))
-            rows.append(" | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells))
+            right = "; ".join(dict.fromkeys(answer.text for answer in question.answers))
+            cells = (question.question, self.found.get(place, _Found()).text, right)
+            rows.append(" | ".join(" ".join(cell.split()).replace("|", "\\|") or "(none)" for cell in cells))
         for logger in self.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_text("val/answers", "\n".join(rows), self.global_step)
@@ -131,14 +131,15 @@ class ReadingTask(LightningModule):
 
 
 class NumberedExamples(Dataset):
-    """Examples with their numbers in the set, those of some questions only."""
+    """Examples with their numbers in the set: those of every so many-th question, from this process's number on.
+
+    All windows of a question thus belong to one process, which finds the best of them. Those of similar length lie side
+    by side, so that batches hold little padding.
+    """
 
     def __init__(self, examples: ReadingSet, process: int, processes: int) -> None:
-        places = range(len(examples))
         self.examples = examples
-        # All windows of a question belong to one process, which finds the best of them. Those of similar length lie
-        # side by side, so that batches hold little padding.
-        own = [place for place in places if examples.windows[place].question % processes == process]
+        own = [place for place, window in enumerate(examples.windows) if window.question % processes == process]
         self.places = sorted(own, key=lambda place: int(examples.lengths[place]))
 
     def __len__(self) -> int:

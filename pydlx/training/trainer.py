@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pydlx._optional import needed_for
 from pydlx.files import replacing
-from pydlx.models.checkpoint import describe_model, differing_options, read_checkpoint
+from pydlx.models.checkpoint import describe_model, differing_companions, differing_options, read_checkpoint
 from pydlx.training.options import option
 from pydlx.training.reproducible import KeptPlace, SeededSteps, TrainingLoader
 
@@ -182,7 +182,10 @@ def checkpoint_to_resume(options: TrainerOptions, model: Any) -> Path | None:
     path = Path(options.out) / "last.ckpt" if options.resume == "auto" else Path(options.resume)
     if options.resume == "auto" and not path.exists():
         return None
-    if differences := differing_options(read_checkpoint(path), model.model_name, model.model_options):
+    content = read_checkpoint(path)
+    differences = differing_options(content, model.model_name, model.model_options)
+    differences += differing_companions(content, getattr(model, "companion", None) or {})
+    if differences:
         raise ValueError(
             f"resume: '{path}' holds {differences[0]}; give the same options, another folder with out=, or resume=none"
         )

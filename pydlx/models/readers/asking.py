@@ -9,12 +9,13 @@ from typing import NamedTuple
 
 import torch
 
-from pydlx._checks import check_type, whole
+from pydlx._checks import check_type, described, whole, whole_or_none
 from pydlx.data.reading import Featurizer, Question, ReadingSet, Tokens
 from pydlx.models.readers.answering import Answer, decode_answers
 from pydlx.models.readers.reader import Reader
 
 _SETTINGS = {"featurizer", "max_passage", "answer_length"}  # what a companion holds
+_PARTS = 16  # batches whose questions are sorted by length together
 
 
 class FoundAnswer(NamedTuple):
@@ -43,12 +44,18 @@ class Asked(NamedTuple):
         answers: By falling probability; empty if the passage or the question holds no token.
         null_probability: That the passage holds no answer; 0 for readers that have not learned to say so.
         null_score: The score of that; -inf likewise.
+        best: The text of the best answer; "" if none is likelier.
     """
 
     question: Question
     answers: list[FoundAnswer]
     null_probability: float
     null_score: float
+
+    @property
+    def best(self) -> str:
+        """The text of the best answer; "" if none is likelier, or there is none."""
+        return self.answers[0].text if self.answers and self.answers[0].score >= self.null_score else ""
 
 
 def ask(model: Reader, passage: str, question: str, *, top_k: int = 1, max_length: int | None = None) -> Asked:
@@ -58,7 +65,7 @@ def ask(model: Reader, passage: str, question: str, *, top_k: int = 1, max_lengt
         model: A trained reader, from ``load_model``.
         passage: Its text. A longer one than the reader was trained on is read in windows.
         question: What is asked.
-        top_k: How many answers to give.
+        top_k: How many answers to give; fewer come from short passages.
         max_length: Most tokens of an answer; by default as in training.
 
     Raises:
@@ -85,33 +92,41 @@ def ask_all(
     max_length: int | None = None,
     batch_size: int = 32,
 ) -> Iterator[Asked]:
-    """Answer many questions, in their order.
+    """Answer many questions, in their order, a few hundred at a time.
 
     Args:
-        model: A trained reader, from ``load_model``; it is put into evaluation mode.
+        model: A trained reader, from ``load_model``, on any device; it is put into evaluation mode.
         questions: Of ``read_squad`` or another reader of files.
         top_k: How many answers to give to each.
         max_length: Most tokens of an answer; by default as in training.
         batch_size: Passages that are read at once.
 
-    Yields:
+    Returns:
         An `Asked` for each question.
 
     Raises:
         ValueError: If the reader has no vocabulary.
     """
     check_type("ask_all", "model", model, Reader, "a reader")
-    if model.companion is None or not model.companion.keys() >= _SETTINGS:
+    settings = model.companion
+    if settings is None or not settings.keys() >= _SETTINGS:
         raise ValueError("ask_all: model must have a vocabulary, as those that pydlx train reader leaves, got none")
+    check_type("ask_all", "questions", questions, Iterable, "a sequence of Question")
     whole("ask_all", "top_k", top_k, 1)
     whole("ask_all", "batch_size", batch_size, 1)
-    featurizer = Featurizer.from_state(model.companion["featurizer"])
-    length = model.companion["answer_length"] if max_length is None else whole("ask_all", "max_length", max_length, 1)
-    model.eval()
-    questions = iter(questions)
-    while part := list(itertools.islice(questions, 16 * batch_size)):
-        examples = ReadingSet(part, featurizer, training=False, max_passage=model.companion["max_passage"])
-        yield from _asked(model, examples, top_k, length, batch_size)
+    length = whole_or_none("ask_all", "max_length", max_length, 1) or settings["answer_length"]
+    featurizer = Featurizer.from_state(settings["featurizer"])
+    waiting = _checked(questions)
+    parts = iter(lambda: list(itertools.islice(waiting, _PARTS * batch_size)), [])
+    sets = (ReadingSet(part, featurizer, training=False, max_passage=settings["max_passage"]) for part in parts)
+    return itertools.chain.from_iterable(_asked(model.eval(), part, top_k, length, batch_size) for part in sets)
+
+
+def _checked(questions: Iterable[Question]) -> Iterator[Question]:
+    for question in questions:
+        if not isinstance(question, Question):
+            raise TypeError(f"ask_all: questions must hold nothing but Question, got {described(question)}")
+        yield question
 
 
 class _Window(NamedTuple):

@@ -1,0 +1,62 @@
+"""Small questions to train and ask readers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+
+from pydlx.data.reading import Featurizer, Vocabulary, character_counts, create_tokeniser
+from pydlx.models import create_model
+
+PLACES = ("Rome", "Oslo", "New York", "Lima", "Delhi", "Quito", "Paris", "Seoul")
+WORDS = "The year was . Anna lives in with a cat It rains there May Where does live ?"
+TINY = {
+    "bidaf": {"hidden": 8, "character_filters": 4},
+    "fusionnet": {"hidden": 8, "attention_size": 8},
+    "match_lstm": {"hidden": 8},
+    "qanet": {"hidden": 8, "heads": 2, "blocks": 1},
+    "r_net": {"hidden": 8, "character_hidden": 4},
+}
+
+
+def passage(number: int) -> str:
+    place = PLACES[number % len(PLACES)]
+    return f"The year was {1900 + number}. Anna{number} lives in {place} with a cat. It rains there in May."
+
+
+def squad_file(path: Path, count: int = 8, unanswerable: int = 0, repeats: int = 1) -> Path:
+    """Questions of SQuAD's form, the last of which have no answer; passages may stand several times in a row."""
+    paragraphs = []
+    for n in range(count):
+        context, place = " ".join([passage(n)] * repeats), PLACES[n % len(PLACES)]
+        answers = [{"text": place, "answer_start": context.index(place)}] if n < count - unanswerable else []
+        question = f"Where does Anna{n} {'live' if answers else 'sleep'}?"
+        qa = {"id": f"q{n}", "question": question, "answers": answers, "is_impossible": not answers}
+        paragraphs.append({"context": context, "qas": [qa]})
+    path.write_text(json.dumps({"version": "1.1", "data": [{"title": "Anna", "paragraphs": paragraphs}]}))
+    return path
+
+
+def tiny_reader(name="bidaf", *, no_answer=False, characters=True, max_passage=None, seed=0, **options):
+    """An untrained reader with a vocabulary, in evaluation mode; the scores of its spans differ clearly."""
+    words = Vocabulary([*dict.fromkeys(" ".join([WORDS, *PLACES]).split())])
+    letters = Vocabulary.from_counts(character_counts(dict.fromkeys(words.words, 1))) if characters else None
+    featurizer = Featurizer(create_tokeniser("words"), words, letters)
+    torch.manual_seed(seed)
+    model = create_model(
+        name,
+        vocabulary_size=len(words),
+        word_dim=8,
+        tune_partial=None,
+        character_count=len(letters) if letters else 0,
+        features=len(featurizer.features),
+        no_answer=no_answer,
+        **{**TINY[name], **options},
+    )
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights.mul_(2)
+    model.companion = {"featurizer": featurizer.state(), "max_passage": max_passage, "answer_length": 4}
+    return model.eval()
