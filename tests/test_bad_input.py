@@ -14,13 +14,15 @@ from typing import Any
 import pytest
 from bad_input.arguments import Call, word
 from bad_input.operators import LOSSES, NN, OPS
+from bad_input.reading import READING
 from bad_input.systems import BLENDING, DATA, METRICS, MODELS, VISUALIZE
 
 import pydlx
 
-MODULES = ("pydlx", *(f"pydlx.{part}" for part in ("ops", "nn", "losses", "metrics", "blending", "data", "visualize")))
+PARTS = ("ops", "nn", "losses", "metrics", "blending", "data", "data.reading", "visualize")
+MODULES = ("pydlx", *(f"pydlx.{part}" for part in PARTS))
 
-# What functions and networks return, and warnings: they are not made by users.
+# What functions and networks return, records that are checked where they are used, and warnings.
 RESULTS = {
     "pydlx.data.AnnotationWarning",
     "pydlx.data.BoxedImage",
@@ -29,6 +31,9 @@ RESULTS = {
     "pydlx.data.Light",
     "pydlx.data.ImageSet",
     "pydlx.data.LabelledImage",
+    *(f"pydlx.data.reading.{name}" for name in ("Answer", "AnswerReport", "Document", "Example", "FreeQuestion")),
+    *(f"pydlx.data.reading.{name}" for name in ("Question", "ReadingBatch", "ReadingWindow", "TokenSpan", "Tokens")),
+    "pydlx.data.reading.WordVectors",
     "pydlx.losses.CornerLosses",
     "pydlx.losses.CornerMaps",
     "pydlx.losses.CornerTargets",
@@ -54,6 +59,7 @@ CALLS = {
     **{f"pydlx.metrics.{name}": call for name, call in METRICS.items()},
     **{f"pydlx.blending.{name}": call for name, call in BLENDING.items()},
     **{f"pydlx.data.{name}": call for name, call in DATA.items()},
+    **{f"pydlx.data.reading.{name}": call for name, call in READING.items()},
     **{f"pydlx.visualize.{name}": call for name, call in VISUALIZE.items()},
 }
 

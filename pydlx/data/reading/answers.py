@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pydlx._checks import described, whole
+
 
 class TokenSpan(NamedTuple):
     """Tokens of an answer.
@@ -32,6 +34,9 @@ def answer_tokens(offsets: np.ndarray, start: int, end: int) -> TokenSpan | None
     Returns:
         None if it touches none, being white space.
     """
+    _check_offsets("answer_tokens", offsets)
+    whole("answer_tokens", "start", start, 0)
+    whole("answer_tokens", "end", end, 0)
     first = int(np.searchsorted(offsets[:, 1], start, side="right"))
     last = int(np.searchsorted(offsets[:, 0], end, side="left")) - 1
     if last < first:
@@ -41,4 +46,16 @@ def answer_tokens(offsets: np.ndarray, start: int, end: int) -> TokenSpan | None
 
 def answer_characters(offsets: np.ndarray, first: int, last: int) -> tuple[int, int]:
     """Where in the passage tokens from `first` to `last`, inclusive, stand: first character, and past the last."""
+    _check_offsets("answer_characters", offsets)
+    count = len(offsets)
+    if not 0 <= whole("answer_characters", "first", first) < count:
+        raise ValueError(f"answer_characters: first must be one of {count} tokens, got {first}")
+    if not first <= whole("answer_characters", "last", last) < count:
+        raise ValueError(f"answer_characters: last must be one of {count} tokens from first, {first}, on, got {last}")
     return int(offsets[first, 0]), int(offsets[last, 1])
+
+
+def _check_offsets(name: str, offsets: np.ndarray) -> None:
+    given = isinstance(offsets, np.ndarray) and offsets.dtype.kind in "iu" and offsets.ndim == 2
+    if not (given and offsets.shape[1] == 2):
+        raise TypeError(f"{name}: offsets must be an (n, 2) array of integers, got {described(offsets)}")

@@ -85,6 +85,7 @@ class TokenisedQuestions:
         check_tokeniser("TokenisedQuestions", "tokeniser", tokeniser)
         self.tokeniser = tokeniser
         self.report = AnswerReport() if report is None else report
+        check_type("TokenisedQuestions", "report", self.report, AnswerReport, "an AnswerReport")
         if isinstance(source, (str, os.PathLike)):
             source = read_squad(source, self.report)
         check_type("TokenisedQuestions", "source", source, Iterable, "a path or questions")

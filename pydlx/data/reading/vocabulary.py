@@ -70,8 +70,10 @@ class Vocabulary:
 
 def character_counts(words: Mapping[str, int]) -> Counter[str]:
     """How often each character occurs, given how often each word does."""
+    check_type("character_counts", "words", words, Mapping, "counts of words")
     counts: Counter[str] = Counter()
     for word, times in words.items():
+        check_type("character_counts", "words", word, str, "counts of words")
         for character in word:
             counts[character] += times
     return counts

