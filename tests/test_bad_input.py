@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 from bad_input.arguments import Call, word
 from bad_input.operators import LOSSES, NN, OPS
-from bad_input.reading import READING
+from bad_input.reading import ASKING, READING
 from bad_input.systems import BLENDING, DATA, METRICS, MODELS, VISUALIZE
 
 import pydlx
+import pydlx.models.readers
 
 PARTS = ("ops", "nn", "losses", "metrics", "blending", "data", "data.reading", "visualize")
 MODULES = ("pydlx", *(f"pydlx.{part}" for part in PARTS))
@@ -60,6 +61,7 @@ CALLS = {
     **{f"pydlx.blending.{name}": call for name, call in BLENDING.items()},
     **{f"pydlx.data.{name}": call for name, call in DATA.items()},
     **{f"pydlx.data.reading.{name}": call for name, call in READING.items()},
+    **{f"pydlx.models.readers.{name}": call for name, call in ASKING.items()},
     **{f"pydlx.visualize.{name}": call for name, call in VISUALIZE.items()},
 }
 
@@ -71,6 +73,7 @@ def public_functions() -> dict[str, Any]:
         for module in MODULES
         for name in importlib.import_module(module).__all__
     }
+    exported |= {f"pydlx.models.readers.{name}": getattr(pydlx.models.readers, name) for name in ASKING}
     return {name: value for name, value in exported.items() if callable(value)}
 
 

@@ -75,6 +75,14 @@ def test_pictures_keep_their_own_results(place, capsys):
     assert not (place / "out").exists()
 
 
+def test_a_device_that_is_not_there_is_said(place, capsys):
+    words = ["predict", str(place / "model.pt"), str(place / "in"), "--out", str(place / "out"), "--device"]
+    for device, message in (("gpu", "--device must be cpu or cuda, got 'gpu'"), ("cuda:99", "finds no such device")):
+        assert main([*words, device]) == 2
+        assert message in capsys.readouterr().err
+    assert not (place / "out").exists()
+
+
 def test_a_missing_checkpoint_is_said(place, capsys):
     assert main(["predict", str(place / "none.pt"), str(place / "in"), "--out", str(place / "out")]) == 2
     assert "no such file" in capsys.readouterr().err

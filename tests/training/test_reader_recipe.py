@@ -1,4 +1,4 @@
-"""The recipe for readers learns questions, goes on where it stopped, and its checkpoints answer as its validation did."""
+"""The recipe for readers learns questions, goes on where it stopped, and leaves readers that answer as validated."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_it_learns_questions_by_heart(data, tmp_path, capsys):
 
 @pytest.mark.parametrize("model", sorted(TINY))
 def test_every_model_trains_with_characters_and_features(data, tmp_path, model):
-    assert train(data, tmp_path, "max_steps=1", model=model) == 0
+    assert train(data, tmp_path, "epochs=1", "batch_size=8", model=model) == 0
     built = load_model(tmp_path / "last.ckpt")
     assert built.model_name == model
     assert built.model_options["features"] == 4

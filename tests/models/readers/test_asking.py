@@ -17,7 +17,7 @@ QUESTION = "Where does Anna1 live?"
 
 
 def softmaxes(model, text, question):
-    """The model's own scores of all spans of a passage that it reads at once, {(first, past character): p}, and null."""
+    """The model's own probabilities of all spans of a passage, {(first, past character): p}, and of none."""
     example = Featurizer.from_state(model.companion["featurizer"])(text, question)
     with torch.no_grad():
         scores = model(example.passage, example.question)
@@ -60,7 +60,9 @@ def sum_over_windows(model, text, question):
             scores = model(example.passage, example.question)
         start, end = (float(side[0].double().exp().sum()) for side in scores[:2])
         if scores.null is not None:
-            start, end = (side + math.exp(score) for side, score in zip((start, end), scores.null[0].tolist(), strict=True))
+            start, end = (
+                side + math.exp(score) for side, score in zip((start, end), scores.null[0].tolist(), strict=True)
+            )
             null = math.exp(sum(scores.null[0].tolist()))
         total += start * end - null
     return total + null
