@@ -26,12 +26,13 @@ def passage(number: int) -> str:
     return f"The year was {1900 + number}. Anna{number} lives in {place} with a cat. It rains there in May."
 
 
-def squad_file(path: Path, count: int = 8, unanswerable: int = 0, repeats: int = 1) -> Path:
-    """Questions of SQuAD's form, the last of which have no answer; passages may stand several times in a row."""
+def squad_file(path: Path, count: int = 8, unanswerable: int = 0, around: int = 0) -> Path:
+    """Questions of SQuAD's form, the last of which have no answer; before and behind what they ask for stand others."""
     paragraphs = []
     for n in range(count):
-        context, place = " ".join([passage(n)] * repeats), PLACES[n % len(PLACES)]
-        answers = [{"text": place, "answer_start": context.index(place)}] if n < count - unanswerable else []
+        context, place = " ".join(passage(abs(m)) for m in range(n - around, n + around + 1)), PLACES[n % len(PLACES)]
+        start = context.index(place, context.index(passage(n)))
+        answers = [{"text": place, "answer_start": start}] if n < count - unanswerable else []
         question = f"Where does Anna{n} {'live' if answers else 'sleep'}?"
         qa = {"id": f"q{n}", "question": question, "answers": answers, "is_impossible": not answers}
         paragraphs.append({"context": context, "qas": [qa]})

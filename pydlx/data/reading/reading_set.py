@@ -104,7 +104,7 @@ class ReadingSet(Sequence[Example]):
         return self.questions[self.windows[index].question]
 
     def characters(self, index: int, start: int, end: int) -> tuple[int, int]:
-        """Where in the passage stand tokens of an example, `start` to `end` inclusive: first character, and past last."""
+        """Where tokens of an example, `start` to `end` inclusive, stand in the passage: first character, past last."""
         window = self.windows[index]
         length = window.past - window.first
         whole("ReadingSet.characters", "start", start, 0, length - 1)
