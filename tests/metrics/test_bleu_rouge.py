@@ -57,7 +57,7 @@ TEXTS = st.lists(st.sampled_from(["a", "b", "b", "字", "cc"]), max_size=9).map(
 ITEMS = st.lists(st.tuples(TEXTS, st.lists(TEXTS, min_size=1, max_size=3)), min_size=1, max_size=4)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(ITEMS, st.integers(1, 5))
 def test_against_the_slow_forms(items, n):
     candidates, references = [text for text, _ in items], [golds for _, golds in items]

@@ -29,6 +29,7 @@ from pydlx.metrics.reading.cmrc import _splitter
         ("a-b c_d", ["ab cd"], (1, 1)),
         ("ab cd", ["cd ab"], (0, 1 / 2)),
         ("\u9fa6\u9fa6", ["\u9fa6"], (0, 0)),  # beyond the range: two of them are one word
+        ("\u9fa6 \u9fa6", ["\u9fa6"], (0, 2 / 3)),
         ("- 一", ["一"], (0, 1)),  # stripped before the hyphen goes, so that a space stays
     ],
 )

@@ -36,6 +36,13 @@ def test_dureader_main():
     assert dureader_score(truth[:1], given)["Rouge-L"] == pytest.approx(100)
 
 
+def test_only_line_feeds_end_records(tmp_path):
+    """U+2028 and U+0085 may stand in answers."""
+    text = json.dumps(record(1, "一\u2028二\u0085三"), ensure_ascii=False) + "\r\n" + json.dumps(record(2, "四"))
+    (tmp_path / "lines.jsonl").write_bytes(text.encode())
+    assert dureader_score(tmp_path / "lines.jsonl", [record(1, "一二三"), record(2, "四")])["Rouge-L"] == 100
+
+
 def test_dureader_by_source():
     truth = [record("a", "一二三四五", source="search"), record("b", "五", source="search")]
     scores = dureader_score(truth, [record("a", "一二三四六"), record("b", "五")])
