@@ -11,7 +11,7 @@ from pydlx.data.reading import Featurizer, Vocabulary, character_counts, create_
 from pydlx.models import create_model
 
 PLACES = ("Rome", "Oslo", "New York", "Lima", "Delhi", "Quito", "Paris", "Seoul")
-WORDS = "The year was . Anna lives in with a cat It rains there May Where does live ?"
+WORDS = "Our year was . Anna lives in with one cat It rains there May Where does live ?"
 TINY = {
     "bidaf": {"hidden": 8, "character_filters": 4},
     "fusionnet": {"hidden": 8, "attention_size": 8},
@@ -23,7 +23,7 @@ TINY = {
 
 def passage(number: int) -> str:
     place = PLACES[number % len(PLACES)]
-    return f"The year was {1900 + number}. Anna{number} lives in {place} with a cat. It rains there in May."
+    return f"Our year was {1900 + number}. Anna{number} lives in {place} with one cat. It rains there in May."
 
 
 def squad_file(path: Path, count: int = 8, unanswerable: int = 0, around: int = 0) -> Path:

@@ -20,10 +20,12 @@ from lightning.pytorch import Callback
 from reader_samples import PLACES, passage, squad_file
 
 from pydlx.cli import main
+from pydlx.data.reading import Featurizer, ReadingSet, Vocabulary, create_tokeniser
 from pydlx.models import load_model
 from pydlx.models.readers import ask
 from pydlx.training import reader as recipe
 from pydlx.training.options import parse_options
+from pydlx.training.reading import NumberedExamples, collate_numbered
 
 TINY = {
     "bidaf": ["further=character_filters=4"],
@@ -184,6 +186,18 @@ def test_validation_says_what_the_commands_say(tmp_path, capsys):
     assert 0 < said["exact_match"] < 92  # of the question without a token there is no answer
 
 
+def test_processes_share_the_questions(tmp_path):
+    """All windows of a question belong to one, the shortest first."""
+    featurizer = Featurizer(create_tokeniser("words"), Vocabulary([]))
+    asked = ReadingSet(squad_file(tmp_path / "dev.json", 5, around=1), featurizer, training=False, max_passage=40)
+    parts = [NumberedExamples(asked, rank, 2) for rank in (0, 1)]
+    assert [{asked.windows[place].question for place in part.places} for part in parts] == [{0, 2, 4}, {1, 3}]
+    assert sorted(place for part in parts for place in part.places) == list(range(len(asked)))
+    for part in parts:
+        batch, numbers = collate_numbered([part[n] for n in range(len(part))])
+        assert batch.passage.lengths.tolist() == asked.lengths[numbers].tolist() == sorted(asked.lengths[numbers])
+
+
 def test_questions_without_answers_are_learned(tmp_path, capsys):
     data = squad_file(tmp_path / "questions.json", 8, unanswerable=4)
     words = ["no_answer=true", "epochs=20", "val_every=20", "characters=false"]
@@ -198,7 +212,7 @@ def test_questions_without_answers_are_learned(tmp_path, capsys):
 @pytest.fixture
 def glove(tmp_path):
     """Vectors of five words, one of which occurs in the validation alone."""
-    words = ["the", "year", "Rome", "lives", "elsewhere"]
+    words = ["our", "year", "Rome", "lives", "elsewhere"]
     lines = [f"{word} {' '.join(str(n + 0.5) for _ in range(5))}" for n, word in enumerate(words)]
     (tmp_path / "glove.txt").write_text("\n".join(lines))
     return tmp_path / "glove.txt"
@@ -216,9 +230,9 @@ def test_vectors_of_a_file(data, tmp_path, glove, tune, moved):
     assert train(data, tmp_path / "out", *words) == 0
     model = load_model(tmp_path / "out" / "last.ckpt")
     known = model.companion["featurizer"]["vocabulary"]
-    assert sorted(known) == ["Rome", "The", "elsewhere", "lives", "year"]
+    assert sorted(known) == ["Our", "Rome", "elsewhere", "lives", "year"]
     assert known[-1] == "elsewhere"
-    numbers = {"The": 0.5, "year": 1.5, "Rome": 2.5, "lives": 3.5, "elsewhere": 4.5}
+    numbers = {"Our": 0.5, "year": 1.5, "Rome": 2.5, "lives": 3.5, "elsewhere": 4.5}
     vectors = model.embed.words(torch.arange(7)[None])[0]
     wanted = torch.tensor([[numbers.get(word, 0.0)] * 5 for word in ["", "", *known]])
     changed = (vectors != wanted).any(1)
