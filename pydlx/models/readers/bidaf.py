@@ -22,9 +22,7 @@ class BiDAF(Reader):
     """Attention both ways over one similarity of passage and question, which keeps every token of the passage apart.
 
     Args:
-        vocabulary_size: Words, padding and the unknown word included.
-        word_dim: Size of a word's vector.
-        tune_partial: How many words are trained, from number 2 on; None trains all.
+        vocabulary_size, word_dim, tune_partial, no_answer: See `Reader`.
         character_count: Characters, padding and the unknown one included; 0 for a reader without them.
         character_dim: Size of a character's vector; 8 in the authors' program.
         character_filters: Size of what the convolution over characters gives.
@@ -33,7 +31,6 @@ class BiDAF(Reader):
         dropout: Of the input of each LSTM and of the output layers.
         end_input: What the end's LSTM reads: ``"code"``, [G; M; Ã; M ∘ Ã] with Ã = Σ p¹_t M_t, as in the authors'
             program; or ``"paper"``, M.
-        no_answer: Whether two trainable scores stand for no answer.
     """
 
     def __init__(
@@ -51,15 +48,8 @@ class BiDAF(Reader):
         end_input: str = "code",
         no_answer: bool = False,
     ) -> None:
-        super().__init__(
-            vocabulary_size=vocabulary_size,
-            word_dim=word_dim,
-            tune_partial=tune_partial,
-            characters=CharacterCNN(character_count, character_dim, character_filters) if character_count else None,
-            features=features,
-            dropout=dropout,
-            no_answer=no_answer,
-        )
+        characters = CharacterCNN(character_count, character_dim, character_filters) if character_count else None
+        super().__init__(vocabulary_size, word_dim, tune_partial, characters, features, dropout, no_answer)
         check_one_of("BiDAF", "end_input", end_input, ("code", "paper"))
         d = hidden
         self.highway = Highway(self.embed.size, 2)

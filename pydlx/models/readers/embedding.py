@@ -77,8 +77,8 @@ class CharacterCNN(nn.Module):
         super().__init__()
         if whole("CharacterCNN", "width", width, 1) % 2 == 0:
             raise ValueError(f"CharacterCNN: width must be odd, got {width}")
-        self.size = filters
-        self.vectors = nn.Embedding(count, size, PADDING)
+        self.size = whole("CharacterCNN", "filters", filters, 1)
+        self.vectors = _characters("CharacterCNN", count, size)
         self.convolution = nn.Conv1d(size, filters, width, padding=width // 2)
 
     def forward(self, characters: Tensor) -> Tensor:
@@ -102,9 +102,9 @@ class CharacterRNN(nn.Module):
 
     def __init__(self, count: int, size: int, hidden: int, cell: str = "gru") -> None:
         super().__init__()
-        self.size = 2 * hidden
-        self.vectors = nn.Embedding(count, size, PADDING)
+        self.vectors = _characters("CharacterRNN", count, size)
         self.rnn = RNN(size, hidden, cell=cell)
+        self.size = self.rnn.output
 
     def forward(self, characters: Tensor) -> Tensor:
         """Characters (B, n, w) to vectors (B, n, 2 hidden)."""
@@ -114,6 +114,11 @@ class CharacterRNN(nn.Module):
         if places is not None:
             states = states.index_select(0, places)
         return states.unflatten(0, characters.shape[:2])
+
+
+def _characters(name: str, count: int, size: int) -> nn.Embedding:
+    """The vectors of characters."""
+    return nn.Embedding(whole(name, "count", count, UNKNOWN + 1), whole(name, "size", size, 1), PADDING)
 
 
 def _distinct(words: Tensor) -> tuple[Tensor, Tensor | None]:

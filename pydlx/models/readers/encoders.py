@@ -83,7 +83,7 @@ class RNN(nn.Module):
         super().__init__()
         check_one_of("RNN", "cell", cell, ("lstm", "gru"))
         kind = nn.LSTM if cell == "lstm" else nn.GRU
-        width = 2 * hidden if bidirectional else hidden
+        width = (2 if bidirectional else 1) * whole("RNN", "hidden", hidden, 1)
         sizes = [size] + [width] * (whole("RNN", "layers", layers, 1) - 1)
         self.forwards = nn.ModuleList(kind(size, hidden, batch_first=True) for size in sizes)
         self.backwards = nn.ModuleList(kind(size, hidden, batch_first=True) for size in sizes if bidirectional)

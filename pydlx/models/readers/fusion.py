@@ -8,6 +8,11 @@ from torch import Tensor, nn
 from pydlx._checks import whole
 
 
+def _between(old: Tensor, new: Tensor, gate: Tensor) -> Tensor:
+    """old + σ(gate) ∘ (new - old). ``torch.lerp`` refuses the dtypes that autocast mixes."""
+    return old + gate.sigmoid() * (new - old)
+
+
 class Gate(nn.Module):
     """σ(W z) ∘ z. Wang and others, "Gated self-matching networks" (R-Net), equation 6.
 
@@ -37,7 +42,7 @@ class GatedSum(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """(..., size) of x and y, (..., size)."""
-        return y.lerp(x, self.gate(torch.cat([x, y], -1)).sigmoid())
+        return _between(y, x, self.gate(torch.cat([x, y], -1)))
 
 
 class SFU(nn.Module):
@@ -58,7 +63,7 @@ class SFU(nn.Module):
     def forward(self, r: Tensor, f: Tensor) -> Tensor:
         """(..., size) of r, (..., size), and f, (..., fused)."""
         both = torch.cat([r, f], -1)
-        return r.lerp(self.candidate(both).tanh(), self.gate(both).sigmoid())
+        return _between(r, self.candidate(both).tanh(), self.gate(both))
 
 
 class Highway(nn.Module):
@@ -78,5 +83,5 @@ class Highway(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(..., size) of x, (..., size)."""
         for transform, gate in zip(self.transforms, self.gates, strict=True):
-            x = x.lerp(transform(x).relu(), gate(x).sigmoid())
+            x = _between(x, transform(x).relu(), gate(x))
         return x

@@ -23,9 +23,7 @@ class FusionNet(Reader):
     The paper's contextual vectors CoVe are left out; nothing takes their place.
 
     Args:
-        vocabulary_size: Words, padding and the unknown word included.
-        word_dim: Size of a word's vector, g.
-        tune_partial: How many words are trained, from number 2 on; None trains all.
+        vocabulary_size, word_dim, tune_partial, no_answer: See `Reader`.
         character_count: Characters, padding and the unknown one included; 0, as in the paper, for a reader without.
         character_filters: Size of what the convolution over characters gives; it joins g.
         features: Numbers that come with each token of the passage; those of questions are not read.
@@ -34,7 +32,6 @@ class FusionNet(Reader):
         dropout: Of the input of every LSTM and attention, the same elements at all tokens.
         second_input: What the second LSTM of the reading layer reads: ``"low"``, the states of the first, or
             ``"input_and_low"``, its input too, as in the authors' program for inference.
-        no_answer: Whether two trainable scores stand for no answer.
     """
 
     reads_question_features = False
@@ -55,15 +52,8 @@ class FusionNet(Reader):
         second_input: str = "low",
         no_answer: bool = False,
     ) -> None:
-        super().__init__(
-            vocabulary_size=vocabulary_size,
-            word_dim=word_dim,
-            tune_partial=tune_partial,
-            characters=CharacterCNN(character_count, character_dim, character_filters) if character_count else None,
-            features=features,
-            dropout=dropout,
-            no_answer=no_answer,
-        )
+        characters = CharacterCNN(character_count, character_dim, character_filters) if character_count else None
+        super().__init__(vocabulary_size, word_dim, tune_partial, characters, features, dropout, no_answer)
         check_one_of("FusionNet", "second_input", second_input, ("low", "input_and_low"))
         self.second_input = second_input
         g, h, k = self.embed.size - features, 2 * hidden, attention_size

@@ -21,9 +21,7 @@ class MatchLSTM(Reader):
     """An LSTM that reads the passage, at each word attending to the question by what it has read so far.
 
     Args:
-        vocabulary_size: Words, padding and the unknown word included.
-        word_dim: Size of a word's vector.
-        tune_partial: How many words are trained, from number 2 on; None trains all.
+        vocabulary_size, word_dim, tune_partial, no_answer: See `Reader`.
         character_count: Characters, padding and the unknown one included; 0, as in the paper, for a reader without.
         character_dim: Size of a character's vector.
         character_filters: Size of what the convolution over characters gives.
@@ -34,7 +32,6 @@ class MatchLSTM(Reader):
         bidirectional: Whether the first LSTMs read both ways.
         share_directions: Whether both directions of the Match-LSTM have the same attention weights.
         both_ways: Whether a second pointer finds the end first (Bi-Ans-Ptr).
-        no_answer: Whether two trainable scores stand for no answer.
     """
 
     def __init__(
@@ -55,15 +52,8 @@ class MatchLSTM(Reader):
         both_ways: bool = False,
         no_answer: bool = False,
     ) -> None:
-        super().__init__(
-            vocabulary_size=vocabulary_size,
-            word_dim=word_dim,
-            tune_partial=tune_partial,
-            characters=CharacterCNN(character_count, character_dim, character_filters) if character_count else None,
-            features=features,
-            dropout=dropout,
-            no_answer=no_answer,
-        )
+        characters = CharacterCNN(character_count, character_dim, character_filters) if character_count else None
+        super().__init__(vocabulary_size, word_dim, tune_partial, characters, features, dropout, no_answer)
         check_flag("MatchLSTM", "bidirectional", bidirectional)
         h, size = hidden, self.embed.size
         self.passage_lstm = RNN(size, h, bidirectional=bidirectional, dropout=embedding_dropout)

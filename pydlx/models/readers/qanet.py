@@ -24,9 +24,7 @@ class QANet(Reader):
     """Convolutions and self-attention in place of recurrent networks.
 
     Args:
-        vocabulary_size: Words, padding and the unknown word included.
-        word_dim: Size of a word's vector.
-        tune_partial: How many words are trained, from number 2 on; None trains all.
+        vocabulary_size, word_dim, tune_partial, no_answer: See `Reader`.
         character_count: Characters, padding and the unknown one included; 0 for a reader without them.
         character_dim: Size of a character's vector and of what the convolution over characters gives.
         features: Numbers that come with each token.
@@ -39,7 +37,6 @@ class QANet(Reader):
         relu: Whether each convolution ends in relu.
         last_norm: Whether each block ends in another layer norm.
         position: ``True`` adds the position code in every block, ``False`` in the first of an encoder only.
-        no_answer: Whether two trainable scores stand for no answer.
     """
 
     def __init__(
@@ -63,15 +60,7 @@ class QANet(Reader):
         no_answer: bool = False,
     ) -> None:
         characters = CharacterCNN(character_count, character_dim, character_dim) if character_count else None
-        super().__init__(
-            vocabulary_size=vocabulary_size,
-            word_dim=word_dim,
-            tune_partial=tune_partial,
-            characters=characters,
-            features=features,
-            dropout=dropout,
-            no_answer=no_answer,
-        )
+        super().__init__(vocabulary_size, word_dim, tune_partial, characters, features, dropout, no_answer)
         check_number("QANet", "character_dropout", character_dropout)
         blocks = whole("QANet", "blocks", blocks, 1)
         d = hidden

@@ -60,9 +60,7 @@ class RNet(Reader):
     """Gated attention of the passage to the question, then to itself, and a pointer network.
 
     Args:
-        vocabulary_size: Words, padding and the unknown word included.
-        word_dim: Size of a word's vector.
-        tune_partial: How many words are trained, from number 2 on; None trains all.
+        vocabulary_size, word_dim, tune_partial, no_answer: See `Reader`.
         character_count: Characters, padding and the unknown one included; 0 for a reader without them.
         character_dim: Size of a character's vector.
         character_hidden: Units per direction of the GRU over characters.
@@ -74,7 +72,6 @@ class RNet(Reader):
         both_ways: Whether the gated attention reads the passage both ways.
         concatenate_layers: Whether the states of all three layers of the first GRU go on, or the last's only.
         last_gru: Whether another GRU follows self-matching, as in the second version of the authors' report.
-        no_answer: Whether two trainable scores stand for no answer.
     """
 
     def __init__(
@@ -96,15 +93,8 @@ class RNet(Reader):
         last_gru: bool = False,
         no_answer: bool = False,
     ) -> None:
-        super().__init__(
-            vocabulary_size=vocabulary_size,
-            word_dim=word_dim,
-            tune_partial=tune_partial,
-            characters=CharacterRNN(character_count, character_dim, character_hidden) if character_count else None,
-            features=features,
-            dropout=dropout,
-            no_answer=no_answer,
-        )
+        characters = CharacterRNN(character_count, character_dim, character_hidden) if character_count else None
+        super().__init__(vocabulary_size, word_dim, tune_partial, characters, features, dropout, no_answer)
         check_one_of("RNet", "attention", attention, ("dynamic", "static"))
         check_flag("RNet", "recurrent_self_matching", recurrent_self_matching)
         check_flag("RNet", "both_ways", both_ways)

@@ -21,7 +21,8 @@ class Reader(nn.Module):
         vocabulary_size: Words, ``PADDING`` and ``UNKNOWN`` included.
         word_dim: Size of a word's vector.
         tune_partial: How many words are trained, from number 2 on; None trains all. See `WordEmbedding`.
-        characters: What encodes the characters of a word, if anything does.
+        characters: What encodes the characters of a word, if anything does; readers build it if their
+            ``character_count``, padding and the unknown character included, is not 0.
         features: Numbers that come with each token.
         dropout: Probability at the reader's sites.
         no_answer: Whether two trainable scores stand for an answer that begins and ends nowhere.
@@ -37,7 +38,6 @@ class Reader(nn.Module):
 
     def __init__(
         self,
-        *,
         vocabulary_size: int,
         word_dim: int,
         tune_partial: int | None,

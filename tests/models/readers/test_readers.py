@@ -7,12 +7,13 @@ import re
 
 import pytest
 import torch
-from reader_checks import CHARACTERS, FEATURES, WORDS, alone, tokens
+from reader_checks import CHARACTERS, FEATURES, WORDS, alone, states, tokens
 
 import pydlx
 from pydlx.models import load_model, save_model
 from pydlx.models.exporting import export_model
 from pydlx.models.readers import SpanScores, decode_answers
+from pydlx.models.readers.r_net import StaticMatching
 
 PASSAGES, QUESTIONS = (7, 3, 1), (2, 4, 1)
 START, END = torch.tensor([2, 0, 0]), torch.tensor([3, 2, 0])
@@ -43,7 +44,7 @@ SMALL = {
 }
 
 
-def reader(name, *, characters=True, features=True, **options):
+def reader(name, *, characters=True, features=True, spread=0.5, **options):
     torch.manual_seed(0)
     given = {
         "character_count": CHARACTERS if characters else 0,
@@ -52,7 +53,10 @@ def reader(name, *, characters=True, features=True, **options):
         **SMALL[name][0],
         **options,
     }
-    return pydlx.create_model(name, vocabulary_size=WORDS, word_dim=6, **given).double()
+    model = pydlx.create_model(name, vocabulary_size=WORDS, word_dim=6, **given).double()
+    for parameter in model.parameters():  # larger than a new reader's, so that no part of it hardly matters
+        torch.nn.init.normal_(parameter, std=spread)
+    return model
 
 
 CASES = [(name, options) for name, (_, choices) in SMALL.items() for options in choices]
@@ -203,6 +207,83 @@ def test_qanet_attends_both_ways():
     torch.testing.assert_close(seen[0][0], torch.cat([C, A, C * A, C * B], 1), rtol=0, atol=1e-10)
 
 
+def test_qanet_applies_one_encoder_three_times():
+    model = reader("qanet").eval()
+    passage, question = tokens(PASSAGES), tokens(QUESTIONS, seed=1)
+    start, end, resized = seen_by(model.start), seen_by(model.end), []
+    model.resize.register_forward_hook(lambda *given: resized.append(given[-1]))
+    model(passage, question)
+    M = [resized[0]]
+    for _ in range(3):
+        M.append(model.model(M[-1], passage.mask))
+    torch.testing.assert_close(start[0], torch.cat([M[1], M[2]], -1), rtol=0, atol=1e-10)
+    torch.testing.assert_close(end[0], torch.cat([M[1], M[3]], -1), rtol=0, atol=1e-10)
+
+
+def test_fusionnet_fuses_by_the_history_of_words():
+    model = reader("fusionnet", characters=False, features=False).eval()
+    passage, question = (alone(tokens(lengths, seed=seed), 0) for lengths, seed in ((PASSAGES, 0), (QUESTIONS, 1)))
+    fused, context, pointer = (seen_by(part) for part in (model.fused, model.context, model.pointer))
+    model(passage, question)
+    C, Q = passage.mask, question.mask
+
+    def attention(part, x, y, values):
+        left, right = (side @ part.project.weight.T for side in (x, y))
+        return (left.relu() @ torch.diag(part.diagonal) @ right.relu().mT).softmax(-1) @ values
+
+    g_C, g_Q = model.embed.words(passage.words), model.embed.words(question.words)
+    word = torch.cat([g_C, model.word_fusion(g_C, g_Q, Q)], -1)
+    low_C, low_Q = model.passage_low(word, C), model.question_low(g_Q, Q)
+    high_C, high_Q = model.passage_high(low_C, C), model.question_high(low_Q, Q)
+    U_Q = model.understanding(torch.cat([low_Q, high_Q], -1), Q)
+    HoW_C, HoW_Q = torch.cat([g_C, low_C, high_C], -1), torch.cat([g_Q, low_Q, high_Q], -1)
+    found = [
+        attention(part, HoW_C, HoW_Q, values)
+        for part, values in ((model.fuse_low, low_Q), (model.fuse_high, high_Q), (model.fuse_understanding, U_Q))
+    ]
+    torch.testing.assert_close(fused[0], torch.cat([low_C, high_C, *found], -1), rtol=0, atol=1e-10)
+    v = model.fused(fused[0], C)
+    HoW = torch.cat([HoW_C, *found, v], -1)
+    wanted = torch.cat([v, attention(model.self_boost, HoW, HoW, v)], -1)
+    torch.testing.assert_close(context[0], wanted, rtol=0, atol=1e-10)
+    torch.testing.assert_close(pointer[0], model.context(wanted, C), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("attention", ["dynamic", "static"])
+def test_r_net_matches_the_passage_with_the_question_then_with_itself(attention):
+    model = reader("r_net", attention=attention).eval()
+    given, found = {}, {}
+    for name in ("encoder", "question_matching", "self_matching", "pointer"):
+        part = model.get_submodule(name)
+        part.register_forward_pre_hook(lambda _, inputs, name=name: given.setdefault(name, []).append(inputs))
+        part.register_forward_hook(lambda _, inputs, out, name=name: found.setdefault(name, []).append(out))
+    passage, question = tokens(PASSAGES), tokens(QUESTIONS, seed=1)
+    model(passage, question)
+    u_P, u_Q = found["encoder"]
+    v, h = found["question_matching"][0], found["self_matching"][0]
+    wanted = {
+        "question_matching": (u_P, u_Q, passage.mask, question.mask),
+        "self_matching": (v, v, *[passage.mask] * 2),
+    }
+    for name, inputs in wanted.items():
+        assert all(torch.equal(a, b) for a, b in zip(given[name][0], inputs, strict=True)), name
+    s = model.summary
+    scores = s.score((s.keys(u_Q[1]) + s.query(model.V_r)).tanh())[:, 0]  # the longest question
+    assert torch.equal(given["pointer"][0][0], h)
+    torch.testing.assert_close(given["pointer"][0][2][1], scores.softmax(0) @ u_Q[1], rtol=0, atol=1e-10)
+
+
+def test_static_matching_gates_words_and_what_they_attend_to():
+    part = StaticMatching(3, 4, dropout=0.0, bidirectional=True).double()
+    (x, mask), (y, other) = states(PASSAGES, 3), states(QUESTIONS, 3, 1)
+    seen = seen_by(part.rnn)
+    part(x, y, mask, other)
+    W = part.attention.project.weight
+    scores = torch.stack([(W @ x[0, 2]).relu() @ (W @ y[0, j]).relu() / 2 for j in range(2)])
+    z = torch.cat([x[0, 2], scores.softmax(0) @ y[0, :2]])
+    torch.testing.assert_close(seen[0][0, 2], (part.gate.gate.weight @ z).sigmoid() * z, rtol=0, atol=1e-10)
+
+
 def test_fusionnet_reads_no_features_of_questions():
     model = reader("fusionnet").eval()
     passage, question = tokens(PASSAGES), tokens(QUESTIONS, seed=1)
@@ -248,6 +329,19 @@ def test_answers_are_the_best_spans_with_their_probabilities():
         decode_answers(start)
 
 
+@pytest.mark.parametrize(("name", "options"), CASES, ids=IDS)
+def test_readers_learn_in_mixed_precision(name, options):
+    model = reader(name, **options).float().train()
+    passage, question = (
+        text._replace(features=text.features.float()) for text in (tokens(PASSAGES), tokens(QUESTIONS, seed=1))
+    )
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = model.loss(model(passage, question), START, END)
+    loss.backward()
+    assert loss.isfinite()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
 def test_readers_are_built_anew_from_files(tmp_path):
     model = reader("match_lstm").float().eval()
     model.companion = {"vocabulary": ["石", "b"]}
@@ -262,6 +356,8 @@ def test_what_no_reader_can_be_is_said():
     for name, wrong, sentence in (
         ("bidaf", {"end_input": "both"}, "BiDAF: end_input must be one of 'code', 'paper', got 'both'"),
         ("bidaf", {"dropout": 1.0}, "BiDAF: dropout must be at least 0 and below 1, got 1.0"),
+        ("bidaf", {"hidden": 0}, "RNN: hidden must be positive, got 0"),
+        ("bidaf", {"character_count": -1}, "CharacterCNN: count must be at least 2, got -1"),
         ("bidaf", {"vocabulary_size": 1}, "WordEmbedding: count must be at least 2, got 1"),
         ("r_net", {"attention": "none"}, "RNet: attention must be one of 'dynamic', 'static', got 'none'"),
         (
@@ -277,7 +373,7 @@ def test_what_no_reader_can_be_is_said():
 
 
 def test_qanet_is_compiled_as_a_whole():
-    model = reader("qanet", blocks=1)
+    model = reader("qanet", blocks=1, characters=False, features=False)
     passage, question = tokens(PASSAGES), tokens(QUESTIONS, seed=1)
     compiled = torch.compile(model.eval(), fullgraph=True, backend="eager")
     torch.testing.assert_close(compiled(passage, question).start, model(passage, question).start)
@@ -296,7 +392,8 @@ EXPORTED = [
 def test_readers_are_exported_for_texts_of_any_length(tmp_path, name, options, everything):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    model = reader(name, characters=everything, features=everything, no_answer=everything, **options).float().eval()
+    given = {"characters": everything, "features": everything, "no_answer": everything, "spread": 0.1, **options}
+    model = reader(name, **given).float().eval()
     path = tmp_path / "reader.onnx"
     assert export_model(model, path, (9, 5), any_size=True)["largest_difference"] < 1e-5
     session = onnxruntime.InferenceSession(path)
