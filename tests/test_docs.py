@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from reader_samples import passage, tiny_reader
 
 from pydlx.cli import main
 from pydlx.models import create_model, save_model
@@ -36,6 +37,9 @@ NOT_RUN_HERE = (
     "pydlx train lapgan data=crops/train val_data=crops/val classes=true out=runs/lapgan",
     "python examples/lapgan_crops.py camvid crops --classes sky building road tree car",
     "python examples/lapgan_results.py runs/lapgan/best.ckpt crops/val --out lapgan",
+    "pydlx train reader model=bidaf data=train-v1.1.json val=dev-v1.1.json vectors=glove.6B.100d.txt out=runs/bidaf",
+    "pydlx train reader model=r_net data=cmrc2018_train.json val=cmrc2018_dev.json tokeniser=characters "
+    "answer_length=40",
     'pip install "pydlx[train]"',
     # tests/cli/test_blend_list.py starts torchrun.
     "torchrun --nproc-per-node 2 -m pydlx.cli blend --list pictures.txt --method gp-gan --out blended/",
@@ -96,11 +100,13 @@ def folder(tmp_path, monkeypatch):
     save_model(create_model("blending_gan", width=2, bottleneck=3), "blending_gan.pt")
     for name in ("street.jpg", "photographs/a.jpg", *(f"val2017/{n}.jpg" for n in range(3))):
         picture(name, 30, 40, 3)
-    for run in ("camvid", "corner", "lapgan"):
+    for run in ("camvid", "bidaf", "corner", "lapgan"):
         Path("runs", run).mkdir(parents=True)
     save_model(create_model("fcn8s", num_classes=11, backbone="slim_vgg"), "runs/camvid/best.ckpt")
     save_model(create_model("lapgan_cifar10", num_classes=5, base_units=60, width=8), "runs/lapgan/best.ckpt")
     save_model(create_model("cornernet_squeeze", num_classes=1, width=0.05), "runs/corner/best.ckpt")
+    save_model(tiny_reader(), "runs/bidaf/best.ckpt")
+    Path("article.txt").write_text(passage(0))
 
     truth, results = coco_files(17, rng)
     for name in ("person_keypoints_val2017.json", "instances_val2017.json", "truth.json"):
@@ -123,7 +129,10 @@ def write_answers():
     answers = {"a": ["Denver", "Denver Broncos"], "b": ["308"]}
 
     def squad(golds):
-        questions = [{"id": key, "answers": [{"text": text} for text in texts]} for key, texts in golds.items()]
+        questions = [
+            {"id": key, "question": "Who?", "answers": [{"text": text} for text in texts]}
+            for key, texts in golds.items()
+        ]
         return {"data": [{"paragraphs": [{"context": "...", "qas": questions}]}]}
 
     def write(name, *records):

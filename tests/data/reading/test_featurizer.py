@@ -2,6 +2,7 @@
 
 import io
 
+import numpy as np
 import pytest
 import torch
 
@@ -28,13 +29,34 @@ def test_numbers_characters_and_places():
 
 
 def test_features_compare_both_texts():
-    example = featurizer()("The cat the CAT sat", "the Cat")
+    example = featurizer(features=("exact", "lower", "tf"))("The cat the CAT sat", "the Cat")
     assert example.passage.features.dtype == torch.float32
     expected = [[0, 1, 0.4], [0, 1, 0.4], [1, 1, 0.4], [0, 1, 0.4], [0, 0, 0.2]]
     torch.testing.assert_close(example.passage.features[0], torch.tensor(expected))
     torch.testing.assert_close(example.question.features[0], torch.tensor([[1, 1, 0.5], [0, 1, 0.5]]))
     chosen = featurizer(features=("tf", "exact"))("The cat the CAT sat", "the Cat")
     assert torch.equal(chosen.passage.features, example.passage.features[..., [2, 0]])
+
+
+def longest_run(tokens, other, place):
+    """Of the runs of tokens around a place, the length of the longest that stands in another text too."""
+    runs = [
+        tokens[start:past] for start in range(place + 1) for past in range(place + 1, min(start + 8, len(tokens)) + 1)
+    ]
+    there = {tuple(other[start:past]) for start in range(len(other)) for past in range(start + 1, len(other) + 1)}
+    return max((len(run) for run in runs if tuple(run) in there), default=0)
+
+
+@pytest.mark.parametrize("size", [1, 5, 30])
+def test_runs_are_those_that_both_texts_hold(size):
+    draw = np.random.default_rng(size)
+    passage, question = ([("The", "cat", "SAT", "on")[n] for n in draw.integers(0, 4, size * k)] for k in (2, 1))
+    passage[:size] = [word.lower() for word in question]  # one run that is as long as the question
+    example = featurizer(features=("run",))(" ".join(passage), " ".join(question))
+    texts = [[word.lower() for word in text] for text in (passage, question)]
+    for side, own, other in ((example.passage, *texts), (example.question, *texts[::-1])):
+        expected = [longest_run(own, other, place) / 8 for place in range(len(own))]
+        torch.testing.assert_close(side.features[0, :, 0], torch.tensor(expected))
 
 
 def test_characters_and_features_may_be_left_out():
@@ -83,7 +105,7 @@ def test_state_goes_through_a_checkpoint(characters):
         (lambda: featurizer()("cat", " \n"), "Featurizer: question must hold a token, got none but white space"),
         (
             lambda: featurizer(features=("pos",)),
-            "Featurizer: features must be one of 'exact', 'lower', 'tf', got 'pos'",
+            "Featurizer: features must be one of 'exact', 'lower', 'tf', 'run', got 'pos'",
         ),
         (lambda: featurizer(max_word=0), "Featurizer: max_word must be positive, got 0"),
         (lambda: Featurizer.collate([]), "Featurizer.collate: examples must hold at least one, got none"),
