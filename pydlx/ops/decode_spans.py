@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pydlx import _autograd, _native
-from pydlx._checks import check_device, check_floating, check_tensor, whole
+from pydlx._checks import check_device, check_floating, check_tensor, whole, whole_or_none
 
 _NAME = "decode_spans"
 
@@ -50,13 +50,14 @@ def decode_spans(
     """
     _check(start, end, mask)
     length = start.shape[1]
-    limit = length if max_length is None else whole(_NAME, "max_length", max_length, 1)
+    max_length = whole_or_none(_NAME, "max_length", max_length, 1)
+    limit = length if max_length is None else max_length
     top_k = whole(_NAME, "top_k", top_k, 1)
     dtype = torch.promote_types(start.dtype, end.dtype)
     start, end = start.to(dtype), end.to(dtype)
     native = _native.use_native(start, _NAME) and not _autograd.is_exporting_to_onnx()
     run: Callable[..., tuple[Tensor, Tensor]] = _op if native else decode_spans_reference
-    first, last = run(start.detach(), end.detach(), mask, limit, top_k)
+    first, last = run(start.detach(), end.detach(), mask, max(1, limit), top_k)
     return first, last, _scores(start, end, first, last)
 
 
