@@ -116,7 +116,7 @@ def _wide(x: Tensor) -> Tensor:
 def _scores(start: Tensor, end: Tensor, first: Tensor, last: Tensor) -> Tensor:
     """Of the spans that were found, differentiably."""
     if start.shape[1] == 0:
-        return _wide(start).new_full(first.shape, -torch.inf)
+        start, end = (F.pad(x, (0, 1)) for x in (start, end))  # something to gather
     total = _wide(start.gather(1, first.clamp(min=0))) + _wide(end.gather(1, last.clamp(min=0)))
     return torch.where(first >= 0, total, -torch.inf)
 

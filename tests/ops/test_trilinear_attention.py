@@ -79,8 +79,7 @@ def by_examples(scene):
         alone = concatenated(context[rows], question[columns], weight)
         padded = [torch.zeros_like(x).index_copy(0, i, x[i]) for x, i in ((context, rows), (question, columns))]
         softmaxes = [
-            alone.new_zeros(n, m).index_put((rows.unsqueeze(1), columns), alone.softmax(dim))
-            for dim in (1, 0)
+            alone.new_zeros(n, m).index_put((rows.unsqueeze(1), columns), alone.softmax(dim)) for dim in (1, 0)
         ]
         found.append((concatenated(*padded, weight), *softmaxes))
     return tuple(torch.stack(parts) for parts in zip(*found, strict=True))
@@ -102,7 +101,7 @@ POINTS = ("context", "question", "weight")
 
 def check(scene, slack=1.0):
     scene = needing_gradients(scene)
-    points = [getattr(scene, name) for name in POINTS]
+    points = scene[:3]
     outputs, expected = scene.run(), by_examples(scene)
     limits = {torch.float64: 1e-12, torch.float32: 2e-5}.get(scene.context.dtype, 4e-2)
     for actual, wanted in zip(outputs, expected, strict=True):
@@ -144,7 +143,7 @@ def test_a_text_of_padding_gives_zeros_and_takes_no_gradient():
     scene.context_mask[0] = scene.question_mask[1] = False
     outputs = scene.run()
     assert all((y[:2] == 0).all() for y in outputs[1:])
-    context, question, weight = gradients(outputs[1:], [getattr(scene, name) for name in POINTS])
+    context, question, weight = gradients(outputs[1:], scene[:3])
     assert (context[:2] == 0).all() and (question[:2] == 0).all()
     assert weight.isfinite().all()
     assert outputs[0].isfinite().all()
@@ -166,8 +165,8 @@ def test_padding_never_leaks(poison, dtype):
     assert all(map(torch.equal, outputs, again))
     above = [torch.randn_like(y) for y in outputs[1:]]
     spoilt = [g.masked_fill(scene.padding(), poison) for g in above]
-    slopes = torch.autograd.grad(outputs[1:], [getattr(scene, name) for name in POINTS], above)
-    again = torch.autograd.grad(again[1:], [getattr(poisoned, name) for name in POINTS], spoilt)
+    slopes = torch.autograd.grad(outputs[1:], scene[:3], above)
+    again = torch.autograd.grad(again[1:], poisoned[:3], spoilt)
     assert all(map(torch.equal, slopes, again))
     assert (slopes[0][~scene.context_mask] == 0).all() and (slopes[1][~scene.question_mask] == 0).all()
 
@@ -196,7 +195,7 @@ def test_nan_gradients_stay_in_their_example():
     outputs = scene.run()
     above = [torch.ones_like(y) for y in outputs]
     above[1][1, 2, 3] = NAN
-    context, question, _ = torch.autograd.grad(outputs, [getattr(scene, name) for name in POINTS], above)
+    context, question, _ = torch.autograd.grad(outputs, scene[:3], above)
     assert context.isnan().flatten(1).any(1).tolist() == [False, True, False]
     assert context[1].isnan().all(1).tolist() == [i == 2 for i in range(7)]
     assert question.isnan().flatten(1).any(1).tolist() == [False, True, False]
@@ -232,7 +231,9 @@ def test_unit_of_the_texts(scale):
     outputs, again = scene.run(), other.run()
     for y, z in zip(outputs, again, strict=True):
         torch.testing.assert_close(y, z, rtol=1e-5, atol=1e-6)
-    slopes, others = (gradients(y, [getattr(x, name) for name in POINTS]) for y, x in ((outputs, scene), (again, other)))
+    slopes, others = (
+        gradients(y, [getattr(x, name) for name in POINTS]) for y, x in ((outputs, scene), (again, other))
+    )
     for y, z, unit in zip(slopes, others, scaled.values(), strict=True):
         torch.testing.assert_close(y.double(), z.double() * unit, rtol=1e-4, atol=1e-5)
 
@@ -279,7 +280,7 @@ def test_empty(shape, masks):
         scene = needing_gradients(scene._replace(context=scene.context[..., :0], question=scene.question[..., :0]))
     outputs = scene.run()
     assert all(y.shape == shape[:3] for y in outputs)
-    for slope, name in zip(gradients(outputs, [getattr(scene, name) for name in POINTS]), POINTS, strict=True):
+    for slope, name in zip(gradients(outputs, scene[:3]), POINTS, strict=True):
         assert slope.shape == getattr(scene, name).shape and (slope == 0).all()
 
 
