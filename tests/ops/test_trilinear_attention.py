@@ -328,13 +328,12 @@ def test_onnx_at_any_size_with_texts_of_padding(tmp_path):
             assert_close(torch.from_numpy(y), z.detach())
 
 
-def test_autocast_multiplies_in_half_precision_and_has_softmaxes_in_float32():
+def test_autocast_multiplies_in_half_precision():
     scene = draw(2, 5, 4, 6, dtype=torch.float32)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        similarity, *softmaxes = scene.run()
-    assert similarity.dtype is torch.bfloat16
-    assert all(y.dtype is torch.float32 for y in softmaxes)
-    for y, z in zip((similarity, *softmaxes), scene.run(), strict=True):
+        found = scene.run()
+    for y, z in zip(found, scene.run(), strict=True):
+        assert y.dtype is torch.bfloat16
         assert_close(y, z, atol=5e-2, rtol=5e-2)
 
 
