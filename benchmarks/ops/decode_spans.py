@@ -65,6 +65,6 @@ def outer_product(start: Tensor, end: Tensor, top_k: int) -> tuple[Tensor, ...]:
 def pooled(start: Tensor, end: Tensor) -> tuple[Tensor, ...]:
     """The best end of each window by max pooling, then the best start."""
     padded = F.pad(end, (0, WINDOW - 1), value=-torch.inf)
-    best, at = F.max_pool1d_with_indices(padded.unsqueeze(1), WINDOW, 1)
+    best, at = F.max_pool1d_with_indices(padded.unsqueeze(1), (WINDOW,), (1,))
     score, first = (start + best.squeeze(1)).max(1, keepdim=True)
     return first, at.squeeze(1).gather(1, first), score

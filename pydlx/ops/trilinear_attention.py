@@ -183,7 +183,7 @@ def _double_backward(ctx: Any, v: Tensor) -> tuple[Tensor | None, ...]:
     *points, context_mask, question_mask = ctx.saved_tensors
 
     def gradient(*points: Tensor) -> Tensor:
-        return _backward_reference(*points, context_mask, question_mask)
+        return _backward_reference(points[0], points[1], points[2], points[3], context_mask, question_mask)
 
     return *_autograd.pull_back(gradient, tuple(points), v), None, None
 

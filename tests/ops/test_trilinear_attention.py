@@ -9,6 +9,8 @@ import pytest
 import torch
 from op_checks import FLOATS, assert_close, native_op, same_on_one_and_two_threads, sliced
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from pydlx.nn import TrilinearAttention
 from pydlx.ops import trilinear_attention
@@ -236,6 +238,26 @@ def test_unit_of_the_texts(scale):
     )
     for y, z, unit in zip(slopes, others, scaled.values(), strict=True):
         torch.testing.assert_close(y.double(), z.double() * unit, rtol=1e-4, atol=1e-5)
+
+
+class Largest(TorchDispatchMode):
+    """Notes the size of the largest tensor that any operation gives."""
+
+    def __init__(self):
+        super().__init__()
+        self.numel = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        found = func(*args, **(kwargs or {}))
+        self.numel = max([self.numel, *(y.numel() for y in tree_leaves(found) if isinstance(y, Tensor))])
+        return found
+
+
+def test_no_tensor_is_larger_than_the_context_and_the_similarities():
+    scene = needing_gradients(draw(2, 40, 30, 20))
+    with Largest() as largest:
+        gradients(scene.run(), scene[:3])
+    assert largest.numel <= 2 * 40 * 30
 
 
 def test_kernels_are_repeatable_to_the_bit():
