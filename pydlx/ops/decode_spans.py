@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from pydlx import _autograd, _native
 from pydlx._checks import check_device, check_floating, check_tensor, whole, whole_or_none
+from pydlx.ops.ranking import best
 
 _NAME = "decode_spans"
 
@@ -95,18 +96,10 @@ def decode_spans_reference(
     scores = start.unsqueeze(2) + end[:, ends.clamp(max=length - 1)]
     scores = torch.where((ends < length) & (scores > -torch.inf), scores, -torch.inf)
     scores = F.pad(scores.flatten(1), (0, top_k), value=-torch.inf)  # there may be fewer spans
-    best, place = _best(scores, top_k)
+    scores, place = best(scores, top_k)
     first = place // width
-    found = best > -torch.inf
+    found = scores > -torch.inf
     return torch.where(found, first, -1), torch.where(found, first + (place - first * width), -1)
-
-
-def _best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The largest of each row and their places, of equals the lower place first."""
-    if _autograd.is_exporting_to_onnx():
-        return scores.topk(count)  # ONNX defines the order of equals, and as it is here; ``torch.topk`` does not
-    values, places = scores.sort(dim=1, descending=True, stable=True)
-    return values[:, :count], places[:, :count]
 
 
 def _wide(x: Tensor) -> Tensor:
