@@ -15,6 +15,7 @@ from pydlx.benchmarks.ops import (
     corner_pool,
     dct,
     decode_corners,
+    decode_spans,
     masked_poisson,
     nms,
     oks,
@@ -22,6 +23,7 @@ from pydlx.benchmarks.ops import (
     sequence_pool,
     soft_pool,
     ssim,
+    trilinear_attention,
 )
 
 CATALOGUE: dict[str, Callable[[Setting], Iterable[Item]]] = {
@@ -33,6 +35,8 @@ CATALOGUE: dict[str, Callable[[Setting], Iterable[Item]]] = {
     "oks": oks.cases,
     "nms": nms.cases,
     "decode_corners": decode_corners.cases,
+    "decode_spans": decode_spans.cases,
+    "trilinear_attention": trilinear_attention.cases,
     "dct": dct.cases,
     "poisson": poisson.cases,
     "masked_poisson": masked_poisson.cases,

@@ -140,6 +140,22 @@ def decode(x: Tensor) -> Tensor:
     return torch.cat([boxes, scores.unsqueeze(-1)], -1)
 
 
+def compare_texts(x: Tensor, padded: bool = False) -> Tensor:
+    """A context, two tokens of a question, and three rows of weights."""
+    context, question, weights = x.split((x.shape[1] - 5, 2, 3), 1)
+    masks = {}
+    if padded:
+        masks["context_mask"] = torch.arange(context.shape[1]).ne(1).expand(context.shape[:2])
+        masks["question_mask"] = torch.tensor([True, False]).expand(question.shape[:2])
+    return torch.stack(ops.trilinear_attention(context, question, weights[0].flatten(), **masks))
+
+
+def trilinear_layer(size: int) -> Callable[[Tensor], Tensor]:
+    layer = nn.TrilinearAttention(size).double().requires_grad_(False)
+    layer.weight.copy_(torch.linspace(-1, 1, 3 * size))
+    return lambda x: torch.stack(layer(x[:, 2:], x[:, :2]))
+
+
 def in_groups(x: Tensor) -> Tensor:
     area = torch.full(x.shape[:1], 4.0, dtype=x.dtype)
     return ops.ragged_oks(x, x.flip(0), torch.ones(x.shape[:2]), area, SIGMAS, None, OFFSETS, OFFSETS)
@@ -200,6 +216,7 @@ _CASES = {
     "nn.SequencePool": on_sequences(
         "soft", given="lengths", pool=lambda x, mode, **o: nn.SequencePool(mode)(x, o["lengths"])
     ),
+    "nn.TrilinearAttention": Case(trilinear_layer(3), (2, 6, 3), (3, 8, 3)),
     "nn.CornerPool2d": on_maps(nn.CornerPool2d("left")),
     "nn.TopLeftPool2d": on_pairs(nn.TopLeftPool2d()),
     "nn.BottomRightPool2d": on_pairs(nn.BottomRightPool2d()),
@@ -219,6 +236,9 @@ _CASES = {
     "losses.SSIMLoss": on_pairs(losses.SSIMLoss(4.0, kernel_size=3), side=4),
     "confusion_matrix": Case(count_classes, (2, 3, 4, 4), (3, 3, 5, 4)),
     "decode_corners": Case(decode, (2, 10, 5, 4), (3, 10, 6, 7)),
+    "decode_spans": Case(lambda x: ops.decode_spans(x[0], x[1], 3, top_k=2)[2], (2, 3, 6), (2, 4, 9)),
+    "trilinear_attention": Case(compare_texts, (2, 9, 3), (3, 11, 4)),
+    "trilinear_attention, padded": Case(lambda x: compare_texts(x, padded=True), (2, 9, 3), (3, 11, 4)),
     "soft_nms": Case(lambda x: ops.soft_nms(*boxes_of(x))[1], (2, 4, 5), (3, 6, 5)),
     "oks_nms": Case(lambda x: ops.oks_nms(*poses_of(x), 0.5), (2, 4, 6), (3, 6, 6)),
     "soft_oks_nms": Case(lambda x: ops.soft_oks_nms(*poses_of(x), 0.5)[1], (2, 4, 6), (3, 6, 6)),

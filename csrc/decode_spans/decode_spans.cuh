@@ -11,6 +11,12 @@ namespace pydlx {
 
 constexpr int kSpanThreads = 128;
 
+// What a token scores where it may begin or end a span; -inf where it may not.
+template <class A>
+__device__ inline A usable(A score, bool allowed) {
+  return allowed && score > kNoSpan<A> ? score : kNoSpan<A>;
+}
+
 // What a block knows of its row, (L,) each: usable scores, the best score left to each start, and the end that has it,
 // -1 until it is asked for.
 template <class A>

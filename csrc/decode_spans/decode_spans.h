@@ -42,12 +42,6 @@ struct SpanTask {
 template <class A>
 constexpr A kNoSpan = -std::numeric_limits<A>::infinity();
 
-// What a token scores where it may begin or end a span; -inf where it may not.
-template <class A>
-PYDLX_HOST_DEVICE A usable(A score, bool allowed) {
-  return allowed && score > kNoSpan<A> ? score : kNoSpan<A>;
-}
-
 // Above all spans of a start, none of which has been taken.
 template <class A>
 PYDLX_HOST_DEVICE Ranked<A> before_all() {

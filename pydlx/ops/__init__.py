@@ -15,11 +15,10 @@ from pydlx.ops.poisson import solve_gaussian_poisson, solve_poisson
 from pydlx.ops.sequence_pool import sequence_pool
 from pydlx.ops.soft_pool import soft_pool1d, soft_pool2d, soft_pool3d
 from pydlx.ops.ssim import ms_ssim, ssim
-from pydlx.ops.trilinear_attention import TrilinearAttention, trilinear_attention
+from pydlx.ops.trilinear_attention import trilinear_attention
 
 __all__ = [
     "AttentionRNNWeights",
-    "TrilinearAttention",
     "attention_rnn",
     "bottom_right_pool",
     "confusion_matrix",

@@ -26,6 +26,7 @@ from torch.nn import functional as F
 
 from pydlx import _autograd, _native
 from pydlx._checks import check_device, check_floating, check_not_nan, whole
+from pydlx.ops.ranking import best
 
 _NAME = "decode_corners"
 Detections = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -122,7 +123,7 @@ def decode_corners_reference(
     score_br, label_br, x_br, y_br, tags_br = (x.unsqueeze(1) for x in br)  # (B, 1, K)
     rejected = (label_tl != label_br) | ((tags_tl - tags_br).abs() > tag_threshold) | (x_br < x_tl) | (y_br < y_tl)
     scores = ((score_tl + score_br) / 2).masked_fill(rejected, -1)
-    scores, pairs = _best(scores.flatten(1), max_detections)
+    scores, pairs = best(scores.flatten(1), max_detections)
 
     def of_rows(*columns: Tensor) -> list[Tensor]:
         return [x.expand(rejected.shape).flatten(1).gather(1, pairs) for x in columns]
@@ -138,7 +139,7 @@ def _corners(heat: Tensor, tag: Tensor, offset: Tensor, top_k: int, kernel_size:
     heat = heat.to(dtype)
     kernel_size = min(kernel_size, 2 * max(height, width) + 1)
     peak = (heat == F.max_pool2d(heat, kernel_size, 1, kernel_size // 2)) | heat.isnan()
-    scores, cells = _best(torch.where(peak, heat, 0.0).flatten(1), top_k)
+    scores, cells = best(torch.where(peak, heat, 0.0).flatten(1), top_k)
     labels, place = _divided(cells, height * width)
     rows, columns = _divided(place, width)
     x, y, tags = (values.to(dtype).flatten(1).gather(1, place) for values in (offset[:, 0], offset[:, 1], tag[:, 0]))
@@ -149,14 +150,6 @@ def _divided(index: Tensor, by: int) -> tuple[Tensor, Tensor]:
     """Quotient and remainder, whose operator ONNX export knows for fixed sizes only."""
     quotient = index // by
     return quotient, index - quotient * by
-
-
-def _best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The largest of each row and their places, of equals the lower place first."""
-    if _autograd.is_exporting_to_onnx():
-        return scores.topk(count)  # ONNX defines the order of equals, and as it is here; ``torch.topk`` does not
-    values, places = scores.sort(dim=1, descending=True, stable=True)
-    return values[:, :count], places[:, :count]
 
 
 def _wide(x: Tensor) -> torch.dtype:

@@ -19,7 +19,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pydlx import _autograd, _native
-from pydlx._checks import check_device, check_floating, check_tensor, whole
+from pydlx._checks import check_device, check_floating, check_tensor, whole, whole_or_none
+from pydlx.ops.ranking import best
 
 _NAME = "decode_spans"
 
@@ -50,13 +51,14 @@ def decode_spans(
     """
     _check(start, end, mask)
     length = start.shape[1]
-    limit = length if max_length is None else whole(_NAME, "max_length", max_length, 1)
+    max_length = whole_or_none(_NAME, "max_length", max_length, 1)
+    limit = length if max_length is None else max_length
     top_k = whole(_NAME, "top_k", top_k, 1)
     dtype = torch.promote_types(start.dtype, end.dtype)
     start, end = start.to(dtype), end.to(dtype)
     native = _native.use_native(start, _NAME) and not _autograd.is_exporting_to_onnx()
     run: Callable[..., tuple[Tensor, Tensor]] = _op if native else decode_spans_reference
-    first, last = run(start.detach(), end.detach(), mask, limit, top_k)
+    first, last = run(start.detach(), end.detach(), mask, max(1, limit), top_k)
     return first, last, _scores(start, end, first, last)
 
 
@@ -94,18 +96,10 @@ def decode_spans_reference(
     scores = start.unsqueeze(2) + end[:, ends.clamp(max=length - 1)]
     scores = torch.where((ends < length) & (scores > -torch.inf), scores, -torch.inf)
     scores = F.pad(scores.flatten(1), (0, top_k), value=-torch.inf)  # there may be fewer spans
-    best, place = _best(scores, top_k)
+    scores, place = best(scores, top_k)
     first = place // width
-    found = best > -torch.inf
+    found = scores > -torch.inf
     return torch.where(found, first, -1), torch.where(found, first + (place - first * width), -1)
-
-
-def _best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The largest of each row and their places, of equals the lower place first."""
-    if _autograd.is_exporting_to_onnx():
-        return scores.topk(count)  # ONNX defines the order of equals, and as it is here; ``torch.topk`` does not
-    values, places = scores.sort(dim=1, descending=True, stable=True)
-    return values[:, :count], places[:, :count]
 
 
 def _wide(x: Tensor) -> Tensor:
@@ -115,7 +109,7 @@ def _wide(x: Tensor) -> Tensor:
 def _scores(start: Tensor, end: Tensor, first: Tensor, last: Tensor) -> Tensor:
     """Of the spans that were found, differentiably."""
     if start.shape[1] == 0:
-        return _wide(start).new_full(first.shape, -torch.inf)
+        start, end = (F.pad(x, (0, 1)) for x in (start, end))  # something to gather
     total = _wide(start.gather(1, first.clamp(min=0))) + _wide(end.gather(1, last.clamp(min=0)))
     return torch.where(first >= 0, total, -torch.inf)
 

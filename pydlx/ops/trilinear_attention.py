@@ -50,8 +50,8 @@ def trilinear_attention(
     What a reader makes of it::
 
         found = trilinear_attention(context, question, weight, context_mask=..., question_mask=...)
-        attended = found.over_question @ question                               # (B, n, d), Q of C
-        back = found.over_question @ (found.over_context.mT @ context)          # (B, n, d), without an n x n matrix
+        to_question = found.over_question @ question                        # (B, n, d)
+        to_context = found.over_question @ (found.over_context.mT @ context)  # (B, n, d), without an n x n matrix
 
     Args:
         context: (B, n, d); float64, float32, float16 or bfloat16.
@@ -61,8 +61,9 @@ def trilinear_attention(
         question_mask: (B, m), bool.
 
     Returns:
-        Three (B, n, m) tensors. Padding is 0 in both softmaxes, also where a text is nothing but padding, and takes and
-        gives no gradient. A NaN or an infinity in a token spoils the rows and columns that read it.
+        Three (B, n, m) tensors of one dtype, under autocast that of its matrix products. Padding is 0 in both
+        softmaxes, also where a text is nothing but padding, and takes and gives no gradient. NaN in a token reaches its
+        similarities, and every distribution in which it has a share.
 
     Raises:
         TypeError: If a tensor is not floating-point, or a mask not bool.
@@ -182,7 +183,7 @@ def _double_backward(ctx: Any, v: Tensor) -> tuple[Tensor | None, ...]:
     *points, context_mask, question_mask = ctx.saved_tensors
 
     def gradient(*points: Tensor) -> Tensor:
-        return _backward_reference(*points, context_mask, question_mask)
+        return _backward_reference(points[0], points[1], points[2], points[3], context_mask, question_mask)
 
     return *_autograd.pull_back(gradient, tuple(points), v), None, None
 
@@ -194,7 +195,6 @@ _op = _native.register(
     backward=_backward,
     setup_context=_setup_context,
     batching=_autograd.folded,
-    autocast_to=torch.float32,
 )
 _backward_op = _native.register(
     "_dual_softmax_backward(Tensor grad_question, Tensor grad_context, Tensor over_question, Tensor over_context, "

@@ -35,6 +35,7 @@ LABELS = torch.randint(3, (2, 6, 5))
 HOLE = torch.zeros(12, 12, dtype=torch.bool)
 HOLE[4:7, 4:7] = True
 OFFSETS = torch.tensor([0, 2, 3])
+SPANS, TEXT = torch.rand(2, 6), torch.rand(2, 5, 3)
 TAGS, OFFSET = torch.rand(2, 3), torch.rand(2, 3, 2)
 
 SSIM_OPTIONS = {
@@ -198,6 +199,24 @@ OPS = {
             "per_image": flag(False),
         }
     ),
+    "decode_spans": Call(
+        {
+            "start": tensor(SPANS, SPANS[0]),
+            "end": tensor(SPANS, SPANS[0], SPANS[:1]),
+            "max_length": count(3).without_none(),
+            "mask": Argument(SPANS > 0, ["x", SPANS, SPANS[:1] > 0, (SPANS > 0).to("meta")], [None]),
+            "top_k": count(2),
+        }
+    ),
+    "trilinear_attention": Call(
+        {
+            "context": tensor(TEXT, TEXT[0], TEXT[..., :2]),
+            "question": tensor(TEXT[:, :4], TEXT[0], TEXT[:1], TEXT[..., :2]),
+            "weight": tensor(TEXT.new_ones(9), TEXT.new_ones(8), TEXT),
+            "context_mask": anything(None, "x", TEXT[..., 0], TEXT[:, :4, 0] > 0, (TEXT[..., 0] > 0).to("meta")),
+            "question_mask": anything(None, "x", TEXT[:, :4, 0], TEXT[..., 0] > 0, (TEXT[:, :4, 0] > 0).to("meta")),
+        }
+    ),
     "decode_corners": Call(
         {
             **{name: tensor(x, x[..., :3], x[0], x[:0]) for name, x in CORNER_MAPS.items()},
@@ -236,6 +255,7 @@ NN = {
     "TopLeftPool2d": Call({}),
     "BottomRightPool2d": Call({}),
     "SequencePool": Call({"mode": word("k-max"), "k": count(2)}),
+    "TrilinearAttention": Call({"size": count(3)}),
     "SpatialPyramidPool2d": Call(
         {
             "levels": Argument(

@@ -14,12 +14,14 @@ from pydlx.benchmarks.ops import (
     corner_pool,
     dct,
     decode_corners,
+    decode_spans,
     masked_poisson,
     oks,
     poisson,
     sequence_pool,
     soft_pool,
     ssim,
+    trilinear_attention,
 )
 from pydlx.benchmarks.pictures import irregular_mask, label_maps, natural_picture
 
@@ -89,6 +91,12 @@ def test_targets_are_those_asked_for():
             for kind in ("float32", "float32 channels-last", "bfloat16")
         },
         **{f"decode_corners {kind} 1×80×128×128": ["≥ 5 × as fast as eager"] for kind in ("objects", "noise")},
+        **{f"decode_spans 32×400 window 15{k}": ["≥ 10 × as fast as outer product"] for k in ("", " top 20")},
+        **{
+            f"trilinear_attention 16×400×50×128 {kind} {direction}": ["≥ 4 × as fast as concatenation"]
+            for kind in ("padded", "full")
+            for direction in ("forward", "forward+backward")
+        },
         "poisson gaussian 3×1024×1024": ["≤ 0.6 × scipy.fft"],
         "oks 64×100×50×17 forward": ["≥ 3 × as fast as eager"],
         "oks 64×100×50×17 float64 forward": ["≥ 3 × as fast as eager"],
@@ -193,6 +201,28 @@ def test_decodes_agree(kind):
     assert accepted.any(1).all()
     for found, expected in zip(eager, native, strict=True):
         assert torch.equal(found[accepted], expected[accepted])
+
+
+@pytest.mark.parametrize("top_k", [1, 6])
+def test_spans_agree(top_k):
+    start, end = decode_spans.scores(60)
+    native = pydlx.ops.decode_spans(start, end, decode_spans.WINDOW, top_k=top_k)
+    found = [decode_spans.outer_product(start, end, top_k)]
+    found += [decode_spans.pooled(start, end)] if top_k == 1 else []
+    assert all(torch.equal(x, y) for other in found for x, y in zip(other, native, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["padded", "full"])
+def test_attentions_agree(kind):
+    texts, masks = trilinear_attention.inputs((3, 12, 5, 4), kind)
+    ways = trilinear_attention.attentions(*masks)
+    real = torch.ones(3, 12, 5, dtype=torch.bool)
+    if kind == "padded":
+        real = masks[0].unsqueeze(2) & masks[1].unsqueeze(1)
+    native = ways.pop("native")(*texts)
+    for way in ways.values():
+        for found, expected in zip(way(*texts), native, strict=True):
+            torch.testing.assert_close(found[real], expected[real])
 
 
 def test_label_maps_look_like_scenes():

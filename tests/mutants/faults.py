@@ -196,6 +196,80 @@ FAULTS = [
         "if (k == 0) std::fill_n",
         "channels-last pairs carry the maximum of a row into the next one",
     ),
+    # --------------------------------------------------------------------------------------------- decode_spans, CPU
+    Fault(
+        "decode_spans/decode_spans.h",
+        "if (size < limit) widen(limit - size);",
+        "if (size < limit) widen(size);",
+        "windows that are no power of two reach too far",
+    ),
+    Fault(
+        "decode_spans/decode_spans.h",
+        "if (span.score > best.score && taken.above(span)) best = span;",
+        "if (span.score > best.score && taken.score > span.score) best = span;",
+        "of spans of one start that score the same, one is found",
+    ),
+    Fault(
+        "decode_spans/decode_spans_cpu_simd.h",
+        "  store(to + length, none);\n",
+        "",
+        "windows at the end of a row reach into what lay in memory",
+    ),
+    Fault(
+        "decode_spans/decode_spans_cpu_simd.h",
+        "    store(best + at, Vec<A>(score > none ? score : none));\n  }\n}\n\n// The largest",
+        "    store(best + at, score);\n  }\n}\n\n// The largest",
+        "a start of +inf that meets no end hides the row",
+    ),
+    Fault(
+        "decode_spans/decode_spans_cpu.cpp",
+        "a.score < b.score || (a.score == b.score && a.first > b.first)",
+        "a.score < b.score",
+        "of starts that score the same any comes first",
+    ),
+    # -------------------------------------------------------------------------------------- trilinear_attention, CPU
+    Fault(
+        "trilinear_attention/trilinear_attention_cpu_simd.h",
+        "if (row == begin || row % task.rows == 0) mark_columns",
+        "if (row == begin) mark_columns",
+        "all examples have the question's length of the first",
+    ),
+    Fault(
+        "trilinear_attention/trilinear_attention_cpu_simd.h",
+        "if (count % L) body(count - L, WholeVector<T>{});",
+        "",
+        "columns beyond the last whole vector are not written",
+    ),
+    Fault(
+        "trilinear_attention/trilinear_attention_cpu_simd.h",
+        "if (is_last && task.columns % kVecLanes<A>) body(",
+        "if (task.columns % kVecLanes<A> > 1) body(",
+        "of one column beyond the last whole vector nothing is written",
+    ),
+    Fault(
+        "trilinear_attention/trilinear_attention_cpu_simd.h",
+        "sums += load(valid + at) > zero ? e : zero;",
+        "sums += e;",
+        "lanes past the last column take part in the sum",
+    ),
+    Fault(
+        "trilinear_attention/trilinear_attention_cpu_simd.h",
+        "sums += load(valid + at) > zero ? load(own + at) : zero;",
+        "sums += load(own + at);",
+        "what comes from above for padding reaches the gradient",
+    ),
+    Fault(
+        "trilinear_attention/trilinear_attention_cpu_simd.h",
+        "        if (counts) sum += exp_to_one<A>(",
+        "        sum += exp_to_one<A>(",
+        "padding of the context has a share in the softmax over it",
+    ),
+    Fault(
+        "trilinear_attention/trilinear_attention_cpu.cpp",
+        "task.columns + kRoomForVector);",
+        "task.columns);",
+        "the last sums over a context are read past their end",
+    ),
     # -------------------------------------------------------------------------------------------- sequence_pool, CPU
     Fault(
         "sequence_pool/sequence_pool_cpu_simd.h",
@@ -485,6 +559,54 @@ FAULTS = [
         " || (entry.labels && entry.labels[a] != entry.labels[b])",
         "",
         "boxes of other labels are suppressed",
+    ),
+    Fault(
+        "decode_spans/decode_spans.cuh",
+        "return allowed && score > kNoSpan<A> ? score : kNoSpan<A>;",
+        "return allowed ? score : kNoSpan<A>;",
+        "a NaN score hides the spans of its window",
+    ),
+    Fault(
+        "decode_spans/decode_spans.cuh",
+        "    __syncthreads();\n    if (given && later > own) best[token] = later;\n",
+        "    if (given && later > own) best[token] = later;\n",
+        "windows are widened by others that have been widened already",
+    ),
+    Fault(
+        "decode_spans/decode_spans.cuh",
+        "      row.at[token] = -1;\n",
+        "",
+        "a row is decoded with ends of the row before",
+    ),
+    Fault(
+        "decode_spans/decode_spans.cuh",
+        "  __syncthreads();  // what was found before has been read\n",
+        "",
+        "a thread reads what is found next in place of what was found",
+    ),
+    Fault(
+        "decode_spans/decode_spans.cuh",
+        "for (rank += threadIdx.x; rank < task.spans; rank += kSpanThreads) {",
+        "for (rank += 1 + threadIdx.x; rank < task.spans; rank += kSpanThreads) {",
+        "the first place that no span takes holds what lay in memory",
+    ),
+    Fault(
+        "trilinear_attention/trilinear_attention.cuh",
+        "  partials[threadIdx.y][threadIdx.x] = value;\n  __syncthreads();\n  A sum = 0;\n",
+        "  partials[threadIdx.y][threadIdx.x] = value;\n  A sum = 0;\n",
+        "sums over a context are read before all parts are there",
+    ),
+    Fault(
+        "trilinear_attention/trilinear_attention.cuh",
+        "const bool valid = has_row && task.has_column(entry, j);",
+        "const bool valid = task.has_column(entry, j);",
+        "padding of the context has a distribution over the question",
+    ),
+    Fault(
+        "trilinear_attention/trilinear_attention.cuh",
+        "number % blocks * kAttentionLanes + threadIdx.x);",
+        "threadIdx.x);",
+        "columns above 32 are not written",
     ),
     Fault(
         "decode_corners/decode_corners.cuh",

@@ -61,6 +61,19 @@ def corner_maps(seed: int) -> Inputs:
     return tuple(draw(2, channels, 40, 50, seed=seed + 100 * i) for i, channels in enumerate((3, 3, 1, 1, 2, 2)))
 
 
+def scored_tokens(seed: int) -> Inputs:
+    return draw(3, 40, seed=seed), draw(3, 40, seed=seed + 100)
+
+
+def texts(seed: int) -> Inputs:
+    return draw(2, 30, 6, seed=seed), draw(2, 9, 6, seed=seed + 100), draw(18, seed=seed + 200)
+
+
+def compare_texts(context: Tensor, question: Tensor, weight: Tensor) -> Sequence[Tensor]:
+    similarity, *softmaxes = ops.trilinear_attention(context, question, weight)
+    return *softmaxes, similarity
+
+
 # Name -> (inputs from a seed, call, whether its gradient with respect to the first input is captured along).
 CAPTURED: dict[str, tuple[Callable[[int], Inputs], Callable[..., object], bool]] = {
     "soft_pool1d": (lambda seed: (draw(2, 3, 40, seed=seed),), lambda x: ops.soft_pool1d(x, 3, 2, 1), True),
@@ -86,6 +99,8 @@ CAPTURED: dict[str, tuple[Callable[[int], Inputs], Callable[..., object], bool]]
     "confusion_matrix, labels": (labels, lambda p, t: ops.confusion_matrix(p, t, 5, invalid="ignore"), False),
     "confusion_matrix, logits": (logits, lambda p, t: ops.confusion_matrix(p, t, 5, invalid="ignore"), False),
     "decode_corners": (corner_maps, ops.decode_corners, False),
+    "decode_spans": (scored_tokens, ops.decode_spans, False),
+    "trilinear_attention": (texts, compare_texts, True),
     "soft_nms": (boxes, ops.soft_nms, False),
     "oks_nms": (scored_poses, lambda p, s, a: ops.oks_nms(p, s, a, SIGMAS, 0.5), False),
     "soft_oks_nms": (scored_poses, lambda p, s, a: ops.soft_oks_nms(p, s, a, SIGMAS), False),

@@ -177,6 +177,28 @@ CALLS = {
             {"grad": OTHER_FLOATS},
         ),
     ],
+    "decode_spans": [
+        Call(
+            {"start": SEQUENCES[0], "end": SEQUENCES[1], "mask": SEQUENCES[2] > 0, "max_length": 2, "top_k": 3},
+            {"max_length": [0, -1, -HUGE], "top_k": [0, -1, HUGE, -HUGE]},
+        )
+    ],
+    "dual_softmax": [
+        Call(
+            {"similarity": SEQUENCES, "context_mask": MASK, "question_mask": SEQUENCES[:, 0] > 0},
+            {},
+            {"similarity": OTHER_FLOATS},
+        )
+    ],
+    "_dual_softmax_backward": [
+        Call(
+            {
+                **dict.fromkeys(("grad_question", "grad_context", "over_question", "over_context"), SEQUENCES),
+                "context_mask": MASK,
+                "question_mask": SEQUENCES[:, 0] > 0,
+            }
+        )
+    ],
     "corner_pool": [
         Call({"x": IMAGE, "direction": 0}, {"direction": [-1, 4, HUGE]}, {"x": (*ONE_TENSOR, *OTHER_FLOATS)})
     ],

@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from random_calls import detections, images, pooling, transforms
+from random_calls import detections, images, pooling, reading, transforms
 from random_calls.call import Call, TooClose, compare
 from random_calls.draw import Draw
 
@@ -24,6 +24,7 @@ OPS: dict[str, Callable[[Draw], Call]] = {
     "confusion_matrix": images.confusion_matrix,
     "corner_pool": pooling.corner_pool,
     "decode_corners": detections.decode_corners,
+    "decode_spans": reading.decode_spans,
     "match_detections": detections.match_detections,
     "ms_ssim": images.ms_ssim,
     "oks": detections.oks,
@@ -39,6 +40,7 @@ OPS: dict[str, Callable[[Draw], Call]] = {
     "solve_poisson": transforms.poisson,
     "ssim": images.ssim,
     "top_left_pool": partial(pooling.corner_pair, op="top_left_pool", first="top", second="left"),
+    "trilinear_attention": reading.trilinear_attention,
     **{f"soft_pool{spatial}d": partial(pooling.soft_pool, spatial=spatial) for spatial in (1, 2, 3)},
     **{op: partial(transforms.cosine, op=op) for op in ("dctn", "dstn", "idctn", "idstn")},
 }

@@ -35,6 +35,7 @@ class Call:
         least: Rounding is never less than that of a result of this size, for one whose numbers may cancel to 0.
         discrete: Whether the result jumps where two numbers cross, so that rounding may decide.
         outputs: How many of the op's outputs are compared.
+        graded: Which of the outputs the gradient comes from.
     """
 
     op: str
@@ -47,6 +48,7 @@ class Call:
     least: float = 0.0
     discrete: bool = False
     outputs: int | None = None
+    graded: tuple[int, ...] = (0,)
 
     def __str__(self) -> str:
         """As one would write it down."""
@@ -84,7 +86,8 @@ def run(call: Call, device: str = "cpu", change: Callable[[Tensor], Tensor] = la
     results = {f"output {i}": output for i, output in enumerate(outputs[: call.outputs])}
     if call.differentiate:
         points = [arguments[name] for name in call.differentiate]
-        gradients = torch.autograd.grad(outputs[0], points, _from_above(call, outputs[0]))
+        ends = [outputs[i] for i in call.graded]
+        gradients = torch.autograd.grad(ends, points, [_from_above(call, y) for y in ends])
         results |= {f"gradient of {name}": g for name, g in zip(call.differentiate, gradients, strict=True)}
     return Result({name: result.detach().cpu() for name, result in results.items()})
 
