@@ -28,17 +28,13 @@ void widen_windows(A* best, int64_t length, int64_t shift) {
   }
 }
 
-// Adds to each window's best end its start.
+// Adds to each window's best end its start; infinities of two signs give NaN, which below is no span's score.
 template <class A>
 void add_starts(const A* starts, A* best, int64_t length) {
-  const Vec<A> none = splat(kNoSpan<A>);
-  for (int64_t at = 0; at < length; at += kVecLanes<A>) {
-    const Vec<A> score = load(starts + at) + load(best + at);
-    store(best + at, Vec<A>(score > none ? score : none));
-  }
+  for (int64_t at = 0; at < length; at += kVecLanes<A>) store(best + at, Vec<A>(load(starts + at) + load(best + at)));
 }
 
-// The largest of all, -inf past the row included.
+// The largest of all but NaN, -inf past the row included.
 template <class A>
 A largest(const A* best, int64_t length) {
   Vec<A> most = splat(kNoSpan<A>);

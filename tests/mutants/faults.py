@@ -216,12 +216,6 @@ FAULTS = [
         "windows at the end of a row reach into what lay in memory",
     ),
     Fault(
-        "decode_spans/decode_spans_cpu_simd.h",
-        "    store(best + at, Vec<A>(score > none ? score : none));\n  }\n}\n\n// The largest",
-        "    store(best + at, score);\n  }\n}\n\n// The largest",
-        "a start of +inf that meets no end hides the row",
-    ),
-    Fault(
         "decode_spans/decode_spans_cpu.cpp",
         "a.score < b.score || (a.score == b.score && a.first > b.first)",
         "a.score < b.score",
@@ -263,12 +257,6 @@ FAULTS = [
         "        if (counts) sum += exp_to_one<A>(",
         "        sum += exp_to_one<A>(",
         "padding of the context has a share in the softmax over it",
-    ),
-    Fault(
-        "trilinear_attention/trilinear_attention_cpu.cpp",
-        "task.columns + kRoomForVector);",
-        "task.columns);",
-        "the last sums over a context are read past their end",
     ),
     # -------------------------------------------------------------------------------------------- sequence_pool, CPU
     Fault(
@@ -583,12 +571,6 @@ FAULTS = [
         "  __syncthreads();  // what was found before has been read\n",
         "",
         "a thread reads what is found next in place of what was found",
-    ),
-    Fault(
-        "decode_spans/decode_spans.cuh",
-        "for (rank += threadIdx.x; rank < task.spans; rank += kSpanThreads) {",
-        "for (rank += 1 + threadIdx.x; rank < task.spans; rank += kSpanThreads) {",
-        "the first place that no span takes holds what lay in memory",
     ),
     Fault(
         "trilinear_attention/trilinear_attention.cuh",

@@ -80,6 +80,12 @@ def test_rows_of_several_blocks(max_length):
     assert (first.tolist(), last.tolist()) == ([[0, 0, 0]], [[0, 1, 2]])
 
 
+def test_rows_that_share_a_block_share_nothing_else():
+    """More rows than the emulator has blocks, whose starts are left with spans that nobody asks for."""
+    start, end = draw(30, 6)
+    check(start, end, None, None, 3)
+
+
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("levels", [None, 2])
 def test_dtypes(dtype, levels):
