@@ -746,15 +746,10 @@ void run_blocks(const AttentionRnnShape& shape, const AttentionRnnArrays<T>& arr
 }
 
 template <class T>
-void forward_blocks(const AttentionRnnShape& shape, const AttentionRnnArrays<T>& arrays, T* weights,
-                    const int64_t* order, int64_t rows, int64_t begin, int64_t end) {
+void read_blocks(const AttentionRnnShape& shape, const AttentionRnnArrays<T>& arrays, T* weights, bool backward,
+                 const int64_t* order, int64_t rows, int64_t begin, int64_t end) {
+  if (backward) return run_blocks<T, BackwardBlock<T>>(shape, arrays, weights, true, order, rows, begin, end);
   run_blocks<T, ForwardBlock<T>>(shape, arrays, weights, false, order, rows, begin, end);
-}
-
-template <class T>
-void backward_blocks(const AttentionRnnShape& shape, const AttentionRnnArrays<T>& arrays, T* weights,
-                     const int64_t* order, int64_t rows, int64_t begin, int64_t end) {
-  run_blocks<T, BackwardBlock<T>>(shape, arrays, weights, true, order, rows, begin, end);
 }
 
 }  // namespace PYDLX_SIMD

@@ -1,6 +1,6 @@
 """Operators: one file each, with the public function, its PyTorch reference, and what torch must know about it."""
 
-from pydlx.ops.attention_rnn import AttentionRNNWeights, attention_rnn
+from pydlx.ops.attention_rnn import attention_rnn
 from pydlx.ops.box_iou import ragged_box_iou
 from pydlx.ops.confusion_matrix import confusion_matrix
 from pydlx.ops.corner_pool import bottom_right_pool, corner_pool, top_left_pool
@@ -16,7 +16,6 @@ from pydlx.ops.soft_pool import soft_pool1d, soft_pool2d, soft_pool3d
 from pydlx.ops.ssim import ms_ssim, ssim
 
 __all__ = [
-    "AttentionRNNWeights",
     "attention_rnn",
     "bottom_right_pool",
     "confusion_matrix",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -22,14 +23,14 @@ def read_one(weights, cell, x, memory):
     for x_t in x:
         scores = []
         for m_j in memory:
-            inner = weights.memory @ m_j + weights.inputs @ x_t + weights.bias
-            if weights.hidden is not None:
-                inner = inner + weights.hidden @ hidden
+            inner = weights.memory_weight @ m_j + weights.input_weight @ x_t + weights.bias
+            if weights.state_weight is not None:
+                inner = inner + weights.state_weight @ hidden
             scores.append(weights.score @ inner.tanh())
         e = (torch.stack(scores) - max(scores)).exp()
         z = torch.cat([x_t, (e / e.sum()) @ memory])
-        if weights.gate is not None:
-            z = z / (1 + (-(weights.gate @ z)).exp())
+        if weights.gate_weight is not None:
+            z = z / (1 + (-(weights.gate_weight @ z)).exp())
         cell_weights = weights.weight_ih, weights.weight_hh, weights.bias_ih, weights.bias_hh
         if cell == "lstm":
             hidden, state = (v[0] for v in torch.lstm_cell(z[None], (hidden[None], state[None]), *cell_weights))
@@ -45,7 +46,7 @@ def read_batch(layer, x, memory, lengths, mask):
     for b, length in enumerate(lengths.tolist()):
         sides = []
         for direction in range(len(layer.cells)):
-            weights = layer.weights(direction)
+            weights = SimpleNamespace(**layer.weights(direction))
             one = x[b, :length].flip(0) if direction else x[b, :length]
             states = read_one(weights, layer.cell, one, memory[b][mask[b]])
             states = states[::-1] if direction else states
