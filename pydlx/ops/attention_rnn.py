@@ -382,7 +382,11 @@ def _gradient(grad: Tensor, y: Tensor, attention: Tensor, kept: Tensor, *inputs:
     hidden, width, joined = y.shape[2], queries.shape[2], 0 if gate_inputs is None else gate_inputs.shape[2]
     d_parts, d_query, d_gate, d_joined = by_step.split([4 * hidden, width, joined, joined], 2)
     d_read = d_parts if lstm else d_parts[..., : 3 * hidden]
-    before = F.pad(y[:, 1:], (0, 0, 0, 1)) if reverse else F.pad(y[:, :-1], (0, 0, 1, 0))
+    before = torch.zeros_like(y)  # the states that steps began with
+    if reverse:
+        before[:, :-1] = y[:, 1:]
+    else:
+        before[:, 1:] = y[:, :-1]
 
     def over_steps(d: Tensor, other: Tensor) -> Tensor:
         return d.flatten(0, 1).T @ other.flatten(0, 1)
