@@ -432,10 +432,11 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]
 
 
 def _backward(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
-    operands = ctx.saved_tensors[3:]
     if grad is None:
-        return (None,) * (len(operands) + 2)
-    grads = iter(_Gradient.apply(grad, *ctx.saved_tensors, *ctx.options))
+        return (None,) * (_OPERANDS + 4)
+    saved = ctx.saved_tensors  # once: checkpointing frees them
+    operands = saved[3:]
+    grads = iter(_Gradient.apply(grad, *saved, *ctx.options))
     return (*(None if x is None else next(grads) for x in operands[:_OPERANDS]), None, None, None, None)
 
 
