@@ -91,8 +91,10 @@ def reading(cell: str, gated: bool, layer: bool = False) -> Case:
         lengths = torch.tensor([3, 2])
         mask = torch.arange(x.shape[1]).remainder(3).ne(1).expand(x.shape[:2])
         if layer:
-            return rnn(x, x, lengths, mask)
-        return ops.attention_rnn(x, x, **weights, cell=cell, lengths=lengths, memory_mask=mask, reverse=True)
+            parameters = {name: parameter.detach().to(x) for name, parameter in rnn.named_parameters()}
+            return torch.func.functional_call(rnn, parameters, (x, x, lengths, mask))
+        given = {name: None if w is None else w.to(x) for name, w in weights.items()}
+        return ops.attention_rnn(x, x, **given, cell=cell, lengths=lengths, memory_mask=mask, reverse=True)
 
     return Case(run, (2, 3, 3), (2, 5, 3))
 

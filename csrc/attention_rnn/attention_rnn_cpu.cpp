@@ -52,6 +52,8 @@ struct Cpu {
   static void run(const Scope&, const AttentionRnnOperands& operands, const AttentionRnnArrays<T>& arrays,
                   bool backward) {
     const AttentionRnnShape& shape = operands.shape;
+    const int64_t written = shape.batch * shape.steps * (backward ? shape.gradients() : shape.kept());
+    prefer_large_pages(backward ? arrays.gradients : arrays.kept, size_t(written) * sizeof(T));
     const Tensor packed =
         uninitialised(operands.queries, {PYDLX_SIMD_CALL(network_numbers<T>)(shape, arrays, backward)});
     T* weights = output_data<T>(packed);
