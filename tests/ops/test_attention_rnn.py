@@ -310,6 +310,30 @@ def test_kept_for_the_backward_pass(m, reverse, cell, gated, recurrent_attention
         assert_close(found, expected)
 
 
+@pytest.mark.parametrize("gated", [True, False])
+@pytest.mark.parametrize("m", [2, 4])
+def test_op_reads_no_padding(m, gated, kernels):
+    """The layer has filled it with zeros by then; others may not."""
+    if kernels == "reference":
+        pytest.skip("a promise of the kernels")
+    layer, x, memory, _, mask = scene(m=m, gated=gated)
+    lengths, mask[:, 0], mask[1, 1:] = torch.tensor([5, 2, 3]), True, False
+    clean = [t if t is None else t.detach() for t in operands_of(layer, x, memory)]
+    padding = torch.arange(5) >= lengths.unsqueeze(1)
+    outside = dict.fromkeys((0, 4, 6), padding) | dict.fromkeys((1, 5, 7), ~mask)
+    dirty = [
+        t.masked_fill(outside[i].unsqueeze(2), NAN) if i in outside and t is not None else t
+        for i, t in enumerate(clean)
+    ]
+    results = []
+    for operands in (clean, dirty):
+        given = (*operands, lengths, mask, False, False)
+        outputs = native_op("attention_rnn")(*given)
+        results.append([*outputs, *native_op("_attention_rnn_backward")(torch.ones_like(outputs[0]), *outputs, *given)])
+    for a, b in zip(*results, strict=True):
+        assert torch.equal(a, b)
+
+
 def test_nothing_of_all_steps_times_all_memory_times_width_is_kept(kernels):
     if kernels == "reference":
         pytest.skip("the reference keeps what autograd wants")
