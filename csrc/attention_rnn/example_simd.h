@@ -126,23 +126,26 @@ struct Example {
 
   // sum_i scores_i values_i.
   void weigh(int64_t width, T* out) const {
+    int64_t c = weigh_columns<8>(0, width, out);
+    c = weigh_columns<4>(c, width, out);
+    weigh_columns<1>(c, width, out);
+  }
+
+  // As many columns from c on as go into groups of so many vectors; returns the next one.
+  template <int kVectors>
+  int64_t weigh_columns(int64_t c, int64_t width, T* out) const {
     constexpr int64_t L = kVecLanes<T>;
-    int64_t c = 0;
-    const auto columns = [&](auto number) {
-      for (; c + number() * L <= width; c += number() * L) {
-        Vec<T> sum[number()] = {};
-        for (int64_t i = 0; i < count; ++i) {
-          const Vec<T> a = splat(scores[i]);
+    for (; c + kVectors * L <= width; c += kVectors * L) {
+      Vec<T> sum[kVectors] = {};
+      for (int64_t i = 0; i < count; ++i) {
+        const Vec<T> a = splat(scores[i]);
 #pragma GCC unroll 8
-          for (int v = 0; v < number(); ++v) sum[v] += a * load(values + i * width + c + v * L);
-        }
-#pragma GCC unroll 8
-        for (int v = 0; v < number(); ++v) store(out + c + v * L, sum[v]);
+        for (int v = 0; v < kVectors; ++v) sum[v] += a * load(values + i * width + c + v * L);
       }
-    };
-    columns(std::integral_constant<int, 8>{});
-    columns(std::integral_constant<int, 4>{});
-    columns(std::integral_constant<int, 1>{});
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) store(out + c + v * L, sum[v]);
+    }
+    return c;
   }
 
   // d_scores from the gradient of what `weigh` gave.
@@ -167,33 +170,35 @@ struct Example {
   // Adds to d_keys, up to 4 score, and to d_score, up to -2; sets d_query, up to 4 score.
   template <bool kFactors>
   void attend_backward(int64_t width, T* d_query, T* d_score) {
+    int64_t c = attend_columns<kFactors, 4>(0, width, d_query, d_score);
+    c = attend_columns<kFactors, 2>(c, width, d_query, d_score);
+    attend_columns<kFactors, 1>(c, width, d_query, d_score);
+  }
+
+  template <bool kFactors, int kVectors>
+  int64_t attend_columns(int64_t c, int64_t width, T* d_query, T* d_score) {
     constexpr int64_t L = kVecLanes<T>;
-    int64_t c = 0;
-    const auto columns = [&](auto number) {
-      for (; c + number() * L <= width; c += number() * L) {
-        Vec<T> by_query[number()] = {}, by_score[number()] = {};
-        for (int64_t i = 0; i < count; ++i) {
-          const Vec<T> ds = splat(d_scores[i]);
+    for (; c + kVectors * L <= width; c += kVectors * L) {
+      Vec<T> by_query[kVectors] = {}, by_score[kVectors] = {};
+      for (int64_t i = 0; i < count; ++i) {
+        const Vec<T> ds = splat(d_scores[i]);
 #pragma GCC unroll 4
-          for (int v = 0; v < number(); ++v) {
-            const int64_t at = i * width + c + v * L;
-            const Vec<T> rest = rho<kFactors>(at, load(query + c + v * L), load(factor + c + v * L));
-            const Vec<T> slope = ds * (rest - rest * rest);
-            by_query[v] += slope;
-            by_score[v] += ds * rest;
-            store(d_keys + at, Vec<T>(load(d_keys + at) + slope));
-          }
-        }
-#pragma GCC unroll 4
-        for (int v = 0; v < number(); ++v) {
-          store(d_query + c + v * L, by_query[v]);
-          store(d_score + c + v * L, Vec<T>(load(d_score + c + v * L) + by_score[v]));
+        for (int v = 0; v < kVectors; ++v) {
+          const int64_t at = i * width + c + v * L;
+          const Vec<T> rest = rho<kFactors>(at, load(query + c + v * L), load(factor + c + v * L));
+          const Vec<T> slope = ds * (rest - rest * rest);
+          by_query[v] += slope;
+          by_score[v] += ds * rest;
+          store(d_keys + at, Vec<T>(load(d_keys + at) + slope));
         }
       }
-    };
-    columns(std::integral_constant<int, 4>{});
-    columns(std::integral_constant<int, 2>{});
-    columns(std::integral_constant<int, 1>{});
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        store(d_query + c + v * L, by_query[v]);
+        store(d_score + c + v * L, Vec<T>(load(d_score + c + v * L) + by_score[v]));
+      }
+    }
+    return c;
   }
 };
 
