@@ -11,6 +11,7 @@ from pydlx.benchmarks.metrics import box_ap, keypoint_ap
 from pydlx.benchmarks.models import cornernet
 from pydlx.benchmarks.nn import pyramid_pool
 from pydlx.benchmarks.ops import (
+    attention_rnn,
     confusion_matrix,
     corner_pool,
     dct,
@@ -29,6 +30,7 @@ from pydlx.benchmarks.ops import (
 CATALOGUE: dict[str, Callable[[Setting], Iterable[Item]]] = {
     "soft_pool": soft_pool.cases,
     "sequence_pool": sequence_pool.cases,
+    "attention_rnn": attention_rnn.cases,
     "corner_pool": corner_pool.cases,
     "pyramid_pool": pyramid_pool.cases,
     "confusion_matrix": confusion_matrix.cases,

@@ -81,6 +81,45 @@ def packed(x: Tensor) -> Tensor:
     return ops.sequence_pool(x, "soft", lengths=torch.cat([ends, (x.shape[0] - ends.sum()).view(1)]))
 
 
+def reading(cell: str, gated: bool, layer: bool = False) -> Case:
+    """A passage that attends to itself."""
+    torch.manual_seed(0)
+    rnn = nn.AttentionRNN(3, 3, 2, cell=cell, gated=gated, bidirectional=layer).double()
+    weights = {name: None if w is None else w.detach() for name, w in rnn.weights(0).items()}
+
+    def run(x: Tensor) -> Tensor:
+        lengths = torch.tensor([3, 2])
+        mask = torch.arange(x.shape[1]).remainder(3).ne(1).expand(x.shape[:2])
+        if layer:
+            parameters = {name: parameter.detach().to(x) for name, parameter in rnn.named_parameters()}
+            return torch.func.functional_call(rnn, parameters, (x, x, lengths, mask))
+        given = {name: None if w is None else w.to(x) for name, w in weights.items()}
+        return ops.attention_rnn(x, x, **given, cell=cell, lengths=lengths, memory_mask=mask, reverse=True)
+
+    return Case(run, (2, 3, 3), (2, 5, 3))
+
+
+def reading_weights(x: Tensor) -> Tensor:
+    """The numbers are weights."""
+    width = x.shape[1]
+    sequence = torch.linspace(-1, 1, 2 * width, dtype=x.dtype).view(1, 2, width)
+    cell = x.sum(0).sin()
+    return ops.attention_rnn(
+        sequence,
+        sequence.cos(),
+        memory_weight=x,
+        input_weight=x.sin(),
+        bias=x[:, 0],
+        score=x[:, 1],
+        weight_ih=cell.repeat(6, 2),
+        weight_hh=cell[:2].repeat(6, 1),
+        bias_ih=cell[:1].repeat(6),
+        bias_hh=cell[1:2].repeat(6),
+        state_weight=x[:, :2],
+        gate_weight=cell.repeat(2 * width, 2),
+    )
+
+
 def of_poses(run: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]) -> Case:
     """`run` takes pred, truth, visibility and area."""
 
@@ -194,6 +233,9 @@ _CASES = {
     "sequence_pool, soft": on_sequences("soft", given="mask"),
     "sequence_pool, soft, packed": Case(packed, (7, 3), (9, 5)),
     "sequence_pool, k-max": on_sequences("k-max", 2, given="lengths"),
+    "attention_rnn, GRU, gated": reading("gru", gated=True),
+    "attention_rnn, LSTM": reading("lstm", gated=False),
+    "attention_rnn, weights": Case(reading_weights, (3, 2), (4, 3)),
     "corner_pool": on_maps(lambda x: ops.corner_pool(x, "top") + 2 * ops.corner_pool(x, "right")),
     "top_left_pool": on_pairs(ops.top_left_pool),
     "bottom_right_pool": on_pairs(ops.bottom_right_pool),
@@ -217,6 +259,7 @@ _CASES = {
         "soft", given="lengths", pool=lambda x, mode, **o: nn.SequencePool(mode)(x, o["lengths"])
     ),
     "nn.TrilinearAttention": Case(trilinear_layer(3), (2, 6, 3), (3, 8, 3)),
+    "nn.AttentionRNN": reading("gru", gated=True, layer=True),
     "nn.CornerPool2d": on_maps(nn.CornerPool2d("left")),
     "nn.TopLeftPool2d": on_pairs(nn.TopLeftPool2d()),
     "nn.BottomRightPool2d": on_pairs(nn.BottomRightPool2d()),

@@ -28,6 +28,8 @@
 // from which products over all steps at once make the others. All of it is 0 in the padding.
 #pragma once
 
+#include <tuple>
+
 #include "common/accumulate.h"
 #include "common/checks.h"
 #include "common/tensor_utils.h"
@@ -167,15 +169,6 @@ struct AttentionRnnOperands {
             uninitialised(queries, {shape.batch, shape.steps, shape.kept()})};
   }
 
-  void check_results(const Tensor& grad, const Tensor& y, const Tensor& attention, const Tensor& kept) const {
-    const Arguments arguments("_attention_rnn_backward", "queries", queries);
-    const ScalarType dtype = queries.scalar_type();
-    arguments.check("grad", grad, dtype, {shape.batch, shape.steps, shape.hidden});
-    arguments.check("y", y, dtype, {shape.batch, shape.steps, shape.hidden});
-    arguments.check("attention", attention, dtype, {shape.batch, shape.steps, shape.memory});
-    arguments.check("kept", kept, dtype, {shape.batch, shape.steps, shape.kept()});
-  }
-
   // By step, of keys, and of score for each example.
   std::tuple<Tensor, Tensor, Tensor> new_gradients() const {
     return {uninitialised(queries, {shape.batch, shape.steps, shape.gradients()}), uninitialised(queries, keys.sizes()),
@@ -190,6 +183,74 @@ struct AttentionRnnOperands {
   template <class T>
   static const T* given(const std::optional<Tensor>& x) {
     return x ? input_data<T>(*x) : nullptr;
+  }
+};
+
+// Both ops, for a Device with a Scope to be alive around all work on a tensor's device, and
+// run(scope, operands, arrays, backward).
+template <class Device>
+struct AttentionRnnOp {
+  using Results = std::tuple<Tensor, Tensor, Tensor>;
+
+  static Results forward(const Tensor& queries, const Tensor& keys, const Tensor& score,
+                         const std::optional<Tensor> query_weight, const Tensor& inputs, const Tensor& values,
+                         const std::optional<Tensor> gate_inputs, const std::optional<Tensor> gate_values,
+                         const std::optional<Tensor> gate_weight, const std::optional<Tensor> weight_ih,
+                         const std::optional<Tensor> bias_ih, const Tensor& weight_hh, const Tensor& bias_hh,
+                         const std::optional<Tensor> lengths, const std::optional<Tensor> mask, bool lstm,
+                         bool reverse) {
+    const typename Device::Scope scope(queries);
+    const AttentionRnnOperands operands("attention_rnn", queries, keys, score, query_weight, inputs, values,
+                                        gate_inputs, gate_values, gate_weight, weight_ih, bias_ih, weight_hh, bias_hh,
+                                        lengths, mask, lstm, reverse);
+    const Results results = operands.new_outputs();
+    const auto& [y, attention, kept] = results;
+    if (y.numel() == 0) return results;
+    dispatch_full_precision(y.scalar_type(), "attention_rnn",
+                            [&, &y = y, &attention = attention, &kept = kept](auto zero) {
+                              Device::run(scope, operands, operands.arrays<decltype(zero)>(y, attention, kept), false);
+                            });
+    return results;
+  }
+
+  static Results backward(const Tensor& grad_output, const Tensor& y_given, const Tensor& attention_given,
+                          const Tensor& kept_given, const Tensor& queries, const Tensor& keys, const Tensor& score,
+                          const std::optional<Tensor> query_weight, const Tensor& inputs, const Tensor& values,
+                          const std::optional<Tensor> gate_inputs, const std::optional<Tensor> gate_values,
+                          const std::optional<Tensor> gate_weight, const std::optional<Tensor> weight_ih,
+                          const std::optional<Tensor> bias_ih, const Tensor& weight_hh, const Tensor& bias_hh,
+                          const std::optional<Tensor> lengths, const std::optional<Tensor> mask, bool lstm,
+                          bool reverse) {
+    const typename Device::Scope scope(queries);
+    const AttentionRnnOperands operands("_attention_rnn_backward", queries, keys, score, query_weight, inputs, values,
+                                        gate_inputs, gate_values, gate_weight, weight_ih, bias_ih, weight_hh, bias_hh,
+                                        lengths, mask, lstm, reverse);
+    const AttentionRnnShape& shape = operands.shape;
+    const Arguments arguments("_attention_rnn_backward", "queries", queries);
+    const ScalarType dtype = queries.scalar_type();
+    arguments.check("grad", grad_output, dtype, {shape.batch, shape.steps, shape.hidden});
+    arguments.check("y", y_given, dtype, {shape.batch, shape.steps, shape.hidden});
+    arguments.check("attention", attention_given, dtype, {shape.batch, shape.steps, shape.memory});
+    arguments.check("kept", kept_given, dtype, {shape.batch, shape.steps, shape.kept()});
+    const Tensor grad = made_contiguous(grad_output), y = made_contiguous(y_given),
+                 attention = made_contiguous(attention_given), kept = made_contiguous(kept_given);
+    const Results results = operands.new_gradients();
+    const auto& [gradients, d_keys, d_score] = results;
+    if (y.numel() == 0) {
+      return {gradients, torch::stable::new_zeros(d_keys, d_keys.sizes()),
+              torch::stable::new_zeros(d_score, d_score.sizes())};
+    }
+    dispatch_full_precision(dtype, "attention_rnn",
+                            [&, &gradients = gradients, &d_keys = d_keys, &d_score = d_score](auto zero) {
+                              using T = decltype(zero);
+                              AttentionRnnArrays<T> arrays = operands.arrays<T>(y, attention, kept);
+                              arrays.grad = input_data<T>(grad);
+                              arrays.gradients = output_data<T>(gradients);
+                              arrays.d_keys = output_data<T>(d_keys);
+                              arrays.d_score = output_data<T>(d_score);
+                              Device::run(scope, operands, arrays, true);
+                            });
+    return results;
   }
 };
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
 
 from pydlx._checks import check_flag, check_one_of, whole, whole_or_none
-from pydlx.ops.attention_rnn import CELLS, AttentionRNNWeights, attention_rnn
+from pydlx.ops.attention_rnn import CELLS, attention_rnn
 
 fx.wrap("attention_rnn")  # one node in a graph of torch.fx.symbolic_trace
 
@@ -105,7 +105,7 @@ class AttentionRNN(nn.Module):
             attention_rnn(
                 inputs,
                 memory,
-                self.weights(direction),
+                **self.weights(direction),
                 cell=self.cell,
                 lengths=input_lengths,
                 memory_mask=memory_mask,
@@ -115,22 +115,22 @@ class AttentionRNN(nn.Module):
         ]
         return torch.cat(outputs, 2) if self.bidirectional else outputs[0]
 
-    def weights(self, direction: int) -> AttentionRNNWeights:
-        """What the op wants, for direction 0 (first to last) or 1."""
+    def weights(self, direction: int) -> dict[str, Any]:
+        """What the op is to have, by name, for direction 0 (first to last) or 1."""
         attention = cast("_AdditiveScore", self.attention[direction % len(self.attention)])
         cell = cast("nn.RNNCellBase", self.cells[direction])
-        return AttentionRNNWeights(
-            memory=attention.memory.weight,
-            inputs=attention.input.weight,
-            bias=attention.input.bias,
-            score=attention.score,
-            weight_ih=cell.weight_ih,
-            weight_hh=cell.weight_hh,
-            bias_ih=cell.bias_ih,
-            bias_hh=cell.bias_hh,
-            hidden=None if attention.hidden is None else attention.hidden.weight,
-            gate=cast("nn.Linear", self.gates[direction]).weight if len(self.gates) else None,
-        )
+        return {
+            "memory_weight": attention.memory.weight,
+            "input_weight": attention.input.weight,
+            "bias": attention.input.bias,
+            "score": attention.score,
+            "weight_ih": cell.weight_ih,
+            "weight_hh": cell.weight_hh,
+            "bias_ih": cell.bias_ih,
+            "bias_hh": cell.bias_hh,
+            "state_weight": None if attention.hidden is None else attention.hidden.weight,
+            "gate_weight": cast("nn.Linear", self.gates[direction]).weight if len(self.gates) else None,
+        }
 
     def extra_repr(self) -> str:
         """Sizes and options that are not seen from the parts."""

@@ -1,6 +1,6 @@
 """Operators: one file each, with the public function, its PyTorch reference, and what torch must know about it."""
 
-from pydlx.ops.attention_rnn import AttentionRNNWeights, attention_rnn
+from pydlx.ops.attention_rnn import attention_rnn
 from pydlx.ops.box_iou import ragged_box_iou
 from pydlx.ops.confusion_matrix import confusion_matrix
 from pydlx.ops.corner_pool import bottom_right_pool, corner_pool, top_left_pool
@@ -18,7 +18,6 @@ from pydlx.ops.ssim import ms_ssim, ssim
 from pydlx.ops.trilinear_attention import trilinear_attention
 
 __all__ = [
-    "AttentionRNNWeights",
     "attention_rnn",
     "bottom_right_pool",
     "confusion_matrix",

@@ -18,7 +18,8 @@ times all of the memory times A is kept for the backward pass.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from contextlib import nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,39 +32,20 @@ _NAME = "attention_rnn"
 CELLS = ("gru", "lstm")
 
 
-class AttentionRNNWeights(NamedTuple):
-    """What :func:`attention_rnn` is made of; G is 3 for a GRU and 4 for an LSTM, whose parts stand as in ``torch.nn``.
-
-    Attributes:
-        memory: W_m, (A, D).
-        inputs: W_x, (A, I).
-        bias: b, (A,).
-        score: v, (A,).
-        weight_ih: The cell's weight on z, (G H, I + D).
-        weight_hh: The cell's weight on the state, (G H, H).
-        bias_ih: (G H,).
-        bias_hh: (G H,).
-        hidden: W_h, (A, H); None for scores that do not know the state.
-        gate: W_g, (I + D, I + D); None for a cell that reads [x_t; c] as it is.
-    """
-
-    memory: Tensor
-    inputs: Tensor
-    bias: Tensor
-    score: Tensor
-    weight_ih: Tensor
-    weight_hh: Tensor
-    bias_ih: Tensor
-    bias_hh: Tensor
-    hidden: Tensor | None = None
-    gate: Tensor | None = None
-
-
 def attention_rnn(
     inputs: Tensor,
     memory: Tensor,
-    weights: AttentionRNNWeights,
     *,
+    memory_weight: Tensor,
+    input_weight: Tensor,
+    bias: Tensor,
+    score: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor,
+    bias_hh: Tensor,
+    state_weight: Tensor | None = None,
+    gate_weight: Tensor | None = None,
     cell: str = "gru",
     lengths: Tensor | None = None,
     memory_mask: Tensor | None = None,
@@ -71,12 +53,22 @@ def attention_rnn(
 ) -> Tensor:
     """Read a batch of sequences with attention to a memory; the formulae stand at the top of this file.
 
-    On CUDA the call does not wait for the device.
+    On CUDA the call does not wait for the device. G is 3 for a GRU and 4 for an LSTM, whose weights stand as in torch's
+    cells.
 
     Args:
         inputs: x, (B, n, I). float64, float32, float16 or bfloat16; the recurrence of the last two runs in float32.
-        memory: (B, m, D), of the same dtype; m is at least 1.
-        weights: Of the same dtype.
+        memory: (B, m, D), of the same dtype, as are the weights; m is at least 1.
+        memory_weight: W_m, (A, D).
+        input_weight: W_x, (A, I).
+        bias: b, (A,).
+        score: v, (A,).
+        weight_ih: The cell's weight on z, (G H, I + D).
+        weight_hh: The cell's weight on the state, (G H, H).
+        bias_ih: (G H,).
+        bias_hh: (G H,).
+        state_weight: W_h, (A, H); None for scores that do not know the state.
+        gate_weight: W_g, (I + D, I + D); None for a cell that reads [x_t; c] as it is.
         cell: ``"gru"`` or ``"lstm"``.
         lengths: (B,), integers from 0 to n: the first ``lengths[b]`` steps of a sequence are read, the others are
             padding, whatever they hold. None reads all.
@@ -96,6 +88,18 @@ def attention_rnn(
     check_one_of(_NAME, "cell", cell, CELLS)
     check_flag(_NAME, "reverse", reverse)
     _check_sequences(inputs, memory)
+    weights: dict[str, Any] = {
+        "memory_weight": memory_weight,
+        "input_weight": input_weight,
+        "bias": bias,
+        "score": score,
+        "weight_ih": weight_ih,
+        "weight_hh": weight_hh,
+        "bias_ih": bias_ih,
+        "bias_hh": bias_hh,
+        "state_weight": state_weight,
+        "gate_weight": gate_weight,
+    }
     _check_weights(inputs, memory, weights, cell)
     if lengths is not None:
         _check_lengths(inputs, lengths)
@@ -105,12 +109,14 @@ def attention_rnn(
     if memory_mask is not None:
         _check_mask(memory, memory_mask)
         memory = torch.where(memory_mask.unsqueeze(2), memory, 0)
-    operands = _hoisted(inputs, memory, weights)
+    operands = _hoisted(inputs, memory, **weights)
+    device = inputs.device.type
     full = torch.float32 if inputs.dtype in (torch.float16, torch.bfloat16) else inputs.dtype
     operands = [x if x is None else x.to(full) for x in operands]
     operands += [lengths, memory_mask, cell == "lstm", reverse]
     run = _op if _native.use_native(inputs, _NAME) else attention_rnn_reference
-    y, _, _ = run(*operands)
+    with torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext():
+        y, _, _ = run(*operands)
     return y.to(inputs.dtype)
 
 
@@ -125,35 +131,31 @@ def _check_sequences(inputs: Tensor, memory: Tensor) -> None:
         raise ValueError(f"{_NAME}: memory must have at least one row, got shape {tuple(memory.shape)}")
 
 
-def _check_weights(inputs: Tensor, memory: Tensor, weights: AttentionRNNWeights, cell: str) -> None:
-    if not isinstance(weights, AttentionRNNWeights):
-        raise TypeError(f"{_NAME}: weights must be AttentionRNNWeights, got {type(weights).__name__}")
-    for name, weight in weights._asdict().items():
-        if weight is not None or name not in ("hidden", "gate"):
-            check_floating(_NAME, f"weights.{name}", weight)
-    if weights.score.dim() != 1 or weights.weight_hh.dim() != 2:
-        wanted = "score of shape (A,) and weight_hh of shape (G H, H)"
-        got = f"{tuple(weights.score.shape)} and {tuple(weights.weight_hh.shape)}"
-        raise ValueError(f"{_NAME}: weights must have {wanted}, got {got}")
-    attention, hidden = weights.score.shape[0], weights.weight_hh.shape[1]
+def _check_weights(inputs: Tensor, memory: Tensor, weights: dict[str, Any], cell: str) -> None:
+    given = {name: x for name, x in weights.items() if x is not None or name not in ("state_weight", "gate_weight")}
+    for name, weight in given.items():
+        check_floating(_NAME, name, weight)
+    score, weight_hh = given["score"], given["weight_hh"]
+    if score.dim() != 1 or score.shape[0] == 0:
+        raise ValueError(f"{_NAME}: score must have shape (A,), got {tuple(score.shape)}")
+    if weight_hh.dim() != 2 or weight_hh.shape[1] == 0:
+        raise ValueError(f"{_NAME}: weight_hh must have shape (G H, H), got {tuple(weight_hh.shape)}")
+    attention, hidden = score.shape[0], weight_hh.shape[1]
     joined, gates = inputs.shape[2] + memory.shape[2], (4 if cell == "lstm" else 3) * hidden
     shapes = {
-        "memory": (attention, memory.shape[2]),
-        "inputs": (attention, inputs.shape[2]),
+        "memory_weight": (attention, memory.shape[2]),
+        "input_weight": (attention, inputs.shape[2]),
         "bias": (attention,),
         "score": (attention,),
         "weight_ih": (gates, joined),
         "weight_hh": (gates, hidden),
         "bias_ih": (gates,),
         "bias_hh": (gates,),
-        "hidden": (attention, hidden),
-        "gate": (joined, joined),
+        "state_weight": (attention, hidden),
+        "gate_weight": (joined, joined),
     }
-    fitting: list[tuple[str, Tensor | None, tuple[int, ...]]] = [("memory", memory, tuple(memory.shape))]
-    fitting += [(f"weights.{name}", x, shapes[name]) for name, x in weights._asdict().items()]
-    for name, x, shape in fitting:
-        if x is None:
-            continue
+    for name, x in {"memory": memory, **given}.items():
+        shape = shapes.get(name, tuple(x.shape))
         if tuple(x.shape) != shape:
             raise ValueError(f"{_NAME}: {name} must have shape {shape}, got {tuple(x.shape)}")
         if x.dtype != inputs.dtype and not torch.is_autocast_enabled(inputs.device.type):
@@ -192,27 +194,37 @@ def _has_values(tensor: Tensor) -> bool:
     return tensor.is_cpu and not torch.compiler.is_compiling() and not _autograd.is_batched(tensor)
 
 
-def _hoisted(inputs: Tensor, memory: Tensor, weights: AttentionRNNWeights) -> list[Any]:
+def _hoisted(
+    inputs: Tensor,
+    memory: Tensor,
+    *,
+    memory_weight: Tensor,
+    input_weight: Tensor,
+    bias: Tensor,
+    score: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor,
+    bias_hh: Tensor,
+    state_weight: Tensor | None,
+    gate_weight: Tensor | None,
+) -> list[Any]:
     """The recurrence's operands, from the products that need no state.
 
     A product W c is sum_j a_j (W m_j), so a weight on the context may act on the memory in advance. Without a gate this
     is always the cheaper way; a gate needs c itself, too, and only short memories gain.
     """
     width = inputs.shape[2]
-    queries = F.linear(inputs, weights.inputs, weights.bias)
-    keys = F.linear(memory, weights.memory)
-    shared = [queries, keys, weights.score, weights.hidden]
-    cell = [weights.weight_hh, weights.bias_hh]
-    if weights.gate is None:
-        on_inputs, on_context = weights.weight_ih[:, :width], weights.weight_ih[:, width:]
-        read = F.linear(inputs, on_inputs, weights.bias_ih)
+    shared = [F.linear(inputs, input_weight, bias), F.linear(memory, memory_weight), score, state_weight]
+    cell = [weight_hh, bias_hh]
+    on_inputs, on_context = (weight_ih if gate_weight is None else gate_weight).tensor_split([width], 1)
+    if gate_weight is None:
+        read = F.linear(inputs, on_inputs, bias_ih)
         return [*shared, read, F.linear(memory, on_context), None, None, None, None, None, *cell]
-    on_inputs, on_context = weights.gate[:, :width], weights.gate[:, width:]
     gate_inputs = F.linear(inputs, on_inputs)
     is_short = 2 * memory.shape[1] <= memory.shape[2]
-    gate_values = F.linear(memory, on_context) if is_short else None
-    gate_weight = None if is_short else on_context
-    return [*shared, inputs, memory, gate_inputs, gate_values, gate_weight, weights.weight_ih, weights.bias_ih, *cell]
+    gate = [gate_inputs, F.linear(memory, on_context), None] if is_short else [gate_inputs, None, on_context]
+    return [*shared, inputs, memory, *gate, weight_ih, bias_ih, *cell]
 
 
 def attention_rnn_reference(
@@ -370,7 +382,11 @@ def _gradient(grad: Tensor, y: Tensor, attention: Tensor, kept: Tensor, *inputs:
     hidden, width, joined = y.shape[2], queries.shape[2], 0 if gate_inputs is None else gate_inputs.shape[2]
     d_parts, d_query, d_gate, d_joined = by_step.split([4 * hidden, width, joined, joined], 2)
     d_read = d_parts if lstm else d_parts[..., : 3 * hidden]
-    before = F.pad(y[:, 1:], (0, 0, 0, 1)) if reverse else F.pad(y[:, :-1], (0, 0, 1, 0))
+    before = torch.zeros_like(y)  # the states that steps began with
+    if reverse:
+        before[:, :-1] = y[:, 1:]
+    else:
+        before[:, 1:] = y[:, :-1]
 
     def over_steps(d: Tensor, other: Tensor) -> Tensor:
         return d.flatten(0, 1).T @ other.flatten(0, 1)
@@ -402,7 +418,8 @@ def _reference_gradient(grad: Tensor, *inputs: Any) -> tuple[Tensor, ...]:
 
     def output(*points: Tensor) -> Tensor:
         left = iter(points)
-        return attention_rnn_reference(*(None if x is None else next(left) for x in tensors), *rest)[0]
+        operands: list[Any] = [None if x is None else next(left) for x in tensors]
+        return attention_rnn_reference(*operands, *rest)[0]
 
     return _autograd.pull_back(output, given, grad)
 
@@ -415,10 +432,11 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]
 
 
 def _backward(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
-    operands = ctx.saved_tensors[3:]
     if grad is None:
-        return (None,) * (len(operands) + 2)
-    grads = iter(_Gradient.apply(grad, *ctx.saved_tensors, *ctx.options))
+        return (None,) * (_OPERANDS + 4)
+    saved = ctx.saved_tensors  # once: checkpointing frees them
+    operands = saved[3:]
+    grads = iter(_Gradient.apply(grad, *saved, *ctx.options))
     return (*(None if x is None else next(grads) for x in operands[:_OPERANDS]), None, None, None, None)
 
 
@@ -478,7 +496,7 @@ _backward_op = _native.register(
     fake=_fake_backward,
     batching=_folded,
 )
-_Gradient = _autograd.as_function(
+_Gradient: Any = _autograd.as_function(
     "attention_rnn's gradient",
     _gradient,
     op=lambda *inputs: _Gradient.apply(*inputs),

@@ -47,6 +47,26 @@ SSIM_OPTIONS = {
     "k1": number(0.01, -1, math.inf),
     "k2": number(0.03, -1, math.inf),
 }
+READER = {
+    "inputs": tensor(torch.rand(2, 3, 4), torch.rand(2, 3), torch.rand(1, 3, 4), torch.rand(2, 3, 4).double()),
+    "memory": tensor(torch.rand(2, 5, 6), torch.rand(2, 5), torch.rand(1, 5, 6), torch.rand(2, 0, 6)),
+    "memory_weight": tensor(torch.rand(7, 6), torch.rand(6, 6), torch.rand(7, 6).double(), torch.rand(6)),
+    "input_weight": tensor(torch.rand(7, 4), torch.rand(4, 7)),
+    "bias": tensor(torch.rand(7), torch.rand(6), torch.rand(1, 7)),
+    "score": tensor(torch.rand(7), torch.rand(1, 7), torch.rand(0)),
+    "weight_ih": tensor(torch.rand(6, 10), torch.rand(8, 10), torch.rand(6, 9)),
+    "weight_hh": tensor(torch.rand(6, 2), torch.rand(6), torch.rand(8, 2), torch.rand(0, 0)),
+    "bias_ih": tensor(torch.rand(6), torch.rand(8)),
+    "bias_hh": tensor(torch.rand(6), torch.rand(8)),
+    "state_weight": tensor(torch.rand(7, 2), torch.rand(2, 7)).without_none(),
+    "gate_weight": tensor(torch.rand(10, 10), torch.rand(10, 6)).without_none(),
+    "cell": word("gru"),
+    "lengths": labels(
+        torch.tensor([2, 3]), torch.tensor([-1, 3]), torch.tensor([4, 1]), torch.tensor([2])
+    ).without_none(),
+    "memory_mask": anything(None, "x", torch.ones(2, 5), torch.ones(2, 4, dtype=torch.bool), torch.rand(2, 5) < 0),
+    "reverse": flag(False),
+}
 WINDOW = {
     "kernel_size": sizes(2, 1),
     "stride": sizes(2, 1).without_none(),
@@ -133,6 +153,7 @@ OPS = {
     "corner_pool": Call({"x": tensor(IMAGE, IMAGE[0, 0], alone=True), "direction": word("top")}),
     "top_left_pool": Call({name: tensor(IMAGE, IMAGE[..., :3], IMAGE.double()) for name in ("top", "left")}),
     "bottom_right_pool": Call({name: tensor(IMAGE, IMAGE[..., :3], IMAGE.double()) for name in ("bottom", "right")}),
+    "attention_rnn": Call(READER),
     "sequence_pool": Call(
         {
             "x": tensor(torch.rand(2, 3, 4), torch.rand(2), torch.rand(2, 0, 4), alone=True),
@@ -254,6 +275,17 @@ NN = {
     "CornerPool2d": Call({"direction": word("top")}),
     "TopLeftPool2d": Call({}),
     "BottomRightPool2d": Call({}),
+    "AttentionRNN": Call(
+        {
+            **{size: count(3) for size in ("input_size", "memory_size", "hidden_size")},
+            "attention_size": count(3).without_none(),
+            "cell": word("lstm"),
+            "gated": flag(True),
+            "recurrent_attention": flag(True),
+            "bidirectional": flag(True),
+            "share_attention": flag(True),
+        }
+    ),
     "SequencePool": Call({"mode": word("k-max"), "k": count(2)}),
     "TrilinearAttention": Call({"size": count(3)}),
     "SpatialPyramidPool2d": Call(

@@ -10,6 +10,7 @@ from pydlx.benchmarks.case import Case, Quantity, Setting, forward_and_backward
 from pydlx.benchmarks.catalogue import CATALOGUE
 from pydlx.benchmarks.nn import pyramid_pool
 from pydlx.benchmarks.ops import (
+    attention_rnn,
     confusion_matrix,
     corner_pool,
     dct,
@@ -72,6 +73,11 @@ def test_targets_are_those_asked_for():
             for mode in ("max", "mean", "soft", "k-max")
             for direction in ("forward", "forward+backward")
         },
+        "attention_rnn gated GRU 32×150×15, H 75 forward+backward": [
+            "≥ 5 × as fast as step loop",
+            "≤ 1.2 × static attention",
+        ],
+        "attention_rnn gated GRU, self-matching 32×150×150, H 75 forward+backward": ["≥ 5 × as fast as step loop"],
         "corner_pool top_left 4×128×128×128 forward": ["≥ 20 × as fast as cummax", "≤ 2.5 × copy"],
         "corner_pool top_left 4×128×128×128 forward+backward": ["≥ 15 × as fast as cummax"],
         "corner_pool top_left 4×128×128×128 bfloat16 forward": halves,
@@ -160,6 +166,16 @@ def test_eager_sequence_pool_is_sequence_pool(mode, layout):
     torch.testing.assert_close(pools["native"](x), pools["eager"](x))
     (native,), (eager,) = (forward_and_backward(pools[name], x)() for name in ("native", "eager"))
     torch.testing.assert_close(native, eager)
+
+
+@pytest.mark.parametrize("options", [{}, {"cell": "lstm", "gated": False}])
+def test_step_loop_is_attention_rnn(options):
+    torch.manual_seed(0)
+    layer = attention_rnn.AttentionRNN(6, 5, 4, **options)
+    x, memory = torch.randn(2, 4, 6, requires_grad=True), torch.randn(2, 3, 5)
+    native, loop = layer(x, memory), attention_rnn.StepLoop(layer)(x, memory)
+    torch.testing.assert_close(native, loop)
+    torch.testing.assert_close(torch.autograd.grad(native.sum(), x), torch.autograd.grad(loop.sum(), x))
 
 
 @pytest.mark.parametrize("sizes", [(9, 4), (1, 1)])

@@ -283,6 +283,43 @@ FAULTS = [
         "(Keys<A>)(a);",
         "k-max takes 0 before an earlier -0",
     ),
+    # ------------------------------------------------------------------------------------------- attention_rnn, CPU
+    Fault(
+        "attention_rnn/example_simd.h",
+        "return near && is_near(query, width);",
+        "return true;",
+        "scores are NaN where queries and keys are large and cancel",
+    ),
+    Fault(
+        "attention_rnn/example_simd.h",
+        "if (!arrays.mask || arrays.mask[b * m + j]) rows[count++] = j;",
+        "rows[count++] = j;",
+        "masked memory takes part in the attention",
+    ),
+    Fault(
+        "attention_rnn/attention_rnn_cpu_simd.h",
+        "while (examples[rows - 1].length <= s) --rows;",
+        "",
+        "states run on behind the end of short sequences",
+    ),
+    Fault(
+        "attention_rnn/attention_rnn_cpu.cpp",
+        "return lengths[a] > lengths[b];",
+        "return lengths[a] < lengths[b];",
+        "a sequence is read no further than the shortest of its block",
+    ),
+    Fault(
+        "attention_rnn/panels_simd.h",
+        "group(std::integral_constant<int, 1>{});",
+        "",
+        "a block's odd row is not multiplied",
+    ),
+    Fault(
+        "attention_rnn/attention_rnn_cpu_simd.h",
+        "store(de + c, Vec<T>(d_e * keep));",
+        "store(de + c, Vec<T>(d_e));",
+        "the LSTM's gradient passes its forget gate",
+    ),
     # ----------------------------------------------------------------------------------------------------- ssim, CPU
     Fault(
         "ssim/ssim_cpu_simd.h",
@@ -475,6 +512,24 @@ FAULTS = [
         "if (lane == 0 || !takes_over(before, best)) before = best;",
         "if (lane == 0) before = best;",
         "elements below the maximum of the 32 before take its gradient",
+    ),
+    Fault(
+        "attention_rnn/attention_rnn.cuh",
+        "        work.hidden[h] = sum;\n      }\n      __syncthreads();\n",
+        "        work.hidden[h] = sum;\n      }\n",
+        "the gradient of a state mixes with the step before",
+    ),
+    Fault(
+        "attention_rnn/attention_rnn.cuh",
+        "      if (valid(j)) sum += weights[j] * rows[j * width + column];",
+        "      sum += weights[j] * rows[j * width + column];",
+        "NaN in masked memory reaches the context",
+    ),
+    Fault(
+        "attention_rnn/attention_rnn.cuh",
+        "if (example.gate_values) sum += warp_dot(example.gate_values + j * Z, work.gate, Z);",
+        "",
+        "the gate's part of the scores' gradient is lost where memories are short",
     ),
     Fault(
         "sequence_pool/sequence_pool.cuh",

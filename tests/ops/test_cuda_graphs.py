@@ -34,6 +34,18 @@ def sequences(seed: int) -> Inputs:
     return draw(3, 11, 8, seed=seed), (1 + 10 * draw(3, seed=seed + 100)).long()
 
 
+READER = {"memory_weight": (6, 8), "input_weight": (6, 8), "bias": (6,), "score": (6,), "weight_ih": (12, 16)}
+READER |= {"weight_hh": (12, 4), "bias_ih": (12,), "bias_hh": (12,), "state_weight": (6, 4), "gate_weight": (16, 16)}
+
+
+def reading(seed: int) -> Inputs:
+    return *sequences(seed), *(draw(*shape, seed=seed + i) - 0.5 for i, shape in enumerate(READER.values()))
+
+
+def read(x: Tensor, lengths: Tensor, *weights: Tensor) -> Tensor:
+    return ops.attention_rnn(x, x.flip(1), **dict(zip(READER, weights, strict=True)), lengths=lengths)
+
+
 def poses(seed: int) -> Inputs:
     pred, truth = 90 * draw(2, 5, 4, 2, seed=seed), 90 * draw(2, 3, 4, 2, seed=seed + 100)
     return pred, truth, (draw(2, 3, 4, seed=seed + 200) > 0.3).int(), 900 * draw(2, 3, seed=seed + 300) + 90
@@ -82,6 +94,7 @@ CAPTURED: dict[str, tuple[Callable[[int], Inputs], Callable[..., object], bool]]
     "corner_pool": (image, lambda x: ops.corner_pool(x, "top"), True),
     "top_left_pool": (images, ops.top_left_pool, True),
     "bottom_right_pool": (images, ops.bottom_right_pool, True),
+    "attention_rnn": (reading, read, True),
     "sequence_pool, soft": (sequences, lambda x, n: ops.sequence_pool(x, "soft", lengths=n), True),
     "sequence_pool, k-max": (sequences, lambda x, n: ops.sequence_pool(x, "k-max", lengths=n, k=3), True),
     "dctn": (image, ops.dctn, True),

@@ -135,6 +135,42 @@ SUPPRESSION = {"method": 0, "sigma": 0.5, "threshold": 0.5, "score_threshold": 0
 UNKNOWN_METHODS = {"method": [-1, 3, HUGE]}
 POOL_MODES = {"mode": [-1, 4, HUGE], "k": [-1, 0, -HUGE]}
 POOL_GRADIENT = dict.fromkeys(("grad", "x", "index", "ends", "mask", "shape"))
+# An attention RNN: two sequences of three steps, four rows of memory, and sizes that differ.
+READ = {
+    "queries": torch.randn(2, 3, 5),
+    "keys": torch.randn(2, 4, 5),
+    "score": torch.randn(5),
+    "query_weight": torch.randn(5, 6),
+    "inputs": torch.randn(2, 3, 18),
+    "values": torch.randn(2, 4, 18),
+    **dict.fromkeys(("gate_inputs", "gate_values", "gate_weight", "weight_ih", "bias_ih")),
+    "weight_hh": torch.randn(18, 6),
+    "bias_hh": torch.randn(18),
+    "lengths": ints(3, 2),
+    "mask": MASK[:2],
+    "lstm": False,
+    "reverse": False,
+}
+READ_GATED = {
+    **READ,
+    "inputs": torch.randn(2, 3, 7),
+    "values": torch.randn(2, 4, 8),
+    "gate_inputs": torch.randn(2, 3, 15),
+    "gate_weight": torch.randn(15, 8),
+    "weight_ih": torch.randn(24, 15),
+    "bias_ih": torch.randn(24),
+    "weight_hh": torch.randn(24, 6),
+    "bias_hh": torch.randn(24),
+    "lstm": True,
+    "reverse": True,
+}
+READ_FOLDED = {**READ_GATED, "gate_values": torch.randn(2, 4, 15), "gate_weight": None}
+NO_GATE = {"gate_inputs": [None], "weight_ih": [None], "bias_ih": [None], "lstm": [False]}
+READINGS = [
+    (READ, 4 * 6 + 5, {"lstm": [True], "weight_ih": [torch.randn(18, 15)], "gate_values": [torch.randn(2, 4, 15)]}),
+    (READ_GATED, 5 * 6 + 5 + 15 + 8, {**NO_GATE, "gate_weight": [None], "gate_values": [READ_FOLDED["gate_values"]]}),
+    (READ_FOLDED, 5 * 6 + 5 + 15 + 8, {**NO_GATE, "gate_values": [None], "gate_weight": [READ_GATED["gate_weight"]]}),
+]
 BAD_SHAPES = {"shape": [[], [12], [3, 4, 5, 1], [3, 4, 6], [3, -4, 5]]}
 
 CALLS = {
@@ -198,6 +234,20 @@ CALLS = {
                 "question_mask": SEQUENCES[:, 0] > 0,
             }
         )
+    ],
+    "attention_rnn": [Call(reading, wrong) for reading, _, wrong in READINGS],
+    "_attention_rnn_backward": [
+        Call(
+            {
+                "grad": torch.randn(2, 3, 6),
+                "y": torch.randn(2, 3, 6),
+                "attention": torch.rand(2, 3, 4),
+                "kept": torch.rand(2, 3, width),
+                **reading,
+            },
+            wrong,
+        )
+        for reading, width, wrong in READINGS
     ],
     "corner_pool": [
         Call({"x": IMAGE, "direction": 0}, {"direction": [-1, 4, HUGE]}, {"x": (*ONE_TENSOR, *OTHER_FLOATS)})

@@ -20,6 +20,7 @@ __all__ = ["ON_GPU", "OPS", "Call", "Draw", "TooClose", "compare", "random_calls
 
 # Every function of pydlx.ops, and what draws a call of it.
 OPS: dict[str, Callable[[Draw], Call]] = {
+    "attention_rnn": reading.attention_rnn,
     "bottom_right_pool": partial(pooling.corner_pair, op="bottom_right_pool", first="bottom", second="right"),
     "confusion_matrix": images.confusion_matrix,
     "corner_pool": pooling.corner_pool,
