@@ -94,4 +94,6 @@ def _module(command: str):
 
 
 def _one_line(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename:  # the system's, "[Errno 2] No such file ..."
+        return f"{error.strerror[0].lower()}{error.strerror[1:]}: '{error.filename}'"
     return next(iter(str(error).splitlines()), type(error).__name__)

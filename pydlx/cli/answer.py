@@ -157,5 +157,5 @@ def _marked(passage: str, answer: FoundAnswer, colour: bool) -> str:
     """The answer's surroundings, and the answer in reverse video, or in brackets where there are no colours."""
     first, past = max(0, answer.start - _CONTEXT), min(len(passage), answer.end + _CONTEXT)
     begin, end = ("\033[7m", "\033[0m") if colour else ("[[", "]]")
-    shown = f"{passage[first : answer.start]}{begin}{answer.text}{end}{passage[answer.end : past]}"
+    shown = f"{passage[first : answer.start]}{begin}{answer.text}{end}{passage[answer.end : past]}".strip("\n")
     return f"{'… ' if first else ''}{shown}{' …' if past < len(passage) else ''}"

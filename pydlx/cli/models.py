@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 
 from pydlx.models import list_models
@@ -35,7 +36,9 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(found, indent=2))
         return 0
     if not found:
-        raise ValueError(f"no model is called {args.pattern!r}")
+        near = difflib.get_close_matches(args.pattern, list_models(), n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"no model is called {args.pattern!r}{hint}")
     for name, options in found.items():
         print(name)
         required = required_options(name)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import sys
+from pathlib import Path
+from typing import Any
 
+from pydlx.cli.progress import doing
 from pydlx.training import RECIPES
 from pydlx.training.options import described_options, parse_options
 
@@ -14,6 +18,7 @@ example:
   pydlx train fcn data=camvid model=fcn8s backbone=slim_vgg out=runs/camvid epochs=40
   pydlx train blending_gan data=photographs regions=masks masks=object_masks out=runs/blending
   pydlx train lapgan data=crops classes=true out=runs/lapgan
+  pydlx train reader data=train-v1.1.json val=dev-v1.1.json vectors=glove out=runs/bidaf
   torchrun --nproc-per-node 2 -m pydlx.cli train fcn data=camvid devices=2
 
 RECIPE --options lists what can be chosen. The same command again goes on where the training stopped.
@@ -38,7 +43,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 def run(args: argparse.Namespace) -> int:
     """Trains, or lists what can be chosen."""
     module, kind, _ = RECIPES[args.recipe]
-    recipe = importlib.import_module(module)
+    with doing("loading the recipe"):
+        recipe = importlib.import_module(module)
     options = getattr(recipe, kind)
     if args.options:
         rows = described_options(options)
@@ -47,6 +53,19 @@ def run(args: argparse.Namespace) -> int:
             print(f"{name:{width}}  {default:{default_width}}  {meaning}")
         return 0
     chosen = parse_options(options, args.assignments)
-    recipe.train(chosen)
+    try:
+        recipe.train(chosen)
+    except (KeyboardInterrupt, SystemExit) as stop:
+        if isinstance(stop, SystemExit) and not isinstance(stop.__context__, KeyboardInterrupt):
+            raise
+        print(f"pydlx train: interrupted; {_how_to_go_on(chosen)}", file=sys.stderr)  # Lightning exits with 1, silently
+        return 130
     print(f"written to {chosen.out}")
     return 0
+
+
+def _how_to_go_on(options: Any) -> str:
+    last = Path(options.out) / "last.ckpt"
+    if not last.exists():
+        return "there is no checkpoint yet, the same command begins anew"
+    return f"the same command goes on from '{last}'" if options.resume == "auto" else f"the last checkpoint is '{last}'"

@@ -80,7 +80,9 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     check_path("load_model", "path", path)
     if not Path(path).is_file():
-        raise FileNotFoundError(f"load_model: no such file: '{path}'")
+        hint = ", but a folder" if Path(path).is_dir() else ""
+        hint += f"; did you mean '{best}'?" if (best := Path(path) / "best.ckpt").is_file() else ""
+        raise FileNotFoundError(f"load_model: no such file: '{path}'{hint}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:  # torch advises to read such files all the same, which would run their code

@@ -54,6 +54,7 @@ class _Program(NamedTuple):
     model: nn.Module
     inputs: dict[str, Tensor]
     free: Any
+    outputs: list[str] | None = None  # names, where they are known
 
 
 def export_model(
@@ -118,7 +119,8 @@ def _seeing(model: nn.Module, size: tuple[int, int], any_size: bool) -> _Program
     whole_model = DecodedCorners(model).eval() if isinstance(model, CornerNet) else model
     image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
     free = ({2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO},) if any_size else None
-    return _Program(whole_model, {"image": image}, free)
+    outputs = ["boxes", "scores", "labels"] if isinstance(model, CornerNet) else None
+    return _Program(whole_model, {"image": image}, free, outputs)
 
 
 def _reading(model: Reader, size: tuple[int, int], format: str, any_size: bool) -> _Program:
@@ -140,11 +142,12 @@ def _reading(model: Reader, size: tuple[int, int], format: str, any_size: bool) 
         dict.fromkeys(range(2 if name.endswith("features") else x.dim()), torch.export.Dim.AUTO)
         for name, x in zip(reader.inputs, inputs, strict=True)
     ]
-    return _Program(reader, dict(zip(reader.inputs, inputs, strict=True)), (tuple(free),) if any_size else None)
+    named = dict(zip(reader.inputs, inputs, strict=True))
+    return _Program(reader, named, (tuple(free),) if any_size else None, reader.outputs)
 
 
 def _write(program: _Program, path: Path, format: str) -> None:
-    model, inputs, free = program
+    model, inputs, free, outputs = program
     if format == "onnx":
         with needed_for("export to ONNX", extra="export"):
             import onnxscript  # noqa: F401
@@ -156,6 +159,7 @@ def _write(program: _Program, path: Path, format: str) -> None:
             dynamic_shapes=free,
             external_data=False,
             input_names=list(inputs),
+            output_names=outputs,
             verbose=False,
         )
         return

@@ -51,7 +51,13 @@ def attention_rnn(
     memory_mask: Tensor | None = None,
     reverse: bool = False,
 ) -> Tensor:
-    """Read a batch of sequences with attention to a memory; the formulae stand at the top of this file.
+    """Read a batch of sequences with attention to a memory, as Match-LSTM and R-Net do.
+
+    At each step, with the input x_t, the memory m_j and the state h_{t-1}, which starts from zeros::
+
+        s_j = v . tanh(W_m m_j + W_x x_t + W_h h_{t-1} + b)     a = softmax of s over the valid j
+        z   = [x_t; sum_j a_j m_j],  with a gate  sigmoid(W_g z) * z
+        h_t = cell(z, h_{t-1})
 
     On CUDA the call does not wait for the device. G is 3 for a GRU and 4 for an LSTM, whose weights stand as in torch's
     cells.

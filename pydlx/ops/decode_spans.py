@@ -28,8 +28,9 @@ _NAME = "decode_spans"
 def decode_spans(
     start: Tensor, end: Tensor, max_length: int | None = 15, *, mask: Tensor | None = None, top_k: int = 1
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Find the best spans of every row; what counts and how it is ranked stands at the top of this file.
+    """Find the best spans of every row: i <= j < i + max_length with the highest start_i + end_j.
 
+    Equal scores are ranked by the smaller i, then the smaller j. Spans of -inf or NaN do not count.
     On CUDA the call does not wait for the device. Under ``torch.onnx.export`` it becomes a table of L x max_length.
 
     Args:

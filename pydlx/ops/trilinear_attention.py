@@ -45,7 +45,10 @@ def trilinear_attention(
     context_mask: Tensor | None = None,
     question_mask: Tensor | None = None,
 ) -> TrilinearAttention:
-    """Compare every token of the context with every one of the question; formulae at the top of this file.
+    """Compare every token of the context with every one of the question (BiDAF, arXiv 1611.01603).
+
+    The similarity of context vector c_i and question vector q_j is S_ij = w1 . c_i + w2 . q_j + w3 . (c_i * q_j) with
+    weight [w1; w2; w3]. ``over_question`` is its softmax over j, ``over_context`` over i.
 
     What a reader makes of it::
 

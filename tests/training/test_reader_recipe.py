@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 
@@ -25,7 +26,7 @@ from pydlx.models import load_model
 from pydlx.models.readers import ask
 from pydlx.training import reader as recipe
 from pydlx.training.options import parse_options
-from pydlx.training.reading import NumberedExamples, collate_numbered
+from pydlx.training.reading import NumberedExamples, ReadingTask, collate_numbered
 
 TINY = {
     "bidaf": ["further=character_filters=4"],
@@ -60,7 +61,8 @@ def logged(out, column):
 def test_it_learns_questions_by_heart(data, tmp_path, capsys):
     """The model in the file answers, about other passages than those of the training too."""
     assert train(data, tmp_path, *FAST, "epochs=20", "val_every=20", "characters=false", "batch_size=8") == 0
-    assert capsys.readouterr().out.startswith("train: 8 examples of 8 questions, 8 answers\nval: 8 examples of 8")
+    files = f"reading {data}\n" * 2
+    assert capsys.readouterr().out.startswith(f"{files}train: 8 examples of 8 questions, 8 answers\nval: 8 examples of 8")
     assert logged(tmp_path, "val/exact_match") == {19: 100}
     model = load_model(tmp_path / "best.ckpt")
     assert [ask(model, passage(n), f"Where does Anna{n} live?").best for n in range(8)] == list(PLACES)
@@ -142,6 +144,26 @@ def test_a_killed_training_goes_on_with_the_same_losses(data, tmp_path, monkeypa
     assert first + losses(monkeypatch, data, tmp_path / "killed") == whole
     weights = [load_model(tmp_path / run / "last.ckpt").state_dict() for run in ("whole", "killed")]
     assert all(torch.equal(tensor, weights[1][name]) for name, tensor in weights[0].items())
+
+
+def test_an_interrupted_training_says_how_to_go_on(data, tmp_path, monkeypatch, capsys):
+    """Lightning ends the process with exit code 1, says nothing more, and ignores Ctrl-C from then on."""
+    before = signal.getsignal(signal.SIGINT)
+    one_step = ReadingTask.training_step
+
+    def interrupted(task, batch, number):
+        if task.global_step == 1:
+            raise KeyboardInterrupt
+        return one_step(task, batch, number)
+
+    monkeypatch.setattr(ReadingTask, "training_step", interrupted)
+    for steps, rest in (
+        (2, "there is no checkpoint yet, the same command begins anew"),
+        (1, f"the same command goes on from '{tmp_path / 'last.ckpt'}'"),
+    ):
+        assert train(data, tmp_path, "epochs=2", f"checkpoint_steps={steps}") == 130
+        signal.signal(signal.SIGINT, before)
+        assert capsys.readouterr().err.splitlines()[-1] == f"pydlx train: interrupted; {rest}"
 
 
 def test_early_stopping(data, tmp_path):
@@ -322,7 +344,8 @@ def test_a_checkpoint_of_something_else_is_refused(data, tmp_path, capsys):
         (["further=depth=3"], "bidaf has no option 'depth'"),
         (["data=none.json"], "data: no such file: 'none.json'"),
         (["val=none.json"], "val: no such file: 'none.json'"),
-        (["vectors=none.txt"], "none.txt"),
+        (["vectors=none.txt"], "reader: vectors: no such file, and not glove or none: 'none.txt'"),
+        (["attention=static"], "reader: attention is an option of r_net, got 'static' for bidaf"),
         (["data={}/empty.json"], "data must hold a question to train on, got none of 0"),
         (["data={}/unanswered.json"], "data must hold a question to train on, got none of 2"),
         (["val={}/empty.json"], "val must hold a question to answer for each process, got 0 for 1"),

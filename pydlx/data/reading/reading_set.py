@@ -55,6 +55,9 @@ class ReadingSet(Sequence[Example]):
         windows: N of them, one for each example.
         lengths: (N,) int64, tokens of each example's window, for :func:`length_buckets`.
         report: What was changed, lost or left out.
+
+    Raises:
+        ValueError: If a number does not fit, or an answer to train on does not stand where it says.
     """
 
     def __init__(
@@ -145,6 +148,12 @@ class ReadingSet(Sequence[Example]):
         if not len(self._source.texts.of(self._source.asked[place])[0]):
             return "the question holds no token", None
         answer = next((answer for answer in question.answers if answer.start >= 0), None)
+        if answer and self.training and not question.passage.startswith(answer.text, answer.start):
+            found = question.passage[answer.start : answer.start + len(answer.text)]
+            raise ValueError(
+                f"ReadingSet: the answer {answer.text!r} of question {question.id!r} must stand at character "
+                f"{answer.start} of its passage, got {found!r}"
+            )
         if answer is None:
             trained = self.unanswerable and not question.answers
             return ("it has no answer in the passage" if self.training and not trained else ""), None

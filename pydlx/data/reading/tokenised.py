@@ -95,6 +95,9 @@ class TokenisedQuestions:
             check_type("TokenisedQuestions", "source", question, Question, "a path or questions")
             places.setdefault(question.passage, len(places))
             places.setdefault(question.question, len(places))
+        if report is None and not self.report.questions:  # questions of one's own, which no reader of files counted
+            self.report.questions = len(self.questions)
+            self.report.answers = sum(len(question.answers) for question in self.questions)
         self.passages = np.array([places[question.passage] for question in self.questions], np.int64)
         self.asked = np.array([places[question.question] for question in self.questions], np.int64)
         texts = list(places)

@@ -22,6 +22,7 @@ class ReaderProgram(nn.Module):
         inputs: The names of the tensors it takes, in order: ``passage_words`` (B, n), ``question_words`` (B, m), and
             for readers of them ``passage_characters`` (B, n, w), ``question_characters`` (B, m, w) and
             ``passage_features`` (B, n, f), ``question_features`` (B, m, f).
+        outputs: The names of what it returns: ``start`` and ``end`` (B, n) and, with `no_answer`, ``null`` (B, 2).
     """
 
     def __init__(self, model: Reader) -> None:
@@ -31,6 +32,8 @@ class ReaderProgram(nn.Module):
         self.inputs = [f"{side}_{part}" for part in parts for side in ("passage", "question")]
         if model.embed.features:
             self.inputs += ["passage_features"] + ["question_features"] * model.reads_question_features
+
+        self.outputs = ["start", "end"] + ["null"] * (model.null is not None)
 
     @property
     def goes_step_by_step(self) -> bool:

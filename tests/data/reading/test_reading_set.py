@@ -193,3 +193,10 @@ def test_real_windows_hold_the_same_answers(shared_data):
     for i, window in enumerate(examples.windows):
         if "2,70" not in (text := examples.question(i).answers[0].text):  # which cuts a number
             assert examples.answer(i, window.start, window.end) == text.strip()
+
+
+def test_questions_of_ones_own_are_counted_and_must_have_answers_that_stand_where_they_say():
+    assert str(ReadingSet([asked("1", "c d"), asked("2")], FEATURIZER).report).startswith("2 questions, 1 answers")
+    with pytest.raises(ValueError, match=r"the answer 'c d' of question '1' must stand at character 5 .*, got ' d '"):
+        ReadingSet([asked("1", "c d", 5)], FEATURIZER)
+    assert len(ReadingSet([asked("1", "c d", 5)], FEATURIZER, training=False)) == 1
