@@ -62,7 +62,9 @@ def test_it_learns_questions_by_heart(data, tmp_path, capsys):
     """The model in the file answers, about other passages than those of the training too."""
     assert train(data, tmp_path, *FAST, "epochs=20", "val_every=20", "characters=false", "batch_size=8") == 0
     files = f"reading {data}\n" * 2
-    assert capsys.readouterr().out.startswith(f"{files}train: 8 examples of 8 questions, 8 answers\nval: 8 examples of 8")
+    assert capsys.readouterr().out.startswith(
+        f"{files}train: 8 examples of 8 questions, 8 answers\nval: 8 examples of 8"
+    )
     assert logged(tmp_path, "val/exact_match") == {19: 100}
     model = load_model(tmp_path / "best.ckpt")
     assert [ask(model, passage(n), f"Where does Anna{n} live?").best for n in range(8)] == list(PLACES)
