@@ -87,9 +87,13 @@ def _check(args: argparse.Namespace) -> None:
     for name in ("top", "max-length"):
         if (number := getattr(args, name.replace("-", "_"))) is not None and number < 1:
             raise ValueError(f"--{name} must be positive, got {number}")
-    for path in (args.out, args.na_probs):
-        if path is not None:
-            check_writable(path)
+    taken = {} if args.data is None else {args.data.resolve(): "data"}
+    for name in ("out", "na-probs"):
+        if (path := getattr(args, name.replace("-", "_"))) is None:
+            continue
+        if (other := taken.setdefault(path.resolve(), name)) != name:
+            raise ValueError(f"--{name} must be another file than --{other}, got {path}")
+        check_writable(path)
 
 
 def _text(given: str) -> str:

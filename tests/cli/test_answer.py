@@ -142,6 +142,8 @@ FILE = ["--data", "{}/questions.json", "--out", "{}/out.json"]
         ([*FILE, "--top", "2"], "--top must not be given with --data"),
         ([*FILE[:3], "{}/none/out.json"], "cannot write '{}/none/out.json'"),
         ([*FILE, "--na-probs", "{}"], "cannot write '{}': it exists and is not a regular file"),
+        ([*FILE, "--na-probs", "{}/out.json"], "--na-probs must be another file than --out, got {}/out.json"),
+        ([*FILE[:3], "{}/./questions.json"], "--out must be another file than --data, got {}/questions.json"),
         (["--data", "{}/none.json", *FILE[2:]], "no such file: '{}/none.json'"),
         (["--data", "{}/text.txt", *FILE[2:]], "'{}/text.txt': the file is no JSON"),
         ([*ONE, "--top", "0"], "--top must be positive, got 0"),

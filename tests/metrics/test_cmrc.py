@@ -61,6 +61,7 @@ def test_against_the_slow_form(prediction, golds):
         ("end.)", ["end", ".", ")"]),
         ("カタカナ ω", ["カタカナ", "ω"]),
         ("a,", ["a", ","]),
+        (",,b,,,c,,", [",", ",b", ",", ",", ",", "c", ",", ","]),
     ],
 )
 def test_built_in_words(text, expected):

@@ -203,6 +203,15 @@ def test_forms_of_data(tmp_path):
         squad_score(whole | {"version": "v2.0"}, {"a": "x"})
 
 
+def test_ids_that_are_numbers(tmp_path):
+    """COVID-QA has them, and read_squad reads them; keys of a JSON file are strings."""
+    path = tmp_path / "data.json"
+    path.write_text('{"data": [{"paragraphs": [{"context": "", "qas": [{"id": 7, "answers": [{"text": "x"}]}]}]}]}')
+    assert squad_score(path, {"7": "x"}) == {"exact_match": 100, "f1": 100}
+    with pytest.raises(TypeError, match="must have an 'id' that is a string, got True"):
+        squad_score([{"qas": [{"id": True, "answers": ["x"]}]}], {})
+
+
 @pytest.mark.parametrize(
     ("data", "predictions", "message"),
     [

@@ -32,8 +32,10 @@ WORDS = ("nltk", "builtin", None)
 
 _DROPPED = str.maketrans("", "", PUNCTUATION)
 _SEGMENTS = re.compile("[\u4e00-\u9fa5]|[^\u4e00-\u9fa5]+")
-# What is a word of its own, wherever it stands: a comma that no digit follows, and a full stop at the very end.
-_ALONE = r"""\.{3}|''|[;@#$%&?!()\[\]{}<>"]|,(?!\d)|\.(?=[\])}>"']*\s*$)"""
+# nltk parts a comma from what follows, unless that is a digit, in pairs: of two commas the second stays with its word.
+_COMMA = re.compile(r",(\D)")
+# What is a word of its own, wherever it stands, and a comma or a full stop at the very end.
+_ALONE = r"""\.{3}|''|[;@#$%&?!()\[\]{}<>"]|,\Z|\.(?=[\])}>"']*\s*$)"""
 _WORD = re.compile(rf"{_ALONE}|(?:(?!{_ALONE})\S)+")
 
 
@@ -146,7 +148,11 @@ def _splitter(name: str, words: str | None) -> Callable[[str], list[str]]:
     check_one_of(name, "words", words, WORDS)
     if words is None:
         words = "nltk" if importlib.util.find_spec("nltk") else "builtin"
-    return _nltk_words() if words == "nltk" else _WORD.findall
+    return _nltk_words() if words == "nltk" else _builtin_words
+
+
+def _builtin_words(text: str) -> list[str]:
+    return _WORD.findall(_COMMA.sub(r" , \1", text))
 
 
 @functools.cache

@@ -80,7 +80,7 @@ class Truth(NamedTuple):
     """What a data set says.
 
     Attributes:
-        golds: the right answers of each question by its id, in the file's order.
+        golds: the right answers of each question by its id, in the file's order. Ids that are numbers are strings here.
         version: as the file states it, if it does.
     """
 
@@ -104,8 +104,9 @@ def truth_of(name: str, source: Source) -> Truth:
     golds: dict[str, list[str]] = {}
     for spot, question in _questions(content, place):
         key = question.get("id", question.get("query_id"))
-        if not isinstance(key, str):
+        if not isinstance(key, str | int) or isinstance(key, bool):
             raise TypeError(f"{spot} must have an 'id' that is a string, got {described(key)}")
+        key = str(key)  # as read_squad has it, too: keys of a file of predictions are strings
         if key in golds:
             raise ValueError(f"{place} must have each question once, got {key!r} twice")
         golds[key] = _answers(spot, question)

@@ -54,6 +54,7 @@ def decode_answers(scores: SpanScores, max_length: int | None = 15, top_k: int =
         B of them.
     """
     check_type("decode_answers", "scores", scores, SpanScores, "SpanScores of a reader")
+    scores = scores.wide()
     likely = scores.log_probabilities()
     starts, ends, logarithms = decode_spans(likely.start, likely.end, max_length, top_k=top_k)
     sums = scores.start.gather(1, starts.clamp(min=0)) + scores.end.gather(1, ends.clamp(min=0))

@@ -69,7 +69,7 @@ def ask(model: Reader, passage: str, question: str, *, top_k: int = 1, max_lengt
         max_length: Most tokens of an answer; by default as in training.
 
     Raises:
-        ValueError: If the reader has no vocabulary, or a text holds no token.
+        ValueError: If the reader has no vocabulary or gives NaN, or a text holds no token.
 
     Example:
         >>> model = load_model("runs/bidaf/best.ckpt")  # doctest: +SKIP
@@ -105,7 +105,8 @@ def ask_all(
         An `Asked` for each question.
 
     Raises:
-        ValueError: If the reader has no vocabulary.
+        ValueError: If the reader has no vocabulary; on the way, if its scores are NaN or infinite, as after a training
+            that diverged.
     """
     check_type("ask_all", "model", model, Reader, "a reader")
     settings = model.companion
@@ -146,12 +147,14 @@ def _asked(model: Reader, examples: ReadingSet, top_k: int, max_length: int, bat
     for first in range(0, len(order), batch_size):
         numbers = order[first : first + batch_size]
         batch = Featurizer.collate([examples[number] for number in numbers])
-        scores = model(_on(batch.passage, place), _on(batch.question, place))
+        scores = model(_on(batch.passage, place), _on(batch.question, place)).wide()
         masses = [side.logsumexp(1) for side in scores[:2]]
         if scores.null is not None:
             masses = [torch.logaddexp(mass, null) for mass, null in zip(masses, scores.null.unbind(1), strict=True)]
         found = zip(numbers, decode_answers(scores, max_length, top_k), sum(masses).tolist(), strict=True)
         for number, answers, mass in found:
+            if not math.isfinite(mass):
+                raise ValueError(f"ask_all: model must give numbers for scores, got a sum over all spans of {mass}")
             texts = [_stands(examples, number, span) for span in answers.spans]
             windows[examples.windows[number].question].append(_Window(texts, answers.null_score, mass))
     for question, of_question in zip(examples.questions, windows, strict=True):

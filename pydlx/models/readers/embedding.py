@@ -36,6 +36,13 @@ class WordEmbedding(nn.Module):
         self.register_buffer("fixed", vectors if last - first < count - first else None)
         self.fixed: Tensor | None
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the vectors."""
+        vectors = self.fixed if self.tuned is None else self.tuned
+        assert vectors is not None
+        return vectors.dtype
+
     def load_vectors(self, vectors: Tensor) -> None:
         """Start from these, (count, size). That of ``PADDING`` is not used, of ``UNKNOWN`` if it is trained."""
         check_floating("load_vectors", "vectors", vectors)
@@ -154,8 +161,10 @@ class TokenEmbedding(nn.Module):
         return parts
 
     def told(self, tokens: Tokens) -> list[Tensor]:
-        """The features, or nothing."""
-        return [_part("features", tokens.features, tokens.words, self.features)] if self.features else []
+        """The features, of the vectors' dtype, or nothing."""
+        if not self.features:
+            return []
+        return [_part("features", tokens.features, tokens.words, self.features).to(self.words.dtype)]
 
 
 def _part(argument: str, part: Tensor | None, words: Tensor, size: int | None) -> Tensor:

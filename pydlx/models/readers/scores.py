@@ -21,6 +21,15 @@ class SpanScores(NamedTuple):
     end: Tensor
     null: Tensor | None = None
 
+    def wide(self) -> SpanScores:
+        """The same, of float32 at least: sums of 16 bits cannot tell answers apart whose scores can be told apart."""
+        start, end, null = (
+            None if side is None else side.to(torch.promote_types(side.dtype, torch.float32)) for side in self
+        )
+        assert start is not None
+        assert end is not None
+        return SpanScores(start, end, null)
+
     def log_probabilities(self) -> SpanScores:
         """The same as logarithms of probabilities: of all starts, the null one included, the sum is 1; of ends, too."""
         if self.null is None:

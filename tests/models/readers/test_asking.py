@@ -142,6 +142,26 @@ def test_words_that_are_not_known_are_read():
     assert {answer.text for answer in asked.answers} >= {"Zürich", "🎉", "Zürich 🎉"}
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-4), (torch.bfloat16, 0.3), (torch.float16, 0.05)])
+@pytest.mark.parametrize("name", sorted(TINY))
+def test_readers_of_other_dtypes_answer_alike(name, dtype, tolerance):
+    whole, other = tiny_reader(name, no_answer=True), tiny_reader(name, no_answer=True).to(dtype)
+    expected, found = (
+        {answer.text: answer.score for answer in ask(model, passage(1), QUESTION, top_k=1000).answers}
+        for model in (whole, other)
+    )
+    assert found == pytest.approx(expected, rel=tolerance, abs=tolerance)
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf])
+def test_a_reader_without_scores_is_refused(wrong):
+    model = tiny_reader(max_passage=20)
+    with torch.no_grad():
+        model.end.weight.fill_(wrong)
+    with pytest.raises(ValueError, match=r"^ask_all: model must give numbers for scores, got a sum .* of (nan|inf)"):
+        ask(model, LONG, QUESTION)
+
+
 def without_vocabulary():
     model = tiny_reader()
     model.companion = None

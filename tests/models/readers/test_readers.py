@@ -329,6 +329,17 @@ def test_answers_are_the_best_spans_with_their_probabilities():
         decode_answers(start)
 
 
+def test_scores_of_16_bits_are_added_in_float32():
+    start = torch.tensor([[32.0, 32.0]], dtype=torch.bfloat16)
+    end = torch.tensor([[0.01, 0.02]], dtype=torch.bfloat16)  # which are both nothing beside 32, in 8 bits
+    null = torch.tensor([[32.0, 0.0]], dtype=torch.bfloat16)
+    scores = SpanScores(start, end, null)
+    assert decode_answers(scores) == decode_answers(SpanScores(*(side.float() for side in scores)))
+    [answers] = decode_answers(scores)
+    assert (answers.spans[0].start, answers.spans[0].end) == (0, 1)
+    assert answers.spans[0].score == pytest.approx(32.02, rel=1e-6, abs=1e-4)
+
+
 @pytest.mark.parametrize(("name", "options"), CASES, ids=IDS)
 def test_readers_learn_in_mixed_precision(name, options):
     model = reader(name, **options).float().train()
