@@ -40,6 +40,11 @@ NOT_RUN_HERE = (
     "pydlx train reader model=bidaf data=train-v1.1.json val=dev-v1.1.json vectors=glove.6B.100d.txt out=runs/bidaf",
     "pydlx train reader model=r_net data=cmrc2018_train.json val=cmrc2018_dev.json tokeniser=characters "
     "answer_length=40",
+    "pydlx train reader model=match_lstm data=cmrc2018_train.json val=cmrc2018_dev.json tokeniser=characters "
+    "min_count=2    max_passage=512 answer_length=40 optimizer=adamax clip=5 hidden=64 word_dim=64 out=runs/cmrc",
+    # tests/examples/test_reading.py runs them.
+    "python examples/reading_results.py cmrc2018_dev.json runs/cmrc --score cmrc",
+    "python examples/reading_baselines.py cmrc2018_dev.json --tokeniser characters",
     'pip install "pydlx[train]"',
     # tests/cli/test_blend_list.py starts torchrun.
     "torchrun --nproc-per-node 2 -m pydlx.cli blend --list pictures.txt --method gp-gan --out blended/",
