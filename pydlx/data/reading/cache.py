@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from pydlx.data.reading.tokenised import TokenisedTexts, tokenise
+from pydlx.data.reading.texts import TokenisedTexts, tokenise
 from pydlx.data.reading.tokenisers import Tokeniser
 from pydlx.files import replacing
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pydlx._checks import check_one_of, check_type, listed, whole
-from pydlx.data.reading.tokenised import tokenise
+from pydlx.data.reading.texts import tokenise
 from pydlx.data.reading.tokenisers import TOKENISERS, Tokeniser, check_tokeniser, create_tokeniser
 from pydlx.data.reading.tokens import PADDING, ReadingBatch, Tokens
 from pydlx.data.reading.vocabulary import Vocabulary

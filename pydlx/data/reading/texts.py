@@ -1,0 +1,51 @@
+"""Many texts as tokens, in few arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pydlx.data.reading.tokenisers import Tokeniser
+
+
+@dataclass(frozen=True)
+class TokenisedTexts:
+    """N texts of T tokens in all, of W different words.
+
+    Attributes:
+        words: W different tokens, in the order in which they first occur.
+        bounds: (N + 1,) int64: text i has tokens from ``bounds[i]`` to before ``bounds[i + 1]``.
+        tokens: (T,) int32, places in `words`.
+        offsets: (T, 2) int32: first character of each token in its text, and the one past its last.
+    """
+
+    words: list[str]
+    bounds: np.ndarray
+    tokens: np.ndarray
+    offsets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.bounds) - 1
+
+    def of(self, text: int) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens (n,) and offsets (n, 2) of a text."""
+        part = slice(self.bounds[text], self.bounds[text + 1])
+        return self.tokens[part], self.offsets[part]
+
+
+def tokenise(texts: Sequence[str], tokeniser: Tokeniser) -> TokenisedTexts:
+    """Cuts texts into tokens."""
+    places: dict[str, int] = {}
+    tokens: list[np.ndarray] = []
+    offsets: list[np.ndarray] = []
+    for text in texts:
+        spans = tokeniser(text)
+        numbers = (places.setdefault(text[start:end], len(places)) for start, end in spans)
+        tokens.append(np.fromiter(numbers, np.int32, len(spans)))
+        offsets.append(np.array(spans, np.int32).reshape(-1, 2))
+    bounds = np.cumsum([0, *map(len, tokens)], dtype=np.int64)
+    if not tokens:
+        return TokenisedTexts([], bounds, np.empty(0, np.int32), np.empty((0, 2), np.int32))
+    return TokenisedTexts(list(places), bounds, np.concatenate(tokens), np.concatenate(offsets))
