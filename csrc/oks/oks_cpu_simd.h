@@ -171,15 +171,15 @@ void add_pair_gradient(const OksTruth<A>& truth, const A* pred, const std::vecto
 template <class A>
 void oks_pairs_backward(const OksRows<A>& rows, const std::vector<A>& scale, const OksSizes& sizes, const A* grad,
                         A least_half, const OksGradients<A>& to, int64_t begin, int64_t end) {
+  if (rows.points == 0) return;
   OksPairLanes<A> lanes(rows.points);
+  const Vec<A> least = splat(least_half);
   for (int64_t first = begin; first < end; first += kOksPairs) {
     const int64_t count = std::min(kOksPairs, end - first);
-    if (rows.points == 0) continue;
     lanes.load(rows, scale, sizes, first, count);
     for (int64_t k = 0; k < rows.points; ++k) {
       A* row = lanes.exponents[k];
-      for (int64_t i = 0; i < count; i += kVecLanes<A>)
-        store(row + i, exp_or_half<A>(load(row + i), splat(least_half)));
+      for (int64_t i = 0; i < count; i += kVecLanes<A>) store(row + i, exp_or_half<A>(load(row + i), least));
     }
     for (int64_t i = 0; i < count; ++i) {
       const OksTruth<A> truth = lanes.truth[i];
