@@ -57,13 +57,15 @@ Tensor dual_softmax_backward(const Tensor& grad_question, const Tensor& grad_con
   dispatch_floating(call.grad.scalar_type(), "dual_softmax", [&](auto zero) {
     using T = decltype(zero);
     using A = accumulate_t<T>;
-    std::vector<A> dots(task.batch * task.columns + kRoomForVector);
+    const ScalarType wide = sizeof(A) == 8 ? ScalarType::Double : ScalarType::Float;
+    const Tensor sums = uninitialised(call.grad, {task.batch * task.columns + kRoomForVector}, wide);
+    A* dots = output_data<A>(sums);
     each_column_block<T>(task, [&](int64_t begin, int64_t end) {
-      PYDLX_SIMD_CALL(dot_columns<T>)(task, call.context<T>(), dots.data(), begin, end);
+      PYDLX_SIMD_CALL(dot_columns<T>)(task, call.context<T>(), dots, begin, end);
     });
     each_row(task, [&](int64_t begin, int64_t end) {
-      PYDLX_SIMD_CALL(softmax_backward<T>)(task, call.question<T>(), call.context<T>(), dots.data(),
-                                           output_data<T>(call.grad), begin, end);
+      PYDLX_SIMD_CALL(softmax_backward<T>)(task, call.question<T>(), call.context<T>(), dots, output_data<T>(call.grad),
+                                           begin, end);
     });
   });
   return call.grad;
