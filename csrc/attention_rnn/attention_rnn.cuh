@@ -12,7 +12,6 @@
 namespace pydlx {
 
 constexpr int kRnnThreads = 256;
-constexpr int kRnnWarp = 32;
 
 // What the threads of a block share while they read an example.
 template <class T>
@@ -42,18 +41,12 @@ __device__ inline T rnn_sigmoid(T x) {
   return T(1) / (T(1) + exp(-x));
 }
 
-template <class T>
-__device__ inline T warp_total(T value) {
-  for (int offset = kRnnWarp / 2; offset > 0; offset /= 2) value += __shfl_xor_sync(0xffffffffu, value, offset);
-  return value;
-}
-
 // In all lanes; by all lanes of a warp.
 template <class T>
 __device__ inline T warp_dot(const T* a, const T* b, int64_t count) {
   T sum = 0;
-  for (int64_t i = threadIdx.x % kRnnWarp; i < count; i += kRnnWarp) sum += a[i] * b[i];
-  return warp_total(sum);
+  for (int64_t i = threadIdx.x % kWarp; i < count; i += kWarp) sum += a[i] * b[i];
+  return sum_of_warp(sum);
 }
 
 // sum_i factors_i rows_i[column] over `count` rows of this width.
@@ -66,7 +59,7 @@ __device__ inline T column_sum(const T* factors, const T* rows, int64_t count, i
 
 // for (index = this warp's number; ...) and for (index = this thread's number; ...) within the block.
 #define PYDLX_EACH_WARP(index, count) \
-  for (int64_t index = threadIdx.x / kRnnWarp; index < (count); index += kRnnThreads / kRnnWarp)
+  for (int64_t index = threadIdx.x / kWarp; index < (count); index += kRnnThreads / kWarp)
 #define PYDLX_EACH_THREAD(index, count) for (int64_t index = threadIdx.x; index < (count); index += kRnnThreads)
 
 // One example: pointers to its parts of the arrays.
@@ -114,21 +107,18 @@ struct RnnExample {
 // Softmax of the valid scores, by one warp; 0 for the others.
 template <class T>
 __device__ inline void rnn_softmax(const RnnExample<T>& example, T* scores) {
-  const int64_t m = example.shape.memory, lane = threadIdx.x % kRnnWarp;
+  const int64_t m = example.shape.memory, lane = threadIdx.x % kWarp;
   T peak = -INFINITY, total = 0;
-  for (int64_t j = lane; j < m; j += kRnnWarp) {
+  for (int64_t j = lane; j < m; j += kWarp) {
     if (example.valid(j)) peak = scores[j] > peak ? scores[j] : peak;
   }
-  for (int offset = kRnnWarp / 2; offset > 0; offset /= 2) {
-    const T other = __shfl_xor_sync(0xffffffffu, peak, offset);
-    peak = other > peak ? other : peak;
-  }
-  for (int64_t j = lane; j < m; j += kRnnWarp) {
+  peak = largest_of_warp(peak);
+  for (int64_t j = lane; j < m; j += kWarp) {
     scores[j] = example.valid(j) ? exp(scores[j] - peak) : T(0);
     total += scores[j];
   }
-  total = warp_total(total);
-  for (int64_t j = lane; j < m; j += kRnnWarp) {
+  total = sum_of_warp(total);
+  for (int64_t j = lane; j < m; j += kWarp) {
     if (example.valid(j)) scores[j] /= total;
   }
 }
@@ -187,7 +177,7 @@ __device__ inline void rnn_context(const RnnExample<T>& example, const RnnWork<T
   if (!example.gate_values) {
     PYDLX_EACH_WARP(z, Z) {
       const T sum = warp_dot(arrays.gate_weight + z * D, work.context, D);
-      if (threadIdx.x % kRnnWarp == 0) work.gate[z] = sum;
+      if (threadIdx.x % kWarp == 0) work.gate[z] = sum;
     }
     __syncthreads();
   }
@@ -199,7 +189,7 @@ __device__ inline void rnn_context(const RnnExample<T>& example, const RnnWork<T
   __syncthreads();
   PYDLX_EACH_WARP(o, shape.gates() * shape.hidden) {
     const T sum = warp_dot(arrays.weight_ih + o * Z, work.joined, Z);
-    if (threadIdx.x % kRnnWarp == 0) work.read[o] = sum + arrays.bias_ih[o];
+    if (threadIdx.x % kWarp == 0) work.read[o] = sum + arrays.bias_ih[o];
   }
   __syncthreads();
 }
@@ -209,7 +199,7 @@ __global__ void attention_rnn_kernel(AttentionRnnShape shape, AttentionRnnArrays
   PYDLX_DYNAMIC_SHARED(T, shared);
   const RnnWork<T> work(shape, own_memory ? own_memory + blockIdx.x * RnnWork<T>::numbers(shape) : shared);
   const int64_t A = shape.attention, H = shape.hidden, m = shape.memory;
-  const bool first_lane = threadIdx.x % kRnnWarp == 0;
+  const bool first_lane = threadIdx.x % kWarp == 0;
   for (int64_t b = blockIdx.x; b < shape.batch; b += gridDim.x) {
     const RnnExample<T> example(shape, arrays, b);
     example.clear_padding(arrays.y, H);
@@ -231,15 +221,15 @@ __global__ void attention_rnn_kernel(AttentionRnnShape shape, AttentionRnnArrays
       PYDLX_EACH_WARP(j, m) {
         T sum = 0;
         if (example.valid(j)) {
-          for (int64_t c = threadIdx.x % kRnnWarp; c < A; c += kRnnWarp) {
+          for (int64_t c = threadIdx.x % kWarp; c < A; c += kWarp) {
             sum += arrays.score[c] * tanh(example.keys[j * A + c] + work.query[c]);
           }
         }
-        sum = warp_total(sum);
+        sum = sum_of_warp(sum);
         if (first_lane) work.scores[j] = sum;
       }
       __syncthreads();
-      if (threadIdx.x < kRnnWarp) rnn_softmax(example, work.scores);
+      if (threadIdx.x < kWarp) rnn_softmax(example, work.scores);
       __syncthreads();
       PYDLX_EACH_THREAD(j, m) arrays.attention[at * m + j] = work.scores[j];
       rnn_context(example, work, at);
@@ -308,7 +298,7 @@ __device__ inline void rnn_context_backward(const RnnExample<T>& example, const 
 template <class T>
 __device__ inline void rnn_scores_backward(const RnnExample<T>& example, const RnnWork<T>& work, int64_t at) {
   const AttentionRnnShape& shape = example.shape;
-  const int64_t m = shape.memory, D = shape.values, Z = shape.joined, lane = threadIdx.x % kRnnWarp;
+  const int64_t m = shape.memory, D = shape.values, Z = shape.joined, lane = threadIdx.x % kWarp;
   const T* weights = example.arrays.attention + at * m;
   PYDLX_EACH_WARP(j, m) {
     T sum = 0;
@@ -320,11 +310,11 @@ __device__ inline void rnn_scores_backward(const RnnExample<T>& example, const R
     if (lane == 0) work.scores[j] = sum;
   }
   __syncthreads();
-  if (threadIdx.x < kRnnWarp) {
+  if (threadIdx.x < kWarp) {
     T total = 0;
-    for (int64_t j = lane; j < m; j += kRnnWarp) total += work.scores[j];
-    total = warp_total(total);
-    for (int64_t j = lane; j < m; j += kRnnWarp) {
+    for (int64_t j = lane; j < m; j += kWarp) total += work.scores[j];
+    total = sum_of_warp(total);
+    for (int64_t j = lane; j < m; j += kWarp) {
       if (example.valid(j)) work.scores[j] -= weights[j] * total;
     }
   }

@@ -24,16 +24,6 @@ __attribute__((always_inline)) inline Vec<T> tanh(const Vec<T>& x) {
   return T(1) - T(2) / (T(1) + limited_exp<T>(x + x));
 }
 
-template <class T, size_t... I>
-__attribute__((always_inline)) inline T sum_of_lanes(const Vec<T>& x, std::index_sequence<I...>) {
-  return (x[I] + ...);
-}
-
-template <class T>
-__attribute__((always_inline)) inline T sum_of_lanes(const Vec<T>& x) {
-  return sum_of_lanes<T>(x, std::make_index_sequence<kVecLanes<T>>());
-}
-
 // In lane i the sum of the lanes of v[i].
 template <class T>
 __attribute__((always_inline)) inline Vec<T> sums_of_lanes(Vec<T>* v) {

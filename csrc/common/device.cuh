@@ -141,6 +141,26 @@ class DeviceScope {
 
 #endif
 
+constexpr int kWarp = 32;
+constexpr unsigned kWholeWarp = 0xffffffffu;
+
+/// Of what the lanes of a warp hold, known to all of them; to be called by whole warps. The order is always the same.
+template <class A>
+__device__ inline A sum_of_warp(A value) {
+  for (int apart = kWarp / 2; apart > 0; apart /= 2) value += __shfl_xor_sync(kWholeWarp, value, apart);
+  return value;
+}
+
+/// The same for the largest, in which NaN takes no part.
+template <class A>
+__device__ inline A largest_of_warp(A value) {
+  for (int apart = kWarp / 2; apart > 0; apart /= 2) {
+    const A other = __shfl_xor_sync(kWholeWarp, value, apart);
+    value = other > value ? other : value;
+  }
+  return value;
+}
+
 /// Raises if the launches since the last check were refused, as "<op>: <CUDA's own words>".
 inline void check_launch(const char* op) {
   const cudaError_t status = cudaGetLastError();

@@ -155,6 +155,23 @@ inline void transpose(Vec<T>* v) {
   }
 }
 
+template <class A>
+__attribute__((always_inline)) inline A sum_of_lanes(const Vec<A>& v) {
+  A sum = v[0];
+#pragma GCC unroll 16
+  for (int64_t lane = 1; lane < kVecLanes<A>; ++lane) sum += v[lane];
+  return sum;
+}
+
+// NaN takes no part, but in lane 0.
+template <class A>
+__attribute__((always_inline)) inline A largest_of_lanes(const Vec<A>& v) {
+  A found = v[0];
+#pragma GCC unroll 16
+  for (int64_t lane = 1; lane < kVecLanes<A>; ++lane) found = v[lane] > found ? v[lane] : found;
+  return found;
+}
+
 // True if any lane of the mask is set.
 template <class Mask>
 __attribute__((always_inline)) inline bool any(const Mask& mask) {

@@ -14,8 +14,6 @@
 
 namespace pydlx {
 
-constexpr unsigned kWholeWarp = 0xffffffffu;
-
 // Larger matrices are counted where they are: 48 KiB is what a block may have of shared memory on every GPU.
 constexpr int64_t kMostSharedBins = 48 * 1024 / sizeof(unsigned);
 

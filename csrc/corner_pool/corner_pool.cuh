@@ -15,9 +15,6 @@
 
 namespace pydlx {
 
-constexpr int kWarp = 32;
-constexpr unsigned kAllLanes = 0xffffffffu;
-
 // Whether `a` is to follow `best` as the maximum: it is greater, or the first NaN.
 template <class A>
 __host__ __device__ inline bool takes_over(A a, A best) {
@@ -75,7 +72,7 @@ __global__ void corner_columns_backward_kernel(CornerScan s, const T* __restrict
 template <class A>
 __device__ inline A warp_scan(A a, int lane) {
   for (int step = 1; step < kWarp; step *= 2) {
-    const A before = __shfl_up_sync(kAllLanes, a, step);
+    const A before = __shfl_up_sync(kWholeWarp, a, step);
     if (lane >= step && !takes_over(a, before)) a = before;
   }
   return a;
@@ -101,7 +98,7 @@ __global__ void corner_rows_kernel(CornerScan s, const T* __restrict__ x, T* __r
       A a = warp_scan(inside ? static_cast<A>(x[at]) : A(-INFINITY), lane);
       if (!takes_over(a, best)) a = best;
       if (inside) y[at] = static_cast<T>(a);
-      best = __shfl_sync(kAllLanes, a, kWarp - 1);
+      best = __shfl_sync(kWholeWarp, a, kWarp - 1);
     }
   });
 }
@@ -121,28 +118,28 @@ __global__ void corner_rows_backward_kernel(CornerScan s, const T* __restrict__ 
       const int64_t at = start + (inside ? s.line(first + lane) : 0);
       const A a = inside ? static_cast<A>(x[at]) : A(-INFINITY);
       const A scanned = warp_scan(a, lane);
-      A before = __shfl_up_sync(kAllLanes, scanned, 1);
+      A before = __shfl_up_sync(kWholeWarp, scanned, 1);
       if (lane == 0 || !takes_over(before, best)) before = best;
       const bool head = inside && (takes_over(a, before) || first + lane == 0);
-      const unsigned heads = __ballot_sync(kAllLanes, head);
+      const unsigned heads = __ballot_sync(kWholeWarp, head);
 
       const unsigned later = lane + 1 < kWarp ? heads >> (lane + 1) : 0;
       const int run_end = later ? lane + __ffs(later) : kWarp;
       A sum = inside ? static_cast<A>(grad[at]) : A(0);
       for (int step = 1; step < kWarp; step *= 2) {
-        const A more = __shfl_down_sync(kAllLanes, sum, step);
+        const A more = __shfl_down_sync(kWholeWarp, sum, step);
         if (lane + step < run_end) sum += more;
       }
 
       const int last_head = heads ? kWarp - 1 - __clz(static_cast<int>(heads)) : -1;
       if (inside && lane != last_head) dx[at] = static_cast<T>(head ? sum : A(0));
-      open += (heads & 1u) ? A(0) : __shfl_sync(kAllLanes, sum, 0);
+      open += (heads & 1u) ? A(0) : __shfl_sync(kWholeWarp, sum, 0);
       if (heads) {
         if (lane == 0 && first > 0) dx[holder] = static_cast<T>(open);
         holder = start + s.line(first + last_head);
-        open = __shfl_sync(kAllLanes, sum, last_head);
+        open = __shfl_sync(kWholeWarp, sum, last_head);
       }
-      const A chunk_best = __shfl_sync(kAllLanes, scanned, kWarp - 1);
+      const A chunk_best = __shfl_sync(kWholeWarp, scanned, kWarp - 1);
       if (takes_over(chunk_best, best)) best = chunk_best;
     }
     if (lane == 0) dx[holder] = static_cast<T>(open);

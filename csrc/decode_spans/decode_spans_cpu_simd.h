@@ -42,9 +42,7 @@ A largest(const A* best, int64_t length) {
     const Vec<A> own = load(best + at);
     most = own > most ? own : most;
   }
-  A found = most[0];
-  for (int64_t lane = 1; lane < kVecLanes<A>; ++lane) found = std::max(found, most[lane]);
-  return found;
+  return largest_of_lanes<A>(most);
 }
 
 // Rows [begin, end).

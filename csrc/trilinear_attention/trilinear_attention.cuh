@@ -13,27 +13,10 @@
 
 namespace pydlx {
 
-constexpr int kAttentionLanes = 32;
 constexpr int kAttentionParts = 8;  // warps of a block
 
 template <class A>
-using AttentionPartials = array_t<A, kAttentionParts, kAttentionLanes>;
-
-// Of a warp, known to all its lanes.
-template <class A>
-__device__ inline A largest_of_warp(A value) {
-  for (int apart = kAttentionLanes / 2; apart > 0; apart /= 2) {
-    const A other = __shfl_xor_sync(0xffffffffu, value, apart);
-    if (other > value) value = other;
-  }
-  return value;
-}
-
-template <class A>
-__device__ inline A sum_of_warp(A value) {
-  for (int apart = kAttentionLanes / 2; apart > 0; apart /= 2) value += __shfl_xor_sync(0xffffffffu, value, apart);
-  return value;
-}
+using AttentionPartials = array_t<A, kAttentionParts, kWarp>;
 
 // Of a block's warps in each lane, known to all; collectives of the block.
 template <class A>
@@ -74,15 +57,15 @@ __global__ void softmax_rows_kernel(AttentionTask task, const T* __restrict__ si
     T* to = weights + row * task.columns;
     const bool has_row = task.has_row(row);
     A peak = -A(INFINITY), sum = 0;
-    for (int64_t j = threadIdx.x; has_row && j < task.columns; j += kAttentionLanes) {
+    for (int64_t j = threadIdx.x; has_row && j < task.columns; j += kWarp) {
       if (task.has_column(entry, j) && static_cast<A>(from[j]) > peak) peak = static_cast<A>(from[j]);
     }
     peak = largest_of_warp(peak);
-    for (int64_t j = threadIdx.x; has_row && j < task.columns; j += kAttentionLanes) {
+    for (int64_t j = threadIdx.x; has_row && j < task.columns; j += kWarp) {
       if (task.has_column(entry, j)) sum += exp(static_cast<A>(from[j]) - peak);
     }
     const A scale = A(1) / sum_of_warp(sum);
-    for (int64_t j = threadIdx.x; j < task.columns; j += kAttentionLanes) {
+    for (int64_t j = threadIdx.x; j < task.columns; j += kWarp) {
       const bool valid = has_row && task.has_column(entry, j);
       to[j] = static_cast<T>(valid ? exp(static_cast<A>(from[j]) - peak) * scale : A(0));
     }
@@ -92,9 +75,9 @@ __global__ void softmax_rows_kernel(AttentionTask task, const T* __restrict__ si
 // The blocks of columns that come to this block: visit(entry, column), the column beyond the last one in idle lanes.
 template <class Visit>
 __device__ inline void each_column_block(const AttentionTask& task, const Visit& visit) {
-  const int64_t blocks = (task.columns + kAttentionLanes - 1) / kAttentionLanes;
+  const int64_t blocks = (task.columns + kWarp - 1) / kWarp;
   for (int64_t number = blockIdx.x; number < task.batch * blocks; number += gridDim.x) {
-    visit(number / blocks, number % blocks * kAttentionLanes + threadIdx.x);
+    visit(number / blocks, number % blocks * kWarp + threadIdx.x);
   }
 }
 
@@ -110,7 +93,7 @@ __device__ inline void each_cell(const AttentionTask& task, int64_t entry, int64
 template <class T>
 __global__ void softmax_columns_kernel(AttentionTask task, const T* __restrict__ similarity, T* __restrict__ weights) {
   using A = accumulate_t<T>;
-  PYDLX_SHARED(A, partials, kAttentionParts, kAttentionLanes);
+  PYDLX_SHARED(A, partials, kAttentionParts, kWarp);
   each_column_block(task, [&](int64_t entry, int64_t column) {
     A peak = -A(INFINITY), sum = 0;
     each_cell(task, entry, column, [&](int64_t place, int64_t row) {
@@ -132,7 +115,7 @@ __global__ void softmax_columns_kernel(AttentionTask task, const T* __restrict__
 template <class T>
 __global__ void dot_columns_kernel(AttentionTask task, SoftmaxGradient<T> context, accumulate_t<T>* dots) {
   using A = accumulate_t<T>;
-  PYDLX_SHARED(A, partials, kAttentionParts, kAttentionLanes);
+  PYDLX_SHARED(A, partials, kAttentionParts, kWarp);
   each_column_block(task, [&](int64_t entry, int64_t column) {
     A sum = 0;
     each_cell(task, entry, column, [&](int64_t place, int64_t row) {
@@ -151,11 +134,11 @@ __global__ void softmax_backward_kernel(AttentionTask task, SoftmaxGradient<T> q
     const int64_t first = row * task.columns;
     const bool has_row = task.has_row(row);
     A sum = 0;
-    for (int64_t j = threadIdx.x; has_row && j < task.columns; j += kAttentionLanes) {
+    for (int64_t j = threadIdx.x; has_row && j < task.columns; j += kWarp) {
       if (task.has_column(entry, j)) sum += question.product(first + j);
     }
     sum = sum_of_warp(sum);
-    for (int64_t j = threadIdx.x; j < task.columns; j += kAttentionLanes) {
+    for (int64_t j = threadIdx.x; j < task.columns; j += kWarp) {
       const int64_t at = first + j;
       A slope = 0;
       if (has_row && task.has_column(entry, j)) {

@@ -19,20 +19,6 @@ __attribute__((always_inline)) inline Vec<A> larger(const Vec<A>& a, const Vec<A
   return a > b ? a : b;
 }
 
-template <class A>
-A largest_lane(const Vec<A>& v) {
-  A found = v[0];
-  for (int64_t lane = 1; lane < kVecLanes<A>; ++lane) found = std::max(found, v[lane]);
-  return found;
-}
-
-template <class A>
-A sum_of_lanes(const Vec<A>& v) {
-  A sum = 0;
-  for (int64_t lane = 0; lane < kVecLanes<A>; ++lane) sum += v[lane];
-  return sum;
-}
-
 // Calls body(at, vector) for vectors that cover `count` cells: whole ones, of which the last overlaps the one before,
 // or where there is no room for one, a part. Cells in the overlap come twice.
 template <class T, class Body>
@@ -75,7 +61,7 @@ void softmax_rows(const AttentionTask& task, const T* similarity, T* weights, in
       store(own + at, counted);
       peaks = larger<A>(counted, peaks);
     });
-    const Vec<A> peak = splat(largest_lane<A>(peaks));
+    const Vec<A> peak = splat(largest_of_lanes<A>(peaks));
     for (int64_t at = 0; at < task.columns; at += L) {
       const Vec<A> e = exp_to_one<A>(load(own + at) - peak);
       store(own + at, e);

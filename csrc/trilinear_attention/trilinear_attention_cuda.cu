@@ -4,12 +4,12 @@
 namespace pydlx {
 namespace {
 
-dim3 attention_block() { return dim3(kAttentionLanes, kAttentionParts); }
+dim3 attention_block() { return dim3(kWarp, kAttentionParts); }
 
 dim3 row_grid(const AttentionTask& task) { return dim3(blocks_for(task.row_count(), kAttentionParts)); }
 
 dim3 column_grid(const AttentionTask& task) {
-  const int64_t blocks = (task.columns + kAttentionLanes - 1) / kAttentionLanes;
+  const int64_t blocks = (task.columns + kWarp - 1) / kWarp;
   return dim3(static_cast<unsigned>(std::min(task.batch * blocks, kMaxBlocks)));
 }
 

@@ -1,4 +1,4 @@
-"""Plants each fault of ``faults.py`` in a copy of csrc, and runs the op's tests on what that compiles to.
+"""Plants each of ``CPU_FAULTS`` and ``CUDA_FAULTS`` in a copy of csrc, and runs the op's tests on what comes of it.
 
     python tests/mutants/planted.py [WORD ...]      all, or those whose file or effect holds one of the words
 
@@ -20,8 +20,10 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "mutants")]
 
 from compiled import compile_objects, link  # noqa: E402
 from cuda_on_cpu.build import emulated_library  # noqa: E402
-from faults import FAULTS, Fault  # noqa: E402
 from judging import judge_all, tests_see_it  # noqa: E402
+from mutants.cpu_faults import CPU_FAULTS  # noqa: E402
+from mutants.cuda_faults import CUDA_FAULTS  # noqa: E402
+from mutants.fault import Fault  # noqa: E402
 
 TIMEOUT = 1200.0
 
@@ -62,7 +64,11 @@ def is_seen(fault: Fault) -> bool:
 
 def main(words: list[str]) -> int:
     """Judge the faults; 1 if one survives."""
-    faults = [fault for fault in FAULTS if not words or any(word in fault.file + fault.effect for word in words)]
+    faults = [
+        fault
+        for fault in CPU_FAULTS + CUDA_FAULTS
+        if not words or any(word in fault.file + fault.effect for word in words)
+    ]
     for kernels in sorted({fault.kernels for fault in faults}):
         print(f"compiling the {kernels} library without faults", flush=True)
         library = str(library_with(None, kernels))

@@ -1,11 +1,13 @@
 """The list of planted faults keeps up with the kernels, that of equivalent mutants with the Python half."""
 
 import pytest
+from mutants.cpu_faults import CPU_FAULTS
+from mutants.cuda_faults import CUDA_FAULTS
 from mutants.equivalent import EQUIVALENT
-from mutants.faults import FAULTS, ROOT
+from mutants.fault import ROOT
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.effect)
+@pytest.mark.parametrize("fault", CPU_FAULTS + CUDA_FAULTS, ids=lambda fault: fault.effect)
 def test_a_fault_can_still_be_planted(fault):
     text = (ROOT / "csrc" / fault.file).read_text()
     assert text.count(fault.old) == 1
