@@ -143,6 +143,11 @@ def is_batched(x: Tensor) -> bool:
     return False
 
 
+def has_values(x: Tensor) -> bool:
+    """Whether the values are there to be looked at without making a GPU wait."""
+    return x.is_cpu and not torch.compiler.is_compiling() and not is_batched(x)
+
+
 def wants_derivative(*inputs: Tensor) -> bool:
     """Whether a gradient of one of these is asked for, or one has a tangent in forward mode."""
     if torch.is_grad_enabled() and any(x.requires_grad for x in inputs):

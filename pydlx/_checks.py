@@ -60,6 +60,13 @@ def check_integers(name: str, argument: str, value: Any) -> None:
         raise TypeError(f"{name}: {argument} must be integers, got {value.dtype}")
 
 
+def check_bool(name: str, argument: str, value: Any) -> None:
+    """Require a tensor of truth values, such as a mask."""
+    check_tensor(name, argument, value)
+    if value.dtype != torch.bool:
+        raise TypeError(f"{name}: {argument} must be a bool tensor, got {value.dtype}")
+
+
 def check_device(name: str, argument: str, value: Tensor, first: str, other: Tensor) -> None:
     """Require that a tensor is where the argument `first` is."""
     if not (value.is_cpu and other.is_cpu) and value.device != other.device:

@@ -71,7 +71,7 @@ def _forward_and_backward(module: nn.Module, x: Tensor, memory: Tensor) -> Candi
 
 
 class StepLoop(nn.Module):
-    """A layer of one direction as a loop over steps, whose products that need no state are done before."""
+    """A layer of one direction as a loop over steps, with the projections of inputs and memory done before."""
 
     def __init__(self, layer: AttentionRNN) -> None:
         super().__init__()

@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pydlx import _autograd, _native
-from pydlx._checks import check_beside, check_device, check_flag, check_floating, check_integers, check_one_of
+from pydlx._checks import check_bool, check_device, check_flag, check_floating, check_integers, check_one_of
 
 _NAME = "attention_rnn"
 CELLS = ("gru", "lstm")
@@ -115,7 +115,7 @@ def attention_rnn(
     if memory_mask is not None:
         _check_mask(memory, memory_mask)
         memory = torch.where(memory_mask.unsqueeze(2), memory, 0)
-    operands = _hoisted(inputs, memory, **weights)
+    operands = _hoisted(inputs, memory, weights)
     device = inputs.device.type
     full = torch.float32 if inputs.dtype in (torch.float16, torch.bfloat16) else inputs.dtype
     operands = [x if x is None else x.to(full) for x in operands]
@@ -175,7 +175,7 @@ def _check_lengths(inputs: Tensor, lengths: Tensor) -> None:
         check_device(_NAME, "lengths", lengths, "inputs", inputs)
     if lengths.shape != inputs.shape[:1]:
         raise ValueError(f"{_NAME}: lengths must have shape ({inputs.shape[0]},), got {tuple(lengths.shape)}")
-    if not _has_values(lengths):
+    if not _autograd.has_values(lengths):
         return
     bad = [(b, length) for b, length in enumerate(lengths.tolist()) if not 0 <= length <= inputs.shape[1]]
     if bad:
@@ -185,52 +185,37 @@ def _check_lengths(inputs: Tensor, lengths: Tensor) -> None:
 
 
 def _check_mask(memory: Tensor, mask: Tensor) -> None:
-    check_beside(_NAME, "memory_mask", mask, "inputs", memory)
-    if mask.dtype != torch.bool:
-        raise TypeError(f"{_NAME}: memory_mask must be a bool tensor, got {mask.dtype}")
+    check_bool(_NAME, "memory_mask", mask)
+    check_device(_NAME, "memory_mask", mask, "memory", memory)
     if mask.shape != memory.shape[:2]:
         raise ValueError(f"{_NAME}: memory_mask must have shape {tuple(memory.shape[:2])}, got {tuple(mask.shape)}")
-    if _has_values(mask) and not (filled := mask.any(1)).all():
+    if _autograd.has_values(mask) and not (filled := mask.any(1)).all():
         bad = int(filled.int().argmin())
         raise ValueError(f"{_NAME}: memory_mask must leave every example some memory, got none for example {bad}")
 
 
-def _has_values(tensor: Tensor) -> bool:
-    """Whether the values are there to be looked at without making a GPU wait."""
-    return tensor.is_cpu and not torch.compiler.is_compiling() and not _autograd.is_batched(tensor)
-
-
-def _hoisted(
-    inputs: Tensor,
-    memory: Tensor,
-    *,
-    memory_weight: Tensor,
-    input_weight: Tensor,
-    bias: Tensor,
-    score: Tensor,
-    weight_ih: Tensor,
-    weight_hh: Tensor,
-    bias_ih: Tensor,
-    bias_hh: Tensor,
-    state_weight: Tensor | None,
-    gate_weight: Tensor | None,
-) -> list[Any]:
+def _hoisted(inputs: Tensor, memory: Tensor, weights: dict[str, Any]) -> list[Any]:
     """The recurrence's operands, from the products that need no state.
 
     A product W c is sum_j a_j (W m_j), so a weight on the context may act on the memory in advance. Without a gate this
     is always the cheaper way; a gate needs c itself, too, and only short memories gain.
     """
-    width = inputs.shape[2]
-    shared = [F.linear(inputs, input_weight, bias), F.linear(memory, memory_weight), score, state_weight]
-    cell = [weight_hh, bias_hh]
-    on_inputs, on_context = (weight_ih if gate_weight is None else gate_weight).tensor_split([width], 1)
+    weight_ih, bias_ih, gate_weight = (weights[name] for name in ("weight_ih", "bias_ih", "gate_weight"))
+    attention = [
+        F.linear(inputs, weights["input_weight"], weights["bias"]),
+        F.linear(memory, weights["memory_weight"]),
+        weights["score"],
+        weights["state_weight"],
+    ]
+    cell = [weights["weight_hh"], weights["bias_hh"]]
+    on_inputs, on_context = (weight_ih if gate_weight is None else gate_weight).tensor_split([inputs.shape[2]], 1)
     if gate_weight is None:
         read = F.linear(inputs, on_inputs, bias_ih)
-        return [*shared, read, F.linear(memory, on_context), None, None, None, None, None, *cell]
+        return [*attention, read, F.linear(memory, on_context), None, None, None, None, None, *cell]
     gate_inputs = F.linear(inputs, on_inputs)
     is_short = 2 * memory.shape[1] <= memory.shape[2]
     gate = [gate_inputs, F.linear(memory, on_context), None] if is_short else [gate_inputs, None, on_context]
-    return [*shared, inputs, memory, *gate, weight_ih, bias_ih, *cell]
+    return [*attention, inputs, memory, *gate, weight_ih, bias_ih, *cell]
 
 
 def attention_rnn_reference(

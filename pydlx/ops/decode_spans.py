@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pydlx import _autograd, _native
-from pydlx._checks import check_device, check_floating, check_tensor, whole, whole_or_none
+from pydlx._checks import check_bool, check_device, check_floating, whole, whole_or_none
 from pydlx.ops.ranking import best
 
 _NAME = "decode_spans"
@@ -69,9 +69,7 @@ def _check(start: Tensor, end: Tensor, mask: Tensor | None) -> None:
         raise ValueError(f"{_NAME}: start must have shape (B, L), got {tuple(start.shape)}")
     check_floating(_NAME, "end", end)
     if mask is not None:
-        check_tensor(_NAME, "mask", mask)
-        if mask.dtype != torch.bool:
-            raise TypeError(f"{_NAME}: mask must be a bool tensor, got {mask.dtype}")
+        check_bool(_NAME, "mask", mask)
     for argument, tensor in (("end", end), ("mask", mask)):
         if tensor is None:
             continue

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pydlx import _autograd, _native
-from pydlx._checks import check_device, check_positive, check_tensor, whole
+from pydlx._checks import check_bool, check_device, check_positive, check_tensor, whole
 from pydlx.ops.poisson import poisson_reference
 
 _NAME = "solve_masked_poisson"
@@ -87,11 +87,9 @@ def solve_masked_poisson(
 
 def _check_arguments(rhs: Tensor, mask: Tensor, tolerance: float | None, initial: Tensor | None) -> None:
     check_tensor(_NAME, "rhs", rhs)
-    check_tensor(_NAME, "mask", mask)
+    check_bool(_NAME, "mask", mask)
     if rhs.dtype not in _TOLERANCES:
         raise TypeError(f"{_NAME}: rhs must be float32 or float64, got {rhs.dtype}")
-    if mask.dtype != torch.bool:
-        raise TypeError(f"{_NAME}: mask must be a bool tensor, got {mask.dtype}")
     if rhs.dim() < 2:
         raise ValueError(f"{_NAME}: rhs must have shape (..., H, W), got {tuple(rhs.shape)}")
     missing = rhs.dim() - mask.dim()

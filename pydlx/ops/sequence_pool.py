@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pydlx import _autograd, _native
-from pydlx._checks import check_device, check_floating, check_integers, check_one_of, check_tensor, whole
+from pydlx._checks import check_bool, check_device, check_floating, check_integers, check_one_of, whole
 from pydlx.ops.soft_pool import softmax_average
 
 _NAME = "sequence_pool"
@@ -104,7 +104,7 @@ def _check_lengths(x: Tensor, lengths: Tensor) -> None:
     if lengths.dim() != 1 or (x.dim() == 3 and lengths.shape[0] != x.shape[0]):
         wanted = f"({x.shape[0]},)" if x.dim() == 3 else "(B,)"
         raise ValueError(f"{_NAME}: lengths must have shape {wanted}, got {tuple(lengths.shape)}")
-    if not _has_values(lengths):
+    if not _autograd.has_values(lengths):
         return
     values, longest = lengths.tolist(), x.shape[-2]
     if values and not 1 <= min(values) <= max(values) <= longest:
@@ -115,20 +115,13 @@ def _check_lengths(x: Tensor, lengths: Tensor) -> None:
 
 
 def _check_mask(x: Tensor, mask: Tensor) -> None:
-    check_tensor(_NAME, "mask", mask)
-    if mask.dtype != torch.bool:
-        raise TypeError(f"{_NAME}: mask must be a bool tensor, got {mask.dtype}")
+    check_bool(_NAME, "mask", mask)
     if mask.shape != x.shape[:2]:
         raise ValueError(f"{_NAME}: mask must have shape {tuple(x.shape[:2])}, got {tuple(mask.shape)}")
     check_device(_NAME, "mask", mask, "x", x)
-    if _has_values(mask) and not (filled := mask.any(1)).all():
+    if _autograd.has_values(mask) and not (filled := mask.any(1)).all():
         bad = int(filled.int().argmin())
         raise ValueError(f"{_NAME}: mask must set at least one step of every sequence, got none for sequence {bad}")
-
-
-def _has_values(tensor: Tensor) -> bool:
-    """Whether the values are there to be looked at without making a GPU wait."""
-    return tensor.is_cpu and not torch.compiler.is_compiling() and not _autograd.is_batched(tensor)
 
 
 def sequence_pool_reference(

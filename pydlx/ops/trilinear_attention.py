@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from pydlx import _autograd, _native
-from pydlx._checks import check_device, check_floating, check_tensor
+from pydlx._checks import check_bool, check_device, check_floating
 
 _NAME = "trilinear_attention"
 
@@ -110,9 +110,7 @@ def _check(
 def _check_mask(argument: str, mask: Tensor | None, masked: str, text: Tensor) -> None:
     if mask is None:
         return
-    check_tensor(_NAME, argument, mask)
-    if mask.dtype != torch.bool:
-        raise TypeError(f"{_NAME}: {argument} must be a bool tensor, got {mask.dtype}")
+    check_bool(_NAME, argument, mask)
     if mask.shape != text.shape[:2]:
         raise ValueError(f"{_NAME}: {argument} must have shape {tuple(text.shape[:2])}, got {tuple(mask.shape)}")
     check_device(_NAME, argument, mask, masked, text)
