@@ -11,7 +11,6 @@ IoU by epoch; ``pictures.png``, a few test images with the truth and what each n
 from __future__ import annotations
 
 import argparse
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from pydlx.files import replacing
 from pydlx.metrics import ConfusionMetrics
 from pydlx.models import load_model
 from pydlx.models.segmentation import segment
+from pydlx.training.curves import draw_learning_curves
 from pydlx.visualize import colour_labels, label_colours
 
 SHOWN = (0, 58, 145, 203)  # test images, from both of the sequences
@@ -53,7 +53,7 @@ def main() -> None:
     lines = ["| " + " | ".join(row) + " |" for row in (header, ["---"] * len(header), *rows)]
     with replacing(options.out / "scores.md") as temporary:
         temporary.write_text("\n".join(lines) + "\n")
-    draw_curves(options.runs, options.out / "curves.png")
+    draw_learning_curves(options.runs, "val/mean_iou", options.out / "curves.png", label="mean IoU, validation")
     draw_pictures(items, [run.name for run in options.runs], label_maps, options.out / "pictures.png")
     print(f"written to {options.out}")
 
@@ -69,30 +69,6 @@ def tested(run: Path, items: ImageLabelFolders) -> tuple[dict[str, Any], list[np
         if number in SHOWN:
             shown.append(labels.numpy())
     return metrics.compute(), shown
-
-
-def curve(run: Path) -> tuple[list[int], list[float]]:
-    """Epochs and the validation's mean IoU after each."""
-    points = {}
-    for log in sorted((run / "csv").glob("*/metrics.csv")):
-        with log.open(newline="") as file:
-            for row in csv.DictReader(file):
-                if row.get("val/mean_iou"):
-                    points[int(row["epoch"]) + 1] = float(row["val/mean_iou"])
-    return list(points), list(points.values())
-
-
-def draw_curves(runs: list[Path], path: Path) -> None:
-    """The validation's mean IoU by epoch."""
-    figure = new_figure(6, 3.6)
-    axes = figure.subplots()
-    for run in runs:
-        axes.plot(*curve(run), label=run.name)
-    axes.set(xlabel="epoch", ylabel="mean IoU, validation")
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
-    figure.tight_layout()
-    save_figure(figure, path)
 
 
 def draw_pictures(items: ImageLabelFolders, names: list[str], label_maps: list[list[np.ndarray]], path: Path) -> None:

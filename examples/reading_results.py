@@ -11,7 +11,6 @@ the file. Writes to FOLDER (demo_output): ``scores.md``, a table; ``curves.png``
 from __future__ import annotations
 
 import argparse
-import csv
 import random
 import time
 from pathlib import Path
@@ -19,11 +18,11 @@ from typing import Any
 
 from pydlx.cli.progress import doing
 from pydlx.data.reading import Question, read_squad
-from pydlx.figures import new_figure, save_figure
 from pydlx.files import replacing
 from pydlx.metrics import cmrc_answer_scores, squad_answer_scores
 from pydlx.models import load_model
 from pydlx.models.readers import ask_all
+from pydlx.training.curves import draw_learning_curves
 
 SCORES = {"squad": squad_answer_scores, "cmrc": cmrc_answer_scores}
 Scored = tuple[str, float, float]  # an answer, its exact match and its F1
@@ -56,7 +55,7 @@ def main() -> None:
         print(*rows[-1])
     write_table(rows, options.out / "scores.md")
     write_table(answer_rows(questions, answers[0], options.answers), options.out / "answers.md")
-    draw_curves(options.runs, options.out / "curves.png")
+    draw_learning_curves(options.runs, "val/f1", options.out / "curves.png", by="step", label="F1, validation")
     print(f"written to {options.out}")
 
 
@@ -85,30 +84,6 @@ def write_table(rows: list[list[str]], path: Path) -> None:
     """A table in Markdown."""
     with replacing(path) as temporary:
         temporary.write_text("".join(f"| {' | '.join(row)} |\n" for row in rows), encoding="utf-8")
-
-
-def curve(run: Path) -> tuple[list[int], list[float]]:
-    """Steps and the validation's F1 after each."""
-    points = {}
-    for log in sorted((run / "csv").glob("*/metrics.csv")):
-        with log.open(newline="") as file:
-            for row in csv.DictReader(file):
-                if row.get("val/f1"):
-                    points[int(row["step"]) + 1] = float(row["val/f1"])
-    return list(points), list(points.values())
-
-
-def draw_curves(runs: list[Path], path: Path) -> None:
-    """The validation's F1 by step."""
-    figure = new_figure(6, 3.6)
-    axes = figure.subplots()
-    for run in runs:
-        axes.plot(*curve(run), label=run.name)
-    axes.set(xlabel="step", ylabel="F1, validation")
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
-    figure.tight_layout()
-    save_figure(figure, path)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from pydlx._checks import check_positive, whole
@@ -19,16 +18,14 @@ from pydlx.models.detection import Detections, corner_targets, detect, normalize
 from pydlx.models.detection.cornernet import CornerNet
 from pydlx.models.detection.cornernet_images import padded
 from pydlx.training.samples import SHOWN, show_samples
+from pydlx.training.task import Optimizer, Task
 from pydlx.visualize import draw_boxes
 
 with needed_for("training", extra="train"):
     import kornia.augmentation as K
-    from lightning.pytorch import LightningModule
-
-Optimizer = Callable[[nn.Module], tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler | None]]
 
 
-class DetectionTask(LightningModule):
+class DetectionTask(Task):
     """CornerNet's losses, and box AP over the validation images by the whole test.
 
     Training batches are (images (N, 3, H, W), CornerTargets); validation batches are lists of BoxedImage.
@@ -41,8 +38,8 @@ class DetectionTask(LightningModule):
     """
 
     def __init__(self, model: Any, optimizer: Optimizer, *, flip: bool = False, scale: float = 1.0) -> None:
-        super().__init__()
-        self.model, self.optimizer, self.flip, self.scale = model, optimizer, flip, scale
+        super().__init__(model, optimizer)
+        self.flip, self.scale = flip, scale
         self.loss = CornerLoss()
         self.scores = BoxAP()
         self.samples: list[np.ndarray] = []
@@ -74,13 +71,6 @@ class DetectionTask(LightningModule):
         show_samples(self, self.samples)
         self.scores.reset()
         self.samples.clear()
-
-    def configure_optimizers(self) -> Any:
-        """Called by Lightning."""
-        optimizer, schedule = self.optimizer(self.model)
-        if schedule is None:
-            return optimizer
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 def _sample(item: BoxedImage, found: Detections) -> np.ndarray:

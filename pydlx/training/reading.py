@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from pydlx._optional import needed_for
 from pydlx.data.reading import Example, Featurizer, ReadingBatch, ReadingSet
 from pydlx.metrics import CmrcScore, SquadScore
 from pydlx.models.readers import Answers, SpanScores, decode_answers
+from pydlx.training.task import Optimizer, Task
 
 with needed_for("training", extra="train"):
-    from lightning.pytorch import LightningModule
     from lightning.pytorch.loggers import TensorBoardLogger
-
-Optimizer = Callable[[nn.Module], tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler | None]]
 
 SHOWN = 8  # so many of the validation's answers stand in TensorBoard
 
@@ -50,7 +48,7 @@ class AnswerScore:
         return exact, f1
 
 
-class ReadingTask(LightningModule):
+class ReadingTask(Task):
     """Cross-entropy of the answers' two ends, and exact match and F1 over the validation questions.
 
     Training batches are `ReadingBatch`; validation batches are a `ReadingBatch` and the numbers (B,) of its examples,
@@ -68,9 +66,9 @@ class ReadingTask(LightningModule):
     def __init__(
         self, model: Any, optimizer: Optimizer, held_out: ReadingSet, score: AnswerScore, *, max_length: int
     ) -> None:
-        super().__init__()
-        self.model, self.optimizer, self.max_length = model, optimizer, max_length
-        self.held_out, self.score, self.metric = held_out, score, score.metric
+        super().__init__(model, optimizer)
+        self.held_out, self.max_length = held_out, max_length
+        self.score, self.metric = score, score.metric
         self.found: dict[int, _Found] = {}
 
     def forward(self, batch: ReadingBatch) -> SpanScores:
@@ -121,13 +119,6 @@ class ReadingTask(LightningModule):
         for logger in self.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_text("val/answers", "\n".join(rows), self.global_step)
-
-    def configure_optimizers(self) -> Any:
-        """Called by Lightning."""
-        optimizer, schedule = self.optimizer(self.model)
-        if schedule is None:
-            return optimizer
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 class NumberedExamples(Dataset):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
@@ -18,17 +18,15 @@ from pydlx.metrics import ConfusionMetrics
 from pydlx.models.segmentation import preprocess
 from pydlx.models.segmentation.preprocessing import picture_of
 from pydlx.training.samples import SHOWN, show_samples
+from pydlx.training.task import Optimizer, Task
 from pydlx.visualize import colour_labels
 
 with needed_for("training", extra="train"):
     import kornia.augmentation as K
-    from lightning.pytorch import LightningModule
     from torchmetrics import MeanMetric
 
-Optimizer = Callable[[nn.Module], tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler | None]]
 
-
-class SegmentationTask(LightningModule):
+class SegmentationTask(Task):
     """Cross-entropy over the pixels, and the scores of the confusion matrix over the validation images.
 
     Batches are (images (N, 3, H, W) as the model takes them, labels (N, H, W) int64).
@@ -54,9 +52,8 @@ class SegmentationTask(LightningModule):
         class_weights: Tensor | None = None,
         class_names: Sequence[str] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(model, optimizer)
         check_one_of("SegmentationTask", "reduction", reduction, ("mean", "sum"))
-        self.model, self.optimizer = model, optimizer
         self.ignore_index, self.reduction = ignore_index, reduction
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.mean_loss = MeanMetric()
@@ -111,13 +108,6 @@ class SegmentationTask(LightningModule):
         return np.concatenate(
             [picture, *(colour_labels(labels, self.model.num_classes, picture) for labels in maps)], 1
         )
-
-    def configure_optimizers(self) -> Any:
-        """Called by Lightning."""
-        optimizer, schedule = self.optimizer(self.model)
-        if schedule is None:
-            return optimizer
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 class AugmentLabels:

@@ -1,0 +1,51 @@
+"""Learning curves from the CSV logs that a training leaves in its folder."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydlx.figures import new_figure, save_figure
+
+
+def learning_curve(run: Path, score: str, by: str = "epoch") -> tuple[list[int], list[float]]:
+    """A score of the validation over the whole training, however often it was resumed.
+
+    Args:
+        run: The folder that the training wrote to.
+        score: The log's name of it, such as ``"val/mean_iou"``.
+        by: ``"epoch"`` or ``"step"``, counted from 1.
+
+    Returns:
+        Epochs or steps, and the score after each.
+    """
+    points = {}
+    logs = sorted((run / "csv").glob("*/metrics.csv"), key=lambda log: (len(log.parent.name), log.parent.name))
+    for log in logs:
+        with log.open(newline="") as file:
+            for row in csv.DictReader(file):
+                if row.get(score):
+                    points[int(row[by]) + 1] = float(row[score])
+    return list(points), list(points.values())
+
+
+def draw_learning_curves(runs: Sequence[Path], score: str, path: Path, by: str = "epoch", label: str = "") -> None:
+    """Draws a score of several runs to a file.
+
+    Args:
+        runs: Folders that trainings wrote to; their names are the legend.
+        score: As for `learning_curve`.
+        path: The picture.
+        by: As for `learning_curve`.
+        label: What the picture calls the score; its name in the log by default.
+    """
+    figure = new_figure(6, 3.6)
+    axes = figure.subplots()
+    for run in runs:
+        axes.plot(*learning_curve(run, score, by), label=run.name)
+    axes.set(xlabel=by, ylabel=label or score)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    figure.tight_layout()
+    save_figure(figure, path)
