@@ -213,8 +213,7 @@ def _difference(expected: tuple[Tensor, ...], found: tuple[Tensor, ...]) -> floa
         if a.shape != b.shape or (not a.is_floating_point() and not torch.equal(a, b)):
             return float("inf")
         if a.is_floating_point() and a.numel():
-            apart = torch.where(
-                a == b, 0.0, (a.double() - b.double()).abs()
-            )  # infinities are equal or infinitely apart
+            # Infinities are equal, or infinitely apart.
+            apart = torch.where(a == b, 0.0, (a.double() - b.double()).abs())
             worst = max(worst, float(apart.max()))
     return worst

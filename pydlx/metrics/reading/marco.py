@@ -9,11 +9,10 @@ from typing import NamedTuple
 
 from pydlx._checks import described
 from pydlx._optional import needed_for
+from pydlx.data.reading import NO_ANSWER
 from pydlx.metrics.reading.bleu import bleu
 from pydlx.metrics.reading.rouge import rouge_l
 from pydlx.metrics.reading.sources import Source, place_of, records_of
-
-NO_ANSWER = "No Answer Present."
 
 Tokenizer = Callable[[str], Iterable[str]]
 
