@@ -1,0 +1,52 @@
+"""Windows over texts of any length for models that read a limited number of tokens, and who decides about which part."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from pydlx._checks import whole
+
+
+class TextWindow(NamedTuple):
+    """A part of a text that is read at once.
+
+    Attributes:
+        first: Its first token.
+        past: The token past its last.
+        core_first: From here on, and
+        core_past: to before here, it decides what is found: spans whose middle, ``(start + end) // 2``, lies there.
+    """
+
+    first: int
+    past: int
+    core_first: int
+    core_past: int
+
+
+def text_windows(costs: np.ndarray, limit: int) -> list[TextWindow]:
+    """Cuts a text into windows that overlap by half. Each token belongs to one core, far from the ends of its window.
+
+    Args:
+        costs: (n,) integers: how much of a window each token fills, such as its number of wordpieces.
+        limit: What a window holds. A token that alone is larger has a window of its own.
+
+    Returns:
+        The windows, ascending; one if all tokens fit, none if there are no tokens.
+    """
+    whole("text_windows", "limit", limit, 1)
+    total = np.concatenate([[0], np.cumsum(costs)])
+    length = len(costs)
+    windows: list[TextWindow] = []
+    first = core_first = 0
+    while first < length:
+        past = max(first + 1, int(np.searchsorted(total, total[first] + limit, "right")) - 1)
+        if past >= length:
+            return [*windows, TextWindow(first, length, core_first, length)]
+        following = int(np.searchsorted(total, total[past] - limit // 2, "left"))
+        following = min(max(first + 1, following), past)
+        core_past = (following + past) // 2
+        windows.append(TextWindow(first, past, core_first, core_past))
+        first, core_first = following, core_past
+    return windows
