@@ -57,5 +57,7 @@ class PieceTokeniser:
 
     def __call__(self, words: Sequence[str]) -> list[np.ndarray]:
         """The pieces of each word, (k,) int64, at least one."""
-        encoded = self._tokeniser.encode_batch([[word] for word in words], is_pretokenized=True, add_special_tokens=False)
+        encoded = self._tokeniser.encode_batch(
+            [[word] for word in words], is_pretokenized=True, add_special_tokens=False
+        )
         return [np.array(word.ids[: self.most] or [self._unknown], np.int64) for word in encoded]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,6 +35,11 @@ class TokenisedTexts:
         """Tokens (n,) and offsets (n, 2) of a text."""
         part = slice(self.bounds[text], self.bounds[text + 1])
         return self.tokens[part], self.offsets[part]
+
+    def word_counts(self) -> Counter[str]:
+        """How often each word occurs, in the order in which they first do."""
+        counts = np.bincount(self.tokens, minlength=len(self.words))
+        return Counter(dict(zip(self.words, counts.tolist(), strict=True)))
 
 
 def tokenise(texts: Sequence[str | Sequence[str]], tokeniser: Tokeniser) -> TokenisedTexts:

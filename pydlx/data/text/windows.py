@@ -1,4 +1,4 @@
-"""Windows over texts of any length for models that read a limited number of tokens, and who decides about which part."""
+"""Windows over texts for models that read a limited number of tokens, and which window decides about what."""
 
 from __future__ import annotations
 
