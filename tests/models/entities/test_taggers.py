@@ -176,5 +176,5 @@ def test_what_cannot_be_built_is_refused(options, message):
 def test_what_a_model_reads_must_be_given():
     model = tiny_tagger()
     text = batch_of(model, 0).text
-    with pytest.raises(ValueError, match="^TextEncoder: bigrams must be part of the texts for this model, got None"):
+    with pytest.raises(ValueError, match=r"^TextEncoder: bigrams must be part of the texts for this model, got None"):
         model(text._replace(bigrams=None))
