@@ -61,7 +61,7 @@ CALLS = {
     **{f"pydlx.ops.{name}": call for name, call in OPS.items()},
     **{f"pydlx.nn.{name}": call for name, call in NN.items()},
     **{f"pydlx.losses.{name}": call for name, call in LOSSES.items()},
-    **{f"pydlx.metrics.{name}": call for name, call in METRICS.items()},
+    **{f"pydlx.metrics.{name}": call for name, call in {**METRICS, **extraction.METRICS}.items()},
     **{f"pydlx.blending.{name}": call for name, call in BLENDING.items()},
     **{f"pydlx.data.{name}": call for name, call in {**DATA, **extraction.DATA}.items()},
     **{f"pydlx.data.reading.{name}": call for name, call in READING.items()},

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from pydlx._checks import check_path, check_type, listed
+from pydlx._checks import check_path, check_type, described, listed
 from pydlx.data.report import Note, Report
 from pydlx.files import replacing
 
@@ -38,12 +38,20 @@ class AnnotatedText:
     Attributes:
         id: Where it stands: ``"line 7"`` of a file of JSON lines, ``"file:7"`` of the sentences of a table.
         text: A string, of which spans count characters, or a tuple of tokens, of which they count tokens.
-        entities: Each once, in the order of start, end and type.
+        entities: Spans of the text. Readers give each once, in the order of start, end and type.
+
+    Raises:
+        ValueError: An entity is no span of the text.
     """
 
     id: str
     text: str | tuple[str, ...]
     entities: tuple[Entity, ...] = ()
+
+    def __post_init__(self) -> None:
+        for entity in self.entities:
+            if wrong := _misplaced(self.text, entity):
+                raise ValueError(f"AnnotatedText: entities must be spans of their text ({self.id}), got {wrong}")
 
     def surface(self, entity: Entity) -> str:
         """The words of an entity, tokens with spaces between them."""
@@ -149,6 +157,27 @@ def read_entities(
     return (read_litbank if table else read_cluener)(path, report, types=types)
 
 
+def entities_of_tags(tags: Sequence[str]) -> list[Entity]:
+    """The entities of a sequence of tags ``O``, ``B-X`` and ``I-X``, in their order.
+
+    An ``I-X`` that continues no entity of its type begins one, as in conlleval and in seqeval's default mode.
+
+    Args:
+        tags: One for each token.
+
+    Raises:
+        ValueError: A tag is none of these.
+
+    Example:
+        >>> entities_of_tags(["B-PER", "I-PER", "O", "I-LOC"])
+        [Entity(type='PER', start=0, end=1), Entity(type='LOC', start=3, end=3)]
+    """
+    given = listed("entities_of_tags", "tags", tags, "a sequence of tags")
+    if wrong := _no_tags(given):
+        raise ValueError(f"entities_of_tags: tags must be O, B-TYPE or I-TYPE, got {described(wrong[0])}")
+    return [entity for entity, _ in _of_tags(given)]
+
+
 def write_entities(path: str | os.PathLike[str], texts: Iterable[AnnotatedText]) -> None:
     """Writes texts and their entities as JSON lines, which :func:`read_cluener` reads.
 
@@ -158,7 +187,6 @@ def write_entities(path: str | os.PathLike[str], texts: Iterable[AnnotatedText])
 
     Raises:
         OSError: The file cannot be written; what stood there before is untouched.
-        ValueError: An entity is not a span of its text.
     """
     name = "write_entities"
     check_path(name, "path", path)
@@ -172,8 +200,6 @@ def write_entities(path: str | os.PathLike[str], texts: Iterable[AnnotatedText])
 def _record(text: AnnotatedText) -> dict[str, object]:
     label: dict[str, dict[str, list[list[int]]]] = {}
     for entity in text.entities:
-        if wrong := _misplaced(text.text, entity):
-            raise ValueError(f"write_entities: texts must hold their entities, got {wrong} ({text.id})")
         spans = label.setdefault(entity.type, {}).setdefault(text.surface(entity), [])
         spans.append([entity.start, entity.end])
     return {"text": text.text, "label": label}
@@ -209,32 +235,37 @@ class _Noted:
         return self.text(id, tokens, ((entity, None) for tags in levels for entity in self._of_tags(id, tags)))
 
     def _of_tags(self, id: str, tags: Sequence[str]) -> Iterator[Entity]:
-        """The entities of one column."""
-        start, inside = 0, ""  # the type of the entity that is open
-        for place, tag in enumerate([*tags, "O"]):
-            begins, kind = tag[0] != "I", tag[2:]
-            if not begins and kind != inside:
-                self.report.mended.append((id, f"{tag} at {place} continues nothing"))
-                begins = True
-            if begins:
-                if inside:
-                    yield Entity(inside, start, place - 1)
-                start, inside = place, kind
+        for entity, begun in _of_tags(tags):
+            if not begun:
+                self.report.mended.append((id, f"I-{entity.type} at {entity.start} continues nothing"))
+            yield entity
 
     def _wrong(self, text: str | tuple[str, ...], entity: Entity, surface: str | None) -> str | None:
         if self.types is not None and entity.type not in self.types:
-            return f"{_words(entity)} is none of the types"
+            return f"{_words(entity)}, none of the types"
         if wrong := _misplaced(text, entity):
             return wrong
         if surface is not None and surface != _surface(text, entity):
-            return f"{_words(entity)} is {_surface(text, entity)!r} in the text, not {surface!r}"
+            return f"{_words(entity)}, {_surface(text, entity)!r} in the text and {surface!r} by its surface"
         return None
+
+
+def _of_tags(tags: Sequence[str]) -> Iterator[tuple[Entity, bool]]:
+    """The entities of a column of tags, each with whether it begins with B."""
+    start, inside, begun = 0, "", True  # inside: the type of the entity that is open
+    for place, tag in enumerate([*tags, "O"]):
+        kind = tag[2:]
+        if tag[0] == "I" and kind == inside:
+            continue
+        if inside:
+            yield Entity(inside, start, place - 1), begun
+        start, inside, begun = place, kind, tag[0] != "I"
 
 
 def _misplaced(text: str | tuple[str, ...], entity: Entity) -> str | None:
     """What is wrong with the place of an entity."""
     if not 0 <= entity.start <= entity.end < len(text):
-        return f"{_words(entity)} is no span of a text of {len(text)}"
+        return f"{_words(entity)}, no span of a text of {len(text)}"
     return None
 
 
@@ -268,10 +299,18 @@ def _row(where: str, line: str, before: list[list[str]]) -> list[str]:
         raise ValueError(f"{where}: must be a token and tags with tabs between them, got {line[:40]!r}")
     if before and len(tags) != len(before[0]) - 1:
         raise ValueError(f"{where}: must have {len(before[0]) - 1} tags like its sentence, got {len(tags)}")
-    wrong = next((tag for tag in tags if tag != "O" and not (tag[:2] in ("B-", "I-") and tag[2:])), None)
-    if wrong is not None:
-        raise ValueError(f"{where}: tags must be O, B-TYPE or I-TYPE, got {wrong!r}")
+    if wrong := _no_tags(tags):
+        raise ValueError(f"{where}: tags must be O, B-TYPE or I-TYPE, got {wrong[0]!r}")
     return [token, *tags]
+
+
+def _no_tags(values: Iterable[object]) -> list[object]:
+    """Those that are no tags."""
+    return [
+        tag
+        for tag in values
+        if not (isinstance(tag, str) and (tag == "O" or (tag[:2] in ("B-", "I-") and len(tag) > 2)))
+    ]
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
