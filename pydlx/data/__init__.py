@@ -13,6 +13,7 @@ from pydlx.data.entities import (
     read_litbank,
     write_entities,
 )
+from pydlx.data.entity_set import AlignmentReport, EntityBatch, EntityExample, EntitySet, TokenisedEntities
 from pydlx.data.image_sets import ClassifiedImage, ImageSet, PhotographFolders, cifar10, stl10
 from pydlx.data.label_maps import LabelMapPairs, read_label_map
 from pydlx.data.photographs import Photographs
@@ -37,6 +38,7 @@ from pydlx.data.segmentation import (
 
 __all__ = [
     "NO_RELATION",
+    "AlignmentReport",
     "AnnotatedText",
     "AnnotationWarning",
     "BoxedImage",
@@ -44,7 +46,10 @@ __all__ = [
     "CocoBoxes",
     "Composite",
     "Entity",
+    "EntityBatch",
+    "EntityExample",
     "EntityReport",
+    "EntitySet",
     "Fact",
     "ImageLabelFolders",
     "ImageSet",
@@ -59,6 +64,7 @@ __all__ = [
     "RelationDocument",
     "RelationReport",
     "ScenePairs",
+    "TokenisedEntities",
     "camvid",
     "cifar10",
     "class_pixels",

@@ -16,7 +16,7 @@ from pydlx.data.report import Note, Report
 from pydlx.data.text.batch import TextBatch
 from pydlx.data.text.featurizer import TextFeatures, TextFeaturizer
 from pydlx.data.text.texts import TokenisedTexts, tokenise
-from pydlx.data.text.tokenisers import Tokeniser
+from pydlx.data.text.tokenisers import Tokeniser, check_tokeniser
 from pydlx.data.text.windows import TextWindow, text_windows
 
 
@@ -77,10 +77,12 @@ class TokenisedEntities:
 
     Attributes:
         texts: All of them.
+        tokeniser: What cut them.
         tokens: Their tokens; offsets count the characters of the text, or of its tokens with a space between two.
     """
 
     def __init__(self, texts: Iterable[AnnotatedText], tokeniser: Tokeniser) -> None:
+        check_tokeniser("TokenisedEntities", "tokeniser", tokeniser)
         self.texts = listed("TokenisedEntities", "texts", texts, "annotated texts")
         for text in self.texts:
             check_type("TokenisedEntities", "texts", text, AnnotatedText, "annotated texts")
@@ -90,6 +92,7 @@ class TokenisedEntities:
                         f"TokenisedEntities: texts must hold their entities, got {entity.type} from {entity.start} "
                         f"to {entity.end} in a text of {len(text.text)} ({text.id})"
                     )
+        self.tokeniser = tokeniser
         self.tokens: TokenisedTexts = tokenise([text.text for text in self.texts], tokeniser)
 
     def types(self) -> list[str]:
@@ -142,6 +145,10 @@ class EntitySet(Sequence[EntityExample]):
         if not self.types:
             raise ValueError("EntitySet: types must hold a name at least, got none")
         whole("EntitySet", "max_length", max_length, 1)
+        if source.tokeniser.name != featurizer.tokeniser.name:
+            raise ValueError(
+                f"EntitySet: source must be tokenised by {featurizer.tokeniser.name!r}, got {source.tokeniser.name!r}"
+            )
         self.source, self.featurizer = source, featurizer
         self._table = featurizer.table(source.tokens.words)
         self.report = AlignmentReport(len(source.texts), sum(len(text.entities) for text in source.texts))

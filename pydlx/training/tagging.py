@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from pydlx._optional import needed_for
 from pydlx.data.entity_set import EntityBatch, EntityExample, EntitySet
-from pydlx.metrics.entities import EntityScore
+from pydlx.metrics import EntityScore
 from pydlx.models.entities import DecodedEntity, FoundEntity
 from pydlx.models.entities.finding import decided_entities, standing_entities
 from pydlx.training.task import Optimizer, Task

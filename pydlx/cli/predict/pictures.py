@@ -23,6 +23,8 @@ def predict(model: Any, args: argparse.Namespace) -> int:
     """Predicts for all pictures; those that cannot be read are counted at the end, and the exit code is then 2."""
     if args.out is None:
         raise ValueError("--out must name a folder for what is found in pictures")
+    if not args.inputs:
+        raise ValueError("input must name a picture, or a folder of them")
     pictures = [path for given in args.inputs for path in _pictures(Path(given))]
     names = [path.stem for path in pictures]
     if repeated := next((name for name in names if names.count(name) > 1), None):
@@ -92,11 +94,15 @@ def _predictor(model: Any, args: argparse.Namespace, results: _CocoResults | Non
     if isinstance(model, FCN):
         return lambda image, path: _labels(model, image, args.out, f"{path.stem}.png")
 
+    threshold = 0.3 if args.threshold is None else args.threshold
+
     def boxes(image: np.ndarray, path: Path) -> list[dict[str, Any]]:
-        found = Detections(*(x.cpu() for x in detect(model, image, scales=(args.scale,))))
+        found = Detections(
+            *(x.cpu() for x in detect(model, image, scales=(1.0 if args.scale is None else args.scale,)))
+        )
         if results is not None:
             results.add(path, found)
-        return _boxes(found, image, args.out / "boxes" / f"{path.stem}.png", args.threshold)
+        return _boxes(found, image, args.out / "boxes" / f"{path.stem}.png", threshold)
 
     return boxes
 

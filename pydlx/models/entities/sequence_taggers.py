@@ -62,7 +62,7 @@ class BIOTagger(_Tagging):
 
     def tags(self, text: TextBatch) -> tuple[list[list[int]], Tensor]:
         """The likeliest tag of each token."""
-        logarithms = self(text).float().log_softmax(-1).cpu()
+        logarithms = _wide(self(text)).log_softmax(-1).cpu()
         best = logarithms.argmax(-1)
         return [row[real].tolist() for row, real in zip(best, text.mask.cpu(), strict=True)], logarithms
 
@@ -83,12 +83,12 @@ class CRFTagger(_Tagging):
 
     def loss(self, text: TextBatch, spans: Tensor) -> Tensor:
         """The sum over texts of -log p(tags), over the number of tokens."""
-        scores, tags = self(text).float(), tags_of_spans(spans, text.mask)
+        scores, tags = _wide(self(text)), tags_of_spans(spans, text.mask)
         return -self.crf(scores, tags, text.mask, reduction="token_mean")
 
     def tags(self, text: TextBatch) -> tuple[list[list[int]], Tensor]:
         """The likeliest tags of each text as a whole."""
-        scores = self(text).float().detach()
+        scores = _wide(self(text)).detach()
         best = self.crf.decode(scores, text.mask)
         tags = torch.zeros_like(text.mask, dtype=torch.int64)
         for row, own in zip(tags, best, strict=True):
@@ -99,3 +99,8 @@ class CRFTagger(_Tagging):
             (gradient,) = torch.autograd.grad(self.crf(scores, tags, text.mask, reduction="sum"), scores)
         marginals = F.one_hot(tags, scores.shape[-1]) - gradient
         return best, marginals.clamp(1e-30, 1).log().cpu()
+
+
+def _wide(scores: Tensor) -> Tensor:
+    """Scores of half precision, as autocast gives them, in single."""
+    return scores if scores.dtype == torch.float64 else scores.float()

@@ -115,6 +115,7 @@ def _minilm() -> Path:
 
 
 def _read(source: str, transformers: Any) -> Pretrained:
+    transformers.utils.logging.disable_progress_bar()  # it takes a second
     try:
         # Of another dtype the weights would be trained in it.
         model = transformers.AutoModel.from_pretrained(source, dtype=torch.float32)
