@@ -86,12 +86,6 @@ class TokenisedEntities:
         self.texts = listed("TokenisedEntities", "texts", texts, "annotated texts")
         for text in self.texts:
             check_type("TokenisedEntities", "texts", text, AnnotatedText, "annotated texts")
-            for entity in text.entities:
-                if not 0 <= entity.start <= entity.end < len(text.text):
-                    raise ValueError(
-                        f"TokenisedEntities: texts must hold their entities, got {entity.type} from {entity.start} "
-                        f"to {entity.end} in a text of {len(text.text)} ({text.id})"
-                    )
         self.tokeniser = tokeniser
         self.tokens: TokenisedTexts = tokenise([text.text for text in self.texts], tokeniser)
 

@@ -44,8 +44,9 @@ def text_windows(costs: np.ndarray, limit: int) -> list[TextWindow]:
         past = max(first + 1, int(np.searchsorted(total, total[first] + limit, "right")) - 1)
         if past >= length:
             return [*windows, TextWindow(first, length, core_first, length)]
-        following = int(np.searchsorted(total, total[past] - limit // 2, "left"))
-        following = min(max(first + 1, following), past)
+        # It shares half of this one, or as much as leaves room for a token that this one does not hold.
+        begin = max(total[past] - limit // 2, total[past + 1] - limit)
+        following = min(max(first + 1, int(np.searchsorted(total, begin, "left"))), past)
         core_past = (following + past) // 2
         windows.append(TextWindow(first, past, core_first, core_past))
         first, core_first = following, core_past
