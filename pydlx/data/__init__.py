@@ -17,6 +17,8 @@ from pydlx.data.entity_set import AlignmentReport, EntityBatch, EntityExample, E
 from pydlx.data.image_sets import ClassifiedImage, ImageSet, PhotographFolders, cifar10, stl10
 from pydlx.data.label_maps import LabelMapPairs, read_label_map
 from pydlx.data.photographs import Photographs
+from pydlx.data.relation_batch import RelationBatch, RelationExample
+from pydlx.data.relation_set import PairReport, RelationSet
 from pydlx.data.relations import (
     NO_RELATION,
     Fact,
@@ -57,12 +59,16 @@ __all__ = [
     "LabelledImage",
     "Light",
     "Mention",
+    "PairReport",
     "PhotographFolders",
     "Photographs",
     "RandomComposites",
     "RandomRegions",
+    "RelationBatch",
     "RelationDocument",
+    "RelationExample",
     "RelationReport",
+    "RelationSet",
     "ScenePairs",
     "TokenisedEntities",
     "camvid",

@@ -163,7 +163,7 @@ class RelationTask(Task):
         rows = ["document | found | true", "---|---|---"]
         for number in sorted(self._found)[:SHOWN]:
             document = self.held_out.document(number)
-            found = found_relations(self._found[number], document, self.held_out.relations, self.top_k)
+            found = found_relations(self._found[number], document, self.held_out.relations, top_k=self.top_k)
             sides = ("; ".join(_said(document, *fact[:3]) for fact in facts) for facts in (found, document.facts))
             cells = (document.title, *sides)
             rows.append(" | ".join(" ".join(cell.split()).replace("|", "\\|") or "(none)" for cell in cells))

@@ -66,6 +66,7 @@ class DocumentRelations(nn.Module):
         context_heads: int = 4,
         pair_size: int = 256,
         block: int = 64,
+        joint: int = 256,
         distance: bool = True,
         threshold: str = "learned",
         encoder: str = "lstm",
@@ -117,7 +118,8 @@ class DocumentRelations(nn.Module):
             self.context = ContextAttention(size, context_heads)
             self.head_context, self.tail_context = (nn.Linear(size, pair_size, bias=False) for _ in range(2))
         self.score = GroupedBilinear(pair_size, outputs, block)
-        self.distances = nn.Embedding(DISTANCES, outputs) if distance else None
+        self.joint = _JointLayer(size, joint, outputs, dropout) if whole(name, "joint", joint, 0) else None
+        self.distances = nn.Embedding(DISTANCES, joint or outputs) if distance else None
         if self.distances is not None:
             nn.init.zeros_(self.distances.weight)
         self.register_buffer("threshold", torch.zeros(()) if threshold == "global" else None)
@@ -152,8 +154,8 @@ class DocumentRelations(nn.Module):
             )
             h, t = batch.pairs.unbind(1)
             logits = self.score((z_s + heads.index_select(0, h)).tanh(), (z_t + tails.index_select(0, t)).tanh())
-        if self.distances is not None:
-            logits = logits + self.distances(batch.distances)
+        apart = 0 if self.distances is None else self.distances(batch.distances)
+        logits = logits + (apart if self.joint is None else self.joint(entities, batch.pairs, apart))
         if self.threshold is not None:
             logits = torch.cat([self.threshold.expand(len(logits), 1).to(logits.dtype), logits], 1)
         return logits
@@ -163,6 +165,25 @@ class DocumentRelations(nn.Module):
         marks = ((self.types, batch.types), (self.numbers, batch.numbers))
         parts = [mark(values.clamp(max=mark.num_embeddings - 1)) for mark, values in marks if mark is not None]
         return torch.cat(parts, -1) if parts else None
+
+
+class _JointLayer(nn.Module):
+    """Scores of pairs by a layer of relu units that sees both entities and how far they are apart.
+
+    It has the sum of what it makes of either entity, so that little is left to do for each pair.
+    """
+
+    def __init__(self, size: int, units: int, outputs: int, dropout: float) -> None:
+        super().__init__()
+        self.head, self.tail = nn.Linear(size, units), nn.Linear(size, units, bias=False)
+        self.dropout = nn.Dropout(dropout)
+        self.score = nn.Linear(units, outputs, bias=False)
+
+    def forward(self, entities: Tensor, pairs: Tensor, apart: Tensor | int) -> Tensor:
+        """Scores (P, outputs) of entities (E, size), pairs (P, 2) and what is known of pairs, (P, units)."""
+        h, t = pairs.unbind(1)
+        both = self.head(entities).index_select(0, h) + self.tail(entities).index_select(0, t)
+        return self.score(self.dropout((both + apart).relu()))
 
 
 def _marks(name: str, argument: str, count: int, size: int) -> nn.Embedding | None:

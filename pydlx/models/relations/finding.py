@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from pydlx._checks import check_type, described, whole, whole_or_none
+from pydlx._checks import check_number, check_type, described, whole, whole_or_none
 from pydlx.data.relation_batch import ordered_pairs
 from pydlx.data.relation_set import RelationSet
 from pydlx.data.relations import RelationDocument
@@ -40,13 +41,14 @@ class FoundRelation(NamedTuple):
 
 
 def find_relations(
-    model: DocumentRelations, document: RelationDocument, *, top_k: int | None = None
+    model: DocumentRelations, document: RelationDocument, *, threshold: float | None = None, top_k: int | None = None
 ) -> list[FoundRelation]:
     """Find the relations between the entities of a document.
 
     Args:
         model: A trained one, from ``load_model``.
         document: With its entities; facts are not looked at. A pretrained encoder reads no more of it than in training.
+        threshold: What a score must exceed, from 0 to 1; by default 1/2, the model's own threshold.
         top_k: Most relations of a pair, see ``threshold_labels``; by default as in training.
 
     Returns:
@@ -61,17 +63,23 @@ def find_relations(
         FoundRelation(head=0, tail=3, relation='P17', score=0.97, evidence=(0, 2))
     """
     check_type("find_relations", "document", document, RelationDocument, "a RelationDocument")
-    return next(find_all_relations(model, [document], top_k=top_k))
+    return next(find_all_relations(model, [document], threshold=threshold, top_k=top_k))
 
 
 def find_all_relations(
-    model: DocumentRelations, documents: Iterable[RelationDocument], *, top_k: int | None = None, batch_size: int = 8
+    model: DocumentRelations,
+    documents: Iterable[RelationDocument],
+    *,
+    threshold: float | None = None,
+    top_k: int | None = None,
+    batch_size: int = 8,
 ) -> Iterator[list[FoundRelation]]:
     """Find the relations in many documents, in their order, about a hundred at a time.
 
     Args:
         model: A trained one, from ``load_model``, on any device; it is put into evaluation mode.
         documents: Of ``read_docred``, or one's own; see `find_relations`.
+        threshold: Likewise.
         top_k: Likewise.
         batch_size: Documents that are read at once.
 
@@ -88,6 +96,10 @@ def find_all_relations(
     if settings is None or not settings.keys() >= _SETTINGS:
         raise ValueError(f"{name}: model must have a vocabulary, as those that pydlx train relation leaves, got none")
     check_type(name, "documents", documents, Iterable, "a sequence of RelationDocument")
+    if threshold is not None:
+        check_number(name, "threshold", threshold)
+        if not 0 < threshold < 1:
+            raise ValueError(f"{name}: threshold must be between 0 and 1, got {threshold}")
     whole_or_none(name, "top_k", top_k, 1)
     whole(name, "batch_size", batch_size, 1)
     featurizer = TextFeaturizer.from_state(settings["featurizer"])
@@ -104,8 +116,8 @@ def find_all_relations(
         )
         for part in parts
     )
-    top_k = settings["top_k"] if top_k is None else top_k
-    return itertools.chain.from_iterable(_found_in_set(model.eval(), part, top_k, batch_size) for part in sets)
+    decoding = _Decoding(0.5 if threshold is None else threshold, settings["top_k"] if top_k is None else top_k)
+    return itertools.chain.from_iterable(_found_in_set(model.eval(), part, decoding, batch_size) for part in sets)
 
 
 def _checked(documents: Iterable[RelationDocument]) -> Iterator[RelationDocument]:
@@ -117,9 +129,16 @@ def _checked(documents: Iterable[RelationDocument]) -> Iterator[RelationDocument
         yield document
 
 
+class _Decoding(NamedTuple):
+    """How logits become relations."""
+
+    threshold: float
+    top_k: int | None
+
+
 @torch.no_grad()
 def _found_in_set(
-    model: DocumentRelations, examples: RelationSet, top_k: int | None, batch_size: int
+    model: DocumentRelations, examples: RelationSet, decoding: _Decoding, batch_size: int
 ) -> list[list[FoundRelation]]:
     """The relations of all documents of a set, read by length so that batches hold little padding."""
     place = next(model.parameters()).device
@@ -133,18 +152,23 @@ def _found_in_set(
             raise ValueError("find_all_relations: model must give numbers for logits, got NaN")
         for number, rows in zip(numbers, logits.split(batch.pair_counts), strict=True):
             document = examples.document(number)
-            found[examples.places[number]] = found_relations(rows, document, examples.relations, top_k)
+            found[examples.places[number]] = found_relations(rows, document, examples.relations, *decoding)
     return found
 
 
 def found_relations(
-    logits: Tensor, document: RelationDocument, relations: list[str], top_k: int | None = None
+    logits: Tensor,
+    document: RelationDocument,
+    relations: Sequence[str],
+    threshold: float = 0.5,
+    top_k: int | None = None,
 ) -> list[FoundRelation]:
-    """What logits (k (k − 1), C) of a document with k entities say, by falling score."""
+    """What logits (k (k − 1), C) of a document with k entities say, by falling score; see `find_relations`."""
     named = [{mention.sentence for mention in places} for places in document.entities]
     pairs = ordered_pairs(len(document.entities)).tolist()
-    above = threshold_labels(logits, top_k)
     scores = (logits - logits[:, :1]).sigmoid()
+    raised = logits[:, :1] + math.log(threshold / (1 - threshold))
+    above = threshold_labels(torch.cat([raised, logits[:, 1:]], 1), top_k)
     found = []
     for row, column in above[:, 1:].nonzero().tolist():
         head, tail = pairs[row]

@@ -74,7 +74,7 @@ class ContextAttention(nn.Module):
         super().__init__()
         self.heads = whole("ContextAttention", "heads", heads, 1)
         width = heads * whole("ContextAttention", "head_size", head_size, 1)
-        self.query, self.key = nn.Linear(size, width), nn.Linear(size, width)
+        self.query, self.key = nn.Linear(size, width), nn.Linear(size, width, bias=False)  # a softmax sees no bias
 
     def forward(self, states: Tensor, mask: Tensor, entities: Tensor, sizes: tuple[int, ...]) -> list[Tensor]:
         """Of states (B, n, d), their mask (B, n) and entities (E, d): for each document (k (k − 1), n), sums to 1."""
