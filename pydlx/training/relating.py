@@ -64,7 +64,7 @@ class ThresholdSearch(Metric):
 
     def update(self, scores: Tensor, target: Tensor) -> None:
         """Takes scores, and whether each is of a fact, (N, R) both."""
-        place = torch.bucketize(scores, self.edges.to(scores.device))  # above this many edges
+        place = torch.bucketize(scores.contiguous(), self.edges.to(scores.device))  # above this many edges
         size = self.counts.shape[1]
         counts = [torch.bincount(those.flatten(), minlength=size) for those in (place[target], place)]
         self.counts += torch.stack(counts).to(self.counts.device)
