@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from pydlx.data.reading.tokens import Tokens
+from pydlx.data.text.tokens import Tokens
+from pydlx.models.text.encoders import RNN
 
 WORDS, CHARACTERS, FEATURES = 30, 12, 3
 
@@ -79,3 +80,14 @@ def check_masks(module: nn.Module, run: Callable[..., Tensor], *texts: tuple[Ten
 def _dot(out: Tensor, weights: Tensor) -> Tensor:
     """A number that hangs on all finite outputs."""
     return (torch.where(out.isfinite(), out, 0) * weights).sum()
+
+
+def plain_rnn(part: RNN, plain: nn.RNNBase) -> nn.RNNBase:
+    """PyTorch's module with the weights of a part."""
+    plain = plain.double()
+    with torch.no_grad():
+        for suffix, directions in (("", part.forwards), ("_reverse", part.backwards)):
+            for layer, direction in enumerate(directions):
+                for name, weight in direction.named_parameters():
+                    getattr(plain, name.replace("l0", f"l{layer}") + suffix).copy_(weight)
+    return plain

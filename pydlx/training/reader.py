@@ -31,7 +31,7 @@ from pydlx.data.reading import (
     read_squad,
 )
 from pydlx.data.reading.featurizer import FEATURES
-from pydlx.data.reading.tokenisers import TOKENISERS
+from pydlx.data.text.tokenisers import TOKENISERS
 from pydlx.models import create_model
 from pydlx.training.options import option
 from pydlx.training.reading import AnswerScore, NumberedExamples, ReadingTask, collate_numbered

@@ -14,7 +14,7 @@ pytest.importorskip("msgspec")
 
 import pydlx
 from pydlx.data.reading import Featurizer, TokenisedQuestions, create_tokeniser, read_squad
-from pydlx.data.reading.vocabulary import Vocabulary
+from pydlx.data.text.vocabulary import Vocabulary
 from pydlx.models import save_model
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -268,7 +268,7 @@ def test_tokens_are_kept_for_next_time(data, tmp_path, monkeypatch):
     assert train(data, tmp_path / "one", *cached) == 0
     names = ["data.questions.all.words.npz", "val.questions.2.words.npz"]
     assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == names
-    monkeypatch.setattr("pydlx.data.reading.cache.tokenise", None)  # what is kept is not cut again
+    monkeypatch.setattr("pydlx.data.text.cache.tokenise", None)  # what is kept is not cut again
     assert train(data, tmp_path / "two", *cached) == 0
     one, two = (load_model(tmp_path / run / "last.ckpt") for run in ("one", "two"))
     assert all(torch.equal(tensor, two.state_dict()[name]) for name, tensor in one.state_dict().items())

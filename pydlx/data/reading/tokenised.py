@@ -9,11 +9,11 @@ from collections.abc import Iterable
 import numpy as np
 
 from pydlx._checks import check_path, check_type
-from pydlx.data.reading.cache import tokenise_cached
 from pydlx.data.reading.questions import Question, read_squad
 from pydlx.data.reading.report import AnswerReport
-from pydlx.data.reading.texts import tokenise
-from pydlx.data.reading.tokenisers import Tokeniser, check_tokeniser
+from pydlx.data.text.cache import tokenise_cached
+from pydlx.data.text.texts import tokenise
+from pydlx.data.text.tokenisers import Tokeniser, check_tokeniser
 
 
 class TokenisedQuestions:
@@ -23,7 +23,7 @@ class TokenisedQuestions:
         source: A JSON file of SQuAD's form, or questions of any reader.
         tokeniser: As of ``create_tokeniser``.
         cache: A file that keeps the tokens for next time; none by default. It is made again when a text, the tokeniser
-            or the file's form is another one (:mod:`pydlx.data.reading.cache`).
+            or the file's form is another one (:mod:`pydlx.data.text.cache`).
         report: Of the reader, if `source` are questions; what is noted here is added to it.
 
     Attributes:

@@ -1,6 +1,6 @@
 """Reading comprehension: models that find the answer to a question in a passage, and the parts they share.
 
-``embedding``, ``encoders``, ``attention``, ``fusion`` and ``pointers`` hold the parts; each reader is one file.
+``attention``, ``fusion`` and ``pointers`` hold the parts, with ``pydlx.models.text``; each reader is one file.
 """
 
 from pydlx.models.readers.answering import Answer, Answers, decode_answers

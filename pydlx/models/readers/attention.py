@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pydlx.models.readers.encoders import VariationalDropout
+from pydlx.models.text.encoders import VariationalDropout
 
 
 def masked_softmax(scores: Tensor, mask: Tensor, dim: int = -1) -> Tensor:

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from pydlx._checks import check_one_of
-from pydlx.data.reading.tokens import Tokens
+from pydlx.data.text.tokens import Tokens
 from pydlx.models.readers.attention import DotAttention, WeightedSummary
-from pydlx.models.readers.embedding import CharacterCNN
-from pydlx.models.readers.encoders import RNN
 from pydlx.models.readers.pointers import BilinearPointer
 from pydlx.models.readers.reader import Reader
 from pydlx.models.readers.scores import SpanScores
 from pydlx.models.registry import register_model
+from pydlx.models.text.embedding import CharacterCNN
+from pydlx.models.text.encoders import RNN
 
 
 @register_model("fusionnet")

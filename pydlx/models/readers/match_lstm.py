@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from pydlx._checks import check_flag
-from pydlx.data.reading.tokens import Tokens
-from pydlx.models.readers.embedding import CharacterCNN
-from pydlx.models.readers.encoders import RNN, VariationalDropout
+from pydlx.data.text.tokens import Tokens
 from pydlx.models.readers.pointers import AnswerPointer
 from pydlx.models.readers.reader import Reader
 from pydlx.models.readers.scores import SpanScores
 from pydlx.models.registry import register_model
+from pydlx.models.text.embedding import CharacterCNN
+from pydlx.models.text.encoders import RNN, VariationalDropout
 from pydlx.nn import AttentionRNN
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from pydlx.data.reading.tokens import PADDING, Tokens
+from pydlx.data.text.tokens import PADDING, Tokens
 from pydlx.models.readers.reader import Reader
 from pydlx.nn import AttentionRNN
 

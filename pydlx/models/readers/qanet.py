@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pydlx._checks import check_number, whole
-from pydlx.data.reading.tokens import Tokens
-from pydlx.models.readers.embedding import CharacterCNN
-from pydlx.models.readers.encoders import EncoderBlock
+from pydlx.data.text.tokens import Tokens
 from pydlx.models.readers.fusion import Highway
 from pydlx.models.readers.reader import Reader
 from pydlx.models.readers.scores import SpanScores
 from pydlx.models.registry import register_model
+from pydlx.models.text.embedding import CharacterCNN
+from pydlx.models.text.encoders import EncoderBlock
 from pydlx.nn import TrilinearAttention
 
 

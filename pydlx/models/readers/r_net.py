@@ -6,15 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from pydlx._checks import check_flag, check_one_of
-from pydlx.data.reading.tokens import Tokens
+from pydlx.data.text.tokens import Tokens
 from pydlx.models.readers.attention import AdditiveAttention, DotAttention, attend
-from pydlx.models.readers.embedding import CharacterRNN
-from pydlx.models.readers.encoders import RNN, VariationalDropout
 from pydlx.models.readers.fusion import Gate
 from pydlx.models.readers.pointers import AnswerPointer
 from pydlx.models.readers.reader import Reader
 from pydlx.models.readers.scores import SpanScores
 from pydlx.models.registry import register_model
+from pydlx.models.text.embedding import CharacterRNN
+from pydlx.models.text.encoders import RNN, VariationalDropout
 from pydlx.nn import AttentionRNN
 
 

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pydlx._checks import check_flag, check_number, whole
-from pydlx.data.reading.tokens import Tokens
-from pydlx.models.readers.embedding import CharacterCNN, CharacterRNN, TokenEmbedding, WordEmbedding
+from pydlx.data.text.tokens import Tokens
 from pydlx.models.readers.scores import SpanScores
+from pydlx.models.text.embedding import CharacterCNN, CharacterRNN, TokenEmbedding, WordEmbedding
 
 
 class Reader(nn.Module):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from reader_checks import CHARACTERS, FEATURES, WORDS, alone, check_masks, states, tokens
+from reader_checks import check_masks, states
 from torch import nn
 
-from pydlx.data.reading.tokens import Tokens
 from pydlx.models.readers.attention import (
     AdditiveAttention,
     Coattention,
@@ -17,8 +16,6 @@ from pydlx.models.readers.attention import (
     attend,
     masked_softmax,
 )
-from pydlx.models.readers.embedding import CharacterCNN, CharacterRNN, TokenEmbedding, WordEmbedding
-from pydlx.models.readers.encoders import RNN, EncoderBlock, VariationalDropout, final_states, position_code
 from pydlx.models.readers.fusion import SFU, Gate, GatedSum, Highway
 from pydlx.models.readers.pointers import AnswerPointer, BilinearPointer, MemoryPointer, SpanScoring
 
@@ -32,173 +29,6 @@ def close(a, b):
 @pytest.fixture(autouse=True)
 def seeded():
     torch.manual_seed(0)
-
-
-# Words, characters and features
-
-
-def test_only_the_words_that_are_tuned_have_gradients():
-    embedding = WordEmbedding(7, 3, tune_partial=2)
-    vectors = torch.arange(21.0).view(7, 3)
-    embedding.load_vectors(vectors)
-    words = torch.tensor([[2, 3, 4, 6, 1, 0, 3]])
-    found = embedding(words)
-    assert torch.equal(found[0, :4], vectors[[2, 3, 4, 6]])
-    assert not found[0, 4:6].any()  # the unknown word and padding
-    found.sum().backward()
-    assert torch.equal(embedding.tuned.grad, torch.tensor([[1.0] * 3, [2.0] * 3]))
-
-
-@pytest.mark.parametrize(("tune_partial", "trained"), [(0, 0), (3, 3), (99, 5), (None, 6)])
-def test_as_many_words_are_trained_as_asked_for(tune_partial, trained):
-    embedding = WordEmbedding(7, 3, tune_partial)
-    assert sum(x.numel() for x in embedding.parameters()) == 3 * trained
-    vectors = torch.randn(7, 3)
-    embedding.load_vectors(vectors)
-    wanted = vectors.clone()
-    wanted[0] = 0
-    if tune_partial is not None:
-        wanted[1] = 0
-    assert torch.equal(embedding(torch.arange(7)[None])[0], wanted)
-
-
-def test_a_convolution_sees_the_characters_of_its_word_and_zeros_beyond():
-    part, text = CharacterCNN(CHARACTERS, 3, 4, 3).double(), tokens(LENGTHS)
-    found = part(text.characters)
-    kernel, bias = part.convolution.weight, part.convolution.bias  # (4, 3, 3)
-    for b, t in ((0, 0), (0, 5), (2, 3)):
-        spelt = text.characters[b, t][text.characters[b, t] > 0]
-        vectors = nn.functional.pad(part.vectors(spelt), (0, 0, 1, 1))
-        scores = [bias + sum(kernel[:, :, k] @ vectors[i + k] for k in range(3)) for i in range(len(spelt))]
-        close(found[b, t], torch.stack(scores).relu().amax(0))
-    assert not found[~text.mask].any()
-
-
-@pytest.mark.parametrize(("cell", "kind"), [("gru", nn.GRU), ("lstm", nn.LSTM)])
-def test_an_rnn_over_characters_ends_at_the_end_of_each_word(cell, kind):
-    part, text = CharacterRNN(CHARACTERS, 3, 4, cell).double(), tokens(LENGTHS)
-    found = part(text.characters)
-    plain = plain_rnn(part.rnn, kind(3, 4, bidirectional=True, batch_first=True))
-    for b, t in ((0, 0), (0, 5), (2, 3)):
-        spelt = text.characters[b, t][text.characters[b, t] > 0]
-        _, last = plain(part.vectors(spelt)[None])
-        close(found[b, t], (last if cell == "gru" else last[0]).flatten())
-    assert not found[~text.mask].any()
-
-
-@pytest.mark.parametrize("kind", [CharacterCNN, CharacterRNN])
-def test_characters_of_a_batch_are_read_as_those_of_single_texts(kind):
-    part, text = kind(CHARACTERS, 3, 4).double(), tokens(LENGTHS)
-    found = part(text.characters)
-    weights = torch.randn_like(found)
-    gradients = torch.autograd.grad((found * weights).sum(), list(part.parameters()))
-    singles = [torch.zeros_like(x) for x in gradients]
-    for index, length in enumerate(LENGTHS):
-        one = part(alone(text, index).characters)
-        close(one[0], found[index, :length])
-        loss = (one * weights[index : index + 1, :length]).sum()
-        for total, gradient in zip(singles, torch.autograd.grad(loss, list(part.parameters())), strict=True):
-            total += gradient
-    for a, b in zip(gradients, singles, strict=True):
-        close(a, b)
-
-
-def test_what_a_reader_needs_and_does_not_get_is_said():
-    embed = TokenEmbedding(WordEmbedding(WORDS, 6), CharacterCNN(CHARACTERS, 3, 4), FEATURES)
-    assert [x.shape[-1] for x in embed.double()(tokens(LENGTHS))] == [6, 4, 3]
-    assert embed.size == 13
-    with pytest.raises(ValueError, match=r"characters must have shape \(B, n, characters\) for this reader, got None"):
-        embed(tokens(LENGTHS, characters=False))
-    with pytest.raises(ValueError, match=r"features must have shape \(B, n, 3\) for this reader, got \(3, 6, 2\)"):
-        embed(Tokens(*tokens(LENGTHS)[:2], torch.zeros(3, 6, 2)))
-    with pytest.raises(ValueError, match=r"load_vectors: vectors must have shape \(30, 6\), got \(30, 5\)"):
-        embed.words.load_vectors(torch.zeros(30, 5))
-    with pytest.raises(ValueError, match="CharacterCNN: width must be odd, got 4"):
-        CharacterCNN(5, 3, 4, 4)
-
-
-# Encoders
-
-
-def plain_rnn(part: RNN, plain: nn.RNNBase) -> nn.RNNBase:
-    """PyTorch's module with the weights of a part."""
-    plain = plain.double()
-    with torch.no_grad():
-        for suffix, directions in (("", part.forwards), ("_reverse", part.backwards)):
-            for layer, direction in enumerate(directions):
-                for name, weight in direction.named_parameters():
-                    getattr(plain, name.replace("l0", f"l{layer}") + suffix).copy_(weight)
-    return plain
-
-
-@pytest.mark.parametrize(("cell", "kind"), [("gru", nn.GRU), ("lstm", nn.LSTM)])
-def test_an_rnn_gives_what_packed_sequences_give(cell, kind):
-    x, mask = states(LENGTHS, 3)
-    part = RNN(3, 4, 2, cell=cell).double()
-    plain = plain_rnn(part, kind(3, 4, 2, bidirectional=True, batch_first=True))
-    packed = nn.utils.rnn.pack_padded_sequence(x, mask.sum(1), batch_first=True, enforce_sorted=False)
-    out, last = plain(packed)
-    wanted, _ = nn.utils.rnn.pad_packed_sequence(out, batch_first=True)
-    found = part(x, mask)
-    close(found, wanted)
-    last = last if cell == "gru" else last[0]
-    close(final_states(found, mask), torch.cat([last[-2], last[-1]], -1))
-
-
-RNNS = [
-    {},
-    {"cell": "gru", "layers": 2},
-    {"layers": 3, "concatenate": True},
-    {"cell": "gru", "bidirectional": False, "concatenate": True, "layers": 2},
-]
-
-
-@pytest.mark.parametrize("options", RNNS, ids=str)
-def test_padding_changes_nothing_in_an_rnn(options):
-    part = RNN(3, 4, **options)
-    check_masks(part, part, states(LENGTHS, 3))
-    x, mask = states(LENGTHS, 3)
-    found = part(x, mask)
-    assert found.shape[-1] == part.output
-    assert not found[~mask].any()
-
-
-def test_variational_dropout_drops_the_same_elements_at_all_tokens():
-    part, x = VariationalDropout(0.5), torch.ones(40, 5, 20)
-    y = part(x)
-    assert set(y.unique().tolist()) == {0.0, 2.0}
-    assert (y == y[:, :1]).all()
-    assert (y[0] != y[1]).any()
-    assert abs(float((y == 0).double().mean()) - 0.5) < 0.05
-    assert part.eval()(x) is x
-
-
-BLOCKS = [{}, {"relu": False, "last_norm": True}, {"position": False}]
-
-
-@pytest.mark.parametrize("options", BLOCKS, ids=str)
-def test_padding_changes_nothing_in_an_encoder_block(options):
-    part = EncoderBlock(8, 2, 3, 2, **options)
-    check_masks(part, part, states(LENGTHS, 8))
-
-
-def test_stochastic_depth_keeps_the_expected_change_and_drops_the_last_sublayers_most():
-    part = EncoderBlock(4, 2, 3, 1, dropout=0.0, survival=0.6, position=False)
-    assert part.kept == pytest.approx([0.9, 0.8, 0.7, 0.6])
-    x, change = torch.zeros(4000, 1, 4), torch.ones(1, 1, 4)
-    added = part._added(x, change, 3)
-    assert sorted(added.unique().tolist()) == pytest.approx([0, 1 / 0.6])
-    assert (added == added[:, :, :1]).all()  # an example as a whole
-    assert abs(float(added.mean()) - 1) < 0.05
-    assert EncoderBlock(4, 2, 3, 1, sublayers=(4, 8), survival=0.9).kept[-1] == pytest.approx(0.9)
-
-
-def test_the_position_code_is_of_sines_and_cosines():
-    code = position_code(5, 6, torch.zeros((), dtype=torch.float64))
-    for t in range(5):
-        for i in range(3):
-            angle = torch.tensor(t / 10000 ** (i / 2))
-            torch.testing.assert_close(code[t, [i, 3 + i]].float(), torch.stack([angle.sin(), angle.cos()]))
 
 
 # Attention

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pydlx.data.reading.tokenisers import Tokeniser
+from pydlx.data.text.tokenisers import Tokeniser
 
 
 @dataclass(frozen=True)

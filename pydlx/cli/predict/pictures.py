@@ -1,4 +1,4 @@
-"""``pydlx predict``: label or find what pictures show, with a trained model."""
+"""``pydlx predict`` with models that label or find what pictures show."""
 
 from __future__ import annotations
 
@@ -11,60 +11,24 @@ from typing import Any
 
 import numpy as np
 
-from pydlx.cli.device import add_device, device_of
 from pydlx.cli.progress import counting
 from pydlx.data.pairs import PICTURES
 from pydlx.files import read_rgb, replacing, write_image
-from pydlx.models import load_model
 from pydlx.models.detection import CornerNet, Detections, detect
 from pydlx.models.segmentation import FCN, segment
 from pydlx.visualize import colour_labels, draw_boxes
 
-_EXAMPLE = """\
-example:
-  pydlx predict runs/camvid/best.ckpt street.jpg --out predictions
-  pydlx predict runs/corner/best.ckpt photographs/ --out predictions --threshold 0.4
-  pydlx predict runs/corner/best.ckpt val2017/ --annotations instances_val2017.json --out predictions
-  pydlx eval boxes instances_val2017.json predictions/coco_results.json
 
-Writes label_maps/NAME.png, as pydlx eval segmentation takes it, and coloured/NAME.png; or of a detector
-boxes/NAME.png; and of all pictures predictions.json: the share of each class, or the boxes as x1, y1, x2, y2. With
---annotations also coco_results.json, COCO's list of results: there are the boxes of every score, which AP needs.
-"""
-
-
-def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
-    """Adds the command ``predict`` to the command line."""
-    parser = subparsers.add_parser(
-        "predict",
-        help="label or find what pictures show",
-        description="Apply a trained model to pictures.",
-        epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("checkpoint", type=Path, help="of pydlx train, or of pydlx.models.save_model")
-    parser.add_argument("pictures", type=Path, nargs="+", help="files, or folders of them")
-    parser.add_argument("--out", type=Path, required=True, help="folder for what is written")
-    add_device(parser)
-    parser.add_argument("--threshold", type=float, default=0.3, help="least score of a box (default 0.3)")
-    parser.add_argument(
-        "--scale", type=float, default=1.0, help="by what pictures are enlarged or reduced to find boxes (default 1)"
-    )
-    parser.add_argument(
-        "--annotations", type=Path, metavar="FILE", help="a COCO file that lists the pictures: write coco_results.json"
-    )
-    return parser
-
-
-def run(args: argparse.Namespace) -> int:
+def predict(model: Any, args: argparse.Namespace) -> int:
     """Predicts for all pictures; those that cannot be read are counted at the end, and the exit code is then 2."""
-    model: Any = load_model(args.checkpoint).to(device_of(args))
-    pictures = [path for given in args.pictures for path in _pictures(given)]
+    if args.out is None:
+        raise ValueError("--out must name a folder for what is found in pictures")
+    pictures = [path for given in args.inputs for path in _pictures(Path(given))]
     names = [path.stem for path in pictures]
     if repeated := next((name for name in names if names.count(name) > 1), None):
         raise ValueError(f"pictures must have different names without suffix, got {repeated!r} twice")
     results = None if args.annotations is None else _CocoResults(args.annotations, model, pictures)
-    predict = _predictor(model, args, results)
+    predicted = _predictor(model, args, results)
     for folder in ("label_maps", "coloured") if isinstance(model, FCN) else ("boxes",):
         (args.out / folder).mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = {}
@@ -75,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
         except (OSError, ValueError) as error:
             skipped.append(str(error))
             continue
-        found[str(path)] = predict(image, path)
+        found[str(path)] = predicted(image, path)
     _write_json(args.out / "predictions.json", found, indent=2)
     if results is not None:
         _write_json(args.out / "coco_results.json", results.entries)
@@ -127,9 +91,6 @@ def _predictor(model: Any, args: argparse.Namespace, results: _CocoResults | Non
     """(image, its path) to what predictions.json says of it."""
     if isinstance(model, FCN):
         return lambda image, path: _labels(model, image, args.out, f"{path.stem}.png")
-    if not isinstance(model, CornerNet):
-        hint = "pydlx sample draws with it, or pydlx blend --method gp-gan --checkpoint"
-        raise ValueError(f"{model.model_name} neither labels pixels nor finds boxes; {hint}")
 
     def boxes(image: np.ndarray, path: Path) -> list[dict[str, Any]]:
         found = Detections(*(x.cpu() for x in detect(model, image, scales=(args.scale,))))

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from pydlx.data.reading import create_tokeniser
+from pydlx.data.text import create_tokeniser
 
 TEXTS = (
     *("", " \n\t", "x", "Ｆｕｌｌ　ｗｉｄｔｈ， half", "二〇〇八年 a～b", "lone \ud83d half"),

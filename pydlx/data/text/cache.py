@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from pydlx.data.reading.texts import TokenisedTexts, tokenise
-from pydlx.data.reading.tokenisers import Tokeniser
+from pydlx.data.text.texts import TokenisedTexts, tokenise
+from pydlx.data.text.tokenisers import Tokeniser
 from pydlx.files import replacing
 
 _FORM = 1  # of the file; a higher number makes every older one be written again

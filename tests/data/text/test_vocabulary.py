@@ -2,7 +2,7 @@
 
 import pytest
 
-from pydlx.data.reading import Vocabulary, character_counts
+from pydlx.data.text import Vocabulary, character_counts
 
 
 def test_numbers_begin_behind_padding_and_unknown():

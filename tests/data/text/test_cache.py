@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from pydlx.data.reading import Question, TokenisedQuestions, create_tokeniser
-from pydlx.data.reading import cache as cache_module
+from pydlx.data.reading import Question, TokenisedQuestions
+from pydlx.data.text import cache as cache_module
+from pydlx.data.text import create_tokeniser
 
 
 class Counting:

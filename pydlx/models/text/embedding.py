@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pydlx._checks import check_floating, whole, whole_or_none
-from pydlx.data.reading.tokens import PADDING, UNKNOWN, Tokens
-from pydlx.models.readers.encoders import RNN, final_states
+from pydlx.data.text.tokens import PADDING, UNKNOWN, Tokens
+from pydlx.models.text.encoders import RNN, final_states
 
 
 class WordEmbedding(nn.Module):
@@ -172,5 +172,5 @@ def _part(argument: str, part: Tensor | None, words: Tensor, size: int | None) -
     if part is None or part.shape[:-1] != words.shape or size not in (None, part.shape[-1]):
         wanted = f"(B, n, {size or 'characters'})"
         shape = "None" if part is None else tuple(part.shape)
-        raise ValueError(f"TokenEmbedding: {argument} must have shape {wanted} for this reader, got {shape}")
+        raise ValueError(f"TokenEmbedding: {argument} must have shape {wanted} for this model, got {shape}")
     return part

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from pydlx._checks import check_type, listed, whole, whole_or_none
-from pydlx.data.reading.tokens import UNKNOWN
+from pydlx.data.text.tokens import UNKNOWN
 
 
 class Vocabulary:

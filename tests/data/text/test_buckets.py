@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pydlx.data.reading import length_buckets
+from pydlx.data.text import length_buckets
 
 LENGTHS = np.random.default_rng(0).integers(1, 500, 1003).tolist()
 
