@@ -6,6 +6,7 @@ They lie in ``$PYDLX_CACHE``, by default ``~/.cache/pydlx``. Above two gigabytes
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -90,9 +91,12 @@ def link(name: str, objects: list[Path], flags: list[str]) -> Path:
 
 def _delete_unused() -> None:
     """Keep the most recently used files that fit."""
-    files = sorted(cache_folder().glob("*-*"), key=lambda path: path.stat().st_mtime, reverse=True)
+    found = []
+    for path in cache_folder().glob("*-*"):
+        with contextlib.suppress(FileNotFoundError):  # another run has just renamed or deleted it
+            found.append((path.stat().st_mtime, path.stat().st_size, path))
     total = 0
-    for path in files:
-        total += path.stat().st_size
+    for _, size, path in sorted(found, reverse=True):
+        total += size
         if total > MOST_BYTES:
             path.unlink(missing_ok=True)

@@ -135,8 +135,7 @@ std::tuple<Tensor, Tensor, Tensor> oks_backward(const Tensor& grad_output, const
     const A least_half = PYDLX_SIMD_CALL(oks_least_half<A>)(rows, scale, sizes, input_data<A>(grad));
     // Pairs of one group share rows of the gradients, so a group is one thread's.
     parallel_for(sizes.groups, kGrain / cost, [&](int64_t begin, int64_t end) {
-      PYDLX_SIMD_CALL(oks_pairs_backward<A>)(rows, scale, sizes, input_data<A>(grad), least_half, to, begin * pairs,
-                                             end * pairs);
+      PYDLX_SIMD_CALL(oks_backward_groups<A>)(rows, scale, sizes, input_data<A>(grad), least_half, to, begin, end);
     });
     std::copy(areas.begin(), areas.end(), output_data<A>(darea));
   });

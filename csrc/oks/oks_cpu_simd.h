@@ -8,7 +8,7 @@ namespace PYDLX_SIMD {
 
 // How far p lies from a visible coordinate, where low and high are the same; or, with kBox, from [low, high].
 template <class A, bool kBox>
-__attribute__((always_inline)) inline Vec<A> distance(const Vec<A>& p, A low, A high) {
+__attribute__((always_inline)) inline Vec<A> distance(const Vec<A>& p, const Vec<A>& low, const Vec<A>& high) {
   if constexpr (!kBox) return p - low;
   const Vec<A> none{}, below = p - low, above = p - high;
   return (below > none ? none : below) + (none > above ? none : above);
@@ -42,8 +42,8 @@ void compare(const OksTarget<A>& target, const OksDetections<A>& detections, A* 
     for (int64_t j = 0; j < target.count; ++j) {
       const OksPoint<A>& point = target.points[j];
       const OksBlockRows<A>* p = &detections.coordinates[2 * point.k];
-      const Vec<A> dx = distance<A, kBox>(load(p[0] + i), point.low[0], point.high[0]);
-      const Vec<A> dy = distance<A, kBox>(load(p[1] + i), point.low[1], point.high[1]);
+      const Vec<A> dx = distance<A, kBox>(load(p[0] + i), splat(point.low[0]), splat(point.high[0]));
+      const Vec<A> dy = distance<A, kBox>(load(p[1] + i), splat(point.low[1]), splat(point.high[1]));
       sum += exp_to_one<A>((dx * dx + dy * dy) * point.falloff);
     }
     store(similarities + i, Vec<A>(sum / A(std::max<int64_t>(1, target.count))));
@@ -78,28 +78,25 @@ struct OksPairLanes {
   using Row = A[kOksPairs];
 
   std::vector<Row> exponents;
-  OksTruth<A> truth[kOksPairs];
-  const A* pred[kOksPairs];
   alignas(64) A counts[kOksPairs] = {};
 
   explicit OksPairLanes(int64_t points) : exponents(points) {}
 
   void load(const OksRows<A>& rows, const std::vector<A>& scale, const OksSizes& sizes, int64_t first, int64_t count) {
     for (int64_t i = 0; i < count; ++i) {
-      pred[i] = rows.detection(sizes.pred_of(first + i));
-      truth[i] = rows.truth_at(sizes.truth_of(first + i));
-      counts[i] = static_cast<A>(std::max<int64_t>(1, truth[i].count));
-      const OksTruth<A> q = truth[i];
+      const A* pred = rows.detection(sizes.pred_of(first + i));
+      const OksTruth<A> truth = rows.truth_at(sizes.truth_of(first + i));
+      counts[i] = static_cast<A>(std::max<int64_t>(1, truth.count));
       for (int64_t k = 0; k < rows.points; ++k) {
-        const A x = exponent(q, pred[i], k, scale[k]);
-        exponents[k][i] = q.counts(k) ? x : -std::numeric_limits<A>::infinity();
+        const A x = exponent(truth, pred, k, scale[k]);
+        exponents[k][i] = truth.counts(k) ? x : -std::numeric_limits<A>::infinity();
       }
     }
   }
 
-  __attribute__((always_inline)) static A exponent(const OksTruth<A>& q, const A* p, int64_t k, A scale) {
-    const A dx = q.offset(p, k, 0), dy = q.offset(p, k, 1);
-    return (dx * dx + dy * dy) * (q.steepness * scale);
+  __attribute__((always_inline)) static A exponent(const OksTruth<A>& truth, const A* pred, int64_t k, A scale) {
+    const A dx = truth.offset(pred, k, 0), dy = truth.offset(pred, k, 1);
+    return (dx * dx + dy * dy) * (truth.steepness * scale);
   }
 };
 
@@ -149,45 +146,150 @@ A oks_least_half(const OksRows<A>& rows, const std::vector<A>& scale, const OksS
   return std::sqrt(std::numeric_limits<A>::min() / (bound * std::max(sizes.preds, sizes.truths) * sizes.points));
 }
 
-// Adds the gradients of one pair. share is the incoming gradient / n * steepness; e[k * kOksPairs] is of exp_or_half.
+// ---------------------------------------------------------------------------------------------------------- backward
+
 template <class A>
-void add_pair_gradient(const OksTruth<A>& truth, const A* pred, const std::vector<A>& scale, A share, const A* e,
-                       A* dpred, A* dtruth, double* darea) {
-  A sum = 0;
-  for (int64_t k = 0; k < static_cast<int64_t>(scale.size()); ++k, e += kOksPairs) {
-    if (*e == 0 || !truth.counts(k)) continue;
-    const A first = std::abs(*e), second = *e < 0 ? first : A(1);
-    sum += share * OksPairLanes<A>::exponent(truth, pred, k, scale[k]) * first * second;
-    for (int axis = 0; axis < 2; ++axis) {
-      const A d = 2 * share * scale[k] * truth.offset(pred, k, axis) * first * second;
-      dpred[2 * k + axis] += d;
-      if (!truth.box) dtruth[2 * k + axis] -= d;
-    }
+struct WideOf {
+  typedef double type __attribute__((vector_size(PYDLX_SIMD_BYTES)));
+};
+template <>
+struct WideOf<float> {
+  typedef double type __attribute__((vector_size(2 * PYDLX_SIMD_BYTES)));
+};
+
+// A sum in float64, lane by lane.
+template <class A>
+struct WideSum {
+  using Wide = typename WideOf<A>::type;
+  Wide lanes{};
+
+  void add(const Vec<A>& value) { lanes += __builtin_convertvector(value, Wide); }
+
+  double total() const {
+    double sum = 0;
+    for (int64_t lane = 0; lane < kVecLanes<A>; ++lane) sum += lanes[lane];
+    return sum;
   }
-  *darea += sum;
+};
+
+// Lanes are points. A row of (points, 2) numbers is kept as all x, then all y, each `width` numbers: whole vectors.
+template <class A>
+int64_t oks_width(int64_t points) {
+  return (points + kVecLanes<A> - 1) / kVecLanes<A> * kVecLanes<A>;
 }
 
-// Adds the gradients of the pairs [begin, end), in their order.
+// Detections (preds, points, 2) and their gradients, parted so; lanes beyond the last point hold zeros.
 template <class A>
-void oks_pairs_backward(const OksRows<A>& rows, const std::vector<A>& scale, const OksSizes& sizes, const A* grad,
-                        A least_half, const OksGradients<A>& to, int64_t begin, int64_t end) {
-  if (rows.points == 0) return;
-  OksPairLanes<A> lanes(rows.points);
+struct OksPartedDetections {
+  int64_t points, width;
+  std::vector<A> coordinates, gradients;
+
+  OksPartedDetections(int64_t preds, int64_t points_)
+      : points(points_), width(oks_width<A>(points_)), coordinates(2 * width * preds), gradients(2 * width * preds) {}
+
+  void load(const A* pred, int64_t count) {
+    for (A* row = coordinates.data(); count-- > 0; row += 2 * width, pred += 2 * points) {
+      for (int64_t k = 0; k < points; ++k) row[k] = pred[2 * k], row[k + width] = pred[2 * k + 1];
+    }
+    std::fill(gradients.begin(), gradients.end(), A(0));
+  }
+
+  void store_gradients(A* dpred, int64_t count) const {
+    for (const A* row = gradients.data(); count-- > 0; row += 2 * width, dpred += 2 * points) {
+      for (int64_t k = 0; k < points; ++k) dpred[2 * k] = row[k], dpred[2 * k + 1] = row[k + width];
+    }
+  }
+};
+
+// One truth parted likewise, with 1 at the points that count and 0 at the others.
+template <class A>
+struct OksPartedTruth {
+  int64_t points, width;
+  std::vector<A> scale, counts, falloff, low, high, gradient;
+  OksTruth<A> truth;
+
+  explicit OksPartedTruth(const std::vector<A>& scale_)
+      : points(static_cast<int64_t>(scale_.size())),
+        width(oks_width<A>(points)),
+        scale(scale_),
+        counts(width),
+        falloff(width),
+        low(2 * width),
+        high(2 * width),
+        gradient(2 * width) {
+    scale.resize(width);
+  }
+
+  void load(const OksTruth<A>& from) {
+    truth = from;
+    for (int64_t k = 0; k < points; ++k) {
+      counts[k] = truth.counts(k);
+      falloff[k] = truth.steepness * scale[k];
+      for (int axis = 0; axis < 2; ++axis) {
+        low[k + axis * width] = truth.low(k, axis);
+        high[k + axis * width] = truth.high(k, axis);
+      }
+    }
+    std::fill(gradient.begin(), gradient.end(), A(0));
+  }
+
+  // A box is no input that has a gradient here.
+  void store_gradient(A* dtruth) const {
+    if (truth.box) return;
+    for (int64_t k = 0; k < points; ++k) dtruth[2 * k] = -gradient[k], dtruth[2 * k + 1] = -gradient[k + width];
+  }
+};
+
+// Adds the gradients of one pair to both sides', and that of its exponents' sum to `area`, lane by lane. share is the
+// incoming gradient / n * steepness. Where exp_or_half is 0 nothing is left, whatever it would be multiplied with.
+template <class A, bool kBox>
+void differentiate(OksPartedTruth<A>& target, const A* pred, A* dpred, A share, const Vec<A>& least, WideSum<A>& area) {
+  const Vec<A> none{}, one = none + 1, lowest = splat(-std::numeric_limits<A>::infinity());
+  const int64_t width = target.width;
+  for (int64_t k = 0; k < width; k += kVecLanes<A>) {
+    const Vec<A> scale = load(&target.scale[k]), falloff = load(&target.falloff[k]);
+    const Vec<A> dx = distance<A, kBox>(load(pred + k), load(&target.low[k]), load(&target.high[k]));
+    const Vec<A> dy =
+        distance<A, kBox>(load(pred + k + width), load(&target.low[k + width]), load(&target.high[k + width]));
+    const Vec<A> exponent = (dx * dx + dy * dy) * falloff;
+    const Vec<A> e = exp_or_half<A>(load(&target.counts[k]) == 0 ? lowest : exponent, least);
+    const Vec<A> first = e < 0 ? -e : e, second = e < 0 ? first : one;
+    area.add(e == 0 ? none : share * exponent * first * second);
+    for (int axis = 0; axis < 2; ++axis) {
+      const Vec<A> d = e == 0 ? none : 2 * share * scale * (axis ? dy : dx) * first * second;
+      A *p = dpred + k + axis * width, *t = &target.gradient[k + axis * width];
+      store(p, Vec<A>(load(p) + d));
+      store(t, Vec<A>(load(t) + d));
+    }
+  }
+}
+
+// Adds the gradients of the groups [begin, end). Each row's sum runs in the order of the rows on the other side.
+template <class A>
+void oks_backward_groups(const OksRows<A>& rows, const std::vector<A>& scale, const OksSizes& sizes, const A* grad,
+                         A least_half, const OksGradients<A>& to, int64_t begin, int64_t end) {
+  const int64_t row = 2 * rows.points;
+  OksPartedDetections<A> detections(sizes.preds, rows.points);
+  OksPartedTruth<A> target(scale);
   const Vec<A> least = splat(least_half);
-  for (int64_t first = begin; first < end; first += kOksPairs) {
-    const int64_t count = std::min(kOksPairs, end - first);
-    lanes.load(rows, scale, sizes, first, count);
-    for (int64_t k = 0; k < rows.points; ++k) {
-      A* row = lanes.exponents[k];
-      for (int64_t i = 0; i < count; i += kVecLanes<A>) store(row + i, exp_or_half<A>(load(row + i), least));
+  for (int64_t group = begin; group < end; ++group) {
+    const int64_t first = group * sizes.preds;
+    detections.load(rows.detection(first), sizes.preds);
+    for (int64_t g = 0; g < sizes.truths; ++g) {
+      const int64_t place = group * sizes.truths + g;
+      target.load(rows.truth_at(place));
+      const A count = static_cast<A>(std::max<int64_t>(1, target.truth.count));
+      const auto pair = target.truth.box ? differentiate<A, true> : differentiate<A, false>;
+      WideSum<A> area;
+      for (int64_t d = 0; d < sizes.preds; ++d) {
+        const A share = grad[(first + d) * sizes.truths + g] / count * target.truth.steepness;
+        const int64_t at = 2 * detections.width * d;
+        pair(target, &detections.coordinates[at], &detections.gradients[at], share, least, area);
+      }
+      to.areas[place] = area.total();
+      target.store_gradient(to.truth + place * row);
     }
-    for (int64_t i = 0; i < count; ++i) {
-      const OksTruth<A> truth = lanes.truth[i];
-      const A share = grad[first + i] / lanes.counts[i] * truth.steepness;
-      add_pair_gradient(truth, lanes.pred[i], scale, share, lanes.exponents[0] + i,
-                        to.pred + (lanes.pred[i] - rows.pred), to.truth + (truth.points - rows.truth),
-                        to.areas + sizes.truth_of(first + i));
-    }
+    detections.store_gradients(to.pred + first * row, sizes.preds);
   }
 }
 

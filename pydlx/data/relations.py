@@ -73,7 +73,7 @@ class RelationDocument:
     @property
     def sentence_starts(self) -> tuple[int, ...]:
         """How many words stand before each sentence: a mention's first word in the document is this plus its start."""
-        return tuple(accumulate((len(words) for words in self.sentences[:-1]), initial=0))[: len(self.sentences)]
+        return tuple(accumulate(map(len, self.sentences), initial=0))[:-1]
 
 
 @dataclass

@@ -111,7 +111,6 @@ def threshold_labels(logits: Tensor, top_k: int | None = None) -> Tensor:
     name = "threshold_labels"
     _check_logits(name, logits)
     top_k = whole_or_none(name, "top_k", top_k, 1)
-    logits = logits.detach()
     taken = logits > logits[..., :1]
     if top_k is not None and top_k < logits.shape[-1]:
         taken = taken & (logits >= logits.topk(top_k, -1).values[..., -1:])

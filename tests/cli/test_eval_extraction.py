@@ -7,6 +7,8 @@ import pytest
 from pydlx.cli import main
 from pydlx.metrics import entity_score, relation_score
 
+pytest.importorskip("msgspec")
+
 
 @pytest.fixture
 def files(tmp_path, monkeypatch):

@@ -7,6 +7,8 @@ import pytest
 
 from pydlx.data import AnnotatedText, Entity, EntityReport, read_cluener, read_entities, read_litbank, write_entities
 
+pytest.importorskip("msgspec")
+
 TABLE = "Lord\tB-PER\tB-PER\tO\t\nChancellor\tO\tI-PER\tO\t\nsat\tO\tO\tO\t\n\n \nin\tO\tO\nLincoln\tB-FAC\tB-PER\n"
 
 

@@ -15,6 +15,8 @@ from pydlx.data import (
     write_facts,
 )
 
+pytest.importorskip("msgspec")
+
 SENTENCES = [["Anna", "Berg", "lives", "."], ["In", "Oslo", "."]]
 
 

@@ -9,6 +9,8 @@ import torch
 from pydlx.data import AnnotatedText, Entity
 from pydlx.metrics import EntityScore, entity_score
 
+pytest.importorskip("msgspec")
+
 KINDS = ["PER", "LOC", "ORG"]
 
 

@@ -12,6 +12,8 @@ import torch
 from pydlx.data import Fact, Mention, RelationDocument, read_docred, write_facts
 from pydlx.metrics import RelationScore, relation_score
 
+pytest.importorskip("msgspec")
+
 NAMES = ("Na", "P1", "P2", "P3")
 
 

@@ -262,6 +262,7 @@ def test_bad_probabilities():
         ({"a": 0.5}, "na_probs must have every answered question, got none for 'b'"),
         ({"a": 0.5, "b": "0.5"}, "na_probs must be numbers, got '0.5' for question 'b'"),
         ({"a": 0.5, "b": float("nan")}, "na_probs must be numbers, got nan for question 'b'"),
+        ({"a": 0.5, "b": 10**400}, "na_probs must be numbers that float64 can hold, got a larger one"),
     ):
         with pytest.raises((ValueError, TypeError), match=f"^squad_score: {message}"):
             squad_score(data, {"a": "x", "b": ""}, "2.0", na_probs=probs)

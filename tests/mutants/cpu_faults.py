@@ -311,9 +311,21 @@ CPU_FAULTS = [
     ),
     Fault(
         "oks/oks_cpu_simd.h",
-        "if (!truth.box) dtruth[2 * k + axis] -= d;",
-        "dtruth[2 * k + axis] -= d;",
+        "if (truth.box) return;",
+        "",
         "invisible points of a target have a gradient where the box stands in",
+    ),
+    Fault(
+        "oks/oks_cpu_simd.h",
+        "second = e < 0 ? first : one",
+        "second = one",
+        "gradients of far points are those of half the distance",
+    ),
+    Fault(
+        "oks/oks_cpu_simd.h",
+        "load(&target.counts[k]) == 0 ? lowest : exponent",
+        "exponent",
+        "invisible points have a gradient",
     ),
     Fault(
         "oks/oks_cpu.cpp",

@@ -233,6 +233,7 @@ X, MASK = torch.zeros(2, 5), torch.ones(2, 5, dtype=torch.bool)
         ({"max_length": 0}, ValueError, "max_length must be positive, got 0"),
         ({"max_length": 2.0}, TypeError, "max_length must be a whole number or None, got 2.0"),
         ({"top_k": 0}, ValueError, "top_k must be positive, got 0"),
+        ({"top_k": 2**63}, ValueError, "top_k must be a number of 64 bits, got one of 65"),
     ],
 )
 def test_bad_arguments(arguments, error, message):

@@ -99,7 +99,10 @@ def probabilities_of(name: str, source: Source) -> dict[str, float]:
     for key, value in content.items():
         if not is_number(value) or value != value:
             raise TypeError(f"{place} must be numbers, got {described(value)} for question {key!r}")
-    return {key: float(value) for key, value in content.items()}
+    try:
+        return {key: float(value) for key, value in content.items()}
+    except OverflowError:
+        raise ValueError(f"{place} must be numbers that float64 can hold, got a larger one") from None
 
 
 def texts(name: str, argument: str, value: Any) -> list[str]:
