@@ -23,6 +23,7 @@ _ROOMS = (
     "pydlx.models.gan",
     "pydlx.models.readers",
     "pydlx.models.entities",
+    "pydlx.models.relations",
 )
 
 _NONE = inspect.Parameter.empty  # in place of a default

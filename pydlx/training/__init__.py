@@ -12,6 +12,7 @@ RECIPES = {
     "lapgan": ("pydlx.training.lapgan", "LapganOptions", "LAPGAN, which makes pictures"),
     "ner": ("pydlx.training.ner", "NerOptions", "GlobalPointer and others, which find named entities"),
     "reader": ("pydlx.training.reader", "ReaderOptions", "BiDAF, R-Net and others, which answer questions"),
+    "relation": ("pydlx.training.relation", "RelationOptions", "relations between the entities of documents"),
 }
 
 __all__ = ["RECIPES"]

@@ -40,6 +40,7 @@ class TextEncoder(nn.Module):
         word_dropout: Share of the tokens that are unknown in training, of pairs too, so that those learn a vector.
         encoder_config: The text of a pretrained encoder's configuration.
         pooling: See `HuggingFaceEncoder`.
+        beside: Size of a further vector that each token brings along.
 
     Attributes:
         output: Size of an output vector.
@@ -64,6 +65,7 @@ class TextEncoder(nn.Module):
         word_dropout: float = 0.0,
         encoder_config: str | None = None,
         pooling: str = "first",
+        beside: int = 0,
     ) -> None:
         super().__init__()
         name = "TextEncoder"
@@ -85,12 +87,14 @@ class TextEncoder(nn.Module):
         if character_count:
             self.characters = CharacterCNN(character_count, character_dim, character_filters, 3)
         self.pretrained = None if encoder_config is None else HuggingFaceEncoder(encoder_config, pooling)
+        self.beside = whole(name, "beside", beside, 0)
         size = 0 if self.words is None else self.words.size
         size += 0 if self.bigrams is None else 2 * self.bigrams.size
         size += 0 if self.characters is None else self.characters.size
         size += 0 if self.pretrained is None else self.pretrained.output
         if not size:
             raise ValueError(f"{name}: vocabulary_size must be positive where nothing else is read, got 0")
+        size += beside
         self.rnn = self.project = None
         self.blocks = nn.ModuleList()
         if encoder == "transformer":
@@ -127,9 +131,12 @@ class TextEncoder(nn.Module):
             raise ValueError("TextEncoder: encoder must be hugging_face to load pretrained weights")
         self.pretrained.load_state_dict(weights)
 
-    def forward(self, text: TextBatch) -> Tensor:
-        """Vectors (B, n, output) of the tokens."""
-        x = torch.cat(self._parts(text), -1)
+    def forward(self, text: TextBatch, beside: Tensor | None = None) -> Tensor:
+        """Vectors (B, n, output) of the tokens, and of what stands beside them, (B, n, beside)."""
+        if (0 if beside is None else beside.shape[-1]) != self.beside:
+            shape = None if beside is None else tuple(beside.shape)
+            raise ValueError(f"TextEncoder: beside must have shape (B, n, {self.beside}), got {shape}")
+        x = torch.cat([*self._parts(text), *([] if beside is None else [beside])], -1)
         if self.project is not None:
             x = self.project(self.dropout(x))
         for block in self.blocks:
