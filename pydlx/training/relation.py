@@ -55,15 +55,11 @@ class RelationOptions(EncoderOptions):
     gamma: float = option(1.0, "of adaptive_focal: the power of the weight")
     offset: float = option(0.0, "of adaptive_focal: 0 as in the paper, 1 as in its code")
     top_k: int | None = option(None, "most relations of a pair; 4 in ATLOP")
-    max_length: int | None = option(
-        None, "tokens, or wordpieces, that are read of a document; none: all"
-    )
+    max_length: int | None = option(None, "tokens, or wordpieces, that are read of a document; none: all")
     entity_types: bool = option(True, "tell the encoder of which type the entity at each token is")
     entity_numbers: int = option(40, "tell it which entity, of so many that are told apart; 0 does not")
     mention: str = option("first", "a mention's vector: first token or mean of its tokens")
-    context: str = option(
-        "none", "what two entities look at: none, or attention, ATLOP's, which takes much longer"
-    )
+    context: str = option("none", "what two entities look at: none, or attention, ATLOP's, which takes much longer")
     pair_size: int = option(256, "size of the vectors of the bilinear form")
     block: int = option(64, "size of its blocks")
     hidden: int = option(128, "units of an LSTM per direction; size of the transformer")

@@ -22,6 +22,7 @@ from pydlx.data.text import TextFeaturizer, Vocabulary, create_tokeniser
 from pydlx.models import load_model
 from pydlx.models.entities import find_entities
 from pydlx.training import ner as recipe
+from pydlx.training.encoding import encoder_optimizer
 from pydlx.training.options import parse_options
 from pydlx.training.tagging import NumberedTexts
 
@@ -220,7 +221,7 @@ def test_rates_and_decays_of_the_groups():
     model = torch.nn.Module()
     model.encoder = torch.nn.ModuleDict({"pretrained": torch.nn.Linear(2, 2), "norm": torch.nn.LayerNorm(2)})
     model.head = torch.nn.Linear(2, 2)
-    optimizer, schedule = recipe._optimizer(model, options, 10)
+    optimizer, schedule = encoder_optimizer(model, options, 10)
     groups = {(group["initial_lr"], group["weight_decay"]): len(group["params"]) for group in optimizer.param_groups}
     assert groups == {(0.1, 0.5): 1, (0.1, 0.0): 1, (1, 0.0): 3, (1, 0.5): 1}
     factors = []
