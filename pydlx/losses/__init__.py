@@ -11,6 +11,7 @@ from pydlx.losses.corner import (
 )
 from pydlx.losses.oks import OKSLoss
 from pydlx.losses.ssim import SSIMLoss
+from pydlx.losses.zlpr import ZLPRLoss
 
 __all__ = [
     "CornerLoss",
@@ -19,6 +20,7 @@ __all__ = [
     "CornerTargets",
     "OKSLoss",
     "SSIMLoss",
+    "ZLPRLoss",
     "corner_focal_loss",
     "corner_offset_loss",
     "corner_tag_loss",
