@@ -33,8 +33,8 @@ boxes/NAME.png; and of all pictures predictions.json: the share of each class, o
 --annotations also coco_results.json, COCO's list of results: there are the boxes of every score, which AP needs.
 
 Texts, the names of text files, or - for standard input: shows each with its entities marked, and lists them with their
-scores and places; the end is the last character, and not the one past it. With --data it reads a file as the training
-does, and writes what it finds in the form of CLUENER's JSON lines.
+scores and places; the end is the last character, and not the one past it. With --data it reads a file of texts as the
+training does, and writes what it finds to the file --out, as CLUENER's JSON lines.
 
 Documents with entities, files of DocRED's form: lists the relations of each with their scores and the sentences, from 0
 on, that name both entities. With --out it writes all in the form of DocRED's submissions.
@@ -58,9 +58,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     )
     parser.add_argument("checkpoint", type=Path, help="of pydlx train, or of pydlx.models.save_model")
     parser.add_argument(
-        "inputs", nargs="*", metavar="input", help="pictures, or folders of them; texts, or text files; documents"
+        "inputs", nargs="+", metavar="input", help="pictures, folders of them; texts, text files; documents"
     )
-    parser.add_argument("--out", type=Path, help="folder for what is found in pictures; a file for --data or documents")
+    parser.add_argument(
+        "--out", type=Path, help="folder for what is found in pictures; with --data or documents a file"
+    )
     add_device(parser)
     parser.add_argument("--threshold", type=float, help="least score: of a box 0.3 by default, of others 0.5")
     pictures_only = parser.add_argument_group("of pictures")
@@ -71,7 +73,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "--annotations", type=Path, metavar="FILE", help="a COCO file that lists the pictures: write coco_results.json"
     )
     texts_only = parser.add_argument_group("of texts")
-    texts_only.add_argument("--data", type=Path, metavar="FILE", help="read JSON lines or tables, as pydlx train ner")
+    texts_only.add_argument(
+        "--data", action="store_true", help="the input is a file of JSON lines, or tables, as of pydlx train ner"
+    )
     texts_only.add_argument("--flat", action="store_true", help="of entities that overlap, leave out the less certain")
     documents_only = parser.add_argument_group("of documents")
     documents_only.add_argument("--top-k", type=int, metavar="N", help="most relations of a pair (default: as trained)")

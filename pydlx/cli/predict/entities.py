@@ -7,10 +7,11 @@ import itertools
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from pydlx.cli.progress import counting, doing
 from pydlx.cli.texts import given_text
-from pydlx.data.entities import AnnotatedText, Entity, EntityReport, read_entities, write_entities
+from pydlx.data.entities import AnnotatedText, Entity, read_entities, write_entities
 from pydlx.files import check_writable
 from pydlx.models.entities import EntityTagger, FoundEntity, find_all_entities, find_entities
 
@@ -21,12 +22,10 @@ def predict(model: EntityTagger, args: argparse.Namespace) -> int:
     """Finds entities in texts, or in all of a file."""
     if args.threshold is not None and not 0 <= args.threshold <= 1:
         raise ValueError(f"--threshold must be from 0 to 1, got {args.threshold}")
-    if args.data is not None:
+    if args.data:
         return _predict_file(model, args)
     if args.out is not None:
         raise ValueError("--out must not be given without --data")
-    if not args.inputs:
-        raise ValueError("input must be a text, the name of a text file or -, or --data must name a file")
     for number, given in enumerate(args.inputs):
         text = given_text(given, "input")
         with doing("reading"):
@@ -41,15 +40,17 @@ def predict(model: EntityTagger, args: argparse.Namespace) -> int:
 
 
 def _predict_file(model: EntityTagger, args: argparse.Namespace) -> int:
-    for name in ("inputs", "json"):
-        if getattr(args, name):
-            raise ValueError(f"{name.removesuffix('s')} must not be given with --data")
+    if args.json:
+        raise ValueError("--json must not be given with --data")
+    if len(args.inputs) > 1:
+        raise ValueError(f"input must be one file with --data, got {len(args.inputs)}")
+    data = Path(args.inputs[0])
     if args.out is None:
         raise ValueError("--out must name a file with --data")
-    if args.out.resolve() == args.data.resolve():
-        raise ValueError(f"--out must be another file than --data, got {args.out}")
+    if args.out.resolve() == data.resolve():
+        raise ValueError(f"--out must be another file than the input, got {args.out}")
     check_writable(args.out)
-    texts = list(read_entities(args.data, EntityReport()))
+    texts = list(read_entities(data))
     found = find_all_entities(model, (text.text for text in texts), threshold=args.threshold, flat=args.flat)
     written = [_with(text, next(found)) for text in counting(texts, "reading")]
     write_entities(args.out, written)

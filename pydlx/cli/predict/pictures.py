@@ -23,8 +23,6 @@ def predict(model: Any, args: argparse.Namespace) -> int:
     """Predicts for all pictures; those that cannot be read are counted at the end, and the exit code is then 2."""
     if args.out is None:
         raise ValueError("--out must name a folder for what is found in pictures")
-    if not args.inputs:
-        raise ValueError("input must name a picture, or a folder of them")
     pictures = [path for given in args.inputs for path in _pictures(Path(given))]
     names = [path.stem for path in pictures]
     if repeated := next((name for name in names if names.count(name) > 1), None):

@@ -42,9 +42,7 @@ def predict(model: DocumentRelations, args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Refuses options that are missing or out of range."""
-    if not args.inputs:
-        raise ValueError("input must name a file of documents, of DocRED's form")
+    """Refuses options that are out of range or do not go together."""
     if args.threshold is not None and not 0 < args.threshold < 1:
         raise ValueError(f"--threshold must be between 0 and 1, got {args.threshold}")
     if args.top_k is not None and args.top_k < 1:

@@ -92,7 +92,5 @@ def test_a_diverged_model_is_said():
 def test_a_model_without_a_vocabulary_is_refused():
     model = tiny_tagger()
     model.companion = None
-    with pytest.raises(
-        ValueError, match=r"^find_all_entities: model must have a vocabulary, as those that pydlx"
-    ):
+    with pytest.raises(ValueError, match=r"^find_all_entities: model must have a vocabulary, as those that pydlx"):
         find_entities(model, "Anna")
