@@ -12,7 +12,7 @@ import re
 from typing import Any
 
 import pytest
-from bad_input import extraction
+from bad_input import extraction, relations
 from bad_input.arguments import Call, word
 from bad_input.operators import LOSSES, NN, OPS
 from bad_input.reading import ASKING, READING
@@ -20,6 +20,7 @@ from bad_input.systems import BLENDING, DATA, METRICS, MODELS, VISUALIZE
 
 import pydlx
 import pydlx.models.readers
+import pydlx.models.relations
 
 PARTS = ("ops", "nn", "losses", "metrics", "blending", "data", "data.reading", "visualize")
 MODULES = ("pydlx", *(f"pydlx.{part}" for part in PARTS))
@@ -32,7 +33,8 @@ RESULTS = {
     "pydlx.data.ClassifiedImage",
     "pydlx.data.Composite",
     *(f"pydlx.data.{name}" for name in ("Entity", "EntityReport", "Fact", "Mention")),
-    *(f"pydlx.data.{name}" for name in ("RelationDocument", "RelationReport")),
+    *(f"pydlx.data.{name}" for name in ("PairReport", "RelationBatch", "RelationDocument", "RelationExample")),
+    "pydlx.data.RelationReport",
     "pydlx.data.Light",
     "pydlx.data.ImageSet",
     "pydlx.data.LabelledImage",
@@ -63,9 +65,10 @@ CALLS = {
     **{f"pydlx.losses.{name}": call for name, call in LOSSES.items()},
     **{f"pydlx.metrics.{name}": call for name, call in {**METRICS, **extraction.METRICS}.items()},
     **{f"pydlx.blending.{name}": call for name, call in BLENDING.items()},
-    **{f"pydlx.data.{name}": call for name, call in {**DATA, **extraction.DATA}.items()},
+    **{f"pydlx.data.{name}": call for name, call in {**DATA, **extraction.DATA, **relations.DATA}.items()},
     **{f"pydlx.data.reading.{name}": call for name, call in READING.items()},
     **{f"pydlx.models.readers.{name}": call for name, call in ASKING.items()},
+    **{f"pydlx.models.relations.{name}": call for name, call in relations.FINDING.items()},
     **{f"pydlx.visualize.{name}": call for name, call in VISUALIZE.items()},
 }
 
@@ -78,6 +81,7 @@ def public_functions() -> dict[str, Any]:
         for name in importlib.import_module(module).__all__
     }
     exported |= {f"pydlx.models.readers.{name}": getattr(pydlx.models.readers, name) for name in ASKING}
+    exported |= {f"pydlx.models.relations.{name}": getattr(pydlx.models.relations, name) for name in relations.FINDING}
     return {name: value for name, value in exported.items() if callable(value)}
 
 

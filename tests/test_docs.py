@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from reader_samples import passage, tiny_reader
+from relation_samples import tiny_model
 
 from pydlx.cli import main
 from pydlx.models import create_model, save_model
@@ -42,6 +43,12 @@ NOT_RUN_HERE = (
     "answer_length=40",
     "pydlx train reader model=match_lstm data=cmrc2018_train.json val=cmrc2018_dev.json tokeniser=characters "
     "min_count=2    max_passage=512 answer_length=40 optimizer=adamax clip=5 hidden=64 word_dim=64 out=runs/cmrc",
+    "pydlx train relation data=redocred_dev.json relations=rel2id.json vectors=glove loss=adaptive_focal "
+    "out=runs/relations",
+    "pydlx train relation data=redocred_dev.json relations=rel2id.json vectors=glove loss=adaptive_focal seed=0    "
+    "epochs=60 progress=false out=runs/adaptive_focal-0",
+    # tests/examples/test_relation_results.py runs it.
+    "python examples/relation_results.py redocred_test.json runs/adaptive_focal-0 --train redocred_dev.json",
     # tests/examples/test_reading.py runs them.
     "python examples/reading_results.py cmrc2018_dev.json runs/cmrc --score cmrc",
     "python examples/reading_baselines.py cmrc2018_dev.json --tokeniser characters",
@@ -173,8 +180,11 @@ def write_annotated():
         "vertexSet": entities,
         "labels": [{"h": 0, "t": 1, "r": "P19"}],
     }
-    for name in ("redocred_dev.json", "redocred_test.json"):
+    for name in ("redocred_dev.json", "redocred_test.json", "documents.json"):
         Path(name).write_text(json.dumps([document]))
+    Path("rel_info.json").write_text('{"P19": "place of birth"}')
+    Path("runs/relations").mkdir()
+    save_model(tiny_model(), "runs/relations/best.ckpt")
     Path("rel2id.json").write_text('{"Na": 0, "P19": 1}')
     Path("facts.json").write_text('[{"title": "a", "h_idx": 0, "t_idx": 1, "r": "P19"}]')
 
