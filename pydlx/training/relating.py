@@ -147,6 +147,11 @@ class RelationTask(Task):
         self.search.reset()
         self._found.clear()
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Called by Lightning. Of averaged weights (``ema``) the file would have an average of thresholds, too."""
+        if self.model.threshold is not None:
+            checkpoint["state_dict"]["model.threshold"] = self.model.threshold.clone()
+
     def _seen(self, number: int) -> Tensor:
         """Which true facts of an example the training has of the same names."""
         document, relations = self.held_out.document(number), self.held_out.relations

@@ -93,6 +93,13 @@ def test_it_goes_on_where_it_stopped(data, tmp_path):
         assert torch.equal(parts.state_dict()[name], weight), name
 
 
+def test_averaged_weights_have_the_threshold_that_they_were_validated_with(data, tmp_path):
+    assert train(data, tmp_path, f"val={data}", "loss=cross_entropy", "epochs=3", "lr=0.02", "ema=0.5") == 0
+    thresholds = logged(tmp_path, "val/threshold")
+    assert len(set(thresholds.values())) > 1
+    assert load_model(tmp_path / "last.ckpt").threshold.item() == pytest.approx(thresholds[5])
+
+
 def test_options_reach_the_model(data, tmp_path):
     names = tmp_path / "rel2id.json"
     names.write_text(json.dumps({"Na": 0, "lives in": 1, "born in": 2, "home of": 3, "eats": 4}))
