@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pydlx._checks import whole
+from pydlx._checks import described, listed, whole
 
 
 class TextWindow(NamedTuple):
@@ -36,6 +36,9 @@ def text_windows(costs: np.ndarray, limit: int) -> list[TextWindow]:
         The windows, ascending; one if all tokens fit, none if there are no tokens.
     """
     whole("text_windows", "limit", limit, 1)
+    costs = np.asarray(costs, None if len(listed("text_windows", "costs", costs, "whole numbers")) else np.int64)
+    if costs.ndim != 1 or costs.dtype.kind not in "iu" or (costs < 0).any():
+        raise TypeError(f"text_windows: costs must be whole numbers from 0 on, got {described(costs)}")
     total = np.concatenate([[0], np.cumsum(costs)])
     length = len(costs)
     windows: list[TextWindow] = []
