@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from entity_samples import tiny_tagger
 from reader_samples import passage, tiny_reader
 from relation_samples import tiny_model
 
@@ -53,6 +54,12 @@ NOT_RUN_HERE = (
     "python examples/reading_results.py cmrc2018_dev.json runs/cmrc --score cmrc",
     "python examples/reading_baselines.py cmrc2018_dev.json --tokeniser characters",
     'pip install "pydlx[train]"',
+    "pydlx train ner data=cluener_train.json val=cluener_dev.json tokeniser=characters bigrams=true out=runs/ner",
+    "python examples/split_litbank.py litbank --out litbank-split",
+    "pydlx train ner data=litbank-split/train val=litbank-split/val encoder=minilm dropout=0.1 epochs=6 "
+    "out=runs/litbank",
+    "pydlx predict runs/litbank/best.ckpt --data litbank-split/test --out litbank_found.json",
+    "pydlx eval entities litbank-split/test litbank_found.json",
     # tests/cli/test_blend_list.py starts torchrun.
     "torchrun --nproc-per-node 2 -m pydlx.cli blend --list pictures.txt --method gp-gan --out blended/",
 )
@@ -112,12 +119,13 @@ def folder(tmp_path, monkeypatch):
     save_model(create_model("blending_gan", width=2, bottleneck=3), "blending_gan.pt")
     for name in ("street.jpg", "photographs/a.jpg", *(f"val2017/{n}.jpg" for n in range(3))):
         picture(name, 30, 40, 3)
-    for run in ("camvid", "bidaf", "corner", "lapgan"):
+    for run in ("camvid", "bidaf", "corner", "lapgan", "ner"):
         Path("runs", run).mkdir(parents=True)
     save_model(create_model("fcn8s", num_classes=11, backbone="slim_vgg"), "runs/camvid/best.ckpt")
     save_model(create_model("lapgan_cifar10", num_classes=5, base_units=60, width=8), "runs/lapgan/best.ckpt")
     save_model(create_model("cornernet_squeeze", num_classes=1, width=0.05), "runs/corner/best.ckpt")
     save_model(tiny_reader(), "runs/bidaf/best.ckpt")
+    save_model(tiny_tagger(), "runs/ner/best.ckpt")
     Path("article.txt").write_text(passage(0))
 
     truth, results = coco_files(17, rng)

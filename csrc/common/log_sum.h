@@ -33,7 +33,10 @@ struct LogSum {
     sum += other.sum * term(other.peak);
   }
 
-  PYDLX_HOST_DEVICE A value() const { return peak + A(std::log1p(sum + std::expm1(-S(peak)))); }
+  // Small sums keep their digits; those of weighted terms may be far smaller than their peak.
+  PYDLX_HOST_DEVICE A value() const {
+    return peak > 0 ? peak + A(std::log(sum + std::exp(-S(peak)))) : A(std::log1p(sum));
+  }
 };
 
 }  // namespace pydlx

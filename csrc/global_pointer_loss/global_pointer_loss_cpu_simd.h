@@ -38,24 +38,22 @@ void fill_turns(const GlobalPointerShape& shape, A* turns, int64_t begin, int64_
   }
 }
 
+// Rows, and columns, of a tile on the diagonal that are computed from one and the same place on: whole vectors.
+constexpr int64_t kStrip = 16;
+
 // A tile of scores and where it lies; with `diagonal` cells below the diagonal are not part of the triangle.
 struct Tile {
   int64_t number, row, column, rows, columns;
   bool diagonal;
 
-  // The first whole vector of a row that has cells of the triangle, counted in numbers.
-  template <class A>
-  int64_t first(int64_t row_of_tile) const {
-    return diagonal ? row_of_tile / kVecLanes<A> * kVecLanes<A> : 0;
-  }
+  // The first column that is computed in a row.
+  int64_t first(int64_t row_of_tile) const { return diagonal ? row_of_tile / kStrip * kStrip : 0; }
 };
 
 template <class T>
 class Head {
   using A = accumulate_t<T>;
   static constexpr int64_t L = kVecLanes<A>, kSide = kTileSide<A>;
-  // Rows, and columns, of a tile on the diagonal whose products are computed from one and the same place on.
-  static constexpr int64_t kStrip = 16;
 
  public:
   Head(const GlobalPointerShape& shape, const GlobalPointerArrays<T>& arrays, const HeadCells& cells, const A* turns,
@@ -203,11 +201,11 @@ class Head {
     }
   }
 
-  // All cells that do not count are -inf, but for whole vectors left of the triangle.
+  // Cells that do not count are -inf where they are computed at all.
   void compute_scores(const Tile& tile) {
     const int64_t width = whole_vectors<A>(tile.columns);
     for (int64_t begin = 0; begin < tile.rows; begin += kStrip) {
-      const int64_t first = tile.first<A>(begin), rows = std::min(kStrip, tile.rows - begin);
+      const int64_t first = tile.first(begin), rows = std::min(kStrip, tile.rows - begin);
       product<A>(rows, {query_ + (tile.row + begin) * width_, width_, 1}, width_, turned_key_ + first, kSide,
                  (width - first) / L, scores_ + begin * kSide + first, kSide);
     }
@@ -241,7 +239,7 @@ class Head {
     }
     for (int64_t i = 0; i < tile.rows; ++i) {
       const Vec<A> row_bias = splat(arrays_.start_bias[first + tokens[tile.row + i]]);
-      for (int64_t at = tile.first<A>(i); at < tile.columns; at += L) {
+      for (int64_t at = tile.first(i); at < tile.columns; at += L) {
         store(typed_ + i * kSide + at, Vec<A>(load(scores_ + i * kSide + at) + load(column_bias_ + at) + row_bias));
       }
     }
@@ -268,7 +266,7 @@ class Head {
   template <class Visit>
   __attribute__((always_inline)) void each_vector(const Tile& tile, const Visit& visit) const {
     for (int64_t i = 0; i < tile.rows; ++i) {
-      for (int64_t at = tile.first<A>(i); at < tile.columns; at += L) visit(i * kSide + at, at);
+      for (int64_t at = tile.first(i); at < tile.columns; at += L) visit(i * kSide + at, at);
     }
   }
 
@@ -285,7 +283,7 @@ class Head {
     std::fill_n(column_sums_, kSide, A(0));
     for (int64_t i = 0; i < tile.rows; ++i) {
       Vec<A> row_sum{};
-      for (int64_t at = tile.first<A>(i); at < tile.columns; at += L) {
+      for (int64_t at = tile.first(i); at < tile.columns; at += L) {
         const Vec<A> slope = exp_to_one<A>(load(scores + i * kSide + at) - part) * above;
         A* to = slopes_ + i * kSide + at;
         store(to, type == 0 ? slope : Vec<A>(load(to) + slope));
@@ -314,7 +312,7 @@ class Head {
   // Slopes times keys for the queries, and the other way round.
   void add_products(const Tile& tile) {
     for (int64_t begin = 0; begin < tile.rows; begin += kStrip) {
-      const int64_t first = tile.first<A>(begin), rows = std::min(kStrip, tile.rows - begin);
+      const int64_t first = tile.first(begin), rows = std::min(kStrip, tile.rows - begin);
       if (first >= tile.columns) break;
       product<A, true>(rows, {slopes_ + begin * kSide + first, kSide, 1}, tile.columns - first,
                        key_ + (tile.column + first) * width_, width_, width_ / L,

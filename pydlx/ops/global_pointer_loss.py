@@ -28,6 +28,7 @@ from pydlx._checks import (
     check_flag,
     check_floating,
     check_integers,
+    check_not_nan,
     check_number,
     check_one_of,
 )
@@ -122,6 +123,7 @@ def _check_options(query: Tensor, key: Tensor, rotary: bool, triangle: bool, sca
         raise ValueError(f"{_NAME}: rotary must be False for vectors of odd size, got True for {query.shape[3]}")
     if scale is not None:
         check_number(_NAME, "scale", scale)
+        check_not_nan(_NAME, "scale", scale)
 
 
 def _check_biases(query: Tensor, start_bias: Tensor | None, end_bias: Tensor | None) -> None:

@@ -133,7 +133,7 @@ def _dimensions(scores: Tensor, dim: int | Sequence[int]) -> tuple[int, ...]:
 def _as_rows(x: Tensor, dims: tuple[int, ...], rows: int) -> Tensor:
     """A row for each example."""
     last = tuple(range(x.dim() - len(dims), x.dim()))
-    return x.movedim(dims, last).reshape(rows, math.prod(x.shape[axis] for axis in dims))
+    return x.movedim(dims, last).reshape(rows, math.prod([x.shape[axis] for axis in dims]))
 
 
 def _wide(x: Tensor) -> torch.dtype:
@@ -155,15 +155,10 @@ def zlpr_loss_reference(scores: Tensor, labels: Tensor, mask: Tensor | None) -> 
     counts = s != -torch.inf
     if mask is not None:
         counts = counts & mask
-    if labels.dtype == torch.bool:
-        of_labels, of_others = torch.where(labels, -s, -torch.inf), torch.where(labels, -torch.inf, s)
-    else:
-        of_labels, of_others = labels.log() - s, torch.log1p(-labels) + s
+    weights = labels.to(s.dtype)
+    terms = ((counts & (weights > 0), weights.log() - s), (counts & (weights < 1), torch.log1p(-weights) + s))
     one = s.new_zeros(s.shape[0], 1)
-    sums = [
-        torch.cat([one, torch.where(counts & (x != -torch.inf), x, -torch.inf)], 1).logsumexp(1)
-        for x in (of_labels, of_others)
-    ]
+    sums = [torch.cat([one, torch.where(inside, x, -torch.inf)], 1).logsumexp(1) for inside, x in terms]
     return torch.stack(sums, 1)
 
 

@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("tokenizers")
 pytest.importorskip("msgspec")
 from entity_samples import annotated, entity_file, tiny_tagger
+from reader_samples import tiny_reader
 
 from pydlx.cli import main
 from pydlx.cli.predict import entities as command
@@ -118,3 +119,9 @@ def test_what_is_wrong_is_said_in_a_line(place, capsys, words, message):
 def test_options_of_texts_are_refused_with_pictures(place, capsys):
     assert main(["predict", str(place / "pictures.pt"), "a.png", "--out", "x", "--flat"]) == 2
     assert "--flat must not be given with fcn8s, which reads pictures" in capsys.readouterr().err
+
+
+def test_a_reader_is_asked_by_another_command(tmp_path, capsys):
+    save_model(tiny_reader(), tmp_path / "reader.pt")
+    assert main(["predict", str(tmp_path / "reader.pt"), TEXT]) == 2
+    assert "bidaf neither labels pixels nor finds boxes or entities; pydlx answer asks it" in capsys.readouterr().err

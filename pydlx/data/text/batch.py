@@ -14,13 +14,13 @@ class Pieces(NamedTuple):
         ids: (B, p), int64, the encoder's numbers; its padding behind the end.
         mask: (B, p), bool: True at pieces, False in padding.
         first: (B, n), int64: place of each token's first piece; 0 in padding.
-        count: (B, n), int64: how many pieces each token has, in a row; 0 in padding.
+        counts: (B, n), int64: how many pieces each token has, in a row; 0 in padding.
     """
 
     ids: Tensor
     mask: Tensor
     first: Tensor
-    count: Tensor
+    counts: Tensor
 
 
 class TextBatch(NamedTuple):

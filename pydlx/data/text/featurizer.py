@@ -174,6 +174,7 @@ def bigrams_of(words: Sequence[str]) -> Iterator[str]:
 
 def bigram_counts(texts: TokenisedTexts) -> Counter[str]:
     """How often each pair of neighbours occurs."""
+    check_type("bigram_counts", "texts", texts, TokenisedTexts, "TokenisedTexts")
     counts: Counter[str] = Counter()
     for text in range(len(texts)):
         counts.update(bigrams_of([texts.words[token] for token in texts.of(text)[0]]))

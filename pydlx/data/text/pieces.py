@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pydlx._checks import check_type
+from pydlx._checks import check_type, whole
 from pydlx._optional import needed_for
 
 _NO_PADDING = ("[PAD]", "<pad>")
@@ -39,7 +39,7 @@ class PieceTokeniser:
             self._tokeniser = tokenizers.Tokenizer.from_str(json)
         except Exception as error:  # tokenizers raises nothing more special
             raise ValueError(f"PieceTokeniser: json must be a tokeniser of tokenizers, got {json[:40]!r}") from error
-        self.json, self.most = json, most
+        self.json, self.most = json, whole("PieceTokeniser", "most", most, 1)
         padding = self._tokeniser.padding
         known = (self._tokeniser.token_to_id(word) for word in _NO_PADDING)
         self.padding = padding["pad_id"] if padding else next((number for number in known if number is not None), 0)

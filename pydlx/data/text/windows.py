@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pydlx._checks import whole
+from pydlx._checks import described, listed, whole
 
 
 class TextWindow(NamedTuple):
@@ -36,8 +36,10 @@ def text_windows(costs: np.ndarray, limit: int) -> list[TextWindow]:
         The windows, ascending; one if all tokens fit, none if there are no tokens.
     """
     whole("text_windows", "limit", limit, 1)
-    total = np.concatenate([[0], np.cumsum(costs)])
-    length = len(costs)
+    sizes = np.asarray(listed("text_windows", "costs", costs, "whole numbers"))
+    if sizes.ndim != 1 or (len(sizes) and (sizes.dtype.kind not in "iu" or (sizes < 0).any())):
+        raise TypeError(f"text_windows: costs must be whole numbers from 0 on, got {described(costs)}")
+    total, length = np.concatenate([[0], np.cumsum(sizes)]), len(sizes)
     windows: list[TextWindow] = []
     first = core_first = 0
     while first < length:

@@ -60,8 +60,8 @@ def decode_entities(
     cells = ((scores > threshold) & real).nonzero()
     values = scores[tuple(cells.unbind(1))].tolist()
     texts: list[list[DecodedEntity]] = [[] for _ in range(len(mask))]
-    for (item, *place), score in zip(cells.tolist(), values, strict=True):
-        texts[item].append(DecodedEntity(*place, score))
+    for (item, kind, start, end), score in zip(cells.tolist(), values, strict=True):
+        texts[item].append(DecodedEntity(kind, start, end, score))
     return [_in_order(without_overlaps(entities) if flat else entities) for entities in texts]
 
 

@@ -11,7 +11,7 @@ from pydlx.data.text.batch import TextBatch
 from pydlx.models.entities.decoding import DecodedEntity, decode_entities
 from pydlx.models.entities.tagger import EntityTagger, check_scores
 from pydlx.models.registry import register_model
-from pydlx.nn.global_pointer import EfficientGlobalPointer, GlobalPointer
+from pydlx.nn import EfficientGlobalPointer, GlobalPointer
 
 
 class _Pointing(EntityTagger):

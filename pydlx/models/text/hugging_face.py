@@ -74,9 +74,9 @@ class HuggingFaceEncoder(nn.Module):
         states = self.model(input_ids=pieces.ids, attention_mask=pieces.mask.long()).last_hidden_state
         if self.pooling == "first":
             place = pieces.first.unsqueeze(-1).expand(-1, -1, states.shape[-1])
-            return states.gather(1, place).masked_fill((pieces.count == 0).unsqueeze(-1), 0)
+            return states.gather(1, place).masked_fill((pieces.counts == 0).unsqueeze(-1), 0)
         place = torch.arange(states.shape[1], device=states.device)
-        first, count = pieces.first.unsqueeze(-1), pieces.count.unsqueeze(-1)
+        first, count = pieces.first.unsqueeze(-1), pieces.counts.unsqueeze(-1)
         inside = (place >= first) & (place < first + count)  # (B, n, p)
         return inside.to(states.dtype) @ states / count.clamp(min=1)
 

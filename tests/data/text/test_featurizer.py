@@ -55,7 +55,7 @@ def test_a_batch_holds_numbers_of_all_parts():
     assert batch.pieces.ids.tolist() == [[2, 5, 6, 21, 22, 5, 3], [2, 1, 3, 0, 0, 0, 0]]
     assert batch.pieces.mask.sum(1).tolist() == [7, 3]
     assert batch.pieces.first.tolist() == [[1, 2, 5], [1, 0, 0]]
-    assert batch.pieces.count.tolist() == [[1, 3, 1], [1, 0, 0]]
+    assert batch.pieces.counts.tolist() == [[1, 3, 1], [1, 0, 0]]
     again = TextFeaturizer.from_state(featurizer.state())
     assert again.state() == featurizer.state()
     other = again.collate([again.features(again.table(texts.words), texts.of(text)[0]) for text in (0, 1)])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
+import sys
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from pydlx.data import EntitySet, TokenisedEntities
 from pydlx.data.text import TextFeaturizer
 from pydlx.models import create_model, load_model, save_model
 from pydlx.models.entities.tags import tags_of_spans
+from pydlx.models.exporting import export_model
 
 MODELS = ("global_pointer", "efficient_global_pointer", "bio_tagger", "crf_tagger")
 ENCODERS = ("lstm", "transformer", "hugging_face")
@@ -178,3 +181,27 @@ def test_what_a_model_reads_must_be_given():
     text = batch_of(model, 0).text
     with pytest.raises(ValueError, match=r"^TextEncoder: bigrams must be part of the texts for this model, got None"):
         model(text._replace(bigrams=None))
+
+
+@pytest.mark.parametrize(
+    ("package", "build", "message"),
+    [
+        (
+            "transformers",
+            {"name": "bio_tagger", "encoder": "hugging_face"},
+            'encoder needs transformers: pip install "pydlx[hf]"',
+        ),
+        ("torchcrf", {"name": "crf_tagger"}, 'random field needs pytorch-crf: pip install "pydlx[crf]"'),
+    ],
+)
+def test_a_missing_package_is_named(monkeypatch, package, build, message):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ImportError, match=re.escape(message)):
+        tiny_tagger(**build)
+
+
+def test_export_is_refused(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"^export_model: model must read images or answer questions to be exported, got"
+    ):
+        export_model(tiny_tagger(), tmp_path / "tagger.onnx", (3, 4))
