@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from pydlx._optional import needed_for
-from pydlx.data.relation_batch import RelationBatch, RelationExample
+from pydlx.data.relation_batch import RelationBatch, RelationExample, ordered_pairs
 from pydlx.data.relation_set import RelationSet
 from pydlx.data.relations import RelationDocument
 from pydlx.losses.adaptive_threshold import adaptive_focal_loss, adaptive_threshold_loss, threshold_labels
@@ -156,12 +156,11 @@ class RelationTask(Task):
         """Which true facts of an example the training has of the same names."""
         document, relations = self.held_out.document(number), self.held_out.relations
         count = len(document.entities)
-        seen = torch.zeros(count * (count - 1), len(relations), dtype=torch.bool)
+        table = torch.zeros(count, count, len(relations), dtype=torch.bool)
         for fact in document.facts:
             if not self._known.isdisjoint(_names(document, fact.head, fact.tail, fact.relation)):
-                row = fact.head * (count - 1) + fact.tail - (fact.tail > fact.head)
-                seen[row, relations.index(fact.relation)] = True
-        return seen
+                table[fact.head, fact.tail, relations.index(fact.relation)] = True
+        return table[tuple(ordered_pairs(count).T)]
 
     def _show(self) -> None:
         """Puts what is found in some documents beside TensorBoard's curves."""
