@@ -101,7 +101,7 @@ class TextEncoder(nn.Module):
         self.blocks = nn.ModuleList()
         if encoder == "transformer":
             self.project = nn.Linear(size, whole(name, "hidden", hidden, 1))
-            # Sublayers are dropped less often than numbers. A block has four: two convolutions, attention, feed-forward.
+            # Sublayers are dropped less often than numbers; a block has two convolutions, attention and feed-forward.
             survival, count = 1 - dropout / 5, 4 * layers
             self.blocks.extend(
                 EncoderBlock(
