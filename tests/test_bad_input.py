@@ -12,6 +12,7 @@ import re
 from typing import Any
 
 import pytest
+from bad_input import extraction
 from bad_input.arguments import Call, word
 from bad_input.operators import LOSSES, NN, OPS
 from bad_input.reading import ASKING, READING
@@ -25,10 +26,13 @@ MODULES = ("pydlx", *(f"pydlx.{part}" for part in PARTS))
 
 # What functions and networks return, records that are checked where they are used, and warnings.
 RESULTS = {
+    "pydlx.data.AnnotatedText",
     "pydlx.data.AnnotationWarning",
     "pydlx.data.BoxedImage",
     "pydlx.data.ClassifiedImage",
     "pydlx.data.Composite",
+    *(f"pydlx.data.{name}" for name in ("Entity", "EntityReport", "Fact", "Mention")),
+    *(f"pydlx.data.{name}" for name in ("RelationDocument", "RelationReport")),
     "pydlx.data.Light",
     "pydlx.data.ImageSet",
     "pydlx.data.LabelledImage",
@@ -57,9 +61,9 @@ CALLS = {
     **{f"pydlx.ops.{name}": call for name, call in OPS.items()},
     **{f"pydlx.nn.{name}": call for name, call in NN.items()},
     **{f"pydlx.losses.{name}": call for name, call in LOSSES.items()},
-    **{f"pydlx.metrics.{name}": call for name, call in METRICS.items()},
+    **{f"pydlx.metrics.{name}": call for name, call in {**METRICS, **extraction.METRICS}.items()},
     **{f"pydlx.blending.{name}": call for name, call in BLENDING.items()},
-    **{f"pydlx.data.{name}": call for name, call in DATA.items()},
+    **{f"pydlx.data.{name}": call for name, call in {**DATA, **extraction.DATA}.items()},
     **{f"pydlx.data.reading.{name}": call for name, call in READING.items()},
     **{f"pydlx.models.readers.{name}": call for name, call in ASKING.items()},
     **{f"pydlx.visualize.{name}": call for name, call in VISUALIZE.items()},

@@ -126,6 +126,7 @@ def folder(tmp_path, monkeypatch):
         Path(f"{truth_name}.json").write_text(json.dumps(truth))
         Path(f"{found_name}_found.json").write_text(json.dumps(results))
     write_answers()
+    write_annotated()
     return tmp_path
 
 
@@ -153,6 +154,29 @@ def write_answers():
         write(name, {"question_id": 1, "answers": ["天气很好"]})
     for name in ("gaps.txt", "words.txt"):
         Path(name).write_text("<qid_0> ||| 老虎\n", encoding="utf-8")
+
+
+def write_annotated():
+    """Texts with entities, documents with relations, and what was found in them."""
+    line = json.dumps({"text": "Ann in Rome", "label": {"PER": {"Ann": [[0, 2]]}}})
+    for name in ("cluener_dev.json", "entities_found.json"):
+        Path(name).write_text(f"{line}\n")
+    Path("litbank").mkdir()
+    for name in ("litbank_test.tsv", "litbank_found.tsv", "litbank/a.tsv"):
+        Path(name).write_text("Ann\tB-PER\tO\nin\tO\tO\nRome\tB-GPE\tO\n")
+    entities = [
+        [{"name": name, "sent_id": 0, "pos": [n, n + 1], "type": "X"}] for n, name in enumerate(("Ann", "Rome"))
+    ]
+    document = {
+        "title": "a",
+        "sents": [["Ann", "Rome"]],
+        "vertexSet": entities,
+        "labels": [{"h": 0, "t": 1, "r": "P19"}],
+    }
+    for name in ("redocred_dev.json", "redocred_test.json"):
+        Path(name).write_text(json.dumps([document]))
+    Path("rel2id.json").write_text('{"Na": 0, "P19": 1}')
+    Path("facts.json").write_text('[{"title": "a", "h_idx": 0, "t_idx": 1, "r": "P19"}]')
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

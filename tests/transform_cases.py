@@ -76,6 +76,16 @@ def corner_loss(x: Tensor) -> Tensor:
     return losses.CornerLoss()([maps], targets).total
 
 
+def on_pairs_of_entities(run: Callable[..., Tensor], **options) -> Case:
+    """Of relations some hold, of one pair all and of one none."""
+
+    def flat(x: Tensor) -> Tensor:
+        labels = torch.arange(x.numel()).remainder(3).reshape(x.shape).eq(1)
+        return run(x, torch.cat([labels[:1] | True, labels[1:-1], labels[-1:] & False]), **options)
+
+    return Case(flat, (3, 5), (4, 6))
+
+
 def packed(x: Tensor) -> Tensor:
     ends = torch.tensor([2, 1, 3])
     return ops.sequence_pool(x, "soft", lengths=torch.cat([ends, (x.shape[0] - ends.sum()).view(1)]))
@@ -275,6 +285,11 @@ _CASES = {
         lambda x: losses.corner_offset_loss(x[0], x[1], x[0, ..., 0].detach() > -1), (2, 2, 4, 2), (2, 3, 5, 2)
     ),
     "losses.CornerLoss": Case(corner_loss, (2, 10, 4, 4), (3, 10, 6, 5)),
+    "losses.adaptive_threshold_loss": on_pairs_of_entities(losses.adaptive_threshold_loss, reduction="none"),
+    "losses.adaptive_focal_loss": on_pairs_of_entities(losses.adaptive_focal_loss, gamma=1.5, offset=1),
+    "losses.AdaptiveThresholdLoss": on_pairs_of_entities(losses.AdaptiveThresholdLoss()),
+    "losses.AdaptiveFocalLoss": on_pairs_of_entities(losses.AdaptiveFocalLoss(2.0)),
+    "losses.threshold_labels": Case(lambda x: losses.threshold_labels(x, 2), (3, 5), (4, 6)),
     "losses.OKSLoss": of_poses(losses.OKSLoss(SIGMAS, "log")),
     "losses.SSIMLoss": on_pairs(losses.SSIMLoss(4.0, kernel_size=3), side=4),
     "confusion_matrix": Case(count_classes, (2, 3, 4, 4), (3, 3, 5, 4)),
@@ -294,6 +309,7 @@ CASES = {name: case._replace(name=name) for name, case in _CASES.items()}
 
 # Ops that give whole numbers, which have no derivative, and ops that refuse to give one.
 WITHOUT_DERIVATIVE = {
+    "losses.threshold_labels": "–",
     "confusion_matrix": "–",
     "oks_nms": "–",
     "match_detections": "–",

@@ -3,9 +3,29 @@
 from pydlx.data.annotations import AnnotationWarning
 from pydlx.data.composites import Composite, Light, RandomComposites, RandomRegions, ScenePairs, random_light
 from pydlx.data.detection import BoxedImage, CocoBoxes
+from pydlx.data.entities import (
+    AnnotatedText,
+    Entity,
+    EntityReport,
+    entities_of_tags,
+    read_cluener,
+    read_entities,
+    read_litbank,
+    write_entities,
+)
 from pydlx.data.image_sets import ClassifiedImage, ImageSet, PhotographFolders, cifar10, stl10
 from pydlx.data.label_maps import LabelMapPairs, read_label_map
 from pydlx.data.photographs import Photographs
+from pydlx.data.relations import (
+    NO_RELATION,
+    Fact,
+    Mention,
+    RelationDocument,
+    RelationReport,
+    read_docred,
+    read_relation_names,
+    write_facts,
+)
 from pydlx.data.segmentation import (
     ImageLabelFolders,
     LabelledImage,
@@ -16,27 +36,43 @@ from pydlx.data.segmentation import (
 )
 
 __all__ = [
+    "NO_RELATION",
+    "AnnotatedText",
     "AnnotationWarning",
     "BoxedImage",
     "ClassifiedImage",
     "CocoBoxes",
     "Composite",
+    "Entity",
+    "EntityReport",
+    "Fact",
     "ImageLabelFolders",
     "ImageSet",
     "LabelMapPairs",
     "LabelledImage",
     "Light",
+    "Mention",
     "PhotographFolders",
     "Photographs",
     "RandomComposites",
     "RandomRegions",
+    "RelationDocument",
+    "RelationReport",
     "ScenePairs",
     "camvid",
     "cifar10",
     "class_pixels",
+    "entities_of_tags",
     "median_frequency_weights",
     "random_light",
+    "read_cluener",
+    "read_docred",
+    "read_entities",
     "read_label_map",
+    "read_litbank",
+    "read_relation_names",
     "stl10",
     "voc",
+    "write_entities",
+    "write_facts",
 ]

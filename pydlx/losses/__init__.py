@@ -1,5 +1,12 @@
 """Losses as modules, over the differentiable ops."""
 
+from pydlx.losses.adaptive_threshold import (
+    AdaptiveFocalLoss,
+    AdaptiveThresholdLoss,
+    adaptive_focal_loss,
+    adaptive_threshold_loss,
+    threshold_labels,
+)
 from pydlx.losses.corner import (
     CornerLoss,
     CornerLosses,
@@ -13,13 +20,18 @@ from pydlx.losses.oks import OKSLoss
 from pydlx.losses.ssim import SSIMLoss
 
 __all__ = [
+    "AdaptiveFocalLoss",
+    "AdaptiveThresholdLoss",
     "CornerLoss",
     "CornerLosses",
     "CornerMaps",
     "CornerTargets",
     "OKSLoss",
     "SSIMLoss",
+    "adaptive_focal_loss",
+    "adaptive_threshold_loss",
     "corner_focal_loss",
     "corner_offset_loss",
     "corner_tag_loss",
+    "threshold_labels",
 ]

@@ -14,6 +14,7 @@ from pydlx.metrics.coco_files import (
     evaluate_keypoints,
     keypoint_evaluation,
 )
+from pydlx.metrics.entities import EntityScore, entity_score
 from pydlx.metrics.generative import (
     FeatureDistance,
     ParzenEstimate,
@@ -44,6 +45,7 @@ from pydlx.metrics.reading import (
     squad_curves,
     squad_score,
 )
+from pydlx.metrics.relations import RelationScore, relation_score
 from pydlx.metrics.segmentation import ConfusionMetrics, scores_table, segmentation_scores
 
 __all__ = [
@@ -55,10 +57,12 @@ __all__ = [
     "BoxAP",
     "CmrcScore",
     "ConfusionMetrics",
+    "EntityScore",
     "Evaluation",
     "FeatureDistance",
     "KeypointAP",
     "ParzenEstimate",
+    "RelationScore",
     "RougeLScore",
     "SquadScore",
     "bleu",
@@ -67,6 +71,7 @@ __all__ = [
     "cmrc_answer_scores",
     "cmrc_score",
     "dureader_score",
+    "entity_score",
     "evaluate_boxes",
     "evaluate_keypoints",
     "fid",
@@ -82,6 +87,7 @@ __all__ = [
     "plot_confusion_matrix",
     "plot_precision_recall",
     "psnr",
+    "relation_score",
     "rmse",
     "rouge_l",
     "scores_table",

@@ -322,7 +322,17 @@ NN = {
 
 KEYPOINT_SIGMAS = Argument([0.1] * 4, [None, "x", 0.1, [], ["a"], [-0.1] * 4, [NAN] * 4], [SIGMAS, np.full(4, 0.1)])
 
+ADAPTIVE = {"gamma": number(1.0, -1, math.inf), "offset": number(1.0, -1, math.inf), "reduction": word("sum")}
+PAIRS = {
+    "logits": tensor(TAGS, TAGS[0, 0], TAGS[:, :0]),
+    "labels": Argument(TAGS > 0, [None, "x", 3, TAGS[0] > 0, TAGS, (TAGS > 0).to("meta")], [(TAGS > 0).double()]),
+}
 LOSSES = {
+    "AdaptiveFocalLoss": Call(ADAPTIVE),
+    "AdaptiveThresholdLoss": Call({"reduction": word("sum")}),
+    "adaptive_focal_loss": Call({**PAIRS, **ADAPTIVE}),
+    "adaptive_threshold_loss": Call({**PAIRS, "reduction": word("sum")}),
+    "threshold_labels": Call({"logits": tensor(TAGS, TAGS[0, 0], alone=True), "top_k": count(2).without_none()}),
     "CornerLoss": Call(
         {
             "pull_weight": number(0.1, -1, math.inf),

@@ -8,18 +8,30 @@ from metrics.test_box_ap import batch as box_batch
 from metrics.test_box_ap import boxes_at_random
 
 from pydlx.benchmarks.metrics.keypoint_ap import batch
-from pydlx.metrics import BleuScore, BoxAP, CmrcScore, KeypointAP, RougeLScore, SquadScore
+from pydlx.metrics import (
+    BleuScore,
+    BoxAP,
+    CmrcScore,
+    EntityScore,
+    KeypointAP,
+    RelationScore,
+    RougeLScore,
+    SquadScore,
+)
 
 DATA = {KeypointAP: lambda: batch(*crowd(0)), BoxAP: lambda: box_batch(*boxes_at_random(0))}
-ANSWERS = {
-    "1.1": SquadScore,
-    "2.0": lambda: SquadScore("2.0"),
-    "cmrc": lambda: CmrcScore("builtin"),
-    "bleu": BleuScore,
-    "rouge": RougeLScore,
+ANSWERS = ["a red dog", "一二三", "blue"], [["red", "red dog"], ["一二"], ["green"]]
+ENTITIES = [[("A", 0, 1)], [("B", 2, 2), ("A", 2, 2)], []], [[("A", 0, 1)], [("A", 2, 2)], [("B", 0, 0)]]
+FACTS = torch.tensor([[0, 1, 1], [0, 0, 1], [1, 0, 0]]) > 0, torch.tensor([[0, 1, 0], [0, 1, 1], [0, 1, 0]]) > 0
+SCORES = {  # name -> what makes it, predictions, truth
+    "1.1": (SquadScore, *ANSWERS),
+    "2.0": (lambda: SquadScore("2.0"), *ANSWERS),
+    "cmrc": (lambda: CmrcScore("builtin"), *ANSWERS),
+    "bleu": (BleuScore, *ANSWERS),
+    "rouge": (RougeLScore, *ANSWERS),
+    "entities": (lambda: EntityScore(["A", "B"]), *ENTITIES),
+    "relations": (lambda: RelationScore(["Na", "P1", "P2"], frequent=["P2"]), *FACTS),
 }
-PREDICTIONS = ["a red dog", "一二三", "blue"]
-GOLDS = [["red", "red dog"], ["一二"], ["green"]]
 IDLE = {"no update": [], "empty updates": [([], []), ([], [])]}
 
 
@@ -27,7 +39,7 @@ def one_of_two(rank, folder):
     """Saves what this process computes of data that both have seen in part, or the other one alone."""
     store = torch.distributed.FileStore(str(folder / "store"), 2)
     torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
-    results = {"shared": shared(rank), "answers": {name: scored(name, rank) for name in ANSWERS}}
+    results = {"shared": shared(rank), "scores": {name: scored(name, rank) for name in SCORES}}
     for kind, idle, how in itertools.product(DATA, range(2), IDLE):
         metric = kind(box_format="xywh")
         for predictions, targets in IDLE[how] if rank == idle else [DATA[kind]()]:
@@ -40,9 +52,10 @@ def one_of_two(rank, folder):
 
 
 def scored(name, rank):
-    """A score of every second answer."""
-    metric = ANSWERS[name]()
-    metric.update(PREDICTIONS[rank::2], GOLDS[rank::2])
+    """A score of every second item."""
+    make, predictions, truth = SCORES[name]
+    metric = make()
+    metric.update(predictions[rank::2], truth[rank::2])
     return metric.compute()
 
 

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from metrics.one_of_two_processes import ANSWERS, DATA, GOLDS, IDLE, PREDICTIONS, one_of_two
+from metrics.one_of_two_processes import DATA, IDLE, SCORES, one_of_two
 
 from pydlx.metrics import KeypointAP
 
@@ -38,9 +38,9 @@ def test_one_sees_nothing(results):
             assert [result[kind.__name__, idle, how] for result in results] == [expected] * 2, (kind, idle, how)
 
 
-def test_answers_are_shared_out(results):
-    for name, make in ANSWERS.items():
+def test_items_are_shared_out(results):
+    for name, (make, predictions, truth) in SCORES.items():
         metric = make()
-        metric.update(PREDICTIONS, GOLDS)
+        metric.update(predictions, truth)
         for result in results:
-            torch.testing.assert_close(result["answers"][name], metric.compute(), rtol=1e-14, atol=0, equal_nan=True)
+            torch.testing.assert_close(result["scores"][name], metric.compute(), rtol=1e-14, atol=0, equal_nan=True)

@@ -13,6 +13,8 @@ KINDS = {
     "squad": "exact match and F1 of answers (SQuAD 1.1 and 2.0 JSON)",
     "cmrc": "exact match and F1 of Chinese answers (CMRC2018 JSON)",
     "answers": "BLEU and ROUGE-L of free answers (DuReader, MS MARCO), accuracy of cloze answers (CMRC2017)",
+    "entities": "precision, recall and F1 of entities (CLUENER JSON lines, tables of tags)",
+    "relations": "precision, recall, F1 and Ign F1 of relations (DocRED JSON)",
 }
 _CAN_SKIP = ("keypoints", "boxes", "segmentation", "images")
 

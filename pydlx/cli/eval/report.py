@@ -48,6 +48,14 @@ def print_table(rows: Iterable[Sequence[object]], heading: Sequence[str] = ()) -
         print("  ".join([line[0].ljust(len(first)), *others]))
 
 
+def print_counts(kind: str, each: Mapping[str, Mapping[str, Any]], total: Mapping[str, Any]) -> None:
+    """Precision, recall, F1 and counts: a line for each class, most frequent first, and one for all."""
+    columns = ("precision", "recall", "f1", "right", "predicted", "true")
+    names = sorted(each, key=lambda name: (-each[name]["true"], name))
+    rows = [(name, *(each[name][column] for column in columns)) for name in names]
+    print_table([*rows, ("all", *(total[column] for column in columns))], (kind, *columns))
+
+
 def _text(cell: object) -> str:
     if isinstance(cell, float):
         return "-" if math.isnan(cell) or cell == -1 else f"{cell:.4f}" if abs(cell) < 1000 else f"{cell:.1f}"

@@ -13,7 +13,8 @@ from pydlx.data.reading.questions import Answer, Question
 from pydlx.data.reading.report import AnswerReport
 
 if TYPE_CHECKING:
-    from pydlx.data.reading.records import DuReaderQuestion, JsonFile, MarcoQuestion
+    from pydlx.data.json_files import JsonFile
+    from pydlx.data.reading.records import DuReaderQuestion, MarcoQuestion
 
 NO_ANSWER = "No Answer Present."  # MS MARCO's only reference of a question that its passages do not answer
 
@@ -72,7 +73,8 @@ def read_dureader(path: str | os.PathLike[str], report: AnswerReport | None = No
     check_path("read_dureader", "path", path)
     report = AnswerReport() if report is None else report
     check_type("read_dureader", "report", report, AnswerReport, "an AnswerReport")
-    from pydlx.data.reading.records import DuReaderQuestion, JsonFile  # needs msgspec
+    from pydlx.data.json_files import JsonFile  # needs msgspec
+    from pydlx.data.reading.records import DuReaderQuestion
 
     file = JsonFile("read_dureader", path)
     records = ((f"line {number}", line) for number, line in file.lines())
@@ -97,7 +99,8 @@ def read_marco(path: str | os.PathLike[str], report: AnswerReport | None = None)
     check_path("read_marco", "path", path)
     report = AnswerReport() if report is None else report
     check_type("read_marco", "report", report, AnswerReport, "an AnswerReport")
-    from pydlx.data.reading.records import JsonFile, MarcoQuestion  # needs msgspec
+    from pydlx.data.json_files import JsonFile  # needs msgspec
+    from pydlx.data.reading.records import MarcoQuestion
 
     file = JsonFile("read_marco", path)
     if re.match(rb'\s*\{\s*"\w+"\s*:\s*\{', file.data[:1000]):

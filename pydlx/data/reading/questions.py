@@ -68,7 +68,8 @@ def read_squad(path: str | os.PathLike[str], report: AnswerReport | None = None)
     check_path("read_squad", "path", path)
     report = AnswerReport() if report is None else report
     check_type("read_squad", "report", report, AnswerReport, "an AnswerReport")
-    from pydlx.data.reading.records import Article, JsonFile, Paragraph, SquadFile  # needs msgspec
+    from pydlx.data.json_files import JsonFile  # needs msgspec
+    from pydlx.data.reading.records import Article, Paragraph, SquadFile
 
     file = JsonFile("read_squad", path)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from dataclasses import dataclass, field
 
-Note = tuple[str, str]  # id of a question, what is said of it
+from pydlx.data.report import Note, Report
 
 
 @dataclass
-class AnswerReport:
+class AnswerReport(Report):
     """What happened to the questions and answers of a file. Nothing is dropped that is not listed here.
 
     Attributes:
@@ -34,12 +33,3 @@ class AnswerReport:
     def misplaced(self) -> int:
         """How many answers do not stand where the file says."""
         return len(self.moved) + len(self.lost)
-
-    def copy(self) -> AnswerReport:
-        """One that takes further notes by itself."""
-        return deepcopy(self)
-
-    def __str__(self) -> str:
-        lists = ("moved", "lost", "widened", "left_out", "repeated")
-        counts = [f"{len(getattr(self, name))} {name.replace('_', ' ')}" for name in lists if getattr(self, name)]
-        return ", ".join([f"{self.questions} questions", f"{self.answers} answers", *counts])

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 
 from pydlx._checks import described
-from pydlx.metrics.reading.sources import Source, place_of, text_of
+from pydlx.metrics.sources import Source, place_of, text_of
 
 _BAR = "|||"
 

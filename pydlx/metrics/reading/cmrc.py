@@ -24,7 +24,8 @@ from pydlx._checks import check_one_of, check_type
 from pydlx._optional import needed_for
 from pydlx.metrics.metric import Metric
 from pydlx.metrics.reading.lettered import lettered
-from pydlx.metrics.reading.sources import Source, at_least_one, predictions_of, references_of, texts, truth_of
+from pydlx.metrics.reading.sources import at_least_one, predictions_of, references_of, texts, truth_of
+from pydlx.metrics.sources import Source
 
 # The script's list also has a six-dot ellipsis of two characters, which no single character is equal to.
 PUNCTUATION = "-:_*^/\\~`+=，。：？！“”；’《》·、「」（）－～『』"

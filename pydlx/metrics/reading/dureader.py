@@ -13,7 +13,7 @@ from typing import Any
 from pydlx._checks import check_one_of, described
 from pydlx.metrics.reading.bleu import bleu
 from pydlx.metrics.reading.rouge import rouge_l
-from pydlx.metrics.reading.sources import Source, place_of, records_of
+from pydlx.metrics.sources import Source, place_of, records_of
 
 TASKS = ("main", "all", "yesno", "entity", "description")
 SOURCES = ("search", "zhidao")

@@ -12,7 +12,7 @@ from pydlx._optional import needed_for
 from pydlx.data.reading import NO_ANSWER
 from pydlx.metrics.reading.bleu import bleu
 from pydlx.metrics.reading.rouge import rouge_l
-from pydlx.metrics.reading.sources import Source, place_of, records_of
+from pydlx.metrics.sources import Source, place_of, records_of
 
 Tokenizer = Callable[[str], Iterable[str]]
 

@@ -22,7 +22,6 @@ from pydlx._checks import check_not_nan, check_one_of, check_type
 from pydlx.metrics.metric import Metric
 from pydlx.metrics.reading.no_answer import AnswerCurve, answer_curve, best_threshold
 from pydlx.metrics.reading.sources import (
-    Source,
     Truth,
     predictions_of,
     probabilities_of,
@@ -30,6 +29,7 @@ from pydlx.metrics.reading.sources import (
     texts,
     truth_of,
 )
+from pydlx.metrics.sources import Source
 
 VERSIONS = ("1.1", "2.0")
 MISSING = ("zero", "error", None)

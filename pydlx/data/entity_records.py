@@ -1,0 +1,34 @@
+"""CLUENER's JSON lines as typed records."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from pydlx._optional import needed_for
+from pydlx.data.json_files import JsonFile
+
+with needed_for("reading entities", extra="readers"):
+    import msgspec
+
+
+class _Line(msgspec.Struct):
+    text: str | tuple[str, ...]
+    label: dict[str, dict[str, list[tuple[int, int]]]] = {}
+
+
+Spans = list[tuple[str, str, tuple[int, int]]]  # type, surface, first and last
+
+
+def cluener_lines(path: str | os.PathLike[str]) -> Iterator[tuple[str, str | tuple[str, ...], Spans]]:
+    """Place, text and spans of each line that is not blank."""
+    file = JsonFile("read_cluener", path)
+    for number, line in file.lines():
+        record = file.decode(line, _Line, f"line {number}")
+        spans = [
+            (kind, surface, span)
+            for kind, surfaces in record.label.items()
+            for surface, places in surfaces.items()
+            for span in places
+        ]
+        yield f"line {number}", record.text, spans

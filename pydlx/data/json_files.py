@@ -1,0 +1,87 @@
+"""JSON files as typed records, a few of which are Python objects at a time."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+import mmap
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydlx._optional import needed_for
+
+with needed_for("reading JSON files", extra="readers"):
+    import msgspec
+
+Kind = TypeVar("Kind")
+_GZIP = b"\x1f\x8b"
+
+
+class JsonFile:
+    """The text of a file, without being copied into memory if it is not gzipped.
+
+    Args:
+        name: The function that reads it, for errors.
+        path: The file.
+    """
+
+    def __init__(self, name: str, path: str | os.PathLike[str]) -> None:
+        self.name, self.path = name, path
+        try:
+            data = _contents(Path(path))
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{name}: no such file: '{path}'") from None
+        except (EOFError, zlib.error) as error:
+            raise ValueError(f"{name}: '{path}' is damaged gzip data: {error}") from error
+        self.data = data[len(codecs.BOM_UTF8) :] if data[:3] == codecs.BOM_UTF8 else data
+
+    def decode(self, text: Any, kind: type[Kind], where: str = "") -> Kind:
+        """A part of the text as a record.
+
+        Raises:
+            ValueError: It is not UTF-8, no JSON, or another kind of record, with the file and the place.
+        """
+        try:
+            return msgspec.json.decode(text, type=kind, strict=False)
+        except msgspec.ValidationError as error:
+            wrong, _, inner = str(error).partition(" - at ")
+            place = f"{where}.{inner.strip('`').removeprefix('$').removeprefix('.')}".strip(".")
+            wrong = wrong[:1].lower() + wrong[1:]
+            raise ValueError(f"{self.name}: '{self.path}': {place + ': ' if place else ''}{wrong}") from error
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            self._check_utf8()
+            reason = str(error).removeprefix("JSON is malformed: ")
+            raise ValueError(f"{self.name}: '{self.path}': {where or 'the file'} is no JSON: {reason}") from error
+
+    def lines(self) -> Iterator[tuple[int, bytes]]:
+        """The lines that are not blank, with their numbers from 1."""
+        whole: Any = self.data.obj
+        stream = whole if isinstance(whole, mmap.mmap) else io.BytesIO(whole)
+        stream.seek(len(whole) - len(self.data))  # past a byte order mark
+        for number, line in enumerate(iter(stream.readline, b""), 1):
+            if line.strip():
+                yield number, line
+
+    def _check_utf8(self) -> None:
+        decoder, size = codecs.getincrementaldecoder("utf-8")(), 1 << 20
+        for start in range(0, len(self.data), size):
+            try:
+                decoder.decode(self.data[start : start + size], final=start + size >= len(self.data))
+            except UnicodeDecodeError as error:
+                raise ValueError(
+                    f"{self.name}: '{self.path}' must be UTF-8, got other bytes at about {start + error.start}"
+                ) from None
+
+
+def _contents(path: Path) -> memoryview:
+    with path.open("rb") as stream:
+        if stream.read(2) == _GZIP:
+            stream.seek(0)
+            return memoryview(gzip.decompress(stream.read()))
+        if path.stat().st_size == 0:  # which cannot be mapped
+            return memoryview(b"")
+        return memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))

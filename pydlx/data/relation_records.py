@@ -1,0 +1,46 @@
+"""DocRED's documents as typed records."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from pydlx._optional import needed_for
+from pydlx.data.json_files import JsonFile
+
+with needed_for("reading relations", extra="readers"):
+    import msgspec
+
+
+class RawMention(msgspec.Struct):
+    """Of DocRED's form; the second number of `pos` is the one past the last word."""
+
+    name: str
+    sent_id: int
+    pos: tuple[int, int]
+    type: str = ""
+
+
+class RawFact(msgspec.Struct):
+    """Of DocRED's form."""
+
+    h: int
+    t: int
+    r: str
+    evidence: list[int] = []
+
+
+class RawDocument(msgspec.Struct):
+    """Of DocRED's form; test sets have no labels."""
+
+    title: str
+    sents: tuple[tuple[str, ...], ...]
+    vertexSet: list[list[RawMention]]
+    labels: list[RawFact] = []
+
+
+def documents(path: str | os.PathLike[str]) -> Iterator[RawDocument]:
+    """The documents of a file, one after another."""
+    file = JsonFile("read_docred", path)
+    for place, raw in enumerate(file.decode(file.data, list[msgspec.Raw])):
+        yield file.decode(raw, RawDocument, f"[{place}]")

@@ -1,0 +1,256 @@
+"""Documents with entities and the relations between them, in the form of DocRED and Re-DocRED."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pydlx._checks import check_path, check_type, is_whole, listed
+from pydlx.data.report import Note, Report
+from pydlx.files import replacing
+
+if TYPE_CHECKING:
+    from pydlx.data.relation_records import RawDocument
+
+NO_RELATION = "Na"  # has id 0, and is the threshold's class of the adaptive losses
+
+
+class Mention(NamedTuple):
+    """A place where an entity is named.
+
+    Attributes:
+        sentence: Its number, from 0.
+        start: Its first word in the sentence.
+        end: Its last word, inclusive; files have the one past it.
+        name: As the file has it, which may be spaced otherwise than the words.
+        type: Such as ``"PER"``. Mentions of one entity may differ in it.
+    """
+
+    sentence: int
+    start: int
+    end: int
+    name: str
+    type: str
+
+
+class Fact(NamedTuple):
+    """That a relation holds between two entities of a document.
+
+    Attributes:
+        head: The first entity's number.
+        tail: The second one's.
+        relation: Its name, such as ``"P17"``.
+        evidence: Sentences that say so; may be empty.
+    """
+
+    head: int
+    tail: int
+    relation: str
+    evidence: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class RelationDocument:
+    """A document, its entities, and what holds between them.
+
+    Attributes:
+        title: Of the document; predictions refer to it.
+        sentences: The words of each.
+        entities: The mentions of each. An entity keeps its number, also when no mention of it is left.
+        facts: Each (head, tail, relation) once.
+    """
+
+    title: str
+    sentences: tuple[tuple[str, ...], ...]
+    entities: tuple[tuple[Mention, ...], ...]
+    facts: tuple[Fact, ...] = ()
+
+    @property
+    def sentence_starts(self) -> tuple[int, ...]:
+        """How many words stand before each sentence: a mention's first word in the document is this plus its start."""
+        return tuple(accumulate(map(len, self.sentences), initial=0))[:-1]
+
+
+@dataclass
+class RelationReport(Report):
+    """What happened to the mentions and facts of a file. Nothing is dropped that is not listed here.
+
+    Attributes:
+        documents: How many were read.
+        entities: How many they have.
+        mentions: How many those have.
+        facts: How many facts there are.
+        left_out: Mentions that are no span of their sentence, facts of entities that are not there or of other
+            relations, numbers of evidence without a sentence, and why.
+        repeated: Mentions and facts that come twice, which count once, and titles that come twice, which are kept.
+        renamed: Mentions whose name is not what stands there, spaces aside. They are kept.
+        without_mentions: Entities without any. They are kept.
+        without_entities: Documents without any. They are kept.
+        without_facts: Documents without any. They are kept.
+    """
+
+    documents: int = 0
+    entities: int = 0
+    mentions: int = 0
+    facts: int = 0
+    left_out: list[Note] = field(default_factory=list)
+    repeated: list[Note] = field(default_factory=list)
+    renamed: list[Note] = field(default_factory=list)
+    without_mentions: list[Note] = field(default_factory=list)
+    without_entities: list[Note] = field(default_factory=list)
+    without_facts: list[Note] = field(default_factory=list)
+
+
+def read_docred(
+    path: str | os.PathLike[str], report: RelationReport | None = None, *, relations: Sequence[str] | None = None
+) -> Iterator[RelationDocument]:
+    """Reads a file of DocRED's form (Yao et al., arXiv 1906.06127), document after document.
+
+    That is a JSON list of ``{"title", "sents", "vertexSet", "labels"}``, where ``vertexSet`` has a list of mentions
+    ``{"name", "sent_id", "pos", "type"}`` for each entity, and ``labels`` facts ``{"h", "t", "r", "evidence"}``; it
+    may be absent. Re-DocRED (Tan et al., arXiv 2205.12696) has the same form. Other fields are passed over.
+
+    The file is mapped into memory and one document at a time becomes Python objects.
+
+    Args:
+        path: The file; may be gzipped and may begin with a byte order mark.
+        report: Takes note of what was left out or repeated, and of what is empty.
+        relations: The relations to take, of :func:`read_relation_names`. By default all but ``"Na"``.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: On the way: the file is not UTF-8, no JSON or not of this form; the message says where.
+        ImportError: msgspec is not installed.
+    """
+    name = "read_docred"
+    check_path(name, "path", path)
+    report = RelationReport() if report is None else report
+    check_type(name, "report", report, RelationReport, "a RelationReport")
+    known = None if relations is None else listed(name, "relations", relations, "a list of names")
+    if known is not None and not all(isinstance(relation, str) for relation in known):
+        raise TypeError(f"{name}: relations must be strings, got {known!r}")
+    from pydlx.data.relation_records import documents  # needs msgspec
+
+    return _noted(documents(path), report, None if known is None else set(known))
+
+
+def read_relation_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """The relations of a file such as DocRED's ``rel2id.json``, each at the place of its id.
+
+    Args:
+        path: A JSON object of ids by name: 0 to C − 1, each once, 0 for ``"Na"``.
+
+    Returns:
+        C names, the first of which is ``"Na"``.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: The file is not UTF-8, no JSON, or not of this form.
+    """
+    name = "read_relation_names"
+    check_path(name, "path", path)
+    try:
+        ids: Any = json.loads(Path(path).read_bytes().decode("utf-8-sig"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{name}: '{path}' must be JSON in UTF-8, got {error}") from error
+    if not isinstance(ids, dict) or not all(map(is_whole, ids.values())):
+        raise ValueError(f"{name}: '{path}' must be whole numbers by name")
+    names = sorted(ids, key=lambda relation: ids[relation])
+    if [ids[relation] for relation in names] != list(range(len(ids))) or names[:1] != [NO_RELATION]:
+        raise ValueError(f"{name}: '{path}' must have the ids from 0 to {len(ids) - 1}, 0 for {NO_RELATION!r}")
+    return tuple(names)
+
+
+def write_facts(path: str | os.PathLike[str], facts: Mapping[str, Iterable[Fact]]) -> None:
+    """Writes facts as DocRED's submissions: a JSON list of ``{"title", "h_idx", "t_idx", "r", "evidence"}``.
+
+    Args:
+        path: The file.
+        facts: Those of each document, by its title.
+
+    Raises:
+        OSError: The file cannot be written; what stood there before is untouched.
+    """
+    name = "write_facts"
+    check_path(name, "path", path)
+    check_type(name, "facts", facts, Mapping, "facts by title")
+    rows = []
+    for title, found in facts.items():
+        for fact in listed(name, "facts", found, "facts by title"):
+            check_type(name, "facts", fact, Fact, "facts by title")
+            row = {"title": title, "h_idx": fact.head, "t_idx": fact.tail, "r": fact.relation}
+            rows.append(row | {"evidence": list(fact.evidence)})
+    with replacing(path) as temporary:
+        temporary.write_text(f"{json.dumps(rows, ensure_ascii=False)}\n", encoding="utf-8")
+
+
+def _noted(raw: Iterable[RawDocument], report: RelationReport, known: set[str] | None) -> Iterator[RelationDocument]:
+    titles: set[str] = set()
+    for document in raw:
+        if document.title in titles:
+            report.repeated.append((document.title, "an earlier document has the same title"))
+        titles.add(document.title)
+        yield _document(document, report, known)
+
+
+def _document(raw: RawDocument, report: RelationReport, known: set[str] | None) -> RelationDocument:
+    title = raw.title
+    entities = tuple(_mentions(raw, number, report) for number in range(len(raw.vertexSet)))
+    facts = _facts(raw, report, known)
+    report.documents += 1
+    report.entities += len(entities)
+    report.mentions += sum(map(len, entities))
+    report.facts += len(facts)
+    report.without_mentions += [(title, f"entity {i} has no mention") for i, those in enumerate(entities) if not those]
+    if not entities:
+        report.without_entities.append((title, "no entity"))
+    if not facts:
+        report.without_facts.append((title, "no fact"))
+    return RelationDocument(title, raw.sents, entities, facts)
+
+
+def _mentions(raw: RawDocument, number: int, report: RelationReport) -> tuple[Mention, ...]:
+    """The mentions of one entity, each once."""
+    found: dict[Mention, None] = {}
+    for record in raw.vertexSet[number]:
+        (start, end), sentence = record.pos, record.sent_id
+        what = f"entity {number}: {record.name!r}, words {start} to {end - 1} of sentence {sentence}"
+        if not (0 <= sentence < len(raw.sents) and 0 <= start < end <= len(raw.sents[sentence])):
+            report.left_out.append((raw.title, f"{what}: no span of the document"))
+            continue
+        mention = Mention(sentence, start, end - 1, record.name, record.type)
+        words = " ".join(raw.sents[sentence][start:end])
+        if mention in found:
+            report.repeated.append((raw.title, f"{what}: comes twice"))
+        elif _solid(words) != _solid(record.name):
+            report.renamed.append((raw.title, f"{what}: reads {words!r}"))
+        found[mention] = None
+    return tuple(found)
+
+
+def _facts(raw: RawDocument, report: RelationReport, known: set[str] | None) -> tuple[Fact, ...]:
+    found: dict[tuple[int, int, str], Fact] = {}
+    for label in raw.labels:
+        key = label.h, label.t, label.r
+        what = f"{label.r} of entities {label.h} and {label.t}"
+        if not all(0 <= entity < len(raw.vertexSet) for entity in (label.h, label.t)):
+            report.left_out.append((raw.title, f"{what}: there are {len(raw.vertexSet)} entities"))
+        elif label.r == NO_RELATION or (known is not None and label.r not in known):
+            report.left_out.append((raw.title, f"{what}: none of the relations"))
+        elif key in found:
+            report.repeated.append((raw.title, f"{what}: comes twice"))
+        else:
+            evidence = [sentence for sentence in label.evidence if 0 <= sentence < len(raw.sents)]
+            if len(evidence) < len(label.evidence):
+                report.left_out.append((raw.title, f"{what}: evidence {label.evidence} of {len(raw.sents)} sentences"))
+            found[key] = Fact(*key, tuple(evidence))
+    return tuple(found.values())
+
+
+def _solid(text: str) -> str:
+    return "".join(text.split())
