@@ -17,6 +17,7 @@ from pydlx.benchmarks.ops import (
     dct,
     decode_corners,
     decode_spans,
+    global_pointer_loss,
     masked_poisson,
     nms,
     oks,
@@ -25,6 +26,7 @@ from pydlx.benchmarks.ops import (
     soft_pool,
     ssim,
     trilinear_attention,
+    zlpr_loss,
 )
 
 CATALOGUE: dict[str, Callable[[Setting], Iterable[Item]]] = {
@@ -39,6 +41,8 @@ CATALOGUE: dict[str, Callable[[Setting], Iterable[Item]]] = {
     "decode_corners": decode_corners.cases,
     "decode_spans": decode_spans.cases,
     "trilinear_attention": trilinear_attention.cases,
+    "zlpr_loss": zlpr_loss.cases,
+    "global_pointer_loss": global_pointer_loss.cases,
     "dct": dct.cases,
     "poisson": poisson.cases,
     "masked_poisson": masked_poisson.cases,

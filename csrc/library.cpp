@@ -42,6 +42,17 @@ const SchemaTable table({
     "_dual_softmax_backward(Tensor grad_question, Tensor grad_context, Tensor over_question, Tensor over_context, "
     "Tensor? context_mask, Tensor? question_mask) -> Tensor",
 
+    // global_pointer_loss
+    "global_pointer_loss(Tensor query, Tensor key, Tensor cells, Tensor? mask, Tensor? start_bias, Tensor? end_bias, "
+    "bool rotary, bool triangle, float? scale) -> Tensor",
+    "_global_pointer_loss_backward(Tensor grad, Tensor parts, Tensor query, Tensor key, Tensor cells, Tensor? mask, "
+    "Tensor? start_bias, Tensor? end_bias, bool rotary, bool triangle, float? scale) -> (Tensor, Tensor, Tensor, "
+    "Tensor)",
+
+    // zlpr_loss
+    "zlpr_loss(Tensor scores, Tensor labels, Tensor? mask) -> Tensor",
+    "_zlpr_loss_backward(Tensor grad, Tensor parts, Tensor scores, Tensor labels, Tensor? mask) -> Tensor",
+
     // dct
     "dct(Tensor x, int type, bool sine, int[] axes, int norm, bool adjoint) -> Tensor",
 

@@ -199,6 +199,48 @@ def compare_texts(x: Tensor, padded: bool = False) -> Tensor:
     return torch.stack(ops.trilinear_attention(context, question, weights[0].flatten(), **masks))
 
 
+def labels_like(x: Tensor, soft: bool = False) -> Tensor:
+    """Of every cell, by its number."""
+    numbers = torch.arange(x.numel()).view(x.shape)
+    return (numbers % 5).to(x.dtype) / 4 if soft else numbers % 3 == 0
+
+
+def compare_labels(x: Tensor, soft: bool = False) -> Tensor:
+    mask = torch.arange(x.shape[2]).ne(1)
+    return ops.zlpr_loss(x, labels_like(x, soft), mask, dim=(1, 2), reduction="none")
+
+
+def span_loss(x: Tensor, shared: bool = False) -> Tensor:
+    """Of two items: query and key of two types, or of one head and numbers for the types; spans of each kind."""
+    spans = torch.tensor([[0, 0, 1, 2], [1, 1, 0, 0], [0, 1, 0, 2], [1, 1, 0, 0]])
+    mask = torch.arange(x.shape[2]).ne(1).expand(x[:, :, :, 0].shape[::2]) if shared else None
+    query, key = x.unflatten(-1, (2, 2)).unbind(-2)
+    if not shared:
+        return ops.global_pointer_loss(query, key, spans, reduction="none")
+    biases = {"start_bias": x[..., 0].sin(), "end_bias": x[..., 1].cos()}
+    return ops.global_pointer_loss(query[:, :1], key[:, :1], spans, mask, **biases, triangle=False, reduction="none")
+
+
+class SpanHead(torch.nn.Module):
+    """A head's scores of the spans that count, and its loss."""
+
+    def __init__(self, head: torch.nn.Module) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, x: Tensor) -> Tensor:
+        spans = torch.tensor([[0, 0, 1, 2], [1, 1, 0, 0]])
+        mask = torch.arange(x.shape[1]).ne(1).expand(x.shape[:2])
+        return torch.cat([self.head(x, mask).clamp(min=-9).flatten(), self.head.loss(x, spans, mask).view(1)])
+
+
+def span_head(head: type[torch.nn.Module]) -> Callable[[Tensor], Tensor]:
+    torch.manual_seed(0)
+    layer = SpanHead(head(3, 2, 2)).double()
+    weights = {name: parameter.detach() for name, parameter in layer.named_parameters()}
+    return lambda x: torch.func.functional_call(layer, {name: w.to(x) for name, w in weights.items()}, (x,))
+
+
 def trilinear_layer(size: int) -> Callable[[Tensor], Tensor]:
     layer = nn.TrilinearAttention(size).double().requires_grad_(False)
     layer.weight.copy_(torch.linspace(-1, 1, 3 * size))
@@ -269,6 +311,8 @@ _CASES = {
         "soft", given="lengths", pool=lambda x, mode, **o: nn.SequencePool(mode)(x, o["lengths"])
     ),
     "nn.TrilinearAttention": Case(trilinear_layer(3), (2, 6, 3), (3, 8, 3)),
+    "nn.GlobalPointer": Case(span_head(nn.GlobalPointer), (2, 3, 3), (2, 5, 3)),
+    "nn.EfficientGlobalPointer": Case(span_head(nn.EfficientGlobalPointer), (2, 3, 3), (2, 5, 3)),
     "nn.AttentionRNN": reading("gru", gated=True, layer=True),
     "nn.CornerPool2d": on_maps(nn.CornerPool2d("left")),
     "nn.TopLeftPool2d": on_pairs(nn.TopLeftPool2d()),
@@ -291,12 +335,17 @@ _CASES = {
     "losses.AdaptiveFocalLoss": on_pairs_of_entities(losses.AdaptiveFocalLoss(2.0)),
     "losses.threshold_labels": Case(lambda x: losses.threshold_labels(x, 2), (3, 5), (4, 6)),
     "losses.OKSLoss": of_poses(losses.OKSLoss(SIGMAS, "log")),
+    "losses.ZLPRLoss": Case(lambda x: losses.ZLPRLoss()(x, labels_like(x)), (2, 5), (3, 7)),
     "losses.SSIMLoss": on_pairs(losses.SSIMLoss(4.0, kernel_size=3), side=4),
     "confusion_matrix": Case(count_classes, (2, 3, 4, 4), (3, 3, 5, 4)),
     "decode_corners": Case(decode, (2, 10, 5, 4), (3, 10, 6, 7)),
     "decode_spans": Case(lambda x: ops.decode_spans(x[0], x[1], 3, top_k=2)[2], (2, 3, 6), (2, 4, 9)),
     "trilinear_attention": Case(compare_texts, (2, 9, 3), (3, 11, 4)),
     "trilinear_attention, padded": Case(lambda x: compare_texts(x, padded=True), (2, 9, 3), (3, 11, 4)),
+    "zlpr_loss": Case(compare_labels, (2, 2, 3), (3, 2, 5)),
+    "zlpr_loss, soft": Case(lambda x: compare_labels(x, soft=True), (2, 2, 3), (3, 2, 5)),
+    "global_pointer_loss": Case(span_loss, (2, 2, 3, 4), (2, 2, 5, 4)),
+    "global_pointer_loss, shared": Case(lambda x: span_loss(x, shared=True), (2, 2, 3, 4), (2, 2, 5, 4)),
     "soft_nms": Case(lambda x: ops.soft_nms(*boxes_of(x))[1], (2, 4, 5), (3, 6, 5)),
     "oks_nms": Case(lambda x: ops.oks_nms(*poses_of(x), 0.5), (2, 4, 6), (3, 6, 6)),
     "soft_oks_nms": Case(lambda x: ops.soft_oks_nms(*poses_of(x), 0.5)[1], (2, 4, 6), (3, 6, 6)),

@@ -52,6 +52,11 @@ void dispatch_full_precision(ScalarType dtype, const char* op, const Body& body)
   return body(float{});
 }
 
+// The type that sums of x's numbers are kept in, see accumulate.h.
+inline ScalarType wide_dtype(const Tensor& x) {
+  return x.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
+}
+
 template <class T>
 const T* input_data(const Tensor& tensor) {
   return static_cast<const T*>(tensor.const_data_ptr());

@@ -18,6 +18,7 @@ from pydlx.losses.corner import (
 )
 from pydlx.losses.oks import OKSLoss
 from pydlx.losses.ssim import SSIMLoss
+from pydlx.losses.zlpr import ZLPRLoss
 
 __all__ = [
     "AdaptiveFocalLoss",
@@ -28,6 +29,7 @@ __all__ = [
     "CornerTargets",
     "OKSLoss",
     "SSIMLoss",
+    "ZLPRLoss",
     "adaptive_focal_loss",
     "adaptive_threshold_loss",
     "corner_focal_loss",

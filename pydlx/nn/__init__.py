@@ -7,6 +7,7 @@ for every layer of a network. Pooling with a kernel larger than its stride, such
 from pydlx.nn.attention_rnn import AttentionRNN
 from pydlx.nn.corner_pool import BottomRightPool2d, CornerPool2d, TopLeftPool2d
 from pydlx.nn.geometry import Geometry, LayerGeometry, layer_geometry
+from pydlx.nn.global_pointer import EfficientGlobalPointer, GlobalPointer
 from pydlx.nn.pyramid_pool import SpatialPyramidPool2d
 from pydlx.nn.sequence_pool import SequencePool
 from pydlx.nn.soft_pool import SoftPool1d, SoftPool2d, SoftPool3d
@@ -18,7 +19,9 @@ __all__ = [
     "BilinearUpsample2d",
     "BottomRightPool2d",
     "CornerPool2d",
+    "EfficientGlobalPointer",
     "Geometry",
+    "GlobalPointer",
     "LayerGeometry",
     "SequencePool",
     "SoftPool1d",

@@ -7,6 +7,7 @@ from pydlx.ops.corner_pool import bottom_right_pool, corner_pool, top_left_pool
 from pydlx.ops.dct import dctn, dstn, idctn, idstn
 from pydlx.ops.decode_corners import decode_corners
 from pydlx.ops.decode_spans import decode_spans
+from pydlx.ops.global_pointer_loss import global_pointer_loss
 from pydlx.ops.masked_poisson import solve_masked_poisson
 from pydlx.ops.match_detections import match_detections, precision_curves
 from pydlx.ops.nms import oks_nms, soft_nms, soft_oks_nms
@@ -16,6 +17,7 @@ from pydlx.ops.sequence_pool import sequence_pool
 from pydlx.ops.soft_pool import soft_pool1d, soft_pool2d, soft_pool3d
 from pydlx.ops.ssim import ms_ssim, ssim
 from pydlx.ops.trilinear_attention import trilinear_attention
+from pydlx.ops.zlpr_loss import zlpr_loss
 
 __all__ = [
     "attention_rnn",
@@ -26,6 +28,7 @@ __all__ = [
     "decode_corners",
     "decode_spans",
     "dstn",
+    "global_pointer_loss",
     "idctn",
     "idstn",
     "match_detections",
@@ -47,4 +50,5 @@ __all__ = [
     "ssim",
     "top_left_pool",
     "trilinear_attention",
+    "zlpr_loss",
 ]

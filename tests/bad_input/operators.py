@@ -36,6 +36,7 @@ HOLE = torch.zeros(12, 12, dtype=torch.bool)
 HOLE[4:7, 4:7] = True
 OFFSETS = torch.tensor([0, 2, 3])
 SPANS, TEXT = torch.rand(2, 6), torch.rand(2, 5, 3)
+POINTER, GOLD = torch.rand(2, 3, 5, 4), torch.tensor([[0, 1, 1, 4], [1, 2, 3, 3]])
 TAGS, OFFSET = torch.rand(2, 3), torch.rand(2, 3, 2)
 
 SSIM_OPTIONS = {
@@ -238,6 +239,39 @@ OPS = {
             "question_mask": anything(None, "x", TEXT[:, :4, 0], TEXT[..., 0] > 0, (TEXT[:, :4, 0] > 0).to("meta")),
         }
     ),
+    "zlpr_loss": Call(
+        {
+            "scores": tensor(SPANS, SPANS[0]),
+            "labels": Argument(
+                SPANS > 0.5,
+                [None, "x", 3, SPANS + 2, -SPANS, SPANS[:1], SPANS[0] > 0, SPANS.to(torch.complex64), SPANS.to("meta")],
+                [SPANS, (SPANS > 0.5).int()],
+            ),
+            "mask": Argument(SPANS > 0, ["x", SPANS, SPANS[:, 1:] > 0, (SPANS > 0).to("meta")], [None, SPANS[0] > 0]),
+            "dim": Argument(
+                -1, [None, "x", 1.5, True, 2, -3, (), (0, 0), (1, -1), (0.5,)], [0, (0, 1), [1], np.int64(0)]
+            ),
+            "reduction": word("mean"),
+        }
+    ),
+    "global_pointer_loss": Call(
+        {
+            "query": tensor(POINTER, POINTER[0], POINTER[:1], POINTER[..., :3]),
+            "key": tensor(POINTER, POINTER[0], POINTER[:, :1], POINTER[..., :0]),
+            "spans": Argument(
+                GOLD,
+                [None, "x", 3, GOLD.float(), GOLD > 0, GOLD[0], GOLD[:, :3], -GOLD, GOLD + 9, GOLD.flip(1)],
+                [GOLD.int()],
+            ),
+            "mask": Argument(POINTER[:, 0, :, 0] > 0, ["x", POINTER[:, 0, :, 0], POINTER[0, 0] > 0], [None]),
+            "start_bias": tensor(POINTER[..., 0], POINTER[:, :, 1:, 0], POINTER[:, 0]),
+            "end_bias": tensor(POINTER[..., 0], POINTER[:, :, 1:, 0], POINTER[:, 0]),
+            "rotary": flag(True),
+            "triangle": flag(True),
+            "scale": number(0.5).without_none(),
+            "reduction": word("mean"),
+        }
+    ),
     "decode_corners": Call(
         {
             **{name: tensor(x, x[..., :3], x[0], x[:0]) for name, x in CORNER_MAPS.items()},
@@ -267,6 +301,13 @@ OPS = {
     "ms_ssim": Call({**PAIR, **SSIM_OPTIONS, "weights": numbers([0.5, 0.5], [], 0.5)}),
 }
 
+SPAN_HEAD = {
+    "size": count(6),
+    "types": count(3),
+    "head_size": count(4, 5),
+    "rotary": flag(True),
+    "triangle": flag(True),
+}
 NN = {
     **{
         f"SoftPool{dims}d": Call({name: given for name, given in soft_pool(dims).items() if name != "x"})
@@ -288,6 +329,8 @@ NN = {
     ),
     "SequencePool": Call({"mode": word("k-max"), "k": count(2)}),
     "TrilinearAttention": Call({"size": count(3)}),
+    "GlobalPointer": Call(SPAN_HEAD),
+    "EfficientGlobalPointer": Call({**SPAN_HEAD, "split": word("halves")}),
     "SpatialPyramidPool2d": Call(
         {
             "levels": Argument(
@@ -367,4 +410,5 @@ LOSSES = {
         }
     ),
     "SSIMLoss": Call(SSIM_OPTIONS),
+    "ZLPRLoss": Call({"dim": Argument(-1, [None, "x", 1.5, True, (), (0.5,)], [(0, 1)]), "reduction": word("sum")}),
 }

@@ -16,6 +16,7 @@ from pydlx.benchmarks.ops import (
     dct,
     decode_corners,
     decode_spans,
+    global_pointer_loss,
     masked_poisson,
     oks,
     poisson,
@@ -23,6 +24,7 @@ from pydlx.benchmarks.ops import (
     soft_pool,
     ssim,
     trilinear_attention,
+    zlpr_loss,
 )
 from pydlx.benchmarks.pictures import irregular_mask, label_maps, natural_picture
 
@@ -103,6 +105,18 @@ def test_targets_are_those_asked_for():
             for kind in ("padded", "full")
             for direction in ("forward", "forward+backward")
         },
+        **{
+            f"zlpr_loss {shape} {direction}": ["≥ 4 × as fast as concatenation"]
+            for shape in ("16×9×256×256", "4096×1000")
+            for direction in ("forward", "forward+backward")
+        },
+        **{
+            f"global_pointer_loss {heads} forward+backward": [
+                "≥ 4 × as fast as dense",
+                "≥ 4 × as fast as dense, gold by index",
+            ]
+            for heads in ("8×10×512×64", "8×1×512×64 for 10 types")
+        },
         "poisson gaussian 3×1024×1024": ["≤ 0.6 × scipy.fft"],
         "oks 64×100×50×17 forward": ["≥ 3 × as fast as eager"],
         "oks 64×100×50×17 float64 forward": ["≥ 3 × as fast as eager"],
@@ -118,7 +132,7 @@ def test_targets_are_those_asked_for():
         },
     }
     limits = {item.label: item.limit for op in CATALOGUE for item in items(op) if isinstance(item, Quantity)}
-    assert set(limits.values()) == {0.3, 0.01, 1e-6}
+    assert set(limits.values()) == {0.3, 0.01, 1e-6, 1 / 8, 1.0}
 
 
 def test_full_runs_check_large_grids_too():
@@ -239,6 +253,26 @@ def test_attentions_agree(kind):
     for way in ways.values():
         for found, expected in zip(way(*texts), native, strict=True):
             torch.testing.assert_close(found[real], expected[real])
+
+
+@pytest.mark.parametrize("shape", [(4, 30), (2, 3, 6, 6)])
+def test_zlpr_losses_agree(shape):
+    scores, labels = zlpr_loss.inputs(shape)
+    labels = labels | (scores > 0)
+    losses = zlpr_loss.losses(labels, len(shape) // 2)
+    native = forward_and_backward(losses.pop("native"), scores)()
+    for other in losses.values():
+        torch.testing.assert_close(forward_and_backward(other, scores)(), native)
+
+
+@pytest.mark.parametrize("heads", [1, 10])
+def test_span_losses_agree(heads):
+    given = global_pointer_loss.inputs((2, heads, 9, 6))
+    losses = {name: loss(given) for name, loss in global_pointer_loss.losses().items()}
+    native = global_pointer_loss.build("native", given, True)()
+    for name, loss in losses.items():
+        torch.testing.assert_close(loss, losses["native"])
+        torch.testing.assert_close(global_pointer_loss.build(name, given, True)(), native)
 
 
 def test_label_maps_look_like_scenes():

@@ -86,6 +86,16 @@ def compare_texts(context: Tensor, question: Tensor, weight: Tensor) -> Sequence
     return *softmaxes, similarity
 
 
+def scored_labels(seed: int) -> Inputs:
+    return draw(4, 900, seed=seed), draw(4, 900, seed=seed + 100) > 0.9
+
+
+def tokens(seed: int) -> Inputs:
+    ends = (70 * draw(9, 2, seed=seed + 200)).long().sort(1).values
+    spans = torch.cat([torch.arange(9).view(9, 1) % 2, torch.arange(9).view(9, 1) % 3, ends], 1)
+    return draw(2, 3, 70, 8, seed=seed), draw(2, 3, 70, 8, seed=seed + 100), spans
+
+
 # Name -> (inputs from a seed, call, whether its gradient with respect to the first input is captured along).
 CAPTURED: dict[str, tuple[Callable[[int], Inputs], Callable[..., object], bool]] = {
     "soft_pool1d": (lambda seed: (draw(2, 3, 40, seed=seed),), lambda x: ops.soft_pool1d(x, 3, 2, 1), True),
@@ -114,6 +124,8 @@ CAPTURED: dict[str, tuple[Callable[[int], Inputs], Callable[..., object], bool]]
     "decode_corners": (corner_maps, ops.decode_corners, False),
     "decode_spans": (scored_tokens, ops.decode_spans, False),
     "trilinear_attention": (texts, compare_texts, True),
+    "zlpr_loss": (scored_labels, ops.zlpr_loss, True),
+    "global_pointer_loss": (tokens, ops.global_pointer_loss, True),
     "soft_nms": (boxes, ops.soft_nms, False),
     "oks_nms": (scored_poses, lambda p, s, a: ops.oks_nms(p, s, a, SIGMAS, 0.5), False),
     "soft_oks_nms": (scored_poses, lambda p, s, a: ops.soft_oks_nms(p, s, a, SIGMAS), False),

@@ -171,6 +171,25 @@ READINGS = [
     (READ_GATED, 5 * 6 + 5 + 15 + 8, {**NO_GATE, "gate_weight": [None], "gate_values": [READ_FOLDED["gate_values"]]}),
     (READ_FOLDED, 5 * 6 + 5 + 15 + 8, {**NO_GATE, "gate_values": [None], "gate_weight": [READ_GATED["gate_weight"]]}),
 ]
+LABELLED = {"scores": SEQUENCES[:, :, 0], "labels": MASK, "mask": ~MASK}
+SOFT = torch.rand(3, 4)
+POINTED = {
+    "query": torch.randn(2, 3, 5, 4),
+    "key": torch.randn(2, 3, 5, 4),
+    "cells": ints(3, 40, 149).expand(2, 3),
+    "mask": torch.ones(2, 5, dtype=torch.bool),
+    **dict.fromkeys(("start_bias", "end_bias")),
+    "rotary": True,
+    "triangle": True,
+    "scale": None,
+}
+SHARED = {
+    "query": torch.randn(2, 1, 5, 4),
+    "key": torch.randn(2, 1, 5, 4),
+    "start_bias": torch.randn(2, 3, 5),
+    "end_bias": torch.randn(2, 3, 5),
+}
+BAD_CELLS = {"cells": [ints(3, 2, HUGE).expand(2, 3)]}
 BAD_SHAPES = {"shape": [[], [12], [3, 4, 5, 1], [3, 4, 6], [3, -4, 5]]}
 
 CALLS = {
@@ -234,6 +253,31 @@ CALLS = {
                 "question_mask": SEQUENCES[:, 0] > 0,
             }
         )
+    ],
+    "zlpr_loss": [
+        Call(LABELLED, {}, {"scores": OTHER_FLOATS, "labels": ("dtype float32",)}),
+        Call({**LABELLED, "labels": SOFT}, {}, {"scores": ("dtype float16",), "labels": ("dtype bool",)}),
+    ],
+    "_zlpr_loss_backward": [
+        Call(
+            {"grad": torch.randn(3, 2), "parts": torch.rand(3, 2), **LABELLED, "labels": labels},
+            {},
+            {"scores": ("dtype float16",), "labels": (f"dtype {other}",)},
+        )
+        for labels, other in ((MASK, "float32"), (SOFT, "bool"))
+    ],
+    "global_pointer_loss": [
+        Call({**POINTED, **shared}, BAD_CELLS, {"cells": ("shape 1",)}, {"cells": ("value *",)})
+        for shared in ({}, SHARED)
+    ],
+    "_global_pointer_loss_backward": [
+        Call(
+            {"grad": torch.randn(2, 3, 2), "parts": torch.rand(2, 3, 2), **POINTED, **shared},
+            BAD_CELLS,
+            {"cells": ("shape 1",)},
+            {"cells": ("value *",)},
+        )
+        for shared in ({}, SHARED)
     ],
     "attention_rnn": [Call(reading, wrong) for reading, _, wrong in READINGS],
     "_attention_rnn_backward": [

@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from random_calls import detections, images, pooling, reading, transforms
+from random_calls import detections, entities, images, pooling, reading, transforms
 from random_calls.call import Call, TooClose, compare
 from random_calls.draw import Draw
 
@@ -26,6 +26,7 @@ OPS: dict[str, Callable[[Draw], Call]] = {
     "corner_pool": pooling.corner_pool,
     "decode_corners": detections.decode_corners,
     "decode_spans": reading.decode_spans,
+    "global_pointer_loss": entities.global_pointer_loss,
     "match_detections": detections.match_detections,
     "ms_ssim": images.ms_ssim,
     "oks": detections.oks,
@@ -42,6 +43,7 @@ OPS: dict[str, Callable[[Draw], Call]] = {
     "ssim": images.ssim,
     "top_left_pool": partial(pooling.corner_pair, op="top_left_pool", first="top", second="left"),
     "trilinear_attention": reading.trilinear_attention,
+    "zlpr_loss": entities.zlpr_loss,
     **{f"soft_pool{spatial}d": partial(pooling.soft_pool, spatial=spatial) for spatial in (1, 2, 3)},
     **{op: partial(transforms.cosine, op=op) for op in ("dctn", "dstn", "idctn", "idstn")},
 }

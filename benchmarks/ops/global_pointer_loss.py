@@ -1,0 +1,172 @@
+"""GlobalPointer's loss against the table of all scores in stock PyTorch: time and memory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pydlx import ops
+from pydlx.benchmarks.case import (
+    COPY,
+    NATIVE,
+    REFERENCE,
+    Candidate,
+    Case,
+    Item,
+    Quantity,
+    Setting,
+    at_least,
+    copying,
+    on_reference,
+    shape_text,
+)
+from pydlx.ops.global_pointer_loss import turned
+
+DENSE = "dense"
+INDEXED = "dense, gold by index"
+
+Loss = Callable[..., Tensor]
+
+_TYPES = 10
+_SIZES = (8, _TYPES, 512, 64)  # items, heads, tokens, numbers of a vector
+_SHARED = (8, 1, 512, 64)
+_LONG = (8, _TYPES, 2048, 64)
+_GOLD = 200
+
+# Linux forgets the peak of a process's memory when 5 is written there.
+_PROBE = """
+import re, sys
+from pathlib import Path
+import torch
+from pydlx.benchmarks.ops.global_pointer_loss import build, inputs, losses
+name, threads, *sizes = sys.argv[1:]
+torch.set_num_threads(int(threads))
+def kilobytes(what):
+    return int(re.search(what + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+build(name, inputs((1, 10, 20, 64)), True)()
+run = build(name, inputs(tuple(map(int, sizes))), True)
+Path("/proc/self/clear_refs").write_text("5")
+before = kilobytes("VmRSS")
+run()
+print(kilobytes("VmHWM") - before, kilobytes("VmHWM"))
+"""
+
+
+class Inputs(NamedTuple):
+    """Arguments of the op by name; biases where one head serves all types."""
+
+    query: Tensor
+    key: Tensor
+    spans: Tensor
+    mask: Tensor
+    start_bias: Tensor | None = None
+    end_bias: Tensor | None = None
+
+
+def cases(setting: Setting) -> Iterator[Item]:
+    """Full and shared heads, forward and with gradients; and on the CPU the memory that this takes."""
+    on_cpu = setting.device.type == "cpu"
+    for sizes in (_SIZES, _SHARED):
+        for direction in ("forward", "forward+backward"):
+            targets = (at_least(4, DENSE), at_least(4, INDEXED)) if on_cpu and direction != "forward" else ()
+            label = f"{shape_text(sizes)} {'' if sizes[1] == _TYPES else f'for {_TYPES} types '}{direction}"
+            yield Case(label, partial(_candidates, sizes, direction, setting), targets)
+    if on_cpu and sys.platform == "linux":
+        label = f"{shape_text(_SIZES)} forward+backward, memory beside {DENSE}"
+        yield Quantity(label, "×", 1 / 8, partial(_share_of_memory, setting.threads))
+        label = f"{shape_text(_LONG)} forward+backward, memory of the process"
+        yield Quantity(label, "GB", 1.0, lambda: _kilobytes(NATIVE, setting.threads, _LONG)[1] / 1e6)
+
+
+def _candidates(sizes: tuple[int, ...], direction: str, setting: Setting) -> dict[str, Candidate | None]:
+    given = Inputs._make(None if x is None else x.to(setting.device) for x in inputs(sizes))
+    with_gradients = direction != "forward"
+    found: dict[str, Candidate | None] = {name: build(name, given, with_gradients) for name in losses()}
+    return {**found, REFERENCE: on_reference(build(NATIVE, given, with_gradients)), COPY: copying(given.query)}
+
+
+def inputs(sizes: tuple[int, ...]) -> Inputs:
+    """Random vectors and spans; all tokens are there, which is what costs most."""
+    batch, heads, length, _ = sizes
+    generator = torch.Generator().manual_seed(0)
+    query, key = (torch.randn(sizes, generator=generator) for _ in range(2))
+    ends = torch.randint(length, (_GOLD, 2), generator=generator).sort(1).values
+    rows = (torch.randint(limit, (_GOLD, 1), generator=generator) for limit in (batch, _TYPES))
+    mask = torch.ones(batch, length, dtype=torch.bool)
+    shape = (2, batch, _TYPES, length)
+    biases = torch.randn(shape, generator=generator).unbind() if heads == 1 else (None, None)
+    return Inputs(query, key, torch.cat([*rows, ends], 1), mask, *biases)
+
+
+def build(name: str, given: Inputs, with_gradients: bool) -> Candidate:
+    """One way to compute the mean loss, and the gradients of all that has some."""
+    if not with_gradients:
+        return lambda: losses()[name](given)
+    given = Inputs._make(x.requires_grad_() if x is not None and x.is_floating_point() else x for x in given)
+    points = [x for x in given if x is not None and x.requires_grad]
+    return lambda: torch.autograd.grad(losses()[name](given), points)
+
+
+def losses() -> dict[str, Loss]:
+    """Ways to the mean loss."""
+    return {NATIVE: lambda given: ops.global_pointer_loss(**given._asdict()), DENSE: _dense, INDEXED: _indexed}
+
+
+def _scores(given: Inputs) -> Tensor:
+    scores = turned(given.query) @ turned(given.key).mT / given.query.shape[-1] ** 0.5
+    if given.start_bias is not None and given.end_bias is not None:
+        scores = scores + given.start_bias.unsqueeze(-1) + given.end_bias.unsqueeze(-2)
+    return scores
+
+
+def _masked(scores: Tensor, mask: Tensor) -> Tensor:
+    length = mask.shape[1]
+    triangle = torch.ones(length, length, dtype=torch.bool, device=mask.device).triu()
+    return scores.masked_fill(~(mask[:, None, :, None] & mask[:, None, None, :] & triangle), -1e12)
+
+
+def _dense(given: Inputs) -> Tensor:
+    """As it is usually written, with a table of labels."""
+    scores = _masked(_scores(given), given.mask)
+    labels = torch.zeros_like(scores)
+    labels[tuple(given.spans.unbind(1))] = 1
+    scores, labels = scores.flatten(2), labels.flatten(2)
+    scores = (1 - 2 * labels) * scores
+    zeros = torch.zeros_like(scores[..., :1])
+    of_others = torch.cat([scores - labels * 1e12, zeros], -1).logsumexp(-1)
+    of_labels = torch.cat([scores - (1 - labels) * 1e12, zeros], -1).logsumexp(-1)
+    return (of_others + of_labels).mean()
+
+
+def _indexed(given: Inputs) -> Tensor:
+    """With as few passes over the table as we could think of: gold scores are taken out of it by their indices."""
+    scores = _scores(given)
+    cells = tuple(given.spans.unique(dim=0).unbind(1))
+    gold = scores[cells]
+    others = _masked(scores, given.mask).index_put(cells, scores.new_tensor(-1e12))
+    of_others = F.softplus(others.flatten(2).logsumexp(-1))
+    number = cells[0] * scores.shape[1] + cells[1]
+    of_gold = torch.zeros_like(of_others).flatten().index_add(0, number, torch.exp(-gold))
+    return (of_others.flatten() + torch.log1p(of_gold)).mean()
+
+
+def _share_of_memory(threads: int) -> float:
+    """What the op needs besides its inputs, gradients included, of what the dense form needs."""
+    return _kilobytes(NATIVE, threads, _SIZES)[0] / _kilobytes(DENSE, threads, _SIZES)[0]
+
+
+def _kilobytes(name: str, threads: int, sizes: tuple[int, ...]) -> tuple[int, int]:
+    """Of a process that computes the loss and its gradients: what that adds at most, and the most there is."""
+    command = [sys.executable, "-c", _PROBE, name, str(threads), *map(str, sizes)]
+    run = subprocess.run(command, capture_output=True, text=True)
+    if run.returncode:
+        raise RuntimeError(f"measuring memory failed: {run.stderr.strip().splitlines()[-1]}")
+    added, most = map(int, run.stdout.split())
+    return added, most

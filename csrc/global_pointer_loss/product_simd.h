@@ -1,0 +1,77 @@
+// Products of small matrices whose rows of results are whole vectors. Included once per instruction set.
+
+namespace pydlx {
+namespace PYDLX_SIMD {
+
+// The left factor of a product: its number in row i and column k is data[i * row + k * column].
+template <class A>
+struct Factor {
+  const A* data;
+  int64_t row, column;
+};
+
+// kRows rows of kVectors vectors of results.
+template <class A, int kRows, int kVectors, bool kAdd>
+__attribute__((always_inline)) inline void product_tile(const Factor<A>& left, int64_t depth, const A* right,
+                                                        int64_t right_row, A* out, int64_t out_row) {
+  constexpr int64_t L = kVecLanes<A>;
+  Vec<A> sum[kRows][kVectors];
+#pragma GCC unroll 8
+  for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) sum[i][v] = kAdd ? load(out + i * out_row + v * L) : Vec<A>{};
+  }
+  const A* x = left.data;
+  for (int64_t k = 0; k < depth; ++k, x += left.column, right += right_row) {
+    Vec<A> y[kVectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) y[v] = load(right + v * L);
+#pragma GCC unroll 8
+    for (int i = 0; i < kRows; ++i) {
+      const Vec<A> factor = splat(x[i * left.row]);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) sum[i][v] += y[v] * factor;
+    }
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) store(out + i * out_row + v * L, sum[i][v]);
+  }
+}
+
+// Sums stay in registers: there are 32 of them with 64-byte vectors, else 16.
+constexpr int kProductVectors = PYDLX_SIMD_BYTES == 64 ? 4 : 2;
+
+template <class A, int kRows, bool kAdd>
+void product_rows(const Factor<A>& left, int64_t depth, const A* right, int64_t right_row, int64_t vectors, A* out,
+                  int64_t out_row) {
+  constexpr int64_t L = kVecLanes<A>;
+  int64_t v = 0;
+  const auto tiles = [&](auto width) {
+    for (; v + width() <= vectors; v += width()) {
+      product_tile<A, kRows, width(), kAdd>(left, depth, right + v * L, right_row, out + v * L, out_row);
+    }
+  };
+  tiles(std::integral_constant<int, kProductVectors>{});
+  if constexpr (kProductVectors > 2) tiles(std::integral_constant<int, 2>{});
+  tiles(std::integral_constant<int, 1>{});
+}
+
+// out = left * right, or += with kAdd, for `rows` rows of `vectors` vectors.
+template <class A, bool kAdd = false>
+void product(int64_t rows, Factor<A> left, int64_t depth, const A* right, int64_t right_row, int64_t vectors, A* out,
+             int64_t out_row) {
+  const auto groups = [&](auto count) {
+    for (; rows >= count(); rows -= count()) {
+      product_rows<A, count(), kAdd>(left, depth, right, right_row, vectors, out, out_row);
+      left.data += count() * left.row;
+      out += count() * out_row;
+    }
+  };
+  groups(std::integral_constant<int, 4>{});
+  groups(std::integral_constant<int, 1>{});
+}
+
+}  // namespace PYDLX_SIMD
+}  // namespace pydlx

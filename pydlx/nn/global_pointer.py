@@ -1,0 +1,174 @@
+"""Heads that score every span of a text for every type of entity (GlobalPointer, arXiv 2208.03054)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, fx, nn
+
+from pydlx._checks import check_bool, check_device, check_flag, check_floating, check_one_of, whole
+from pydlx.ops.global_pointer_loss import counted_cells, global_pointer_loss, global_pointer_scores
+
+
+class Pointers(NamedTuple):
+    """What the spans of (B, L) tokens are scored from, as :func:`pydlx.ops.global_pointer_loss` takes it.
+
+    Attributes:
+        query: (B, types or 1, L, head_size): of first tokens.
+        key: The same of last tokens.
+        start_bias: (B, types, L), or None.
+        end_bias: (B, types, L), or None.
+    """
+
+    query: Tensor
+    key: Tensor
+    start_bias: Tensor | None = None
+    end_bias: Tensor | None = None
+
+
+class _SpanHead(nn.Module):
+    """What both heads share: scores of all spans, and their loss without them."""
+
+    def __init__(self, size: int, types: int, head_size: int, rotary: bool, triangle: bool) -> None:
+        super().__init__()
+        name = type(self).__name__
+        self.size = whole(name, "size", size, 1)
+        self.types = whole(name, "types", types, 1)
+        self.head_size = whole(name, "head_size", head_size, 1)
+        check_flag(name, "rotary", rotary)
+        check_flag(name, "triangle", triangle)
+        if rotary and head_size % 2:
+            raise ValueError(f"{name}: head_size must be even to be turned by rotary positions, got {head_size}")
+        self.rotary = bool(rotary)
+        self.triangle = bool(triangle)
+
+    def pointers(self, hidden: Tensor) -> Pointers:
+        """Project hidden vectors (B, L, size)."""
+        raise NotImplementedError
+
+    def forward(self, hidden: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The scores of all spans.
+
+        Args:
+            hidden: (B, L, size), of tokens.
+            mask: (B, L), bool: True at tokens, False in padding. By default all are tokens.
+
+        Returns:
+            (B, types, L, L): by first and last token, both inclusive. Spans with a score above 0 are predicted; those
+            of padding, and with a triangle those that end before they start, have -inf.
+        """
+        _check(type(self).__name__, hidden, self.size, mask)
+        return _masked_scores(self.pointers(hidden), mask, self.rotary, self.triangle)
+
+    def loss(self, hidden: Tensor, spans: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The mean zlpr loss over items and types, without a table of scores.
+
+        Args:
+            hidden: (B, L, size), of tokens.
+            spans: (N, 4), integers: gold spans as (item, type, start, end), the end inclusive.
+            mask: (B, L), bool: True at tokens, False in padding.
+        """
+        _check(type(self).__name__, hidden, self.size, mask)
+        query, key, start_bias, end_bias = self.pointers(hidden)
+        return global_pointer_loss(
+            query,
+            key,
+            spans,
+            mask,
+            start_bias=start_bias,
+            end_bias=end_bias,
+            rotary=self.rotary,
+            triangle=self.triangle,
+        )
+
+
+class GlobalPointer(_SpanHead):
+    """A query and a key of every token for every type; a span's score is their product.
+
+    Args:
+        size: Of the hidden vectors.
+        types: How many types of spans there are.
+        head_size: Of queries and keys.
+        rotary: Whether they are turned by their positions, without which accuracy collapses.
+        triangle: Whether a span ends where it starts or later; relations between any two tokens need the full square.
+
+    Attributes:
+        projection: Linear, to the types' queries and keys: first a type's query, then its key.
+    """
+
+    def __init__(self, size: int, types: int, head_size: int = 64, rotary: bool = True, triangle: bool = True) -> None:
+        super().__init__(size, types, head_size, rotary, triangle)
+        self.projection = nn.Linear(self.size, self.types * 2 * self.head_size)
+
+    def pointers(self, hidden: Tensor) -> Pointers:
+        """Project hidden vectors (B, L, size); without biases."""
+        query, key = self.projection(hidden).unflatten(-1, (self.types, 2, self.head_size)).unbind(-2)
+        return Pointers(query.transpose(1, 2), key.transpose(1, 2))
+
+
+class EfficientGlobalPointer(_SpanHead):
+    """One product of queries and keys for all types, to which a type adds a number for the start and one for the end.
+
+    A further type takes 4 head_size weights, in place of 2 size head_size in :class:`GlobalPointer`.
+
+    Args:
+        size: Of the hidden vectors.
+        types: How many types of spans there are.
+        head_size: Of queries and keys.
+        rotary: Whether they are turned by their positions.
+        triangle: Whether a span ends where it starts or later.
+        split: Which of the projected numbers are the query, ``"even_odd"`` or ``"halves"``; the others are the key.
+            Weights trained for one are of no use for the other.
+
+    Attributes:
+        projection: Linear, to queries and keys.
+        bias: Linear, from these before they are turned to the types' numbers, in pairs: of the end, then of the start.
+            They count half.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        types: int,
+        head_size: int = 64,
+        rotary: bool = True,
+        triangle: bool = True,
+        split: str = "even_odd",
+    ) -> None:
+        super().__init__(size, types, head_size, rotary, triangle)
+        check_one_of("EfficientGlobalPointer", "split", split, ("even_odd", "halves"))
+        self.split = split
+        self.projection = nn.Linear(self.size, 2 * self.head_size)
+        self.bias = nn.Linear(2 * self.head_size, 2 * self.types)
+
+    def pointers(self, hidden: Tensor) -> Pointers:
+        """Project hidden vectors (B, L, size)."""
+        both = self.projection(hidden)
+        shape = (self.head_size, 2) if self.split == "even_odd" else (2, self.head_size)
+        query, key = both.unsqueeze(1).unflatten(-1, shape).unbind(-1 if self.split == "even_odd" else -2)
+        end, start = (self.bias(both) / 2).mT.unflatten(1, (self.types, 2)).unbind(2)
+        return Pointers(query, key, start, end)
+
+
+def _check(name: str, hidden: Tensor, size: int, mask: Tensor | None) -> None:
+    if isinstance(hidden, fx.Proxy):
+        return
+    check_floating(name, "hidden", hidden)
+    if hidden.dim() != 3 or hidden.shape[2] != size:
+        raise ValueError(f"{name}: hidden must have shape (B, L, {size}), got {tuple(hidden.shape)}")
+    if mask is None:
+        return
+    check_bool(name, "mask", mask)
+    if mask.shape != hidden.shape[:2]:
+        raise ValueError(f"{name}: mask must have shape {tuple(hidden.shape[:2])}, got {tuple(mask.shape)}")
+    check_device(name, "mask", mask, "hidden", hidden)
+
+
+def _masked_scores(pointers: Pointers, mask: Tensor | None, rotary: bool, triangle: bool) -> Tensor:
+    batch, _, length, _ = pointers.query.shape
+    counted = counted_cells(batch, length, mask, triangle, pointers.query.device)
+    return torch.where(counted, global_pointer_scores(*pointers, rotary, None), -torch.inf)
+
+
+fx.wrap("_masked_scores")  # one node in a graph of torch.fx.symbolic_trace
