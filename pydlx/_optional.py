@@ -6,7 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 # Packages that are installed under another name than they are imported by.
-_INSTALLED_AS = {"PIL": "Pillow", "simdjson": "pysimdjson", "torch_fidelity": "torch-fidelity"}
+_INSTALLED_AS = {
+    "PIL": "Pillow",
+    "simdjson": "pysimdjson",
+    "torch_fidelity": "torch-fidelity",
+    "torchcrf": "pytorch-crf",
+}
 
 
 class MissingPackageError(ImportError):

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import pkgutil
 import re
 from typing import Any
 
 import pytest
-from bad_input import extraction
+from bad_input import extraction, relations, tagging
 from bad_input.arguments import Call, word
 from bad_input.operators import LOSSES, NN, OPS
 from bad_input.reading import ASKING, READING
 from bad_input.systems import BLENDING, DATA, METRICS, MODELS, VISUALIZE
 
 import pydlx
+import pydlx.models.entities
 import pydlx.models.readers
+import pydlx.models.relations
 
 PARTS = ("ops", "nn", "losses", "metrics", "blending", "data", "data.reading", "visualize")
 MODULES = ("pydlx", *(f"pydlx.{part}" for part in PARTS))
@@ -32,7 +35,8 @@ RESULTS = {
     "pydlx.data.ClassifiedImage",
     "pydlx.data.Composite",
     *(f"pydlx.data.{name}" for name in ("Entity", "EntityReport", "Fact", "Mention")),
-    *(f"pydlx.data.{name}" for name in ("RelationDocument", "RelationReport")),
+    *(f"pydlx.data.{name}" for name in ("AlignmentReport", "EntityBatch", "EntityExample", "PairReport")),
+    *(f"pydlx.data.{name}" for name in ("RelationBatch", "RelationDocument", "RelationExample", "RelationReport")),
     "pydlx.data.Light",
     "pydlx.data.ImageSet",
     "pydlx.data.LabelledImage",
@@ -53,6 +57,13 @@ RESULTS = {
     "pydlx.visualize.Excitation",
 }
 
+# Of packages with much else in them.
+OTHERS = {
+    **{f"models.readers.{name}": call for name, call in ASKING.items()},
+    **{f"models.entities.{name}": call for name, call in tagging.FINDING.items()},
+    **{f"models.relations.{name}": call for name, call in relations.FINDING.items()},
+    **{f"data.text.{name}": call for name, call in tagging.TEXT.items()},
+}
 
 CALLS = {
     "pydlx.backend": Call({"name": word("native")}, run=lambda name: pydlx.backend(name).__enter__()),
@@ -63,9 +74,12 @@ CALLS = {
     **{f"pydlx.losses.{name}": call for name, call in LOSSES.items()},
     **{f"pydlx.metrics.{name}": call for name, call in {**METRICS, **extraction.METRICS}.items()},
     **{f"pydlx.blending.{name}": call for name, call in BLENDING.items()},
-    **{f"pydlx.data.{name}": call for name, call in {**DATA, **extraction.DATA}.items()},
+    **{
+        f"pydlx.data.{name}": call
+        for name, call in {**DATA, **extraction.DATA, **relations.DATA, **tagging.DATA}.items()
+    },
     **{f"pydlx.data.reading.{name}": call for name, call in READING.items()},
-    **{f"pydlx.models.readers.{name}": call for name, call in ASKING.items()},
+    **{f"pydlx.{name}": call for name, call in OTHERS.items()},
     **{f"pydlx.visualize.{name}": call for name, call in VISUALIZE.items()},
 }
 
@@ -77,7 +91,7 @@ def public_functions() -> dict[str, Any]:
         for module in MODULES
         for name in importlib.import_module(module).__all__
     }
-    exported |= {f"pydlx.models.readers.{name}": getattr(pydlx.models.readers, name) for name in ASKING}
+    exported |= {f"pydlx.{name}": pkgutil.resolve_name(f"pydlx.{name}") for name in OTHERS}
     return {name: value for name, value in exported.items() if callable(value)}
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from entity_samples import tiny_tagger
 from reader_samples import passage, tiny_reader
+from relation_samples import tiny_model
 
 from pydlx.cli import main
 from pydlx.models import create_model, save_model
@@ -42,10 +44,22 @@ NOT_RUN_HERE = (
     "answer_length=40",
     "pydlx train reader model=match_lstm data=cmrc2018_train.json val=cmrc2018_dev.json tokeniser=characters "
     "min_count=2    max_passage=512 answer_length=40 optimizer=adamax clip=5 hidden=64 word_dim=64 out=runs/cmrc",
+    "pydlx train relation data=redocred_dev.json relations=rel2id.json vectors=glove loss=adaptive_focal "
+    "out=runs/relations",
+    "pydlx train relation data=redocred_dev.json relations=rel2id.json vectors=glove loss=adaptive_focal seed=0    "
+    "epochs=60 progress=false out=runs/adaptive_focal-0",
+    # tests/examples/test_relation_results.py runs it.
+    "python examples/relation_results.py redocred_test.json runs/adaptive_focal-0 --train redocred_dev.json",
     # tests/examples/test_reading.py runs them.
     "python examples/reading_results.py cmrc2018_dev.json runs/cmrc --score cmrc",
     "python examples/reading_baselines.py cmrc2018_dev.json --tokeniser characters",
     'pip install "pydlx[train]"',
+    "pydlx train ner data=cluener_train.json val=cluener_dev.json tokeniser=characters bigrams=true out=runs/ner",
+    "python examples/split_litbank.py litbank --out litbank-split",
+    "pydlx train ner data=litbank-split/train val=litbank-split/val encoder=minilm dropout=0.1 epochs=6 "
+    "out=runs/litbank",
+    "pydlx predict runs/litbank/best.ckpt --data litbank-split/test --out litbank_found.json",
+    "pydlx eval entities litbank-split/test litbank_found.json",
     # tests/cli/test_blend_list.py starts torchrun.
     "torchrun --nproc-per-node 2 -m pydlx.cli blend --list pictures.txt --method gp-gan --out blended/",
 )
@@ -105,12 +119,13 @@ def folder(tmp_path, monkeypatch):
     save_model(create_model("blending_gan", width=2, bottleneck=3), "blending_gan.pt")
     for name in ("street.jpg", "photographs/a.jpg", *(f"val2017/{n}.jpg" for n in range(3))):
         picture(name, 30, 40, 3)
-    for run in ("camvid", "bidaf", "corner", "lapgan"):
+    for run in ("camvid", "bidaf", "corner", "lapgan", "ner"):
         Path("runs", run).mkdir(parents=True)
     save_model(create_model("fcn8s", num_classes=11, backbone="slim_vgg"), "runs/camvid/best.ckpt")
     save_model(create_model("lapgan_cifar10", num_classes=5, base_units=60, width=8), "runs/lapgan/best.ckpt")
     save_model(create_model("cornernet_squeeze", num_classes=1, width=0.05), "runs/corner/best.ckpt")
     save_model(tiny_reader(), "runs/bidaf/best.ckpt")
+    save_model(tiny_tagger(), "runs/ner/best.ckpt")
     Path("article.txt").write_text(passage(0))
 
     truth, results = coco_files(17, rng)
@@ -173,8 +188,11 @@ def write_annotated():
         "vertexSet": entities,
         "labels": [{"h": 0, "t": 1, "r": "P19"}],
     }
-    for name in ("redocred_dev.json", "redocred_test.json"):
+    for name in ("redocred_dev.json", "redocred_test.json", "documents.json"):
         Path(name).write_text(json.dumps([document]))
+    Path("rel_info.json").write_text('{"P19": "place of birth"}')
+    Path("runs/relations").mkdir()
+    save_model(tiny_model(), "runs/relations/best.ckpt")
     Path("rel2id.json").write_text('{"Na": 0, "P19": 1}')
     Path("facts.json").write_text('[{"title": "a", "h_idx": 0, "t_idx": 1, "r": "P19"}]')
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import re
 import sys
 from pathlib import Path
 from typing import Any
 
 from pydlx.cli.device import add_device, device_of
 from pydlx.cli.progress import counting
+from pydlx.cli.texts import given_text
 from pydlx.data.reading import AnswerReport, read_squad
 from pydlx.files import check_writable, replacing
 from pydlx.models import load_model
@@ -30,7 +30,6 @@ where no answer is likelier.
 """
 
 _CONTEXT = 400  # characters of a long passage that are shown before and behind the answer
-_FILE_NAME = re.compile(r"\S+\.[A-Za-z]{1,4}")  # such as article.txt, which is no passage
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -66,7 +65,9 @@ def run(args: argparse.Namespace) -> int:
     model.to(device_of(args))
     if args.data is not None:
         return _answer_file(model, args)
-    asked = ask(model, _text(args.passage), args.question, top_k=args.top or 1, max_length=args.max_length)
+    asked = ask(
+        model, given_text(args.passage, "--passage"), args.question, top_k=args.top or 1, max_length=args.max_length
+    )
     print(json.dumps(_plain(asked), ensure_ascii=False) if args.json else _shown(asked, sys.stdout.isatty()))
     return 0
 
@@ -94,24 +95,6 @@ def _check(args: argparse.Namespace) -> None:
         if (other := taken.setdefault(path.resolve(), name)) != name:
             raise ValueError(f"--{name} must be another file than --{other}, got {path}")
         check_writable(path)
-
-
-def _text(given: str) -> str:
-    """The passage: what the file of this name holds, if there is one, or the words themselves."""
-    if given == "-":
-        return sys.stdin.read()
-    try:
-        is_file = Path(given).is_file()
-    except (OSError, ValueError):  # too long for a name, or with a character that names cannot hold
-        is_file = False
-    if not is_file:
-        if _FILE_NAME.fullmatch(given):
-            raise FileNotFoundError(f"--passage: no such file: '{given}'")
-        return given
-    try:
-        return Path(given).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"--passage: '{given}' must be UTF-8, got other bytes at {error.start}") from None
 
 
 def _answer_file(model: Reader, args: argparse.Namespace) -> int:

@@ -13,9 +13,12 @@ from pydlx.data.entities import (
     read_litbank,
     write_entities,
 )
+from pydlx.data.entity_set import AlignmentReport, EntityBatch, EntityExample, EntitySet, TokenisedEntities
 from pydlx.data.image_sets import ClassifiedImage, ImageSet, PhotographFolders, cifar10, stl10
 from pydlx.data.label_maps import LabelMapPairs, read_label_map
 from pydlx.data.photographs import Photographs
+from pydlx.data.relation_batch import RelationBatch, RelationExample
+from pydlx.data.relation_set import PairReport, RelationSet
 from pydlx.data.relations import (
     NO_RELATION,
     Fact,
@@ -37,6 +40,7 @@ from pydlx.data.segmentation import (
 
 __all__ = [
     "NO_RELATION",
+    "AlignmentReport",
     "AnnotatedText",
     "AnnotationWarning",
     "BoxedImage",
@@ -44,7 +48,10 @@ __all__ = [
     "CocoBoxes",
     "Composite",
     "Entity",
+    "EntityBatch",
+    "EntityExample",
     "EntityReport",
+    "EntitySet",
     "Fact",
     "ImageLabelFolders",
     "ImageSet",
@@ -52,13 +59,18 @@ __all__ = [
     "LabelledImage",
     "Light",
     "Mention",
+    "PairReport",
     "PhotographFolders",
     "Photographs",
     "RandomComposites",
     "RandomRegions",
+    "RelationBatch",
     "RelationDocument",
+    "RelationExample",
     "RelationReport",
+    "RelationSet",
     "ScenePairs",
+    "TokenisedEntities",
     "camvid",
     "cifar10",
     "class_pixels",

@@ -15,6 +15,7 @@ from pydlx.files import replacing
 from pydlx.models.detection import CornerNet
 from pydlx.models.readers import Reader
 from pydlx.models.readers.program import ReaderProgram
+from pydlx.models.text.text_encoder import TextEncoder
 from pydlx.ops import decode_corners
 
 FORMATS = {"onnx": ".onnx", "torch": ".pt2", "aoti": ".pt2"}
@@ -72,7 +73,7 @@ def export_model(
         model: Of ``load_model``, in evaluation mode, on the CPU. A segmentation gives scores (N, C, H, W); CornerNet is
             written with its decode, see `DecodedCorners`; a reader with one input for each part of the texts, see
             `ReaderProgram`. Readers that attend by what they have read so far (Match-LSTM, R-Net with dynamic
-            attention) are refused.
+            attention) are refused, and so are models that find entities or relations.
         path: One file, with the suffix ``.onnx`` or ``.pt2``. Weights are inside.
         size: Height and width of the images; or tokens of the passage and of the question.
         format: ``"onnx"``; ``"torch"``, an exported program for ``torch.export.load``; or ``"aoti"``, compiled for this
@@ -97,6 +98,10 @@ def export_model(
     size = whole_pair(name, "size", size, meaning, 1)
     if Path(path).suffix != FORMATS[format]:
         raise ValueError(f"{name}: path must end in {FORMATS[format]} for format {format!r}, got '{path}'")
+    if any(isinstance(part, TextEncoder) for part in model.modules()):
+        raise ValueError(
+            f"{name}: model must read images or answer questions to be exported, got {type(model).__name__}"
+        )
     if model.training:
         raise ValueError(f"{name}: model must be in evaluation mode, call model.eval()")
     program = _reading(model, size, format, any_size) if isinstance(model, Reader) else _seeing(model, size, any_size)

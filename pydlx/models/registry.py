@@ -6,7 +6,7 @@ import difflib
 import fnmatch
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,7 +17,14 @@ from pydlx._checks import check_type
 Builder = TypeVar("Builder", bound=Callable[..., nn.Module])
 
 # The packages whose import registers their models.
-_ROOMS = ("pydlx.models.segmentation", "pydlx.models.detection", "pydlx.models.gan", "pydlx.models.readers")
+_ROOMS = (
+    "pydlx.models.segmentation",
+    "pydlx.models.detection",
+    "pydlx.models.gan",
+    "pydlx.models.readers",
+    "pydlx.models.entities",
+    "pydlx.models.relations",
+)
 
 _NONE = inspect.Parameter.empty  # in place of a default
 
@@ -96,7 +103,7 @@ def all_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
     Raises:
         TypeError: If the model has no such option.
     """
-    parameters = inspect.signature(_known()[name]).parameters
+    parameters = _parameters(_known()[name])
     if unknown := sorted(options.keys() - parameters.keys()):
         raise TypeError(f"create_model: {name} has no option {unknown[0]!r}, it takes {', '.join(parameters)}")
     given = {key: _plain(value) for key, value in options.items()}
@@ -106,9 +113,20 @@ def all_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
 
 def required_options(name: str) -> list[str]:
     """The options of a known model that have no default."""
-    return [
-        key for key, parameter in inspect.signature(_known()[name]).parameters.items() if parameter.default is _NONE
-    ]
+    return [key for key, parameter in _parameters(_known()[name]).items() if parameter.default is _NONE]
+
+
+def _parameters(builder: Callable[..., nn.Module]) -> dict[str, inspect.Parameter]:
+    """A builder's parameters. Those that a class passes on with ``**options`` are its base class's."""
+    parameters = dict(inspect.signature(builder).parameters)
+    if isinstance(builder, type) and (passed := _passed_on(parameters)):
+        del parameters[passed]
+        parameters = {**_parameters(builder.__mro__[1]), **parameters}
+    return parameters
+
+
+def _passed_on(parameters: Mapping[str, inspect.Parameter]) -> str | None:
+    return next((key for key, parameter in parameters.items() if parameter.kind is parameter.VAR_KEYWORD), None)
 
 
 def _plain(value: Any) -> Any:

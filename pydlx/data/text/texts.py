@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from pydlx.data.text.tokenisers import Tokeniser
+from pydlx.data.text.tokenisers import Offsets, Tokeniser
 
 
 @dataclass(frozen=True)
@@ -34,18 +36,29 @@ class TokenisedTexts:
         part = slice(self.bounds[text], self.bounds[text + 1])
         return self.tokens[part], self.offsets[part]
 
+    def word_counts(self) -> Counter[str]:
+        """How often each word occurs, in the order in which they first do."""
+        counts = np.bincount(self.tokens, minlength=len(self.words))
+        return Counter(dict(zip(self.words, counts.tolist(), strict=True)))
 
-def tokenise(texts: Sequence[str], tokeniser: Tokeniser) -> TokenisedTexts:
-    """Cuts texts into tokens."""
+
+def tokenise(texts: Sequence[str | Sequence[str]], tokeniser: Tokeniser) -> TokenisedTexts:
+    """Cuts texts into tokens. What comes as tokens stays so; their offsets are those with a space between two."""
     places: dict[str, int] = {}
     tokens: list[np.ndarray] = []
     offsets: list[np.ndarray] = []
     for text in texts:
-        spans = tokeniser(text)
-        numbers = (places.setdefault(text[start:end], len(places)) for start, end in spans)
-        tokens.append(np.fromiter(numbers, np.int32, len(spans)))
+        spans = tokeniser(text) if isinstance(text, str) else _joined(text)
+        words = (text[start:end] for start, end in spans) if isinstance(text, str) else text
+        tokens.append(np.fromiter((places.setdefault(word, len(places)) for word in words), np.int32, len(spans)))
         offsets.append(np.array(spans, np.int32).reshape(-1, 2))
     bounds = np.cumsum([0, *map(len, tokens)], dtype=np.int64)
     if not tokens:
         return TokenisedTexts([], bounds, np.empty(0, np.int32), np.empty((0, 2), np.int32))
     return TokenisedTexts(list(places), bounds, np.concatenate(tokens), np.concatenate(offsets))
+
+
+def _joined(tokens: Sequence[str]) -> Offsets:
+    """Where tokens stand in ``" ".join(tokens)``."""
+    starts = itertools.accumulate((len(token) + 1 for token in tokens), initial=0)
+    return [(start, start + len(token)) for start, token in zip(starts, tokens, strict=False)]

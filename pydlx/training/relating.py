@@ -1,0 +1,220 @@
+"""Training of models of relations: the task, and what its validation says of the facts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import Dataset
+
+from pydlx._optional import needed_for
+from pydlx.data.relation_batch import RelationBatch, RelationExample, ordered_pairs
+from pydlx.data.relation_set import RelationSet
+from pydlx.data.relations import RelationDocument
+from pydlx.losses.adaptive_threshold import adaptive_focal_loss, adaptive_threshold_loss, threshold_labels
+from pydlx.metrics import RelationScore
+from pydlx.metrics.metric import Metric
+from pydlx.models.relations.finding import entity_name, found_relations
+from pydlx.training.task import Optimizer, Task
+
+with needed_for("training", extra="train"):
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+LOSSES = ("cross_entropy", "adaptive_threshold", "adaptive_focal")
+SHOWN = 4  # so many of the validation's documents stand in TensorBoard
+_FREQUENT = 10  # relations that count as common, as in KD-DocRE
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def relation_loss(name: str, gamma: float = 1.0, offset: float = 0.0) -> Loss:
+    """What training minimises, of logits (P, C) and labels (P, C).
+
+    ``"cross_entropy"`` is that of DocRED's baselines: for each relation the binary cross-entropy of whether it holds,
+    summed over relations; column 0 has no part in it, as one threshold for all pairs is chosen in the validation.
+    """
+    if name == "adaptive_threshold":
+        return adaptive_threshold_loss
+    if name == "adaptive_focal":
+        return lambda logits, labels: adaptive_focal_loss(logits, labels, gamma, offset)
+    return binary_cross_entropy
+
+
+def binary_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Of logits (P, C) and labels (P, C), summed over all relations but column 0, the mean over pairs."""
+    each = F.binary_cross_entropy_with_logits(logits[:, 1:], labels[:, 1:].to(logits.dtype), reduction="sum")
+    return each / max(len(logits), 1)
+
+
+class ThresholdSearch(Metric):
+    """The one threshold with the best F1 over all pairs, to 0.05, from counts that sum over processes."""
+
+    full_state_update = False
+    counts: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.edges = torch.arange(-200, 201) / 20
+        self.add_state("counts", torch.zeros(2, len(self.edges) + 1, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, scores: Tensor, target: Tensor) -> None:
+        """Takes scores, and whether each is of a fact, (N, R) both."""
+        place = torch.bucketize(scores.contiguous(), self.edges.to(scores.device))  # above this many edges
+        size = self.counts.shape[1]
+        counts = [torch.bincount(those.flatten(), minlength=size) for those in (place[target], place)]
+        self.counts += torch.stack(counts).to(self.counts.device)
+
+    def compute(self) -> float:
+        """The threshold; of equally good ones the lowest."""
+        right, found = self.counts.flip(1).cumsum(1).flip(1)[:, 1:].double()  # above each edge
+        best = (2 * right / (found + self.counts[0].sum()).clamp(min=1)).argmax()
+        return self.edges[best].item()
+
+
+class RelationTask(Task):
+    """A loss over all pairs of entities, and precision, recall and F1 of the facts of the validation documents.
+
+    Training batches are `RelationBatch`; validation batches are a `RelationBatch` and the numbers (B,) of its examples.
+    A model with one threshold for all pairs gets the one with the best F1 at each validation.
+
+    Args:
+        model: `DocumentRelations`.
+        optimizer: Makes the optimiser and the schedule, which is asked at every step.
+        loss: Of logits (P, C) and labels (P, C).
+        training: The documents of the training: their most common relations and their facts, for Ign F1.
+        held_out: The validation examples.
+        top_k: Most relations of a pair; None for no limit.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        optimizer: Optimizer,
+        loss: Loss,
+        training: Iterable[RelationDocument],
+        held_out: RelationSet,
+        top_k: int | None = None,
+    ) -> None:
+        super().__init__(model, optimizer)
+        self.loss, self.held_out, self.top_k = loss, held_out, top_k
+        documents = list(training)
+        self.metric = RelationScore(held_out.relations, frequent=frequent_relations(documents), ignore_seen=True)
+        self.search = ThresholdSearch()
+        self._known = named_facts(documents)
+        self._found: dict[int, Tensor] = {}  # logits of each validation example
+
+    def training_step(self, batch: RelationBatch, batch_idx: int) -> Tensor:
+        """Called by Lightning."""
+        assert batch.labels is not None
+        loss = self.loss(self.model(batch), batch.labels)
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.sizes), sync_dist=True)
+        return loss
+
+    def validation_step(self, batch: tuple[RelationBatch, Tensor], batch_idx: int) -> None:
+        """Called by Lightning."""
+        examples, numbers = batch
+        logits = self.model(examples)
+        assert examples.labels is not None
+        loss = self.loss(logits, examples.labels)
+        self.log("val/loss", loss, batch_size=len(logits), sync_dist=True)
+        if self.model.threshold is not None:
+            self.search.update(logits[:, 1:].float(), examples.labels[:, 1:])
+        rows = logits.float().cpu().split(examples.pair_counts)
+        self._found |= dict(zip(numbers.tolist(), rows, strict=True))
+
+    def on_validation_epoch_end(self) -> None:
+        """Called by Lightning."""
+        if self.model.threshold is not None:
+            threshold = self.search.compute()
+            self.model.set_threshold(threshold)
+            self.log("val/threshold", threshold, sync_dist=True)
+            for rows in self._found.values():
+                rows[:, 0] = threshold
+        for number, rows in self._found.items():
+            labels = self.held_out[number].labels
+            assert labels is not None
+            self.metric.update(threshold_labels(rows, self.top_k), labels, self._seen(number))
+        scores = self.metric.compute()
+        for name in ("f1", "precision", "recall", "ign_f1", "frequent_f1", "long_tail_f1"):
+            self.log(f"val/{name}", scores[name].float(), prog_bar=name == "f1", sync_dist=True)
+        self._show()
+        self.metric.reset()
+        self.search.reset()
+        self._found.clear()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Called by Lightning. Of averaged weights (``ema``) the file would have an average of thresholds, too."""
+        if self.model.threshold is not None:
+            checkpoint["state_dict"]["model.threshold"] = self.model.threshold.clone()
+
+    def _seen(self, number: int) -> Tensor:
+        """Which true facts of an example the training has of the same names."""
+        document, relations = self.held_out.document(number), self.held_out.relations
+        count = len(document.entities)
+        table = torch.zeros(count, count, len(relations), dtype=torch.bool)
+        for fact in document.facts:
+            if not self._known.isdisjoint(_names(document, fact.head, fact.tail, fact.relation)):
+                table[fact.head, fact.tail, relations.index(fact.relation)] = True
+        return table[tuple(ordered_pairs(count).T)]
+
+    def _show(self) -> None:
+        """Puts what is found in some documents beside TensorBoard's curves."""
+        rows = ["document | found | true", "---|---|---"]
+        for number in sorted(self._found)[:SHOWN]:
+            document = self.held_out.document(number)
+            found = found_relations(self._found[number], document, self.held_out.relations, top_k=self.top_k)
+            sides = ("; ".join(_said(document, *fact[:3]) for fact in facts) for facts in (found, document.facts))
+            cells = (document.title, *sides)
+            rows.append(" | ".join(" ".join(cell.split()).replace("|", "\\|") or "(none)" for cell in cells))
+        for logger in self.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_text("val/relations", "\n".join(rows), self.global_step)
+
+
+class NumberedDocuments(Dataset):
+    """Examples with their numbers in the set: every so many-th one, from this process's number on, by length."""
+
+    def __init__(self, examples: RelationSet, process: int, processes: int) -> None:
+        self.examples = examples
+        own = range(process, len(examples), processes)
+        self.numbers = sorted(own, key=lambda number: int(examples.lengths[number]))
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, index: int) -> tuple[RelationExample, int]:
+        return self.examples[self.numbers[index]], self.numbers[index]
+
+    def collate(self, items: list[tuple[RelationExample, int]]) -> tuple[RelationBatch, Tensor]:
+        """A batch and the numbers of its examples."""
+        return self.examples.collate([example for example, _ in items]), torch.tensor([number for _, number in items])
+
+
+def frequent_relations(documents: Iterable[RelationDocument]) -> list[str]:
+    """The 10 most common relations of documents; of equally common ones those first in the alphabet."""
+    counts = Counter(fact.relation for document in documents for fact in document.facts)
+    return sorted(counts, key=lambda relation: (-counts[relation], relation))[:_FREQUENT]
+
+
+def named_facts(documents: Iterable[RelationDocument]) -> set[tuple[str, str, str]]:
+    """The facts of documents as (head, tail, relation), between all names of both entities."""
+    return {
+        names
+        for document in documents
+        for fact in document.facts
+        for names in _names(document, fact.head, fact.tail, fact.relation)
+    }
+
+
+def _said(document: RelationDocument, head: int, tail: int, relation: str) -> str:
+    return f"{entity_name(document, head)} {relation} {entity_name(document, tail)}"
+
+
+def _names(document: RelationDocument, head: int, tail: int, relation: str) -> set[tuple[str, str, str]]:
+    heads, tails = ({mention.name for mention in document.entities[entity]} for entity in (head, tail))
+    return {(one, other, relation) for one, other in product(heads, tails)}

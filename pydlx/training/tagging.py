@@ -1,0 +1,106 @@
+"""Training of taggers: the task, and what its validation says of the entities."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from pydlx._optional import needed_for
+from pydlx.data.entity_set import EntityBatch, EntityExample, EntitySet
+from pydlx.metrics import EntityScore
+from pydlx.models.entities import DecodedEntity, FoundEntity
+from pydlx.models.entities.finding import decided_entities, standing_entities
+from pydlx.training.task import Optimizer, Task
+
+with needed_for("training", extra="train"):
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+SHOWN = 8  # so many of the validation's texts stand in TensorBoard
+
+
+class TaggingTask(Task):
+    """The tagger's own loss, and precision, recall and F1 of the entities of the validation texts.
+
+    Training batches are `EntityBatch`; validation batches are an `EntityBatch` and the numbers (B,) of its examples,
+    those of `NumberedTexts`. Entities count by the characters, or given tokens, of the text as the file has it, so that
+    what tokens or windows lost counts as missed.
+
+    Args:
+        model: A tagger.
+        optimizer: Makes the optimiser and the schedule, which is asked at every step.
+        held_out: The validation examples.
+    """
+
+    def __init__(self, model: Any, optimizer: Optimizer, held_out: EntitySet) -> None:
+        super().__init__(model, optimizer)
+        self.held_out, self.metric = held_out, EntityScore(held_out.types)
+        self.found: dict[int, list[DecodedEntity]] = {}
+
+    def training_step(self, batch: EntityBatch, batch_idx: int) -> Tensor:
+        """Called by Lightning."""
+        loss = self.model.loss(batch.text, batch.spans)
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.text.mask), sync_dist=True)
+        return loss
+
+    def validation_step(self, batch: tuple[EntityBatch, Tensor], batch_idx: int) -> None:
+        """Called by Lightning."""
+        examples, numbers = batch
+        for number, entities in zip(numbers.tolist(), self.model.find(examples.text), strict=True):
+            place, _ = self.held_out.windows[number]
+            self.found.setdefault(place, []).extend(decided_entities(self.held_out, number, entities))
+
+    def on_validation_epoch_end(self) -> None:
+        """Called by Lightning."""
+        # Also those without a token, which no window shows.
+        own = range(self.trainer.global_rank, len(self.held_out.source.texts), self.trainer.world_size)
+        flat = not self.model.finds_nested
+        found = [standing_entities(self.held_out, place, self.found.get(place, []), flat) for place in own]
+        self.metric.update(found, [self.held_out.source.texts[place].entities for place in own])
+        scores = self.metric.compute()
+        for name in ("f1", "precision", "recall"):
+            self.log(f"val/{name}", scores[name].float(), prog_bar=name == "f1", sync_dist=True)
+        each = scores["type_f1"].float().reshape(-1)  # torchmetrics gives a single one without a dimension
+        for kind, f1 in zip(self.held_out.types, each, strict=True):
+            self.log(f"val/f1_{kind}", f1, sync_dist=True)
+        self._show(own, found)
+        self.metric.reset()
+        self.found.clear()
+
+    def _show(self, places: range, found: list[list[FoundEntity]]) -> None:
+        """Puts some texts and entities beside TensorBoard's curves."""
+        rows = ["text | found | true", "---|---|---"]
+        for place, entities in zip(places[:SHOWN], found, strict=False):
+            text = self.held_out.source.texts[place]
+            words = text.text if isinstance(text.text, str) else " ".join(text.text)
+            right = [f"{entity.type} {text.surface(entity)}" for entity in text.entities]
+            cells = (words, "; ".join(f"{e.type} {e.text}" for e in entities), "; ".join(right))
+            rows.append(" | ".join(" ".join(cell.split()).replace("|", "\\|") or "(none)" for cell in cells))
+        for logger in self.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_text("val/entities", "\n".join(rows), self.global_step)
+
+
+class NumberedTexts(Dataset):
+    """Examples with their numbers in the set: those of every so many-th text, from this process's number on.
+
+    All windows of a text thus belong to one process. Those of similar length lie side by side, so that batches hold
+    little padding.
+    """
+
+    def __init__(self, examples: EntitySet, process: int, processes: int) -> None:
+        self.examples = examples
+        own = [number for number, (place, _) in enumerate(examples.windows) if place % processes == process]
+        self.numbers = sorted(own, key=lambda number: int(examples.lengths[number]))
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, index: int) -> tuple[EntityExample, int]:
+        return self.examples[self.numbers[index]], self.numbers[index]
+
+    def collate(self, items: list[tuple[EntityExample, int]]) -> tuple[EntityBatch, Tensor]:
+        """A batch and the numbers of its examples."""
+        return self.examples.collate([example for example, _ in items]), torch.tensor([number for _, number in items])

