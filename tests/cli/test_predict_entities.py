@@ -124,4 +124,4 @@ def test_options_of_texts_are_refused_with_pictures(place, capsys):
 def test_a_reader_is_asked_by_another_command(tmp_path, capsys):
     save_model(tiny_reader(), tmp_path / "reader.pt")
     assert main(["predict", str(tmp_path / "reader.pt"), TEXT]) == 2
-    assert "bidaf neither labels pixels nor finds boxes or entities; pydlx answer asks it" in capsys.readouterr().err
+    assert capsys.readouterr().err.endswith("; pydlx answer asks it\n")

@@ -64,7 +64,7 @@ def find_entities(
         >>> find_entities(model, "Anna lives in Rome.")  # doctest: +SKIP
         [FoundEntity(type='PER', start=0, end=3, text='Anna', score=0.98), ...]
     """
-    check_text("find_entities", text)
+    _check_text("find_entities", text)
     return next(find_all_entities(model, [text], threshold=threshold, flat=flat))
 
 
@@ -123,11 +123,11 @@ def find_all_entities(
 
 
 def _annotated(text: Text) -> AnnotatedText:
-    check_text("find_all_entities", text)
+    _check_text("find_all_entities", text)
     return AnnotatedText("", text if isinstance(text, str) else tuple(text))
 
 
-def check_text(name: str, text: Any) -> None:
+def _check_text(name: str, text: Any) -> None:
     """Require a string, or a sequence of tokens, which are strings that are not empty."""
     if isinstance(text, str):
         return

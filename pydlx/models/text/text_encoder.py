@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -99,7 +101,8 @@ class TextEncoder(nn.Module):
         self.blocks = nn.ModuleList()
         if encoder == "transformer":
             self.project = nn.Linear(size, whole(name, "hidden", hidden, 1))
-            survival, count = 1 - dropout / 5, 4 * layers  # two convolutions, attention, feed-forward of each block
+            # Sublayers are dropped less often than numbers; a block has two convolutions, attention and feed-forward.
+            survival, count = 1 - dropout / 5, 4 * layers
             self.blocks.extend(
                 EncoderBlock(
                     hidden,
@@ -167,7 +170,8 @@ class TextEncoder(nn.Module):
         return numbers.masked_fill(dropped & (numbers > UNKNOWN), UNKNOWN)
 
 
-def _given(argument: str, part):
+def _given(argument: str, part: Any) -> Any:
+    """A part of the texts that the model reads."""
     if part is None:
         raise ValueError(f"TextEncoder: {argument} must be part of the texts for this model, got None")
     return part
