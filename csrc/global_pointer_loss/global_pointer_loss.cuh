@@ -140,7 +140,7 @@ struct PointerBlock {
 
   /// Whether any of a tile's side of tokens is valid; in shared memory which.
   __device__ bool note_valid(int64_t token, TokenFlags<A>& flags) const {
-    __syncthreads();  // what was there has been read
+    __syncthreads();  // the tile before is done with
     const bool is_valid = thread() < Sizes::kSide && task.valid(item, token + thread());
     if (thread() < Sizes::kSide) flags[thread()] = is_valid;
     return __syncthreads_or(is_valid);
@@ -370,7 +370,7 @@ __device__ inline void add_product(
   using Sizes = TileSizes<A>;
   constexpr int kVector = Numbers<A>::kCount, kColumns = Sizes::kCells / 2;
   for (int half = 0; half < 2; ++half) {
-    __syncthreads();  // what was there has been read
+    __syncthreads();  // the half before has been read, and vectors have been loaded
     for (int i = 0; i < Sizes::kCells; ++i) {
       for (int j = 0; j < kColumns; ++j) {
         const int column = static_cast<int>(threadIdx.x) + j * kTileThreads;

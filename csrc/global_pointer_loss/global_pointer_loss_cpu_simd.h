@@ -248,25 +248,25 @@ class Head {
 
   void add_others(const Tile& tile, const A* scores, LogSum<A, double>& sum) const {
     Vec<A> peaks{};
-    each_vector(tile, [&](int64_t at, int64_t) {
+    each_vector(tile, [&](int64_t at) {
       const Vec<A> x = load(scores + at);
       peaks = x > peaks ? x : peaks;
     });
     sum.raise(largest_of_lanes<A>(peaks));
     const Vec<A> peak = splat(sum.peak);
     Vec<A> total{};
-    each_vector(tile, [&](int64_t at, int64_t) {
+    each_vector(tile, [&](int64_t at) {
       const Vec<A> x = load(scores + at);
       total += exp_to_one<A>(x == peak ? splat(A(0)) : x - peak);
     });
     sum.sum += sum_of_lanes<A>(total);
   }
 
-  // visit(place, column) for the vectors of a tile that have cells which count.
+  // visit(place) for the vectors of a tile that have cells which count.
   template <class Visit>
   __attribute__((always_inline)) void each_vector(const Tile& tile, const Visit& visit) const {
     for (int64_t i = 0; i < tile.rows; ++i) {
-      for (int64_t at = tile.first(i); at < tile.columns; at += L) visit(i * kSide + at, at);
+      for (int64_t at = tile.first(i); at < tile.columns; at += L) visit(i * kSide + at);
     }
   }
 
@@ -313,7 +313,6 @@ class Head {
   void add_products(const Tile& tile) {
     for (int64_t begin = 0; begin < tile.rows; begin += kStrip) {
       const int64_t first = tile.first(begin), rows = std::min(kStrip, tile.rows - begin);
-      if (first >= tile.columns) break;
       product<A, true>(rows, {slopes_ + begin * kSide + first, kSide, 1}, tile.columns - first,
                        key_ + (tile.column + first) * width_, width_, width_ / L,
                        grad_query_ + (tile.row + begin) * width_, width_);

@@ -62,6 +62,13 @@ __global__ void zlpr_finish_kernel(int64_t rows, int64_t chunks, const ZlprSums<
   }
 }
 
+// weight exp(x), where the exponential alone may be too large: that of a soft label which is almost 0.
+template <class A>
+__device__ inline A weighted_exp(A weight, A x) {
+  const A root = exp(x / 2);
+  return weight * root * root;
+}
+
 template <class T, class Label>
 __global__ void zlpr_backward_kernel(ZlprCells<T, Label> cells, const accumulate_t<T>* __restrict__ grad,
                                      const accumulate_t<T>* __restrict__ parts, T* __restrict__ grad_scores) {
@@ -71,8 +78,8 @@ __global__ void zlpr_backward_kernel(ZlprCells<T, Label> cells, const accumulate
       A slope = 0;
       if (cells.counts(place)) {
         const A score = static_cast<A>(cells.scores[place]), label = static_cast<A>(cells.labels[place]);
-        if (label > 0) slope -= grad[2 * row] * label * exp(-score - parts[2 * row]);
-        if (label < 1) slope += grad[2 * row + 1] * (1 - label) * exp(score - parts[2 * row + 1]);
+        if (label > 0) slope -= grad[2 * row] * weighted_exp(label, -score - parts[2 * row]);
+        if (label < 1) slope += grad[2 * row + 1] * weighted_exp(1 - label, score - parts[2 * row + 1]);
       }
       grad_scores[place] = static_cast<T>(slope);
     }

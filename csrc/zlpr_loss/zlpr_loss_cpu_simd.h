@@ -113,11 +113,11 @@ void sum_chunks(const ZlprCells<T, Label>& cells, int64_t chunks, ZlprSums<accum
   }
 }
 
-// exp(x) also where x is a little above 0, as it is for a soft label that is almost 0.
+// weight exp(x), where the exponential alone may be too large: that of a soft label which is almost 0.
 template <class A>
-__attribute__((always_inline)) inline Vec<A> limited_exp_to_one(const Vec<A>& x) {
-  const Vec<A> highest = splat(-ExpConstants<A>::kLowest);
-  return exp_to_one<A>(x > highest ? highest : x);
+__attribute__((always_inline)) inline Vec<A> weighted_exp(const Vec<A>& weight, const Vec<A>& x) {
+  const Vec<A> root = exp_to_one<A>(x / A(2));
+  return weight * root * root;
 }
 
 template <class T, class Label>
@@ -137,8 +137,8 @@ void chunk_gradients(const ZlprCells<T, Label>& cells, int64_t chunks, const acc
         const Vec<A> e = exp_to_one<A>(is_label ? -x.score - label_part : x.score - other_part);
         slope = e * (is_label ? label_slope : other_slope);
       } else {
-        const Vec<A> of_label = label_slope * x.label * limited_exp_to_one<A>(-x.score - label_part);
-        const Vec<A> of_other = other_slope * (one - x.label) * limited_exp_to_one<A>(x.score - other_part);
+        const Vec<A> of_label = label_slope * weighted_exp<A>(x.label, -x.score - label_part);
+        const Vec<A> of_other = other_slope * weighted_exp<A>(one - x.label, x.score - other_part);
         slope = (x.label > zero ? of_label : zero) + (x.label < one ? of_other : zero);
       }
       slope = x.counts ? slope : zero;

@@ -19,8 +19,8 @@ example:
   pydlx train blending_gan data=photographs regions=masks masks=object_masks out=runs/blending
   pydlx train lapgan data=crops classes=true out=runs/lapgan
   pydlx train reader data=train-v1.1.json val=dev-v1.1.json vectors=glove out=runs/bidaf
-  pydlx train ner data=litbank/train val=litbank/val encoder=minilm out=runs/ner
   pydlx train relation data=redocred_dev.json vectors=glove loss=adaptive_focal out=runs/relations
+  pydlx train ner data=litbank/train val=litbank/val encoder=minilm out=runs/ner
   torchrun --nproc-per-node 2 -m pydlx.cli train fcn data=camvid devices=2
 
 RECIPE --options lists what can be chosen. The same command again goes on where the training stopped.

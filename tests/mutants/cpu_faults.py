@@ -6,6 +6,7 @@ must stand in its file exactly once.
 
 from __future__ import annotations
 
+from mutants.cpu_loss_faults import CPU_LOSS_FAULTS
 from mutants.fault import Fault
 
 CPU_FAULTS = [
@@ -445,4 +446,5 @@ CPU_FAULTS = [
         "rule.max_iterations, w)",
         "more iterations are made than were allowed",
     ),
+    *CPU_LOSS_FAULTS,
 ]

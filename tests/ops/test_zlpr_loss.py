@@ -193,8 +193,8 @@ def test_special_scores_stay_in_their_example(kind, cells):
 
 def test_labels_that_are_almost_zero():
     """Their weight may lie far below 1 where the exponential lies above it."""
-    scores = torch.tensor([[-60.0, 1.0], [60.0, 1.0]])
-    labels = torch.tensor([[1e-20, 0.0], [1 - 2.0**-24, 1.0]])
+    scores = torch.tensor([[-60.0, 1.0], [60.0, 1.0], [-88.0, 1.0], [-90.0, 1.0]])
+    labels = torch.tensor([[1e-20, 0.0], [1 - 2.0**-24, 1.0], [2.0**-126, 0.0], [2.0**-140, 0.0]])
     check(scores, labels)
 
 
