@@ -62,7 +62,7 @@ OTHERS = {
     **{f"models.readers.{name}": call for name, call in ASKING.items()},
     **{f"models.entities.{name}": call for name, call in tagging.FINDING.items()},
     **{f"models.relations.{name}": call for name, call in relations.FINDING.items()},
-    **{f"data.text.{name}": call for name, call in tagging.TEXT.items()},
+    **{f"data.text.{name}": call for name, call in {**tagging.TEXT, **relations.TEXT}.items()},
 }
 
 CALLS = {

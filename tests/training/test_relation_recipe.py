@@ -114,6 +114,19 @@ def test_options_reach_the_model(data, tmp_path):
     assert (model.companion["top_k"], model.companion["max_length"]) == (4, 12)
 
 
+def test_words_that_no_document_has_keep_their_vectors(data, tmp_path):
+    glove = tmp_path / "glove.txt"
+    glove.write_text("in 1 2\nvienna 3 4\nanna 5 6\nbaku 7 8\n")
+    assert train(data, tmp_path, f"vectors={glove}", "vector_words=2", "max_steps=2", "hold_out=1", "lr=1") == 0
+    model = load_model(tmp_path / "last.ckpt")
+    assert model.companion["featurizer"]["vocabulary"] == ["in", "Anna", "vienna"]
+    assert model.encoder.words.fixed.tolist() == [[0, 0], [0, 0], [1, 2], [5, 6], [3, 4]]
+    assert (
+        train(data, tmp_path / "tuned", f"vectors={glove}", "further=tune_partial=2", "max_steps=1", "hold_out=1") == 0
+    )
+    assert load_model(tmp_path / "tuned" / "last.ckpt").encoder.words.tuned.shape == (2, 2)
+
+
 def test_what_is_found_is_scored_as_in_the_validation(data, tmp_path, capsys):
     test = document_file(tmp_path / "test.json", [*(document(number) for number in range(9, 13)), ALONE, BARE])
     words = [f"val={test}", "loss=cross_entropy", "epochs=2", "val_every=2", "lr=0.02"]

