@@ -134,14 +134,9 @@ inline std::tuple<Tensor, Tensor> ssim_new_gradients(const Tensor& x, bool wants
   return {uninitialised(x, wants_x ? sizes : none), uninitialised(x, wants_y ? sizes : none)};
 }
 
-// The dtype S and its gradient have: that of sums over x.
-inline ScalarType ssim_output_dtype(const Tensor& x) {
-  return x.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
-}
-
 // The gradient of the output, contiguous.
 inline Tensor ssim_gradient(const Tensor& x, const SsimShape& shape, bool map, const Tensor& grad) {
-  Arguments("_ssim_backward", "x", x).check("grad", grad, ssim_output_dtype(x), ssim_output_sizes(x, shape, map));
+  Arguments("_ssim_backward", "x", x).check("grad", grad, wide_dtype(x), ssim_output_sizes(x, shape, map));
   return made_contiguous(grad);
 }
 

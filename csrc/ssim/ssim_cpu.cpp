@@ -78,7 +78,7 @@ Tensor ssim(const Tensor& x, const Tensor& y, int64_t window, double sigma, doub
   const SsimOptions options{window, sigma, covariance, c1, c2, luminance, map};
   const SsimShape shape = ssim_shape(x, y, window);
   const Tensor first = made_contiguous(x), second = made_contiguous(y);
-  Tensor out = uninitialised(x, ssim_output_sizes(x, shape, map), ssim_output_dtype(x));
+  Tensor out = uninitialised(x, ssim_output_sizes(x, shape, map), wide_dtype(x));
   if (out.numel() == 0) return out;
   const SsimTiles tiles(shape, shape.out, window - 1);
   dispatch_floating(x.scalar_type(), "ssim", [&](auto zero) {

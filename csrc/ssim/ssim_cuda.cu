@@ -28,7 +28,7 @@ Tensor ssim(const Tensor& x, const Tensor& y, int64_t window, double sigma, doub
   const SsimShape shape = ssim_shape(x, y, window);
   const DeviceScope scope(x);
   const Tensor first = made_contiguous(x), second = made_contiguous(y);
-  Tensor out = uninitialised(x, ssim_output_sizes(x, shape, map), ssim_output_dtype(x));
+  Tensor out = uninitialised(x, ssim_output_sizes(x, shape, map), wide_dtype(x));
   if (out.numel() == 0) return out;
   dispatch_floating(x.scalar_type(), "ssim", [&](auto zero) {
     dispatch_radius(window / 2, [&](auto radius) {
@@ -64,7 +64,7 @@ std::tuple<Tensor, Tensor> ssim_backward(const Tensor& grad_output, const Tensor
   if (x.numel() == 0 || !(wants_x || wants_y)) return {dx, dy};
   const int side = wants_x && wants_y ? 0 : wants_x ? 1 : -1;
   const int64_t cells = shape.planes() * shape.out_plane();
-  Tensor maps = uninitialised(x, {(side == 0 ? 4 : 3) * cells}, ssim_output_dtype(x));
+  Tensor maps = uninitialised(x, {(side == 0 ? 4 : 3) * cells}, wide_dtype(x));
   dispatch_floating(x.scalar_type(), "ssim", [&, &dx = dx, &dy = dy](auto zero) {
     dispatch_radius(window / 2, [&](auto radius) {
       using T = decltype(zero);
