@@ -43,7 +43,7 @@ def draw_learning_curves(runs: Sequence[Path], score: str, path: Path, by: str =
     figure = new_figure(6, 3.6)
     axes = figure.subplots()
     for run in runs:
-        axes.plot(*learning_curve(run, score, by), label=run.name)
+        axes.plot(*learning_curve(run, score, by), marker=".", label=run.name)  # one validation is a dot
     axes.set(xlabel=by, ylabel=label or score)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
