@@ -124,6 +124,7 @@ class EntitySet(Sequence[EntityExample]):
     Attributes:
         windows: (text, window) of each example.
         lengths: (N,) int64, tokens of each example, for :func:`length_buckets`.
+        owners: (N,) int64, the place of each example's text.
         report: What was changed, lost or left out.
 
     Raises:
@@ -154,6 +155,7 @@ class EntitySet(Sequence[EntityExample]):
             self._note(place, found)
             self.windows += ((place, window) for window in found)
         self.lengths = np.array([window.past - window.first for _, window in self.windows], np.int64)
+        self.owners = np.array([place for place, _ in self.windows], np.int64)
 
     def __len__(self) -> int:
         return len(self.windows)

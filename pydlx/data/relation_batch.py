@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pydlx.data.text.batch import TextBatch
+from pydlx.data.text.batch import TextBatch, padded
 from pydlx.data.text.featurizer import TextFeatures
 
 
@@ -84,8 +84,8 @@ def pair_batch(text: TextBatch, examples: Sequence[RelationExample]) -> Relation
         raise ValueError(f"pair_batch: examples must all have labels or none, got {len(labels)} of {len(examples)}")
     return RelationBatch(
         text,
-        _padded([example.types for example in examples]),
-        _padded([example.numbers for example in examples]),
+        padded([example.types for example in examples]),
+        padded([example.numbers for example in examples]),
         torch.from_numpy(np.concatenate(mentions)),
         torch.cat([ordered_pairs(size) + first for size, first in zip(sizes, firsts, strict=True)]),
         torch.from_numpy(np.concatenate([example.distances for example in examples])),
@@ -97,7 +97,3 @@ def pair_batch(text: TextBatch, examples: Sequence[RelationExample]) -> Relation
 def ordered_pairs(count: int) -> Tensor:
     """(count (count − 1), 2) int64: all pairs of different numbers below `count`, (0, 1), (0, 2), ..., (1, 0), ..."""
     return (~torch.eye(count, dtype=torch.bool)).nonzero()
-
-
-def _padded(rows: Sequence[np.ndarray]) -> Tensor:
-    return torch.nn.utils.rnn.pad_sequence([torch.from_numpy(row) for row in rows], batch_first=True)

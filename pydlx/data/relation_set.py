@@ -53,6 +53,7 @@ class RelationSet(Sequence[RelationExample]):
         documents: All documents.
         places: The place of each example's document among them.
         lengths: (N,) int64, tokens of each example, for :func:`length_buckets`.
+        owners: (N,) int64, each example's own number, as each is a whole document.
         report: What was left out.
 
     Raises:
@@ -93,6 +94,7 @@ class RelationSet(Sequence[RelationExample]):
         self._marks = [self._marked(place) for place in range(len(own))]
         self._labels = [self._labelled(document) for document in own] if labels else None
         self.lengths = np.array([len(tokens) for tokens in self._tokens], np.int64)
+        self.owners = np.arange(len(own))
         self.report.pairs = sum(len(document.entities) * (len(document.entities) - 1) for document in own)
 
     def __len__(self) -> int:

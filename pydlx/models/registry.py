@@ -117,12 +117,15 @@ def required_options(name: str) -> list[str]:
 
 
 def _parameters(builder: Callable[..., nn.Module]) -> dict[str, inspect.Parameter]:
-    """A builder's parameters. Those that a class passes on with ``**options`` are its base class's."""
+    """A builder's parameters that have names.
+
+    What a class passes on with ``**options`` goes to its base class, or to the class that it calls ``options_of``.
+    """
     parameters = dict(inspect.signature(builder).parameters)
     if isinstance(builder, type) and (passed := _passed_on(parameters)):
         del parameters[passed]
-        parameters = {**_parameters(builder.__mro__[1]), **parameters}
-    return parameters
+        parameters = {**_parameters(vars(builder).get("options_of", builder.__mro__[1])), **parameters}
+    return {key: value for key, value in parameters.items() if value.kind is not value.POSITIONAL_ONLY}
 
 
 def _passed_on(parameters: Mapping[str, inspect.Parameter]) -> str | None:

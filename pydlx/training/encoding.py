@@ -58,6 +58,10 @@ _LEAST = {
 }
 
 
+# Options of the model that must fit what the featurizer makes.
+_OF_TEXTS = ("vocabulary_size", "bigram_count", "character_count", "encoder_config")
+
+
 class EncoderParts(NamedTuple):
     """What an encoder is built from beside the options.
 
@@ -154,7 +158,10 @@ def encoder_model_options(name: str, options: EncoderOptions, parts: EncoderPart
         own["bigram_count"] = len(featurizer.bigrams)
     if featurizer.characters is not None:
         own["character_count"] = len(featurizer.characters)
-    return own | further_options(name, options.further)
+    further = further_options(name, options.further)
+    if decided := [key for key in _OF_TEXTS if key in further]:
+        raise ValueError(f"{name}: further must not hold {decided[0]}, which follows from the texts")
+    return own | further
 
 
 def load_parts(model: Any, parts: EncoderParts) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
 
 from pydlx._checks import check_one_of, whole_or_none
 from pydlx._optional import needed_for
@@ -29,8 +28,9 @@ from pydlx.training.encoding import (
     load_parts,
     pretrained_encoder,
 )
+from pydlx.training.numbered import validation_loader
 from pydlx.training.options import option
-from pydlx.training.tagging import NumberedTexts, TaggingTask
+from pydlx.training.tagging import TaggingTask
 from pydlx.training.trainer import build_trainer, checkpoint_to_resume, processes, steps_of, training_loader
 from pydlx.training.words import say
 
@@ -91,9 +91,7 @@ def train(options: NerOptions) -> Trainer:
     task = TaggingTask(model, lambda network: encoder_optimizer(network, options, steps), asked)
     callbacks = encoder_callbacks(options)
     trainer = build_trainer(options, monitor="val/f1", batches=len(loader), all_used=False, callbacks=callbacks)
-    world, rank = processes(options)
-    own = NumberedTexts(asked, rank, world)
-    validation = DataLoader(own, 2 * options.batch_size, num_workers=options.workers, collate_fn=own.collate)
+    validation = validation_loader(options, asked)
     for name, part in (("train", examples), ("val", asked)):
         say(options, f"{name}: {len(part)} examples of {part.report}")
     trainer.fit(task, loader, validation, ckpt_path=path)

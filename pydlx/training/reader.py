@@ -12,7 +12,6 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
-from torch.utils.data import DataLoader
 
 from pydlx._checks import check_one_of, check_positive, whole_or_none
 from pydlx._optional import needed_for
@@ -29,8 +28,9 @@ from pydlx.data.reading import (
 from pydlx.data.reading.featurizer import FEATURES
 from pydlx.data.text.tokenisers import TOKENISERS
 from pydlx.models import create_model
+from pydlx.training.numbered import validation_loader
 from pydlx.training.options import option
-from pydlx.training.reading import AnswerScore, NumberedExamples, ReadingTask, collate_numbered
+from pydlx.training.reading import AnswerScore, ReadingTask
 from pydlx.training.trainer import (
     TrainerOptions,
     build_trainer,
@@ -122,7 +122,7 @@ def train(options: ReaderOptions) -> Trainer:
     model = _model(options, featurizer, vectors)
     path = checkpoint_to_resume(options, model)
     loader = training_loader(
-        options, examples, lambda example: example, collate=Featurizer.collate, lengths=examples.lengths.tolist()
+        options, examples, lambda example: example, collate=examples.collate, lengths=examples.lengths.tolist()
     )
     steps = steps_of(options, len(loader))
     task = ReadingTask(
@@ -136,9 +136,7 @@ def train(options: ReaderOptions) -> Trainer:
     if options.patience is not None:
         callbacks.append(EarlyStopping("val/f1", patience=options.patience, mode="max"))
     trainer = build_trainer(options, monitor="val/f1", batches=len(loader), all_used=False, callbacks=callbacks)
-    world, rank = processes(options)
-    own = NumberedExamples(asked, rank, world)
-    validation = DataLoader(own, 2 * options.batch_size, num_workers=options.workers, collate_fn=collate_numbered)
+    validation = validation_loader(options, asked)
     say(options, _summary(examples, asked))
     trainer.fit(task, loader, validation, ckpt_path=path)
     return trainer

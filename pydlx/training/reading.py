@@ -6,18 +6,13 @@ import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from pydlx._optional import needed_for
-from pydlx.data.reading import Example, Featurizer, ReadingBatch, ReadingSet
+from pydlx.data.reading import ReadingBatch, ReadingSet
 from pydlx.metrics import CmrcScore, SquadScore
 from pydlx.models.readers import Answers, SpanScores, decode_answers
+from pydlx.training.samples import show_table
 from pydlx.training.task import Optimizer, Task
-
-with needed_for("training", extra="train"):
-    from lightning.pytorch.loggers import TensorBoardLogger
 
 SHOWN = 8  # so many of the validation's answers stand in TensorBoard
 
@@ -110,36 +105,9 @@ class ReadingTask(Task):
 
     def _show(self, places: Iterable[int]) -> None:
         """Puts some questions and answers beside TensorBoard's curves."""
-        rows = ["question | answer | right answers", "---|---|---"]
+        rows: list[tuple[str, ...]] = [("question", "answer", "right answers")]
         for place in places:
             question = self.held_out.questions[place]
             right = "; ".join(dict.fromkeys(answer.text for answer in question.answers))
-            cells = (question.question, self.found.get(place, _Found()).text, right)
-            rows.append(" | ".join(" ".join(cell.split()).replace("|", "\\|") or "(none)" for cell in cells))
-        for logger in self.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_text("val/answers", "\n".join(rows), self.global_step)
-
-
-class NumberedExamples(Dataset):
-    """Examples with their numbers in the set: those of every so many-th question, from this process's number on.
-
-    All windows of a question thus belong to one process, which finds the best of them. Those of similar length lie side
-    by side, so that batches hold little padding.
-    """
-
-    def __init__(self, examples: ReadingSet, process: int, processes: int) -> None:
-        self.examples = examples
-        own = [place for place, window in enumerate(examples.windows) if window.question % processes == process]
-        self.places = sorted(own, key=lambda place: int(examples.lengths[place]))
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def __getitem__(self, index: int) -> tuple[Example, int]:
-        return self.examples[self.places[index]], self.places[index]
-
-
-def collate_numbered(items: list[tuple[Example, int]]) -> tuple[ReadingBatch, Tensor]:
-    """A batch and the numbers of its examples."""
-    return Featurizer.collate([example for example, _ in items]), torch.tensor([number for _, number in items])
+            rows.append((question.question, self.found.get(place, _Found()).text, right))
+        show_table(self, "val/answers", rows)

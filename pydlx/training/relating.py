@@ -10,20 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.data import Dataset
 
-from pydlx._optional import needed_for
-from pydlx.data.relation_batch import RelationBatch, RelationExample, ordered_pairs
+from pydlx.data.relation_batch import RelationBatch, ordered_pairs
 from pydlx.data.relation_set import RelationSet
 from pydlx.data.relations import RelationDocument
 from pydlx.losses.adaptive_threshold import adaptive_focal_loss, adaptive_threshold_loss, threshold_labels
 from pydlx.metrics import RelationScore
 from pydlx.metrics.metric import Metric
 from pydlx.models.relations.finding import entity_name, found_relations
+from pydlx.training.samples import show_table
 from pydlx.training.task import Optimizer, Task
-
-with needed_for("training", extra="train"):
-    from lightning.pytorch.loggers import TensorBoardLogger
 
 LOSSES = ("cross_entropy", "adaptive_threshold", "adaptive_focal")
 SHOWN = 4  # so many of the validation's documents stand in TensorBoard
@@ -164,35 +160,13 @@ class RelationTask(Task):
 
     def _show(self) -> None:
         """Puts what is found in some documents beside TensorBoard's curves."""
-        rows = ["document | found | true", "---|---|---"]
+        rows: list[tuple[str, ...]] = [("document", "found", "true")]
         for number in sorted(self._found)[:SHOWN]:
             document = self.held_out.document(number)
             found = found_relations(self._found[number], document, self.held_out.relations, top_k=self.top_k)
             sides = ("; ".join(_said(document, *fact[:3]) for fact in facts) for facts in (found, document.facts))
-            cells = (document.title, *sides)
-            rows.append(" | ".join(" ".join(cell.split()).replace("|", "\\|") or "(none)" for cell in cells))
-        for logger in self.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_text("val/relations", "\n".join(rows), self.global_step)
-
-
-class NumberedDocuments(Dataset):
-    """Examples with their numbers in the set: every so many-th one, from this process's number on, by length."""
-
-    def __init__(self, examples: RelationSet, process: int, processes: int) -> None:
-        self.examples = examples
-        own = range(process, len(examples), processes)
-        self.numbers = sorted(own, key=lambda number: int(examples.lengths[number]))
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def __getitem__(self, index: int) -> tuple[RelationExample, int]:
-        return self.examples[self.numbers[index]], self.numbers[index]
-
-    def collate(self, items: list[tuple[RelationExample, int]]) -> tuple[RelationBatch, Tensor]:
-        """A batch and the numbers of its examples."""
-        return self.examples.collate([example for example, _ in items]), torch.tensor([number for _, number in items])
+            rows.append((document.title, *sides))
+        show_table(self, "val/relations", rows)
 
 
 def frequent_relations(documents: Iterable[RelationDocument]) -> list[str]:

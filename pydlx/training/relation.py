@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
 
 from pydlx._checks import check_not_negative, check_one_of, whole_or_none
 from pydlx._optional import needed_for
@@ -26,8 +25,9 @@ from pydlx.training.encoding import (
     load_parts,
     pretrained_encoder,
 )
+from pydlx.training.numbered import validation_loader
 from pydlx.training.options import option
-from pydlx.training.relating import LOSSES, NumberedDocuments, RelationTask, relation_loss
+from pydlx.training.relating import LOSSES, RelationTask, relation_loss
 from pydlx.training.trainer import build_trainer, checkpoint_to_resume, processes, steps_of, training_loader
 from pydlx.training.words import say
 
@@ -115,9 +115,7 @@ def train(options: RelationOptions) -> Trainer:
     )
     callbacks = encoder_callbacks(options)
     trainer = build_trainer(options, monitor="val/f1", batches=len(loader), all_used=False, callbacks=callbacks)
-    world, rank = processes(options)
-    own = NumberedDocuments(asked, rank, world)
-    validation = DataLoader(own, 2 * options.batch_size, num_workers=options.workers, collate_fn=own.collate)
+    validation = validation_loader(options, asked)
     for name, part in (("train", examples), ("val", asked)):
         say(options, f"{name}: {len(part)} examples of {part.report}")
     trainer.fit(task, loader, validation, ckpt_path=path)

@@ -1,4 +1,4 @@
-"""Pictures of what a network makes of validation images, in TensorBoard."""
+"""What a network makes of validation images and texts, in TensorBoard."""
 
 from __future__ import annotations
 
@@ -21,3 +21,12 @@ def show_samples(task: LightningModule, pictures: Sequence[np.ndarray]) -> None:
         if isinstance(logger, TensorBoardLogger):
             for number, picture in enumerate(pictures):
                 logger.experiment.add_image(f"val/sample {number}", picture, task.global_step, dataformats="HWC")
+
+
+def show_table(task: LightningModule, tag: str, rows: Sequence[Sequence[str]]) -> None:
+    """Puts rows of texts, the first of which are headings, beside the curves, under the step that training is at."""
+    lines = [" | ".join(" ".join(cell.split()).replace("|", "\\|") or "(none)" for cell in row) for row in rows]
+    lines.insert(1, "|".join("---" for _ in rows[0]))
+    for logger in task.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.experiment.add_text(tag, "\n".join(lines), task.global_step)

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from pydlx._optional import needed_for
-from pydlx.data.entity_set import EntityBatch, EntityExample, EntitySet
+from pydlx.data.entity_set import EntityBatch, EntitySet
 from pydlx.metrics import EntityScore
 from pydlx.models.entities import DecodedEntity, FoundEntity
 from pydlx.models.entities.finding import decided_entities, standing_entities
+from pydlx.training.samples import show_table
 from pydlx.training.task import Optimizer, Task
-
-with needed_for("training", extra="train"):
-    from lightning.pytorch.loggers import TensorBoardLogger
 
 SHOWN = 8  # so many of the validation's texts stand in TensorBoard
 
@@ -25,8 +20,8 @@ class TaggingTask(Task):
     """The tagger's own loss, and precision, recall and F1 of the entities of the validation texts.
 
     Training batches are `EntityBatch`; validation batches are an `EntityBatch` and the numbers (B,) of its examples,
-    those of `NumberedTexts`. Entities count by the characters, or given tokens, of the text as the file has it, so that
-    what tokens or windows lost counts as missed.
+    those of `NumberedExamples`. Entities count by the characters, or given tokens, of the text as the file has it, so
+    that what tokens or windows lost counts as missed.
 
     Args:
         model: A tagger.
@@ -71,36 +66,10 @@ class TaggingTask(Task):
 
     def _show(self, places: range, found: list[list[FoundEntity]]) -> None:
         """Puts some texts and entities beside TensorBoard's curves."""
-        rows = ["text | found | true", "---|---|---"]
+        rows: list[tuple[str, ...]] = [("text", "found", "true")]
         for place, entities in zip(places[:SHOWN], found, strict=False):
             text = self.held_out.source.texts[place]
             words = text.text if isinstance(text.text, str) else " ".join(text.text)
             right = [f"{entity.type} {text.surface(entity)}" for entity in text.entities]
-            cells = (words, "; ".join(f"{e.type} {e.text}" for e in entities), "; ".join(right))
-            rows.append(" | ".join(" ".join(cell.split()).replace("|", "\\|") or "(none)" for cell in cells))
-        for logger in self.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_text("val/entities", "\n".join(rows), self.global_step)
-
-
-class NumberedTexts(Dataset):
-    """Examples with their numbers in the set: those of every so many-th text, from this process's number on.
-
-    All windows of a text thus belong to one process. Those of similar length lie side by side, so that batches hold
-    little padding.
-    """
-
-    def __init__(self, examples: EntitySet, process: int, processes: int) -> None:
-        self.examples = examples
-        own = [number for number, (place, _) in enumerate(examples.windows) if place % processes == process]
-        self.numbers = sorted(own, key=lambda number: int(examples.lengths[number]))
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def __getitem__(self, index: int) -> tuple[EntityExample, int]:
-        return self.examples[self.numbers[index]], self.numbers[index]
-
-    def collate(self, items: list[tuple[EntityExample, int]]) -> tuple[EntityBatch, Tensor]:
-        """A batch and the numbers of its examples."""
-        return self.examples.collate([example for example, _ in items]), torch.tensor([number for _, number in items])
+            rows.append((words, "; ".join(f"{e.type} {e.text}" for e in entities), "; ".join(right)))
+        show_table(self, "val/entities", rows)

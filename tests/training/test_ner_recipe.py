@@ -23,8 +23,8 @@ from pydlx.models import load_model
 from pydlx.models.entities import find_entities
 from pydlx.training import ner as recipe
 from pydlx.training.encoding import encoder_optimizer
+from pydlx.training.numbered import NumberedExamples
 from pydlx.training.options import parse_options
-from pydlx.training.tagging import NumberedTexts
 
 TINY = ["hidden=8", "word_dim=8", "batch_size=4", "further=character_filters=4"]
 FAST = ["lr=0.03", "dropout=0", "word_dropout=0", "warmup=0", "decay=none"]
@@ -208,7 +208,7 @@ def test_processes_share_the_texts():
         [AnnotatedText("", "a b c d e f " * n) for n in (3, 1, 2, 4, 1)], create_tokeniser("words")
     )
     asked = EntitySet(texts, TextFeaturizer(texts.tokeniser, Vocabulary([])), ["A"], max_length=8)
-    parts = [NumberedTexts(asked, rank, 2) for rank in (0, 1)]
+    parts = [NumberedExamples(asked, rank, 2) for rank in (0, 1)]
     assert [{asked.windows[number][0] for number in part.numbers} for part in parts] == [{0, 2, 4}, {1, 3}]
     assert sorted(number for part in parts for number in part.numbers) == list(range(len(asked)))
     batch, numbers = parts[0].collate([parts[0][n] for n in range(len(parts[0]))])

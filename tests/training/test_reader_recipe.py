@@ -25,8 +25,9 @@ from pydlx.data.reading import Featurizer, ReadingSet, Vocabulary, create_tokeni
 from pydlx.models import load_model
 from pydlx.models.readers import ask
 from pydlx.training import reader as recipe
+from pydlx.training.numbered import NumberedExamples
 from pydlx.training.options import parse_options
-from pydlx.training.reading import NumberedExamples, ReadingTask, collate_numbered
+from pydlx.training.reading import ReadingTask
 
 TINY = {
     "bidaf": ["further=character_filters=4"],
@@ -215,10 +216,10 @@ def test_processes_share_the_questions(tmp_path):
     featurizer = Featurizer(create_tokeniser("words"), Vocabulary([]))
     asked = ReadingSet(squad_file(tmp_path / "dev.json", 5, around=1), featurizer, training=False, max_passage=40)
     parts = [NumberedExamples(asked, rank, 2) for rank in (0, 1)]
-    assert [{asked.windows[place].question for place in part.places} for part in parts] == [{0, 2, 4}, {1, 3}]
-    assert sorted(place for part in parts for place in part.places) == list(range(len(asked)))
+    assert [{asked.windows[place].question for place in part.numbers} for part in parts] == [{0, 2, 4}, {1, 3}]
+    assert sorted(place for part in parts for place in part.numbers) == list(range(len(asked)))
     for part in parts:
-        batch, numbers = collate_numbered([part[n] for n in range(len(part))])
+        batch, numbers = part.collate([part[n] for n in range(len(part))])
         assert batch.passage.lengths.tolist() == asked.lengths[numbers].tolist() == sorted(asked.lengths[numbers])
 
 

@@ -21,9 +21,9 @@ from pydlx.metrics import relation_score
 from pydlx.models import load_model
 from pydlx.models.relations import find_all_relations, find_relations
 from pydlx.training import relation as recipe
+from pydlx.training.numbered import NumberedExamples
 from pydlx.training.options import parse_options
 from pydlx.training.relating import (
-    NumberedDocuments,
     ThresholdSearch,
     binary_cross_entropy,
     frequent_relations,
@@ -150,7 +150,10 @@ def test_what_is_found_is_scored_as_in_the_validation(data, tmp_path, capsys):
         (["val=none.json"], "relation: val: no such file: 'none.json'"),
         (["relations=none.json"], "relation: relations: no such file: 'none.json'"),
         (["encoder_lr=0"], "relation: encoder_lr must be positive, got 0.0"),
-        (["further=bigram_count=3", "hold_out=1"], "create_model: document_relations has no option 'bigram_count'"),
+        (
+            ["further=bigram_count=3", "hold_out=1"],
+            "relation: further must not hold bigram_count, which follows from the texts",
+        ),
     ],
 )
 def test_options_that_do_not_fit_are_refused(data, tmp_path, capsys, words, message):
@@ -206,7 +209,7 @@ def test_the_threshold_is_the_best_one():
 
 def test_every_process_has_its_own_documents():
     examples = relation_set([*DOCUMENTS, ALONE])
-    parts = [NumberedDocuments(examples, process, 3) for process in range(3)]
+    parts = [NumberedExamples(examples, process, 3) for process in range(3)]
     assert sorted(number for part in parts for number in part.numbers) == list(range(8))
     batch, numbers = parts[1].collate([parts[1][0], parts[1][2]])
     assert len(batch.sizes) == 2 and numbers.tolist() == [parts[1].numbers[0], parts[1].numbers[2]]

@@ -10,6 +10,7 @@ import numpy as np
 
 from pydlx._checks import check_flag, check_type, whole, whole_or_none
 from pydlx.data.reading.answers import TokenSpan, answer_characters, answer_tokens
+from pydlx.data.reading.batch import ReadingBatch
 from pydlx.data.reading.featurizer import Example, Featurizer
 from pydlx.data.reading.questions import Question
 from pydlx.data.reading.tokenised import TokenisedQuestions
@@ -54,6 +55,7 @@ class ReadingSet(Sequence[Example]):
         questions: All questions, also those without example.
         windows: N of them, one for each example.
         lengths: (N,) int64, tokens of each example's window, for :func:`length_buckets`.
+        owners: (N,) int64, the place of each example's question.
         report: What was changed, lost or left out.
 
     Raises:
@@ -92,9 +94,14 @@ class ReadingSet(Sequence[Example]):
         self._source, self._table = source, featurizer.table(source.texts.words)
         self.windows = [window for place in range(len(source)) for window in self._windows_of(place)]
         self.lengths = np.array([window.past - window.first for window in self.windows], np.int64)
+        self.owners = np.array([window.question for window in self.windows], np.int64)
 
     def __len__(self) -> int:
         return len(self.windows)
+
+    def collate(self, examples: Sequence[Example]) -> ReadingBatch:
+        """Pads examples to a batch; there must be one at least."""
+        return Featurizer.collate(examples)
 
     def __getitem__(self, index: int) -> Example:  # type: ignore[override]
         question, first, past, start, end = self.windows[index]

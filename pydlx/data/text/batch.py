@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
+import torch
 from torch import Tensor
+
+from pydlx.data.text.tokens import PADDING
 
 
 class Pieces(NamedTuple):
@@ -44,3 +49,11 @@ class TextBatch(NamedTuple):
     def lengths(self) -> Tensor:
         """(B,), int64: tokens of each text."""
         return self.mask.sum(1)
+
+
+def padded(rows: Sequence[Any], value: int = PADDING) -> Tensor:
+    """(B, n, ...) of B arrays of up to n rows, one at least; behind the last row of each stands the value."""
+    whole = np.full((len(rows), max(map(len, rows)), *rows[0].shape[1:]), value, rows[0].dtype)
+    for place, row in enumerate(rows):
+        whole[place, : len(row)] = row
+    return torch.from_numpy(whole)

@@ -7,11 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from pydlx._checks import check_one_of, check_type, whole
-from pydlx.data.text.batch import Pieces, TextBatch
+from pydlx.data.text.batch import Pieces, TextBatch, padded
 from pydlx.data.text.pieces import PieceTokeniser
 from pydlx.data.text.texts import TokenisedTexts
 from pydlx.data.text.tokenisers import TOKENISERS, Tokeniser, check_tokeniser, create_tokeniser
@@ -113,10 +111,10 @@ class TextFeaturizer:
         if not texts or not all(len(text.words) for text in texts):
             raise ValueError("TextFeaturizer.collate: texts must hold a text at least, and a token each")
         return TextBatch(
-            _padded([np.ones(len(text.words), bool) for text in texts]),
-            _padded([text.words for text in texts]),
-            None if self.bigrams is None else _padded([text.bigrams for text in texts]),
-            None if self.characters is None else _padded([text.characters for text in texts]),
+            padded([np.ones(len(text.words), bool) for text in texts]),
+            padded([text.words for text in texts]),
+            None if self.bigrams is None else padded([text.bigrams for text in texts]),
+            None if self.characters is None else padded([text.characters for text in texts]),
             None if self.pieces is None else self._pieces([text.pieces for text in texts], self.pieces),
         )
 
@@ -125,10 +123,10 @@ class TextFeaturizer:
         ids = [np.concatenate([tokeniser.begin, *text, tokeniser.end]).astype(np.int64) for text in texts]
         counts = [np.array([*map(len, text)], np.int64) for text in texts]
         return Pieces(
-            _padded(ids, tokeniser.padding),
-            _padded([np.ones(len(row), bool) for row in ids]),
-            _padded([len(tokeniser.begin) + np.cumsum(count) - count for count in counts]),
-            _padded(counts),
+            padded(ids, tokeniser.padding),
+            padded([np.ones(len(row), bool) for row in ids]),
+            padded([len(tokeniser.begin) + np.cumsum(count) - count for count in counts]),
+            padded(counts),
         )
 
     def state(self) -> dict[str, Any]:
@@ -179,10 +177,3 @@ def bigram_counts(texts: TokenisedTexts) -> Counter[str]:
     for text in range(len(texts)):
         counts.update(bigrams_of([texts.words[token] for token in texts.of(text)[0]]))
     return counts
-
-
-def _padded(rows: Sequence[Any], value: int = PADDING) -> Tensor:
-    whole = np.full((len(rows), max(map(len, rows)), *rows[0].shape[1:]), value, rows[0].dtype)
-    for place, row in enumerate(rows):
-        whole[place, : len(row)] = row
-    return torch.from_numpy(whole)

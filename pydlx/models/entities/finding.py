@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 
 from pydlx._checks import check_flag, check_number, check_type, described, whole
 from pydlx.data.entities import AnnotatedText, Entity
@@ -15,6 +14,7 @@ from pydlx.data.entity_set import EntitySet, TokenisedEntities
 from pydlx.data.text.featurizer import TextFeaturizer
 from pydlx.models.entities.decoding import DecodedEntity, without_overlaps
 from pydlx.models.entities.tagger import EntityTagger
+from pydlx.models.text.batches import batches_by_length
 
 _SETTINGS = {"featurizer", "types", "max_length"}  # what a companion holds
 _PARTS = 16  # batches whose texts are sorted by length together
@@ -142,13 +142,9 @@ def found_in_set(
     model: EntityTagger, examples: EntitySet, threshold: float | None, flat: bool, batch_size: int
 ) -> list[list[FoundEntity]]:
     """The entities of each text of a set."""
-    place = next(model.parameters()).device
     texts: list[list[DecodedEntity]] = [[] for _ in examples.source.texts]
-    order = sorted(range(len(examples)), key=lambda number: int(examples.lengths[number]))
-    for first in range(0, len(order), batch_size):
-        numbers = order[first : first + batch_size]
-        batch = examples.collate([examples[number] for number in numbers])
-        found = model.find(_on(batch.text, place), threshold=threshold, flat=flat)
+    for numbers, batch in batches_by_length(model, examples, batch_size):
+        found = model.find(batch.text, threshold=threshold, flat=flat)
         for number, entities in zip(numbers, found, strict=True):
             texts[examples.windows[number][0]] += decided_entities(examples, number, entities)
     flat = flat or not model.finds_nested
@@ -172,10 +168,3 @@ def standing_entities(
         start, end = examples.source.text_span(place, entity.start, entity.end)
         found.append(FoundEntity(kind, start, end, text.surface(Entity(kind, start, end)), entity.score))
     return sorted(found, key=lambda e: (e.start, -e.end, e.type))
-
-
-def _on(value: Any, place: torch.device) -> Any:
-    """The tensors of a batch on a device."""
-    if value is None or isinstance(value, Tensor):
-        return None if value is None else value.to(place)
-    return type(value)._make(_on(part, place) for part in value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,9 +15,19 @@ from pydlx.nn import EfficientGlobalPointer, GlobalPointer
 
 
 class _Pointing(EntityTagger):
-    """A tagger with a head that scores spans."""
+    """A tagger with a head that scores spans.
 
-    head: GlobalPointer | EfficientGlobalPointer
+    Args:
+        head_size: Of a query, even.
+        rotary: Whether scores know how far the ends lie apart.
+        options: See `EntityTagger`.
+    """
+
+    head_class: ClassVar[type[GlobalPointer] | type[EfficientGlobalPointer]]
+
+    def __init__(self, *, head_size: int = 64, rotary: bool = True, **options: Any) -> None:
+        super().__init__(**options)
+        self.head = self.head_class(self.encoder.output, self.types, head_size, rotary)
 
     def forward(self, text: TextBatch) -> Tensor:
         """Scores (B, C, n, n) of spans by first and last token, inclusive; -inf where there is none."""
@@ -38,32 +48,16 @@ class _Pointing(EntityTagger):
 
 @register_model("global_pointer")
 class GlobalPointerTagger(_Pointing):
-    """Queries and keys for each type, whose product is the score of a span; `pydlx.nn.GlobalPointer`.
+    """Queries and keys for each type, whose product is the score of a span; `pydlx.nn.GlobalPointer`."""
 
-    Args:
-        head_size: Of a query, even.
-        rotary: Whether scores know how far the ends lie apart.
-        options: See `EntityTagger`.
-    """
-
-    def __init__(self, *, head_size: int = 64, rotary: bool = True, **options: Any) -> None:
-        super().__init__(**options)
-        self.head = GlobalPointer(self.encoder.output, self.types, head_size, rotary)
+    head_class = GlobalPointer
 
 
 @register_model("efficient_global_pointer")
 class EfficientGlobalPointerTagger(_Pointing):
-    """One query and key for all types, and two scores of each token for each; `pydlx.nn.EfficientGlobalPointer`.
+    """One query and key for all types, and two scores of each token for each; `pydlx.nn.EfficientGlobalPointer`."""
 
-    Args:
-        head_size: Of the query, even.
-        rotary: Whether scores know how far the ends lie apart.
-        options: See `EntityTagger`.
-    """
-
-    def __init__(self, *, head_size: int = 64, rotary: bool = True, **options: Any) -> None:
-        super().__init__(**options)
-        self.head = EfficientGlobalPointer(self.encoder.output, self.types, head_size, rotary)
+    head_class = EfficientGlobalPointer
 
 
 def _probability(score: float) -> float:

@@ -17,8 +17,7 @@ class EntityTagger(nn.Module):
 
     Args:
         types: How many types of entities there are.
-        encoder, vocabulary_size, word_dim, tune_partial, bigram_count, bigram_dim, character_count, character_dim,
-            character_filters, hidden, layers, heads, dropout, word_dropout, encoder_config, pooling: See `TextEncoder`.
+        options: Those of `TextEncoder`.
 
     Attributes:
         companion: Plain data that belongs to the tagger and stays with it in files: how text becomes numbers, and the
@@ -28,48 +27,12 @@ class EntityTagger(nn.Module):
 
     companion: dict[str, Any] | None = None
     finds_nested: ClassVar[bool] = True
+    options_of: ClassVar[type] = TextEncoder
 
-    def __init__(
-        self,
-        *,
-        types: int,
-        encoder: str = "lstm",
-        vocabulary_size: int = 0,
-        word_dim: int = 100,
-        tune_partial: int | None = None,
-        bigram_count: int = 0,
-        bigram_dim: int = 50,
-        character_count: int = 0,
-        character_dim: int = 30,
-        character_filters: int = 50,
-        hidden: int = 200,
-        layers: int | None = None,
-        heads: int = 8,
-        dropout: float = 0.5,
-        word_dropout: float = 0.0,
-        encoder_config: str | None = None,
-        pooling: str = "first",
-    ) -> None:
+    def __init__(self, *, types: int, **options: Any) -> None:
         super().__init__()
         self.types = whole(type(self).__name__, "types", types, 1)
-        self.encoder = TextEncoder(
-            encoder,
-            vocabulary_size=vocabulary_size,
-            word_dim=word_dim,
-            tune_partial=tune_partial,
-            bigram_count=bigram_count,
-            bigram_dim=bigram_dim,
-            character_count=character_count,
-            character_dim=character_dim,
-            character_filters=character_filters,
-            hidden=hidden,
-            layers=layers,
-            heads=heads,
-            dropout=dropout,
-            word_dropout=word_dropout,
-            encoder_config=encoder_config,
-            pooling=pooling,
-        )
+        self.encoder = TextEncoder(**options)
 
     def forward(self, text: TextBatch) -> Tensor:
         """Scores of spans or tags."""

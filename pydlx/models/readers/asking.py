@@ -10,9 +10,10 @@ from typing import NamedTuple
 import torch
 
 from pydlx._checks import check_type, described, whole, whole_or_none
-from pydlx.data.reading import Featurizer, Question, ReadingSet, Tokens
+from pydlx.data.reading import Featurizer, Question, ReadingSet
 from pydlx.models.readers.answering import Answer, decode_answers
 from pydlx.models.readers.reader import Reader
+from pydlx.models.text.batches import batches_by_length
 
 _SETTINGS = {"featurizer", "max_passage", "answer_length"}  # what a companion holds
 _PARTS = 16  # batches whose questions are sorted by length together
@@ -141,13 +142,9 @@ class _Window(NamedTuple):
 @torch.no_grad()
 def _asked(model: Reader, examples: ReadingSet, top_k: int, max_length: int, batch_size: int) -> Iterator[Asked]:
     """Answers to all questions of a set, from all windows of each one's passage."""
-    place = next(model.parameters()).device
     windows: list[list[_Window]] = [[] for _ in examples.questions]
-    order = sorted(range(len(examples)), key=lambda number: int(examples.lengths[number]))
-    for first in range(0, len(order), batch_size):
-        numbers = order[first : first + batch_size]
-        batch = Featurizer.collate([examples[number] for number in numbers])
-        scores = model(_on(batch.passage, place), _on(batch.question, place)).wide()
+    for numbers, batch in batches_by_length(model, examples, batch_size):
+        scores = model(batch.passage, batch.question).wide()
         masses = [side.logsumexp(1) for side in scores[:2]]
         if scores.null is not None:
             masses = [torch.logaddexp(mass, null) for mass, null in zip(masses, scores.null.unbind(1), strict=True)]
@@ -181,7 +178,3 @@ def _together(question: Question, windows: list[_Window], top_k: int) -> Asked:
         probability = math.exp(answer.score - largest) / total
         best.setdefault((answer.start, answer.end), answer._replace(probability=probability))
     return Asked(question, list(best.values())[:top_k], math.exp(null - largest) / total, null)
-
-
-def _on(tokens: Tokens, place: torch.device) -> Tokens:
-    return Tokens._make(None if part is None else part.to(place) for part in tokens)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -43,8 +43,8 @@ class DocumentRelations(nn.Module):
         distance: Whether each class has a trained number for how far the entities of a pair are apart.
         threshold: ``"learned"``, a logit of each pair, for the adaptive losses; or ``"global"``, one number for all,
             which no gradient trains: `set_threshold` does.
-        encoder, vocabulary_size, word_dim, tune_partial, character_count, character_dim, character_filters, hidden,
-            layers, heads, dropout, word_dropout, encoder_config, pooling: See `TextEncoder`.
+        character_dim, character_filters, hidden, layers, dropout: Of `TextEncoder`, smaller than there.
+        options: Further ones of `TextEncoder`.
 
     Attributes:
         companion: Plain data that belongs to the model and stays with it in files: how documents become numbers, and
@@ -52,6 +52,7 @@ class DocumentRelations(nn.Module):
     """
 
     companion: dict[str, Any] | None = None
+    options_of: ClassVar[type] = TextEncoder
 
     def __init__(
         self,
@@ -69,20 +70,12 @@ class DocumentRelations(nn.Module):
         joint: int = 256,
         distance: bool = True,
         threshold: str = "learned",
-        encoder: str = "lstm",
-        vocabulary_size: int = 0,
-        word_dim: int = 100,
-        tune_partial: int | None = None,
-        character_count: int = 0,
         character_dim: int = 16,
         character_filters: int = 32,
         hidden: int = 128,
         layers: int | None = 1,
-        heads: int = 8,
         dropout: float = 0.3,
-        word_dropout: float = 0.0,
-        encoder_config: str | None = None,
-        pooling: str = "first",
+        **options: Any,
     ) -> None:
         super().__init__()
         name = "DocumentRelations"
@@ -95,21 +88,13 @@ class DocumentRelations(nn.Module):
         self.types = _marks(name, "types", types, type_dim)
         self.numbers = _marks(name, "numbers", numbers, number_dim)
         self.encoder = TextEncoder(
-            encoder,
-            vocabulary_size=vocabulary_size,
-            word_dim=word_dim,
-            tune_partial=tune_partial,
-            character_count=character_count,
+            sum(mark.embedding_dim for mark in (self.types, self.numbers) if mark is not None),
             character_dim=character_dim,
             character_filters=character_filters,
             hidden=hidden,
             layers=layers,
-            heads=heads,
             dropout=dropout,
-            word_dropout=word_dropout,
-            encoder_config=encoder_config,
-            pooling=pooling,
-            beside=sum(mark.embedding_dim for mark in (self.types, self.numbers) if mark is not None),
+            **options,
         )
         size, outputs = self.encoder.output, relations - (threshold == "global")
         self.head, self.tail = nn.Linear(size, pair_size), nn.Linear(size, pair_size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from pydlx.data.relations import RelationDocument
 from pydlx.data.text.featurizer import TextFeaturizer
 from pydlx.losses.adaptive_threshold import threshold_labels
 from pydlx.models.relations.document_relations import DocumentRelations
+from pydlx.models.text.batches import batches_by_length
 
 _SETTINGS = {"featurizer", "relations", "types", "max_length", "top_k"}  # what a companion holds
 _PARTS = 16  # batches whose documents are sorted by length together
@@ -141,13 +142,9 @@ def _found_in_set(
     model: DocumentRelations, examples: RelationSet, decoding: _Decoding, batch_size: int
 ) -> list[list[FoundRelation]]:
     """The relations of all documents of a set, read by length so that batches hold little padding."""
-    place = next(model.parameters()).device
     found: list[list[FoundRelation]] = [[] for _ in examples.documents]
-    order = sorted(range(len(examples)), key=lambda number: int(examples.lengths[number]))
-    for first in range(0, len(order), batch_size):
-        numbers = order[first : first + batch_size]
-        batch = examples.collate([examples[number] for number in numbers])
-        logits = model(_on_device(batch, place)).float().cpu()
+    for numbers, batch in batches_by_length(model, examples, batch_size):
+        logits = model(batch).float().cpu()
         if bool(logits.isnan().any()):
             raise ValueError("find_all_relations: model must give numbers for logits, got NaN")
         for number, rows in zip(numbers, logits.split(batch.pair_counts), strict=True):
@@ -181,12 +178,3 @@ def entity_name(document: RelationDocument, entity: int) -> str:
     """What an entity is called where it is first named; its number if it is named nowhere."""
     places = document.entities[entity]
     return min(places, key=lambda mention: mention[:2]).name if places else f"entity {entity}"
-
-
-def _on_device(value: Any, place: torch.device) -> Any:
-    """The tensors of a batch on a device."""
-    if isinstance(value, Tensor):
-        return value.to(place)
-    if hasattr(value, "_make"):  # the batch, and the texts in it
-        return type(value)._make(_on_device(part, place) for part in value)
-    return value

@@ -26,6 +26,7 @@ class TextEncoder(nn.Module):
     beside the others, with LSTMs above it if `layers` is given.
 
     Args:
+        beside: Size of a further vector that each token brings along.
         encoder: One of these.
         vocabulary_size: Words, ``PADDING`` and ``UNKNOWN`` included; 0 for none, as by default with hugging_face.
         word_dim: Size of a word's vector.
@@ -42,7 +43,6 @@ class TextEncoder(nn.Module):
         word_dropout: Share of the tokens that are unknown in training, of pairs too, so that those learn a vector.
         encoder_config: The text of a pretrained encoder's configuration.
         pooling: See `HuggingFaceEncoder`.
-        beside: Size of a further vector that each token brings along.
 
     Attributes:
         output: Size of an output vector.
@@ -50,8 +50,10 @@ class TextEncoder(nn.Module):
 
     def __init__(
         self,
-        encoder: str = "lstm",
+        beside: int = 0,
+        /,
         *,
+        encoder: str = "lstm",
         vocabulary_size: int = 0,
         word_dim: int = 100,
         tune_partial: int | None = None,
@@ -67,7 +69,6 @@ class TextEncoder(nn.Module):
         word_dropout: float = 0.0,
         encoder_config: str | None = None,
         pooling: str = "first",
-        beside: int = 0,
     ) -> None:
         super().__init__()
         name = "TextEncoder"
