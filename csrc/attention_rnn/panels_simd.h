@@ -3,6 +3,8 @@
 // Rows lie in buffers whose parts begin at multiples of a vector, with zeros or anything finite between (Layout). The
 // matrix is cut into panels of kPanelVectors vectors of columns; a panel holds its lines one behind the other.
 
+#include "common/product_simd.h"
+
 namespace pydlx {
 namespace PYDLX_SIMD {
 
@@ -81,32 +83,13 @@ struct Panels {
 template <class T, int kRows, int kVectors, bool kAdd>
 __attribute__((always_inline)) inline void multiply_tile(const Layout<T>& lines, const T* in, int64_t in_stride,
                                                          const T* panel, int64_t step, T* out, int64_t out_stride) {
-  constexpr int64_t L = kVecLanes<T>;
-  Vec<T> sum[kRows][kVectors];
-#pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) sum[r][v] = kAdd ? load(out + r * out_stride + v * L) : Vec<T>{};
-  }
+  ProductTile<T, kRows, kVectors> tile;
+  tile.template begin<kAdd>(out, out_stride);
   for (int i = 0; i < lines.parts; ++i) {
-    const T* x = in + lines.at[i];
-    for (int64_t k = 0; k < lines.size[i]; ++k, panel += step) {
-      Vec<T> w[kVectors];
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) w[v] = load(panel + v * L);
-#pragma GCC unroll 8
-      for (int r = 0; r < kRows; ++r) {
-        const Vec<T> factor = splat(x[r * in_stride + k]);
-#pragma GCC unroll 4
-        for (int v = 0; v < kVectors; ++v) sum[r][v] += w[v] * factor;
-      }
-    }
+    tile.add(lines.size[i], in + lines.at[i], in_stride, 1, panel, step);
+    panel += lines.size[i] * step;
   }
-#pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) store(out + r * out_stride + v * L, sum[r][v]);
-  }
+  tile.end(out, out_stride);
 }
 
 // Tiles are as large as the registers: 32 of them with 64-byte vectors, else 16.

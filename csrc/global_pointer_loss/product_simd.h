@@ -1,5 +1,7 @@
 // Products of small matrices whose rows of results are whole vectors. Included once per instruction set.
 
+#include "common/product_simd.h"
+
 namespace pydlx {
 namespace PYDLX_SIMD {
 
@@ -9,36 +11,6 @@ struct Factor {
   const A* data;
   int64_t row, column;
 };
-
-// kRows rows of kVectors vectors of results.
-template <class A, int kRows, int kVectors, bool kAdd>
-__attribute__((always_inline)) inline void product_tile(const Factor<A>& left, int64_t depth, const A* right,
-                                                        int64_t right_row, A* out, int64_t out_row) {
-  constexpr int64_t L = kVecLanes<A>;
-  Vec<A> sum[kRows][kVectors];
-#pragma GCC unroll 8
-  for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) sum[i][v] = kAdd ? load(out + i * out_row + v * L) : Vec<A>{};
-  }
-  const A* x = left.data;
-  for (int64_t k = 0; k < depth; ++k, x += left.column, right += right_row) {
-    Vec<A> y[kVectors];
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) y[v] = load(right + v * L);
-#pragma GCC unroll 8
-    for (int i = 0; i < kRows; ++i) {
-      const Vec<A> factor = splat(x[i * left.row]);
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) sum[i][v] += y[v] * factor;
-    }
-  }
-#pragma GCC unroll 8
-  for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) store(out + i * out_row + v * L, sum[i][v]);
-  }
-}
 
 // Sums stay in registers: there are 32 of them with 64-byte vectors, else 16.
 constexpr int kProductVectors = PYDLX_SIMD_BYTES == 64 ? 4 : 2;
@@ -50,7 +22,10 @@ void product_rows(const Factor<A>& left, int64_t depth, const A* right, int64_t 
   int64_t v = 0;
   const auto tiles = [&](auto width) {
     for (; v + width() <= vectors; v += width()) {
-      product_tile<A, kRows, width(), kAdd>(left, depth, right + v * L, right_row, out + v * L, out_row);
+      ProductTile<A, kRows, width()> tile;
+      tile.template begin<kAdd>(out + v * L, out_row);
+      tile.add(depth, left.data, left.row, left.column, right + v * L, right_row);
+      tile.end(out + v * L, out_row);
     }
   };
   tiles(std::integral_constant<int, kProductVectors>{});
