@@ -40,7 +40,8 @@ class EntityScore(Metric):
         types: C different names.
 
     ``compute()`` gives ``precision``, ``recall``, ``f1`` and ``macro_f1``, and with a value for each type
-    ``type_precision``, ``type_recall``, ``type_f1`` and the counts ``right``, ``predicted`` and ``true``.
+    ``type_precision``, ``type_recall``, ``type_f1`` and the counts ``right``, ``predicted`` and ``true``. Where there
+    is one type, torchmetrics gives these without a dimension.
 
     Example:
         >>> metric = EntityScore(["PER", "LOC"])
