@@ -7,7 +7,7 @@
 #pragma once
 
 #include "attention_rnn/attention_rnn.h"
-#include "common/device.cuh"
+#include "common/reduce.cuh"
 
 namespace pydlx {
 

@@ -1,5 +1,6 @@
 // The attention RNN on CUDA: launches and registration. The kernels are in attention_rnn.cuh.
 #include "attention_rnn/attention_rnn.cuh"
+#include "common/launch.cuh"
 
 namespace pydlx {
 namespace {

@@ -1,8 +1,8 @@
 // Sums of exponentials put together over a warp.
 #pragma once
 
-#include "common/device.cuh"
 #include "common/log_sum.h"
+#include "common/reduce.cuh"
 
 namespace pydlx {
 

@@ -1,4 +1,5 @@
 // Confusion matrices on CUDA: launches and registration. The kernel is in confusion_matrix.cuh.
+#include "common/launch.cuh"
 #include "confusion_matrix/confusion_matrix.cuh"
 
 namespace pydlx {

@@ -10,7 +10,7 @@
 
 #include <cmath>
 
-#include "common/device.cuh"
+#include "common/indexing.cuh"
 #include "corner_pool/corner_pool.h"
 
 namespace pydlx {

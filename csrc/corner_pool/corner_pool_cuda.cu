@@ -1,4 +1,5 @@
 // Corner pooling on CUDA: launches and registration. The kernels are in corner_pool.cuh.
+#include "common/launch.cuh"
 #include "corner_pool/corner_pool.cuh"
 
 namespace pydlx {

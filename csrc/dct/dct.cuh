@@ -11,7 +11,7 @@
 
 #include <cmath>
 
-#include "common/device.cuh"
+#include "common/indexing.cuh"
 
 namespace pydlx {
 

@@ -1,4 +1,5 @@
 // Cosine and sine transforms on CUDA: axis by axis, then registration. The kernels are in dct.cuh.
+#include "common/launch.cuh"
 #include "dct/dct_lines.cuh"
 
 namespace pydlx {

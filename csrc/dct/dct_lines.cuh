@@ -4,6 +4,8 @@
 #include <array>
 #include <optional>
 
+#include "common/indexing.cuh"
+#include "common/launch.cuh"
 #include "dct/dct.cuh"
 #include "dct/dct.h"
 

@@ -1,4 +1,5 @@
 // CornerNet's decode on CUDA: launches and registration. The kernels are in decode_corners.cuh.
+#include "common/launch.cuh"
 #include "decode_corners/decode_corners.cuh"
 
 namespace pydlx {

@@ -4,7 +4,7 @@
 // again in log2(max_length) passes, and read once for every span asked for.
 #pragma once
 
-#include "common/device.cuh"
+#include "common/ranked.cuh"
 #include "decode_spans/decode_spans.h"
 
 namespace pydlx {
@@ -31,22 +31,6 @@ struct SpanRow {
         at(ends_found + block * length) {}
 };
 
-// The best of what the threads of a block have found, known to all of them; a collective of the block.
-template <class A>
-__device__ inline Ranked<A> best_of_block(array_t<Ranked<A>, kSpanThreads>& found, const Ranked<A>& mine) {
-  __syncthreads();  // what was found before has been read
-  found[threadIdx.x] = mine;
-  __syncthreads();
-  for (int half = kSpanThreads / 2; half > 0; half /= 2) {
-    const int other = threadIdx.x + half;
-    if (static_cast<int>(threadIdx.x) < half && found[other].above(found[threadIdx.x])) {
-      found[threadIdx.x] = found[other];
-    }
-    __syncthreads();
-  }
-  return found[0];
-}
-
 // In place, since windows begin at ever later tokens: what one turn of the block reads no turn before it has written.
 template <class A>
 __device__ inline void widen_windows(A* best, int64_t length, int64_t shift) {
@@ -65,7 +49,7 @@ __global__ void decode_spans_kernel(SpanTask task, const T* __restrict__ start, 
                                     const bool* __restrict__ mask, accumulate_t<T>* scores, int64_t* ends_found,
                                     int64_t* __restrict__ first, int64_t* __restrict__ last) {
   using A = accumulate_t<T>;
-  PYDLX_SHARED(Ranked<A>, found, kSpanThreads);
+  PYDLX_SHARED(Ranked<A>, found, kSpanThreads / kWarp);
   const SpanRow<A> row(scores, ends_found, blockIdx.x, task.length);
   for (int64_t entry = blockIdx.x; entry < task.batch; entry += gridDim.x) {
     __syncthreads();  // the entry before is done
@@ -88,12 +72,13 @@ __global__ void decode_spans_kernel(SpanTask task, const T* __restrict__ start, 
       for (int64_t token = threadIdx.x; token < task.length; token += kSpanThreads) {
         if (row.best[token] > mine.score) mine = {row.best[token], token};
       }
-      const Ranked<A> chosen = best_of_block<A>(found, mine);
+      const Ranked<A> chosen = highest_of_block<kSpanThreads>(mine, found);
       if (!(chosen.score > kNoSpan<A>)) break;
       const int64_t from = chosen.index;
       const auto below = [&](const Ranked<A>& taken) {
-        return best_of_block<A>(found, next_span(row.starts[from], row.ends, from + threadIdx.x, task.window_end(from),
-                                                 kSpanThreads, taken));
+        const Ranked<A> own =
+            next_span(row.starts[from], row.ends, from + threadIdx.x, task.window_end(from), kSpanThreads, taken);
+        return highest_of_block<kSpanThreads>(own, found);
       };
       const int64_t known = row.at[from];
       const Ranked<A> span = known < 0 ? below(before_all<A>()) : Ranked<A>{chosen.score, known};

@@ -1,4 +1,5 @@
 // Decoding of spans on CUDA: launches and registration. The kernel is in decode_spans.cuh.
+#include "common/launch.cuh"
 #include "decode_spans/decode_spans.cuh"
 
 namespace pydlx {

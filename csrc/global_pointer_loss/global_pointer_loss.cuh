@@ -12,6 +12,7 @@
 // Floor: 2 L^2 d operations for each item and head forward and 8 backward, half of that with a triangle.
 #pragma once
 
+#include "common/indexing.cuh"
 #include "common/log_sum.cuh"
 #include "global_pointer_loss/global_pointer_loss.h"
 

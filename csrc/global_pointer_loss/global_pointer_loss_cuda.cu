@@ -1,4 +1,5 @@
 // GlobalPointer's loss on CUDA: launches and registration. The kernels are in global_pointer_loss.cuh.
+#include "common/launch.cuh"
 #include "global_pointer_loss/global_pointer_loss.cuh"
 
 namespace pydlx {

@@ -1,8 +1,7 @@
 // Suppression on CUDA: one block per batch entry, which walks through its rounds. The rules are in nms.h.
 #pragma once
 
-#include "common/device.cuh"
-#include "common/ranked.h"
+#include "common/ranked.cuh"
 #include "nms/nms.h"
 
 namespace pydlx {
@@ -44,26 +43,11 @@ __device__ inline A decayed_score(const NmsRule<A>& rule, A score, A s) {
   return rule.drops(result) ? -A(INFINITY) : result;
 }
 
-// The best of all threads' candidates; a collective of the block.
-template <class A>
-__device__ inline Ranked<A> best_of_block(array_t<Ranked<A>, kNmsThreads>& candidates, const Ranked<A>& mine) {
-  __syncthreads();  // the last round's winner has been read
-  candidates[threadIdx.x] = mine;
-  __syncthreads();
-  for (int half = kNmsThreads / 2; half > 0; half /= 2) {
-    if (static_cast<int>(threadIdx.x) < half && candidates[threadIdx.x + half].above(candidates[threadIdx.x])) {
-      candidates[threadIdx.x] = candidates[threadIdx.x + half];
-    }
-    __syncthreads();
-  }
-  return candidates[0];
-}
-
 // left (B, n) is room for the scores of what is left, -inf for what is not. Each thread looks after its own rows.
 template <class A, class Items>
 __global__ void nms_kernel(NmsRule<A> rule, Items all, const A* __restrict__ scores, int64_t batch, int64_t n,
                            A* __restrict__ left, int64_t* __restrict__ order, A* __restrict__ rescored) {
-  PYDLX_SHARED(Ranked<A>, candidates, kNmsThreads);
+  PYDLX_SHARED(Ranked<A>, candidates, kNmsThreads / kWarp);
   const A gone = -A(INFINITY);
   for (int64_t b = blockIdx.x; b < batch; b += gridDim.x) {
     const Items entry = nms_entry(all, b, n);
@@ -76,7 +60,7 @@ __global__ void nms_kernel(NmsRule<A> rule, Items all, const A* __restrict__ sco
     }
     int64_t place = b * n;
     while (true) {
-      const Ranked<A> taken = best_of_block<A>(candidates, best);
+      const Ranked<A> taken = highest_of_block<kNmsThreads>(best, candidates);
       if (taken.score == gone) break;
       if (threadIdx.x == 0) {
         order[place] = taken.index;

@@ -1,4 +1,5 @@
 // Suppression on CUDA: launches and registration. The kernel is in nms.cuh.
+#include "common/launch.cuh"
 #include "nms/nms.cuh"
 
 namespace pydlx {

@@ -5,7 +5,7 @@
 // rows, once, and the similarities.
 #pragma once
 
-#include "common/device.cuh"
+#include "common/indexing.cuh"
 #include "oks/oks.h"
 
 namespace pydlx {

@@ -1,4 +1,5 @@
 // OKS on CUDA: launches and registration. The kernels are in oks.cuh.
+#include "common/launch.cuh"
 #include "oks/oks.cuh"
 
 namespace pydlx {

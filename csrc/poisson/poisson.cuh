@@ -9,7 +9,8 @@
 // (12 bytes); the transforms move 16 bytes each way and axis on top.
 #pragma once
 
-#include "common/device.cuh"
+#include "common/indexing.cuh"
+#include "common/reduce.cuh"
 #include "poisson/poisson.h"
 
 namespace pydlx {
@@ -23,28 +24,12 @@ struct PlanePartial {
   double colour;
 };
 
-__device__ inline double warp_sum(double value) {
-  for (int offset = 16; offset > 0; offset /= 2) value += __shfl_down_sync(0xffffffffu, value, offset);
-  return value;
-}
-
-// The sum over a block of kSumThreads threads, valid in thread 0. `parts` is shared memory for a number per warp.
-__device__ inline double block_sum(double value, double* parts) {
-  value = warp_sum(value);
-  if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = value;
-  __syncthreads();
-  double total = 0;
-  if (threadIdx.x < 32) total = warp_sum(threadIdx.x < kSumThreads / 32 ? parts[threadIdx.x] : 0);
-  __syncthreads();
-  return total;
-}
-
 // Block (b, plane) sums every kSumBlocks-th stretch of its plane, in an order that does not depend on the GPU. With
 // `combined`, it writes rhs + beta colour on the way.
 template <class T>
 __global__ void plane_sums_kernel(const T* __restrict__ rhs, const T* __restrict__ colour, T* __restrict__ combined,
                                   T beta, int64_t area, int64_t planes, PlanePartial* __restrict__ partials) {
-  PYDLX_SHARED(double, parts, kSumThreads / 32);
+  PYDLX_SHARED(double, parts, kSumThreads / kWarp);
   for (int64_t plane = blockIdx.y; plane < planes; plane += gridDim.y) {
     double sum = 0, magnitude = 0, colour_sum = 0;
     for (int64_t i = static_cast<int64_t>(blockIdx.x) * kSumThreads + threadIdx.x; i < area;
@@ -56,7 +41,8 @@ __global__ void plane_sums_kernel(const T* __restrict__ rhs, const T* __restrict
       colour_sum += c;
       if (combined) combined[at] = b + beta * c;
     }
-    const PlanePartial total{{block_sum(sum, parts), block_sum(magnitude, parts)}, block_sum(colour_sum, parts)};
+    const PlanePartial total{{sum_of_block<kSumThreads>(sum, parts), sum_of_block<kSumThreads>(magnitude, parts)},
+                             sum_of_block<kSumThreads>(colour_sum, parts)};
     if (threadIdx.x == 0) partials[plane * kSumBlocks + blockIdx.x] = total;
   }
 }

@@ -2,6 +2,7 @@
 // poisson.cuh and dct/dct.cuh.
 #include <limits>
 
+#include "common/launch.cuh"
 #include "dct/dct_lines.cuh"
 #include "poisson/poisson.cuh"
 

@@ -12,17 +12,18 @@
 
 #include <cmath>
 
-#include "common/device.cuh"
+#include "common/indexing.cuh"
+#include "common/reduce.cuh"
 #include "sequence_pool/sequence_pool.h"
 
 namespace pydlx {
 
-constexpr int kPoolChannels = 32;
+constexpr int kPoolChannels = kWarp;
 constexpr int kPoolParts = 8;
 
 // One number, or one state, per thread: in shared memory.
 template <class V>
-using PoolPartials = V[kPoolParts][kPoolChannels];
+using PoolPartials = array_t<V, kPoolParts, kPoolChannels>;
 
 // What a reduction has found in some steps: add() sees the next step, merge() takes in what a later part found.
 // Plain aggregates, since shared memory is not initialised.
@@ -128,12 +129,10 @@ __device__ inline State whole_sequence(const SequenceBatch& batch, const T* x, c
                                        PoolPartials<State>& partials) {
   State state = State::empty();
   each_step(batch, x, at, [&](accumulate_t<T> a, int64_t step) { state.add(a, batch.row(at.b, step)); });
-  __syncthreads();  // the last unit's partials have been read
-  partials[threadIdx.y][threadIdx.x] = state;
-  __syncthreads();
-  State whole = State::empty();
-  for (int i = 0; i < kPoolParts; ++i) whole.merge(partials[i][threadIdx.x]);
-  return whole;
+  return join_of_parts<kPoolParts>(partials, state, [](State whole, const State& part) {
+    whole.merge(part);
+    return whole;
+  });
 }
 
 template <class State>

@@ -1,4 +1,5 @@
 // Pooling over time on CUDA: launches and registration. The kernels are in sequence_pool.cuh.
+#include "common/launch.cuh"
 #include "sequence_pool/sequence_pool.cuh"
 
 namespace pydlx {

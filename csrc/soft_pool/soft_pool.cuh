@@ -13,7 +13,7 @@
 #include <cmath>
 
 #include "common/accumulate.h"
-#include "common/device.cuh"
+#include "common/indexing.cuh"
 #include "soft_pool/soft_pool.h"
 
 namespace pydlx {

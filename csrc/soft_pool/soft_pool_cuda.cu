@@ -1,6 +1,7 @@
 // SoftPool on CUDA: launches and registration. The kernels are in soft_pool.cuh.
 #include <limits>
 
+#include "common/launch.cuh"
 #include "soft_pool/soft_pool.cuh"
 
 namespace pydlx {

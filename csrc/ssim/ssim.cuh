@@ -10,7 +10,8 @@
 // and y twice, the maps written and read once, dx and dy written once.
 #pragma once
 
-#include "common/device.cuh"
+#include "common/indexing.cuh"
+#include "common/reduce.cuh"
 #include "ssim/ssim.h"
 
 namespace pydlx {
@@ -204,7 +205,7 @@ __global__ void ssim_kernel(SsimImages<T> images, SsimStrips strips, accumulate_
                             double* __restrict__ sums, int64_t count) {
   using A = accumulate_t<T>;
   PYDLX_DYNAMIC_SHARED(A, shared);
-  PYDLX_SHARED(double, totals, kSsimThreads<kRadius>);
+  PYDLX_SHARED(double, totals, kSsimThreads<kRadius> / kWarp);
   for (int64_t index = blockIdx.x; index < count; index += gridDim.x) {
     const SsimStrip strip(strips, index);
     const SsimCentre<T> centre(images, strip.plane);
@@ -218,13 +219,8 @@ __global__ void ssim_kernel(SsimImages<T> images, SsimStrips strips, accumulate_
       }
     });
     if (map) continue;
-    totals[threadIdx.x] = total;
-    for (int half = kSsimThreads<kRadius> / 2; half > 0; half /= 2) {
-      __syncthreads();
-      if (static_cast<int>(threadIdx.x) < half) totals[threadIdx.x] += totals[threadIdx.x + half];
-    }
-    if (threadIdx.x == 0) sums[index] = totals[0];
-    __syncthreads();
+    total = sum_of_block<kSsimThreads<kRadius>>(total, totals);
+    if (threadIdx.x == 0) sums[index] = total;
   }
 }
 

@@ -1,4 +1,5 @@
 // Structural similarity on CUDA: launches and registration. The kernels are in ssim.cuh.
+#include "common/launch.cuh"
 #include "ssim/ssim.cuh"
 
 namespace pydlx {

@@ -8,37 +8,12 @@
 
 #include <cmath>
 
-#include "common/device.cuh"
+#include "common/reduce.cuh"
 #include "trilinear_attention/trilinear_attention.h"
 
 namespace pydlx {
 
 constexpr int kAttentionParts = 8;  // warps of a block
-
-template <class A>
-using AttentionPartials = array_t<A, kAttentionParts, kWarp>;
-
-// Of a block's warps in each lane, known to all; collectives of the block.
-template <class A>
-__device__ inline A sum_of_parts(AttentionPartials<A>& partials, A value) {
-  __syncthreads();  // what was there has been read
-  partials[threadIdx.y][threadIdx.x] = value;
-  __syncthreads();
-  A sum = 0;
-  for (int part = 0; part < kAttentionParts; ++part) sum += partials[part][threadIdx.x];
-  return sum;
-}
-
-template <class A>
-__device__ inline A largest_of_parts(AttentionPartials<A>& partials, A value) {
-  __syncthreads();  // what was there has been read
-  partials[threadIdx.y][threadIdx.x] = value;
-  __syncthreads();
-  for (int part = 0; part < kAttentionParts; ++part) {
-    if (partials[part][threadIdx.x] > value) value = partials[part][threadIdx.x];
-  }
-  return value;
-}
 
 // The rows of the batch that come to this warp: visit(row, entry).
 template <class Visit>
@@ -99,11 +74,11 @@ __global__ void softmax_columns_kernel(AttentionTask task, const T* __restrict__
     each_cell(task, entry, column, [&](int64_t place, int64_t row) {
       if (task.has_row(row) && static_cast<A>(similarity[place]) > peak) peak = static_cast<A>(similarity[place]);
     });
-    peak = largest_of_parts<A>(partials, peak);
+    peak = join_of_parts<kAttentionParts>(partials, peak, Largest());
     each_cell(task, entry, column, [&](int64_t place, int64_t row) {
       if (task.has_row(row)) sum += exp(static_cast<A>(similarity[place]) - peak);
     });
-    const A scale = A(1) / sum_of_parts<A>(partials, sum);
+    const A scale = A(1) / join_of_parts<kAttentionParts>(partials, sum, Sum());
     each_cell(task, entry, column, [&](int64_t place, int64_t row) {
       const bool valid = task.has_row(row) && task.has_column(entry, column);
       weights[place] = static_cast<T>(valid ? exp(static_cast<A>(similarity[place]) - peak) * scale : A(0));
@@ -121,7 +96,7 @@ __global__ void dot_columns_kernel(AttentionTask task, SoftmaxGradient<T> contex
     each_cell(task, entry, column, [&](int64_t place, int64_t row) {
       if (task.has_row(row)) sum += context.product(place);
     });
-    sum = sum_of_parts<A>(partials, sum);
+    sum = join_of_parts<kAttentionParts>(partials, sum, Sum());
     if (threadIdx.y == 0 && column < task.columns) dots[entry * task.columns + column] = sum;
   });
 }

@@ -1,4 +1,5 @@
 // The softmaxes of trilinear attention on CUDA: launches and registration. The kernels are in trilinear_attention.cuh.
+#include "common/launch.cuh"
 #include "trilinear_attention/trilinear_attention.cuh"
 
 namespace pydlx {

@@ -4,6 +4,7 @@
 // that results do not depend on scheduling. Floor: see zlpr_loss.h; the sums of chunks are next to nothing.
 #pragma once
 
+#include "common/indexing.cuh"
 #include "common/log_sum.cuh"
 #include "zlpr_loss/zlpr_loss.h"
 

@@ -1,4 +1,5 @@
 // The zlpr loss on CUDA: launches and registration. The kernels are in zlpr_loss.cuh.
+#include "common/launch.cuh"
 #include "zlpr_loss/zlpr_loss.cuh"
 
 namespace pydlx {

@@ -21,7 +21,7 @@ from pydlx.training.reproducible import KeptPlace, SeededSteps, TrainingLoader
 
 with needed_for("training", extra="train"):
     from lightning.pytorch import Callback, LightningModule, Trainer
-    from lightning.pytorch.callbacks import EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint
+    from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, WeightAveraging
     from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
     from lightning.pytorch.plugins.io import TorchCheckpointIO
 
@@ -74,6 +74,24 @@ class NamedModel(Callback):
         checkpoint.update(described)
 
 
+def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """The exponential moving average of weights, of the last ``1 / (1 - decay)`` steps or so.
+
+    After n steps the decay is at most ``(1 + n) / (10 + n)``, so that the average leaves the initial weights behind
+    within a few steps: with 0.999 alone they would still make up a third of it after a thousand.
+    """
+    if not 0 <= decay <= 1:
+        raise ValueError(f"ema must be from 0 to 1, got {decay}")
+
+    def update(average: Tensor, weights: Tensor, steps: Tensor) -> Tensor:
+        if not average.is_floating_point():
+            return weights
+        share = 1 - ((1 + steps) / (10 + steps)).clamp(max=decay)
+        return torch.lerp(average, weights, share.to(average.dtype))
+
+    return update
+
+
 class FiniteLosses(Callback):
     """Stops a training whose loss is NaN or infinite, before a checkpoint of it is written."""
 
@@ -119,7 +137,7 @@ def build_trainer(
         every = options.checkpoint_steps
         all_callbacks.append(ModelCheckpoint(folder, "last", every_n_train_steps=every, enable_version_counter=False))
     if options.ema is not None:
-        all_callbacks.append(EMAWeightAveraging(decay=options.ema))
+        all_callbacks.append(WeightAveraging(avg_fn=moving_average(options.ema)))
     return Trainer(
         accelerator=options.accelerator,
         devices=options.devices,

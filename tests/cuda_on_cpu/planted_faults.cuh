@@ -3,7 +3,8 @@
 // Small kernels that prove the emulator: right ones, which must give the same under every schedule, and wrong ones,
 // each with one fault that must be caught. All of it is real CUDA: nvcc compiles this file too.
 
-#include "common/device.cuh"
+#include "common/indexing.cuh"
+#include "common/launch.cuh"
 
 namespace planted {
 

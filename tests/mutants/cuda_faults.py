@@ -154,16 +154,18 @@ CUDA_FAULTS = [
         "a row is decoded with ends of the row before",
     ),
     Fault(
-        "decode_spans/decode_spans.cuh",
-        "  __syncthreads();  // what was found before has been read\n",
-        "",
+        "common/reduce.cuh",
+        "  __syncthreads();  // what was in the room has been read\n  if (thread_of_block()",
+        "  if (thread_of_block()",
         "a thread reads what is found next in place of what was found",
+        tests="decode_spans",
     ),
     Fault(
-        "trilinear_attention/trilinear_attention.cuh",
-        "  partials[threadIdx.y][threadIdx.x] = value;\n  __syncthreads();\n  A sum = 0;\n",
-        "  partials[threadIdx.y][threadIdx.x] = value;\n  A sum = 0;\n",
+        "common/reduce.cuh",
+        "  room[threadIdx.y][threadIdx.x] = value;\n  __syncthreads();\n",
+        "  room[threadIdx.y][threadIdx.x] = value;\n",
         "sums over a context are read before all parts are there",
+        tests="trilinear_attention",
     ),
     Fault(
         "trilinear_attention/trilinear_attention.cuh",
@@ -220,11 +222,11 @@ CUDA_FAULTS = [
         "planes are solved with the mean of the first one",
     ),
     Fault(
-        "poisson/poisson.cuh",
-        "if (threadIdx.x < 32) total = warp_sum(threadIdx.x < kSumThreads / 32 ? parts[threadIdx.x] : 0);\n"
-        "  __syncthreads();\n",
-        "if (threadIdx.x < 32) total = warp_sum(threadIdx.x < kSumThreads / 32 ? parts[threadIdx.x] : 0);\n",
-        "sums of a plane mix with the next ones",
+        "common/reduce.cuh",
+        "value = join(value, room[warp]);",
+        "value = join(value, room[0]);",
+        "the mean of a plane is that of a part of it",
+        tests="poisson",
     ),
     # ------------------------------------------------------------ global_pointer_loss and zlpr_loss, CUDA
     Fault(

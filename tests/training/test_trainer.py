@@ -16,7 +16,7 @@ from torch import nn
 from pydlx.models import register_model
 from pydlx.models.registry import _builders, create_model
 from pydlx.training.reproducible import TrainingLoader
-from pydlx.training.trainer import TrainerOptions, build_trainer
+from pydlx.training.trainer import TrainerOptions, build_trainer, moving_average
 
 
 class Task(LightningModule):
@@ -65,3 +65,20 @@ def test_lightning_speaks_of_the_training_alone(toy, said, tmp_path):
     assert not [message for message in said if "litlogger" in message or "litmodels" in message]
     messages = [str(warning.message) for warning in warned]
     assert not [message for message in messages if "is not empty" in message or "LeafSpec" in message]
+
+
+def test_the_moving_average_leaves_the_first_weights_behind_soon():
+    update = moving_average(0.999)
+    average = torch.zeros(3)
+    for step in range(1, 21):
+        average = update(average, torch.ones(3), torch.tensor(step))
+    assert average.min() > 0.9999
+
+
+def test_the_moving_average_has_its_decay_after_that():
+    update, late = moving_average(0.9), torch.tensor(1000)
+    torch.testing.assert_close(update(torch.zeros(2), torch.ones(2), late), torch.full((2,), 0.1))
+    counts = update(torch.tensor(3), torch.tensor(4), late)
+    assert counts == 4 and counts.dtype == torch.int64
+    with pytest.raises(ValueError, match="ema must be from 0 to 1, got 1.5"):
+        moving_average(1.5)

@@ -1,0 +1,61 @@
+// Which element is a thread's: loops over a grid, 32 or 64 bits, and division without a divide.
+#pragma once
+
+#include <cstdint>
+
+#include "common/device.cuh"
+
+/// for (index = this thread's number in the grid; index < count; index += threads in the grid), in 64 bits, over a
+/// one-dimensional grid. Right for every grid size, so the launcher may clamp it (blocks_for).
+#define PYDLX_GRID_STRIDE(index, count)                                                              \
+  for (int64_t index = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; index < (count); \
+       index += static_cast<int64_t>(gridDim.x) * blockDim.x)
+
+namespace pydlx {
+
+#ifdef __CUDACC__
+/// Up to here elements can be counted in 32 bits.
+constexpr int64_t kNarrowIndexLimit = 2147483647;
+#else
+/// Low, so that tests on small tensors also run the kernels that count in 64 bits.
+constexpr int64_t kNarrowIndexLimit = 5000;
+#endif
+
+/// Calls body(int32_t{}) or body(int64_t{}), whichever is needed to count to `largest`.
+template <class Body>
+void dispatch_index(int64_t largest, const Body& body) {
+  if (largest <= kNarrowIndexLimit) return body(int32_t{});
+  body(int64_t{});
+}
+
+/// Divides many n >= 0 by one number of at least 1. A GPU has no instruction for that: 32 bits take some 20 of others,
+/// 64 bits some 70.
+template <class Index>
+struct Divisor {
+  Index divisor;
+
+  explicit Divisor(int64_t by) : divisor(static_cast<Index>(by)) {}
+
+  __host__ __device__ Index quotient(Index n) const { return n / divisor; }
+  __host__ __device__ Index remainder(Index n) const { return n % divisor; }
+};
+
+/// In 32 bits by one multiplication (Granlund and Montgomery 1994, figure 4.1): with s = ceil(log2 d) and
+/// f = floor(2^32 (2^s - d) / d) + 1, n / d = (floor(n f / 2^32) + n) / 2^s. The sum stays below 2^32 as n < 2^31.
+template <>
+struct Divisor<int32_t> {
+  uint32_t divisor, factor, shift = 0;
+
+  explicit Divisor(int64_t by) : divisor(static_cast<uint32_t>(by)) {
+    while ((uint64_t{1} << shift) < divisor) ++shift;
+    factor = static_cast<uint32_t>((uint64_t{1} << 32) * ((uint64_t{1} << shift) - divisor) / divisor + 1);
+  }
+
+  __device__ int32_t quotient(int32_t n) const {
+    const auto dividend = static_cast<uint32_t>(n);
+    return static_cast<int32_t>((__umulhi(dividend, factor) + dividend) >> shift);
+  }
+  __device__ int32_t remainder(int32_t n) const { return n - quotient(n) * static_cast<int32_t>(divisor); }
+};
+
+}  // namespace pydlx

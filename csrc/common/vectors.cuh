@@ -1,0 +1,74 @@
+// Neighbouring elements that are read or written by one access of up to 16 bytes, computed with in their wide type.
+#pragma once
+
+#include <torch/headeronly/util/BFloat16.h>
+#include <torch/headeronly/util/Half.h>
+
+#include <cstdint>
+
+#include "common/accumulate.h"
+#include "common/device.cuh"
+
+namespace pydlx {
+
+constexpr int kVectorBytes = 16;
+
+/// How many elements one access takes at the most: 2 float64, 4 float32, 8 float16 or bfloat16, 16 bytes.
+template <class T>
+constexpr int kVectorSize = kVectorBytes / static_cast<int>(sizeof(T));
+
+/// `size` neighbours, a power of two. Where they are more than 16 bytes, they take several accesses of 16.
+template <class T, int size>
+struct alignas(sizeof(T) * size < kVectorBytes ? sizeof(T) * size : kVectorBytes) Vector {
+  T values[size];
+};
+
+/// Whether vectors of `size` elements may be read and written at all these addresses, and at any multiple of `apart`
+/// elements from them.
+template <int size, class T, class... Rest>
+bool takes_vectors(int64_t apart, const T* address, const Rest*... others) {
+  const bool whole = apart % size == 0 && reinterpret_cast<uintptr_t>(address) % alignof(Vector<T, size>) == 0;
+  if constexpr (sizeof...(others) == 0) {
+    return whole;
+  } else {
+    return whole && takes_vectors<size>(apart, others...);
+  }
+}
+
+/// Reads `size` neighbours.
+template <int size, class T>
+__device__ __forceinline__ void load_vector(const T* from, accumulate_t<T> (&to)[size]) {
+  const auto vector = *reinterpret_cast<const Vector<T, size>*>(from);
+  for (int i = 0; i < size; ++i) to[i] = static_cast<accumulate_t<T>>(vector.values[i]);
+}
+
+/// Two numbers rounded at once, which takes one instruction for 16-bit types.
+template <class T>
+__device__ __forceinline__ void round_pair(accumulate_t<T> first, accumulate_t<T> second, T* to) {
+#ifdef __CUDACC__
+  if constexpr (std::is_same_v<T, torch::headeronly::BFloat16>) {
+    *reinterpret_cast<__nv_bfloat162*>(to) = __floats2bfloat162_rn(first, second);
+    return;
+  }
+  if constexpr (std::is_same_v<T, torch::headeronly::Half>) {
+    *reinterpret_cast<__half2*>(to) = __floats2half2_rn(first, second);
+    return;
+  }
+#endif
+  to[0] = static_cast<T>(first);
+  to[1] = static_cast<T>(second);
+}
+
+/// Writes `size` neighbours.
+template <int size, class T>
+__device__ __forceinline__ void store_vector(T* to, const accumulate_t<T> (&from)[size]) {
+  Vector<T, size> vector;
+  if constexpr (size == 1) {
+    vector.values[0] = static_cast<T>(from[0]);
+  } else {
+    for (int i = 0; i < size; i += 2) round_pair(from[i], from[i + 1], vector.values + i);
+  }
+  *reinterpret_cast<Vector<T, size>*>(to) = vector;
+}
+
+}  // namespace pydlx
