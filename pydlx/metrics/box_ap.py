@@ -25,7 +25,8 @@ from pydlx.metrics.coco_protocol import (
     unrecorded,
     validated,
 )
-from pydlx.metrics.detection_metric import DetectionMetric, Image
+from pydlx.metrics.detection_metric import DetectionMetric
+from pydlx.metrics.image_batch import ImageBatch
 from pydlx.ops.box_iou import ragged_box_iou
 
 BOX_AREAS: Mapping[str, tuple[float, float]] = {ALL: EVERYTHING, "small": SMALL, "medium": MEDIUM, "large": LARGE}
@@ -141,6 +142,12 @@ class BoxAP(DetectionMetric):
         1.0
     """
 
+    promises = (
+        ("predictions", "scores", "numbers"),
+        ("predictions", "labels", "numbers"),
+        ("targets", "labels", "numbers"),
+    )
+
     def __init__(
         self,
         max_detections: Sequence[int] = (1, 10, 100),
@@ -159,21 +166,20 @@ class BoxAP(DetectionMetric):
         check_flag("BoxAP", "class_agnostic", class_agnostic)
         self._class_agnostic, self._compatibility = class_agnostic, compatibility
 
-    def _found(self, image: Image, where: str) -> tuple[Tensor]:
+    def _found(self, batch: ImageBatch) -> tuple[Tensor]:
         """Label, score, box (n, 6)."""
-        scores = self._scores(image, where)
-        boxes = self._boxes(image, where, len(scores))
-        labels = self._labels(image, where, boxes)
-        return (torch.cat([labels[:, None], scores[:, None], boxes], 1),)
+        scores = batch.rows("scores")
+        boxes = self._boxes(batch.rows("boxes", 4))
+        return (torch.cat([torch.stack([batch.rows("labels"), scores], 1), boxes], 1),)
 
-    def _true(self, image: Image, where: str) -> tuple[Tensor]:
+    def _true(self, batch: ImageBatch) -> tuple[Tensor]:
         """Label, area, crowd, id, box (n, 8)."""
-        boxes = self._boxes(image, where)
+        boxes = self._boxes(batch.rows("boxes", 4))
         columns = [
-            self._labels(image, where, boxes),
-            self._column(image, where, "area", boxes, torch.nan),
-            self._column(image, where, "iscrowd", boxes, 0),
-            self._column(image, where, "ids", boxes, -1),
+            batch.rows("labels"),
+            batch.column("area", torch.nan),
+            batch.column("iscrowd", 0),
+            batch.column("ids", -1),
         ]
         return (torch.cat([torch.stack(columns, 1), boxes], 1),)
 

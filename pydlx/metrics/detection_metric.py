@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -12,9 +12,9 @@ from torch import Tensor
 from pydlx._checks import check_one_of
 from pydlx.data.annotations import Id, in_order, warn_of
 from pydlx.metrics.coco_protocol import Curves, summary
+from pydlx.metrics.image_batch import PROMISES, Image, ImageBatch
 from pydlx.metrics.metric import Metric
 
-Image = Mapping[str, Any]  # what is known of one image: name -> tensor
 Shapes = Mapping[str, tuple[int, ...]]  # state -> shape of one of its rows
 
 
@@ -23,6 +23,8 @@ class DetectionMetric(Metric):
 
     Every image's rows stay together and in the order of the images, process after process; image ids, where given,
     put the images in their order, and an image met twice (a sampler that fills up its last batch) counts once.
+
+    Values on the CPU are looked at in ``update``, those on a GPU in ``compute``, so that no update waits for it.
     """
 
     is_differentiable = False
@@ -30,6 +32,9 @@ class DetectionMetric(Metric):
     full_state_update = False
     images: list[Tensor]  # number of detections, number of truths
     image_ids: list[Tensor]  # the id of each image as JSON, null where it has none, and a comma; as bytes
+    right: list[Tensor]  # of each batch on a GPU, whether what it must be is so
+
+    promises: ClassVar[tuple[tuple[str, str, str], ...]]  # kind, key, and what its values must be, see PROMISES
 
     def __init__(self, found: Shapes, true: Shapes, *, by_limit: bool, box_format: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -40,6 +45,7 @@ class DetectionMetric(Metric):
         self._nothing = {
             "images": torch.zeros(0, 2, dtype=torch.int64),
             "image_ids": torch.zeros(0, dtype=torch.uint8),
+            "right": torch.zeros(0, len(self.promises), dtype=torch.bool),
             **{name: torch.zeros(0, *shape, dtype=torch.float64) for name, shape in {**found, **true}.items()},
         }
         for name in self._nothing:
@@ -94,31 +100,52 @@ class DetectionMetric(Metric):
             raise ValueError(f"{self._name()}: image_ids must name {len(targets)} images, got {len(ids)}")
         if not ids:
             return
-        found = [self._found(image, f"predictions[{i}]") for i, image in enumerate(predictions)]
-        true = [self._true(image, f"targets[{i}]") for i, image in enumerate(targets)]
-        device = found[0][0].device
-        images = [(len(rows[0]), len(truths[0])) for rows, truths in zip(found, true, strict=True)]
-        self.images.append(torch.tensor(images, dtype=torch.int64, device=device))
+        found, true = (
+            ImageBatch(self._name(), kind, images)
+            for kind, images in (("predictions", predictions), ("targets", targets))
+        )
+        rows = (*self._found(found), *self._true(true))
+        self._check_values({"predictions": found, "targets": true})
+        for name, tensor in zip((name for names in self._kinds for name in names), rows, strict=True):
+            state: list[Tensor] = getattr(self, name)
+            state.append(tensor.to(found.device))
+        counts = torch.tensor([found.counts, true.counts], dtype=torch.int64, device="cpu").T.contiguous()
+        self.images.append(counts.to(found.device, non_blocking=True))
         text = f"{json.dumps(ids)[1:-1]},"
-        self.image_ids.append(torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8).to(device))
-        for names, parts in zip(self._kinds, (found, true), strict=True):
-            for name, tensors in zip(names, zip(*parts, strict=True), strict=True):
-                state: list[Tensor] = getattr(self, name)
-                state.append(torch.cat(tensors))
+        self.image_ids.append(
+            torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8).to(found.device, non_blocking=True)
+        )
 
-    def _found(self, image: Image, where: str) -> tuple[Tensor, ...]:
-        """The rows of an image's detections, for each state of that kind."""
+    def _found(self, batch: ImageBatch) -> tuple[Tensor, ...]:
+        """The rows of the detections, for each state of that kind."""
         raise NotImplementedError
 
-    def _true(self, image: Image, where: str) -> tuple[Tensor, ...]:
-        """The rows of an image's truths, for each state of that kind."""
+    def _true(self, batch: ImageBatch) -> tuple[Tensor, ...]:
+        """The rows of the truths, for each state of that kind."""
         raise NotImplementedError
+
+    def _check_values(self, batches: Mapping[str, ImageBatch]) -> None:
+        """Raises for values on the CPU that are not what they must be; notes on the GPU whether all are."""
+        kept = [batches[kind].kept(key, promise) for kind, key, promise in self.promises]
+        if any(rows.is_cuda for rows in kept):
+            self.right.append(torch.stack([rows.all() for rows in kept])[None])
+            return
+        for rows, (kind, key, promise) in zip(kept, self.promises, strict=True):
+            if not bool(rows.all()):
+                number = batches[kind].image_of(int(rows.logical_not().nonzero()[0]))
+                raise ValueError(f'{self._name()}: {kind}[{number}]["{key}"] {PROMISES[promise][1]}')
+
+    def _check_noted(self) -> None:
+        for rows, (kind, key, promise) in zip(self._cat("right").unbind(1), self.promises, strict=True):
+            if not bool(rows.all()):
+                raise ValueError(f'{self._name()}: {kind}["{key}"] {PROMISES[promise][1]}')
 
     def _joined(self) -> tuple[dict[str, Tensor], Tensor, Tensor, int]:
         """The states on the CPU; the image of every detection and of every truth; how many images there are."""
         counts = self._cat("images")
         if not len(counts):
             raise ValueError(f"{self._name()}: compute needs at least one image, call update first")
+        self._check_noted()
         text = self._cat("image_ids").numpy().tobytes().decode()
         place = _places(json.loads(f"[{text.rstrip(',')}]"))
         rows = [place.repeat_interleave(count) for count in counts.unbind(1)]
@@ -160,48 +187,9 @@ class DetectionMetric(Metric):
         labels, places = given.unique(return_inverse=True)
         return labels, places[: len(found)], places[len(found) :]
 
-    def _get(self, image: Image, where: str, key: str, *trailing: int) -> Tensor:
-        """A tensor of one image as float64 (n, *trailing); nothing at all is none of them."""
-        if key not in image:
-            raise ValueError(f'{self._name()}: {where} must have "{key}", got {sorted(image)}')
-        value = torch.as_tensor(image[key]).detach().to(torch.float64)
-        if value.numel() == 0:
-            return value.new_zeros(0, *trailing)
-        if value.shape[1:] != trailing or value.dim() == 0:
-            raise ValueError(
-                f'{self._name()}: {where}["{key}"] must have the shape {("n", *trailing)}, got {tuple(value.shape)}'
-            )
-        return value
-
-    def _column(self, image: Image, where: str, key: str, rows: Tensor, otherwise: float | None = None) -> Tensor:
-        """One number for each of an image's rows, on their device; `otherwise` where there are none."""
-        if key not in image and otherwise is not None:
-            return rows.new_full((len(rows),), otherwise)
-        value = self._get(image, where, key)
-        if len(value) != len(rows):
-            raise ValueError(f'{self._name()}: {where}["{key}"] must have {len(rows)} numbers, got {len(value)}')
-        return value.to(rows.device)
-
-    def _labels(self, image: Image, where: str, rows: Tensor, otherwise: float | None = None) -> Tensor:
-        labels = self._column(image, where, "labels", rows, otherwise)
-        if "labels" in image and bool(labels.isnan().any()):
-            raise ValueError(f'{self._name()}: {where}["labels"] must be numbers, got NaN')
-        return labels
-
-    def _scores(self, image: Image, where: str) -> Tensor:
-        scores = self._get(image, where, "scores")
-        if bool(scores.isnan().any()):
-            raise ValueError(f'{self._name()}: {where}["scores"] must be numbers, got NaN')
-        return scores
-
-    def _boxes(self, image: Image, where: str, count: int | None = None) -> Tensor:
+    def _boxes(self, rows: Tensor) -> Tensor:
         """(n, 4) as x, y, width, height."""
-        boxes = self._get(image, where, "boxes", 4)
-        if count is not None and len(boxes) != count:
-            raise ValueError(f'{self._name()}: {where}["boxes"] must have {count} rows, got {len(boxes)}')
-        if self._box_format == "xyxy":
-            return torch.cat([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1)
-        return boxes
+        return torch.cat([rows[:, :2], rows[:, 2:] - rows[:, :2]], 1) if self._box_format == "xyxy" else rows
 
 
 def _ids(name: str, image_ids: Iterable[Any]) -> list[Id]:

@@ -24,7 +24,8 @@ from pydlx.metrics.coco_protocol import (
     unrecorded,
     validated,
 )
-from pydlx.metrics.detection_metric import DetectionMetric, Image
+from pydlx.metrics.detection_metric import DetectionMetric
+from pydlx.metrics.image_batch import ImageBatch
 from pydlx.metrics.keypoint_sigmas import COCO_SIGMAS
 from pydlx.ops.oks import ragged_oks
 
@@ -200,6 +201,14 @@ class KeypointAP(DetectionMetric):
         1.0
     """
 
+    promises = (
+        ("predictions", "scores", "numbers"),
+        ("predictions", "keypoints", "finite"),
+        ("predictions", "labels", "numbers"),
+        ("targets", "keypoints", "finite"),
+        ("targets", "labels", "numbers"),
+    )
+
     def __init__(
         self,
         sigmas: Sequence[float] | Tensor = COCO_SIGMAS,
@@ -223,46 +232,34 @@ class KeypointAP(DetectionMetric):
         check_flag("KeypointAP", "use_area", use_area)
         self._use_area, self._compatibility = use_area, compatibility
 
-    def _found(self, image: Image, where: str) -> tuple[Tensor, Tensor]:
+    def _found(self, batch: ImageBatch) -> tuple[Tensor, Tensor]:
         """Points (n, K, 2), and label, score, area (n, 3)."""
-        points = self._points(image, where, (2, 3))[..., :2]
-        scores = self._scores(image, where)
-        if len(scores) != len(points):
-            raise ValueError(f'KeypointAP: {where}["keypoints"] must have {len(scores)} rows, got {len(points)}')
-        labels = self._labels(image, where, points, torch.nan)
-        area = self._boxes(image, where, len(points))[:, 2:].prod(1) if "boxes" in image else extent(points)
+        scores = batch.rows("scores")
+        points = batch.rows("keypoints", len(self._sigmas), 2, widths=(3,))
+        labels = batch.column("labels", torch.nan)
+        boxes = batch.rows_if_given("boxes", 4)
+        area = torch.where(batch.is_given("boxes"), self._boxes(boxes)[:, 2:].prod(1), extent(points))
         return points, torch.stack([labels, scores, area], 1)
 
-    def _true(self, image: Image, where: str) -> tuple[Tensor, Tensor]:
+    def _true(self, batch: ImageBatch) -> tuple[Tensor, Tensor]:
         """Points (n, K, 3), and label, area, crowd, num_keypoints, id, box (n, 9)."""
-        points = self._points(image, where, (3,))
-        if "boxes" not in image and ("area" not in image or not self._use_area):
-            needed = '"area" or "boxes"' if self._use_area else '"boxes" (use_area=False)'
-            raise ValueError(f"KeypointAP: {where} must have {needed}, got {sorted(image)}")
-        if "boxes" in image:
-            boxes = self._boxes(image, where, len(points))
-        else:
-            boxes = boxes_around(points)
-        if "num_keypoints" in image:
-            visible = self._column(image, where, "num_keypoints", points)
-        else:
-            visible = (points[..., 2] > 0).sum(1).double()
+        points = batch.rows("keypoints", len(self._sigmas), 3)
+        for number, image in enumerate(batch.images):
+            if "boxes" not in image and ("area" not in image or not self._use_area):
+                needed = '"area" or "boxes"' if self._use_area else '"boxes" (use_area=False)'
+                raise ValueError(f"KeypointAP: targets[{number}] must have {needed}, got {sorted(image)}")
+        boxes = batch.rows_if_given("boxes", 4)
+        boxes = torch.where(batch.is_given("boxes")[:, None], self._boxes(boxes), boxes_around(points))
+        counted = batch.column("num_keypoints", torch.nan)
+        visible = (points[..., 2] > 0).sum(1).double()
         columns = [
-            self._labels(image, where, points, torch.nan),
-            self._column(image, where, "area", points, torch.nan),
-            self._column(image, where, "iscrowd", points, 0),
-            visible,
-            self._column(image, where, "ids", points, -1),
+            batch.column("labels", torch.nan),
+            batch.column("area", torch.nan),
+            batch.column("iscrowd", 0),
+            torch.where(batch.is_given("num_keypoints"), counted, visible),
+            batch.column("ids", -1),
         ]
         return points, torch.cat([torch.stack(columns, 1), boxes], 1)
-
-    def _points(self, image: Image, where: str, wide: tuple[int, ...]) -> Tensor:
-        value = torch.as_tensor(image["keypoints"]) if "keypoints" in image else torch.zeros(0)
-        width = value.shape[-1] if value.dim() == 3 and value.shape[-1] in wide else wide[-1]
-        points = self._get(image, where, "keypoints", len(self._sigmas), width)
-        if not bool(points.isfinite().all()):
-            raise ValueError(f'KeypointAP: {where}["keypoints"] must be finite, got NaN or infinity')
-        return points
 
     def curves(self) -> Curves:
         """Precision over recall of what this process has seen, all categories."""

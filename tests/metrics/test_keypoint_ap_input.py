@@ -7,9 +7,11 @@ import pytest
 import torch
 from metrics.coco_samples import data_set, found, person
 from metrics.keypoint_samples import expected_of, filled, numbers, one_pose, tensors
+from torch import Tensor
 
 from pydlx.data import AnnotationWarning
 from pydlx.metrics import KeypointAP, evaluate_keypoints
+from pydlx.metrics.image_batch import ImageBatch
 
 # --- ids, labels and keys
 
@@ -96,11 +98,43 @@ def test_other_keys_are_not_looked_at():
 
 
 def test_columns_are_on_the_device_of_the_points():
-    rows = torch.zeros(3, 17, 3, device="meta", dtype=torch.float64)
-    image = {"image_id": torch.tensor([7]), "labels": torch.tensor([1, 2, 3])}
+    points = torch.zeros(3, 17, 3, device="meta", dtype=torch.float64)
+    batch = ImageBatch("KeypointAP", "targets", [{"keypoints": points, "labels": torch.tensor([1, 2, 3])}])
+    batch.rows("keypoints", 17, 3)
     for key in ("labels", "iscrowd"):
-        column = KeypointAP()._column(image, "targets[0]", key, rows, 0)
+        column = batch.column(key, 0)
         assert (column.device.type, column.shape) == ("meta", (3,))
+
+
+def test_a_label_stays_what_it_is_beside_float_labels():
+    """2**24 + 1 is no float32."""
+    images = [{"labels": torch.tensor([2**24 + 1])}, {"labels": torch.tensor([0.5])}]
+    assert ImageBatch("BoxAP", "targets", images).rows("labels").tolist() == [2**24 + 1, 0.5]
+
+
+def test_values_on_a_gpu_are_looked_at_in_compute(monkeypatch):
+    """No update waits for the GPU, whose tensors are stood in for by others here."""
+    found, true = one_pose(labels=torch.tensor([1]))
+    metric = KeypointAP()
+    with monkeypatch.context() as patch:
+        patch.setattr(Tensor, "is_cuda", True)
+        metric.update([found], [true])
+        metric.update([found | {"scores": torch.tensor([torch.nan])}], [true])
+    with pytest.raises(ValueError, match=r'^KeypointAP: predictions\["scores"\] must be numbers, got NaN$'):
+        metric.compute()
+    metric.reset()
+    metric.update([found], [true])
+    assert float(metric.compute()["AP"]) == pytest.approx(1)
+
+
+def test_a_batch_that_raises_leaves_nothing_behind():
+    found, true = one_pose()
+    metric = KeypointAP()
+    metric.update([found], [true])
+    with pytest.raises(ValueError, match=r'predictions\[1\]\["scores"\] must be numbers'):
+        metric.update([found, found | {"scores": torch.tensor([torch.nan])}], [true, true])
+    assert float(metric.compute()["AP"]) == pytest.approx(1)
+    assert [len(state) for state in (metric.images, metric.detection_rows, metric.truth_rows)] == [1, 1, 1]
 
 
 @pytest.mark.cuda

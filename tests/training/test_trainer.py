@@ -80,5 +80,5 @@ def test_the_moving_average_has_its_decay_after_that():
     torch.testing.assert_close(update(torch.zeros(2), torch.ones(2), late), torch.full((2,), 0.1))
     counts = update(torch.tensor(3), torch.tensor(4), late)
     assert counts == 4 and counts.dtype == torch.int64
-    with pytest.raises(ValueError, match="ema must be from 0 to 1, got 1.5"):
+    with pytest.raises(ValueError, match=r"ema must be from 0 to 1, got 1\.5"):
         moving_average(1.5)
