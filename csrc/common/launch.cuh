@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 
 #include "common/device.cuh"
 #include "common/newer_torch.h"
@@ -34,13 +35,18 @@ inline cudaStream_t current_stream(int32_t device) {
 /// To be created before any allocation.
 class DeviceScope {
  public:
-  explicit DeviceScope(const torch::stable::Tensor& tensor)
-      : guard_(tensor.get_device_index()), stream_(current_stream(tensor.get_device_index())) {}
+  explicit DeviceScope(const torch::stable::Tensor& tensor) : stream_(current_stream(tensor.get_device_index())) {
+    int current = -1;
+    // A guard is made on the heap, and hardly ever has anything to do.
+    if (cudaGetDevice(&current) != cudaSuccess || current != tensor.get_device_index()) {
+      guard_.emplace(tensor.get_device_index());
+    }
+  }
 
   cudaStream_t stream() const { return stream_; }
 
  private:
-  torch::stable::accelerator::DeviceGuard guard_;
+  std::optional<torch::stable::accelerator::DeviceGuard> guard_;
   cudaStream_t stream_;
 };
 
