@@ -253,6 +253,7 @@ struct PointerBlock {
         if (task.sides.own_bias) {
           score += task.sides.own_bias[row + own_position(i)] + task.sides.other_bias[row + other_position(j)];
         }
+        if (score == -A(INFINITY)) continue;
         visit(i, j, has_gold && is_gold(i, j), score);
       }
     }

@@ -3,7 +3,8 @@
 //
 //     s_c(m, n) = scale q_m . k_n [ + start_bias_c,m + end_bias_c,n ]
 //
-// Cells count where the mask (B, L) has both tokens and, with a triangle, m <= n. With the gold cells G among them:
+// Cells count where the mask (B, L) has both tokens, the score is not -inf and, with a triangle, m <= n. With the gold
+// cells G among them:
 //
 //     P = log(1 + sum over G of exp(-s))        ds = - dP exp(-s - P)   in G
 //     N = log(1 + sum over the others of exp(s))     + dN exp(s - N)    elsewhere

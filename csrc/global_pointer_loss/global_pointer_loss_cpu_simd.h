@@ -87,8 +87,8 @@ class Head {
       each_type(tile, [&](int64_t type, A* scores, const GoldCell* cell, const GoldCell* last) {
         for (; cell < last; ++cell) {
           A& score = scores[cell->row * kSide + cell->column];
-          sums[type].gold.add(-score);
-          score = -std::numeric_limits<A>::infinity();
+          if (score != kNone) sums[type].gold.add(-score);
+          score = kNone;
         }
         add_others(tile, scores, sums[type].others);
       });
@@ -115,6 +115,8 @@ class Head {
   }
 
  private:
+  static constexpr A kNone = -std::numeric_limits<A>::infinity();
+
   static void take(A** piece, A*& space, int64_t numbers) {
     *piece = space;
     space += numbers;
@@ -201,7 +203,6 @@ class Head {
     }
   }
 
-  // Cells that do not count are -inf where they are computed at all.
   void compute_scores(const Tile& tile) {
     const int64_t width = whole_vectors<A>(tile.columns);
     for (int64_t begin = 0; begin < tile.rows; begin += kStrip) {
@@ -209,9 +210,14 @@ class Head {
       product<A>(rows, {query_ + (tile.row + begin) * width_, width_, 1}, width_, turned_key_ + first, kSide,
                  (width - first) / L, scores_ + begin * kSide + first, kSide);
     }
-    constexpr A kNone = -std::numeric_limits<A>::infinity();
+    leave_out_others(tile, scores_);
+  }
+
+  // Cells that do not count become -inf, as if their score were that.
+  void leave_out_others(const Tile& tile, A* scores) const {
+    const int64_t width = whole_vectors<A>(tile.columns);
     for (int64_t i = 0; i < tile.rows; ++i) {
-      A* row = scores_ + i * kSide;
+      A* row = scores + i * kSide;
       if (tile.diagonal) std::fill(row, row + std::min(i, width), kNone);
       std::fill(row + tile.columns, row + width, kNone);
     }
@@ -243,6 +249,7 @@ class Head {
         store(typed_ + i * kSide + at, Vec<A>(load(scores_ + i * kSide + at) + load(column_bias_ + at) + row_bias));
       }
     }
+    leave_out_others(tile, typed_);
     return typed_;
   }
 
@@ -277,8 +284,8 @@ class Head {
     const Vec<A> part = splat(parts[1]), above = splat(grad[1]);
     for (const GoldCell* cell = gold; cell < last; ++cell) {
       A& score = scores[cell->row * kSide + cell->column];
-      gold_slopes_[cell - gold] = -grad[0] * std::exp(-score - parts[0]);
-      score = -std::numeric_limits<A>::infinity();
+      gold_slopes_[cell - gold] = score == kNone ? A(0) : -grad[0] * std::exp(-score - parts[0]);
+      score = kNone;
     }
     std::fill_n(column_sums_, kSide, A(0));
     for (int64_t i = 0; i < tile.rows; ++i) {

@@ -201,7 +201,7 @@ def _record(text: AnnotatedText) -> dict[str, object]:
     label: dict[str, dict[str, list[list[int]]]] = {}
     for entity in text.entities:
         spans = label.setdefault(entity.type, {}).setdefault(text.surface(entity), [])
-        spans.append([entity.start, entity.end])
+        spans.append([int(entity.start), int(entity.end)])
     return {"text": text.text, "label": label}
 
 

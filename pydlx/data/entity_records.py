@@ -25,6 +25,8 @@ def cluener_lines(path: str | os.PathLike[str]) -> Iterator[tuple[str, str | tup
     file = JsonFile("read_cluener", path)
     for number, line in file.lines():
         record = file.decode(line, _Line, f"line {number}")
+        if not isinstance(record.text, str) and not all(record.text):
+            raise ValueError(f"read_cluener: '{path}': line {number}: tokens must not be empty")
         spans = [
             (kind, surface, span)
             for kind, surfaces in record.label.items()

@@ -52,6 +52,8 @@ class JsonFile:
             place = f"{where}.{inner.strip('`').removeprefix('$').removeprefix('.')}".strip(".")
             wrong = wrong[:1].lower() + wrong[1:]
             raise ValueError(f"{self.name}: '{self.path}': {place + ': ' if place else ''}{wrong}") from error
+        except RecursionError as error:
+            raise ValueError(f"{self.name}: '{self.path}': {where or 'the file'} is nested too deeply") from error
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             self._check_utf8()
             reason = str(error).removeprefix("JSON is malformed: ")

@@ -57,8 +57,8 @@ class RelationSet(Sequence[RelationExample]):
         report: What was left out.
 
     Raises:
-        ValueError: A mention is no span of its document, a fact is of entities that are not there, of an entity with
-            itself, or with `labels` of an unknown relation.
+        ValueError: A mention is no span of its document; or with `labels` a fact is of entities that are not there, of
+            an entity with itself, or of an unknown relation.
     """
 
     def __init__(
@@ -82,7 +82,9 @@ class RelationSet(Sequence[RelationExample]):
         whole_or_none(name, "max_length", max_length, 1)
         for document in self.documents:
             check_type(name, "documents", document, RelationDocument, "documents")
-            _check_document(document)
+            _check_mentions(document)
+            if labels:
+                _check_facts(document)
         self._numbers = {relation: number for number, relation in enumerate(self.relations)}
         self._type_numbers = {kind: number for number, kind in enumerate(self.types, 1)}
         self.report = PairReport(len(self.documents))
@@ -209,9 +211,8 @@ def distance_numbers(mentions: np.ndarray, entities: int) -> np.ndarray:
     return numbers[~np.eye(entities, dtype=bool)]
 
 
-def _check_document(document: RelationDocument) -> None:
-    """Refuses mentions outside of their sentence, and facts of entities that are not there."""
-    count = len(document.entities)
+def _check_mentions(document: RelationDocument) -> None:
+    """Refuses mentions outside of their sentence."""
     for entity, places in enumerate(document.entities):
         for mention in places:
             sentence = mention.sentence
@@ -221,6 +222,11 @@ def _check_document(document: RelationDocument) -> None:
                     f"RelationSet: documents must hold their mentions, got words {mention.start} to {mention.end} of "
                     f"{words} in sentence {sentence} for entity {entity} of {document.title!r}"
                 )
+
+
+def _check_facts(document: RelationDocument) -> None:
+    """Refuses facts of entities that are not there, or of one with itself."""
+    count = len(document.entities)
     for fact in document.facts:
         if not (0 <= fact.head < count and 0 <= fact.tail < count and fact.head != fact.tail):
             raise ValueError(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -183,10 +184,32 @@ def write_facts(path: str | os.PathLike[str], facts: Mapping[str, Iterable[Fact]
     for title, found in facts.items():
         for fact in listed(name, "facts", found, "facts by title"):
             check_type(name, "facts", fact, Fact, "facts by title")
-            row = {"title": title, "h_idx": fact.head, "t_idx": fact.tail, "r": fact.relation}
-            rows.append(row | {"evidence": list(fact.evidence)})
+            row = {"title": title, "h_idx": int(fact.head), "t_idx": int(fact.tail), "r": fact.relation}
+            rows.append(row | {"evidence": [int(sentence) for sentence in fact.evidence]})
     with replacing(path) as temporary:
         temporary.write_text(f"{json.dumps(rows, ensure_ascii=False)}\n", encoding="utf-8")
+
+
+def frequent_relations(documents: Iterable[RelationDocument], count: int = 10) -> list[str]:
+    """The most common relations of documents; of equally common ones those first in the alphabet."""
+    amounts = Counter(fact.relation for document in documents for fact in document.facts)
+    return sorted(amounts, key=lambda relation: (-amounts[relation], relation))[:count]
+
+
+def names_of_fact(document: RelationDocument, head: int, tail: int, relation: str) -> set[tuple[str, str, str]]:
+    """The relation between all names of two entities, as (name of the head, name of the tail, relation)."""
+    heads, tails = ({mention.name for mention in document.entities[entity]} for entity in (head, tail))
+    return {(one, other, relation) for one, other in product(heads, tails)}
+
+
+def named_facts(documents: Iterable[RelationDocument]) -> set[tuple[str, str, str]]:
+    """The facts of documents, between all names of both entities."""
+    return {
+        names
+        for document in documents
+        for fact in document.facts
+        for names in names_of_fact(document, fact.head, fact.tail, fact.relation)
+    }
 
 
 def _noted(raw: Iterable[RawDocument], report: RelationReport, known: set[str] | None) -> Iterator[RelationDocument]:
@@ -240,6 +263,8 @@ def _facts(raw: RawDocument, report: RelationReport, known: set[str] | None) -> 
         what = f"{label.r} of entities {label.h} and {label.t}"
         if not all(0 <= entity < len(raw.vertexSet) for entity in (label.h, label.t)):
             report.left_out.append((raw.title, f"{what}: there are {len(raw.vertexSet)} entities"))
+        elif label.h == label.t:
+            report.left_out.append((raw.title, f"{what}: these are one entity"))
         elif label.r == NO_RELATION or (known is not None and label.r not in known):
             report.left_out.append((raw.title, f"{what}: none of the relations"))
         elif key in found:

@@ -19,14 +19,21 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import product
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from pydlx._checks import check_bool, check_flag, check_type, described, is_whole, listed, whole
-from pydlx.data.relations import NO_RELATION, RelationDocument, RelationReport, read_docred
+from pydlx.data.relations import (
+    NO_RELATION,
+    RelationDocument,
+    RelationReport,
+    frequent_relations,
+    named_facts,
+    names_of_fact,
+    read_docred,
+)
 from pydlx.metrics.metric import Metric
 from pydlx.metrics.set_counts import different_names, precision_recall_f1
 from pydlx.metrics.sources import content_of
@@ -154,11 +161,9 @@ def relation_score(
     common: list[str] = []
     if train is not None:
         of_training = list(_documents(name, "train", train))
-        known = {triple for d in of_training for f in d.facts for triple in _named(d, f.head, f.tail, f.relation)}
-        amounts = Counter(f.relation for d in of_training for f in d.facts)
-        common = sorted(amounts, key=lambda relation: (-amounts[relation], relation))[:frequent]
+        known, common = named_facts(of_training), frequent_relations(of_training, frequent)
     right = submitted & true
-    seen = {fact for fact in right if not known.isdisjoint(_named(documents[fact[0]], *fact[1:]))}
+    seen = {fact for fact in right if not known.isdisjoint(names_of_fact(documents[fact[0]], *fact[1:]))}
     columns = [Counter(fact[3] for fact in facts) for facts in (right, submitted, true, seen)]
     relations = sorted(set().union(*columns))
     counts = torch.tensor([[c[relation] for c in columns] for relation in relations], dtype=torch.int64).reshape(-1, 4)
@@ -245,9 +250,3 @@ def _fact(spot: str, record: Any) -> _Fact:
         wanted = "a fact with a title, whole numbers h_idx and t_idx, and the name r of a relation"
         raise TypeError(f"{spot} must be {wanted}, got {described(record)}")
     return title, int(head), int(tail), relation
-
-
-def _named(document: RelationDocument, head: int, tail: int, relation: str) -> set[tuple[str, str, str]]:
-    """The relation between all names of two entities."""
-    heads, tails = ({mention.name for mention in document.entities[entity]} for entity in (head, tail))
-    return {(one, other, relation) for one, other in product(heads, tails)}

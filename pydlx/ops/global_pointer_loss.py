@@ -73,7 +73,8 @@ def global_pointer_loss(
 
     Returns:
         A number, or (B, C); float64 for float64 tensors, else float32, which holds what a sum in half precision may
-        not. An item of padding alone has loss 0. NaN in a token reaches the losses of its item and head.
+        not. An item of padding alone has loss 0; the mean of no item is NaN. NaN in a token reaches the losses of its
+        item and head. A span whose score is -inf, as by a bias, has no part in the loss, be it gold or not.
 
     Raises:
         TypeError: If a tensor is of the wrong type.
@@ -161,6 +162,7 @@ def _check_spans(query: Tensor, types: int, spans: Tensor, triangle: bool) -> No
         check_device(_NAME, "spans", spans, "query", query)
     if not _autograd.has_values(spans):
         return
+    spans = spans.to(torch.int64)
     batch, length = query.shape[0], query.shape[2]
     wrong = ((spans < 0) | (spans >= spans.new_tensor([batch, types, length, length]))).any(1)
     if wrong.any():
@@ -203,7 +205,8 @@ def global_pointer_scores(
     size = query.shape[-1]
     if rotary:
         query, key = turned(query), turned(key)
-    scores = query @ key.mT * (size**-0.5 if scale is None else scale)
+    # Scaled before the product, which may be too large for half precision otherwise.
+    scores = query * (size**-0.5 if scale is None else scale) @ key.mT
     if start_bias is not None and end_bias is not None:
         scores = scores + start_bias.unsqueeze(-1) + end_bias.unsqueeze(-2)
     return scores

@@ -34,8 +34,9 @@ def zlpr_loss(
 ) -> Tensor:
     """The zlpr loss of examples that may have any number of labels; the formula stands at the top of this file.
 
-    For span scores (B, types, L, L) take ``dim=(-2, -1)``. Right at every score that its dtype can hold: no sum
-    overflows, and labels are left out of the sum of the others, not subtracted from it.
+    For span scores (B, types, L, L) take ``dim=(-2, -1)``. No sum overflows at any score that its dtype can hold, and
+    labels are left out of the sum of the others, not subtracted from it. Gradients have the digits that the logarithms
+    of the sums have: with float32 scores near 1000 five, as with ``torch.logsumexp``.
 
     Args:
         scores: Any shape; float64, float32, float16 or bfloat16, of which the last two are summed in float32. Where a
@@ -49,7 +50,8 @@ def zlpr_loss(
 
     Returns:
         A number, or the losses in the shape of scores without `dim`; float64 for float64 scores, else float32. An
-        example without any cell has loss 0. NaN in a cell that counts gives NaN, +inf among the other labels inf.
+        example without any cell has loss 0; the mean of no example is NaN. NaN in a cell that counts gives NaN, +inf
+        among the other labels inf.
 
     Raises:
         TypeError: If a tensor is of the wrong type.
@@ -89,6 +91,8 @@ def _checked_labels(scores: Tensor, labels: Tensor) -> Tensor:
     soft = labels.is_floating_point()
     if soft and _autograd.wants_derivative(labels):
         raise ValueError(f"{_NAME}: labels must not require a gradient, which is not given; detach them")
+    if labels.dtype in (torch.uint16, torch.uint32, torch.uint64):  # of which torch knows no minimum
+        labels = labels.to(torch.int64)
     if labels.numel() and _autograd.has_values(labels):
         low, high = (bound.item() for bound in labels.aminmax())
         if not 0 <= low <= high <= 1:

@@ -79,6 +79,8 @@ def train(options: NerOptions) -> Trainer:
     examples, asked = (
         EntitySet(part, parts.featurizer, types, max_length=options.max_length) for part in (training, held_out)
     )
+    if not len(examples):
+        raise ValueError(f"ner: data must hold a token, got none in {len(training.texts)} texts")
     _check_validation(options, asked)
     model: Any = create_model(options.model, types=len(types), **encoder_model_options("ner", options, parts))
     load_parts(model, parts)

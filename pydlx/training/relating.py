@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable
-from itertools import product
 from typing import Any
 
 import torch
@@ -13,7 +11,7 @@ from torch.nn import functional as F
 
 from pydlx.data.relation_batch import RelationBatch, ordered_pairs
 from pydlx.data.relation_set import RelationSet
-from pydlx.data.relations import RelationDocument
+from pydlx.data.relations import RelationDocument, frequent_relations, named_facts, names_of_fact
 from pydlx.losses.adaptive_threshold import adaptive_focal_loss, adaptive_threshold_loss, threshold_labels
 from pydlx.metrics import RelationScore
 from pydlx.metrics.metric import Metric
@@ -23,7 +21,6 @@ from pydlx.training.task import Optimizer, Task
 
 LOSSES = ("cross_entropy", "adaptive_threshold", "adaptive_focal")
 SHOWN = 4  # so many of the validation's documents stand in TensorBoard
-_FREQUENT = 10  # relations that count as common, as in KD-DocRE
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -154,7 +151,7 @@ class RelationTask(Task):
         count = len(document.entities)
         table = torch.zeros(count, count, len(relations), dtype=torch.bool)
         for fact in document.facts:
-            if not self._known.isdisjoint(_names(document, fact.head, fact.tail, fact.relation)):
+            if not self._known.isdisjoint(names_of_fact(document, fact.head, fact.tail, fact.relation)):
                 table[fact.head, fact.tail, relations.index(fact.relation)] = True
         return table[tuple(ordered_pairs(count).T)]
 
@@ -169,26 +166,5 @@ class RelationTask(Task):
         show_table(self, "val/relations", rows)
 
 
-def frequent_relations(documents: Iterable[RelationDocument]) -> list[str]:
-    """The 10 most common relations of documents; of equally common ones those first in the alphabet."""
-    counts = Counter(fact.relation for document in documents for fact in document.facts)
-    return sorted(counts, key=lambda relation: (-counts[relation], relation))[:_FREQUENT]
-
-
-def named_facts(documents: Iterable[RelationDocument]) -> set[tuple[str, str, str]]:
-    """The facts of documents as (head, tail, relation), between all names of both entities."""
-    return {
-        names
-        for document in documents
-        for fact in document.facts
-        for names in _names(document, fact.head, fact.tail, fact.relation)
-    }
-
-
 def _said(document: RelationDocument, head: int, tail: int, relation: str) -> str:
     return f"{entity_name(document, head)} {relation} {entity_name(document, tail)}"
-
-
-def _names(document: RelationDocument, head: int, tail: int, relation: str) -> set[tuple[str, str, str]]:
-    heads, tails = ({mention.name for mention in document.entities[entity]} for entity in (head, tail))
-    return {(one, other, relation) for one, other in product(heads, tails)}

@@ -163,8 +163,11 @@ def _read(options: RelationOptions, path: str, names: tuple[str, ...] | None) ->
 
 def _check_examples(options: RelationOptions, examples: RelationSet, asked: RelationSet) -> None:
     """Refuses to train on nothing, and to validate by nothing in any process."""
-    if not any(document.facts for document in examples.documents):
-        raise ValueError(f"relation: data must hold a fact, got none in {len(examples.documents)} documents")
+    if not any(examples.documents[place].facts for place in examples.places):
+        raise ValueError(
+            "relation: data must hold a fact of a document with two entities and words, got none in "
+            f"{len(examples.documents)} documents"
+        )
     world, _ = processes(options)
     if len(asked) < world or not any(document.facts for document in asked.documents):
         raise ValueError(

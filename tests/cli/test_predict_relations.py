@@ -64,6 +64,14 @@ def test_what_is_shown_and_written_is_what_the_model_finds(folder, capsys):
     ] == [(each.head, each.tail, each.relation, each.evidence) for each in wanted]
 
 
+def test_what_cannot_be_read_of_documents_is_said(folder, capsys):
+    records = json.loads((folder / "documents.json").read_text())
+    records[0]["vertexSet"][0][0]["pos"] = [7, 3]
+    (folder / "wrong.json").write_text(json.dumps(records))
+    assert predict(folder, file="wrong.json") == 0
+    assert "warning: 1 parts of the documents are left out, the first in 'Anna 0': entity 0" in capsys.readouterr().err
+
+
 def test_most_relations_of_a_pair(folder, capsys):
     assert predict(folder, "--threshold", 0.3, "--top-k", 1, "--json") == 0
     first = json.loads(capsys.readouterr().out.splitlines()[0])

@@ -75,6 +75,8 @@ def test_repeated_spans_count_once(file):
         ("[1]", r"read_cluener: '.*texts.json': line 1: expected `object`, got `array`"),
         ("{}", "line 1: object missing required field `text`"),
         ("{", "line 1 is no JSON"),
+        ('{"text": ["a", ""]}', "line 1: tokens must not be empty"),
+        ('{"text": "a", "x": ' + "[" * 3000 + "]" * 3000 + "}", "line 1 is nested too deeply"),
         (line("a") + '\n{"text": "a", "label": {"PER": {"a": [[0]]}}}', r"line 2.label\[...\]\[...\]\[0\]: expected"),
         (b'{"text": "\xff"}', "must be UTF-8"),
     ],

@@ -75,6 +75,8 @@ def test_unknown_types_are_none_and_labels_may_be_left_out():
     assert (example.types.tolist(), example.labels) == ([0, 0, 0, 1], None)
     batch = relation_set([strange], labels=False)
     assert batch.collate(list(batch)).labels is None
+    impossible = dataclasses.replace(strange, facts=(Fact(0, 9, "eats"), Fact(1, 1, "eats")))
+    assert len(relation_set([impossible], labels=False)) == 1  # nobody looks at them
 
 
 def wrong(**change):

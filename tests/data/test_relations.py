@@ -67,6 +67,7 @@ def test_documents(file):
     [
         (fact(0, 2), "P1 of entities 0 and 2: there are 2 entities"),
         (fact(-1, 0), "P1 of entities -1 and 0: there are 2 entities"),
+        (fact(1, 1), "P1 of entities 1 and 1: these are one entity"),
         (fact(relation="P9"), "P9 of entities 0 and 1: none of the relations"),
         (fact(relation="Na"), "Na of entities 0 and 1: none of the relations"),
     ],

@@ -156,3 +156,13 @@ def test_one_node_for_the_scores_of_a_traced_head(kind):
 def test_bad_arguments(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_half_precision_holds_scores_whose_products_it_does_not(kind):
+    head = make(kind).half()
+    with torch.no_grad():
+        head.projection.weight.zero_()
+        head.projection.bias.fill_(150.0)
+    scores = head(torch.zeros(1, 3, SIZE, dtype=torch.float16), torch.ones(1, 3, dtype=torch.bool))
+    assert scores.triu().isfinite().all()  # products of 4 numbers are 90,000, scores 45,000

@@ -89,7 +89,7 @@ def dense(scene):
     if scene.start_bias is not None:
         start, end = (torch.where(mask[:, None], x.double(), 0) for x in (scene.start_bias, scene.end_bias))
         scores = scores + start[..., :, None] + end[..., None, :]
-    counts = mask[:, None, :, None] & mask[:, None, None, :]
+    counts = mask[:, None, :, None] & mask[:, None, None, :] & (scores != -INF)
     if scene.triangle:
         counts = counts & torch.ones(length, length, dtype=torch.bool).triu()
     gold = torch.zeros(scores.shape, dtype=torch.bool)
@@ -234,6 +234,29 @@ def test_a_large_positive_changes_nothing_among_the_others(score):
     expected = math.log1p(math.exp(-score)) + math.log1p(400 * math.exp(-6))
     assert losses.item() == pytest.approx(expected, rel=1e-5)
     assert dend[0, 0, 0] < 0 < dend[0, 0, 1]
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_score_that_is_minus_infinity_does_not_count(shared):
+    """Gold or not, as in the dense form; and +inf in a bias spoils nothing below the diagonal."""
+    scene = draw(2, 2, 9, 4, biased=not shared, shared=shared, masked=False)
+    scene.start_bias[0, 0, 3] = scene.end_bias[1, 1, 5] = -INF
+    spans = torch.tensor([[0, 0, 3, 6], [0, 0, 1, 2], [1, 1, 4, 5], [1, 0, 0, 8]])
+    check(scene._replace(spans=spans))
+    scene.end_bias[1, 0, 0] = INF
+    losses, expected = scene._replace(spans=spans).losses(), dense(scene._replace(spans=spans))
+    assert_close(losses, expected)
+    assert losses[1, 0] == INF
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.uint16])
+def test_spans_of_small_integers(dtype):
+    """More tokens than the type can count."""
+    vectors = torch.randn(1, 1, 300, 2)
+    found, wanted = (
+        global_pointer_loss(vectors, vectors, torch.tensor([[0, 0, 1, 2]], dtype=kind)) for kind in (dtype, torch.int64)
+    )
+    assert found == wanted
 
 
 def test_padding_alone_has_no_loss():

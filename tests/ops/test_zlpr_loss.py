@@ -296,3 +296,11 @@ def test_cuda_agrees_with_the_cpu(dtype, kind):
     found = with_gradient(zlpr_loss, *(x.cuda() for x in given), reduction="none")
     for actual, wanted in zip(found, expected, strict=True):
         assert_close(actual.cpu(), wanted, rtol=1e-4 if dtype is torch.float32 else TOLERANCES[dtype]["rtol"])
+
+
+def test_labels_of_any_integers():
+    scores, labels = torch.randn(3, 4), torch.rand(3, 4) < 0.5
+    for dtype in (torch.uint8, torch.int64, torch.uint16, torch.uint32):
+        assert zlpr_loss(scores, labels.to(dtype)) == zlpr_loss(scores, labels)
+    with pytest.raises(ValueError, match="labels must be from 0 to 1, got 2"):
+        zlpr_loss(scores, labels.int().mul(2).to(torch.uint16))

@@ -257,12 +257,14 @@ def test_rates_and_decays_of_the_groups():
         (["vectors=none.txt"], "ner: vectors: no such file, and not glove or none: 'none.txt'"),
         (["data={}/nothing.json"], "ner: data must hold an entity, got none in 1 texts"),
         (["val={}/blank.json"], "ner: val must hold a text with a token for each process, got 0 for 1"),
+        (["data={}/spaces.json"], "ner: data must hold a token, got none in 1 texts"),
         (["val={}/outside.json", "data={}/outside.json"], "ner: data must hold an entity, got none in 1 texts"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(data, tmp_path, capsys, words, message):
     write_entities(tmp_path / "nothing.json", [AnnotatedText("", "nobody")])
     write_entities(tmp_path / "blank.json", [AnnotatedText("", "  ")])
+    write_entities(tmp_path / "spaces.json", [AnnotatedText("", "  ", (Entity("PER", 0, 0),))])
     (tmp_path / "outside.json").write_text('{"text": "Anna", "label": {"PER": {"Anna": [[0, 4], [3, 2]]}}}')
     assert train(data, tmp_path / "out", "epochs=1", *(word.replace("{}", str(tmp_path)) for word in words)) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]

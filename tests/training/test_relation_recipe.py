@@ -16,7 +16,7 @@ pytest.importorskip("tokenizers")
 from relation_samples import ALONE, BARE, DOCUMENTS, RELATIONS, document, document_file, relation_set
 
 from pydlx.cli import main
-from pydlx.data import read_docred
+from pydlx.data import Fact, RelationDocument, read_docred
 from pydlx.metrics import relation_score
 from pydlx.models import load_model
 from pydlx.models.relations import find_all_relations, find_relations
@@ -161,11 +161,16 @@ def test_options_that_do_not_fit_are_refused(data, tmp_path, capsys, words, mess
     assert message in capsys.readouterr().err
 
 
+# Its facts stay, but nothing of it can be read.
+WORDLESS = RelationDocument("Wordless", (), ((), ()), (Fact(0, 1, "born in"),))
+
+
 @pytest.mark.parametrize(
     ("documents", "message"),
     [
         ([], "hold_out must leave some of the 0 documents"),
-        ([ALONE] * 9, "data must hold a fact, got none in 8 documents"),
+        ([ALONE] * 9, "data must hold a fact of a document with two entities and words, got none in 8 documents"),
+        ([WORDLESS] * 9, "data must hold a fact of a document with two entities and words, got none in 8 documents"),
         (
             [DOCUMENTS[0], ALONE, DOCUMENTS[1]],
             "val must hold a fact, and a document with two entities for each process",

@@ -64,7 +64,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
         "--out", type=Path, help="folder for what is found in pictures; with --data or documents a file"
     )
     add_device(parser)
-    parser.add_argument("--threshold", type=float, help="least score: of a box 0.3 by default, of others 0.5")
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        help="what scores must exceed: of boxes 0.3 by default, of relations and of entities found as spans 0.5",
+    )
     pictures_only = parser.add_argument_group("of pictures")
     pictures_only.add_argument(
         "--scale", type=float, help="by what pictures are enlarged or reduced to find boxes (default 1)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,10 @@ def predict(model: DocumentRelations, args: argparse.Namespace) -> int:
     names = {} if args.relation_names is None else _names(args.relation_names)
     report = RelationReport()
     documents = [document for given in args.inputs for document in read_docred(given, report)]
+    if report.left_out:
+        where, what = report.left_out[0]
+        count = len(report.left_out)
+        print(f"warning: {count} parts of the documents are left out, the first in {where!r}: {what}", file=sys.stderr)
     if args.out is not None:
         _check_titles(documents)
     found = find_all_relations(model, documents, threshold=args.threshold, top_k=args.top_k)
@@ -58,9 +63,13 @@ def _check(args: argparse.Namespace) -> None:
 
 def _check_titles(documents: Sequence[RelationDocument]) -> None:
     """Refuses documents of one title, which a submission cannot tell apart."""
-    titles = [document.title for document in documents]
-    if repeated := next((title for title in titles if titles.count(title) > 1), None):
-        raise ValueError(f"documents must have different titles to be written with --out, got {repeated!r} twice")
+    seen: set[str] = set()
+    for document in documents:
+        if document.title in seen:
+            raise ValueError(
+                f"documents must have different titles to be written with --out, got {document.title!r} twice"
+            )
+        seen.add(document.title)
 
 
 def _names(path: Path) -> dict[str, str]:

@@ -93,10 +93,11 @@ class CRFTagger(_Tagging):
         tags = torch.zeros_like(text.mask, dtype=torch.int64)
         for row, own in zip(tags, best, strict=True):
             row[: len(own)] = torch.tensor(own)
-        with torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad():
+            scores, tags, mask = (x.clone() for x in (scores, tags, text.mask))  # of inference mode none has a gradient
             scores.requires_grad_()
             # The gradient is one at the tags less the probability of each tag.
-            (gradient,) = torch.autograd.grad(self.crf(scores, tags, text.mask, reduction="sum"), scores)
+            (gradient,) = torch.autograd.grad(self.crf(scores, tags, mask, reduction="sum"), scores)
         marginals = F.one_hot(tags, scores.shape[-1]) - gradient
         return best, marginals.clamp(1e-30, 1).log().cpu()
 

@@ -40,7 +40,9 @@ class DocumentRelations(nn.Module):
         context_heads: Heads of that attention.
         pair_size: K, of z_s and z_t; 768 in ATLOP.
         block: Of the bilinear form.
-        distance: Whether each class has a trained number for how far the entities of a pair are apart.
+        joint: Units of a further layer, which sees the sum of both entities; 0 for none. Not in ATLOP.
+        distance: Whether how far the entities of a pair are apart counts: by a vector that is added to the units of
+            that layer, or without it by a number for each class.
         threshold: ``"learned"``, a logit of each pair, for the adaptive losses; or ``"global"``, one number for all,
             which no gradient trains: `set_threshold` does.
         character_dim, character_filters, hidden, layers, dropout: Of `TextEncoder`, smaller than there.

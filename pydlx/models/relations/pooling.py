@@ -46,8 +46,9 @@ def entity_vectors(vectors: Tensor, owner: Tensor, entities: int) -> Tensor:
     largest = vectors.new_zeros(entities, vectors.shape[1])
     largest = largest.scatter_reduce(0, place, vectors.detach(), "amax", include_self=False)
     sums = sum_by_owner((vectors - largest.index_select(0, owner)).exp(), owner, entities)
-    named = sums > 0  # an entity with a mention has a sum of at least 1
-    return torch.where(named, largest + torch.where(named, sums, 1).log(), 0)
+    # An entity with a mention has a sum of at least 1, or NaN of what is NaN or infinite.
+    unnamed = sums == 0
+    return torch.where(unnamed, 0, largest + torch.where(unnamed, 1, sums).log())
 
 
 def sum_by_owner(rows: Tensor, owner: Tensor, owners: int) -> Tensor:

@@ -89,6 +89,14 @@ def test_a_diverged_model_is_said():
             find_entities(model, "Anna of Rome")
 
 
+@pytest.mark.parametrize("name", ["global_pointer", "bio_tagger", "crf_tagger"])
+def test_finding_in_inference_mode(name):
+    model, text = tiny_tagger(name), annotated(3).text
+    expected = find_entities(model, text)
+    with torch.inference_mode():
+        assert find_entities(model, text) == expected
+
+
 def test_a_model_without_a_vocabulary_is_refused():
     model = tiny_tagger()
     model.companion = None
