@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 
 import pytest
@@ -125,3 +126,14 @@ def test_a_reader_is_asked_by_another_command(tmp_path, capsys):
     save_model(tiny_reader(), tmp_path / "reader.pt")
     assert main(["predict", str(tmp_path / "reader.pt"), TEXT]) == 2
     assert capsys.readouterr().err.endswith("; pydlx answer asks it\n")
+
+
+def test_a_pipe_is_read_and_a_folder_is_no_text(place, capsys):
+    reading, writing = os.pipe()
+    os.write(writing, TEXT.encode())
+    os.close(writing)
+    assert main(["predict", str(place / "model.pt"), f"/dev/fd/{reading}", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["text"] == TEXT
+    os.close(reading)
+    assert main(["predict", str(place / "model.pt"), str(place)]) == 2
+    assert f"input: must be a text or a file, got the folder '{place}'" in capsys.readouterr().err
