@@ -59,7 +59,6 @@ NOT_RUN_HERE = (
     "pydlx train ner data=litbank-split/train val=litbank-split/val encoder=minilm dropout=0.1 epochs=6 "
     "out=runs/litbank",
     "pydlx predict runs/litbank/best.ckpt --data litbank-split/test --out litbank_found.json",
-    "pydlx eval entities litbank-split/test litbank_found.json",
     # tests/cli/test_blend_list.py starts torchrun.
     "torchrun --nproc-per-node 2 -m pydlx.cli blend --list pictures.txt --method gp-gan --out blended/",
 )
@@ -176,9 +175,10 @@ def write_annotated():
     line = json.dumps({"text": "Ann in Rome", "label": {"PER": {"Ann": [[0, 2]]}}})
     for name in ("cluener_dev.json", "entities_found.json"):
         Path(name).write_text(f"{line}\n")
-    Path("litbank").mkdir()
-    for name in ("litbank_test.tsv", "litbank_found.tsv", "litbank/a.tsv"):
-        Path(name).write_text("Ann\tB-PER\tO\nin\tO\tO\nRome\tB-GPE\tO\n")
+    for name in ("litbank", "litbank-split/test"):
+        Path(name).mkdir(parents=True)
+        Path(name, "a.tsv").write_text("Ann\tB-PER\tO\nin\tO\tO\nRome\tB-GPE\tO\n")
+    Path("litbank_found.json").write_text('{"text": ["Ann", "in", "Rome"], "label": {}}\n')
     entities = [
         [{"name": name, "sent_id": 0, "pos": [n, n + 1], "type": "X"}] for n, name in enumerate(("Ann", "Rome"))
     ]
@@ -204,6 +204,10 @@ def test_code_blocks_run(document, folder):
         if language == "python":
             # The line numbers of an error are those of the document.
             exec(compile("\n" * line + text, str(document), "exec"), namespace)
+            continue
+        if language == "json":
+            json.loads(text)
+        if language in ("json", "tsv"):  # what a file looks like
             continue
         for command in commands(text):
             if command not in NOT_RUN_HERE:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -23,7 +24,7 @@ COMMANDS = {
     "eval": "measure predictions against the truth",
     "export": "write a model as ONNX or as a PyTorch program",
     "models": "list the models and their options",
-    "predict": "label or find what pictures show",
+    "predict": "label or find what pictures show, entities in texts, relations in documents",
     "sample": "draw pictures with a generative model",
     "train": "train a model by a recipe",
 }
@@ -63,6 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         return _module(args.command).run(args)
+    except BrokenPipeError:  # who reads what is printed, such as head, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would say so at the end
+        return 141  # what a shell says of a program that such a pipe ends
     except (ValueError, TypeError, OSError, MissingPackageError) as error:
         print(f"pydlx {args.command}: {_one_line(error)}", file=sys.stderr)
         return 2

@@ -6,6 +6,7 @@ import re
 import sys
 from pathlib import Path
 
+DATA_SUFFIXES = (".json", ".jsonl", ".tsv")
 _FILE_NAME = re.compile(r"\S+\.[A-Za-z]{1,4}")  # such as article.txt, which is no text
 
 

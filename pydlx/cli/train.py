@@ -56,14 +56,22 @@ def run(args: argparse.Namespace) -> int:
         return 0
     chosen = parse_options(options, args.assignments)
     try:
-        recipe.train(chosen)
+        trainer = recipe.train(chosen)
     except (KeyboardInterrupt, SystemExit) as stop:
         if isinstance(stop, SystemExit) and not isinstance(stop.__context__, KeyboardInterrupt):
             raise
         print(f"pydlx train: interrupted; {_how_to_go_on(chosen)}", file=sys.stderr)  # Lightning exits with 1, silently
         return 130
-    print(f"written to {chosen.out}")
+    print(f"{_best(trainer)}written to {chosen.out}")
     return 0
+
+
+def _best(trainer: Any) -> str:
+    """The best score of the validations, which ``best.ckpt`` has."""
+    for callback in trainer.checkpoint_callbacks:
+        if callback.monitor is not None and callback.best_model_score is not None:
+            return f"best {callback.monitor} {float(callback.best_model_score):.4f}; "
+    return ""
 
 
 def _how_to_go_on(options: Any) -> str:

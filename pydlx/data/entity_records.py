@@ -12,6 +12,9 @@ with needed_for("reading entities", extra="readers"):
     import msgspec
 
 
+_FORM = '{"text": "Anna of Rome", "label": {"PER": {"Anna of Rome": [[0, 11]]}}} on each line, ends inclusive'
+
+
 class _Line(msgspec.Struct):
     text: str | tuple[str, ...]
     label: dict[str, dict[str, list[tuple[int, int]]]] = {}
@@ -22,7 +25,7 @@ Spans = list[tuple[str, str, tuple[int, int]]]  # type, surface, first and last
 
 def cluener_lines(path: str | os.PathLike[str]) -> Iterator[tuple[str, str | tuple[str, ...], Spans]]:
     """Place, text and spans of each line that is not blank."""
-    file = JsonFile("read_cluener", path)
+    file = JsonFile("read_cluener", path, _FORM)
     for number, line in file.lines():
         record = file.decode(line, _Line, f"line {number}")
         if not isinstance(record.text, str) and not all(record.text):

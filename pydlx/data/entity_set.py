@@ -112,6 +112,18 @@ class TokenisedEntities:
         return int(offsets[first, 0]), int(offsets[last, 1]) - 1
 
 
+def outermost(spans: Iterable[Sequence[int]]) -> list[Sequence[int]]:
+    """Of spans (type, first, last) that overlap, the one that stays where a token has one tag.
+
+    The longest comes first, then the earliest, then that of the lowest type: of nested ones the outermost stays.
+    """
+    kept: list[Sequence[int]] = []
+    for span in sorted(spans, key=lambda span: (span[1] - span[2], span[1], span[0])):
+        if all(span[2] < other[1] or other[2] < span[1] for other in kept):
+            kept.append(span)
+    return kept
+
+
 class EntitySet(Sequence[EntityExample]):
     """Texts with entities as examples for a tagger, in windows where a text is longer than the tagger reads.
 
@@ -156,6 +168,18 @@ class EntitySet(Sequence[EntityExample]):
             self.windows += ((place, window) for window in found)
         self.lengths = np.array([window.past - window.first for _, window in self.windows], np.int64)
         self.owners = np.array([place for place, _ in self.windows], np.int64)
+
+    def longest(self) -> int:
+        """What the longest example fills of a window, 1 at least."""
+        costs = (
+            self._table.costs[self.source.tokens.of(place)[0][window.first : window.past]].sum()
+            for place, window in self.windows
+        )
+        return max(1, max(map(int, costs), default=1))
+
+    def overlapped(self) -> int:
+        """How many entities a tagger cannot learn, see `outermost`."""
+        return sum(len(spans) - len(outermost(spans.tolist())) for spans in self._spans)
 
     def __len__(self) -> int:
         return len(self.windows)

@@ -27,10 +27,11 @@ class JsonFile:
     Args:
         name: The function that reads it, for errors.
         path: The file.
+        form: What a record looks like, for errors.
     """
 
-    def __init__(self, name: str, path: str | os.PathLike[str]) -> None:
-        self.name, self.path = name, path
+    def __init__(self, name: str, path: str | os.PathLike[str], form: str = "") -> None:
+        self.name, self.path, self.form = name, path, form
         try:
             data = _contents(Path(path))
         except FileNotFoundError:
@@ -51,7 +52,8 @@ class JsonFile:
             wrong, _, inner = str(error).partition(" - at ")
             place = f"{where}.{inner.strip('`').removeprefix('$').removeprefix('.')}".strip(".")
             wrong = wrong[:1].lower() + wrong[1:]
-            raise ValueError(f"{self.name}: '{self.path}': {place + ': ' if place else ''}{wrong}") from error
+            form = f"; the form is {self.form}" if self.form else ""
+            raise ValueError(f"{self.name}: '{self.path}': {place + ': ' if place else ''}{wrong}{form}") from error
         except RecursionError as error:
             raise ValueError(f"{self.name}: '{self.path}': {where or 'the file'} is nested too deeply") from error
         except (msgspec.DecodeError, UnicodeDecodeError) as error:

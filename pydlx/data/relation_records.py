@@ -12,6 +12,12 @@ with needed_for("reading relations", extra="readers"):
     import msgspec
 
 
+_FORM = (
+    '[{"title": "a", "sents": [["Anna", "lives", "in", "Rome"]], "vertexSet": [[{"name": "Anna", "sent_id": 0, '
+    '"pos": [0, 1], "type": "PER"}], ...], "labels": [{"h": 0, "t": 1, "r": "P551", "evidence": [0]}]}], ends exclusive'
+)
+
+
 class RawMention(msgspec.Struct):
     """Of DocRED's form; the second number of `pos` is the one past the last word."""
 
@@ -41,6 +47,6 @@ class RawDocument(msgspec.Struct):
 
 def documents(path: str | os.PathLike[str]) -> Iterator[RawDocument]:
     """The documents of a file, one after another."""
-    file = JsonFile("read_docred", path)
+    file = JsonFile("read_docred", path, _FORM)
     for place, raw in enumerate(file.decode(file.data, list[msgspec.Raw])):
         yield file.decode(raw, RawDocument, f"[{place}]")

@@ -18,6 +18,11 @@ class Report:
         """One that takes further notes by itself."""
         return deepcopy(self)
 
+    def first_left_out(self) -> str:
+        """What is said of the first of what was left out, to follow the counts; nothing where nothing was."""
+        notes: list[Note] = getattr(self, "left_out", [])
+        return f"; the first left out, in {notes[0][0]!r}: {notes[0][1]}" if notes else ""
+
     def __str__(self) -> str:
         parts = []
         for field in fields(self):

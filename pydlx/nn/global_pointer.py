@@ -47,6 +47,11 @@ class _SpanHead(nn.Module):
         """Project hidden vectors (B, L, size)."""
         raise NotImplementedError
 
+    def extra_repr(self) -> str:
+        """What the head was built with."""
+        options = ("size", "types", "head_size", "rotary", "triangle")
+        return ", ".join(f"{name}={getattr(self, name)}" for name in options)
+
     def forward(self, hidden: Tensor, mask: Tensor | None = None) -> Tensor:
         """The scores of all spans.
 

@@ -45,7 +45,12 @@ def decode_corners(
     tag_threshold: float = 0.5,
     max_detections: int = 1000,
 ) -> Detections:
-    """Pair the corners that CornerNet's heads show; the steps and their order stand at the top of this file.
+    """Pair the corners that CornerNet's heads show (arXiv 1808.01244).
+
+    The top_k best peaks of each heat map, over all classes jointly, are its corners. All pairs of a top-left and a
+    bottom-right corner score the mean of both; pairs of two classes, of tags more than tag_threshold apart, or with
+    the bottom-right corner to the left of the top-left one or above it score -1. The order is exact: NaN first, then by
+    falling score, of equals by their place.
 
     On CUDA the call does not wait for the device.
 

@@ -50,7 +50,12 @@ def global_pointer_loss(
     scale: float | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """The zlpr loss of GlobalPointer's scores of all spans; both formulae stand at the top of this file.
+    """The zlpr loss of GlobalPointer's scores of all spans (arXiv 2208.03054, section 2).
+
+    The span of type c from token m to token n, both inclusive, has the score ``scale q_c,m . k_c,n``, or with one head
+    for all types ``scale q_m . k_n + start_bias_c,m + end_bias_c,n``, of vectors turned by their positions if rotary.
+    With the gold spans G of an item and type and all others N, the loss is
+    ``log(1 + sum_G exp(-s)) + log(1 + sum_N exp(s))``, that of :func:`pydlx.ops.zlpr_loss`.
 
     The scores are computed tile by tile, in the backward pass again, and kept nowhere: memory grows with L, not with
     L x L. Higher derivatives come from the reference, which holds all scores. On CUDA the call does not wait for the
@@ -61,8 +66,8 @@ def global_pointer_loss(
             types C, or 1 where all types share one product and have biases.
         key: (B, H, L, d): of the last tokens.
         spans: (N, 4), integers: the gold spans as (item, type, start, end), the end inclusive. Duplicates count once;
-            spans that begin or end at a token which the mask leaves out are ignored. They may stay on the CPU when
-            query is on a GPU.
+            spans that begin or end at a token which the mask leaves out are ignored; ``torch.tensor([])`` for none.
+            They may stay on the CPU when query is on a GPU.
         mask: (B, L), bool: True at tokens, False in padding, which is never read. By default all are tokens.
         start_bias: (B, C, L): added to all scores of spans that start at a token; goes with end_bias.
         end_bias: (B, C, L): the same for spans that end at it.
@@ -154,6 +159,8 @@ def _check_mask(query: Tensor, mask: Tensor | None) -> None:
 
 
 def _check_spans(query: Tensor, types: int, spans: Tensor, triangle: bool) -> None:
+    if isinstance(spans, Tensor) and spans.shape in ((0,), (0, 4)):
+        return  # no gold spans, as torch.tensor([]) is, of whatever type
     check_integers(_NAME, "spans", spans)
     if spans.dim() != 2 or spans.shape[1] != 4:
         wanted = "(N, 4): item, type, start, end"
@@ -185,7 +192,7 @@ def _cells(spans: Tensor, batch: int, types: int, length: int) -> Tensor:
 
     That of a span outside of the table is -1.
     """
-    item, kind, start, end = spans.to(torch.int64).unbind(1)
+    item, kind, start, end = spans.to(torch.int64).view(-1, 4).unbind(1)
     limits = ((item, batch), (kind, types), (start, length), (end, length))
     inside = torch.stack([(value >= 0) & (value < limit) for value, limit in limits]).all(0)
     first = (item * types + kind) * length

@@ -33,7 +33,10 @@ def oks(
     sigmas: Tensor | Sequence[float],
     boxes: Tensor | None = None,
 ) -> Tensor:
-    """OKS of every detection with every truth; the formula stands at the top of this file.
+    """OKS of every detection with every truth, ``mean_k exp(-|p_k - q_k|^2 / (8 (area + 2^-52) sigma_k^2))``.
+
+    The mean is over the points k of the truth that are visible. Where none is, its box stands in: the mean is over all
+    k, of how far p_k lies outside of the box made three times as wide and high.
 
     Differentiable in pred, truth and area.
     Equal points give exactly 1, and a pair of rows the same similarity, to the bit, wherever in its tensors they stand.

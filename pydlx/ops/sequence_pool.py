@@ -31,7 +31,7 @@ _MAX, _MEAN, _SOFT, _K_MAX = range(4)
 def sequence_pool(
     x: Tensor, mode: str = "max", *, lengths: Tensor | None = None, mask: Tensor | None = None, k: int | None = None
 ) -> Tensor:
-    """Pool every sequence over its valid steps; the modes' formulae stand at the top of this file.
+    """Pool every sequence over its valid steps.
 
     On CUDA the call does not wait for the device. Lengths on the CPU are copied at each call: in a CUDA graph they
     have to be on the GPU.
@@ -40,7 +40,8 @@ def sequence_pool(
         x: (B, T, C), padded; or (total, C), packed: the sequences one behind the other, without padding. float64,
             float32, float16 or bfloat16 (which accumulate in float32). Any strides; those with adjacent channels, such
             as a transposed (T, B, C), are read in place.
-        mode: ``"max"``, ``"mean"``, ``"soft"`` or ``"k-max"``.
+        mode: ``"max"``; ``"mean"``; ``"soft"``, the mean weighted by ``softmax_t(x)`` (arXiv 2101.00440); or
+            ``"k-max"``, the k largest in the order of time (arXiv 1404.2188).
         lengths: (B,), integers: the first ``lengths[b]`` steps of a padded sequence are valid; packed sequences need
             their lengths, which sum to total. They may stay on the CPU when x is on a GPU.
         mask: (B, T), bool, for padded x in place of lengths: True where a step is valid, in any pattern.

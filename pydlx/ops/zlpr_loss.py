@@ -32,7 +32,10 @@ def zlpr_loss(
     dim: int | Sequence[int] = -1,
     reduction: str = "mean",
 ) -> Tensor:
-    """The zlpr loss of examples that may have any number of labels; the formula stands at the top of this file.
+    """The zlpr loss of examples that may have any number of labels (arXiv 2208.02955).
+
+    With an example's scores s, its labels P and all others N it is ``log(1 + sum_P exp(-s)) + log(1 + sum_N exp(s))``;
+    scores above 0 are predicted. A soft label y is in P with weight y and in N with weight 1 - y.
 
     For span scores (B, types, L, L) take ``dim=(-2, -1)``. No sum overflows at any score that its dtype can hold, and
     labels are left out of the sum of the others, not subtracted from it. Gradients have the digits that the logarithms

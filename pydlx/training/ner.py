@@ -76,15 +76,15 @@ def train(options: NerOptions) -> Trainer:
         raise ValueError(f"ner: data must hold an entity, got none in {len(training.texts)} texts")
     torch.manual_seed(options.seed)
     parts = _parts(options, training, held_out)
-    examples, asked = (
-        EntitySet(part, parts.featurizer, types, max_length=options.max_length) for part in (training, held_out)
-    )
+    examples = EntitySet(training, parts.featurizer, types, max_length=options.max_length)
+    longest = examples.longest()  # scores of spans farther apart than any in training are not to be trusted
+    asked = EntitySet(held_out, parts.featurizer, types, max_length=longest)
     if not len(examples):
         raise ValueError(f"ner: data must hold a token, got none in {len(training.texts)} texts")
     _check_validation(options, asked)
     model: Any = create_model(options.model, types=len(types), **encoder_model_options("ner", options, parts))
     load_parts(model, parts)
-    model.companion = {"featurizer": parts.featurizer.state(), "types": types, "max_length": options.max_length}
+    model.companion = {"featurizer": parts.featurizer.state(), "types": types, "max_length": longest}
     path = checkpoint_to_resume(options, model)
     loader = training_loader(
         options, examples, lambda example: example, collate=examples.collate, lengths=examples.lengths.tolist()
@@ -95,7 +95,9 @@ def train(options: NerOptions) -> Trainer:
     trainer = build_trainer(options, monitor="val/f1", batches=len(loader), all_used=False, callbacks=callbacks)
     validation = validation_loader(options, asked)
     for name, part in (("train", examples), ("val", asked)):
-        say(options, f"{name}: {len(part)} examples of {part.report}")
+        flat = 0 if model.finds_nested else part.overlapped()
+        untagged = f", {flat} that overlap others, for which {options.model} has no tags" if flat else ""
+        say(options, f"{name}: {len(part)} examples of {part.report}{untagged}")
     trainer.fit(task, loader, validation, ckpt_path=path)
     return trainer
 
@@ -125,7 +127,7 @@ def _texts(options: NerOptions, part: str) -> TokenisedEntities:
     path, limit = getattr(options, part), options.train_limit if part == "data" else options.val_limit
     report = EntityReport()
     texts = TokenisedEntities(itertools.islice(read_entities(path, report), limit), create_tokeniser(options.tokeniser))
-    say(options, f"read {path}: {report}")
+    say(options, f"read {path}: {report}{report.first_left_out()}")
     return texts
 
 

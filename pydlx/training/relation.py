@@ -146,7 +146,8 @@ def _documents(
     else:
         if options.hold_out >= len(training):
             raise ValueError(
-                f"relation: hold_out must leave some of the {len(training)} documents of data, got {options.hold_out}"
+                f"relation: hold_out must leave some of the {len(training)} documents of data, got {options.hold_out}; "
+                "or give other documents with val="
             )
         kept = {(2 * place + 1) * len(training) // (2 * options.hold_out) for place in range(options.hold_out)}
         held_out = [document for place, document in enumerate(training) if place in kept]
@@ -157,7 +158,7 @@ def _documents(
 def _read(options: RelationOptions, path: str, names: tuple[str, ...] | None) -> list[RelationDocument]:
     report = RelationReport()
     documents = list(read_docred(path, report, relations=names))
-    say(options, f"read {path}: {report}")
+    say(options, f"read {path}: {report}{report.first_left_out()}")
     return documents
 
 

@@ -92,6 +92,20 @@ def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     return update
 
 
+class ValidationLines(Callback):
+    """Says a line for each validation, where no progress bar does."""
+
+    def __init__(self, monitor: str) -> None:
+        self.monitor = monitor
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Called by Lightning."""
+        if trainer.is_global_zero:
+            scores = ((name, trainer.callback_metrics.get(name)) for name in ("train/loss", self.monitor))
+            said = (f"{name} {float(value):.4f}" for name, value in scores if value is not None)
+            print(f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}: {', '.join(said)}", flush=True)
+
+
 class FiniteLosses(Callback):
     """Stops a training whose loss is NaN or infinite, before a checkpoint of it is written."""
 
@@ -136,6 +150,8 @@ def build_trainer(
     if options.checkpoint_steps is not None:
         every = options.checkpoint_steps
         all_callbacks.append(ModelCheckpoint(folder, "last", every_n_train_steps=every, enable_version_counter=False))
+    if not options.progress:
+        all_callbacks.append(ValidationLines(monitor))
     if options.ema is not None:
         all_callbacks.append(WeightAveraging(avg_fn=moving_average(options.ema)))
     return Trainer(

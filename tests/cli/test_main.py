@@ -55,6 +55,15 @@ def test_runs_as_a_module():
     assert "version" in run.stdout
 
 
+def test_a_reader_that_has_enough_ends_it_silently():
+    run = subprocess.Popen(
+        [sys.executable, "-m", "pydlx.cli", "models"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    run.stdout.close()
+    assert run.stderr.read() == ""
+    assert run.wait() == 141
+
+
 def test_help_imports_no_command():
     probe = "import sys, pydlx.cli; pydlx.cli.main(['--help']); print([m for m in sys.modules if 'pydlx.cli.' in m])"
     run = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True)

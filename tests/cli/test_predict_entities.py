@@ -104,6 +104,8 @@ def test_a_file_becomes_one_that_eval_reads(place, tmp_path, capsys, name):
         (["--data", "{}/data.json", TEXT, "--out", "{}/x.json"], "input must be one file with --data, got 2"),
         (["--data", "{}/data.json", "--out", "{}/x.json", "--json"], "--json must not be given with --data"),
         (["--data", "{}/none.json", "--out", "{}/x.json"], "{}/none.json"),
+        (["--data", "{}/data.json", "--out", "{}/x.tsv"], "--out must name a file for lines of JSON, not a table"),
+        (["{}/data.json"], "input: '{}/data.json' looks like data; give --data and --out"),
         ([TEXT, "--threshold", "2"], "--threshold must be from 0 to 1, got 2.0"),
         ([TEXT, "--scale", "2"], "--scale must not be given with global_pointer, which reads texts"),
     ],

@@ -71,6 +71,13 @@ def test_long_texts_are_windows_and_entities_between_them_are_counted():
     assert examples.lengths.tolist() == [4] * 4
 
 
+def test_the_longest_window_and_entities_that_tags_cannot_hold():
+    examples = set_of(text("Anna of Rome saw a cat", ("PER", 0, 11), ("LOC", 8, 11), ("LOC", 19, 21)), text("no"))
+    assert (examples.longest(), examples.overlapped()) == (6, 1)
+    assert set_of(text("Anna of Rome saw a cat"), max_length=4).longest() == 4
+    assert set_of(text(" ")).longest() == 1
+
+
 def test_a_batch_names_the_text_of_each_entity():
     examples = set_of(annotated(0), text("nobody"), annotated(1))
     batch = examples.collate([examples[place] for place in range(3)])

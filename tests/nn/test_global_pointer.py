@@ -166,3 +166,7 @@ def test_half_precision_holds_scores_whose_products_it_does_not(kind):
         head.projection.bias.fill_(150.0)
     scores = head(torch.zeros(1, 3, SIZE, dtype=torch.float16), torch.ones(1, 3, dtype=torch.bool))
     assert scores.triu().isfinite().all()  # products of 4 numbers are 90,000, scores 45,000
+
+
+def test_what_it_was_built_with_is_shown():
+    assert "size=8, types=3, head_size=4, rotary=False, triangle=True\n" in repr(GlobalPointer(8, 3, 4, rotary=False))

@@ -259,6 +259,13 @@ def test_spans_of_small_integers(dtype):
     assert found == wanted
 
 
+def test_no_spans_of_any_type():
+    vectors = torch.randn(1, 2, 5, 4)
+    wanted = global_pointer_loss(vectors, vectors, torch.zeros(0, 4, dtype=torch.int64))
+    for nothing in (torch.tensor([]), torch.empty(0, 4)):
+        assert global_pointer_loss(vectors, vectors, nothing) == wanted
+
+
 def test_padding_alone_has_no_loss():
     scene = draw(3, 2, 9, 4, biased=True)
     scene = scene._replace(mask=scene.mask & (torch.arange(3) == 1).unsqueeze(1))

@@ -59,6 +59,8 @@ def test_it_learns_nested_entities_by_heart(data, tmp_path, capsys):
     assert train(data, tmp_path, *words) == 0
     said = capsys.readouterr().out
     assert said.startswith(f"read {data}: 8 texts, 16 entities\n" * 2)
+    assert "epoch 45 of 45: train/loss " in said and ", val/f1 1.0000\n" in said
+    assert said.endswith(f"best val/f1 1.0000; written to {tmp_path}\n")
     assert "train: 8 examples of 8 texts, 16 entities\nval: 8 examples of 8 texts, 16 entities\n" in said
     scores = ("f1", "precision", "recall", "f1_LOC", "f1_PER")
     assert [logged(tmp_path, f"val/{score}") for score in scores] == [{44: 1}] * 5
@@ -66,9 +68,17 @@ def test_it_learns_nested_entities_by_heart(data, tmp_path, capsys):
     assert all(found(model, annotated(n)) == set(annotated(n).entities) for n in range(8))
 
 
-def test_a_tagger_learns_the_outermost(data, tmp_path):
+def test_windows_are_no_longer_than_what_was_learned_from(data, tmp_path):
+    """Scores of spans that are farther apart are not to be trusted."""
+    assert train(data, tmp_path, "max_steps=1") == 0
+    longest = max(len(text.text.rstrip(".").split()) + 1 for text in map(annotated, range(8)))
+    assert load_model(tmp_path / "last.ckpt").companion["max_length"] == longest
+
+
+def test_a_tagger_learns_the_outermost(data, tmp_path, capsys):
     words = [*FAST, "model=bio_tagger", "epochs=30", "val_every=30", "characters=false", "batch_size=8"]
     assert train(data, tmp_path, *words) == 0
+    assert "8 texts, 16 entities, 8 that overlap others, for which bio_tagger has no tags\n" in capsys.readouterr().out
     assert logged(tmp_path, "val/f1_PER") == {29: 1}
     assert logged(tmp_path, "val/f1_LOC") == {29: 0}  # each lies in a PER
     assert logged(tmp_path, "val/recall") == {29: 0.5}

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pydlx.cli.progress import counting, doing
-from pydlx.cli.texts import given_text
+from pydlx.cli.texts import DATA_SUFFIXES, given_text
 from pydlx.data.entities import AnnotatedText, Entity, read_entities, write_entities
 from pydlx.files import check_writable
 from pydlx.models.entities import EntityTagger, FoundEntity, find_all_entities, find_entities
@@ -27,6 +27,8 @@ def predict(model: EntityTagger, args: argparse.Namespace) -> int:
     if args.out is not None:
         raise ValueError("--out must not be given without --data")
     for number, given in enumerate(args.inputs):
+        if given.endswith(DATA_SUFFIXES) and Path(given).exists():
+            raise ValueError(f"input: '{given}' looks like data; give --data and --out to find entities in its texts")
         text = given_text(given, "input")
         with doing("reading"):
             found = find_entities(model, text, threshold=args.threshold, flat=args.flat)
@@ -49,6 +51,8 @@ def _predict_file(model: EntityTagger, args: argparse.Namespace) -> int:
         raise ValueError("--out must name a file with --data")
     if args.out.resolve() == data.resolve():
         raise ValueError(f"--out must be another file than the input, got {args.out}")
+    if args.out.suffix == ".tsv":
+        raise ValueError(f"--out must name a file for lines of JSON, not a table, got {args.out}")
     check_writable(args.out)
     texts = list(read_entities(data))
     found = find_all_entities(model, (text.text for text in texts), threshold=args.threshold, flat=args.flat)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from pydlx.data.entity_set import outermost
 from pydlx.models.entities.decoding import DecodedEntity
 
 OUTSIDE = 0
@@ -15,19 +16,20 @@ OUTSIDE = 0
 def tags_of_spans(spans: Tensor, mask: Tensor) -> Tensor:
     """The tags (B, n) of entities, int64, `OUTSIDE` in padding.
 
-    A token has one tag, so that of entities that overlap one remains: the longest first, then the earliest, then that
-    of the lowest type. Of nested ones that is the outermost.
+    A token has one tag, so that of entities that overlap one remains, see `outermost`.
 
     Args:
         spans: (N, 4) of text, type, first and last token, inclusive.
         mask: (B, n), True at tokens.
     """
     tags = torch.full(mask.shape, OUTSIDE)
-    for item, kind, start, end in sorted(spans.tolist(), key=lambda span: (span[2] - span[3], span[2], span[1])):
-        place = tags[item, start : end + 1]
-        if not place.any():
-            place.fill_(2 + 2 * kind)
-            place[0] = 1 + 2 * kind
+    of_items: dict[int, list[list[int]]] = {}
+    for item, *span in spans.tolist():
+        of_items.setdefault(item, []).append(span)
+    for item, own in of_items.items():
+        for kind, start, end in outermost(own):
+            tags[item, start : end + 1] = 2 + 2 * kind
+            tags[item, start] = 1 + 2 * kind
     return tags.to(mask.device)
 
 
