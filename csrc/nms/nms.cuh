@@ -6,6 +6,8 @@
 // places, so that all that follows reads them in a row; poses stay where they are.
 #pragma once
 
+#include <cstring>
+
 #include "common/indexing.cuh"
 #include "common/maths.cuh"
 #include "common/ranked.cuh"
@@ -13,6 +15,32 @@
 #include "nms/nms.h"
 
 namespace pydlx {
+
+template <class A>
+constexpr A kUnit = std::numeric_limits<A>::epsilon();
+
+// Tells whether shared / both, rounded, is above a threshold, without a division. It is where the quotient itself is
+// above the middle of the threshold and the next number, or on that middle and rounded to this number because it is
+// even. Near there the rest of the division, shared - threshold * both, is exact.
+template <class A>
+struct NmsLimit {
+  A threshold, half;  // half the way to the next number
+  bool is_odd = false;
+
+  explicit NmsLimit(A threshold_) : threshold(threshold_) {
+    const A next = std::nextafter(threshold, std::numeric_limits<A>::infinity());
+    half = (next - threshold) / 2;
+    unsigned char lowest;  // of a little-endian machine, as all with a GPU are
+    std::memcpy(&lowest, &threshold, 1);
+    is_odd = lowest & 1;
+  }
+
+  __device__ bool is_below(A shared, A both) const {
+    const A rest = fma(-threshold, both, shared), middle = half * both;
+    if (threshold < 0) return rest > 0;
+    return rest > middle || (is_odd && rest == middle);
+  }
+};
 
 // Boxes by falling score.
 template <class A>
@@ -69,24 +97,18 @@ struct BoxesByScore {
     return meet(p, q, shared) ? shared / (p.size + q.size - shared) : A(0);
   }
 
-  // similarity > threshold, which needs no division but where that is too close to say.
-  __device__ bool more_alike_than(A threshold, const Item& p, const Item& q) const {
-    constexpr A kClose = 32 * std::numeric_limits<A>::epsilon(), kTiny = std::numeric_limits<A>::min();
+  __device__ bool more_alike_than(const NmsLimit<A>& limit, const Item& p, const Item& q) const {
     A shared;
-    if (!meet(p, q, shared)) return 0 > threshold;
-    const A both = p.size + q.size - shared, above = fma(-threshold, both, shared);
-    if (fabs(above) > fma(kClose, both, kTiny)) return above > 0;
-    return shared / both > threshold;  // also where there is a NaN
+    return meet(p, q, shared) ? limit.is_below(shared, p.size + q.size - shared) : 0 > limit.threshold;
   }
 
   // Rounded outwards, so that no box that meets this one is outside.
   __device__ Reach reach_of(const Item& item) const {
-    constexpr A kSlack = 4 * std::numeric_limits<A>::epsilon();
     const A add = max(given.pixel_offset, A(0));
     Reach reach;
     for (int axis = 0; axis < 2; ++axis) {
-      reach.low[axis] = item.low[axis] - (add + kSlack * (add + fabs(item.low[axis])));
-      reach.high[axis] = item.high[axis] + (add + kSlack * (add + fabs(item.high[axis])));
+      reach.low[axis] = item.low[axis] - (add + 4 * kUnit<A> * (add + fabs(item.low[axis])));
+      reach.high[axis] = item.high[axis] + (add + 4 * kUnit<A> * (add + fabs(item.high[axis])));
     }
     return reach;
   }
@@ -128,18 +150,20 @@ struct PosesByScore {
   __device__ Item other_at(int place) const { return at(place); }
 
   // OKS over all points with the mean area.
-  __device__ A similarity(const Item& p, const Item& q) const {
+  __device__ A similarity(const Item& p, const Item& q) const { return sum_of_points(p, q) / given.count; }
+
+  __device__ A sum_of_points(const Item& p, const Item& q) const {
     const A steepness = -1 / ((p.area + q.area) / 2 + A(kOksSpacing));
     A sum = 0;
     for (int64_t k = 0; k < given.count; ++k) {
       const A dx = p.points[2 * k] - q.points[2 * k], dy = p.points[2 * k + 1] - q.points[2 * k + 1];
       sum += fast_exp2((dx * dx + dy * dy) * (steepness * scale[k]));
     }
-    return sum / given.count;
+    return sum;
   }
 
-  __device__ bool more_alike_than(A threshold, const Item& p, const Item& q) const {
-    return similarity(p, q) > threshold;
+  __device__ bool more_alike_than(const NmsLimit<A>& limit, const Item& p, const Item& q) const {
+    return sum_of_points(p, q) > limit.threshold * given.count;
   }
 
   __device__ Reach reach_of(const Item&) const { return {}; }

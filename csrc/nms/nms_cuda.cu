@@ -7,7 +7,9 @@ namespace pydlx {
 namespace {
 
 // Up to here soft suppression is done by blocks of kFewThreads.
-constexpr int kFewRows = 512, kFewThreads = 256, kManyThreads = 1024;
+constexpr int kFewRows = 512, kFewThreads = 256;
+template <class A>
+constexpr int kManyThreads = sizeof(A) > 4 ? 512 : 1024;
 
 // Up to here a walk of hard suppression has a warp for each 2 words.
 constexpr int kFewWords = 8, kFewSweepThreads = 128;
@@ -44,7 +46,7 @@ void suppress_hard(const NmsWork<A, Items>& work, const NmsRule<A>& rule, const 
     const dim3 grid((band.words + kNmsWordsOfBlock - 1) / kNmsWordsOfBlock, (band.count + kNmsWord - 1) / kNmsWord,
                     work.blocks());
     PYDLX_LAUNCH((nms_mask_kernel<A, Items>), grid, dim3(kNmsWord, kNmsWordsOfBlock), 0, work.stream, work.items,
-                 work.batch, band, rule.threshold, bits);
+                 work.batch, band, NmsLimit<A>(rule.threshold), bits);
     PYDLX_LAUNCH(nms_sweep_kernel<A>, work.blocks(), threads, 0, work.stream, rule, work.batch, band, bits,
                  work.falling, work.rows, static_cast<NmsWord*>(dropped.mutable_data_ptr()), work.to);
   }
@@ -57,7 +59,7 @@ void suppress_soft(const NmsWork<A, Items>& work, const NmsRule<A>& rule) {
                  work.rows, work.to);
   };
   if (work.n <= kFewRows) return run(nms_soft_kernel<kFewThreads, A, Items>, kFewThreads);
-  run(nms_soft_kernel<kManyThreads, A, Items>, kManyThreads);
+  run(nms_soft_kernel<kManyThreads<A>, A, Items>, kManyThreads<A>);
 }
 
 // Room for the rows by falling score: that of boxes for copies, that of poses for numbers of points.

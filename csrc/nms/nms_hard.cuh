@@ -51,8 +51,8 @@ __device__ inline NmsWord first_bits(int count) {
 
 // Threads are (kNmsWord rows, kNmsWordsOfBlock words). Columns are staged in shared memory.
 template <class A, class Items>
-__global__ void __launch_bounds__(kNmsWord* kNmsWordsOfBlock)
-    nms_mask_kernel(Items all, int64_t batch, NmsBand band, A threshold, NmsWord* __restrict__ mask) {
+__global__ void __launch_bounds__(kNmsWord* kNmsWordsOfBlock, 1)
+    nms_mask_kernel(Items all, int64_t batch, NmsBand band, NmsLimit<A> limit, NmsWord* __restrict__ mask) {
   constexpr int kColumns = kNmsWord * kNmsWordsOfBlock;
   PYDLX_SHARED(typename Items::Item, columns, kColumns);
   const int row = band.first + static_cast<int>(blockIdx.y * kNmsWord + threadIdx.x);
@@ -70,7 +70,7 @@ __global__ void __launch_bounds__(kNmsWord* kNmsWordsOfBlock)
       unsigned bits = 0;
 #pragma unroll 8
       for (int i = 0; i < 32; ++i) {
-        if (entry.more_alike_than(threshold, own, columns[first + i])) bits |= 1u << i;
+        if (entry.more_alike_than(limit, own, columns[first + i])) bits |= 1u << i;
       }
       return static_cast<NmsWord>(bits);
     };

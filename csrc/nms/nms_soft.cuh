@@ -210,7 +210,7 @@ __device__ inline void take_window(const NmsRule<A>& rule, const Items& entry, c
 
 // left (B, n): the scores by falling score, which become -inf as rows are taken or dropped.
 template <int threads, class A, class Items>
-__global__ void __launch_bounds__(threads)
+__global__ void __launch_bounds__(threads, 1)
     nms_soft_kernel(NmsRule<A> rule, Items all, int64_t batch, int n, A* __restrict__ left,
                     const int* __restrict__ rows, NmsResult<A> to) {
   using K = ordered_key_t<A>;

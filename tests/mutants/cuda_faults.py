@@ -131,9 +131,33 @@ CUDA_FAULTS = [
     ),
     Fault(
         "nms/nms.cuh",
-        " || (entry.labels && entry.labels[a] != entry.labels[b])",
-        "",
+        " && p.label == q.label;",
+        ";",
         "boxes of other labels are suppressed",
+    ),
+    Fault(
+        "nms/nms_hard.cuh",
+        "gone[i] = band.first > 0 ? kept[i] : 0;",
+        "gone[i] = 0;",
+        "rows that an earlier part of the bit matrix dropped come back",
+    ),
+    Fault(
+        "nms/nms_hard.cuh",
+        "from_before = step.dropped_by(now, step.after);",
+        "from_before = 0;",
+        "rows of one word drop none of the next",
+    ),
+    Fault(
+        "nms/nms_soft.cuh",
+        "  if (may_rise) highest.forbid();\n",
+        "",
+        "a score that rises is overtaken by the rest of a window",
+    ),
+    Fault(
+        "nms/nms_soft.cuh",
+        "return {high, some};",
+        "return {high, 0};",
+        "of many equal scores one is taken at a time",
     ),
     Fault(
         "decode_spans/decode_spans.cuh",
