@@ -7,8 +7,8 @@ The row of the highest score is taken, every other one that resembles it (simila
     gaussian  score *= exp(-s^2 / sigma)
 
 A row whose score is, or becomes, less than the score threshold is dropped. NaN counts as larger than any number. Of
-rows whose scores are equal the one is taken that was given the highest, and of those the first. Where s is NaN the score
-stays: a row with NaN coordinates lowers no other.
+rows whose scores are equal the one is taken that was given the highest, and of those the first. Where s is NaN the
+score stays: a row with NaN coordinates lowers no other.
 """
 
 from __future__ import annotations

@@ -154,12 +154,6 @@ CUDA_FAULTS = [
         "a score that rises is overtaken by the rest of a window",
     ),
     Fault(
-        "nms/nms_soft.cuh",
-        "return {high, some};",
-        "return {high, 0};",
-        "of many equal scores one is taken at a time",
-    ),
-    Fault(
         "decode_spans/decode_spans.cuh",
         "return allowed && score > kNoSpan<A> ? score : kNoSpan<A>;",
         "return allowed ? score : kNoSpan<A>;",

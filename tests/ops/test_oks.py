@@ -312,7 +312,8 @@ def test_opcheck(boxed):
     arguments = (pred.requires_grad_(), truth.requires_grad_(), *others)
     torch.library.opcheck(native_op("oks"), arguments)
     arguments = [x if x is None else x.detach() for x in arguments]
-    torch.library.opcheck(native_op("_oks_backward"), (torch.ones(1, 5, 3), *arguments))
+    for wants in ((True, True), (True, False), (False, True)):
+        torch.library.opcheck(native_op("_oks_backward"), (torch.ones(1, 5, 3), *arguments, *wants))
 
 
 LISTED_SIGMAS = COCO_SIGMAS.tolist()
