@@ -10,8 +10,20 @@ constexpr int kThreads = 128, kTileThreads = kOksWarps * kWarp;
 // Groups of fewer detections than this would leave most lanes of a tile empty.
 constexpr int64_t kFewDetections = 4;
 
+// What tiles count in 32 bits.
+constexpr int64_t kMostPoints = 1 << 20, kMostRows = 1 << 30;
+
+bool takes_tiles(const OksSizes& sizes) {
+  return sizes.preds >= kFewDetections && sizes.points <= kMostPoints &&
+         std::max(sizes.preds, sizes.truths) <= kMostRows;
+}
+
 // Blocks from which on a lane has two detections.
+#ifdef __CUDACC__
 constexpr int64_t kManyBlocks = 264;
+#else
+constexpr int64_t kManyBlocks = 4;
+#endif
 
 unsigned parts_of(int64_t count) { return static_cast<unsigned>(std::min(count, kMaxBlocks)); }
 
@@ -41,7 +53,7 @@ Tensor oks(const Tensor& pred, const Tensor& truth, const Tensor& visible, const
   dispatch_full_precision(pred.scalar_type(), "oks", [&](auto zero) {
     using A = decltype(zero);
     A* const to = output_data<A>(similarities);
-    if (sizes.preds >= kFewDetections) return compare_tiles(input.rows<A>(), sizes, to, scope.stream());
+    if (takes_tiles(sizes)) return compare_tiles(input.rows<A>(), sizes, to, scope.stream());
     PYDLX_LAUNCH(oks_kernel<A>, blocks_for(sizes.pairs(), kThreads), kThreads, 0, scope.stream(), input.rows<A>(),
                  sizes, to);
   });
@@ -53,7 +65,7 @@ template <class A>
 void differentiate_pred(const OksRows<A>& rows, const OksSizes& sizes, const A* grad, A* dpred, cudaStream_t stream) {
   const int64_t points = sizes.groups * sizes.preds * sizes.points;
   if (points == 0) return;
-  if (sizes.preds < kFewDetections) {
+  if (!takes_tiles(sizes)) {
     PYDLX_LAUNCH(oks_few_backward_pred_kernel<A>, blocks_for(points, kThreads), kThreads, 0, stream, rows, sizes, grad,
                  dpred, points);
     return;
@@ -69,7 +81,7 @@ void differentiate_truth(const OksRows<A>& rows, const OksSizes& sizes, const A*
                          cudaStream_t stream) {
   const int64_t truths = sizes.groups * sizes.truths;
   if (truths == 0) return;
-  const bool few = sizes.preds < kFewDetections;
+  const bool few = !takes_tiles(sizes);
   const int64_t chunks = few ? sizes.points : ceil_div(sizes.points, kOksChunk);
   // What a single chunk adds is all there is.
   const Tensor growth = chunks == 1 ? to.area : uninitialised(to.area, {truths, chunks});

@@ -12,8 +12,8 @@
 //     the
 //               sum over points, 32 of them at a time
 //
-// Sums have one order, so results are the same at every run. Points are kept finite in gradients: where one is infinite
-// the similarity is 0, and 0 times infinity would be NaN.
+// Points, detections and truths of a group are counted in 32 bits. Sums have one order, so results are the same at
+// every run. In gradients a similarity of 0 adds nothing: its exponent, and its distance too, may be infinite.
 #pragma once
 
 #include "common/reduce.cuh"
@@ -28,7 +28,7 @@ constexpr int kOksChunk = 32;  // points that are staged at a time
 // How much fits into 48 kB of shared memory, and how many blocks a multiprocessor should have room for.
 template <class A>
 struct OksTiling {
-  static constexpr int kTruths = 7, kRoom = 64, kDetections = 64, kBlocks = 4, kTruthBlocks = 6;
+  static constexpr int kTruths = 7, kRoom = 64, kDetections = 64, kBlocks = 3, kTruthBlocks = 5;
 };
 template <>
 struct OksTiling<double> {
@@ -60,7 +60,8 @@ __device__ inline void load_truths(const OksRows<A>& rows, int64_t first, int nu
   for (int g = thread_of_block() / kWarp; g < number; g += warps) {
     const int64_t row = first + g;
     int count = 0;
-    for (int64_t k = lane; k < rows.points; k += kWarp) count += rows.visible[row * rows.points + k];
+    const bool* visible = rows.visible + row * rows.points;
+    for (int k = lane; k < static_cast<int>(rows.points); k += kWarp) count += visible[k];
     count = sum_of_warp(count);
     if (lane != 0) continue;
     to.is_box[g] = kBoxes && count == 0;
@@ -74,20 +75,22 @@ __device__ inline void load_truths(const OksRows<A>& rows, int64_t first, int nu
   }
 }
 
-// Stages points [k, k + kOksChunk) of the truths that were loaded, and of as many as fit nothing that counts.
+// Stages points [first_point, first_point + kOksChunk) of the truths that were loaded, and of as many as fit nothing
+// that counts.
 template <class A, int room>
-__device__ inline void stage_points(const OksRows<A>& rows, int64_t first, int number, int64_t first_point,
+__device__ inline void stage_points(const OksRows<A>& rows, int64_t first, int number, int first_point,
                                     const OksTruths<A, room>& truths, OksStaged<A> (&to)[room][kOksChunk]) {
+  const int points = static_cast<int>(rows.points);
+  const A* truth = rows.truth + first * rows.points * 2;
+  const bool* visible = rows.visible + first * rows.points;
   for (int i = thread_of_block(); i < room * kOksChunk; i += static_cast<int>(blockDim.x)) {
-    const int g = i / kOksChunk;
-    const int64_t k = first_point + i % kOksChunk;
+    const int g = i / kOksChunk, k = first_point + i % kOksChunk, at = g * points + k;
     OksStaged<A> point{0, 0, 0, kHidden};
-    if (g < number && k < rows.points) {
-      const int64_t at = (first + g) * rows.points + k;
-      point = {rows.truth[2 * at], rows.truth[2 * at + 1], oks_falloff(truths.steepness[g], rows.scale(k)),
-               static_cast<float>(truths.is_box[g]   ? kBox
-                                  : rows.visible[at] ? kShown
-                                                     : kHidden)};
+    if (g < number && k < points) {
+      point = {truth[2 * at], truth[2 * at + 1], oks_falloff(truths.steepness[g], rows.scale(k)),
+               static_cast<float>(truths.is_box[g] ? kBox
+                                  : visible[at]    ? kShown
+                                                   : kHidden)};
     }
     to[g][i % kOksChunk] = point;
   }
@@ -100,11 +103,16 @@ __device__ inline A outside(A p, A low, A high) {
   return (below > 0 ? 0 : below) + (above < 0 ? 0 : above);
 }
 
-template <class A>
-__device__ inline A kept_finite(A x) {
-  constexpr A kMost = sizeof(A) > 4 ? A(1e307) : A(1e38);  // whose square is infinite
-  return x > kMost ? kMost : x < -kMost ? -kMost : x;
-}
+// Truths shared among tiles of up to `room` of them, about as many to each.
+struct OksShares {
+  int all, tiles, size;
+
+  __device__ OksShares(int64_t truths, int room) : all(static_cast<int>(truths)) {
+    tiles = (all + room - 1) / room;
+    size = (all + tiles - 1) / tiles;
+  }
+  __device__ int number(int first) const { return max(min(size, all - first), 0); }
+};
 
 // A tile is kDet detections to a lane and up to kTruths truths to a warp.
 template <class A, int kDet, bool kBoxes>
@@ -121,29 +129,28 @@ __global__ void __launch_bounds__(kOksWarps* kWarp, OksTiling<A>::kBlocks)
   Truths& truths = truths_room[0];
   auto& results = *reinterpret_cast<array_t<A, kTile, kRoom + 1>*>(&staged);
   const int warp = static_cast<int>(threadIdx.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp;
-  const int64_t first_pred = static_cast<int64_t>(blockIdx.x) * kTile;
-  const int preds_here = static_cast<int>(min(static_cast<int64_t>(kTile), sizes.preds - first_pred));
-  const int64_t tiles = (sizes.truths + kRoom - 1) / kRoom, share = (sizes.truths + tiles - 1) / tiles;
-  for (int64_t part = blockIdx.y; part < sizes.groups * tiles; part += gridDim.y) {
-    const int64_t group = part / tiles, first_truth = part % tiles * share;
-    const int number = static_cast<int>(max(min(share, sizes.truths - first_truth), int64_t{0}));
+  const int first_pred = static_cast<int>(blockIdx.x) * kTile, points = static_cast<int>(rows.points);
+  const int preds_here = min(kTile, static_cast<int>(sizes.preds) - first_pred);
+  const OksShares shares(sizes.truths, kRoom);
+  for (int64_t part = blockIdx.y; part < sizes.groups * shares.tiles; part += gridDim.y) {
+    const int64_t group = part / shares.tiles;
+    const int first_truth = static_cast<int>(part % shares.tiles) * shares.size, number = shares.number(first_truth);
     const int64_t row = group * sizes.truths + first_truth, pred_row = group * sizes.preds + first_pred;
     load_truths<kBoxes>(rows, row, number, truths);
     A sum[kTruths][kDet] = {};
-    for (int64_t k = 0; k < rows.points; k += kOksChunk) {
+    for (int k = 0; k < points; k += kOksChunk) {
       __syncthreads();
       stage_points(rows, row, number, k, truths, staged);
+      const A* from = rows.pred + 2 * pred_row * rows.points;
       for (int i = static_cast<int>(threadIdx.x); i < kTile * kOksChunk; i += kOksWarps * kWarp) {
-        const int d = i / kOksChunk;
-        const int64_t point = k + i % kOksChunk;
-        const bool is_there = d < preds_here && point < rows.points;
-        const A* from = rows.pred + 2 * (is_there ? (pred_row + d) * rows.points + point : 0);
-        preds[i % kOksChunk][d] = is_there ? Point{{from[0], from[1]}} : Point{{0, 0}};
+        const int d = i / kOksChunk, point = k + i % kOksChunk, at = d * points + point;
+        preds[i % kOksChunk][d] =
+            d < preds_here && point < points ? Point{{from[2 * at], from[2 * at + 1]}} : Point{{0, 0}};
       }
       __syncthreads();
-      const int points = static_cast<int>(min(static_cast<int64_t>(kOksChunk), rows.points - k));
-#pragma unroll 2
-      for (int i = 0; i < points; ++i) {
+      const int end = min(kOksChunk, points - k);
+#pragma unroll(kDet > 1 ? 1 : 2)
+      for (int i = 0; i < end; ++i) {
         Point p[kDet];
 #pragma unroll
         for (int d = 0; d < kDet; ++d) p[d] = preds[i][lane + kWarp * d];
@@ -192,23 +199,25 @@ __global__ void __launch_bounds__(kOksWarps* kWarp, OksTiling<A>::kBlocks)
   Truths& truths = truths_room[0];
   const int warp = static_cast<int>(threadIdx.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp;
   const int64_t tiles = (sizes.preds + kWarp - 1) / kWarp;
-  const int64_t first_point = static_cast<int64_t>(blockIdx.x) * kOksChunk, own_point = first_point + warp * kPoints;
+  const int first_point = static_cast<int>(blockIdx.x) * kOksChunk, own_point = first_point + warp * kPoints;
+  const int points = static_cast<int>(rows.points), all_truths = static_cast<int>(sizes.truths);
   for (int64_t part = blockIdx.y; part < sizes.groups * tiles; part += gridDim.y) {
-    const int64_t group = part / tiles, first_pred = part % tiles * kWarp;
-    const int preds_here = static_cast<int>(min(static_cast<int64_t>(kWarp), sizes.preds - first_pred));
+    const int64_t group = part / tiles;
+    const int first_pred = static_cast<int>(part % tiles) * kWarp;
+    const int preds_here = min(kWarp, static_cast<int>(sizes.preds) - first_pred);
     const int64_t pred_row = group * sizes.preds + first_pred;
     const int64_t own = (pred_row + lane) * rows.points + own_point;
     A p[kPoints][2], sum[kPoints][2];
 #pragma unroll
     for (int i = 0; i < kPoints; ++i) {
       for (int axis = 0; axis < 2; ++axis) {
-        const bool is_there = lane < preds_here && own_point + i < rows.points;
-        p[i][axis] = is_there ? kept_finite(rows.pred[2 * (own + i) + axis]) : 0;
+        const bool is_there = lane < preds_here && own_point + i < points;
+        p[i][axis] = is_there ? rows.pred[2 * (own + i) + axis] : 0;
         sum[i][axis] = 0;
       }
     }
-    for (int64_t first = 0; first < sizes.truths; first += kRoom) {
-      const int number = static_cast<int>(min(static_cast<int64_t>(kRoom), sizes.truths - first));
+    for (int first = 0; first < all_truths; first += kRoom) {
+      const int number = min(kRoom, all_truths - first);
       const int64_t row = group * sizes.truths + first;
       __syncthreads();  // the truths before have been read
       load_truths<kBoxes>(rows, row, number, truths);
@@ -221,7 +230,7 @@ __global__ void __launch_bounds__(kOksWarps* kWarp, OksTiling<A>::kBlocks)
         }
       }
       __syncthreads();
-      if (own_point >= rows.points || lane >= preds_here) continue;
+      if (own_point >= points || lane >= preds_here) continue;
 #pragma unroll 2
       for (int g = 0; g < number; ++g) {
         const A w = weight[g][lane];
@@ -234,7 +243,8 @@ __global__ void __launch_bounds__(kOksWarps* kWarp, OksTiling<A>::kBlocks)
             dx = outside(p[i][0], truths.box[g][0], truths.box[g][2]);
             dy = outside(p[i][1], truths.box[g][1], truths.box[g][3]);
           }
-          const A pull = w * fast_exp2(oks_exponent(dx, dy, q.falloff));
+          const A e = fast_exp2(oks_exponent(dx, dy, q.falloff)), pull = w * e;
+          if (e == 0) continue;
           sum[i][0] = fma(pull, dx, sum[i][0]);
           sum[i][1] = fma(pull, dy, sum[i][1]);
         }
@@ -243,7 +253,7 @@ __global__ void __launch_bounds__(kOksWarps* kWarp, OksTiling<A>::kBlocks)
     if (lane >= preds_here) continue;
 #pragma unroll
     for (int i = 0; i < kPoints; ++i) {
-      if (own_point + i >= rows.points) break;
+      if (own_point + i >= points) break;
       const A scale = rows.scale(own_point + i), found[2] = {scale * sum[i][0], scale * sum[i][1]};
       store_vector<2>(dpred + 2 * (own + i), found);
     }
@@ -259,7 +269,7 @@ __global__ void __launch_bounds__(kOksTruthWarps* kWarp, OksTiling<A>::kTruthBlo
     oks_backward_truth_kernel(OksRows<A> rows, OksSizes sizes, const A* __restrict__ grad, A* __restrict__ dtruth,
                               A* __restrict__ growth) {
   constexpr int kTruths = OksTiling<A>::kTruths, kRoom = kOksTruthWarps * kTruths;
-  constexpr int kDetections = OksTiling<A>::kDetections, kLowest = -1000000000;
+  constexpr int kDetections = OksTiling<A>::kDetections;
   constexpr int kSlots = kTruths <= 4 ? 4 : 8;  // of a warp's weights, so that they are read by vectors
   using Truths = OksTruths<A, kRoom>;
   using Point = Vector<A, 2>;
@@ -269,39 +279,43 @@ __global__ void __launch_bounds__(kOksTruthWarps* kWarp, OksTiling<A>::kTruthBlo
   PYDLX_SHARED(Weights, weights, kDetections, kOksTruthWarps, kSlots / 4);
   Truths& truths = truths_room[0];
   const int warp = static_cast<int>(threadIdx.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp;
-  const int64_t tiles = (sizes.truths + kRoom - 1) / kRoom, share = (sizes.truths + tiles - 1) / tiles;
-  const int64_t k = static_cast<int64_t>(blockIdx.x) * kWarp + lane;
-  const A scale = k < rows.points ? rows.scale(k) : 0;
-  for (int64_t part = blockIdx.y; part < sizes.groups * tiles; part += gridDim.y) {
-    const int64_t group = part / tiles, first_truth = part % tiles * share;
-    const int number = static_cast<int>(max(min(share, sizes.truths - first_truth), int64_t{0}));
+  const OksShares shares(sizes.truths, kRoom);
+  const int points = static_cast<int>(rows.points), all_preds = static_cast<int>(sizes.preds);
+  const int k = static_cast<int>(blockIdx.x) * kWarp + lane;
+  const A scale = k < points ? rows.scale(k) : 0;
+  for (int64_t part = blockIdx.y; part < sizes.groups * shares.tiles; part += gridDim.y) {
+    const int64_t group = part / shares.tiles;
+    const int first_truth = static_cast<int>(part % shares.tiles) * shares.size, number = shares.number(first_truth);
     const int64_t row = group * sizes.truths + first_truth;
     __syncthreads();  // the truths before have been read
     load_truths<kBoxes>(rows, row, number, truths);
     __syncthreads();
+    const A* truth = rows.truth + 2 * row * rows.points;
     A q[kTruths][2], falloff[kTruths], sum[kTruths][2], larger[kTruths];
 #pragma unroll
     for (int t = 0; t < kTruths; ++t) {
       const int g = warp + kOksTruthWarps * t;
-      const bool is_there = g < number && k < rows.points;
+      const bool is_there = g < number && k < points;
       for (int axis = 0; axis < 2; ++axis) {
-        q[t][axis] = is_there ? kept_finite(rows.truth[2 * ((row + g) * rows.points + k) + axis]) : 0;
+        q[t][axis] = is_there ? truth[2 * (g * points + k) + axis] : 0;
         sum[t][axis] = 0;
       }
       falloff[t] = is_there ? oks_falloff(truths.steepness[g], scale) : 0;
       larger[t] = 0;
     }
-    for (int64_t first = 0; first < sizes.preds; first += kDetections) {
-      const int preds_here = static_cast<int>(min(static_cast<int64_t>(kDetections), sizes.preds - first));
+    for (int first = 0; first < all_preds; first += kDetections) {
+      const int preds_here = min(kDetections, all_preds - first);
       const int64_t pred_row = group * sizes.preds + first;
+      const A* from = rows.pred + 2 * pred_row * rows.points;
+      const A* weight = grad + pred_row * sizes.truths + first_truth;
       __syncthreads();  // the detections before have been read
       for (int d = warp; d < preds_here; d += kOksTruthWarps) {
-        const A* from = rows.pred + 2 * ((pred_row + d) * rows.points + k);
-        preds[d][lane] = k < rows.points ? Point{{kept_finite(from[0]), kept_finite(from[1])}} : Point{{0, 0}};
+        const int at = 2 * (d * points + k);
+        preds[d][lane] = k < points ? Point{{from[at], from[at + 1]}} : Point{{0, 0}};
         if (lane < kOksTruthWarps * kSlots) {
           const int slot = lane / kOksTruthWarps;
           weights[d][lane % kOksTruthWarps][slot / 4].values[slot % 4] =
-              lane < number ? grad[(pred_row + d) * sizes.truths + first_truth + lane] : 0;
+              lane < number ? weight[d * sizes.truths + lane] : 0;
         }
       }
       __syncthreads();
@@ -320,12 +334,11 @@ __global__ void __launch_bounds__(kOksTruthWarps* kWarp, OksTiling<A>::kTruthBlo
             dx = outside(p.values[0], truths.box[g][0], truths.box[g][2]);
             dy = outside(p.values[1], truths.box[g][1], truths.box[g][3]);
           }
-          A x = oks_exponent(dx, dy, falloff[t]);
-          x = x < kLowest ? A(kLowest) : x;  // not infinite, and its power of 2 is 0 all the same
-          const A e = w[t / 4].values[t % 4] * fast_exp2(x);
-          larger[t] = fma(e, x, larger[t]);
-          sum[t][0] = fma(e, dx, sum[t][0]);
-          sum[t][1] = fma(e, dy, sum[t][1]);
+          const A x = oks_exponent(dx, dy, falloff[t]), e = fast_exp2(x), share = w[t / 4].values[t % 4] * e;
+          if (e == 0) continue;
+          larger[t] = fma(share, x, larger[t]);
+          sum[t][0] = fma(share, dx, sum[t][0]);
+          sum[t][1] = fma(share, dy, sum[t][1]);
         }
       }
     }
@@ -335,11 +348,11 @@ __global__ void __launch_bounds__(kOksTruthWarps* kWarp, OksTiling<A>::kTruthBlo
       if (g >= number) break;
       const int64_t at = (row + g) * rows.points + k;
       const bool is_box = kBoxes && truths.is_box[g];
-      const bool counts = k < rows.points && truths.count[g] && sizes.preds > 0 && (is_box || rows.visible[at]);
+      const bool counts = k < points && truths.count[g] && sizes.preds > 0 && (is_box || rows.visible[at]);
       const A each = counts ? truths.steepness[g] / truths.count[g] : 0, pull = -2 * scale * each;
       const bool moves = counts && !is_box;
       const A found[2] = {moves ? pull * sum[t][0] : 0, moves ? pull * sum[t][1] : 0};
-      if (k < rows.points) store_vector<2>(dtruth + 2 * at, found);
+      if (k < points) store_vector<2>(dtruth + 2 * at, found);
       const A all = sum_of_warp(counts ? larger[t] * (each * A(1 / kLog2E)) : A(0));
       if (lane == 0) growth[(row + g) * gridDim.x + blockIdx.x] = all;
     }

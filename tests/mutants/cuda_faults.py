@@ -125,9 +125,27 @@ CUDA_FAULTS = [
     ),
     Fault(
         "oks/oks.cuh",
-        "= truth.box ? 0 : sum[axis];",
-        "= sum[axis];",
+        "= truth.box ? 0 : scale * sum[axis];",
+        "= scale * sum[axis];",
         "invisible points of a target have a gradient where the box stands in",
+    ),
+    Fault(
+        "oks/oks_tiles.cuh",
+        "const bool moves = counts && !is_box;",
+        "const bool moves = counts;",
+        "invisible points of a target have a gradient where the box stands in, among many",
+    ),
+    Fault(
+        "oks/oks_tiles.cuh",
+        "if (e == 0) continue;\n          larger[t]",
+        "larger[t]",
+        "the gradient of an area is NaN where the similarity is 0",
+    ),
+    Fault(
+        "oks/oks_tiles.cuh",
+        "      __syncthreads();  // the truths before have been read\n      load_truths",
+        "      load_truths",
+        "the gradient of a detection mixes two sets of truths",
     ),
     Fault(
         "nms/nms.cuh",
