@@ -77,8 +77,8 @@ const SchemaTable table({
 
     // oks
     "oks(Tensor pred, Tensor truth, Tensor visible, Tensor area, Tensor sigmas, Tensor? boxes) -> Tensor",
-    "_oks_backward(Tensor grad, Tensor pred, Tensor truth, Tensor visible, Tensor area, Tensor sigmas, Tensor? boxes) "
-    "-> (Tensor, Tensor, Tensor)",
+    "_oks_backward(Tensor grad, Tensor pred, Tensor truth, Tensor visible, Tensor area, Tensor sigmas, Tensor? boxes, "
+    "bool wants_pred, bool wants_truth) -> (Tensor, Tensor, Tensor)",
     "oks_ragged(Tensor pred, Tensor truth, Tensor visible, Tensor area, Tensor sigmas, Tensor? boxes, Tensor "
     "pred_offsets, Tensor truth_offsets, Tensor pair_offsets, SymInt pairs) -> Tensor",
 
@@ -88,9 +88,9 @@ const SchemaTable table({
 
     // nms
     "box_nms(Tensor boxes, Tensor scores, Tensor? labels, int method, float sigma, float threshold, float "
-    "score_threshold, float pixel_offset) -> (Tensor, Tensor)",
+    "score_threshold, float pixel_offset) -> (Tensor, Tensor, Tensor)",
     "pose_nms(Tensor points, Tensor scores, Tensor area, Tensor sigmas, int method, float sigma, float threshold, "
-    "float score_threshold) -> (Tensor, Tensor)",
+    "float score_threshold) -> (Tensor, Tensor, Tensor)",
 
     // ssim
     "ssim(Tensor x, Tensor y, int window, float sigma, float covariance, float c1, float c2, bool luminance, bool map) "

@@ -331,7 +331,7 @@ CALLS = {
         )
     ],
     "oks": [Call(OKS, {}, {"pred": ("shape 1",)})],
-    "_oks_backward": [Call({"grad": torch.randn(2, 3, 2), **OKS})],
+    "_oks_backward": [Call({"grad": torch.randn(2, 3, 2), **OKS, "wants_pred": True, "wants_truth": True})],
     "oks_ragged": [
         Call(
             RAGGED_OKS,

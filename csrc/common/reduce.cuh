@@ -48,6 +48,27 @@ template <class A>
 __device__ inline A largest_of_warp(A value) {
   return join_of_warp(value, Largest());
 }
+/// By one instruction, where the GPU has it.
+__device__ inline unsigned largest_of_warp(unsigned value) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  return __reduce_max_sync(kWholeWarp, value);
+#else
+  return join_of_warp(value, Largest());
+#endif
+}
+
+/// The bits that are set in any lane, known to all of them; to be called by whole warps.
+__device__ inline unsigned bits_of_warp(unsigned value) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  return __reduce_or_sync(kWholeWarp, value);
+#else
+  return join_of_warp(value, [](unsigned a, unsigned b) { return a | b; });
+#endif
+}
+__device__ inline uint64_t bits_of_warp(uint64_t value) {
+  const unsigned low = bits_of_warp(static_cast<unsigned>(value));
+  return static_cast<uint64_t>(bits_of_warp(static_cast<unsigned>(value >> 32))) << 32 | low;
+}
 
 /// Each lane's own value joined to those of all lanes below it; to be called by whole warps. `join(before, own)` must
 /// be associative, but may take heed of the order.

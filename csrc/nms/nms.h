@@ -10,11 +10,11 @@
 // score is, or becomes, less than score_threshold is dropped, as is -inf.
 //
 // Shapes: boxes (B, n, 4) or points (B, n, K, 2) with area (B, n); scores (B, n); labels (B, n) int64. Results: order
-// (B, n), the rows as they were taken, then -1; and their scores when they were taken, then 0. Of equal scores the
-// first row is taken; NaN counts as larger than any number. Rows are best given by falling score: then those taken lie
-// in front, where a round can leave them out.
+// (B, n), the rows as they were taken, then -1; their scores when they were taken, then 0; and how many were taken,
+// (B,). NaN counts as larger than any number. Of rows whose scores are equal the one is taken that was given the
+// highest, and of those the first.
 //
-// n rounds over what is left: n^2 / 2 similarities at most, none of them kept. The bytes are few and stay in the cache.
+// By the rule there are n rounds, n^2 / 2 similarities. The bytes are few and stay in the cache.
 #pragma once
 
 #include <algorithm>
@@ -50,22 +50,43 @@ struct NmsOptions {
 template <class A>
 struct NmsRule {
   NmsMethod method;
-  A sigma, threshold, score_threshold;
+  A sigma, steepness, threshold, score_threshold;  // steepness: -1 / sigma
 
   explicit NmsRule(const NmsOptions& options)
       : method(static_cast<NmsMethod>(options.method)),
         sigma(static_cast<A>(options.sigma)),
+        steepness(static_cast<A>(-1 / options.sigma)),
         threshold(static_cast<A>(options.threshold)),
         score_threshold(static_cast<A>(options.score_threshold)) {}
 
   PYDLX_HOST_DEVICE bool drops(A score) const { return score < score_threshold || score == -A(INFINITY); }
 };
 
-// Order and scores, to be written.
-inline std::tuple<Tensor, Tensor> nms_outputs(const Tensor& scores) {
-  const std::vector<int64_t> shape{scores.size(0), scores.size(1)};
-  return {uninitialised(scores, shape, ScalarType::Long), uninitialised(scores, shape)};
-}
+// Where the results go: order, scores, how many.
+template <class A>
+struct NmsResult {
+  int64_t* order;
+  A* rescored;
+  int64_t* taken;
+};
+
+using NmsTensors = std::tuple<Tensor, Tensor, Tensor>;
+
+struct NmsOutput {
+  Tensor order, rescored, taken;
+
+  explicit NmsOutput(const Tensor& scores)
+      : order(uninitialised(scores, scores.sizes(), ScalarType::Long)),
+        rescored(uninitialised(scores, scores.sizes())),
+        taken(uninitialised(scores, {scores.size(0)}, ScalarType::Long)) {}
+
+  template <class A>
+  NmsResult<A> result() const {
+    return {output_data<int64_t>(order), output_data<A>(rescored), output_data<int64_t>(taken)};
+  }
+
+  NmsTensors tensors() const { return {order, rescored, taken}; }
+};
 
 // One batch entry's boxes, or its poses.
 template <class A>

@@ -1,7 +1,17 @@
 // Suppression on the CPU: threads, registration. The rules are in nms.h, the loops in nms_cpu_simd.h.
+#include "common/ranked.h"
 #include "nms/nms.h"
 
 namespace pydlx {
+
+template <class A>
+std::vector<int64_t> rows_by_falling_score(const A* scores, int64_t n) {
+  std::vector<int64_t> rows(n);
+  std::iota(rows.begin(), rows.end(), 0);
+  const auto before = [&](int64_t a, int64_t b) { return is_higher(scores[a], scores[b]); };
+  if (!std::is_sorted(rows.begin(), rows.end(), before)) std::stable_sort(rows.begin(), rows.end(), before);
+  return rows;
+}
 
 // Small numbers that are equal where labels are: exact in any floating-point type, as labels may not be.
 inline std::vector<int64_t> label_ranks(const int64_t* labels, int64_t n) {
@@ -29,31 +39,29 @@ constexpr int64_t kGrain = 16384;
 
 // Input is NmsBoxInput or NmsPoseInput.
 template <class Input>
-std::tuple<Tensor, Tensor> suppress(const Input& input, const NmsOptions& options) {
-  auto [order, rescored] = nms_outputs(input.scores);
+NmsTensors suppress(const Input& input, const NmsOptions& options) {
+  const NmsOutput output(input.scores);
   const int64_t n = input.scores.size(1);
-  int64_t* to = output_data<int64_t>(order);
-  dispatch_full_precision(input.scores.scalar_type(), "nms", [&, &rescored = rescored](auto zero) {
+  dispatch_full_precision(input.scores.scalar_type(), "nms", [&](auto zero) {
     using A = decltype(zero);
     const auto items = input.template all<A>();
     const NmsRule<A> rule(options);
+    const NmsResult<A> to = output.result<A>();
     parallel_for(input.scores.size(0), kGrain / std::max<int64_t>(1, n * n), [&](int64_t begin, int64_t end) {
       PYDLX_SIMD_CALL(nms_entries<A, std::decay_t<decltype(items)>>)(rule, items, input_data<A>(input.scores), n, to,
-                                                                     output_data<A>(rescored), begin, end);
+                                                                     begin, end);
     });
   });
-  return {order, rescored};
+  return output.tensors();
 }
 
-std::tuple<Tensor, Tensor> box_nms(const Tensor& boxes, const Tensor& scores, const std::optional<Tensor> labels,
-                                   int64_t method, double sigma, double threshold, double score_threshold,
-                                   double pixel_offset) {
+NmsTensors box_nms(const Tensor& boxes, const Tensor& scores, const std::optional<Tensor> labels, int64_t method,
+                   double sigma, double threshold, double score_threshold, double pixel_offset) {
   return suppress(NmsBoxInput(boxes, scores, labels, pixel_offset), {method, sigma, threshold, score_threshold});
 }
 
-std::tuple<Tensor, Tensor> pose_nms(const Tensor& points, const Tensor& scores, const Tensor& area,
-                                    const Tensor& sigmas, int64_t method, double sigma, double threshold,
-                                    double score_threshold) {
+NmsTensors pose_nms(const Tensor& points, const Tensor& scores, const Tensor& area, const Tensor& sigmas,
+                    int64_t method, double sigma, double threshold, double score_threshold) {
   return suppress(NmsPoseInput(points, scores, area, sigmas), {method, sigma, threshold, score_threshold});
 }
 

@@ -26,17 +26,18 @@ struct BoxSimilarity {
   A pixel_offset;
   int64_t taken = 0;
 
-  BoxSimilarity(const NmsBoxes<A>& entry, int64_t n) : pixel_offset(entry.pixel_offset) {
+  BoxSimilarity(const NmsBoxes<A>& entry, const std::vector<int64_t>& rows) : pixel_offset(entry.pixel_offset) {
+    const auto n = static_cast<int64_t>(rows.size());
     const std::vector<int64_t> ranks = label_ranks(entry.labels, n);
     for (std::vector<A>* column : {&left, &top, &right, &bottom, &size, &label}) column->resize(whole_vectors<A>(n));
     for (int64_t i = 0; i < n; ++i) {
-      const A* box = entry.boxes + 4 * i;
+      const A* box = entry.boxes + 4 * rows[i];
       left[i] = box[0];
       top[i] = box[1];
       right[i] = box[2];
       bottom[i] = box[3];
       size[i] = (box[2] - box[0] + pixel_offset) * (box[3] - box[1] + pixel_offset);
-      label[i] = static_cast<A>(ranks[i]);
+      label[i] = static_cast<A>(ranks[rows[i]]);
     }
   }
 
@@ -61,11 +62,14 @@ struct PoseSimilarity {
   std::vector<A> coordinates, area, scale;  // (K, 2, n), (n,), 1 / (8 sigma^2)
   int64_t taken = 0;
 
-  PoseSimilarity(const NmsPoses<A>& entry, int64_t n)
-      : points(entry.count), stride(whole_vectors<A>(n)), coordinates(2 * points * stride), area(stride, A(1)) {
-    for (int64_t i = 0; i < n; ++i) {
-      for (int64_t c = 0; c < 2 * points; ++c) coordinates[c * stride + i] = entry.points[i * 2 * points + c];
-      area[i] = entry.area[i];
+  PoseSimilarity(const NmsPoses<A>& entry, const std::vector<int64_t>& rows)
+      : points(entry.count),
+        stride(whole_vectors<A>(rows.size())),
+        coordinates(2 * points * stride),
+        area(stride, A(1)) {
+    for (int64_t i = 0; i < static_cast<int64_t>(rows.size()); ++i) {
+      for (int64_t c = 0; c < 2 * points; ++c) coordinates[c * stride + i] = entry.points[rows[i] * 2 * points + c];
+      area[i] = entry.area[rows[i]];
     }
     for (int64_t k = 0; k < points; ++k) scale.push_back(1 / (8 * entry.sigmas[k] * entry.sigmas[k]));
   }
@@ -96,9 +100,9 @@ struct NmsRound {
   std::vector<A> scores;
   int64_t begin = 0, highest = 0;  // nothing is left in front of begin
 
-  NmsRound(const NmsRule<A>& rule_, Similarity similarity_, const A* given, int64_t n)
-      : rule(rule_), similarity(std::move(similarity_)), scores(whole_vectors<A>(n), kGone) {
-    for (int64_t i = 0; i < n; ++i) scores[i] = rule.drops(given[i]) ? kGone : given[i];
+  NmsRound(const NmsRule<A>& rule_, Similarity similarity_, const A* given, const std::vector<int64_t>& rows)
+      : rule(rule_), similarity(std::move(similarity_)), scores(whole_vectors<A>(rows.size()), kGone) {
+    for (size_t i = 0; i < rows.size(); ++i) scores[i] = rule.drops(given[rows[i]]) ? kGone : given[rows[i]];
     find_highest([](const Vec<A>& score, int64_t) { return score; });
   }
 
@@ -156,26 +160,31 @@ struct NmsRound {
 };
 
 template <class A>
-BoxSimilarity<A> similarity_within(const NmsBoxes<A>& entry, int64_t n) {
-  return {entry, n};
+BoxSimilarity<A> similarity_within(const NmsBoxes<A>& entry, const std::vector<int64_t>& rows) {
+  return {entry, rows};
 }
 template <class A>
-PoseSimilarity<A> similarity_within(const NmsPoses<A>& entry, int64_t n) {
-  return {entry, n};
+PoseSimilarity<A> similarity_within(const NmsPoses<A>& entry, const std::vector<int64_t>& rows) {
+  return {entry, rows};
 }
 
-// Entries [begin, end) of a batch of boxes or poses.
+// Entries [begin, end) of a batch of boxes or poses. Rows by falling score: then those taken lie in front, where a
+// round leaves them out.
 template <class A, class Items>
-void nms_entries(const NmsRule<A>& rule, const Items& all, const A* scores, int64_t n, int64_t* order, A* rescored,
+void nms_entries(const NmsRule<A>& rule, const Items& all, const A* scores, int64_t n, const NmsResult<A>& to,
                  int64_t begin, int64_t end) {
   for (int64_t b = begin; b < end; ++b) {
-    NmsRound round(rule, similarity_within<A>(nms_entry(all, b, n), n), scores + b * n, n);
+    const std::vector<int64_t> rows = rows_by_falling_score(scores + b * n, n);
+    NmsRound round(rule, similarity_within<A>(nms_entry(all, b, n), rows), scores + b * n, rows);
     int64_t place = b * n;
-    for (; !round.done(); ++place) std::tie(order[place], rescored[place]) = round.take();
-    for (; place < (b + 1) * n; ++place) {
-      order[place] = -1;
-      rescored[place] = 0;
+    for (; !round.done(); ++place) {
+      const auto [row, score] = round.take();
+      to.order[place] = rows[row];
+      to.rescored[place] = score;
     }
+    to.taken[b] = place - b * n;
+    std::fill(to.order + place, to.order + (b + 1) * n, -1);
+    std::fill(to.rescored + place, to.rescored + (b + 1) * n, A(0));
   }
 }
 

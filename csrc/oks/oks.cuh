@@ -1,26 +1,25 @@
-// OKS on CUDA. The maths and the shapes are in oks.h.
+// OKS on CUDA, one similarity or one point's gradient to a thread: of ragged groups, and of groups of so few detections
+// that tiles of them (oks_tiles.cuh) would be empty for the most part. The maths and the shapes are in oks.h.
 //
-// A thread takes one similarity, or one point's gradient, and gathers what it needs. Neighbouring threads share a
-// detection and look at neighbouring truths, so most reads come from the caches; what must come from memory are the
-// rows, once, and the similarities.
+// A thread gathers what it needs. Neighbouring threads share a detection and look at neighbouring truths, so most reads
+// come from the caches.
 #pragma once
 
 #include "common/indexing.cuh"
+#include "common/maths.cuh"
 #include "oks/oks.h"
 
 namespace pydlx {
 
-// x_k of a point that counts, f_k to go with it.
+// What exponents are made of, the same to the bit wherever a pair stands. They are powers of 2.
 template <class A>
-struct OksTerm {
-  A falloff, exponent;
-
-  __device__ OksTerm(const OksRows<A>& rows, const OksTruth<A>& truth, const A* pred, int64_t k) {
-    const A dx = truth.offset(pred, k, 0), dy = truth.offset(pred, k, 1);
-    falloff = truth.steepness * rows.scale(k);
-    exponent = (dx * dx + dy * dy) * falloff;
-  }
-};
+__device__ inline A oks_falloff(A steepness, A scale) {
+  return steepness * scale * A(kLog2E);
+}
+template <class A>
+__device__ inline A oks_exponent(A dx, A dy, A falloff) {
+  return fma(dx, dx, dy * dy) * falloff;
+}
 
 template <class A>
 __device__ inline A pair_similarity(const OksRows<A>& rows, int64_t pred_row, int64_t truth_row) {
@@ -28,7 +27,9 @@ __device__ inline A pair_similarity(const OksRows<A>& rows, int64_t pred_row, in
   const A* pred = rows.detection(pred_row);
   A sum = 0;
   for (int64_t k = 0; k < rows.points; ++k) {
-    if (truth.counts(k)) sum += exp(OksTerm<A>(rows, truth, pred, k).exponent);
+    if (!truth.counts(k)) continue;
+    const A dx = truth.offset(pred, k, 0), dy = truth.offset(pred, k, 1);
+    sum += fast_exp2(oks_exponent(dx, dy, oks_falloff(truth.steepness, rows.scale(k))));
   }
   return truth.count ? sum / truth.count : 0;
 }
@@ -67,52 +68,60 @@ __global__ void oks_ragged_kernel(OksRows<A> rows, const int64_t* __restrict__ p
 
 // Gradient of point k of one detection: all truths of its group pull at it.
 template <class A>
-__global__ void oks_backward_pred_kernel(OksRows<A> rows, OksSizes sizes, const A* __restrict__ grad,
-                                         A* __restrict__ dpred, int64_t count) {
+__global__ void oks_few_backward_pred_kernel(OksRows<A> rows, OksSizes sizes, const A* __restrict__ grad,
+                                             A* __restrict__ dpred, int64_t count) {
   PYDLX_GRID_STRIDE(index, count) {
     const int64_t row = index / rows.points, k = index % rows.points;
     const int64_t first_truth = row / sizes.preds * sizes.truths;
     const A* pred = rows.detection(row);
+    const A scale = rows.scale(k);
     A sum[2] = {0, 0};
     for (int64_t g = 0; g < sizes.truths; ++g) {
       const OksTruth<A> truth = rows.truth_at(first_truth + g);
       if (truth.count == 0 || !truth.counts(k)) continue;
-      const OksTerm<A> term(rows, truth, pred, k);
-      const A pull = 2 * grad[row * sizes.truths + g] / truth.count * exp(term.exponent) * term.falloff;
-      for (int axis = 0; axis < 2; ++axis) sum[axis] += pull * truth.offset(pred, k, axis);
+      const A dx = truth.offset(pred, k, 0), dy = truth.offset(pred, k, 1);
+      const A e = fast_exp2(oks_exponent(dx, dy, oks_falloff(truth.steepness, scale)));
+      if (e == 0) continue;  // also where the distance is infinite
+      const A pull = 2 * grad[row * sizes.truths + g] / truth.count * truth.steepness * e;
+      sum[0] += pull * dx;
+      sum[1] += pull * dy;
     }
-    for (int axis = 0; axis < 2; ++axis) dpred[2 * index + axis] = sum[axis];
+    for (int axis = 0; axis < 2; ++axis) dpred[2 * index + axis] = scale * sum[axis];
   }
 }
 
 // Gradient of point k of one truth, and what that point adds to its area's.
 template <class A>
-__global__ void oks_backward_truth_kernel(OksRows<A> rows, OksSizes sizes, const A* __restrict__ grad,
-                                          A* __restrict__ dtruth, A* __restrict__ growth, int64_t count) {
+__global__ void oks_few_backward_truth_kernel(OksRows<A> rows, OksSizes sizes, const A* __restrict__ grad,
+                                              A* __restrict__ dtruth, A* __restrict__ growth, int64_t count) {
   PYDLX_GRID_STRIDE(index, count) {
     const int64_t row = index / rows.points, k = index % rows.points;
     const int64_t group = row / sizes.truths, g = row % sizes.truths;
     const OksTruth<A> truth = rows.truth_at(row);
+    const A scale = rows.scale(k);
     A sum[2] = {0, 0}, larger = 0;
     for (int64_t d = group * sizes.preds; truth.count && truth.counts(k) && d < (group + 1) * sizes.preds; ++d) {
       const A* pred = rows.detection(d);
-      const OksTerm<A> term(rows, truth, pred, k);
-      const A e = exp(term.exponent), share = grad[d * sizes.truths + g] / truth.count;
-      larger += e == 0 ? 0 : share * truth.steepness * e * term.exponent;
-      for (int axis = 0; axis < 2; ++axis) sum[axis] -= 2 * share * e * term.falloff * truth.offset(pred, k, axis);
+      const A dx = truth.offset(pred, k, 0), dy = truth.offset(pred, k, 1);
+      const A exponent = oks_exponent(dx, dy, oks_falloff(truth.steepness, scale)), e = fast_exp2(exponent);
+      if (e == 0) continue;
+      const A share = grad[d * sizes.truths + g] / truth.count * truth.steepness * e;
+      larger += share * exponent;
+      sum[0] -= 2 * share * dx;
+      sum[1] -= 2 * share * dy;
     }
-    for (int axis = 0; axis < 2; ++axis) dtruth[2 * index + axis] = truth.box ? 0 : sum[axis];
-    growth[index] = larger;
+    for (int axis = 0; axis < 2; ++axis) dtruth[2 * index + axis] = truth.box ? 0 : scale * sum[axis];
+    growth[index] = larger * A(1 / kLog2E);
   }
 }
 
-// The area's gradient is the sum over the points.
+// The area's gradient is the sum over points, or over chunks of them.
 template <class A>
-__global__ void oks_backward_area_kernel(const A* __restrict__ growth, int64_t points, A* __restrict__ darea,
+__global__ void oks_backward_area_kernel(const A* __restrict__ growth, int64_t chunks, A* __restrict__ darea,
                                          int64_t count) {
   PYDLX_GRID_STRIDE(row, count) {
     A sum = 0;
-    for (int64_t k = 0; k < points; ++k) sum += growth[row * points + k];
+    for (int64_t i = 0; i < chunks; ++i) sum += growth[row * chunks + i];
     darea[row] = sum;
   }
 }

@@ -37,6 +37,11 @@ namespace pydlx {
 // Added to areas, as COCO does (numpy.spacing(1)).
 constexpr double kOksSpacing = 0x1p-52;
 
+template <class A>
+PYDLX_HOST_DEVICE A oks_steepness(A area) {
+  return area < 0 ? A(NAN) : -1 / (area + A(kOksSpacing));
+}
+
 // One truth's side of a comparison: its visible points or, where there is none, its box.
 template <class A>
 struct OksTruth {
@@ -79,7 +84,7 @@ struct OksRows {
       found.box = boxes + row * 4;
       found.count = points;
     }
-    found.steepness = area[row] < 0 ? A(NAN) : -1 / (area[row] + A(kOksSpacing));
+    found.steepness = oks_steepness(area[row]);
     return found;
   }
 
@@ -147,6 +152,23 @@ struct OksSizes {
   // Rows of the pair, as similarities are numbered.
   PYDLX_HOST_DEVICE int64_t pred_of(int64_t pair) const { return pair / truths; }
   PYDLX_HOST_DEVICE int64_t truth_of(int64_t pair) const { return pair / (preds * truths) * truths + pair % truths; }
+};
+
+// Of pred, of truth and of area, to be written where they are wanted and empty where not.
+struct OksNewGradients {
+  Tensor pred, truth, area;
+
+  OksNewGradients(const OksInput& input, bool wants_pred, bool wants_truth)
+      : pred(uninitialised(input.pred, shape_if(wants_pred, input.pred))),
+        truth(uninitialised(input.pred, shape_if(wants_truth, input.truth))),
+        area(uninitialised(input.pred, shape_if(wants_truth, input.area))) {}
+
+  std::tuple<Tensor, Tensor, Tensor> tensors() const { return {pred, truth, area}; }
+
+ private:
+  static std::vector<int64_t> shape_if(bool wanted, const Tensor& x) {
+    return wanted ? oks_shape(x) : std::vector<int64_t>{0};
+  }
 };
 
 inline Tensor oks_gradient(const OksInput& input, const OksSizes& sizes, const Tensor& grad) {

@@ -118,7 +118,7 @@ Tensor oks(const Tensor& pred, const Tensor& truth, const Tensor& visible, const
 
 std::tuple<Tensor, Tensor, Tensor> oks_backward(const Tensor& grad_output, const Tensor& pred, const Tensor& truth,
                                                 const Tensor& visible, const Tensor& area, const Tensor& sigmas,
-                                                const std::optional<Tensor> boxes) {
+                                                const std::optional<Tensor> boxes, bool wants_pred, bool wants_truth) {
   const OksInput input(4, pred, truth, visible, area, sigmas, boxes);
   const OksSizes sizes(input);
   const Tensor grad = oks_gradient(input, sizes, grad_output);
@@ -139,7 +139,9 @@ std::tuple<Tensor, Tensor, Tensor> oks_backward(const Tensor& grad_output, const
     });
     std::copy(areas.begin(), areas.end(), output_data<A>(darea));
   });
-  return {dpred, dtruth, darea};
+  // One pass gives both sides.
+  const Tensor none = uninitialised(pred, {0});
+  return {wants_pred ? dpred : none, wants_truth ? dtruth : none, wants_truth ? darea : none};
 }
 
 Tensor oks_ragged(const Tensor& pred, const Tensor& truth, const Tensor& visible, const Tensor& area,

@@ -6,8 +6,9 @@ The row of the highest score is taken, every other one that resembles it (simila
     linear    score *= 1 - s where s > threshold
     gaussian  score *= exp(-s^2 / sigma)
 
-A row whose score is, or becomes, less than the score threshold is dropped. Of equal scores the first row is taken; NaN
-counts as larger than any number. Where s is NaN the score stays: a row with NaN coordinates lowers no other.
+A row whose score is, or becomes, less than the score threshold is dropped. NaN counts as larger than any number. Of
+rows whose scores are equal the one is taken that was given the highest, and of those the first. Where s is NaN the
+score stays: a row with NaN coordinates lowers no other.
 """
 
 from __future__ import annotations
@@ -79,10 +80,8 @@ def soft_nms(
     options = (METHODS.index(method), float(sigma), float(iou_threshold), float(score_threshold), float(pixel_offset))
     op = _box_op if _native.use_native(boxes, "box_nms") else box_nms_reference
 
-    def run(scores: Tensor, boxes: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
-        return op(boxes, scores, labels, *options)
-
-    return _by_falling_score(run, scores, boxes, labels)
+    dtype = _wide(boxes, scores)
+    return _in_a_batch(op, boxes.to(dtype), scores, dtype, labels, *options)
 
 
 def oks_nms(
@@ -166,15 +165,14 @@ def _pose_nms(
     check_device(name, "area", area, "keypoints", keypoints)
     if area.shape != scores.shape:
         raise ValueError(f"{name}: area must have shape {tuple(scores.shape)}, got {tuple(area.shape)}")
-    spread = sigmas_of(name, sigmas, _wide(keypoints, scores), keypoints.device)
+    dtype = _wide(keypoints, scores)
+    spread = sigmas_of(name, sigmas, dtype, keypoints.device)
     if spread.shape != keypoints.shape[-2:-1]:
         raise ValueError(f"{name}: sigmas must hold {keypoints.shape[-2]} numbers, one per point, got {spread.numel()}")
     op = _pose_op if _native.use_native(keypoints, "pose_nms") else pose_nms_reference
 
-    def run(scores: Tensor, keypoints: Tensor, area: Tensor) -> tuple[Tensor, Tensor]:
-        return op(keypoints, scores, area, spread, *options)
-
-    return _by_falling_score(run, scores.detach(), keypoints.detach(), area.detach())
+    points, scores, area = keypoints.detach().to(dtype), scores.detach(), area.detach().to(dtype)
+    return _in_a_batch(op, points, scores, dtype, area, spread, *options)
 
 
 def _check(name: str, argument: str, items: Tensor, scores: Tensor, trailing: int, wanted: str) -> None:
@@ -195,29 +193,25 @@ def _wide(items: Tensor, scores: Tensor) -> torch.dtype:
     return torch.promote_types(torch.promote_types(items.dtype, scores.dtype), torch.float32)
 
 
-def _by_falling_score(
-    run: Callable[..., tuple[Tensor, Tensor]], scores: Tensor, items: Tensor, other: Tensor | None
+def _in_a_batch(
+    op: Callable[..., tuple[Tensor, Tensor, Tensor]],
+    items: Tensor,
+    scores: Tensor,
+    dtype: torch.dtype,
+    beside: Tensor | None,
+    *others: Any,
 ) -> tuple[Tensor, Tensor]:
-    """Runs a suppression on rows by falling score, which saves it work, and tells the original rows."""
-    dtype = _wide(items, scores)
-    falling, rows = scores.to(dtype).sort(dim=-1, descending=True, stable=True)
-
-    def sorted_rows(x: Tensor) -> Tensor:
-        x = x.to(dtype) if x.is_floating_point() else x
-        if rows.dim() == 1:
-            return x.index_select(0, rows)
-        index = rows.view(*rows.shape, *(1 for _ in x.shape[rows.dim() :])).expand(x.shape)
-        return x.gather(rows.dim() - 1, index)
-
-    inputs = [falling, sorted_rows(items), None if other is None else sorted_rows(other)]
+    """What an op gives, of a batch or of one set of rows; `beside` is what each row has besides, labels or an area."""
+    wide = scores.to(dtype)
     if scores.dim() == 2:
-        order, rescored = run(*inputs)
-        order = torch.where(order >= 0, rows.gather(1, order.clamp(min=0)), -1)
+        order, rescored, _ = op(items, wide, beside, *others)
         return order, rescored.to(scores.dtype)
-    (order,), (rescored,) = run(*(x if x is None else x.unsqueeze(0) for x in inputs))
-    taken = (order >= 0).nonzero().squeeze(1)
-    order = rows.index_select(0, order.index_select(0, taken))
-    return order, rescored.index_select(0, taken).to(scores.dtype)
+    order, rescored, taken = op(items[None], wide[None], None if beside is None else beside[None], *others)
+    count = taken.item()
+    if torch.compiler.is_compiling():
+        torch._check(count >= 0)
+        torch._check(count <= len(scores))
+    return order[0, :count], rescored[0, :count].to(scores.dtype)
 
 
 def _suppress(
@@ -227,26 +221,27 @@ def _suppress(
     sigma: float,
     threshold: float,
     score_threshold: float,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """The definition, one row at a time; similarities(b, row) are those of one row of entry b with all of it."""
     order = torch.full_like(scores, -1, dtype=torch.int64)
     rescored = torch.zeros_like(scores)
-    for b, start in enumerate(scores):
-        left = torch.where(start < score_threshold, -torch.inf, start)
-        for place in range(len(start)):
-            row = int(left.argmax())
-            if left[row] == -torch.inf:
+    for b, given in enumerate(scores):
+        falling, rows = given.sort(descending=True, stable=True)
+        left = torch.where(falling < score_threshold, -torch.inf, falling)
+        for place in range(len(left)):
+            highest = int(left.argmax())
+            if left[highest] == -torch.inf:
                 break
-            order[b, place], rescored[b, place] = row, left[row]
-            s = similarities(b, row)
+            order[b, place], rescored[b, place] = rows[highest], left[highest]
+            s = similarities(b, int(rows[highest]))[rows]
             decayed = {
                 _GAUSSIAN: torch.where(s.isnan(), left, left * torch.exp(-s.square() / sigma)),
                 _LINEAR: torch.where(s > threshold, left * (1 - s), left),
                 _HARD: torch.where(s > threshold, -torch.inf, left),
             }[method]
             left = torch.where((left == -torch.inf) | (decayed < score_threshold), -torch.inf, decayed)
-            left[row] = -torch.inf
-    return order, rescored
+            left[highest] = -torch.inf
+    return order, rescored, (order >= 0).sum(1)
 
 
 def box_nms_reference(
@@ -258,7 +253,7 @@ def box_nms_reference(
     threshold: float,
     score_threshold: float,
     pixel_offset: float,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """boxes (B, n, 4), scores and labels (B, n)."""
     sides = boxes[..., 2:] - boxes[..., :2] + pixel_offset
     sizes = sides.prod(-1)
@@ -284,7 +279,7 @@ def pose_nms_reference(
     sigma: float,
     threshold: float,
     score_threshold: float,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """points (B, n, K, 2), scores and area (B, n), sigmas (K,)."""
     visible = torch.ones(points.shape[1:3], dtype=torch.bool, device=points.device)
 
@@ -295,20 +290,21 @@ def pose_nms_reference(
     return _suppress(similarities, scores, method, sigma, threshold, score_threshold)
 
 
-def _fake(items: Tensor, scores: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
-    return scores.new_empty(scores.shape, dtype=torch.int64), scores.new_empty(scores.shape)
+def _fake(items: Tensor, scores: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
+    rows = scores.new_empty(scores.shape, dtype=torch.int64)
+    return rows, scores.new_empty(scores.shape), rows.new_empty(scores.shape[:1])
 
 
 _box_op = _native.register(
     "box_nms(Tensor boxes, Tensor scores, Tensor? labels, int method, float sigma, float threshold, "
-    "float score_threshold, float pixel_offset) -> (Tensor, Tensor)",
+    "float score_threshold, float pixel_offset) -> (Tensor, Tensor, Tensor)",
     reference=box_nms_reference,
     fake=_fake,
     batching=_autograd.folded,
 )
 _pose_op = _native.register(
     "pose_nms(Tensor points, Tensor scores, Tensor area, Tensor sigmas, int method, float sigma, float threshold, "
-    "float score_threshold) -> (Tensor, Tensor)",
+    "float score_threshold) -> (Tensor, Tensor, Tensor)",
     reference=pose_nms_reference,
     fake=_fake,
 )

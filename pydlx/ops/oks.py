@@ -259,14 +259,24 @@ def ragged_oks_reference(
 
 
 def _backward_reference(
-    grad: Tensor, pred: Tensor, truth: Tensor, visible: Tensor, area: Tensor, sigmas: Tensor, boxes: Tensor | None
-) -> tuple[Tensor, ...]:
-    """The gradients with respect to pred, truth and area; themselves differentiable in those and grad."""
+    grad: Tensor,
+    pred: Tensor,
+    truth: Tensor,
+    visible: Tensor,
+    area: Tensor,
+    sigmas: Tensor,
+    boxes: Tensor | None,
+    wants_pred: bool,
+    wants_truth: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of pred, and of truth and area, where they are wanted; differentiable in those and grad."""
 
     def similarity(pred: Tensor, truth: Tensor, area: Tensor) -> Tensor:
         return oks_reference(pred, truth, visible, area, sigmas, boxes)
 
-    return _autograd.pull_back(similarity, (pred, truth, area), grad)
+    d_pred, d_truth, d_area = _autograd.pull_back(similarity, (pred, truth, area), grad)
+    none = pred.new_empty(0)
+    return d_pred if wants_pred else none, d_truth if wants_truth else none, d_area if wants_truth else none
 
 
 def _fake(pred: Tensor, truth: Tensor, *others: Any) -> Tensor:
@@ -274,7 +284,11 @@ def _fake(pred: Tensor, truth: Tensor, *others: Any) -> Tensor:
 
 
 def _fake_backward(grad: Tensor, pred: Tensor, truth: Tensor, visible: Tensor, area: Tensor, *others: Any) -> Any:
-    return tuple(x.new_empty(x.shape) for x in (pred, truth, area))
+    wants_pred, wants_truth = others[-2:]
+    return tuple(
+        x.new_empty(x.shape if wanted else 0)
+        for x, wanted in ((pred, wants_pred), (truth, wants_truth), (area, wants_truth))
+    )
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -282,8 +296,22 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    dpred, dtruth, darea = _backward_op(grad, *ctx.saved_tensors)
-    return dpred, dtruth, None, darea, None, None
+    wants_pred, wants_truth, _, wants_area, *_ = ctx.needs_input_grad
+    d_pred, d_truth, d_area = _backward_op(grad, *ctx.saved_tensors, wants_pred, wants_truth or wants_area)
+    return (
+        d_pred if wants_pred else None,
+        d_truth if wants_truth else None,
+        None,
+        d_area if wants_area else None,
+        None,
+        None,
+    )
+
+
+def _setup_double(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    *tensors, wants_pred, wants_truth = inputs
+    ctx.wants = wants_pred, wants_truth
+    ctx.save_for_backward(*tensors)
 
 
 def _double_backward(ctx: Any, *v: Tensor) -> tuple[Tensor | None, ...]:
@@ -291,23 +319,27 @@ def _double_backward(ctx: Any, *v: Tensor) -> tuple[Tensor | None, ...]:
     grad, pred, truth, visible, area, sigmas, boxes = ctx.saved_tensors
 
     def gradients(grad: Tensor, pred: Tensor, truth: Tensor, area: Tensor) -> tuple[Tensor, ...]:
-        return _backward_reference(grad, pred, truth, visible, area, sigmas, boxes)
+        return _backward_reference(grad, pred, truth, visible, area, sigmas, boxes, *ctx.wants)
 
     d_grad, d_pred, d_truth, d_area = _autograd.pull_back(gradients, (grad, pred, truth, area), v)
-    return d_grad, d_pred, d_truth, None, d_area, None, None
+    return d_grad, d_pred, d_truth, None, d_area, None, None, None, None
 
 
-def _batching(op: Any, size: int, dims: Sequence[int | None], inputs: Sequence[Any]) -> Any:
-    """Everything but the sigmas begins with the groups."""
-    *_, sigmas, boxes = inputs
-    *others, sigmas_dim, boxes_dim = dims
-    if sigmas_dim is not None:
-        return _autograd.one_by_one(op, size, dims, inputs)
+def _batching_of(options: int) -> _autograd.BatchingRule:
+    """Everything but the sigmas, and so many options at the end, begins with the groups."""
 
-    def with_sigmas(*tensors: Tensor | None) -> Any:
-        return op(*tensors[:-1], sigmas, tensors[-1])
+    def batching(op: Any, size: int, dims: Sequence[int | None], inputs: Sequence[Any]) -> Any:
+        end = len(inputs) - options
+        sigmas, boxes = inputs[end - 2 : end]
+        if dims[end - 2] is not None:
+            return _autograd.one_by_one(op, size, dims, inputs)
 
-    return _autograd.folded(with_sigmas, size, (*others, boxes_dim), (*inputs[:-2], boxes))
+        def with_sigmas(*tensors: Tensor | None) -> Any:
+            return op(*tensors[:-1], sigmas, tensors[-1], *inputs[end:])
+
+        return _autograd.folded(with_sigmas, size, (*dims[: end - 2], dims[end - 1]), (*inputs[: end - 2], boxes))
+
+    return batching
 
 
 def _fake_ragged(pred: Tensor, *others: Any) -> Tensor:
@@ -322,15 +354,15 @@ _op = _native.register(
     fake=_fake,
     backward=_backward,
     setup_context=_setup_context,
-    batching=_batching,
+    batching=_batching_of(0),
 )
 _backward_op = _native.register(
-    f"_oks_backward(Tensor grad, {_INPUTS}) -> (Tensor, Tensor, Tensor)",
+    f"_oks_backward(Tensor grad, {_INPUTS}, bool wants_pred, bool wants_truth) -> (Tensor, Tensor, Tensor)",
     reference=_backward_reference,
     fake=_fake_backward,
     backward=_double_backward,
-    setup_context=_setup_context,
-    batching=_batching,
+    setup_context=_setup_double,
+    batching=_batching_of(2),
 )
 _ragged_op = _native.register(
     f"oks_ragged({_INPUTS}, Tensor pred_offsets, Tensor truth_offsets, Tensor pair_offsets, SymInt pairs) -> Tensor",

@@ -8,6 +8,7 @@ import pytest
 import torch
 from op_checks import native_op, same_on_one_and_two_threads, sliced
 
+import pydlx
 from pydlx.ops import oks_nms, soft_nms, soft_oks_nms
 
 SIGMAS = [0.026, 0.035, 0.079, 0.107, 0.089]
@@ -236,6 +237,83 @@ def test_batches_of_poses():
         assert torch.equal(rows[i], soft_oks_nms(*one, SIGMAS)[0])
 
 
+def crowded(n, scores, seed=0):
+    """Boxes of which many overlap, with scores of a kind that makes suppression hard."""
+    boxes, given = draw_boxes(n, seed)
+    odd = torch.arange(n) % 7 == 3
+    changed = {
+        "any": given,
+        "few": (given * 4).ceil() / 4,
+        "equal": torch.full_like(given, 0.75),
+        "of both signs": given - 0.6,
+        "infinite": torch.where(odd, math.inf, given - 0.3),
+        "NaN": torch.where(odd, math.nan, given),
+    }
+    return 4 * boxes, changed[scores]
+
+
+SCORES = ["any", "few", "equal", "of both signs", "infinite", "NaN"]
+
+
+def assert_like_the_reference(suppress, *arguments, **options):
+    rows, scores = suppress(*arguments, **options)
+    with pydlx.backend("reference"):
+        expected, expected_scores = suppress(*arguments, **options)
+    assert torch.equal(rows, expected)
+    torch.testing.assert_close(scores, expected_scores, rtol=1e-12, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("scores", SCORES)
+@pytest.mark.parametrize("method", ["gaussian", "linear", "hard"])
+def test_scores_of_any_kind(method, scores):
+    """Those below 0 rise when they are lowered; an infinite one may become NaN; of equal ones many are left at once."""
+    boxes, given = crowded(110, scores)
+    boxes[20:40] = boxes[50:70]
+    options = {"score_threshold": -math.inf, "method": method}
+    assert_like_the_reference(soft_nms, boxes, given, 1e-4, iou_threshold=-0.1, **options)
+    boxes[3, 1] = boxes[77] = math.nan
+    assert_like_the_reference(soft_nms, boxes, given, 0.5, iou_threshold=0.2, **options)
+
+
+@pytest.mark.parametrize("n", [64, 65, 450, 600])
+def test_many_boxes_hard(n):
+    """More than one part of a bit matrix, and rows that are dropped from the part before."""
+    (boxes, other), (scores, other_scores) = zip(crowded(n, "any"), crowded(n, "few", 1), strict=True)
+    boxes, scores = torch.stack([boxes, other / 3, boxes]), torch.stack([scores, other_scores, 0 * scores])
+    scores[1, : n // 2] = 0
+    for labels in (None, (torch.arange(3 * n) % 3).view(3, n)):
+        assert_like_the_reference(soft_nms, boxes, scores, method="hard", iou_threshold=0.3, labels=labels)
+
+
+@pytest.mark.parametrize(("n", "scores"), [(513, "any"), (700, "few")])
+@pytest.mark.parametrize("method", ["gaussian", "linear"])
+def test_many_boxes_soft(n, scores, method):
+    boxes, given = crowded(n, scores)
+    assert_like_the_reference(soft_nms, boxes, given, 0.3, method=method, iou_threshold=0.1, pixel_offset=1.0)
+
+
+def test_many_poses():
+    points, scores, area = draw_poses(150)
+    points[40:80] += 500
+    assert_like_the_reference(soft_oks_nms, points, scores, area, SIGMAS, 0.9)
+    with pydlx.backend("reference"):
+        expected = oks_nms(points, scores, area, SIGMAS, 0.5)
+    assert torch.equal(oks_nms(points, scores, area, SIGMAS, 0.5), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_overlaps_at_the_threshold_stay(dtype):
+    """Whether a quotient is above a threshold turns on how it is rounded."""
+    for whole in range(3, 200, 7):
+        part = whole * 2 // 3
+        boxes = torch.tensor([[0, 0, whole, 1], [0, 0, part, 1]], dtype=dtype)
+        overlap = boxes[1, 2] / boxes[0, 2]
+        scores = torch.tensor([0.9, 0.8], dtype=dtype)
+        for threshold, left in ((overlap, 2), (torch.nextafter(overlap, overlap - 1), 1)):
+            rows, _ = soft_nms(boxes, scores, method="hard", iou_threshold=threshold.item())
+            assert len(rows) == left, whole
+
+
 def test_half_precision_is_computed_in_float32():
     boxes, scores = draw_boxes(30, seed=5)
     boxes, scores = (10 * boxes).half(), scores.half()
@@ -251,9 +329,10 @@ def test_inputs_are_left_alone_and_may_have_any_strides():
     rows, rescored = soft_nms(boxes, scores)
     assert torch.equal(boxes, before[0])
     assert torch.equal(scores, before[1])
-    again = soft_nms(sliced(boxes), sliced(scores))
-    assert torch.equal(again[0], rows)
-    assert torch.equal(again[1], rescored)
+    boxes_behind, scores_behind = (torch.cat([x.new_zeros(1), x.flatten()])[1:].view_as(x) for x in (boxes, scores))
+    for again in (soft_nms(sliced(boxes), sliced(scores)), soft_nms(boxes_behind, scores_behind)):
+        assert torch.equal(again[0], rows)
+        assert torch.equal(again[1], rescored)
 
 
 def test_repeatable_to_the_bit():

@@ -215,6 +215,51 @@ def test_gradient_is_the_formula(shape, boxed, dtype):
         torch.testing.assert_close(mine.double(), formula, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize(("groups", "shape"), [(1, (9, 130)), (3, (70, 60)), (2, (2, 70))])
+def test_many_truths_and_points(groups, shape, dtype):
+    """More truths, detections and points than a kernel takes at a time."""
+    scenes = [scene(*shape, 70, seed, dtype) for seed in range(groups)]
+    pred, truth, visibility, area, _, boxes = (torch.stack(parts) for parts in zip(*scenes, strict=True))
+    weight = torch.rand(groups, *shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    for box in (boxes, None):
+        arguments = (pred, truth, visibility, area, scenes[0][4], box)
+        similarity, found = gradients(arguments, weight.to(dtype))
+        with pydlx.backend("reference"):
+            wide = [x if x is None else x.double() for x in arguments]
+            expected, formula = gradients(wide, weight)
+        tolerance = 1e-13 if dtype is torch.float64 else 2e-5
+        assert_close(similarity, expected, atol=tolerance)
+        for mine, reference in zip(found, formula, strict=True):
+            assert_close(mine, reference, atol=tolerance, rtol=tolerance)
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (9, 4)])
+def test_each_gradient_alone(shape):
+    arguments = scene(*shape)
+    weight = torch.ones(shape, dtype=torch.float64)
+    _, expected = gradients(arguments, weight)
+    for place, gradient in zip((0, 1, 3), expected, strict=True):
+        points = [x.clone() for x in arguments]
+        points[place].requires_grad_()
+        oks(*points).sum().backward()
+        assert torch.equal(points[place].grad, gradient)
+        assert all(x.grad is None for i, x in enumerate(points) if i != place)
+
+
+@pytest.mark.parametrize("detections", [2, 9])
+def test_an_infinite_point_has_no_gradient(detections, kernels):
+    if kernels == "reference":
+        pytest.skip("the reference multiplies 0 with infinity")
+    pred, truth, visibility, area, sigmas, _ = scene(detections, 4)
+    visibility[:] = 1
+    pred[1, 3], truth[2, 5, 0] = math.inf, -math.inf
+    _, (d_pred, d_truth, d_area) = gradients([pred, truth, visibility, area, sigmas, None], torch.ones(detections, 4))
+    assert (d_pred[1, 3] == 0).all()
+    assert (d_truth[2, 5] == 0).all()
+    assert all(x.isfinite().all() for x in (d_pred, d_truth, d_area))
+
+
 @pytest.mark.parametrize("shape", [(2, 3), (6, 2)])
 def test_gradcheck(shape):
     pred, truth, visibility, area, sigmas, boxes = scene(*shape, points=3)
@@ -298,11 +343,12 @@ def test_strides_and_inputs_left_alone():
     similarity, found = gradients(arguments, weight)
     for given, copy in zip(arguments, before, strict=True):
         assert torch.equal(given, copy)
-    elsewhere = [sliced(x) for x in arguments]
-    similarity_elsewhere, found_elsewhere = gradients(elsewhere, weight.expand(9, 4))
-    assert torch.equal(similarity, similarity_elsewhere)
-    for one, other in zip(found, found_elsewhere, strict=True):
-        assert torch.equal(one, other)
+    behind = [torch.cat([x.new_zeros(1), x.flatten()])[1:].view_as(x) for x in arguments]
+    for elsewhere in ([sliced(x) for x in arguments], behind):
+        similarity_elsewhere, found_elsewhere = gradients(elsewhere, weight.expand(9, 4))
+        assert torch.equal(similarity, similarity_elsewhere)
+        for one, other in zip(found, found_elsewhere, strict=True):
+            assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize("boxed", [True, False])
@@ -312,7 +358,8 @@ def test_opcheck(boxed):
     arguments = (pred.requires_grad_(), truth.requires_grad_(), *others)
     torch.library.opcheck(native_op("oks"), arguments)
     arguments = [x if x is None else x.detach() for x in arguments]
-    torch.library.opcheck(native_op("_oks_backward"), (torch.ones(1, 5, 3), *arguments))
+    for wants in ((True, True), (True, False), (False, True)):
+        torch.library.opcheck(native_op("_oks_backward"), (torch.ones(1, 5, 3), *arguments, *wants))
 
 
 LISTED_SIGMAS = COCO_SIGMAS.tolist()
