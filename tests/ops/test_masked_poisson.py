@@ -21,12 +21,6 @@ scipy_sparse = pytest.importorskip("scipy.sparse")
 scipy_linalg = pytest.importorskip("scipy.sparse.linalg")
 
 
-@pytest.fixture(autouse=True)
-def has_kernel(kernels):
-    if kernels == "emulated":
-        pytest.skip("no CUDA kernel to emulate")
-
-
 def matrix(mask):
     """A, restricted to the unknown pixels in reading order, by a loop over pixels."""
     height, width = mask.shape
