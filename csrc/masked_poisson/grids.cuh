@@ -6,7 +6,7 @@
 //
 // Vectors hold numbers on unknown pixels only. What lies on known ones may be anything and is replaced by zero when it
 // is read, so that nothing has to be cleared, and tiles without an unknown cost no more than a look at their flag. The
-// exception are corrections of coarse levels, zero on known pixels, which prolongation reads without looking.
+// exception is corrections of coarse levels, zero on known pixels, which prolongation reads without looking.
 //
 // Rows and columns are counted in 32 bits; their product, the place in a plane, in 64: one multiplication either way.
 #pragma once
@@ -95,7 +95,7 @@ struct Couplings {
   float centre = 0, east = 0, south_west = 0, south = 0, south_east = 0;
 };
 
-/// The finest grid, one of each mask; `Jacobi step` below is damping / diagonal, zero where known.
+/// The finest grid, one of each mask. Its Jacobi steps are damping / n_p, zero where known.
 struct FinestGrid {
   GridSize size;
   Tiling tiling;
@@ -114,11 +114,11 @@ struct FinestGrid {
   }
   __device__ bool is_unknown(int i, int j) const { return size.has(i, j) && unknown[size.at(i, j)]; }
 
-  /// The Jacobi step; not called where a canvas of one pixel has no neighbour.
+  /// The Jacobi step. A canvas of one pixel, which has no neighbour, takes that of one with one.
   __device__ float weight(int i, int j) const {
     const int count = neighbours(i, j);
-    const float step = count == 4 ? kDamping / 4 : kDamping / static_cast<float>(max(count, 1));
-    return unknown[size.at(i, j)] ? step : 0.0f;
+    const float few = count == 3 ? kDamping / 3 : count == 2 ? kDamping / 2 : kDamping;  // not a division
+    return !unknown[size.at(i, j)] ? 0.0f : count == 4 ? kDamping / 4 : few;
   }
 
   __device__ Couplings couplings(int i, int j) const {
@@ -130,7 +130,7 @@ struct FinestGrid {
     return own;
   }
 
-  /// (A z)[i, j], where cells[0] is z[i, j], as a sum of differences.
+  /// (A z)[i, j], where z[0] is z[i, j], as a sum of differences.
   template <class T>
   __device__ static T apply(const T* z, int pitch) {
     return ((z[0] - z[-1]) + (z[0] - z[1])) + ((z[0] - z[-pitch]) + (z[0] - z[pitch]));
@@ -180,7 +180,7 @@ struct CoarseGrid {
     stencil[4 * pixels] = own.south_east;
   }
 
-  /// (A z)[i, j], where cells[0] is z[i, j]. Couplings to known pixels and beyond the canvas are zero.
+  /// (A z)[i, j], where z[0] is z[i, j]. Couplings to known pixels and beyond the canvas are zero.
   __device__ float apply(const float* z, int pitch, int i, int j) const {
     const int64_t pixels = size.pixels();
     const float* centre = stencils + size.at(i, j);

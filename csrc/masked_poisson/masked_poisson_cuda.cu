@@ -229,7 +229,9 @@ class Solve {
 
   bool may_wait() const {
     cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-    return cudaStreamIsCapturing(stream_, &status) != cudaSuccess || status == cudaStreamCaptureStatusNone;
+    if (cudaStreamIsCapturing(stream_, &status) == cudaSuccess) return status == cudaStreamCaptureStatusNone;
+    cudaGetLastError();  // the default stream may not be asked while another thread captures
+    return true;
   }
 
   /// Waits for the device. True also if the wait failed, which check_launch will tell.
