@@ -345,6 +345,12 @@ CUDA_FAULTS = [
         "pixels beside a region without unknowns take corrections from memory that nobody wrote",
     ),
     Fault(
+        "masked_poisson/masked_poisson_cuda.cu",
+        "return status == cudaStreamCaptureStatusNone;",
+        "return true;",
+        "the host waits in the midst of a capture",
+    ),
+    Fault(
         "common/grid_join.cuh",
         "    if (last) *arrived = 0;\n",
         "",
