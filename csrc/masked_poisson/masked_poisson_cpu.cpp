@@ -1,6 +1,14 @@
 // The masked Poisson solver on the CPU: work cutting and registration. The method is in masked_poisson.h.
 #include "masked_poisson/masked_poisson.h"
 
+#include <cmath>
+#include <limits>
+#include <optional>
+#include <tuple>
+#include <vector>
+
+#include "masked_poisson/hierarchy.h"
+
 #define PYDLX_SIMD_FILE "masked_poisson/masked_poisson_cpu_simd.h"
 #include "common/foreach_simd.h"
 

@@ -220,8 +220,7 @@ inline double solve_plane(const Hierarchy& hierarchy, const Canvas& canvas, cons
   const double goal = rule.tolerance * rule.tolerance * norms.rhs;
   double before = std::numeric_limits<double>::infinity();
   int64_t iterations = 0;
-  // A round that does not halve the residual has met the rounding errors; another would not help.
-  while (norms.residual > goal && norms.residual < 0.25 * before && iterations < rule.max_iterations) {
+  while (goes_on(norms.residual, goal, before) && iterations < rule.max_iterations) {
     iterations += iterate(hierarchy, norms.residual, goal, rule.max_iterations - iterations, w);
     before = norms.residual;
     norms = true_residual(finest, rhs, w);

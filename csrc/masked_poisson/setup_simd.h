@@ -8,8 +8,6 @@
 namespace pydlx {
 namespace PYDLX_SIMD {
 
-constexpr float kDamping = 0.8f;  // of the Jacobi step; evens out the two ends of the upper half of the spectrum
-
 // The five couplings of one row of a stencil, see Level.
 struct StencilRow {
   float *centre, *east, *south_west, *south, *south_east;

@@ -88,13 +88,16 @@ def _solve(
         raise ValueError(f"blend: tolerance must be positive, got {tolerance}")
     unknown = window.weight.bool()
     _check_known_pixel(scene, unknown)
-    unknowns = int(unknown.count_nonzero()) * (len(window.target_pixels) // len(unknown))
+    count, soft = torch.stack([unknown.count_nonzero(), (window.weight != unknown).count_nonzero()]).tolist()
+    unknowns = count * (len(window.target_pixels) // len(unknown))
     box = window.box
-    if isinstance(share, float) and _is_constant_and_hard(window.weight):
+    # Nobody may ask for the weights' gradient, which the membrane does not have.
+    hard = soft == 0 and not (window.weight.requires_grad and torch.is_grad_enabled())
+    if isinstance(share, float) and hard:
         right_side = guidance.pull_of_rim(window.source, window.target_pixels, unknown, window.hidden)
         guide = window.source if share == 1 else torch.lerp(window.target_near_mask, window.source, share)
         del window  # frees what the solver can use
-        correction, residual = _solve_zero_boundary(right_side, unknown, tolerance, measure)
+        correction, residual = _solve_zero_boundary(right_side, unknown, count, tolerance, measure)
         values = correction.add_(guide) if share == 1 else torch.add(guide, correction, alpha=share)
     else:
         across, down = share if isinstance(share, tuple) else (share, share)
@@ -103,7 +106,7 @@ def _solve(
         difference = source[0] - target[0], source[1] - target[1]
         field = guidance.scale(difference, (weight[0] * across, weight[1] * down))
         right_side = guidance.negative_divergence(field)
-        correction, residual = _solve_zero_boundary(right_side, unknown, tolerance, measure)
+        correction, residual = _solve_zero_boundary(right_side, unknown, count, tolerance, measure)
         values = window.target_near_mask + correction
     return Solution(
         values,
@@ -113,12 +116,6 @@ def _solve(
         relative_residual=residual,
         levels=1,
     )
-
-
-def _is_constant_and_hard(weight: Tensor) -> bool:
-    """Whether the weights are all 0 or 1 and nobody asks for their gradient, which the membrane does not have."""
-    wanted = weight.requires_grad and torch.is_grad_enabled()
-    return not wanted and torch.equal(weight, weight.ceil())
 
 
 def _check_known_pixel(scene: Scene, unknown: Tensor) -> None:
@@ -131,15 +128,16 @@ def _check_known_pixel(scene: Scene, unknown: Tensor) -> None:
 
 
 def _solve_zero_boundary(
-    right_side: Tensor, unknown: Tensor, tolerance: float | None, measure: bool
+    right_side: Tensor, unknown: Tensor, count: int, tolerance: float | None, measure: bool
 ) -> tuple[Tensor, float | None]:
-    """Solves L u = right_side where `unknown` holds, with u = 0 elsewhere; also the relative residual if asked.
+    """Solves L u = right_side at the `count` pixels where `unknown` holds, with u = 0 elsewhere; also the relative
+    residual if asked.
 
     What `right_side` holds elsewhere is ignored. A rectangle that nowhere meets the border of the canvas has a closed
     form, evaluated in float64.
     """
     interior = unknown[..., 1:-1, 1:-1]
-    if interior.numel() == int(unknown.count_nonzero()) and bool(interior.all()):
+    if interior.numel() == count and bool(interior.all()):
         wide = right_side.double() * unknown
         solution = torch.zeros_like(wide)
         solution[..., 1:-1, 1:-1] = solve_poisson(wide[..., 1:-1, 1:-1].contiguous(), boundary="dirichlet")

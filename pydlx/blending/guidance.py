@@ -77,8 +77,11 @@ def pull_of_rim(source: Tensor, target: Tensor, unknown: Tensor, hidden: Tensor 
     difference = s[mask, :, :, row, column] - known
     if hidden is not None:
         covered = hidden.expand(len(target), -1, -1, -1).unflatten(0, (-1, images_per_mask))[mask, :, :, row, column]
-    for down, right in ((0, 1), (0, -1), (1, 0), (-1, 0)):
-        hit = framed[mask, row + 1 + down, column + 1 + right]
+    steps = ((0, 1), (0, -1), (1, 0), (-1, 0))
+    hits = torch.stack([framed[mask, row + 1 + down, column + 1 + right] for down, right in steps])
+    # Counted once for all directions: the host waits for the device wherever a size depends on values.
+    found = torch.nonzero(hits)[:, 1].split(hits.sum(1).tolist())
+    for (down, right), hit in zip(steps, found, strict=True):
         place = (mask[hit], slice(None), slice(None), row[hit] + down, column[hit] + right)
         pulling = difference[hit]
         if hidden is not None:

@@ -104,14 +104,18 @@ def is_finite(values: Tensor) -> bool:
     """Whether there is neither NaN nor infinity."""
     if values.numel() == 0:
         return True
-    low, high = torch.aminmax(values.detach())
-    return bool(torch.isfinite(low) and torch.isfinite(high))
+    return bool(torch.stack(torch.aminmax(values.detach())).isfinite().all())
 
 
 def check_finite(name: str, values: Tensor) -> None:
     """Refuses NaN and infinities: a solve would spread them over the whole picture."""
     if not is_finite(values):
-        raise ValueError(f"blend: {name} holds NaN or infinite values where the blend reads it")
+        raise not_finite(name)
+
+
+def not_finite(name: str) -> ValueError:
+    """What `check_finite` raises."""
+    return ValueError(f"blend: {name} holds NaN or infinite values where the blend reads it")
 
 
 def dtype_name(dtype: torch.dtype) -> str:

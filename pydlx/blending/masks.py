@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
-from pydlx.blending.images import Image, as_tensor, check_finite, dtype_name, planes_view
+from pydlx.blending.images import Image, as_tensor, dtype_name, not_finite, planes_view
 
 
 def decode_mask(mask: Image, size: tuple[int, int], batch: int, device: torch.device, dtype: torch.dtype) -> Tensor:
@@ -57,8 +59,9 @@ def _weights(mask: Tensor, dtype: torch.dtype) -> Tensor:
     if mask.is_complex():
         raise TypeError(f"blend: mask must be bool, integer or floating, got {dtype_name(mask.dtype)}")
     weights = mask.to(dtype)
-    check_finite("mask", weights)
-    low, high = (float(extreme) for extreme in torch.aminmax(weights.detach()))
+    low, high = torch.stack(torch.aminmax(weights.detach())).tolist()
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise not_finite("mask")
     scales = (1,) if mask.is_floating_point() else (1, 255, 65535)
     if low < 0 or high > scales[-1]:
         name = dtype_name(mask.dtype)

@@ -74,14 +74,19 @@ def crop(planes: Tensor, box: Box, beyond: str) -> Tensor:
     return F.pad(cropped, margins, mode="constant" if beyond == "zero" else beyond)
 
 
-def bounding_box(where: Tensor) -> Box | None:
-    """The smallest box around the true pixels of all planes of ``where (..., H, W)``; None where there are none."""
-    marks = where.flatten(0, -3).view(torch.uint8).amax(0)  # torch reduces bytes many times faster than bools
-    rows = torch.nonzero(marks.amax(1))
-    if not len(rows):
-        return None
-    columns = torch.nonzero(marks.amax(0))
-    return Box(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
+def bounding_boxes(where: Tensor) -> list[Box | None]:
+    """For each image the smallest box around the true pixels of ``where (N, ..., H, W)``; None where there are none.
+
+    The host waits for the device once.
+    """
+    marks = where.flatten(1, -3).view(torch.uint8).amax(1)  # torch reduces bytes many times faster than bools
+    height, width = marks.shape[-2:]
+    rows, columns = marks.amax(2), marks.amax(1)
+    ends = [rows.argmax(1), columns.argmax(1), rows.flip(1).argmax(1), columns.flip(1).argmax(1), rows.amax(1)]
+    boxes: list[Box | None] = []
+    for top, left, below, beside, any_true in torch.stack(ends, 1).tolist():
+        boxes.append(Box(top, left, height - below, width - beside) if any_true else None)
+    return boxes
 
 
 def centred_offset(source_size: tuple[int, int], target_size: tuple[int, int]) -> tuple[int, int]:

@@ -22,7 +22,7 @@ from pydlx.blending.images import (
     split_alpha,
 )
 from pydlx.blending.masks import decode_mask
-from pydlx.blending.placement import Box, bounding_box, crop, whole
+from pydlx.blending.placement import Box, bounding_boxes, crop, whole
 
 
 @dataclass(frozen=True)
@@ -206,11 +206,10 @@ def _find_mask(weight: Tensor, offset: tuple[int, int], canvas: Box) -> Box:
             f"and a target of size {canvas.size}"
         )
     boxes = []
-    for index, mask in enumerate(weight):
-        box = bounding_box(visible.shift(-offset[0], -offset[1]).of(mask).bool())
+    for index, box in enumerate(bounding_boxes(visible.shift(-offset[0], -offset[1]).of(weight).bool())):
         if box is None:
             name = "mask" if len(weight) == 1 else f"mask of image {index}"
-            if bool((mask > 0).any()):
+            if bool((weight[index] > 0).any()):
                 raise ValueError(f"blend: {name} lies wholly outside the target at offset {offset}")
             raise ValueError(f"blend: {name} is empty: no pixel is positive (the source's alpha multiplies it)")
         boxes.append(box)

@@ -37,12 +37,13 @@ def solve_masked_poisson(
 ) -> tuple[Tensor, Tensor]:
     """Solve A u = rhs on the unknown pixels: ``(A u)[p] = n_p u[p] - sum of u over p's unknown neighbours``.
 
-    On the CPU: conjugate gradients preconditioned by a multigrid V-cycle whose coarse operators are made from the mask,
-    so that an iteration costs a few passes over the mask's bounding box and their number (6 to 14 to reach the default
-    tolerances) depends neither on the size nor on the shape of the mask. On CUDA and other devices the reference runs:
-    conjugate gradients preconditioned by a sine transform of the bounding box, of which ragged masks need many more.
+    On the CPU and on CUDA: conjugate gradients preconditioned by a multigrid V-cycle whose coarse operators are made
+    from the mask, so that an iteration costs a few passes over the unknown pixels' surroundings and their number (6 to
+    14 to reach the default tolerances) depends neither on the size nor on the shape of the mask. On other devices the
+    reference runs: conjugate gradients preconditioned by a sine transform of the bounding box, of which ragged masks
+    need many more.
 
-    On CUDA every iteration waits for the device, to see whether it was the last.
+    On CUDA the host waits once in six iterations, to see whether there are to be more, and once for the residuals.
 
     Args:
         rhs: (..., H, W), float32 or float64. Values on known pixels are ignored.
@@ -72,16 +73,18 @@ def solve_masked_poisson(
     eager = not (
         torch.compiler.is_compiling() or rhs.is_meta or _autograd.is_batched(rhs) or _autograd.is_batched(mask)
     )
-    if eager:
-        _check_values(rhs, mask, initial)
+    flaws = _flaws(rhs, mask, initial) if eager else {}
     native = _native.use_native(rhs, "masked_poisson")
+    if not (native and rhs.is_cuda):
+        _refuse(flaws)
+        flaws = {}  # a GPU is asked once, with the residuals
     limit = (100 if native else 5000) if max_iterations is None else whole(_NAME, "max_iterations", max_iterations, 1)
     goal = _TOLERANCES[rhs.dtype] if tolerance is None else float(tolerance)
     planes, masks, start = _group_by_mask(rhs, mask, initial)
     u, residual = (_op if native else masked_poisson_reference)(planes, masks, start, goal, limit)
     u, residual = u.reshape(rhs.shape), residual.detach().reshape(rhs.shape[:-2])
     if eager:
-        _report(residual, goal, limit)
+        _report(residual, flaws, goal, limit)
     return u, residual
 
 
@@ -112,18 +115,29 @@ def _check_arguments(rhs: Tensor, mask: Tensor, tolerance: float | None, initial
         )
 
 
-def _check_values(rhs: Tensor, mask: Tensor, initial: Tensor | None) -> None:
-    """What depends on data. A right side that is not finite shows in the residual, see `_report`."""
-    if rhs.numel() and bool(mask.view(torch.uint8).flatten(-2).amin(-1).any()):  # bools reduce many times slower
-        raise ValueError(f"{_NAME}: mask must leave at least one pixel of every plane known, got all True")
-    if initial is not None and not bool(initial.isfinite().all()):
-        raise ValueError(f"{_NAME}: initial must be finite, got NaN or infinity")
+def _flaws(rhs: Tensor, mask: Tensor, initial: Tensor | None) -> dict[str, Tensor]:
+    """What data must not be, and whether they are. A right side that is not finite shows in the residual."""
+    if not rhs.numel():
+        return {}
+    known = mask.view(torch.uint8).flatten(-2).amin(-1) == 0  # bools reduce many times slower
+    flaws = {"mask must leave at least one pixel of every plane known, got all True": ~known.all()}
+    if initial is not None:
+        flaws["initial must be finite, got NaN or infinity"] = ~initial.isfinite().all()
+    return flaws
 
 
-def _report(residual: Tensor, tolerance: float, limit: int) -> None:
+def _refuse(flaws: dict[str, Tensor]) -> None:
+    for words, found in flaws.items():
+        if bool(found):
+            raise ValueError(f"{_NAME}: {words}")
+
+
+def _report(residual: Tensor, flaws: dict[str, Tensor], tolerance: float, limit: int) -> None:
     if not residual.numel():
         return
-    worst = float(residual.max())  # NaN if any is NaN
+    largest, *found = torch.stack([residual.max(), *(x.double() for x in flaws.values())]).cpu()
+    _refuse(dict(zip(flaws, found, strict=True)))
+    worst = float(largest)  # NaN if any is NaN
     if worst != worst:
         raise ValueError(f"{_NAME}: rhs must be finite on unknown pixels, got NaN or infinity")
     if worst > tolerance:

@@ -48,9 +48,9 @@ def test_only_a_canvas_that_is_all_unknown_has_the_closed_form(rows, columns):
     unknown = torch.zeros(1, 1, 9, 10, dtype=torch.bool)
     unknown[..., rows, columns] = True
     right_side = torch.randn(1, 1, 9, 10, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    found, residual = _solve_zero_boundary(right_side, unknown, 1e-10, True)
+    found, residual = _solve_zero_boundary(right_side, unknown, int(unknown.count_nonzero()), 1e-10, True)
     torch.testing.assert_close(found, solve_masked_poisson(right_side, unknown, tolerance=1e-12)[0], rtol=0, atol=1e-8)
     closed = rows == columns == slice(1, -1)
     assert residual < (1e-14 if closed else 1e-10)
-    again, _ = _solve_zero_boundary(right_side, unknown, 0.5, False)
+    again, _ = _solve_zero_boundary(right_side, unknown, int(unknown.count_nonzero()), 0.5, False)
     assert torch.equal(found, again) == closed, "the closed form has no tolerance"

@@ -1,5 +1,6 @@
 #include "emulator_runtime.h"
 
+#include <atomic>
 #include <cstdlib>
 #include <map>
 #include <mutex>
@@ -21,6 +22,7 @@ struct Settings {
   std::mutex mutex;
   Schedule schedule = initial_schedule();
   std::map<const void*, size_t> allowed_dynamic_bytes;  // of kernels that opted in
+  std::atomic<bool> capturing{false};
 };
 
 Settings& settings() {
@@ -95,4 +97,16 @@ int pydlx_emulator_set_schedule(const char* text) {
   } catch (const std::invalid_argument&) {
     return 0;
   }
+}
+
+void pydlx_emulator_set_capturing(int capturing) { pydlx::emulator::settings().capturing = capturing != 0; }
+
+cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus* status) {
+  *status = pydlx::emulator::settings().capturing ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t) {
+  if (pydlx::emulator::settings().capturing) throw pydlx::emulator::Error("the host waits for a stream under capture");
+  return cudaSuccess;
 }

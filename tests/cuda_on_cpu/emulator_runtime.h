@@ -30,6 +30,9 @@ constexpr int warpSize = 32;
 /// Returns 1, or 0 if it is none of these. The initial one is $PYDLX_EMULATOR_SCHEDULE, or forward.
 extern "C" __attribute__((visibility("default"))) int pydlx_emulator_set_schedule(const char* schedule);
 
+/// Whether streams say that they are being captured, in any thread: then the host must not wait. Nothing is recorded.
+extern "C" __attribute__((visibility("default"))) void pydlx_emulator_set_capturing(int capturing);
+
 namespace pydlx::emulator {
 
 /// A fault of the kernel or its launch that the emulator detected; the text names the kernel and the block.
@@ -124,6 +127,11 @@ cudaError_t cudaFuncSetAttribute(void (*kernel)(Parameters...), cudaFuncAttribut
   pydlx::emulator::allow_dynamic_shared(reinterpret_cast<const void*>(kernel), bytes);
   return cudaSuccess;
 }
+
+cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus* status);
+
+/// Launches are finished on return. An error where a stream is being captured, as on a GPU.
+cudaError_t cudaStreamSynchronize(cudaStream_t);
 
 inline cudaError_t cudaGetDevice(int* device) {
   *device = 0;

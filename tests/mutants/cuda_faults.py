@@ -356,4 +356,41 @@ CUDA_FAULTS = [
         "sums of a warp's lanes are added up as if they had one peak",
         tests="zlpr_loss",
     ),
+    Fault(
+        "masked_poisson/masked_poisson.cuh",
+        "const bool turns = beta != 0;",
+        "const bool turns = true;",
+        "the first direction of a solve mixes with what lay in memory",
+    ),
+    Fault(
+        "masked_poisson/masked_poisson.cuh",
+        "if (k < state.directions) sum +=",
+        "sum +=",
+        "planes that are done move on along old directions",
+    ),
+    Fault(
+        "masked_poisson/masked_poisson.cuh",
+        " || state.iterations >= max_iterations) state.phase",
+        ") state.phase",
+        "planes go on when their iterations are used up",
+    ),
+    Fault(
+        "masked_poisson/masked_poisson_cuda.cu",
+        "    cudaMemsetAsync(fix_.of<float>(0), 0, static_cast<size_t>(fix_.count()) * sizeof(float), stream_);\n",
+        "",
+        "pixels beside a region without unknowns take corrections from memory that nobody wrote",
+    ),
+    Fault(
+        "masked_poisson/masked_poisson_cuda.cu",
+        "return status == cudaStreamCaptureStatusNone;",
+        "return true;",
+        "the host waits in the midst of a capture",
+    ),
+    Fault(
+        "common/grid_join.cuh",
+        "    if (last) *arrived = 0;\n",
+        "",
+        "sums over a plane's blocks are formed once and never again",
+        tests="masked_poisson",
+    ),
 ]

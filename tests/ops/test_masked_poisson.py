@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import os
 import subprocess
@@ -15,16 +16,10 @@ import torch
 from op_checks import native_op, same_on_one_and_two_threads, sliced
 
 import pydlx
-from pydlx.ops import solve_masked_poisson
+from pydlx.ops import masked_poisson, solve_masked_poisson
 
 scipy_sparse = pytest.importorskip("scipy.sparse")
 scipy_linalg = pytest.importorskip("scipy.sparse.linalg")
-
-
-@pytest.fixture(autouse=True)
-def has_kernel(kernels):
-    if kernels == "emulated":
-        pytest.skip("no CUDA kernel to emulate")
 
 
 def matrix(mask):
@@ -166,18 +161,18 @@ def test_residual_is_that_of_the_solution(kind):
     assert abs(float(residual[0]) - expected) <= 1e-12
 
 
-def large_masks():
+def large_masks(height=300, width=331):
     draw = np.random.default_rng(2)
-    y, x = np.mgrid[:300, :331]
+    y, x = np.mgrid[:height, :width]
     return {
-        "blobs": blobs(300, 331),
+        "blobs": blobs(height, width),
         "comb": x % 17 != 5,
         "checkerboard": (y + x) % 2 == 0,
-        "spiral": spiral(301),
-        "all but one": all_but(300, 331, 151, 77),
-        "all but a corner": all_but(300, 331, 0, 0),
-        "noise 0.7": draw.random((300, 331)) < 0.7,
-        "noise 0.999": draw.random((300, 331)) < 0.999,
+        "spiral": spiral(height + 1),
+        "all but one": all_but(height, width, height // 2 + 1, 77),
+        "all but a corner": all_but(height, width, 0, 0),
+        "noise 0.7": draw.random((height, width)) < 0.7,
+        "noise 0.999": draw.random((height, width)) < 0.999,
         "one row": all_but(1, 4001, 0, 1234),
     }
 
@@ -187,7 +182,8 @@ def test_iterations_are_bounded(kind, kernels):
     """Multigrid: the number of iterations does not grow with the size, whatever the mask."""
     if kernels == "reference":
         pytest.skip("a property of the kernels")
-    mask = torch.from_numpy(large_masks()[kind])
+    masks = large_masks(132, 147) if kernels == "emulated" else large_masks()  # either has levels of every kind
+    mask = torch.from_numpy(masks[kind])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         solve_masked_poisson(noise(mask.shape, torch.float32), mask, max_iterations=12)
@@ -281,11 +277,71 @@ def test_strides_do_not_matter():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("size", [(61, 67), (401, 390)])  # planes side by side, and one after another
 def test_bitwise_repeatable(dtype, size, kernels):
-    if kernels == "reference" and size[0] > 100:
-        pytest.skip("a property of the kernels, and slow")
+    if kernels != "native" and size[0] > 100:
+        pytest.skip("how the CPU's threads share the work")
     mask = torch.from_numpy(blobs(*size))
     rhs = noise((3, *size), dtype)
     same_on_one_and_two_threads(lambda: solve_masked_poisson(rhs, mask))
+
+
+def test_planes_do_not_feel_each_other():
+    """Each stops when it has arrived, and nothing of one reaches another."""
+    mask = torch.from_numpy(MASKS["several blocks"])
+    masks = torch.stack([mask, mask.flip(0), mask.flip(1)])[:, None]
+    rhs = noise((3, 2, *mask.shape), torch.float32)
+    rhs[0, 1] *= 1e30
+    rhs[1, 0] = 0
+    rhs[2] *= 1e-30
+    u, residual = solve_masked_poisson(rhs, masks)
+    alone = [solve_masked_poisson(rhs[n, c], masks[n, 0]) for n in range(3) for c in range(2)]
+    assert torch.equal(u.flatten(0, 1), torch.stack([x for x, _ in alone]))
+    assert torch.equal(residual.flatten(), torch.stack([x for _, x in alone]))
+    assert not u[1, 0].any()
+
+
+def test_known_regions_beside_unknown_ones():
+    """Tiles without an unknown, whose memory nobody writes, are read from by their neighbours on all levels."""
+    y, x = np.mgrid[:132, :147]
+    for mask in ((y < 32) & (x < 128), (y >= 96) & (x >= 64)):
+        rhs = noise((1, *mask.shape))
+        u, _ = solve_masked_poisson(rhs, torch.from_numpy(mask))
+        expected = direct_solution(rhs.numpy(), mask)
+        assert np.abs(u.numpy() - expected).max() <= 1e-8 * np.abs(expected).max()
+
+
+@pytest.fixture
+def emulator(kernels):
+    """The emulator's own functions."""
+    if kernels != "emulated":
+        pytest.skip("a property of the CUDA kernels")
+    library = ctypes.CDLL(os.environ["PYDLX_LIBRARY"])
+    yield library
+    library.pydlx_emulator_set_schedule(os.environ.get("PYDLX_EMULATOR_SCHEDULE", "forward").encode())
+    library.pydlx_emulator_set_capturing(0)
+
+
+def test_the_last_block_to_arrive_does_not_matter(emulator):
+    mask = torch.from_numpy(blobs(61, 131))
+    rhs = noise((2, *mask.shape), torch.float32)
+    results = []
+    for schedule in (b"forward", b"reverse", b"shuffle:1"):
+        assert emulator.pydlx_emulator_set_schedule(schedule)
+        results.append(torch.cat([x.flatten() for x in solve_masked_poisson(rhs, mask)]))
+    assert torch.equal(results[0], results[1])
+    assert torch.equal(results[0], results[2])
+
+
+@pytest.mark.parametrize("limit", [4, 23])
+def test_a_capture_does_not_wait(emulator, limit):
+    """In a CUDA graph all iterations are launched, and those beyond the last have nothing to do."""
+    mask = torch.from_numpy(MASKS["ring"])
+    rhs, start = noise((1, 2, *mask.shape)), noise((1, 2, *mask.shape), seed=2)
+    results = []
+    for capturing in (0, 1):
+        emulator.pydlx_emulator_set_capturing(capturing)
+        results.append(native_op("masked_poisson")(rhs, mask[None], start, 1e-10, limit))
+    for waiting, captured in zip(*results, strict=True):
+        assert torch.equal(waiting, captured)
 
 
 def test_empty_inputs():
@@ -411,3 +467,14 @@ def test_errors(change, error, words):
     arguments = {"rhs": torch.ones(4, 5), "mask": mask, **change}
     with pytest.raises(error, match=f"^solve_masked_poisson: .*{words}"):
         solve_masked_poisson(arguments.pop("rhs"), arguments.pop("mask"), **arguments)
+
+
+def test_flaws_are_told_with_the_residuals():
+    """Where the device is asked once, after the work: first what is wrong with the data, then what came of it."""
+    report = masked_poisson._report
+    nan, small = torch.tensor([[0.0, torch.nan]], dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"^solve_masked_poisson: start is wrong$"):
+        report(nan, {"mask is wrong": torch.tensor(False), "start is wrong": torch.tensor(True)}, 1e-6, 9)
+    with pytest.raises(ValueError, match="rhs must be finite"):
+        report(nan, {"mask is wrong": torch.tensor(False)}, 1e-6, 9)
+    report(small, {"mask is wrong": torch.tensor(False)}, 1e-6, 9)
