@@ -5,6 +5,7 @@
 #include <torch/headeronly/util/Half.h>
 
 #include <cstdint>
+#include <type_traits>
 
 #include "common/accumulate.h"
 #include "common/device.cuh"
@@ -33,6 +34,16 @@ bool takes_vectors(int64_t apart, const T* address, const Rest*... others) {
   } else {
     return whole && takes_vectors<size>(apart, others...);
   }
+}
+
+/// Calls body(std::integral_constant<int, n>{}) with the size of the vectors to read and write: `size` if all these
+/// addresses take them, else 1. `apart` as above.
+template <int size, class Body, class... T>
+void dispatch_vectors(int64_t apart, const Body& body, const T*... addresses) {
+  if constexpr (size > 1) {
+    if (takes_vectors<size>(apart, addresses...)) return body(std::integral_constant<int, size>{});
+  }
+  body(std::integral_constant<int, 1>{});
 }
 
 /// Reads `size` neighbours.
