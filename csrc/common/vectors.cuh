@@ -36,14 +36,16 @@ bool takes_vectors(int64_t apart, const T* address, const Rest*... others) {
   }
 }
 
-/// Calls body(std::integral_constant<int, n>{}) with the size of the vectors to read and write: `size` if all these
-/// addresses take them, else 1. `apart` as above.
-template <int size, class Body, class... T>
+/// Calls body(std::integral_constant<int, n>{}) with the size of the vectors to read and write: the first of those
+/// given that all these addresses take, else 1. `apart` as above.
+template <int size, int... smaller, class Body, class... T>
 void dispatch_vectors(int64_t apart, const Body& body, const T*... addresses) {
-  if constexpr (size > 1) {
-    if (takes_vectors<size>(apart, addresses...)) return body(std::integral_constant<int, size>{});
+  if (size == 1 || takes_vectors<size>(apart, addresses...)) return body(std::integral_constant<int, size>{});
+  if constexpr (sizeof...(smaller) > 0) {
+    dispatch_vectors<smaller...>(apart, body, addresses...);
+  } else if constexpr (size > 1) {
+    body(std::integral_constant<int, 1>{});
   }
-  body(std::integral_constant<int, 1>{});
 }
 
 /// Reads `size` neighbours.

@@ -53,7 +53,7 @@ void scan_rows(const CornerScan& s, const T* x, T* y, cudaStream_t stream) {
     const unsigned grid = blocks_for(s.outer, kRowThreads / kWarp * rows.rows_of_warp(kPieces<T, V>));
     PYDLX_LAUNCH((corner_rows_kernel<T, V>), grid, kRowThreads, 0, stream, rows, x, y);
   };
-  dispatch_vectors<kVectorSize<T>>(s.length, launch, x, y);
+  dispatch_vectors<kVectorSize<T>, kCellsOfLane<T>>(s.length, launch, x, y);
 }
 
 template <class T>
@@ -74,7 +74,7 @@ void rows_gradient(const CornerScan& s, const T* grad, const T* x, T* dx, cudaSt
     const unsigned grid = blocks_for(s.outer, kRowThreads / kWarp * rows.rows_of_warp(kPieces<T, V>));
     PYDLX_LAUNCH((corner_rows_backward_kernel<T, V>), grid, kRowThreads, 0, stream, rows, grad, x, dx);
   };
-  dispatch_vectors<kVectorSize<T>>(s.length, launch, grad, x, dx);
+  dispatch_vectors<kVectorSize<T>, kCellsOfLane<T>>(s.length, launch, grad, x, dx);
 }
 
 template <class T>

@@ -13,6 +13,10 @@ namespace pydlx {
 
 constexpr int kRowThreads = 256;
 
+// Cells of a lane where rows take no vectors of 16 bytes: of 16-bit numbers, half of those.
+template <class T>
+constexpr int kCellsOfLane = sizeof(T) == 2 ? 4 : 1;
+
 // Blocks that a multiprocessor is to have room for, by the registers that a thread takes.
 constexpr int kRowBlocks = 4;
 template <class T>
@@ -139,6 +143,7 @@ __global__ void __launch_bounds__(kRowThreads, kRowBlocks)
       load_cells(x, in_flight, A(-INFINITY), cells);
 #pragma unroll
       for (int p = 0; p < kPieces<T, V>; ++p) {
+        if (is_long && piece + p >= s.pieces) break;
         scan_piece(s.from_end, cells[p], best, at.segment.lane);
         if (in_flight.has(p)) store_vector<V>(y + in_flight.place(p), cells[p]);
         if (is_long) best = __shfl_sync(kWholeWarp, last_cell(s.from_end, cells[p]), kWarp - 1);
@@ -240,6 +245,7 @@ __global__ void __launch_bounds__(kRowThreads, kRowBackwardBlocks<T>)
       load_cells(grad, in_flight, A(0), g);
 #pragma unroll
       for (int p = 0; p < kPieces<T, V>; ++p) {
+        if (is_long && piece + p >= s.pieces) break;
         const bool at_edge = !is_long || piece + p == 0;
         const PieceRuns<A> runs = gather_piece(s.from_end, cells[p], g[p], open.best, at_edge, at.segment);
         if (in_flight.has(p)) store_vector<V>(dx + in_flight.place(p), g[p]);
