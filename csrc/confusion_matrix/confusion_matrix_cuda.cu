@@ -56,6 +56,7 @@ void dispatch_table(TableKind kind, const Launch& launch) {
 
 // Parts of a whole number of groups, about as many as `blocks` where each has `least` pixels.
 ConfusionParts cut_into_parts(const ConfusionTask& task, TableKind kind, int64_t blocks, int64_t least) {
+  blocks = std::min(blocks, kMaxBlocks);
   const int64_t wanted = (task.images * task.pixels + blocks - 1) / blocks;
   const int64_t most = kind == TableKind::kPacked ? kMostPacked : kMostPart;
   const int64_t part = std::min({std::max(wanted, least), most, task.pixels});

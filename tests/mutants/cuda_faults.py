@@ -107,9 +107,33 @@ CUDA_FAULTS = [
     ),
     Fault(
         "confusion_matrix/confusion_matrix.cuh",
-        "return static_cast<const uint16_t*>(map.data)[at];",
-        "return static_cast<const int16_t*>(map.data)[at];",
+        "return codes_of<uint16_t>(raw, rule, codes);",
+        "return codes_of<int16_t>(raw, rule, codes);",
         "uint16 labels above 32,767 are negative",
+    ),
+    Fault(
+        "confusion_matrix/confusion_matrix.cuh",
+        "if (behind + thread < end)",
+        "if (false)",
+        "pixels behind the last vector are not counted",
+    ),
+    Fault(
+        "confusion_matrix/confusion_matrix.cuh",
+        "0x01010101u) | four;",
+        "0x01010101u);",
+        "bytes above 127 count as the classes 128 below them",
+    ),
+    Fault(
+        "confusion_matrix/confusion_tables.cuh",
+        "constexpr int kMostPacked = 65520;",
+        "constexpr int kMostPacked = 1 << 20;",
+        "more than 65,535 pixels of one pair in a block overflow its counter",
+    ),
+    Fault(
+        "confusion_matrix/confusion_tables.cuh",
+        "run_ << ((pair_ & 1) * 16)",
+        "run_",
+        "pairs of an odd number count for the one before",
     ),
     Fault(
         "confusion_matrix/confusion_matrix.cuh",
