@@ -28,6 +28,7 @@ const SchemaTable table({
     "corner_pool(Tensor x, int direction) -> Tensor",
     "_corner_pool_backward(Tensor grad, Tensor x, int direction) -> Tensor",
     "corner_pool_pair(Tensor vertical, Tensor horizontal, bool top_left) -> Tensor",
+    "_corner_pool_pair_backward(Tensor grad, Tensor vertical, Tensor horizontal, bool top_left) -> (Tensor, Tensor)",
 
     // decode_corners
     "decode_corners(Tensor heat_tl, Tensor heat_br, Tensor tag_tl, Tensor tag_br, Tensor offset_tl, Tensor offset_br, "

@@ -278,6 +278,9 @@ CALLS = {
     ],
     "_corner_pool_backward": [Call({"grad": IMAGE, "x": IMAGE + 1, "direction": 2}, {"direction": [-1, 4, HUGE]})],
     "corner_pool_pair": [Call({"vertical": IMAGE, "horizontal": IMAGE + 1, "top_left": True})],
+    "_corner_pool_pair_backward": [
+        Call({"grad": IMAGE, "vertical": IMAGE + 1, "horizontal": IMAGE + 2, "top_left": True})
+    ],
     "dct": [
         Call(
             TRANSFORM,

@@ -70,16 +70,23 @@ __device__ inline uint64_t bits_of_warp(uint64_t value) {
   return static_cast<uint64_t>(bits_of_warp(static_cast<unsigned>(value >> 32))) << 32 | low;
 }
 
-/// Each lane's own value joined to those of all lanes below it; to be called by whole warps. `join(before, own)` must
-/// be associative, but may take heed of the order.
+/// Each lane's own value joined to those of the lanes below it in its segment, neighbouring lanes of a warp of which it
+/// is number `lane`; to be called by whole warps. `join(before, own)` must be associative, but may take heed of the
+/// order.
 template <class A, class Join>
-__device__ inline A scan_of_warp(A value, const Join& join) {
-  const int lane = thread_of_block() % kWarp;
+__device__ inline A scan_of_segment(A value, int lane, const Join& join) {
+#pragma unroll
   for (int apart = 1; apart < kWarp; apart *= 2) {
     const A before = __shfl_up_sync(kWholeWarp, value, apart);
     if (lane >= apart) value = join(before, value);
   }
   return value;
+}
+
+/// The same over all lanes.
+template <class A, class Join>
+__device__ inline A scan_of_warp(A value, const Join& join) {
+  return scan_of_segment(value, thread_of_block() % kWarp, join);
 }
 
 /// Of a block of `threads`, whole warps, known to all of them. A collective of the block; `room`, shared memory for a

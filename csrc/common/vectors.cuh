@@ -5,6 +5,7 @@
 #include <torch/headeronly/util/Half.h>
 
 #include <cstdint>
+#include <type_traits>
 
 #include "common/accumulate.h"
 #include "common/device.cuh"
@@ -32,6 +33,18 @@ bool takes_vectors(int64_t apart, const T* address, const Rest*... others) {
     return whole;
   } else {
     return whole && takes_vectors<size>(apart, others...);
+  }
+}
+
+/// Calls body(std::integral_constant<int, n>{}) with the size of the vectors to read and write: the first of those
+/// given that all these addresses take, else 1. `apart` as above.
+template <int size, int... smaller, class Body, class... T>
+void dispatch_vectors(int64_t apart, const Body& body, const T*... addresses) {
+  if (size == 1 || takes_vectors<size>(apart, addresses...)) return body(std::integral_constant<int, size>{});
+  if constexpr (sizeof...(smaller) > 0) {
+    dispatch_vectors<smaller...>(apart, body, addresses...);
+  } else if constexpr (size > 1) {
+    body(std::integral_constant<int, 1>{});
   }
 }
 

@@ -113,6 +113,13 @@ Tensor corner_pool_pair(const Tensor& vertical, const Tensor& horizontal, bool t
   return y;
 }
 
+std::tuple<Tensor, Tensor> corner_pool_pair_backward(const Tensor& grad, const Tensor& vertical,
+                                                     const Tensor& horizontal, bool top_left) {
+  Arguments("_corner_pool_pair_backward", "vertical", vertical).check_alike("horizontal", horizontal);
+  return {corner_pool_backward(grad, vertical, top_left ? kTop : kBottom),
+          corner_pool_backward(grad, horizontal, top_left ? kLeft : kRight)};
+}
+
 }  // namespace
 }  // namespace pydlx
 
@@ -120,4 +127,5 @@ STABLE_TORCH_LIBRARY_IMPL(pydlx, CPU, m) {
   m.impl("corner_pool", TORCH_BOX(&pydlx::corner_pool));
   m.impl("_corner_pool_backward", TORCH_BOX(&pydlx::corner_pool_backward));
   m.impl("corner_pool_pair", TORCH_BOX(&pydlx::corner_pool_pair));
+  m.impl("_corner_pool_pair_backward", TORCH_BOX(&pydlx::corner_pool_pair_backward));
 }

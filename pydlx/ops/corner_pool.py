@@ -111,6 +111,10 @@ def _run(name: str, op: Any, reference: Any, maps: tuple[Tensor, ...], option: i
     return y if batched else y.squeeze(0)
 
 
+def _directions(top_left: bool) -> tuple[int, int]:
+    return (_TOP, _LEFT) if top_left else (_BOTTOM, _RIGHT)
+
+
 def _axis(direction: int) -> int:
     return 2 if direction in (_TOP, _BOTTOM) else 3
 
@@ -145,7 +149,7 @@ def _pooled(x: Tensor, direction: int) -> Tensor:
 
 def corner_pool_pair_reference(vertical: Tensor, horizontal: Tensor, top_left: bool) -> Tensor:
     """The sum of the pools of two maps (N, C, H, W)."""
-    down, along = (_TOP, _LEFT) if top_left else (_BOTTOM, _RIGHT)
+    down, along = _directions(top_left)
     y = _pooled(vertical, down) + _pooled(horizontal, along)
     return y.to(vertical.dtype).contiguous(memory_format=_native.storage_format(vertical))
 
@@ -155,6 +159,13 @@ def _backward_reference(grad: Tensor, x: Tensor, direction: int) -> Tensor:
     wide = grad.float() if grad.dtype in (torch.float16, torch.bfloat16) else grad
     dx = torch.zeros_like(wide).scatter_add(_axis(direction), _winners(x, direction), wide)
     return dx.to(x.dtype).contiguous(memory_format=_native.storage_format(x))
+
+
+def _pair_backward_reference(
+    grad: Tensor, vertical: Tensor, horizontal: Tensor, top_left: bool
+) -> tuple[Tensor, Tensor]:
+    down, along = _directions(top_left)
+    return _backward_reference(grad, vertical, down), _backward_reference(grad, horizontal, along)
 
 
 def _by_doubling(x: Tensor, direction: int) -> Tensor:
@@ -189,6 +200,10 @@ def _fake_pair(vertical: Tensor, horizontal: Tensor, top_left: bool) -> Tensor:
     return torch.empty_like(vertical, memory_format=_native.storage_format(vertical))
 
 
+def _fake_pair_backward(grad: Tensor, vertical: Tensor, horizontal: Tensor, top_left: bool) -> tuple[Tensor, Tensor]:
+    return _fake(vertical, _TOP), _fake(horizontal, _LEFT)
+
+
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     *maps, ctx.option = inputs
     ctx.save_for_backward(*maps)
@@ -201,7 +216,9 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 def _backward_pair(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     vertical, horizontal = ctx.saved_tensors
-    down, along = (_TOP, _LEFT) if ctx.option else (_BOTTOM, _RIGHT)
+    if ctx.needs_input_grad[0] and ctx.needs_input_grad[1]:
+        return *_pair_backward_op(grad, vertical, horizontal, ctx.option), None
+    down, along = _directions(ctx.option)
     return (
         _backward_op(grad, vertical, down) if ctx.needs_input_grad[0] else None,
         _backward_op(grad, horizontal, along) if ctx.needs_input_grad[1] else None,
@@ -217,8 +234,25 @@ def _setup_double(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _double_backward(ctx: Any, v: Tensor) -> tuple[Tensor | None, ...]:
     """Which cell wins does not change with x, so that only the gradient's own gradient is not 0."""
     (x,) = ctx.saved_tensors
-    d_grad = v.gather(_axis(ctx.option), _winners(x, ctx.option)) if ctx.needs_input_grad[0] else None
-    return d_grad, None, None
+    return _fetched(v, x, ctx.option) if ctx.needs_input_grad[0] else None, None, None
+
+
+def _fetched(v: Tensor, x: Tensor, direction: int) -> Tensor:
+    """Every cell's v at the cell that is its maximum."""
+    return v.gather(_axis(direction), _winners(x, direction))
+
+
+def _setup_pair_double(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    _, vertical, horizontal, ctx.option = inputs
+    ctx.save_for_backward(vertical, horizontal)
+
+
+def _pair_double_backward(ctx: Any, v_vertical: Tensor, v_horizontal: Tensor) -> tuple[Tensor | None, ...]:
+    if not ctx.needs_input_grad[0]:
+        return None, None, None, None
+    vertical, horizontal = ctx.saved_tensors
+    down, along = _directions(ctx.option)
+    return _fetched(v_vertical, vertical, down) + _fetched(v_horizontal, horizontal, along), None, None, None
 
 
 _op = _native.register(
@@ -235,6 +269,14 @@ _backward_op = _native.register(
     fake=_fake_backward,
     backward=_double_backward,
     setup_context=_setup_double,
+    batching=_autograd.folded,
+)
+_pair_backward_op = _native.register(
+    "_corner_pool_pair_backward(Tensor grad, Tensor vertical, Tensor horizontal, bool top_left) -> (Tensor, Tensor)",
+    reference=_pair_backward_reference,
+    fake=_fake_pair_backward,
+    backward=_pair_double_backward,
+    setup_context=_setup_pair_double,
     batching=_autograd.folded,
 )
 _pair_op = _native.register(

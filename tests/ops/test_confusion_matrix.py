@@ -61,6 +61,35 @@ def test_label_types_mix(pred_type, target_type):
     assert torch.equal(counts, count(pred, target, 200))
 
 
+def at_address(labels, dtype, elements):
+    """The same labels, so many elements behind an address that vectors can be read from."""
+    return torch.cat((labels.new_zeros(elements), labels)).to(dtype)[elements:]
+
+
+@pytest.mark.parametrize(("pred_type", "target_type"), [*zip(LABELS, LABELS, strict=True), (torch.int64, torch.uint8)])
+@pytest.mark.parametrize("classes", [19, 150, 300])
+def test_labels_begin_anywhere_in_a_vector(classes, pred_type, target_type):
+    """Both maps at the same place, at different ones; less than a vector; the largest label ignored."""
+    ignored = min(torch.iinfo(target_type).max, 65535)
+    for size, before_pred, before_target in [(5, 0, 0), (7, 3, 3), (97, 1, 1), (97, 15, 15), (97, 0, 1), (203, 2, 7)]:
+        pred, target = (random_labels((size,), min(classes, 250), seed=seed) for seed in (1, 2))
+        target[::9] = ignored
+        maps = at_address(pred, pred_type, before_pred), at_address(target, target_type, before_target)
+        assert torch.equal(confusion_matrix(*maps, classes, ignored), count(pred, target, classes, ignored))
+
+
+@pytest.mark.parametrize("per_image", [False, True])
+@pytest.mark.parametrize("classes", [19, 150, 300])
+def test_maps_of_several_parts(classes, per_image):
+    """More pixels of one pair than 16 bits count, after some that differ."""
+    pred, target = random_labels((2, 330_001), 3, torch.uint8), torch.full((2, 330_001), 2, dtype=torch.uint8)
+    pred[:, 20_000:] = 1
+    expected = torch.stack([torch.bincount(2 * classes + image.long(), minlength=classes**2) for image in pred])
+    expected = expected.reshape(-1, classes, classes)
+    found = confusion_matrix(pred, target, classes, per_image=per_image)
+    assert torch.equal(found, expected if per_image else expected.sum(0))
+
+
 def test_two_classes_may_be_bool():
     pred, target = (random_labels((50, 41), 2, seed=seed) for seed in (1, 2))
     assert torch.equal(confusion_matrix(pred.bool(), target.bool(), 2), count(pred, target, 2))

@@ -111,6 +111,80 @@ def test_gradients_of_pairs(pair, dtype, layouts):
             assert torch.equal(dx, gradient_with_ties(shape, direction, seed, 2).to(dtype))
 
 
+# What needs more than one of a kernel's steps, and what sends a call to another kernel: lines longer than a block or a
+# warp holds, of whole vectors and not; one plane of several strips, wider than a warp or not; a plane that is cut up
+# further; more planes than fit a GPU at once.
+LARGE = [
+    (1, 1, 300, 6),
+    (1, 1, 3, 520),
+    (1, 1, 2, 301),
+    (1, 1, 66, 68),
+    (1, 1, 66, 132),
+    (1, 1, 130, 33),
+    (1, 260, 5, 4),
+    (1, 1, 128, 130),
+]
+KINDS = ("ties", "rising", "falling", "special")
+
+
+def drawn_map(shape, kind):
+    """Values that every dtype holds: many ties, many heads, few heads, or special ones; differing along both axes."""
+    if kind in ("rising", "falling"):
+        rising = (torch.arange(shape[2])[:, None] + torch.arange(shape[3])).div(8, rounding_mode="floor")
+        return (rising if kind == "rising" else -rising).double().expand(shape).contiguous()
+    x = draw(shape, ties=True)
+    if kind == "special":
+        rare = torch.rand(shape, generator=torch.Generator().manual_seed(3))
+        x[rare < 0.5] = -math.inf
+        x[rare < 0.003] = math.inf
+        x[rare < 0.001] = math.nan
+    return x
+
+
+@functools.cache
+def drawn_map_gradient(shape, kind, direction):
+    """As loop_gradient, all lines at once."""
+    axis, from_end = 2 if direction in ("top", "bottom") else 3, direction in ("top", "left")
+    lines, grads = (
+        (t.flip(axis) if from_end else t).movedim(axis, 0)
+        for t in (drawn_map(shape, kind), draw(shape, seed=2, ties=True))
+    )
+    best, holder, result = lines[0], torch.zeros_like(lines[:1], dtype=torch.int64), torch.zeros_like(lines)
+    for k, (line, grad) in enumerate(zip(lines, grads, strict=True)):
+        takes_over = (line > best) | (line.isnan() & ~best.isnan())
+        best, holder = torch.where(takes_over, line, best), torch.where(takes_over, k, holder)
+        result.scatter_add_(0, holder, grad[None])
+    return result.movedim(0, axis).flip(axis) if from_end else result.movedim(0, axis)
+
+
+def shifted(x):
+    """The same values, one element behind an address that vectors could be read from."""
+    return torch.cat((x.new_zeros(1), x.flatten()))[1:].view(x.shape)
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last", "shifted"])
+@pytest.mark.parametrize("number", range(len(LARGE)))
+def test_large_maps(number, layout):
+    shape = LARGE[number]
+    place = shifted if layout == "shifted" else functools.partial(laid_out, layout=layout)
+    for order, dtype in enumerate(FLOATS):
+        if (layout != "contiguous" or number > 6) and (number + order) % 2:
+            continue
+        kind = KINDS[(number + order) % 4]
+        x, grad = place(drawn_map(shape, kind).to(dtype)), place(draw(shape, dtype, seed=2, ties=True))
+        for direction in DIRECTIONS:
+            y = corner_pool(x, direction)
+            torch.testing.assert_close(y, cummax(x, direction), rtol=0, atol=0, equal_nan=True)
+            dx = native_op("_corner_pool_backward")(grad, x, DIRECTIONS.index(direction))
+            assert torch.equal(dx, drawn_map_gradient(shape, kind, direction).to(dtype)), (dtype, direction)
+        for pair, (down, along) in PAIRS.items():
+            expected = (cummax(x.double(), down) + cummax(x.double(), along)).to(dtype)
+            torch.testing.assert_close(pair(x, x), expected, rtol=0, atol=0, equal_nan=True)
+            gradients = native_op("_corner_pool_pair_backward")(grad, x, x, pair is top_left_pool)
+            for dx, direction in zip(gradients, (down, along), strict=True):
+                assert torch.equal(dx, drawn_map_gradient(shape, kind, direction).to(dtype)), (dtype, direction)
+
+
 def test_published_example():
     """A small map worked out by hand, and the gradient of the published code for a line with ties."""
     x = torch.tensor([[2.0, 1, 3, 0], [0, 4, 1, 2], [1, 0, 2, 5]])[None]
@@ -223,6 +297,14 @@ def test_second_derivative_fetches_from_the_maximum():
             unit = torch.zeros_like(v)
             unit[place] = 1
             assert d_grad[place] == (loop_gradient(x.detach(), unit, direction) * v).sum()
+    for pair, (down, along) in PAIRS.items():
+        z = draw(x.shape, seed=3, ties=True).requires_grad_()
+        gradients = torch.autograd.grad(pair(x, z), (x, z), grad, create_graph=True)
+        (d_grad,) = torch.autograd.grad(gradients, grad, (v, 2 * v))
+        unit = torch.zeros_like(v)
+        unit[0, 1, 3, 4] = 1
+        expected = loop_gradient(x.detach(), unit, down) + 2 * loop_gradient(z.detach(), unit, along)
+        assert d_grad[0, 1, 3, 4] == (expected * v).sum()
 
 
 @pytest.mark.parametrize(("layout", "direction"), [("contiguous", 0), ("channels_last", 3)])
@@ -231,7 +313,9 @@ def test_opcheck(layout, direction):
     point, grad = x.detach().requires_grad_(), torch.ones_like(x).requires_grad_()
     torch.library.opcheck(native_op("corner_pool"), (point, direction))
     torch.library.opcheck(native_op("_corner_pool_backward"), (grad, x, direction))
-    torch.library.opcheck(native_op("corner_pool_pair"), (point, x.clone().requires_grad_(), direction == 0))
+    pair = point, x.clone().requires_grad_()
+    torch.library.opcheck(native_op("corner_pool_pair"), (*pair, direction == 0))
+    torch.library.opcheck(native_op("_corner_pool_pair_backward"), (grad, *pair, direction == 0))
 
 
 class Corners(torch.nn.Module):
