@@ -96,7 +96,7 @@ struct KMaxResults {
 /// Of up to `size` values, from x, or from `lists` (B, chunks, size, C) of an earlier launch if there are; results, or
 /// such lists if `lists_out` is given.
 template <int size, class T>
-__global__ void __launch_bounds__(kPoolThreads)
+__global__ void __launch_bounds__(kPoolThreads, 2)
     k_best_kernel(SequenceBatch batch, PoolCut cut, const T* __restrict__ x,
                   const Candidate<OrderKey<T>>* __restrict__ lists, int64_t lists_each,
                   Candidate<OrderKey<T>>* __restrict__ lists_out, KMaxResults<T> results) {
@@ -119,9 +119,9 @@ __global__ void __launch_bounds__(kPoolThreads)
     } else {
       const StepRange part = batch.span(b).part(cut.chunk(unit), cut.chunks).part(warp, kPoolWarps);
       walk<1>(batch, x, b, channel, part.begin, 1, part.end, part.end,
-              [&](const Vector<T, 1>(&rows)[kPoolAhead], unsigned valid, int64_t step) {
+              [&](const Vector<T, 1>(&rows)[PoolLayout<1>::kAhead], unsigned valid, int64_t step) {
 #pragma unroll
-                for (int i = 0; i < kPoolAhead; ++i) {
+                for (int i = 0; i < PoolLayout<1>::kAhead; ++i) {
                   if (valid >> i & 1u) list.add({order_key(static_cast<A>(rows[i].values[0])), step + i});
                 }
               });
@@ -209,7 +209,7 @@ __device__ inline ChosenDigit choose_digit(const array_t<unsigned, kDigitValues,
 
 /// Any k. What lies above the k-th largest key is taken and, of what equals it, the first.
 template <class T>
-__global__ void __launch_bounds__(kPoolThreads)
+__global__ void __launch_bounds__(kPoolThreads, 2)
     k_max_kernel(SequenceBatch batch, PoolCut cut, const T* __restrict__ x, KMaxResults<T> results) {
   using Key = OrderKey<T>;
   PYDLX_SHARED(unsigned, counts, kDigitValues, kWarp);
@@ -224,9 +224,9 @@ __global__ void __launch_bounds__(kPoolThreads)
     const auto each = [&](const auto& visit) {
       if (channel >= batch.channels) return;
       walk<1>(batch, x, b, channel, part.begin, 1, part.end, part.end,
-              [&](const Vector<T, 1>(&rows)[kPoolAhead], unsigned valid, int64_t step) {
+              [&](const Vector<T, 1>(&rows)[PoolLayout<1>::kAhead], unsigned valid, int64_t step) {
 #pragma unroll
-                for (int i = 0; i < kPoolAhead; ++i) {
+                for (int i = 0; i < PoolLayout<1>::kAhead; ++i) {
                   if (valid >> i & 1u) visit(rows[i].values[0], step + i);
                 }
               });
@@ -235,7 +235,6 @@ __global__ void __launch_bounds__(kPoolThreads)
     uint64_t wanted = static_cast<uint64_t>(results.k);  // of those that share the digits so far
     bool takes_all = false;
     for (int shift = 8 * (kOrderDigits<T> - 1); shift >= 0; shift -= 8) {
-      __syncthreads();  // the counters of the digit before have been read
       for (int i = warp; i < kDigitValues; i += kPoolWarps) counts[i][lane] = 0;
       __syncthreads();
       each([&](T value, int64_t) {

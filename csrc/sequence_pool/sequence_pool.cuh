@@ -25,8 +25,9 @@ namespace pydlx {
 
 constexpr int kPoolThreads = 256;
 constexpr int kPoolWarps = kPoolThreads / kWarp;
-// Steps that a thread reads at once.
-constexpr int kPoolAhead = 8;
+// Blocks that a multiprocessor takes at once at the least: as many as there are registers for without spills.
+template <class T>
+constexpr int kPoolBlocks = sizeof(T) == sizeof(float) ? 4 : 2;
 
 /// How the threads of a block lie over channels and time, for vectors of `size` channels.
 template <int size>
@@ -34,6 +35,7 @@ struct PoolLayout {
   static constexpr int kLanes = size > 1 ? 8 : kWarp;  // along the channels
   static constexpr int kChannels = kLanes * size;
   static constexpr int kRows = kPoolThreads / kLanes;  // steps side by side
+  static constexpr int kAhead = size > 1 ? 4 : 8;      // steps that a thread reads at once
 
   static __device__ __forceinline__ int lane() { return static_cast<int>(threadIdx.x) % kLanes; }
   static __device__ __forceinline__ int row() { return static_cast<int>(threadIdx.x) / kLanes; }
@@ -157,33 +159,35 @@ struct PoolCut {
   __device__ int64_t sequence(int64_t unit) const { return unit / (channel_blocks * chunks); }
 };
 
-/// Which of the `kPoolAhead` steps from `step` on, `apart` from each other, lie before `end` and are valid.
+/// Which of the `count` steps from `step` on, `apart` from each other, lie before `end` and are valid.
+template <int count>
 __device__ __forceinline__ unsigned valid_steps(const SequenceBatch& batch, int64_t b, int64_t step, int64_t apart,
                                                 int64_t end) {
   unsigned valid = 0;
 #pragma unroll
-  for (int i = 0; i < kPoolAhead; ++i) {
+  for (int i = 0; i < count; ++i) {
     if (step + i * apart < end && batch.valid(b, step + i * apart)) valid |= 1u << i;
   }
   return valid;
 }
 
-/// Walks from `step` in strides of `apart` to `end` and calls visit(rows, valid, step) for each kPoolAhead steps: the
+/// Walks from `step` in strides of `apart` to `end` and calls visit(rows, valid, step) for each kAhead steps: the
 /// channels from `channel` on of those that are valid and before `last`, zeros for others.
 template <int size, class T, class Visit>
 __device__ __forceinline__ void walk(const SequenceBatch& batch, const T* x, int64_t b, int64_t channel, int64_t step,
                                      int64_t apart, int64_t end, int64_t last, const Visit& visit) {
+  constexpr int kAhead = PoolLayout<size>::kAhead;
   const int64_t stride = apart * batch.step_stride;
   const T* from = x + batch.offset(b, step) + channel;
-  unsigned next = valid_steps(batch, b, step, apart, last);
-  for (; step < end; step += kPoolAhead * apart, from += kPoolAhead * stride) {
+  unsigned next = valid_steps<kAhead>(batch, b, step, apart, last);
+  for (; step < end; step += kAhead * apart, from += kAhead * stride) {
     const unsigned valid = next;
-    Vector<T, size> rows[kPoolAhead];
+    Vector<T, size> rows[kAhead];
 #pragma unroll
-    for (int i = 0; i < kPoolAhead; ++i) {
+    for (int i = 0; i < kAhead; ++i) {
       rows[i] = (valid >> i & 1u) ? *reinterpret_cast<const Vector<T, size>*>(from + i * stride) : Vector<T, size>{};
     }
-    next = valid_steps(batch, b, step + kPoolAhead * apart, apart, last);
+    next = valid_steps<kAhead>(batch, b, step + kAhead * apart, apart, last);
     visit(rows, valid, step);
   }
 }
@@ -199,12 +203,12 @@ __device__ __forceinline__ State pool_of_block(const SequenceBatch& batch, const
 #pragma unroll
   for (int v = 0; v < size; ++v) states[v] = State::empty();
   if (channel < batch.channels) {
-    const auto visit = [&](const Vector<T, size>(&rows)[kPoolAhead], unsigned valid, int64_t step) {
+    const auto visit = [&](const Vector<T, size>(&rows)[Layout::kAhead], unsigned valid, int64_t step) {
 #pragma unroll
       for (int v = 0; v < size; ++v) {
-        A values[kPoolAhead];
+        A values[Layout::kAhead];
 #pragma unroll
-        for (int i = 0; i < kPoolAhead; ++i) values[i] = static_cast<A>(rows[i].values[v]);
+        for (int i = 0; i < Layout::kAhead; ++i) values[i] = static_cast<A>(rows[i].values[v]);
         states[v].take(values, valid, batch.row(b, step), Layout::kRows);
       }
     };
@@ -240,8 +244,9 @@ struct PoolResults {
 
 /// Results, or where a sequence has several chunks what each of them holds: parts (B, chunks, C).
 template <class State, int size, class T>
-__global__ void __launch_bounds__(kPoolThreads) pool_kernel(SequenceBatch batch, PoolCut cut, const T* __restrict__ x,
-                                                            PoolResults<T> results, State* __restrict__ parts) {
+__global__ void __launch_bounds__(kPoolThreads, kPoolBlocks<T>)
+    pool_kernel(SequenceBatch batch, PoolCut cut, const T* __restrict__ x, PoolResults<T> results,
+                State* __restrict__ parts) {
   using Layout = PoolLayout<size>;
   PYDLX_SHARED(State, room, kPoolWarps, Layout::kChannels);
   for (int64_t unit = blockIdx.x; unit < cut.count; unit += gridDim.x) {
@@ -260,7 +265,7 @@ __global__ void __launch_bounds__(kPoolThreads) pool_kernel(SequenceBatch batch,
 
 /// Results from the parts. A block of (kWarp, kPoolWarps) threads takes 32 channels of a sequence.
 template <class State, class T>
-__global__ void __launch_bounds__(kPoolThreads)
+__global__ void __launch_bounds__(kPoolThreads, kPoolBlocks<T>)
     pool_join_kernel(SequenceBatch batch, PoolCut cut, const State* __restrict__ parts, PoolResults<T> results) {
   PYDLX_SHARED(State, room, kPoolWarps, kWarp);
   const int64_t blocks = (batch.channels + kWarp - 1) / kWarp;
@@ -310,7 +315,7 @@ __device__ inline int64_t count_of_block(const SequenceBatch& batch, int64_t b, 
 /// dx, of mean without x, of soft with it. Where sequences have several chunks, `parts` are what pool_kernel has found
 /// in them.
 template <bool kSoft, int size, class T>
-__global__ void __launch_bounds__(kPoolThreads)
+__global__ void __launch_bounds__(kPoolThreads, kPoolBlocks<T>)
     pool_backward_kernel(SequenceBatch batch, PoolCut cut, const T* __restrict__ grad, const T* __restrict__ x,
                          const SoftState<accumulate_t<T>>* __restrict__ parts, T* __restrict__ dx) {
   using A = accumulate_t<T>;
@@ -351,9 +356,9 @@ __global__ void __launch_bounds__(kPoolThreads)
     }
     const StepRange part = batch.owned(b).part(chunk, cut.chunks);
     const int64_t valid_end = batch.span(b).end, last = part.end < valid_end ? part.end : valid_end;
-    const auto write = [&](const Vector<T, size>(&rows)[kPoolAhead], unsigned valid, int64_t step) {
+    const auto write = [&](const Vector<T, size>(&rows)[Layout::kAhead], unsigned valid, int64_t step) {
 #pragma unroll
-      for (int i = 0; i < kPoolAhead; ++i) {
+      for (int i = 0; i < Layout::kAhead; ++i) {
         const int64_t at = step + i * Layout::kRows;
         if (at >= part.end) continue;
         A values[size];
@@ -368,9 +373,9 @@ __global__ void __launch_bounds__(kPoolThreads)
     if constexpr (kSoft) {
       walk<size>(batch, x, b, channel, step, Layout::kRows, part.end, last, write);
     } else {
-      const Vector<T, size> none[kPoolAhead] = {};
-      for (int64_t at = step; at < part.end; at += kPoolAhead * Layout::kRows) {
-        write(none, valid_steps(batch, b, at, Layout::kRows, last), at);
+      const Vector<T, size> none[Layout::kAhead] = {};
+      for (int64_t at = step; at < part.end; at += Layout::kAhead * Layout::kRows) {
+        write(none, valid_steps<Layout::kAhead>(batch, b, at, Layout::kRows, last), at);
       }
     }
   }
