@@ -70,6 +70,22 @@ inline unsigned blocks_for(int64_t count, int64_t threads) {
   return static_cast<unsigned>(std::min((count + threads - 1) / threads, kMaxBlocks));
 }
 
+/// Multiprocessors of the current device.
+inline int64_t multiprocessors() {
+  int device = 0, count = 1;
+  cudaGetDevice(&device);
+  cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device);
+  return count;
+}
+
+/// Lets a kernel be launched with this much dynamic shared memory, at most the 64 KiB that every GPU has: above 48 KiB
+/// it has to be asked for.
+template <class... Parameters>
+void allow_shared(void (*kernel)(Parameters...), int bytes, const char* op) {
+  const cudaError_t status = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+  STD_TORCH_CHECK(status == cudaSuccess, op, ": ", cudaGetErrorString(status));
+}
+
 /// Raises if the launches since the last check were refused, as "<op>: <CUDA's own words>".
 inline void check_launch(const char* op) {
   const cudaError_t status = cudaGetLastError();

@@ -34,4 +34,23 @@ __device__ __forceinline__ float fast_reciprocal(float x) {
 }
 __device__ __forceinline__ double fast_reciprocal(double x) { return 1.0 / x; }
 
+/// a / b within 1 unit in the last place, and 1 where they are equal; b as for fast_reciprocal.
+__device__ __forceinline__ float fast_quotient(float a, float b) {
+  const float by_b = fast_reciprocal(b), quotient = a * by_b;
+  return fmaf(fmaf(-quotient, b, a), by_b, quotient);
+}
+__device__ __forceinline__ double fast_quotient(double a, double b) { return a / b; }
+
+/// x, or 0 if that is negative; NaN stays.
+__device__ __forceinline__ float not_negative(float x) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  float y;
+  asm("max.NaN.f32 %0, %1, 0f00000000;" : "=f"(y) : "f"(x));
+  return y;
+#else
+  return x < 0.0f ? 0.0f : x;
+#endif
+}
+__device__ __forceinline__ double not_negative(double x) { return x < 0.0 ? 0.0 : x; }
+
 }  // namespace pydlx

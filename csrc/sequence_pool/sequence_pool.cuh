@@ -1,31 +1,48 @@
-// Kernels of pooling over time (maths and shapes in sequence_pool.h).
+// Kernels of pooling over time: max, mean, soft (maths and shapes in sequence_pool.h; k-max in k_max.cuh).
 //
-// A block takes one sequence and kPoolChannels channels. Time is cut into kPoolParts parts, a warp each, whose lanes
-// read neighbouring channels. What the parts found is put together in the order of time by every thread for itself, so
-// results do not depend on scheduling, and the earlier of two equal values wins.
+// A block of 256 threads takes one sequence, or one of the chunks its time is cut into, and a run of channels: 8 lanes
+// that read 16 bytes each, 128 bytes of a row, or 32 lanes that read one element each where x cannot be read so. The
+// remaining 32 (or 8) ways of the threads go along time: thread r sees steps r, r + 32, ... of the chunk, 8 of them at
+// once, while the mask of the next 8 is on its way. What the threads found is joined over warps by shuffles, then in
+// shared memory. All joins are symmetric, or in one order, so results do not depend on scheduling.
 //
-// Floors: max, mean, soft read the valid rows of x once; so do the backwards of mean (which reads no x) and soft
-// (twice, the second time mostly from cache), which write all of dx once. k-max reads x once from memory and, for every
-// bit of its keys and two times more, from cache. The backward of max and k-max is a fill with zeros and one write per
-// value.
+// One chunk to a sequence writes its results at once. Where the batch is too small to fill the device so, chunks leave
+// what they found in memory, sizeof(state) for each channel, and a second kernel joins it.
+//
+// Floors: max, mean and soft read the valid rows of x once. The backward of mean reads no x and writes dx once; that of
+// soft reads x twice, the second time mostly from cache.
 #pragma once
 
 #include <cmath>
 
 #include "common/indexing.cuh"
+#include "common/maths.cuh"
 #include "common/reduce.cuh"
+#include "common/vectors.cuh"
 #include "sequence_pool/sequence_pool.h"
 
 namespace pydlx {
 
-constexpr int kPoolChannels = kWarp;
-constexpr int kPoolParts = 8;
+constexpr int kPoolThreads = 256;
+constexpr int kPoolWarps = kPoolThreads / kWarp;
+// Blocks that a multiprocessor takes at once at the least: as many as there are registers for without spills.
+template <class T>
+constexpr int kPoolBlocks = sizeof(T) == sizeof(float) ? 4 : 2;
 
-// One number, or one state, per thread: in shared memory.
-template <class V>
-using PoolPartials = array_t<V, kPoolParts, kPoolChannels>;
+/// How the threads of a block lie over channels and time, for vectors of `size` channels.
+template <int size>
+struct PoolLayout {
+  static constexpr int kLanes = size > 1 ? 8 : kWarp;  // along the channels
+  static constexpr int kChannels = kLanes * size;
+  static constexpr int kRows = kPoolThreads / kLanes;  // steps side by side
+  static constexpr int kAhead = size > 1 ? 4 : 8;      // steps that a thread reads at once
 
-// What a reduction has found in some steps: add() sees the next step, merge() takes in what a later part found.
+  static __device__ __forceinline__ int lane() { return static_cast<int>(threadIdx.x) % kLanes; }
+  static __device__ __forceinline__ int row() { return static_cast<int>(threadIdx.x) / kLanes; }
+};
+
+// What has been found in some steps of one channel. take() sees `count` steps more, in the order of time: step, step +
+// apart, ...; bit i of `valid` says whether the i-th of them counts. merge() takes in what was found elsewhere.
 // Plain aggregates, since shared memory is not initialised.
 
 template <class A>
@@ -33,224 +50,334 @@ struct MaxState {
   A value;
   int64_t row;  // -1: nothing seen
 
-  static __host__ __device__ MaxState empty() { return {A(0), -1}; }
-  __host__ __device__ void add(A a, int64_t r) {
-    const bool first_nan = a != a && value == value;
-    if (row < 0 || a > value || first_nan) *this = {a, r};
+  static __device__ MaxState empty() { return {A(0), -1}; }
+
+  template <int count>
+  __device__ __forceinline__ void take(const A (&a)[count], unsigned valid, int64_t row_of_first, int64_t apart) {
+#pragma unroll
+    for (int i = 0; i < count; ++i) {
+      const bool rises = row < 0 || a[i] > value || (a[i] != a[i] && value == value);
+      if ((valid >> i & 1u) && rises) *this = {a[i], row_of_first + i * apart};
+    }
   }
-  __host__ __device__ void merge(const MaxState& later) {
-    if (later.row >= 0) add(later.value, later.row);
+  __device__ __forceinline__ void merge(const MaxState& other) {
+    if (other.row < 0) return;
+    const bool is_nan = value != value, other_is_nan = other.value != other.value;
+    const bool equal = value == other.value || (is_nan && other_is_nan);
+    const bool above = other.value > value || (other_is_nan && !is_nan);
+    if (row < 0 || above || (equal && other.row < row)) *this = other;
   }
-  __host__ __device__ A result() const { return value; }
+  __device__ A result() const { return value; }
 };
+
+template <class A>
+__device__ inline MaxState<A> exchanged(const MaxState<A>& state, int apart) {
+  return {exchanged(state.value, apart), exchanged(state.row, apart)};
+}
 
 template <class A>
 struct MeanState {
   A sum;
   int64_t steps;
 
-  static __host__ __device__ MeanState empty() { return {A(0), 0}; }
-  __host__ __device__ void add(A a, int64_t) { merge({a, 1}); }
-  __host__ __device__ void merge(const MeanState& later) {
-    sum += later.sum;
-    steps += later.steps;
+  static __device__ MeanState empty() { return {A(0), 0}; }
+
+  template <int count>
+  __device__ __forceinline__ void take(const A (&a)[count], unsigned valid, int64_t, int64_t) {
+#pragma unroll
+    for (int i = 0; i < count; ++i) sum += (valid >> i & 1u) ? a[i] : A(0);
+    steps += __popc(valid);
   }
-  __host__ __device__ A result() const { return steps > 0 ? sum / static_cast<A>(steps) : A(0); }
+  __device__ __forceinline__ void merge(const MeanState& other) {
+    sum += other.sum;
+    steps += other.steps;
+  }
+  __device__ A result() const { return steps > 0 ? sum / static_cast<A>(steps) : A(0); }
 };
 
-// All that the backward of mean needs; no x is read.
 template <class A>
-struct CountState {
-  int64_t steps;
+__device__ inline MeanState<A> exchanged(const MeanState<A>& state, int apart) {
+  return {exchanged(state.sum, apart), exchanged(state.steps, apart)};
+}
 
-  static __host__ __device__ CountState empty() { return {0}; }
-  __host__ __device__ void add(A, int64_t) { ++steps; }
-  __host__ __device__ void merge(const CountState& later) { steps += later.steps; }
-  __host__ __device__ A gradient(A, A grad) const { return grad / static_cast<A>(steps); }
-};
-
-// Sums measured from the peak m: S = sum exp(x - m), D = sum exp(x - m) (x - m), y = m + D / S. Taken to a peak that
-// lies -s higher they become e^s S and e^s (D + s S).
+/// Sums measured from the peak m: S = sum exp(x - m), D = sum exp(x - m) (x - m), y = m + D / S. Taken to a peak that
+/// lies -s higher they become e^s S and e^s (D + s S). The peak is never NaN; S is, if any x is.
 template <class A>
 struct SoftState {
   A peak, total, distance;
 
-  static __host__ __device__ SoftState empty() { return {-INFINITY, A(0), A(0)}; }
+  static __device__ SoftState empty() { return {-INFINITY, A(0), A(0)}; }
   // Equal infinities are 0 apart.
-  static __host__ __device__ A below(A a, A peak) { return a == peak ? A(0) : a - peak; }
+  static __device__ __forceinline__ A below(A a, A peak) { return a == peak ? A(0) : a - peak; }
+  static __device__ __forceinline__ A exponential(A d) { return fast_exp2(d * static_cast<A>(kLog2E)); }
 
-  __host__ __device__ void add(A a, int64_t) { merge({a, A(1), A(0)}); }
-  __host__ __device__ void merge(const SoftState& later) {
-    const bool rises = later.peak > peak;
-    const SoftState high = rises ? later : *this, low = rises ? *this : later;
-    const A s = below(low.peak, high.peak), scale = exp(s);
-    // At s = -inf nothing is left of the lower sums, but a NaN.
-    const A moved = s == -INFINITY ? low.distance : low.distance + s * low.total;
-    *this = {high.peak, high.total + scale * low.total, high.distance + scale * moved};
+  __device__ __forceinline__ void raise(A higher) {
+    const A s = below(peak, higher), scale = exponential(s);
+    distance = scale == A(0) ? A(0) : scale * (distance + s * total);
+    total *= scale;
+    peak = higher;
   }
-  __host__ __device__ A result() const { return total == A(0) ? A(0) : peak + distance / total; }
-  __host__ __device__ A gradient(A a, A grad) const {
-    const A d = below(a, peak), e = exp(d);
-    return grad * (e / total) * (e == A(0) ? A(1) : A(1) + d - distance / total);
+  template <int count>
+  __device__ __forceinline__ void take(const A (&a)[count], unsigned valid, int64_t, int64_t) {
+    A higher = peak;
+#pragma unroll
+    for (int i = 0; i < count; ++i) higher = (valid >> i & 1u) && a[i] > higher ? a[i] : higher;
+    raise(higher);
+#pragma unroll
+    for (int i = 0; i < count; ++i) {
+      const A d = below(a[i], peak), e = (valid >> i & 1u) ? exponential(d) : A(0);
+      total += e;
+      distance += e == A(0) ? A(0) : e * d;
+    }
   }
+  __device__ __forceinline__ void merge(SoftState other) {
+    const A higher = other.peak > peak ? other.peak : peak;
+    raise(higher);
+    other.raise(higher);
+    total += other.total;
+    distance += other.distance;
+  }
+  __device__ A result() const { return total == A(0) ? A(0) : peak + distance / total; }
 };
 
-// Runs over the channels and sequences that come to this block. Inactive threads are beyond the last channel; they take
-// part in barriers and nothing else.
-struct PoolPosition {
-  int64_t b, channel;
-  bool active;
-
-  __device__ PoolPosition(const SequenceBatch& batch, int64_t unit)
-      : b(unit % batch.count),
-        channel(unit / batch.count * kPoolChannels + threadIdx.x),
-        active(channel < batch.channels) {}
-};
-
-inline int64_t pool_units(const SequenceBatch& batch) {
-  return batch.count * ((batch.channels + kPoolChannels - 1) / kPoolChannels);
-}
-
-// Calls visit(value, step) for the valid steps of this thread's part, in the order of time.
-template <class T, class Visit>
-__device__ inline void each_step(const SequenceBatch& batch, const T* x, const PoolPosition& at, const Visit& visit) {
-  using A = accumulate_t<T>;
-  if (!at.active) return;
-  const StepRange part = batch.span(at.b).part(threadIdx.y, kPoolParts);
-  for (int64_t step = part.begin; step < part.end; ++step) {
-    if (!batch.valid(at.b, step)) continue;
-    visit(x ? static_cast<A>(x[batch.offset(at.b, step) + at.channel]) : A(0), step);
-  }
-}
-
-// What the whole sequence holds in this thread's channel, known to all parts.
-template <class State, class T>
-__device__ inline State whole_sequence(const SequenceBatch& batch, const T* x, const PoolPosition& at,
-                                       PoolPartials<State>& partials) {
-  State state = State::empty();
-  each_step(batch, x, at, [&](accumulate_t<T> a, int64_t step) { state.add(a, batch.row(at.b, step)); });
-  return join_of_parts<kPoolParts>(partials, state, [](State whole, const State& part) {
-    whole.merge(part);
-    return whole;
-  });
-}
-
-template <class State>
-struct KeepsRow {
-  static constexpr bool value = false;
-};
 template <class A>
-struct KeepsRow<MaxState<A>> {
-  static constexpr bool value = true;
+__device__ inline SoftState<A> exchanged(const SoftState<A>& state, int apart) {
+  return {exchanged(state.peak, apart), exchanged(state.total, apart), exchanged(state.distance, apart)};
+}
+
+/// The cut of a batch into what blocks take, one after another.
+struct PoolCut {
+  int64_t channel_blocks, chunks, count;
+
+  PoolCut(const SequenceBatch& batch, int64_t channels_each, int64_t chunks)
+      : channel_blocks((batch.channels + channels_each - 1) / channels_each),
+        chunks(chunks),
+        count(batch.count * chunks * channel_blocks) {}
+
+  __device__ int64_t channel_block(int64_t unit) const { return unit % channel_blocks; }
+  __device__ int64_t chunk(int64_t unit) const { return unit / channel_blocks % chunks; }
+  __device__ int64_t sequence(int64_t unit) const { return unit / (channel_blocks * chunks); }
 };
 
-// y (B, C), and for max its index.
-template <class State, class T>
-__global__ void pool_kernel(SequenceBatch batch, const T* __restrict__ x, T* __restrict__ y,
-                            int64_t* __restrict__ index, int64_t units) {
-  PYDLX_SHARED(State, partials, kPoolParts, kPoolChannels);
-  for (int64_t unit = blockIdx.x; unit < units; unit += gridDim.x) {
-    const PoolPosition at(batch, unit);
-    const State whole = whole_sequence<State>(batch, x, at, partials);
-    if (!at.active || threadIdx.y != 0) continue;
-    const int64_t place = at.b * batch.channels + at.channel;
-    y[place] = static_cast<T>(whole.result());
-    if constexpr (KeepsRow<State>::value) index[place] = whole.row;
+/// Which of the `count` steps from `step` on, `apart` from each other, lie before `end` and are valid.
+template <int count>
+__device__ __forceinline__ unsigned valid_steps(const SequenceBatch& batch, int64_t b, int64_t step, int64_t apart,
+                                                int64_t end) {
+  unsigned valid = 0;
+#pragma unroll
+  for (int i = 0; i < count; ++i) {
+    if (step + i * apart < end && batch.valid(b, step + i * apart)) valid |= 1u << i;
+  }
+  return valid;
+}
+
+/// Walks from `step` in strides of `apart` to `end` and calls visit(rows, valid, step) for each kAhead steps: the
+/// channels from `channel` on of those that are valid and before `last`, zeros for others.
+template <int size, class T, class Visit>
+__device__ __forceinline__ void walk(const SequenceBatch& batch, const T* x, int64_t b, int64_t channel, int64_t step,
+                                     int64_t apart, int64_t end, int64_t last, const Visit& visit) {
+  constexpr int kAhead = PoolLayout<size>::kAhead;
+  const int64_t stride = apart * batch.step_stride;
+  const T* from = x + batch.offset(b, step) + channel;
+  unsigned next = valid_steps<kAhead>(batch, b, step, apart, last);
+  for (; step < end; step += kAhead * apart, from += kAhead * stride) {
+    const unsigned valid = next;
+    Vector<T, size> rows[kAhead];
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i) {
+      rows[i] = (valid >> i & 1u) ? *reinterpret_cast<const Vector<T, size>*>(from + i * stride) : Vector<T, size>{};
+    }
+    next = valid_steps<kAhead>(batch, b, step + kAhead * apart, apart, last);
+    visit(rows, valid, step);
   }
 }
 
-// dx from SoftState, or from CountState with no x.
-template <class State, class T>
-__global__ void pool_backward_kernel(SequenceBatch batch, const T* __restrict__ grad, const T* __restrict__ x,
-                                     T* __restrict__ dx, int64_t units) {
+/// What each channel of a block holds in `range`; a collective of the block, and known to its first kChannels threads.
+template <class State, int size, class T>
+__device__ __forceinline__ State pool_of_block(const SequenceBatch& batch, const T* x, int64_t b, int64_t channel,
+                                               const StepRange& range,
+                                               array_t<State, kPoolWarps, PoolLayout<size>::kChannels>& room) {
   using A = accumulate_t<T>;
-  PYDLX_SHARED(State, partials, kPoolParts, kPoolChannels);
-  for (int64_t unit = blockIdx.x; unit < units; unit += gridDim.x) {
-    const PoolPosition at(batch, unit);
-    const State whole = whole_sequence<State>(batch, x, at, partials);
-    if (!at.active) continue;
-    const A g = static_cast<A>(grad[at.b * batch.channels + at.channel]);
-    const StepRange span = batch.span(at.b), part = batch.owned(at.b).part(threadIdx.y, kPoolParts);
-    for (int64_t step = part.begin; step < part.end; ++step) {
-      const bool valid = step < span.end && batch.valid(at.b, step);
-      const A a = valid && x ? static_cast<A>(x[batch.offset(at.b, step) + at.channel]) : A(0);
-      dx[batch.row(at.b, step) * batch.channels + at.channel] = static_cast<T>(valid ? whole.gradient(a, g) : A(0));
-    }
-  }
-}
-
-// ----------------------------------------------------------------------------------------------------------- k-max
-
-// Unsigned integers in the order of the numbers, NaN above all: the bits of a negative number run backwards.
-__device__ inline uint32_t order_key(float a) {
-  if (a != a) return UINT32_MAX;
-  const uint32_t bits = __float_as_uint(a == 0 ? 0.0f : a);
-  return bits >> 31 ? ~bits : bits | uint32_t{1} << 31;
-}
-__device__ inline uint64_t order_key(double a) {
-  if (a != a) return UINT64_MAX;
-  const uint64_t bits = static_cast<uint64_t>(__double_as_longlong(a == 0 ? 0.0 : a));
-  return bits >> 63 ? ~bits : bits | uint64_t{1} << 63;
-}
-
-// Sum over the parts before `parts`; a collective of the block.
-__device__ inline int64_t sum_of_parts(PoolPartials<int64_t>& partials, int64_t mine, int parts) {
-  __syncthreads();
-  partials[threadIdx.y][threadIdx.x] = mine;
-  __syncthreads();
-  int64_t sum = 0;
-  for (int i = 0; i < parts; ++i) sum += partials[i][threadIdx.x];
-  return sum;
-}
-
-// y and index (B, k, C). The k-th largest key of a channel is found bit by bit; what lies above it is taken and, of
-// what equals it, the first. Each part knows how much the parts before it take, hence where its own values go.
-template <class T>
-__global__ void k_max_kernel(SequenceBatch batch, const T* __restrict__ x, T* __restrict__ y,
-                             int64_t* __restrict__ index, int64_t k, int64_t units) {
-  using A = accumulate_t<T>;
-  using Key = decltype(order_key(A(0)));
-  PYDLX_SHARED(int64_t, partials, kPoolParts, kPoolChannels);
-  for (int64_t unit = blockIdx.x; unit < units; unit += gridDim.x) {
-    const PoolPosition at(batch, unit);
-    Key threshold = 0;
-    for (Key bit = Key{1} << (8 * sizeof(Key) - 1); bit; bit >>= 1) {
-      int64_t reach = 0;
-      each_step(batch, x, at, [&](A a, int64_t) { reach += order_key(a) >= (threshold | bit); });
-      if (sum_of_parts(partials, reach, kPoolParts) >= k) threshold |= bit;
-    }
-    int64_t above = 0, equal = 0;
-    each_step(batch, x, at, [&](A a, int64_t) {
-      above += order_key(a) > threshold;
-      equal += order_key(a) == threshold;
-    });
-    const int64_t ties = k - sum_of_parts(partials, above, kPoolParts);
-    const int64_t above_before = sum_of_parts(partials, above, threadIdx.y);
-    int64_t equal_before = sum_of_parts(partials, equal, threadIdx.y);
-    int64_t place = above_before + (equal_before < ties ? equal_before : ties);
-    const auto put = [&](T value, int64_t row) {
-      const int64_t cell = (at.b * k + place++) * batch.channels + at.channel;
-      y[cell] = value;
-      index[cell] = row;
-    };
-    each_step(batch, x, at, [&](A a, int64_t step) {
-      const Key key = order_key(a);
-      if (key > threshold || (key == threshold && equal_before++ < ties)) {
-        put(static_cast<T>(a), batch.row(at.b, step));
+  using Layout = PoolLayout<size>;
+  State states[size];
+#pragma unroll
+  for (int v = 0; v < size; ++v) states[v] = State::empty();
+  if (channel < batch.channels) {
+    const auto visit = [&](const Vector<T, size>(&rows)[Layout::kAhead], unsigned valid, int64_t step) {
+#pragma unroll
+      for (int v = 0; v < size; ++v) {
+        A values[Layout::kAhead];
+#pragma unroll
+        for (int i = 0; i < Layout::kAhead; ++i) values[i] = static_cast<A>(rows[i].values[v]);
+        states[v].take(values, valid, batch.row(b, step), Layout::kRows);
       }
-    });
-    if (at.active && threadIdx.y == kPoolParts - 1) {
-      while (place < k) put(static_cast<T>(A(0)), -1);
+    };
+    walk<size>(batch, x, b, channel, range.begin + Layout::row(), Layout::kRows, range.end, range.end, visit);
+  }
+  __syncthreads();  // what was in the room has been read
+#pragma unroll
+  for (int v = 0; v < size; ++v) {
+    for (int apart = Layout::kLanes; apart < kWarp; apart *= 2) states[v].merge(exchanged(states[v], apart));
+    if (threadIdx.x % kWarp < Layout::kLanes) {
+      room[threadIdx.x / kWarp][Layout::lane() * size + v] = states[v];
+    }
+  }
+  __syncthreads();
+  State whole = State::empty();
+  if (threadIdx.x >= Layout::kChannels) return whole;
+  for (int warp = 0; warp < kPoolWarps; ++warp) whole.merge(room[warp][threadIdx.x]);
+  return whole;
+}
+
+/// y (B, C), and for max its index.
+template <class T>
+struct PoolResults {
+  T* y;
+  int64_t* index;
+
+  template <class State>
+  __device__ void write(int64_t place, const State& state) const {
+    y[place] = static_cast<T>(state.result());
+    if constexpr (std::is_same_v<State, MaxState<accumulate_t<T>>>) index[place] = state.row;
+  }
+};
+
+/// Results, or where a sequence has several chunks what each of them holds: parts (B, chunks, C).
+template <class State, int size, class T>
+__global__ void __launch_bounds__(kPoolThreads, kPoolBlocks<T>)
+    pool_kernel(SequenceBatch batch, PoolCut cut, const T* __restrict__ x, PoolResults<T> results,
+                State* __restrict__ parts) {
+  using Layout = PoolLayout<size>;
+  PYDLX_SHARED(State, room, kPoolWarps, Layout::kChannels);
+  for (int64_t unit = blockIdx.x; unit < cut.count; unit += gridDim.x) {
+    const int64_t b = cut.sequence(unit), chunk = cut.chunk(unit), first = cut.channel_block(unit) * Layout::kChannels;
+    const StepRange range = batch.span(b).part(chunk, cut.chunks);
+    const State whole = pool_of_block<State, size>(batch, x, b, first + Layout::lane() * size, range, room);
+    const int64_t channel = first + threadIdx.x;
+    if (threadIdx.x >= Layout::kChannels || channel >= batch.channels) continue;
+    if (parts) {
+      parts[(b * cut.chunks + chunk) * batch.channels + channel] = whole;
+    } else {
+      results.write(b * batch.channels + channel, whole);
     }
   }
 }
 
-// Each gradient goes to the row its value came from. No two values of a channel come from one cell.
-template <class T>
-__global__ void give_back_kernel(const T* __restrict__ grad, const int64_t* __restrict__ index, T* __restrict__ dx,
-                                 int64_t x_rows, int64_t channels, int64_t count) {
-  PYDLX_GRID_STRIDE(i, count) {
-    if (index[i] >= 0 && index[i] < x_rows) dx[index[i] * channels + i % channels] = grad[i];
+/// Results from the parts. A block of (kWarp, kPoolWarps) threads takes 32 channels of a sequence.
+template <class State, class T>
+__global__ void __launch_bounds__(kPoolThreads, kPoolBlocks<T>)
+    pool_join_kernel(SequenceBatch batch, PoolCut cut, const State* __restrict__ parts, PoolResults<T> results) {
+  PYDLX_SHARED(State, room, kPoolWarps, kWarp);
+  const int64_t blocks = (batch.channels + kWarp - 1) / kWarp;
+  for (int64_t unit = blockIdx.x; unit < batch.count * blocks; unit += gridDim.x) {
+    const int64_t b = unit / blocks, channel = unit % blocks * kWarp + threadIdx.x;
+    State state = State::empty();
+    const StepRange chunks = StepRange{0, channel < batch.channels ? cut.chunks : 0}.part(threadIdx.y, kPoolWarps);
+    for (int64_t i = chunks.begin; i < chunks.end; ++i) {
+      state.merge(parts[(b * cut.chunks + i) * batch.channels + channel]);
+    }
+    state = join_of_parts<kPoolWarps>(room, state, [](State whole, const State& part) {
+      whole.merge(part);
+      return whole;
+    });
+    if (threadIdx.y == 0 && channel < batch.channels) results.write(b * batch.channels + channel, state);
+  }
+}
+
+/// What the backward of mean knows of a channel.
+template <class A>
+struct MeanSlope {
+  A grad;
+
+  __device__ __forceinline__ A at(A) const { return grad; }
+};
+
+/// And that of soft: dy/dx = w (1 + x - y), with w = e / total and x - y = d - distance / total.
+template <class A>
+struct SoftSlope {
+  A peak, one, grad;  // one is 1 - distance / total, grad has been divided by total
+
+  __device__ __forceinline__ A at(A a) const {
+    const A d = SoftState<A>::below(a, peak), e = SoftState<A>::exponential(d);
+    return grad * e * (e == A(0) ? A(1) : one + d);
+  }
+};
+
+/// Valid steps of a sequence, known to all threads; a collective of the block.
+__device__ inline int64_t count_of_block(const SequenceBatch& batch, int64_t b, array_t<int64_t, kPoolWarps>& room) {
+  const StepRange span = batch.span(b);
+  if (!batch.mask) return span.size();
+  int64_t count = 0;
+  for (int64_t step = span.begin + threadIdx.x; step < span.end; step += kPoolThreads) count += batch.valid(b, step);
+  return sum_of_block<kPoolThreads>(count, room);
+}
+
+/// dx, of mean without x, of soft with it. Where sequences have several chunks, `parts` are what pool_kernel has found
+/// in them.
+template <bool kSoft, int size, class T>
+__global__ void __launch_bounds__(kPoolThreads, kPoolBlocks<T>)
+    pool_backward_kernel(SequenceBatch batch, PoolCut cut, const T* __restrict__ grad, const T* __restrict__ x,
+                         const SoftState<accumulate_t<T>>* __restrict__ parts, T* __restrict__ dx) {
+  using A = accumulate_t<T>;
+  using Layout = PoolLayout<size>;
+  using Slope = std::conditional_t<kSoft, SoftSlope<A>, MeanSlope<A>>;
+  PYDLX_SHARED(SoftState<A>, room, kPoolWarps, Layout::kChannels);
+  PYDLX_SHARED(int64_t, counts, kPoolWarps);
+  for (int64_t unit = blockIdx.x; unit < cut.count; unit += gridDim.x) {
+    const int64_t b = cut.sequence(unit), chunk = cut.chunk(unit), first = cut.channel_block(unit) * Layout::kChannels;
+    const int64_t channel = first + Layout::lane() * size;
+    Slope slopes[size];
+    if constexpr (kSoft) {
+      SoftState<A> whole = SoftState<A>::empty();
+      if (!parts) {
+        whole = pool_of_block<SoftState<A>, size>(batch, x, b, channel, batch.span(b), room);
+      } else if (threadIdx.x < Layout::kChannels && first + threadIdx.x < batch.channels) {
+        for (int64_t i = 0; i < cut.chunks; ++i) {
+          whole.merge(parts[(b * cut.chunks + i) * batch.channels + first + threadIdx.x]);
+        }
+      }
+      __syncthreads();  // what was in the room has been read
+      if (threadIdx.x < Layout::kChannels) room[0][threadIdx.x] = whole;
+      __syncthreads();
+      if (channel >= batch.channels) continue;
+#pragma unroll
+      for (int v = 0; v < size; ++v) {
+        const SoftState<A> state = room[0][Layout::lane() * size + v];
+        const A g = static_cast<A>(grad[b * batch.channels + channel + v]);
+        slopes[v] = {state.peak, A(1) - state.distance / state.total, g / state.total};
+      }
+    } else {
+      const int64_t count = count_of_block(batch, b, counts);
+      if (channel >= batch.channels) continue;
+#pragma unroll
+      for (int v = 0; v < size; ++v) {
+        slopes[v] = {static_cast<A>(grad[b * batch.channels + channel + v]) / static_cast<A>(count)};
+      }
+    }
+    const StepRange part = batch.owned(b).part(chunk, cut.chunks);
+    const int64_t valid_end = batch.span(b).end, last = part.end < valid_end ? part.end : valid_end;
+    const auto write = [&](const Vector<T, size>(&rows)[Layout::kAhead], unsigned valid, int64_t step) {
+#pragma unroll
+      for (int i = 0; i < Layout::kAhead; ++i) {
+        const int64_t at = step + i * Layout::kRows;
+        if (at >= part.end) continue;
+        A values[size];
+#pragma unroll
+        for (int v = 0; v < size; ++v) {
+          values[v] = (valid >> i & 1u) ? slopes[v].at(static_cast<A>(rows[i].values[v])) : A(0);
+        }
+        store_vector<size>(dx + batch.row(b, at) * batch.channels + channel, values);
+      }
+    };
+    const int64_t step = part.begin + Layout::row();
+    if constexpr (kSoft) {
+      walk<size>(batch, x, b, channel, step, Layout::kRows, part.end, last, write);
+    } else {
+      const Vector<T, size> none[Layout::kAhead] = {};
+      for (int64_t at = step; at < part.end; at += Layout::kAhead * Layout::kRows) {
+        write(none, valid_steps<Layout::kAhead>(batch, b, at, Layout::kRows, last), at);
+      }
+    }
   }
 }
 

@@ -1,25 +1,113 @@
-// Pooling over time on CUDA: launches and registration. The kernels are in sequence_pool.cuh.
+// Pooling over time on CUDA: launches and registration. The kernels are in sequence_pool.cuh and k_max.cuh.
 #include "common/launch.cuh"
-#include "sequence_pool/sequence_pool.cuh"
+#include "sequence_pool/k_max.cuh"
 
 namespace pydlx {
 namespace {
 
 constexpr int kThreads = 256;
+constexpr int64_t kLongestList = 8;  // of the best values that a thread keeps
 
-dim3 pool_grid(int64_t units) { return dim3(static_cast<unsigned>(std::min(units, kMaxBlocks))); }
-dim3 pool_block() { return dim3(kPoolChannels, kPoolParts); }
+unsigned grid_of(int64_t units) { return static_cast<unsigned>(std::min(units, kMaxBlocks)); }
 
-template <class State, class T>
-void pool(const SequenceBatch& batch, const T* x, T* y, int64_t* index, cudaStream_t stream) {
-  const int64_t units = pool_units(batch);
-  PYDLX_LAUNCH((pool_kernel<State, T>), pool_grid(units), pool_block(), 0, stream, batch, x, y, index, units);
+// Into how many chunks time is cut so that the blocks fill the device; 1 where they do so to a half without, since the
+// second launch costs about as much. No chunk has much less than kLeastSteps.
+PoolCut cut_of(const SequenceBatch& batch, int64_t channels_each) {
+  constexpr int64_t kLeastSteps = 128, kBlocksEach = 4;
+  const PoolCut whole(batch, channels_each, 1);
+  const int64_t wanted = kBlocksEach * multiprocessors();
+  if (2 * whole.count >= wanted) return whole;
+  const int64_t steps = batch.packed ? batch.steps / std::max<int64_t>(batch.count, 1) : batch.steps;
+  const int64_t most = std::max<int64_t>(steps / kLeastSteps, 1);
+  return {batch, channels_each, std::min((wanted + whole.count - 1) / whole.count, most)};
+}
+
+// Calls body(size) with the channels that one access takes, where these tensors allow it, or 1.
+template <class T, class Body, class... Others>
+void dispatch_vectors(const SequenceBatch& batch, const Body& body, const T* x, const Others*... others) {
+  constexpr int kSize = kVectorSize<T>;
+  if (takes_vectors<kSize>(batch.channels, x, others...) && batch.step_stride % kSize == 0 &&
+      batch.sequence_stride % kSize == 0) {
+    return body(std::integral_constant<int, kSize>{});
+  }
+  body(std::integral_constant<int, 1>{});
+}
+
+// Room for `count` structs, as bytes: 16-byte aligned.
+template <class S>
+Tensor room_for(const Tensor& like, int64_t count) {
+  return uninitialised(like, {count * static_cast<int64_t>(sizeof(S))}, ScalarType::Byte);
+}
+
+template <class State, int size, class T>
+void find_parts(const SequenceBatch& batch, const PoolCut& cut, const T* x, PoolResults<T> results, State* parts,
+                cudaStream_t stream) {
+  PYDLX_LAUNCH((pool_kernel<State, size, T>), grid_of(cut.count), kPoolThreads, 0, stream, batch, cut, x, results,
+               parts);
 }
 
 template <class State, class T>
-void pool_backward(const SequenceBatch& batch, const T* grad, const T* x, T* dx, cudaStream_t stream) {
-  const int64_t units = pool_units(batch);
-  PYDLX_LAUNCH((pool_backward_kernel<State, T>), pool_grid(units), pool_block(), 0, stream, batch, grad, x, dx, units);
+void pool(const Tensor& like, const SequenceBatch& batch, const T* x, PoolResults<T> results, cudaStream_t stream) {
+  dispatch_vectors(
+      batch,
+      [&](auto size) {
+        constexpr int kSize = decltype(size)::value;
+        const PoolCut cut = cut_of(batch, PoolLayout<kSize>::kChannels);
+        if (cut.chunks == 1) return find_parts<State, kSize, T>(batch, cut, x, results, nullptr, stream);
+        const Tensor room = room_for<State>(like, batch.count * cut.chunks * batch.channels);
+        State* const parts = output_data<State>(room);
+        find_parts<State, kSize, T>(batch, cut, x, results, parts, stream);
+        const int64_t blocks = batch.count * ((batch.channels + kWarp - 1) / kWarp);
+        PYDLX_LAUNCH((pool_join_kernel<State, T>), grid_of(blocks), dim3(kWarp, kPoolWarps), 0, stream, batch, cut,
+                     parts, results);
+      },
+      x);
+}
+
+template <bool kSoft, class T>
+void pool_backward(const SequenceBatch& batch, const Tensor& grad, const T* x, T* dx, cudaStream_t stream) {
+  using State = SoftState<accumulate_t<T>>;
+  dispatch_vectors(
+      batch,
+      [&](auto size) {
+        constexpr int kSize = decltype(size)::value;
+        const PoolCut cut = cut_of(batch, PoolLayout<kSize>::kChannels);
+        const bool has_parts = kSoft && cut.chunks > 1;
+        const Tensor room = room_for<State>(grad, has_parts ? batch.count * cut.chunks * batch.channels : 0);
+        State* const parts = has_parts ? output_data<State>(room) : nullptr;
+        if constexpr (kSoft) {
+          if (has_parts) find_parts<State, kSize, T>(batch, cut, x, {}, parts, stream);
+        }
+        PYDLX_LAUNCH((pool_backward_kernel<kSoft, kSize, T>), grid_of(cut.count), kPoolThreads, 0, stream, batch, cut,
+                     input_data<T>(grad), x, parts, dx);
+      },
+      kSoft ? x : dx, dx);
+}
+
+template <int size, class T>
+void keep_best(const Tensor& like, const SequenceBatch& batch, const T* x, KMaxResults<T> results,
+               cudaStream_t stream) {
+  using Entry = Candidate<OrderKey<T>>;
+  const PoolCut cut = cut_of(batch, kWarp), whole(batch, kWarp, 1);
+  const bool has_lists = cut.chunks > 1;
+  const Tensor room = room_for<Entry>(like, has_lists ? batch.count * cut.chunks * size * batch.channels : 0);
+  Entry* const lists = has_lists ? output_data<Entry>(room) : nullptr;
+  const Entry* const none = nullptr;
+  PYDLX_LAUNCH((k_best_kernel<size, T>), grid_of(cut.count), kPoolThreads, 0, stream, batch, cut, x, none, int64_t{0},
+               lists, results);
+  if (!has_lists) return;
+  PYDLX_LAUNCH((k_best_kernel<size, T>), grid_of(whole.count), kPoolThreads, 0, stream, batch, whole, x, lists,
+               cut.chunks, static_cast<Entry*>(nullptr), results);
+}
+
+template <class T>
+void k_max(const Tensor& like, const SequenceBatch& batch, const T* x, KMaxResults<T> results, cudaStream_t stream) {
+  if (results.k <= kLongestList / 2) return keep_best<kLongestList / 2>(like, batch, x, results, stream);
+  if (results.k <= kLongestList) return keep_best<kLongestList>(like, batch, x, results, stream);
+  STD_TORCH_CHECK(batch.steps <= int64_t{UINT32_MAX}, "sequence_pool: x must have less than 2^32 steps for k above ",
+                  kLongestList, ", got ", batch.steps);
+  const PoolCut whole(batch, kWarp, 1);
+  PYDLX_LAUNCH(k_max_kernel<T>, grid_of(whole.count), kPoolThreads, 0, stream, batch, whole, x, results);
 }
 
 std::tuple<Tensor, Tensor> sequence_pool(const Tensor& x, const std::optional<Tensor> ends,
@@ -37,16 +125,13 @@ std::tuple<Tensor, Tensor> sequence_pool(const Tensor& x, const std::optional<Te
     int64_t* rows = output_data<int64_t>(index);
     switch (mode) {
       case SequencePoolMode::kMax:
-        return pool<MaxState<A>>(input.batch, from, to, rows, scope.stream());
+        return pool<MaxState<A>, T>(x, input.batch, from, {to, rows}, scope.stream());
       case SequencePoolMode::kMean:
-        return pool<MeanState<A>>(input.batch, from, to, rows, scope.stream());
+        return pool<MeanState<A>, T>(x, input.batch, from, {to, nullptr}, scope.stream());
       case SequencePoolMode::kSoft:
-        return pool<SoftState<A>>(input.batch, from, to, rows, scope.stream());
-      case SequencePoolMode::kKMax: {
-        const int64_t units = pool_units(input.batch);
-        PYDLX_LAUNCH(k_max_kernel<T>, pool_grid(units), pool_block(), 0, scope.stream(), input.batch, from, to, rows, k,
-                     units);
-      }
+        return pool<SoftState<A>, T>(x, input.batch, from, {to, nullptr}, scope.stream());
+      case SequencePoolMode::kKMax:
+        return k_max<T>(x, input.batch, from, {to, rows, k}, scope.stream());
     }
   });
   check_launch("sequence_pool");
@@ -78,12 +163,11 @@ Tensor sequence_pool_backward(const Tensor& grad_output, const std::optional<Ten
   Tensor dx = uninitialised(grad, shape);
   dispatch_floating(grad.scalar_type(), "sequence_pool", [&](auto zero) {
     using T = decltype(zero);
-    using A = accumulate_t<T>;
-    const T* gradient = input_data<T>(grad);
+    T* const to = output_data<T>(dx);
     if (x) {
-      pool_backward<SoftState<A>>(input.batch, gradient, input_data<T>(*input.x), output_data<T>(dx), scope.stream());
+      pool_backward<true, T>(input.batch, grad, input_data<T>(*input.x), to, scope.stream());
     } else {
-      pool_backward<CountState<A>, T>(input.batch, gradient, nullptr, output_data<T>(dx), scope.stream());
+      pool_backward<false, T>(input.batch, grad, nullptr, to, scope.stream());
     }
   });
   check_launch("sequence_pool");

@@ -1,5 +1,5 @@
 // The formulae of ssim.h at one place, V being a number or a vector of them. Included into the namespace of each
-// instruction set and once for CUDA; no include guard.
+// instruction set; no include guard. CUDA has a form of its own, in ssim.cuh.
 
 template <class V, class A>
 struct Similarity {

@@ -1,145 +1,32 @@
-// Kernels of structural similarity (maths and shapes in ssim.h).
+// Kernels of structural similarity (maths and shapes in ssim.h; how a block filters a strip in ssim_filter.cuh).
 //
-// A block takes a strip of rows of one slice, a thread to a column. Row by row the block puts
-// its cells into shared memory, where each thread filters them along the columns, and adds the result to the sums of
-// its own column that the row belongs to: for windows of 11 and 7 these stay in registers. One filter serves the
-// forward, which feeds it moments of the images (filtered along the depth), and the second half of the backward, which
-// feeds it gradients of the moments. Nothing is added up across threads but S, in a fixed order.
+//     ssim_kernel           moments of the images, filtered; from them S, or its sums, or its slopes
+//     ssim_mean_kernel      the mean of a plane from the sums of its strips
+//     ssim_gradient_kernel  dx and dy from slopes in memory, filtered
+//     ssim_backward_kernel  dx and dy of images (not volumes) in one pass (ssim_backward.cuh)
 //
-// Floors: forward, x and y once, with the halo of a strip (1.3 times for 32 rows and 11 taps) from cache. Backward: x
-// and y twice, the maps written and read once, dx and dy written once.
+// Windows of 11 and 7 have kernels of their own, all others (radius -1) share one. A volume is filtered along its depth
+// where a cell is fetched. Nothing is added up across threads but S, in a fixed order.
+//
+// Floors: forward, x and y once, with the halo of a strip from cache; per pixel of an image and 11 taps 88
+// multiply-adds and some 40 other instructions, which in float32 take about twice as long as the bytes. Backward of
+// volumes: x and y twice, three or four maps of slopes written and read once, dx and dy written once; of images x and y
+// once.
 #pragma once
 
-#include "common/indexing.cuh"
+#include "common/maths.cuh"
 #include "common/reduce.cuh"
-#include "ssim/ssim.h"
+#include "ssim/ssim_filter.cuh"
 
 namespace pydlx {
 
-#include "ssim/similarity.h"
+constexpr int kSsimThreads = 256;
 
-// Radius -1 stands for any; its rings of rows leave shared memory for fewer columns.
-template <int kRadius>
-constexpr int kSsimThreads = kRadius < 0 ? 32 : 64;
-constexpr int kSsimStripRows = 32;
-
-// The cut of a plane of the filter's results into the strips that blocks take.
-struct SsimStrips {
-  int64_t rows, columns, slices, strips, blocks;
-
-  SsimStrips(const int64_t* size, int64_t threads)
-      : rows(size[1]),
-        columns(size[2]),
-        slices(size[0]),
-        strips((size[1] + kSsimStripRows - 1) / kSsimStripRows),
-        blocks((size[2] + threads - 1) / threads) {}
-
-  __host__ __device__ int64_t per_plane() const { return slices * strips * blocks; }
-};
-
-struct SsimStrip {
-  int64_t plane, depth, first_row, last_row, column;  // `column` of this thread
-  bool active;
-
-  __device__ SsimStrip(const SsimStrips& all, int64_t index) {
-    const int64_t block = index % all.blocks, strip = index / all.blocks % all.strips;
-    depth = index / (all.blocks * all.strips) % all.slices;
-    plane = index / all.per_plane();
-    first_row = strip * kSsimStripRows;
-    last_row = first_row + kSsimStripRows < all.rows ? first_row + kSsimStripRows : all.rows;
-    column = block * blockDim.x + threadIdx.x;
-    active = column < all.columns;
-  }
-  __device__ int64_t first_column() const { return column - threadIdx.x; }
-};
-
-// Sums of a column that later rows still add to: after row r, sums[k] is what rows up to r say about row r - k of the
-// results. With kRadius -1 they are in shared memory.
-template <class A, int kRadius>
-struct SsimColumn {
-  static constexpr int kTaps = 2 * kRadius + 1;
-  A sums[kTaps][kMoments];
-
-  __device__ SsimColumn(A*, const SsimTaps<A>&) {
-#pragma unroll
-    for (int k = 0; k < kTaps; ++k) {
-#pragma unroll
-      for (int map = 0; map < kMoments; ++map) sums[k][map] = A(0);
-    }
-  }
-  // Takes the next row; `maps` becomes the sum that is complete with it.
-  __device__ void push(const SsimTaps<A>& taps, int64_t, A* maps) {
-#pragma unroll
-    for (int k = kTaps - 1; k >= 0; --k) {
-#pragma unroll
-      for (int map = 0; map < kMoments; ++map) {
-        sums[k][map] = (k > 0 ? sums[k > 0 ? k - 1 : 0][map] : A(0)) + taps.outer(k) * maps[map];
-      }
-    }
-#pragma unroll
-    for (int map = 0; map < kMoments; ++map) maps[map] = sums[kTaps - 1][map];
-  }
-};
-
+/// Registers for two blocks on a multiprocessor; float64 takes twice as many.
 template <class A>
-struct SsimColumn<A, -1> {
-  A* rows;  // the latest 2 radius + 1, as a ring
+constexpr int kSsimBlocks = sizeof(A) > sizeof(float) ? 1 : 2;
 
-  __device__ SsimColumn(A* shared, const SsimTaps<A>&) : rows(shared + threadIdx.x) {}
-
-  __device__ A* place(int64_t row, int map) const { return rows + (row * kMoments + map) * kSsimThreads<-1>; }
-
-  __device__ void push(const SsimTaps<A>& taps, int64_t row, A* maps) {
-    const int64_t count = 2 * taps.radius + 1;
-    for (int map = 0; map < kMoments; ++map) *place(row % count, map) = maps[map];
-    if (row + 1 < count) return;
-    for (int map = 0; map < kMoments; ++map) maps[map] = A(0);
-    for (int64_t k = 0; k < count; ++k) {
-      const A weight = taps.outer(k);
-      for (int map = 0; map < kMoments; ++map) maps[map] += weight * *place((row + 1 + k) % count, map);
-    }
-  }
-};
-
-// Elements of shared memory: a row of cells, and the open column's ring.
-template <int kRadius>
-int64_t ssim_shared_elements(int64_t radius) {
-  const int64_t threads = kSsimThreads<kRadius>, ring = kRadius < 0 ? (2 * radius + 1) * threads : 0;
-  return kMoments * (threads + 2 * radius + ring);
-}
-
-// Filters cells over height and width: cell(row, column, maps) gives the maps of any cell, also of one beyond the last
-// column of the results, and result(row, maps) takes this thread's. Row and column 0 of the cells are `shift` before
-// those of the results. A collective of the block.
-template <int kRadius, class A, class Cell, class Result>
-__device__ inline void filter_strip(const SsimTaps<A>& taps, const SsimStrip& strip, int64_t shift, A* shared,
-                                    const Cell& cell, const Result& result) {
-  const int64_t radius = kRadius < 0 ? taps.radius : kRadius, threads = kSsimThreads<kRadius>;
-  const int64_t width = threads + 2 * radius;
-  SsimColumn<A, kRadius> column(shared + kMoments * width, taps);
-  for (int64_t row = strip.first_row; row < strip.last_row + 2 * radius; ++row) {
-    __syncthreads();  // the last row has been read
-    for (int64_t i = threadIdx.x; i < width; i += threads) {
-      A maps[kMoments];
-      cell(row - shift, strip.first_column() + i - shift, maps);
-#pragma unroll
-      for (int map = 0; map < kMoments; ++map) shared[map * width + i] = maps[map];
-    }
-    __syncthreads();
-    A maps[kMoments];
-#pragma unroll
-    for (int map = 0; map < kMoments; ++map) {
-      const A* middle = shared + map * width + threadIdx.x + radius;
-      maps[map] = middle[0] * taps.half[0];
-#pragma unroll
-      for (int64_t k = 1; k <= radius; ++k) maps[map] += (middle[-k] + middle[k]) * taps.half[k];
-    }
-    column.push(taps, row - strip.first_row, maps);
-    if (row >= strip.first_row + 2 * radius && strip.active) result(row - 2 * radius, maps);
-  }
-}
-
-// What the kernels know about the images.
+/// What the kernels know about the images.
 template <class T>
 struct SsimImages {
   using A = accumulate_t<T>;
@@ -147,13 +34,9 @@ struct SsimImages {
   SsimTaps<A> taps;
   SsimFormula<A> formula;
   const T *x, *y;
-
-  __device__ int64_t place(int64_t plane, int64_t depth, int64_t row, int64_t column) const {
-    return ((plane * shape.in[0] + depth) * shape.in[1] + row) * shape.in[2] + column;
-  }
 };
 
-// A plane's centre, and s and d from there.
+/// A plane's centre, and s and d from there.
 template <class T>
 struct SsimCentre {
   using A = accumulate_t<T>;
@@ -161,146 +44,334 @@ struct SsimCentre {
 
   __device__ SsimCentre(const SsimImages<T>& images, int64_t plane) {
     const int64_t* size = images.shape.in;
-    const int64_t at = images.place(plane, size[0] / 2, size[1] / 2, 0);
+    const int64_t at = ((plane * size[0] + size[0] / 2) * size[1] + size[1] / 2) * size[2];
     x = centre_of(images.x + at, size[2]);
     y = centre_of(images.y + at, size[2]);
   }
-  __device__ A s() const { return x + y; }
-  __device__ A d() const { return x - y; }
+  __device__ __forceinline__ A s() const { return x + y; }
+  __device__ __forceinline__ A d() const { return x - y; }
 
-  __device__ void read(const SsimImages<T>& images, int64_t at, A* to_s, A* to_d) const {
-    const A a = static_cast<A>(images.x[at]) - x, b = static_cast<A>(images.y[at]) - y;
-    *to_s = a + b;
-    *to_d = a - b;
+  __device__ __forceinline__ void read(T of_x, T of_y, A* s, A* d) const {
+    const A a = static_cast<A>(of_x) - x, b = static_cast<A>(of_y) - y;
+    *s = a + b;
+    *d = a - b;
   }
 };
 
-// Calls result(row, moments) for this thread's column of a strip of S.
-template <int kRadius, class T, class Result>
-__device__ inline void each_moment(const SsimImages<T>& images, const SsimStrip& strip, const SsimCentre<T>& centre,
-                                   accumulate_t<T>* shared, const Result& result) {
-  using A = accumulate_t<T>;
-  const SsimShape& shape = images.shape;
-  filter_strip<kRadius>(
-      images.taps, strip, 0, shared,
-      [&](int64_t row, int64_t column, A* moments) {
-        for (int map = 0; map < kMoments; ++map) moments[map] = A(0);
-        if (column >= shape.in[2]) return;
-        for (int64_t k = 0; k <= 2 * shape.radius[0]; ++k) {
-          const A weight = shape.radius[0] > 0 ? images.taps.outer(k) : A(1);
-          A s, d;
-          centre.read(images, images.place(strip.plane, strip.depth + k, row, column), &s, &d);
-          moments[0] += weight * s * s;
-          moments[1] += weight * d * d;
-          moments[2] += weight * s;
-          moments[3] += weight * d;
-        }
-      },
-      result);
-}
-
-// S to `map`, or its sum over a strip to sums[strip].
-template <int kRadius, class T>
-__global__ void ssim_kernel(SsimImages<T> images, SsimStrips strips, accumulate_t<T>* __restrict__ map,
-                            double* __restrict__ sums, int64_t count) {
-  using A = accumulate_t<T>;
-  PYDLX_DYNAMIC_SHARED(A, shared);
-  PYDLX_SHARED(double, totals, kSsimThreads<kRadius> / kWarp);
-  for (int64_t index = blockIdx.x; index < count; index += gridDim.x) {
-    const SsimStrip strip(strips, index);
-    const SsimCentre<T> centre(images, strip.plane);
-    double total = 0;
-    each_moment<kRadius>(images, strip, centre, shared, [&](int64_t row, const A* moments) {
-      const A value = Similarity<A, A>(moments, images.formula, centre.s(), centre.d()).value();
-      total += value;
-      if (map) {
-        const SsimShape& s = images.shape;
-        map[((strip.plane * s.out[0] + strip.depth) * s.out[1] + row) * s.out[2] + strip.column] = value;
-      }
-    });
-    if (map) continue;
-    total = sum_of_block<kSsimThreads<kRadius>>(total, totals);
-    if (threadIdx.x == 0) sums[index] = total;
-  }
-}
-
-// The mean of every plane from the sums of its strips.
+/// The formulae of ssim.h at one place, for a covariance of 1: another one goes into c2, of which only the ratio to the
+/// variances matters. S is exactly 1 for equal images: there the numerators are the denominators.
 template <class A>
-__global__ void ssim_mean_kernel(const double* __restrict__ sums, A* __restrict__ means, int64_t planes,
-                                 int64_t per_plane, int64_t cells) {
-  PYDLX_GRID_STRIDE(plane, planes) {
-    double sum = 0;
-    for (int64_t i = 0; i < per_plane; ++i) sum += sums[plane * per_plane + i];
-    means[plane] = static_cast<A>(sum / static_cast<double>(cells));
-  }
-}
+struct SsimPlace {
+  const A* moments;  // from the centres of s and d
+  const SsimFormula<A>& formula;
+  A mean_s, mean_d, p, q;    // p is (G s)^2 + 2 C1
+  A variance_s, variance_d;  // of s: V + 2 C2
 
-// The gradients of the moments, one map behind the other: three if `side` is not 0.
-template <int kRadius, class T>
-__global__ void ssim_slopes_kernel(SsimImages<T> images, SsimStrips strips, const accumulate_t<T>* __restrict__ grad,
-                                   bool grad_is_map, int side, accumulate_t<T>* __restrict__ maps, int64_t count) {
+  __device__ __forceinline__ SsimPlace(const A* moments, const SsimFormula<A>& formula, A centre_s, A centre_d)
+      : moments(moments), formula(formula) {
+    // Rounding may leave a variance just below 0. NaN stays.
+    variance_s = not_negative(moments[0] - moments[2] * moments[2]) + formula.c2;
+    variance_d = not_negative(moments[1] - moments[3] * moments[3]);
+    mean_s = moments[2] + centre_s;
+    mean_d = moments[3] + centre_d;
+    p = mean_s * mean_s + formula.c1;
+    q = mean_d * mean_d;
+  }
+
+  __device__ __forceinline__ A value() const {
+    const A structure = fast_quotient(variance_s - variance_d, variance_s + variance_d);
+    return formula.luminance ? fast_quotient(p - q, p + q) * structure : structure;
+  }
+
+  /// dS / d moments.
+  __device__ __forceinline__ void slopes(A* to) const {
+    const A by_b1 = fast_reciprocal(p + q), by_b2 = fast_reciprocal(variance_s + variance_d);
+    const A luminance = formula.luminance ? (p - q) * by_b1 : A(1);
+    const A slope = A(2) * luminance * by_b2 * by_b2;
+    to[0] = slope * variance_d;
+    to[1] = -slope * variance_s;
+    to[2] = A(-2) * moments[2] * to[0];
+    to[3] = A(-2) * moments[3] * to[1];
+    if (!formula.luminance) return;
+    const A mean_slope = A(4) * (variance_s - variance_d) * by_b2 * by_b1 * by_b1;
+    to[2] += mean_slope * q * mean_s;
+    to[3] -= mean_slope * p * mean_d;
+  }
+};
+
+/// The cells of a column of two images: their moments.
+template <class T, class Index>
+struct FlatCells {
   using A = accumulate_t<T>;
-  PYDLX_DYNAMIC_SHARED(A, shared);
-  const SsimShape& s = images.shape;
-  const int64_t map_size = s.planes() * s.out_plane();
-  const int used = side == 0 ? 4 : 3;
-  for (int64_t index = blockIdx.x; index < count; index += gridDim.x) {
-    const SsimStrip strip(strips, index);
-    const SsimCentre<T> centre(images, strip.plane);
-    each_moment<kRadius>(images, strip, centre, shared, [&](int64_t row, const A* moments) {
-      const int64_t at = ((strip.plane * s.out[0] + strip.depth) * s.out[1] + row) * s.out[2] + strip.column;
-      const A g = grad_is_map ? grad[at] : grad[strip.plane] / static_cast<A>(s.out_plane());
-      A slopes[kMoments];
-      Similarity<A, A>(moments, images.formula, centre.s(), centre.d()).slopes(moments, g, slopes);
-      if (side != 0) join_slopes<3>(slopes, static_cast<A>(side));
+  struct Raw {
+    T x, y;
+  };
+  static constexpr bool kAhead = true;
+  const T *x, *y;  // of the plane
+  int64_t width;
+  Index last_row, column;
+  SsimCentre<T> centre;
+
+  __device__ FlatCells(const SsimImages<T>& images, const SsimCentre<T>& centre, int64_t plane, Index column)
+      : x(images.x + plane * images.shape.in_plane()),
+        y(images.y + plane * images.shape.in_plane()),
+        width(images.shape.in[2]),
+        last_row(static_cast<Index>(images.shape.in[1]) - 1),
+        column(column < width ? column : static_cast<Index>(width) - 1),
+        centre(centre) {}
+
+  __device__ __forceinline__ Raw fetch(Index row) const {
+    const int64_t at = (row < last_row ? row : last_row) * width;
+    return {(x + at)[column], (y + at)[column]};
+  }
+  __device__ __forceinline__ void widen(const Raw& raw, A (&moments)[kMoments]) const {
+    A s, d;
+    centre.read(raw.x, raw.y, &s, &d);
+    moments[0] = s * s;
+    moments[1] = d * d;
+    moments[2] = s;
+    moments[3] = d;
+  }
+};
+
+/// Maps that have been filtered along the depth.
+template <class A>
+struct SsimDeepCell {
+  A maps[kMoments];
+};
+
+/// The same of volumes, filtered along the depth; and of images, whose depth is 1.
+template <int kRadius, class T>
+struct DeepCells {
+  using A = accumulate_t<T>;
+  using Index = SsimIndex<kRadius>;
+  using Raw = SsimDeepCell<A>;
+  static constexpr bool kAhead = false;
+  FlatCells<T, Index> cells;  // of the first slice
+  const SsimTaps<A>& taps;
+  int64_t slice;
+  int count;
+
+  __device__ DeepCells(const SsimImages<T>& images, const SsimCentre<T>& centre, const SsimStrip<Index>& strip,
+                       Index column)
+      : cells(images, centre, strip.plane, column),
+        taps(images.taps),
+        slice(images.shape.in[1] * images.shape.in[2]),
+        count(2 * static_cast<int>(images.shape.radius[0]) + 1) {
+    cells.x += strip.slice * slice;
+    cells.y += strip.slice * slice;
+  }
+  __device__ __forceinline__ Raw fetch(Index row) const {
+    FlatCells<T, Index> from = cells;
+    Raw sums;
+    from.widen(from.fetch(row), sums.maps);
+    if (count == 1) return sums;
 #pragma unroll
-      for (int map = 0; map < kMoments; ++map) {
-        if (map < used) maps[map * map_size + at] = slopes[map];
-      }
-    });
+    for (int map = 0; map < kMoments; ++map) sums.maps[map] *= ssim_tap<kRadius>(taps, 0);
+#pragma unroll(kRadius < 0 ? 4 : 2 * kRadius)
+    for (int k = 1; k < (kRadius < 0 ? count : 2 * kRadius + 1); ++k) {
+      from.x += slice;
+      from.y += slice;
+      A moments[kMoments];
+      from.widen(from.fetch(row), moments);
+#pragma unroll
+      for (int map = 0; map < kMoments; ++map) sums.maps[map] += ssim_tap<kRadius>(taps, k) * moments[map];
+    }
+    return sums;
   }
+  __device__ __forceinline__ void widen(const Raw& raw, A (&moments)[kMoments]) const {
+#pragma unroll
+    for (int map = 0; map < kMoments; ++map) moments[map] = raw.maps[map];
+  }
+};
+
+/// What is asked of ssim_kernel: one of these.
+template <class A>
+struct SsimResults {
+  A* map;        // S
+  double* sums;  // the sum of S over each strip
+  A* means;      // the mean of each plane, where a plane is one strip
+  A* slopes;     // of all places one map behind the other: three if `side` is not 0 (1 for x, -1 for y), times dL/dS
+  const A* grad;
+  bool grad_is_map;
+  int side;
+};
+
+/// dL/dS at a place of a plane, whose means' gradient otherwise counts for every place.
+template <class A>
+__device__ __forceinline__ A gradient_at(const A* grad, bool is_map, int64_t at, int64_t plane, int64_t places) {
+  return is_map ? grad[at] : grad[plane] / static_cast<A>(places);
 }
 
-// dx and dy, or one of them, from the maps of ssim_slopes_kernel.
-template <int kRadius, class T>
-__global__ void ssim_gradient_kernel(SsimImages<T> images, SsimStrips strips, const accumulate_t<T>* __restrict__ maps,
-                                     int side, T* __restrict__ dx, T* __restrict__ dy, int64_t count) {
+/// Moments, filtered, and what is asked for.
+template <int kRadius, bool kVolume, class T>
+__global__ void __launch_bounds__(kSsimThreads, kSsimBlocks<accumulate_t<T>>)
+    ssim_kernel(const SsimImages<T> images, const SsimStrips strips, const SsimResults<accumulate_t<T>> results) {
   using A = accumulate_t<T>;
-  PYDLX_DYNAMIC_SHARED(A, shared);
-  const SsimShape& s = images.shape;
-  const int64_t map_size = s.planes() * s.out_plane();
-  const int used = side == 0 ? 4 : 3;
-  for (int64_t index = blockIdx.x; index < count; index += gridDim.x) {
-    const SsimStrip strip(strips, index);
+  using Room = SsimRoom<A, kSsimThreads>;
+  using Index = SsimIndex<kRadius>;
+  PYDLX_SHARED(typename Room::Cells, room, Room::kRows * kMoments * Room::kRow);
+  PYDLX_SHARED(double, totals, kSsimThreads / kWarp);
+  const int64_t places = images.shape.out_plane();
+  for (int64_t index = blockIdx.x; index < strips.count; index += gridDim.x) {
+    const SsimStrip<Index> strip(strips, index);
     const SsimCentre<T> centre(images, strip.plane);
-    const auto cell = [&](int64_t row, int64_t column, A* to) {
-      for (int map = 0; map < kMoments; ++map) to[map] = A(0);
-      if (row < 0 || row >= s.out[1] || column < 0 || column >= s.out[2]) return;
-      for (int64_t k = 0; k <= 2 * s.radius[0]; ++k) {
-        const int64_t depth = strip.depth - k;
-        if (depth < 0 || depth >= s.out[0]) continue;
-        const A weight = s.radius[0] > 0 ? images.taps.outer(k) : A(1);
-        const int64_t at = ((strip.plane * s.out[0] + depth) * s.out[1] + row) * s.out[2] + column;
+    const Index first = strip.first_column, left = static_cast<Index>(strips.columns) - first;
+    const int64_t slice = (strip.plane * strips.slices + strip.slice) * strips.rows * strips.columns;
+    double total = 0;
+    const auto done = [&](Index row, int own_row, int group, A(&maps)[kMoments][Room::kWide]) {
+      A some = 0;
+#pragma unroll
+      for (int o = 0; o < Room::kWide; ++o) {
+        const A moments[kMoments] = {maps[0][o], maps[1][o], maps[2][o], maps[3][o]};
+        const SsimPlace<A> place(moments, images.formula, centre.s(), centre.d());
+        const bool counts = group * Room::kWide + o < (left < strips.columns_each ? left : strips.columns_each);
+        if (!kVolume || !results.slopes) {
+          maps[0][o] = place.value();
+          some += counts && row < strip.last_row ? maps[0][o] : A(0);
+          continue;
+        }
+        A slopes[kMoments];
+        place.slopes(slopes);
+        if (results.side != 0) slopes[2] += static_cast<A>(results.side) * slopes[3];
+#pragma unroll
+        for (int map = 0; map < kMoments; ++map) maps[map][o] = slopes[map];
+      }
+      total += static_cast<double>(some);
+      if (results.sums || results.means) return;
+      const int used = !results.slopes ? 1 : results.side == 0 ? 4 : 3;
+      each_column<A, kSsimThreads>(room, own_row, group, maps, used, [&](int column, const auto& filtered) {
+        if (column >= strips.columns_each || column >= left || row >= strip.last_row) return;
+        const int64_t at = slice + row * strips.columns + first + column;
+        if (!kVolume || !results.slopes) {
+          results.map[at] = filtered(0);
+          return;
+        }
+        const A grad = gradient_at(results.grad, results.grad_is_map, at, strip.plane, places);
 #pragma unroll
         for (int map = 0; map < kMoments; ++map) {
-          if (map < used) to[map] += weight * maps[map * map_size + at];
+          if (map < used) results.slopes[map * images.shape.planes() * places + at] = grad * filtered(map);
         }
-      }
+      });
     };
-    filter_strip<kRadius>(images.taps, strip, 2 * images.taps.radius, shared, cell, [&](int64_t row, const A* m) {
-      const int64_t at = images.place(strip.plane, strip.depth, row, strip.column);
-      A along_s, along_d;
-      centre.read(images, at, &along_s, &along_d);
-      along_s *= A(2) * m[0];
-      along_d *= A(2) * m[1];
-      if (side != 0) {
-        (dx ? dx : dy)[at] = static_cast<T>(m[2] + along_s + static_cast<A>(side) * along_d);
-      } else {
-        const A ds = m[2] + along_s, dd = m[3] + along_d;
-        dx[at] = static_cast<T>(ds + dd);
-        dy[at] = static_cast<T>(ds - dd);
+    const Index column = first + static_cast<Index>(threadIdx.x);
+    if constexpr (kVolume) {
+      const DeepCells<kRadius, T> cells(images, centre, strip, column);
+      filter_strip<kRadius, kSsimThreads>(images.taps, strip, room, cells, done);
+    } else {
+      const FlatCells<T, Index> cells(images, centre, strip.plane, column);
+      filter_strip<kRadius, kSsimThreads>(images.taps, strip, room, cells, done);
+    }
+    if (!results.sums && !results.means) continue;
+    total = sum_of_block<kSsimThreads>(total, totals);
+    if (threadIdx.x != 0) continue;
+    if (results.means) {
+      results.means[index] = static_cast<A>(total / static_cast<double>(places));
+    } else {
+      results.sums[index] = total;
+    }
+  }
+}
+
+/// The mean of every plane from the sums of its strips, a block to a plane.
+template <class A>
+__global__ void ssim_mean_kernel(const double* __restrict__ sums, A* __restrict__ means, int64_t planes,
+                                 int64_t per_plane, int64_t places) {
+  PYDLX_SHARED(double, totals, kSsimThreads / kWarp);
+  for (int64_t plane = blockIdx.x; plane < planes; plane += gridDim.x) {
+    double sum = 0;
+    for (int64_t i = threadIdx.x; i < per_plane; i += kSsimThreads) sum += sums[plane * per_plane + i];
+    sum = sum_of_block<kSsimThreads>(sum, totals);
+    if (threadIdx.x == 0) means[plane] = static_cast<A>(sum / static_cast<double>(places));
+  }
+}
+
+/// The cells of a column of slopes, with zeros around them, filtered along the depth.
+template <int kRadius, class A>
+struct SlopeCells {
+  using Index = SsimIndex<kRadius>;
+  using Raw = SsimDeepCell<A>;
+  static constexpr bool kAhead = false;
+  const SsimShape& shape;
+  const SsimTaps<A>& taps;
+  const A* slopes;  // of the plane, at this column
+  int64_t depth;    // of the gradient
+  int used;
+  bool inside;
+
+  __device__ SlopeCells(const SsimShape& shape, const SsimTaps<A>& taps, const A* slopes, int side,
+                        const SsimStrip<Index>& strip, int64_t column)
+      : shape(shape),
+        taps(taps),
+        slopes(slopes + strip.plane * shape.out_plane() + column),
+        depth(strip.slice),
+        used(side == 0 ? 4 : 3),
+        inside(column >= 0 && column < shape.out[2]) {}
+
+  /// `row` is counted from the first one that the strip's windows see, 2 radius above its own.
+  __device__ __forceinline__ Raw fetch(Index row) const {
+    Raw sums = {};
+    const int64_t at = row - 2 * shape.radius[1];
+    if (!inside || at < 0 || at >= shape.out[1]) return sums;
+    const int64_t apart = shape.planes() * shape.out_plane();
+    const int count = 2 * static_cast<int>(shape.radius[0]) + 1;
+    for (int k = 0; k < count; ++k) {
+      const int64_t from = depth - k;
+      if (from < 0 || from >= shape.out[0]) continue;
+      const A* cell = slopes + (from * shape.out[1] + at) * shape.out[2];
+      const A weight = count > 1 ? taps.outer(k) : A(1);
+#pragma unroll
+      for (int map = 0; map < kMoments; ++map) {
+        if (map < used) sums.maps[map] += weight * cell[map * apart];
       }
-    });
+    }
+    return sums;
+  }
+  __device__ __forceinline__ void widen(const Raw& raw, A (&maps)[kMoments]) const {
+#pragma unroll
+    for (int map = 0; map < kMoments; ++map) maps[map] = raw.maps[map];
+  }
+};
+
+/// Writes the gradients that are wanted at one pixel, from filtered slopes: of s^2, d^2, s, d. Where one gradient alone
+/// is wanted, the third holds the fourth's part already, and that is 0.
+template <class T, class A>
+__device__ __forceinline__ void write_gradients(const SsimCentre<T>& centre, T x, T y, const A (&slopes)[kMoments],
+                                                int64_t at, T* dx, T* dy) {
+  A s, d;
+  centre.read(x, y, &s, &d);
+  const A along_s = slopes[2] + A(2) * s * slopes[0], along_d = slopes[3] + A(2) * d * slopes[1];
+  if (dx) dx[at] = static_cast<T>(along_s + along_d);
+  if (dy) dy[at] = static_cast<T>(along_s - along_d);
+}
+
+/// dx and dy, or one of them, from the slopes of ssim_kernel.
+template <int kRadius, class T>
+__global__ void __launch_bounds__(kSsimThreads, kSsimBlocks<accumulate_t<T>>)
+    ssim_gradient_kernel(const SsimImages<T> images, const SsimStrips strips,
+                         const accumulate_t<T>* __restrict__ slopes, int side, T* __restrict__ dx, T* __restrict__ dy) {
+  using A = accumulate_t<T>;
+  using Room = SsimRoom<A, kSsimThreads>;
+  using Index = SsimIndex<kRadius>;
+  PYDLX_SHARED(typename Room::Cells, room, Room::kRows * kMoments * Room::kRow);
+  const SsimShape& shape = images.shape;
+  for (int64_t index = blockIdx.x; index < strips.count; index += gridDim.x) {
+    const SsimStrip<Index> strip(strips, index);
+    const SsimCentre<T> centre(images, strip.plane);
+    const Index first = strip.first_column, left = static_cast<Index>(strips.columns) - first;
+    const int64_t slice = (strip.plane * strips.slices + strip.slice) * strips.rows * strips.columns;
+    const int64_t column = first + static_cast<int64_t>(threadIdx.x) - 2 * shape.radius[2];
+    const SlopeCells<kRadius, A> cells(shape, images.taps, slopes, side, strip, column);
+    const auto done = [&](Index row, int own_row, int group, A(&maps)[kMoments][Room::kWide]) {
+      each_column<A, kSsimThreads>(
+          room, own_row, group, maps, side == 0 ? 4 : 3, [&](int column, const auto& filtered) {
+            if (column >= strips.columns_each || column >= left || row >= strip.last_row) return;
+            const int64_t at = slice + row * strips.columns + first + column;
+            const A of[kMoments] = {filtered(0), filtered(1), filtered(2), side == 0 ? filtered(3) : A(0)};
+            write_gradients(centre, images.x[at], images.y[at], of, at, dx, dy);
+          });
+    };
+    filter_strip<kRadius, kSsimThreads>(images.taps, strip, room, cells, done);
   }
 }
 

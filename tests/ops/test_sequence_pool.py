@@ -100,6 +100,25 @@ def test_values_and_gradients(size, mode, k, layout):
     check(*scene(layout, *size), mode, k)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("mode", "k"), [*MODES, ("k-max", 5), ("k-max", 12)])
+@pytest.mark.parametrize("channels", [5, 8])
+def test_one_long_sequence(channels, mode, k, layout):
+    """Which is cut into chunks where a device is to be filled."""
+    check(*scene(layout, 1, 530, channels, torch.float32), mode, k)
+
+
+@pytest.mark.parametrize(("mode", "k"), [("max", None), ("k-max", 1), ("k-max", 8), ("k-max", 9)])
+@pytest.mark.parametrize("values", [(1.0,), (NAN, 2.0), (-INF,), (-0.0, 0.0)])
+def test_the_first_of_many_equals_is_taken(values, mode, k):
+    """Whatever thread and chunk they fall to."""
+    x = torch.tensor(values * (530 // len(values))).view(1, -1, 1).expand(1, -1, 8).contiguous()
+    _, dx, _ = pool_and_gradient(x, mode, k, {})
+    every = len(values) if math.isnan(values[0]) else 1
+    first = torch.arange(k or 1) * every
+    assert torch.equal(dx[0, :, 3].nonzero().flatten(), first)
+
+
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(("mode", "k"), MODES)

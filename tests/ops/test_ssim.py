@@ -176,9 +176,31 @@ def test_backward_and_layouts(case, layout, dtype, kernels):
     if kernels == "reference" and dtype is torch.float64 and layout == "contiguous":
         pytest.skip("compares the reference with itself")
     shape, options = CASES[case]
+    check_scores_and_gradients(shape, options, "map" if case % 2 else "none", layout, dtype)
+
+
+@pytest.mark.parametrize("reduction", ["map", "none"])
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [
+        ((1, 1, 17, 270), {"kernel_size": 9}),
+        ((1, 1, 34, 240), {"kernel_size": 33}),
+        ((1, 1, 12, 11, 255), {}),
+        ((1, 1, 7, 8, 260), {"convention": "skimage"}),
+        ((1, 2, 5, 6, 140), {"kernel_size": 5}),
+        ((1, 1, 11, 5010), {}),
+        ((2, 1, 100, 12), {}),
+        ((9, 1, 12, 14), {"convention": "skimage"}),
+    ],
+)
+def test_more_than_a_block(shape, options, reduction):
+    """Of every kernel, and in the last case more planes than blocks of the emulator."""
+    check_scores_and_gradients(shape, options, reduction, "contiguous", torch.float32)
+
+
+def check_scores_and_gradients(shape, options, reduction, layout, dtype):
     images = draw(shape, dtype)
     wide = [image.double().requires_grad_() for image in images]
-    reduction = "map" if case % 2 else "none"
     with pydlx.backend("reference"):
         expected = ssim(*wide, 1, reduction=reduction, **options)
     grad = torch.rand(expected.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).to(expected)
