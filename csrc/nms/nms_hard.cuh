@@ -7,8 +7,7 @@
 // bits of a row depend on rows before it alone, so repeating "taken are those that no taken one drops" ends in the one
 // answer after as many turns as the longest chain has links, mostly 3 or 4. Meanwhile the other warps gather what the
 // rows taken in the step before drop further down. What those drop in the rows of this step, the first warp knows by
-// itself: it has read one word more of its rows. So a step costs one barrier, and a word read from memory is never
-// waited for twice.
+// itself: it has read one word more of its rows. So a step costs one barrier.
 //
 // Bits are kept of as many rows as fit into kNmsMaskBytes; the walk goes on where the rows before it ended.
 #pragma once

@@ -4,9 +4,8 @@
 // it, that is the highest of all, and nothing outside has to be looked at. A round is
 //
 //     scan     every thread lowers its rows by those that the round before took, and knows its two highest
-//     cut      the window: rows above the highest of the second ones, of all threads; or above a score found by
-//     bisection
-//              that leaves at most kNmsWindow rows. No thread has more than one row in it
+//     cut      the window: rows above the highest of all threads' second ones, or above a score found by bisection that
+//              leaves at most kNmsWindow rows. No thread has more than one row in it
 //     compare  all pairs of the window, by all threads: what a row's score is multiplied with if the other is taken
 //     take     the first warp alone, two rows to a lane, takes one row after the other: a maximum of the warp and one
 //              look at shared memory each

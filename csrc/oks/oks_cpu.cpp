@@ -140,8 +140,8 @@ std::tuple<Tensor, Tensor, Tensor> oks_backward(const Tensor& grad_output, const
     std::copy(areas.begin(), areas.end(), output_data<A>(darea));
   });
   // One pass gives both sides.
-  const Tensor none = uninitialised(pred, {0});
-  return {wants_pred ? dpred : none, wants_truth ? dtruth : none, wants_truth ? darea : none};
+  const auto if_wanted = [&](bool wanted, const Tensor& x) { return wanted ? x : uninitialised(pred, {0}); };
+  return {if_wanted(wants_pred, dpred), if_wanted(wants_truth, dtruth), if_wanted(wants_truth, darea)};
 }
 
 Tensor oks_ragged(const Tensor& pred, const Tensor& truth, const Tensor& visible, const Tensor& area,

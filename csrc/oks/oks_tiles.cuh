@@ -4,13 +4,11 @@
 // subtractions, 2 products, a fused one, the power of 2 and a sum, so arithmetic is the floor. Truths are staged in
 // shared memory as (x, y, falloff, kind) of each point: whatever needs a division is done there, once for a tile.
 //
-//     forward   lanes are detections, a warp has kTruths truths: a point of a truth is read once for 32 or 64
-//     detections
-//               and skipped by all of them if it does not count
+//     forward   lanes are detections, a warp has kTruths truths: a point of a truth is read once for 32 or 64 of
+//               them, and skipped by all if it does not count
 //     d pred    lanes are detections, a warp has kPoints points and walks through all truths
-//     d truth   lanes are points, a warp has kTruths truths and walks through all detections; the area's gradient is
-//     the
-//               sum over points, 32 of them at a time
+//     d truth   lanes are points, a warp has kTruths truths and walks through all detections; an area's gradient is
+//               the sum over points, 32 of them at a time
 //
 // Points, detections and truths of a group are counted in 32 bits. Sums have one order, so results are the same at
 // every run. In gradients a similarity of 0 adds nothing: its exponent, and its distance too, may be infinite.

@@ -275,8 +275,9 @@ def _backward_reference(
         return oks_reference(pred, truth, visible, area, sigmas, boxes)
 
     d_pred, d_truth, d_area = _autograd.pull_back(similarity, (pred, truth, area), grad)
-    none = pred.new_empty(0)
-    return d_pred if wants_pred else none, d_truth if wants_truth else none, d_area if wants_truth else none
+    wanted = ((d_pred, wants_pred), (d_truth, wants_truth), (d_area, wants_truth))
+    d_pred, d_truth, d_area = (x if asked else x.new_empty(0) for x, asked in wanted)
+    return d_pred, d_truth, d_area
 
 
 def _fake(pred: Tensor, truth: Tensor, *others: Any) -> Tensor:
