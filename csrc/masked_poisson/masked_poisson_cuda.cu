@@ -114,11 +114,12 @@ class Solve {
     build();
     start();
     const bool waits = may_wait();
-    const int batches = (max_iterations_ - 1) / batch_ + 1;
-    for (int k = 1; waits || k <= batches; ++k) {
+    // A batch is at least one iteration of every plane that is not done.
+    const int batches = waits ? max_iterations_ : (max_iterations_ - 1) / batch_ + 1;
+    for (int k = 1; k <= batches; ++k) {
       for (int number = 0; number < batch_; ++number) iterate(number);
       advance();
-      check(!waits && k == batches);
+      check(k == batches);
       if (waits && all_done()) break;
     }
     store();
