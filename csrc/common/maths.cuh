@@ -34,4 +34,18 @@ __device__ __forceinline__ float fast_reciprocal(float x) {
 }
 __device__ __forceinline__ double fast_reciprocal(double x) { return 1.0 / x; }
 
+/// x, or `least` if x is below it; NaN stays NaN.
+template <class A>
+__device__ __forceinline__ A at_least(A x, A least) {
+  return x < least ? least : x;
+}
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+template <>
+__device__ __forceinline__ float at_least<float>(float x, float least) {
+  float y;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(y) : "f"(x), "f"(least));
+  return y;
+}
+#endif
+
 }  // namespace pydlx
