@@ -52,23 +52,21 @@ __device__ __forceinline__ Packed<T, size> joined(const Packed<T, size>& first, 
   return second;
 }
 
-/// Reads `size` neighbours from any element on. Outside of the tensor, [begin, end), nothing is read and all is 0.
+/// `size` neighbours from any element on. Outside of the tensor, [begin, end), nothing is read and all is 0.
 template <int size, class T>
-__device__ __forceinline__ void load_unaligned(const T* from, const T* begin, const T* end,
-                                               accumulate_t<T> (&to)[size]) {
-  using A = accumulate_t<T>;
+__device__ __forceinline__ Vector<T, size> unaligned_vector(const T* from, const T* begin, const T* end) {
   const int past = elements_past_alignment<size>(from);
   const T* const low = from - past;
   if (low >= begin && low + (past ? 2 * size : size) <= end) {
     const auto* const vectors = reinterpret_cast<const Vector<T, size>*>(low);
-    const Packed<T, size> first(vectors[0]);
-    const auto values = past ? joined(first, Packed<T, size>(vectors[1]), past).vector() : first.vector();
-#pragma unroll
-    for (int i = 0; i < size; ++i) to[i] = static_cast<A>(values.values[i]);
-  } else {
-#pragma unroll
-    for (int i = 0; i < size; ++i) to[i] = from + i >= begin && from + i < end ? static_cast<A>(from[i]) : A(0);
+    return past ? joined(Packed<T, size>(vectors[0]), Packed<T, size>(vectors[1]), past).vector() : vectors[0];
   }
+  Vector<T, size> vector;
+#pragma unroll
+  for (int i = 0; i < size; ++i) {
+    vector.values[i] = from + i >= begin && from + i < end ? from[i] : static_cast<T>(accumulate_t<T>(0));
+  }
+  return vector;
 }
 
 /// Writes the neighbours [first, last) of `size` to any address. `follows` tells that the lane below writes, by the

@@ -85,11 +85,11 @@ template <class Window>
 int64_t strip_rows(int64_t rows, int64_t lanes_of_a_row) {
   if (Window::rows_before == 0) return 1;
 #ifdef __CUDACC__
-  constexpr int64_t kEnoughLanes = 1 << 18;
+  constexpr int64_t kEnoughLanes = 3 << 16;
 #else
   constexpr int64_t kEnoughLanes = 256;
 #endif
-  int64_t strips = ceil_div(rows, 16 / Window::stride);
+  int64_t strips = ceil_div(rows, 32 / Window::stride);
   while (strips * lanes_of_a_row < kEnoughLanes && ceil_div(rows, strips) > 2) strips *= 2;
   return ceil_div(rows, std::min(strips, rows));
 }
@@ -144,10 +144,10 @@ bool pool_rows(const SoftPoolCall& call, Known) {
 
 template <class T, class Known>
 bool pool_pixels(const SoftPoolCall& call, Known) {
-  using Window = PixelWindow<Known::depth, Known::kernel, Known::stride>;
+  using Window = PixelWindow<T, Known::depth, Known::kernel, Known::stride>;
   constexpr bool kApart = Window::kernel == Window::stride;
   const SoftPoolShape& s = call.shape;
-  constexpr int kSize = kVectorSize<T>;
+  constexpr int kSize = Window::channels;
   if (call.backward() && !kApart) return false;
   if (!call.input_takes_vectors<kSize, T>(s.channels) || !call.output_takes_vectors<kSize, T>(s.channels)) return false;
 

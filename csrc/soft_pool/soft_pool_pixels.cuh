@@ -1,9 +1,10 @@
 // SoftPool of channels-last tensors for windows that the compiler knows (maths in soft_pool_window.cuh): `kernel` x
 // `kernel` pixels every `stride` rows and columns, or `depth` such slices every `depth` slices.
 //
-// A thread has 16 bytes of channels of one window, or, backward, of the pixels between the start of one window and that
-// of the next; threads run along channels, then along rows. The pixels stay in the registers as they were read, and are
-// overwritten there by their gradients. Backward is for windows that do not overlap.
+// A thread has 16 bytes of channels (8 of 16-bit types where windows are of more than 4 pixels) of one window, or,
+// backward, of the pixels between the start of one window and that of the next; threads run along channels, then along
+// rows. The pixels stay in the registers as they were read, and are overwritten there by their gradients. Backward is
+// for windows that do not overlap.
 //
 // Floor: forward, read x and write y once; backward, read x and grad and write dx once. Pixels that windows share come
 // from the cache.
@@ -17,12 +18,15 @@
 namespace pydlx {
 
 constexpr int kPixelThreads = 128;
+constexpr int kPixelBlocks = 4;  // on a multiprocessor at the least: registers without spills
 
-/// The windows of one kernel.
-template <int depth_, int kernel_, int stride_>
+/// The windows of one kernel, for elements of type T.
+template <class T, int depth_, int kernel_, int stride_>
 struct PixelWindow {
   static constexpr int depth = depth_, kernel = kernel_, stride = stride_;
   static constexpr int cells = depth * kernel * kernel;
+  // Of a thread: more would take too many registers.
+  static constexpr int channels = cells > 4 ? 4 : kVectorSize<T>;
 };
 
 /// Sizes, and how threads are laid over windows: through the vectors of a pixel, then along its row, down the slice,
@@ -38,7 +42,7 @@ struct SoftPoolPixels {
 /// The channels and the window of one thread.
 template <class T, class Window>
 struct PixelPlace {
-  static constexpr int kChannels = kVectorSize<T>;
+  static constexpr int kChannels = Window::channels;
   using Pixel = Vector<T, kChannels>;
 
   const SoftPoolPixels& p;
@@ -101,15 +105,15 @@ struct PixelPlace {
 };
 
 /// One channel of the window's pixels.
-template <class T, int cells>
-__device__ __forceinline__ void take_channel(const Vector<T, kVectorSize<T>> (&pixels)[cells], int channel,
+template <class T, int channels, int cells>
+__device__ __forceinline__ void take_channel(const Vector<T, channels> (&pixels)[cells], int channel,
                                              accumulate_t<T> (&to)[cells]) {
 #pragma unroll
   for (int i = 0; i < cells; ++i) to[i] = static_cast<accumulate_t<T>>(pixels[i].values[channel]);
 }
 
 template <class T, class Window>
-__global__ void __launch_bounds__(kPixelThreads)
+__global__ void __launch_bounds__(kPixelThreads, kPixelBlocks)
     soft_pool_pixels_forward_kernel(SoftPoolPixels p, const T* __restrict__ x, T* __restrict__ y) {
   using A = accumulate_t<T>;
   using Place = PixelPlace<T, Window>;
@@ -129,7 +133,7 @@ __global__ void __launch_bounds__(kPixelThreads)
 }
 
 template <class T, class Window>
-__global__ void __launch_bounds__(kPixelThreads)
+__global__ void __launch_bounds__(kPixelThreads, kPixelBlocks)
     soft_pool_pixels_backward_kernel(SoftPoolPixels p, const T* __restrict__ grad, const T* __restrict__ x,
                                      T* __restrict__ dx) {
   static_assert(Window::kernel == Window::stride);

@@ -34,13 +34,16 @@ struct RowWindow {
   using A = accumulate_t<T>;
   static constexpr int depth = depth_, kernel = kernel_, stride = stride_;
   static constexpr int cells = depth * kernel * kernel;
-  static constexpr int lane_columns = kVectorSize<T>;
+  // With windows every column, 8 columns of 16-bit types would take more registers than 4 blocks of threads have.
+  static constexpr int lane_columns = stride > 1 ? kVectorSize<T> : 4;
   static constexpr int lane_windows = lane_columns / stride;
   static constexpr int overlap = kernel - stride;  // rows, or columns, that two windows share
   static constexpr int columns = lane_columns + overlap;
-  static constexpr int forward_rows = kernel == stride ? 1 : stride > 1 || lane_columns > 4 ? 2 : 4;
+  static constexpr int forward_rows = kernel == stride ? 1 : stride > 1 ? 2 : 4;
   static constexpr int rows_before = (kernel - 1) / stride;  // of windows, that reach into a strip from above
   static constexpr int repeated_lanes = overlap > 0 ? 1 : 0;
+  // On a multiprocessor at the least: registers without spills.
+  static constexpr int backward_blocks = overlap > 0 && lane_columns == 4 && stride > 1 ? 5 : 4;
   static_assert(lane_columns % stride == 0 && overlap >= 0 && overlap < lane_columns);
 };
 
@@ -82,10 +85,23 @@ struct SoftPoolLane {
   }
 };
 
-/// The cells of rows of windows in one lane, for tensors of type T.
+/// A lane's cells of one row, as they were read: nothing waits for them until they are asked for.
+template <class T, class Window>
+struct RowCells {
+  Vector<T, Window::lane_columns> own;
+  T beyond[Window::overlap > 0 ? Window::overlap : 1];
+
+  __device__ __forceinline__ accumulate_t<T> operator[](int column) const {
+    return static_cast<accumulate_t<T>>(column < Window::lane_columns ? own.values[column]
+                                                                      : beyond[column - Window::lane_columns]);
+  }
+};
+
+/// Reads rows for one lane.
 template <class T, class Window>
 struct RowReader {
   using A = accumulate_t<T>;
+  using Cells = RowCells<T, Window>;
   const SoftPoolRows& p;
   const T *begin, *end;  // of the tensor
   const T* slices[Window::depth];
@@ -103,39 +119,42 @@ struct RowReader {
   }
 
   /// One row of the padded input; outside of the input all is -inf.
-  __device__ __forceinline__ void read(int slice, int padded_row, A (&cells)[Window::columns]) const {
+  __device__ __forceinline__ Cells read(int slice, int padded_row) const {
+    const T outside = static_cast<T>(A(-INFINITY));
+    Cells cells;
     const int row = padded_row - p.padding[1];
     if (!slice_inside[slice] || row < 0 || row >= p.height || column >= p.width) {
 #pragma unroll
-      for (A& cell : cells) cell = A(-INFINITY);
-      return;
+      for (T& cell : cells.own.values) cell = outside;
+#pragma unroll
+      for (T& cell : cells.beyond) cell = outside;
+      return cells;
     }
     const T* const from = slices[slice] + static_cast<int64_t>(row) * p.width;
-    A own[Window::lane_columns];
     if (p.aligned_input) {
-      load_vector(from, own);
+      cells.own = *reinterpret_cast<const Vector<T, Window::lane_columns>*>(from);
     } else {
-      load_unaligned(from, begin, end, own);
+      cells.own = unaligned_vector<Window::lane_columns>(from, begin, end);
       if (column < 0 || column + Window::lane_columns > p.width) {
 #pragma unroll
         for (int i = 0; i < Window::lane_columns; ++i) {
-          if (column + i < 0 || column + i >= p.width) own[i] = A(-INFINITY);
+          if (column + i < 0 || column + i >= p.width) cells.own.values[i] = outside;
         }
       }
     }
 #pragma unroll
-    for (int i = 0; i < Window::lane_columns; ++i) cells[i] = own[i];
-#pragma unroll
-    for (int i = Window::lane_columns; i < Window::columns; ++i) {
-      cells[i] = column + i < p.width ? static_cast<A>(from[i]) : A(-INFINITY);
+    for (int i = 0; i < Window::overlap; ++i) {
+      const int beyond = Window::lane_columns + i;
+      cells.beyond[i] = column + beyond < p.width ? from[beyond] : outside;
     }
+    return cells;
   }
 };
 
 /// The cells of window `number` of a lane, of the rows that begin at `first_row` in each slice.
-template <class Window, class A, int rows>
-__device__ __forceinline__ void gather_window(const A (&lane)[Window::depth][rows][Window::columns], int first_row,
-                                              int number, A (&cells)[Window::cells]) {
+template <class Window, class Row, int rows, class A>
+__device__ __forceinline__ void gather_window(const Row (&lane)[Window::depth][rows], int first_row, int number,
+                                              A (&cells)[Window::cells]) {
 #pragma unroll
   for (int i = 0; i < Window::cells; ++i) {
     const int slice = i / (Window::kernel * Window::kernel), cell = i % (Window::kernel * Window::kernel);
@@ -152,12 +171,12 @@ __global__ void __launch_bounds__(kRowThreads)
   const SoftPoolLane lane(p, index);
   const RowReader<T, Window> reader(p, lane, x, elements);
   const int first_row = lane.strip * Window::forward_rows, first_column = lane.lane_of_row * Window::lane_windows;
-  A cells[Window::depth][kRows][Window::columns];
+  RowCells<T, Window> cells[Window::depth][kRows];
 #pragma unroll
   for (int slice = 0; slice < Window::depth; ++slice) {
 #pragma unroll
     for (int row = 0; row < kRows; ++row) {
-      reader.read(slice, first_row * Window::stride + row, cells[slice][row]);
+      cells[slice][row] = reader.read(slice, first_row * Window::stride + row);
     }
   }
 
@@ -185,7 +204,7 @@ __global__ void __launch_bounds__(kRowThreads)
 }
 
 template <class T, class Window>
-__global__ void __launch_bounds__(kRowThreads)
+__global__ void __launch_bounds__(kRowThreads, Window::backward_blocks)
     soft_pool_rows_backward_kernel(SoftPoolRows p, const T* __restrict__ grad, const T* __restrict__ x,
                                    T* __restrict__ dx, int64_t elements, int64_t out_elements) {
   using A = accumulate_t<T>;
@@ -201,46 +220,47 @@ __global__ void __launch_bounds__(kRowThreads)
   const int first_row = lane.strip * strip_rows, last_row = first_row + strip_rows;
   const T* const grads = grad + (lane.volume * p.out_slices + lane.slice) * p.out_height * p.out_width + first_column;
 
-  // The gradients of a row of windows; 0 where there is no window.
-  const auto read_gradients = [&](int row, A(&to)[Window::lane_windows]) {
+  // The gradients of a row of windows, as they were read; 0 where there is no window.
+  using Gradients = Vector<T, Window::lane_windows>;
+  const auto read_gradients = [&](int row) {
+    Gradients to;
 #pragma unroll
-    for (A& value : to) value = 0;
+    for (T& value : to.values) value = static_cast<T>(A(0));
     if (!lane.inside || row < 0 || row >= p.out_height || lane.slice >= p.out_slices || first_column >= p.out_width) {
-      return;
+      return to;
     }
     const T* const from = grads + static_cast<int64_t>(row) * p.out_width;
-    if (p.aligned_output) {
-      load_vector(from, to);
-    } else {
-      load_unaligned(from, grad, grad + out_elements, to);
-    }
+    return p.aligned_output ? *reinterpret_cast<const Gradients*>(from)
+                            : unaligned_vector<Window::lane_windows>(from, grad, grad + out_elements);
   };
   // The last `kStride` of a window's rows, which the one above does not share.
-  const auto read_next = [&](int row, A(&to)[Window::depth][kStride][Window::columns]) {
+  const auto read_next = [&](int row, RowCells<T, Window>(&to)[Window::depth][kStride]) {
 #pragma unroll
     for (int slice = 0; slice < Window::depth; ++slice) {
 #pragma unroll
-      for (int i = 0; i < kStride; ++i) reader.read(slice, row * kStride + kOverlap + i, to[slice][i]);
+      for (int i = 0; i < kStride; ++i) to[slice][i] = reader.read(slice, row * kStride + kOverlap + i);
     }
   };
 
   A cells[Window::depth][kRows][Window::columns], sums[Window::depth][kRows][Window::columns];
-  A next[Window::depth][kStride][Window::columns], gradients[Window::lane_windows],
-      next_gradients[Window::lane_windows];
+  RowCells<T, Window> next[Window::depth][kStride];
   int row = first_row - Window::rows_before;
   if constexpr (kOverlap > 0) {
 #pragma unroll
     for (int slice = 0; slice < Window::depth; ++slice) {
 #pragma unroll
       for (int i = 0; i < kOverlap; ++i) {
-        reader.read(slice, row * kStride + i, cells[slice][kStride + i]);
+        const RowCells<T, Window> above = reader.read(slice, row * kStride + i);
 #pragma unroll
-        for (A& sum : sums[slice][kStride + i]) sum = 0;
+        for (int column = 0; column < Window::columns; ++column) {
+          cells[slice][kStride + i][column] = above[column];
+          sums[slice][kStride + i][column] = 0;
+        }
       }
     }
   }
   read_next(row, next);
-  read_gradients(row, next_gradients);
+  Gradients next_gradients = read_gradients(row);
 
 #pragma unroll 1
   for (; row < last_row; ++row) {
@@ -258,11 +278,10 @@ __global__ void __launch_bounds__(kRowThreads)
         }
       }
     }
-#pragma unroll
-    for (int k = 0; k < Window::lane_windows; ++k) gradients[k] = next_gradients[k];
+    const Gradients gradients = next_gradients;
     if (kOverlap > 0 && row + 1 < last_row) {
       read_next(row + 1, next);
-      read_gradients(row + 1, next_gradients);
+      next_gradients = read_gradients(row + 1);
     }
 
     if (lane.inside && row >= 0 && row < p.out_height && lane.slice < p.out_slices) {
@@ -273,7 +292,7 @@ __global__ void __launch_bounds__(kRowThreads)
         gather_window<Window>(cells, 0, k, window);
         SoftPoolWindow<A, Window::cells>(window, [&] {
           return p.template cells_inside<Window>(lane.slice, row, first_column + k);
-        }).gradients(gradients[k], A(p.exact), slopes);
+        }).gradients(static_cast<A>(gradients.values[k]), A(p.exact), slopes);
 #pragma unroll
         for (int i = 0; i < Window::cells; ++i) {
           const int slice = i / (kRows * kRows), cell = i % (kRows * kRows);

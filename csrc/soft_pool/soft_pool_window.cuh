@@ -50,9 +50,8 @@ struct SoftPoolWindow {
 
   /// `cells_inside()` is how many of the cells are not padding: asked where all are -inf.
   template <class CellsInside>
-  __device__ __forceinline__ SoftPoolWindow(const A (&cells)[count], const CellsInside& cells_inside) : peak(cells[0]) {
-#pragma unroll
-    for (int i = 1; i < count; ++i) peak = max(peak, cells[i]);
+  __device__ __forceinline__ SoftPoolWindow(const A (&cells)[count], const CellsInside& cells_inside)
+      : peak(largest<0, count>(cells)) {
 #pragma unroll
     for (int i = 0; i < count; ++i) distances[i] = at_least(cells[i] - peak, kFarBelow<A>);
     A total = 0, weighted = 0;
@@ -69,6 +68,16 @@ struct SoftPoolWindow {
     }
     reciprocal = fast_reciprocal(total);
     mean = weighted * reciprocal;
+  }
+
+  /// Of the cells [first, last), as a tree, since each step waits for the one before.
+  template <int first, int last>
+  static __device__ __forceinline__ A largest(const A (&cells)[count]) {
+    if constexpr (last - first == 1) {
+      return cells[first];
+    } else {
+      return max(largest<first, (first + last) / 2>(cells), largest<(first + last) / 2, last>(cells));
+    }
   }
 
   __device__ __forceinline__ A value() const { return peak + mean; }
