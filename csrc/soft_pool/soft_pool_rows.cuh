@@ -91,6 +91,13 @@ struct RowCells {
   Vector<T, Window::lane_columns> own;
   T beyond[Window::overlap > 0 ? Window::overlap : 1];
 
+  __device__ __forceinline__ void widen(accumulate_t<T> (&to)[Window::columns]) const {
+#pragma unroll
+    for (int i = 0; i < Window::lane_columns; ++i) to[i] = static_cast<accumulate_t<T>>(own.values[i]);
+#pragma unroll
+    for (int i = 0; i < Window::overlap; ++i) to[Window::lane_columns + i] = static_cast<accumulate_t<T>>(beyond[i]);
+  }
+
   __device__ __forceinline__ accumulate_t<T> operator[](int column) const {
     return static_cast<accumulate_t<T>>(column < Window::lane_columns ? own.values[column]
                                                                       : beyond[column - Window::lane_columns]);
@@ -250,12 +257,9 @@ __global__ void __launch_bounds__(kRowThreads, Window::backward_blocks)
     for (int slice = 0; slice < Window::depth; ++slice) {
 #pragma unroll
       for (int i = 0; i < kOverlap; ++i) {
-        const RowCells<T, Window> above = reader.read(slice, row * kStride + i);
+        reader.read(slice, row * kStride + i).widen(cells[slice][kStride + i]);
 #pragma unroll
-        for (int column = 0; column < Window::columns; ++column) {
-          cells[slice][kStride + i][column] = above[column];
-          sums[slice][kStride + i][column] = 0;
-        }
+        for (A& sum : sums[slice][kStride + i]) sum = 0;
       }
     }
   }
@@ -268,14 +272,18 @@ __global__ void __launch_bounds__(kRowThreads, Window::backward_blocks)
 #pragma unroll
     for (int slice = 0; slice < Window::depth; ++slice) {
 #pragma unroll
-      for (int column = 0; column < Window::columns; ++column) {
+      for (int i = 0; i < kOverlap; ++i) {
 #pragma unroll
-        for (int i = 0; i < kRows; ++i) {
-          const bool shared = i < kOverlap;
-          cells[slice][i][column] =
-              shared ? cells[slice][(i + kStride) % kRows][column] : next[slice][shared ? 0 : i - kOverlap][column];
-          sums[slice][i][column] = shared ? sums[slice][(i + kStride) % kRows][column] : A(0);
+        for (int column = 0; column < Window::columns; ++column) {
+          cells[slice][i][column] = cells[slice][i + kStride][column];
+          sums[slice][i][column] = sums[slice][i + kStride][column];
         }
+      }
+#pragma unroll
+      for (int i = 0; i < kStride; ++i) {
+        next[slice][i].widen(cells[slice][kOverlap + i]);
+#pragma unroll
+        for (A& sum : sums[slice][kOverlap + i]) sum = 0;
       }
     }
     const Gradients gradients = next_gradients;
