@@ -56,6 +56,12 @@ struct KnownWindow {
     }
     return same;
   }
+
+  /// The same call as one of more planes, where windows do not go through slices.
+  static SoftPoolShape folded(SoftPoolShape s) {
+    if (depth == 1) s.batch *= s.in[0], s.in[0] = s.out[0] = 1;
+    return s;
+  }
 };
 
 /// body(window) for the window of the call, if it is known. Returns what that does: whether it took the call.
@@ -68,14 +74,15 @@ bool dispatch_window(const SoftPoolShape& s, const Body& body) {
   return false;
 }
 
-/// Sizes whose sums with any padding stay far from 2^31.
-bool fits_narrow(const SoftPoolShape& s) {
-  return std::max({s.in[0], s.in[1], s.in[2], s.out[0], s.out[1], s.out[2]}) < int64_t{1} << 30;
+/// How many windows begin along an axis, or, backward, steps from one to the next that the axis takes.
+int64_t steps_along(const SoftPoolShape& s, int axis, bool backward) {
+  return backward ? ceil_div(s.in[axis] + s.padding[axis], s.stride[axis]) : s.out[axis];
 }
 
-/// Threads of whole blocks, where they can be counted in 32 bits.
-std::optional<unsigned> blocks_of_all(double threads, int block) {
-  if (threads + block > double(kNarrowIndexLimit)) return {};
+/// Blocks for so many threads, where they and all places can be counted in 32 bits.
+std::optional<unsigned> blocks_of_all(const SoftPoolShape& s, double threads, int block) {
+  const int64_t longest = std::max({s.in[0], s.in[1], s.in[2], s.out[0], s.out[1], s.out[2]});
+  if (longest >= int64_t{1} << 30 || threads + block > double(kNarrowIndexLimit)) return {};
   return static_cast<unsigned>(ceil_div(static_cast<int64_t>(threads), block));
 }
 
@@ -97,42 +104,31 @@ int64_t strip_rows(int64_t rows, int64_t lanes_of_a_row) {
 template <class T, class Known>
 bool pool_rows(const SoftPoolCall& call, Known) {
   using Window = RowWindow<T, Known::depth, Known::kernel, Known::stride>;
-  const SoftPoolShape& s = call.shape;
-  const bool deep = Window::depth > 1;  // otherwise the slices of a volume are images like any others
-  const int64_t planes = s.batch * s.channels;
-  const auto strides_over = [&](int axis, int64_t stride) {
-    return call.backward() ? ceil_div(s.in[axis] + s.padding[axis], stride) : s.out[axis];
-  };
-  const int64_t lanes = call.backward() ? ceil_div(s.in[2] + s.padding[2], Window::lane_columns)
-                                        : ceil_div(s.out[2], Window::lane_windows);
-  const int64_t images = deep ? strides_over(0, Window::depth) : 1, volumes = deep ? planes : planes * s.in[0];
-  const int64_t rows = strides_over(1, Window::stride);
-  const int64_t strip = call.backward() ? strip_rows<Window>(rows, lanes * images * volumes) : Window::forward_rows;
+  const SoftPoolShape s = Known::folded(call.shape);
+  const bool backward = call.backward();
+  const int64_t lanes =
+      backward ? ceil_div(s.in[2] + s.padding[2], Window::lane_columns) : ceil_div(s.out[2], Window::lane_windows);
+  const int64_t rows = steps_along(s, 1, backward), images = steps_along(s, 0, backward);
+  const int64_t lanes_of_a_row = lanes * images * s.batch * s.channels;
+  const int64_t strip = backward ? strip_rows<Window>(rows, lanes_of_a_row) : Window::forward_rows;
   const int64_t strips = ceil_div(rows, strip);
-  const double count = double(lanes) * double(strips) * double(images) * double(volumes);
-  const int new_lanes = kWarp - (call.backward() ? Window::repeated_lanes : 0);
-  const auto blocks = blocks_of_all(std::ceil(count / new_lanes) * kWarp, kRowThreads);
-  if (!blocks || !fits_narrow(s)) return false;
+  const double count = double(lanes_of_a_row) * double(strips);
+  const int new_lanes = kWarp - (backward ? Window::repeated_lanes : 0);
+  const auto blocks = blocks_of_all(s, std::ceil(count / new_lanes) * kWarp, kRowThreads);
+  if (!blocks) return false;
 
-  const int slices = deep ? static_cast<int>(s.in[0]) : 1, out_slices = deep ? static_cast<int>(s.out[0]) : 1;
-  const SoftPoolRows p{
-      slices,
-      static_cast<int>(s.in[1]),
-      static_cast<int>(s.in[2]),
-      out_slices,
-      static_cast<int>(s.out[1]),
-      static_cast<int>(s.out[2]),
-      {static_cast<int>(s.padding[0]), static_cast<int>(s.padding[1]), static_cast<int>(s.padding[2])},
-      Divisor<int32_t>(lanes),
-      Divisor<int32_t>(strips),
-      Divisor<int32_t>(images),
-      static_cast<int>(strip),
-      static_cast<int32_t>(count),
-      s.padding[2] == 0 && call.input_takes_vectors<Window::lane_columns, T>(s.in[2]),
-      call.output_takes_vectors<Window::lane_windows, T>(s.out[2]),
-      call.straight_through ? 0.0f : 1.0f,
-  };
-  if (call.backward()) {
+  SoftPoolRows p{Divisor<int32_t>(lanes), Divisor<int32_t>(strips), Divisor<int32_t>(images)};
+  for (int axis = 0; axis < 3; ++axis) {
+    p.in[axis] = static_cast<int>(s.in[axis]);
+    p.out[axis] = static_cast<int>(s.out[axis]);
+    p.padding[axis] = static_cast<int>(s.padding[axis]);
+  }
+  p.strip_rows = static_cast<int>(strip);
+  p.count = static_cast<int32_t>(count);
+  p.aligned_input = s.padding[2] == 0 && call.input_takes_vectors<Window::lane_columns, T>(s.in[2]);
+  p.aligned_output = call.output_takes_vectors<Window::lane_windows, T>(s.out[2]);
+  p.exact = call.straight_through ? 0.0f : 1.0f;
+  if (backward) {
     PYDLX_LAUNCH((soft_pool_rows_backward_kernel<T, Window>), *blocks, kRowThreads, 0, call.stream, p,
                  input_data<T>(call.y), input_data<T>(call.x), call.gradient<T>(), call.x.numel(), call.y.numel());
   } else {
@@ -146,37 +142,29 @@ template <class T, class Known>
 bool pool_pixels(const SoftPoolCall& call, Known) {
   using Window = PixelWindow<T, Known::depth, Known::kernel, Known::stride>;
   constexpr bool kApart = Window::kernel == Window::stride;
-  const SoftPoolShape& s = call.shape;
   constexpr int kSize = Window::channels;
-  if (call.backward() && !kApart) return false;
+  const SoftPoolShape s = Known::folded(call.shape);
+  const bool backward = call.backward();
+  if (backward && !kApart) return false;
   if (!call.input_takes_vectors<kSize, T>(s.channels) || !call.output_takes_vectors<kSize, T>(s.channels)) return false;
 
-  const bool deep = Window::depth > 1;
-  SoftPoolPixels p{{},
-                   {},
-                   {},
-                   s.channels,
-                   Divisor<int32_t>(s.channels / kSize),
-                   Divisor<int32_t>(1),
-                   Divisor<int32_t>(1),
-                   Divisor<int32_t>(1),
-                   0,
-                   call.straight_through ? 0.0f : 1.0f};
-  double count = double(s.batch) * double(s.channels / kSize) * double(deep ? 1 : s.in[0]);
-  int64_t windows[3];
+  const int64_t vectors = s.channels / kSize;
+  const int64_t steps[] = {steps_along(s, 0, backward), steps_along(s, 1, backward), steps_along(s, 2, backward)};
+  const double count = double(s.batch) * double(steps[0]) * double(steps[1]) * double(steps[2]) * double(vectors);
+  const auto blocks = blocks_of_all(s, count, kPixelThreads);
+  if (!blocks) return false;
+
+  SoftPoolPixels p{Divisor<int32_t>(vectors), Divisor<int32_t>(steps[2]), Divisor<int32_t>(steps[1]),
+                   Divisor<int32_t>(steps[0])};
   for (int axis = 0; axis < 3; ++axis) {
-    const bool folded = axis == 0 && !deep;
-    p.in[axis] = folded ? 1 : static_cast<int>(s.in[axis]);
-    p.out[axis] = folded ? 1 : static_cast<int>(s.out[axis]);
+    p.in[axis] = static_cast<int>(s.in[axis]);
+    p.out[axis] = static_cast<int>(s.out[axis]);
     p.padding[axis] = static_cast<int>(s.padding[axis]);
-    windows[axis] = folded ? 1 : call.backward() ? ceil_div(s.in[axis] + s.padding[axis], s.stride[axis]) : s.out[axis];
-    count *= double(windows[axis]);
   }
-  const auto blocks = blocks_of_all(count, kPixelThreads);
-  if (!blocks || !fits_narrow(s)) return false;
-  p.slices = Divisor<int32_t>(windows[0]), p.rows = Divisor<int32_t>(windows[1]);
-  p.columns = Divisor<int32_t>(windows[2]), p.count = static_cast<int32_t>(count);
-  if (!call.backward()) {
+  p.channels = s.channels;
+  p.count = static_cast<int32_t>(count);
+  p.exact = call.straight_through ? 0.0f : 1.0f;
+  if (!backward) {
     PYDLX_LAUNCH((soft_pool_pixels_forward_kernel<T, Window>), *blocks, kPixelThreads, 0, call.stream, p,
                  input_data<T>(call.x), output_data<T>(call.y));
   } else if constexpr (kApart) {

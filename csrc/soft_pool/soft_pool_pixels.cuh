@@ -32,11 +32,11 @@ struct PixelWindow {
 /// Sizes, and how threads are laid over windows: through the vectors of a pixel, then along its row, down the slice,
 /// through the volume.
 struct SoftPoolPixels {
+  Divisor<int32_t> vectors, columns, rows, slices;  // of a pixel; of windows
   int in[3], out[3], padding[3];
   int64_t channels;
-  Divisor<int32_t> vectors, columns, rows, slices;  // of a pixel; of windows
-  int32_t count;                                    // of threads
-  float exact;                                      // 0 if straight-through, else 1
+  int32_t count;  // of threads
+  float exact;    // 0 if straight-through, else 1
 };
 
 /// The channels and the window of one thread.

@@ -50,10 +50,8 @@ struct RowWindow {
 /// Sizes and how lanes are laid over them. Lanes count through a row of an image, then down its strips, then through
 /// images; an image is what a window has of depths, so that its rows lie in `depth` slices.
 struct SoftPoolRows {
-  int slices, height, width;              // of the input
-  int out_slices, out_height, out_width;  // of the output
-  int padding[3];
   Divisor<int32_t> lanes, strips, images;  // in a row; in an image; in a volume
+  int in[3], out[3], padding[3];           // sizes of a volume
   int strip_rows;                          // of windows
   int32_t count;                           // of lanes
   bool aligned_input, aligned_output;      // all lanes' columns, or windows, begin at multiples of a vector
@@ -63,9 +61,9 @@ struct SoftPoolRows {
   template <class Window>
   __device__ int cells_inside(int slice, int row, int column) const {
     const auto inside = [](int first, int length, int size) { return min(first + length, size) - max(first, 0); };
-    return inside(slice * Window::depth - padding[0], Window::depth, slices) *
-           inside(row * Window::stride - padding[1], Window::kernel, height) *
-           inside(column * Window::stride - padding[2], Window::kernel, width);
+    return inside(slice * Window::depth - padding[0], Window::depth, in[0]) *
+           inside(row * Window::stride - padding[1], Window::kernel, in[1]) *
+           inside(column * Window::stride - padding[2], Window::kernel, in[2]);
   }
 };
 
@@ -120,8 +118,8 @@ struct RowReader {
 #pragma unroll
     for (int i = 0; i < Window::depth; ++i) {
       const int slice = lane.slice * Window::depth - p.padding[0] + i;
-      slice_inside[i] = lane.inside && slice >= 0 && slice < p.slices;
-      slices[i] = x + (lane.volume * p.slices + slice) * p.height * p.width + column;
+      slice_inside[i] = lane.inside && slice >= 0 && slice < p.in[0];
+      slices[i] = x + (lane.volume * p.in[0] + slice) * p.in[1] * p.in[2] + column;
     }
   }
 
@@ -130,29 +128,29 @@ struct RowReader {
     const T outside = static_cast<T>(A(-INFINITY));
     Cells cells;
     const int row = padded_row - p.padding[1];
-    if (!slice_inside[slice] || row < 0 || row >= p.height || column >= p.width) {
+    if (!slice_inside[slice] || row < 0 || row >= p.in[1] || column >= p.in[2]) {
 #pragma unroll
       for (T& cell : cells.own.values) cell = outside;
 #pragma unroll
       for (T& cell : cells.beyond) cell = outside;
       return cells;
     }
-    const T* const from = slices[slice] + static_cast<int64_t>(row) * p.width;
+    const T* const from = slices[slice] + static_cast<int64_t>(row) * p.in[2];
     if (p.aligned_input) {
       cells.own = *reinterpret_cast<const Vector<T, Window::lane_columns>*>(from);
     } else {
       cells.own = unaligned_vector<Window::lane_columns>(from, begin, end);
-      if (column < 0 || column + Window::lane_columns > p.width) {
+      if (column < 0 || column + Window::lane_columns > p.in[2]) {
 #pragma unroll
         for (int i = 0; i < Window::lane_columns; ++i) {
-          if (column + i < 0 || column + i >= p.width) cells.own.values[i] = outside;
+          if (column + i < 0 || column + i >= p.in[2]) cells.own.values[i] = outside;
         }
       }
     }
 #pragma unroll
     for (int i = 0; i < Window::overlap; ++i) {
       const int beyond = Window::lane_columns + i;
-      cells.beyond[i] = column + beyond < p.width ? from[beyond] : outside;
+      cells.beyond[i] = column + beyond < p.in[2] ? from[beyond] : outside;
     }
     return cells;
   }
@@ -187,11 +185,11 @@ __global__ void __launch_bounds__(kRowThreads)
     }
   }
 
-  T* to = y + ((lane.volume * p.out_slices + lane.slice) * p.out_height + first_row) * p.out_width + first_column;
+  T* to = y + ((lane.volume * p.out[0] + lane.slice) * p.out[1] + first_row) * p.out[2] + first_column;
 #pragma unroll
-  for (int i = 0; i < Window::forward_rows; ++i, to += p.out_width) {
+  for (int i = 0; i < Window::forward_rows; ++i, to += p.out[2]) {
     const int row = first_row + i;
-    const bool row_inside = lane.inside && row < p.out_height;
+    const bool row_inside = lane.inside && row < p.out[1];
     A values[Window::lane_windows];
 #pragma unroll
     for (int k = 0; k < Window::lane_windows; ++k) {
@@ -204,7 +202,7 @@ __global__ void __launch_bounds__(kRowThreads)
     if (p.aligned_output) {
       if (row_inside) store_vector(to, values);
     } else {
-      const int last = row_inside ? min(Window::lane_windows, p.out_width - first_column) : 0;
+      const int last = row_inside ? min(Window::lane_windows, p.out[2] - first_column) : 0;
       store_unaligned(to, values, 0, last, row_inside && lane.lane_of_row > 0 && threadIdx.x % kWarp > 0);
     }
   }
@@ -225,7 +223,7 @@ __global__ void __launch_bounds__(kRowThreads, Window::backward_blocks)
   const int first_column = lane.lane_of_row * Window::lane_windows;
   const int strip_rows = Window::rows_before > 0 ? p.strip_rows : 1;
   const int first_row = lane.strip * strip_rows, last_row = first_row + strip_rows;
-  const T* const grads = grad + (lane.volume * p.out_slices + lane.slice) * p.out_height * p.out_width + first_column;
+  const T* const grads = grad + (lane.volume * p.out[0] + lane.slice) * p.out[1] * p.out[2] + first_column;
 
   // The gradients of a row of windows, as they were read; 0 where there is no window.
   using Gradients = Vector<T, Window::lane_windows>;
@@ -233,10 +231,10 @@ __global__ void __launch_bounds__(kRowThreads, Window::backward_blocks)
     Gradients to;
 #pragma unroll
     for (T& value : to.values) value = static_cast<T>(A(0));
-    if (!lane.inside || row < 0 || row >= p.out_height || lane.slice >= p.out_slices || first_column >= p.out_width) {
+    if (!lane.inside || row < 0 || row >= p.out[1] || lane.slice >= p.out[0] || first_column >= p.out[2]) {
       return to;
     }
-    const T* const from = grads + static_cast<int64_t>(row) * p.out_width;
+    const T* const from = grads + static_cast<int64_t>(row) * p.out[2];
     return p.aligned_output ? *reinterpret_cast<const Gradients*>(from)
                             : unaligned_vector<Window::lane_windows>(from, grad, grad + out_elements);
   };
@@ -292,10 +290,10 @@ __global__ void __launch_bounds__(kRowThreads, Window::backward_blocks)
       next_gradients = read_gradients(row + 1);
     }
 
-    if (lane.inside && row >= 0 && row < p.out_height && lane.slice < p.out_slices) {
+    if (lane.inside && row >= 0 && row < p.out[1] && lane.slice < p.out[0]) {
 #pragma unroll
       for (int k = 0; k < Window::lane_windows; ++k) {
-        if (first_column + k >= p.out_width) continue;
+        if (first_column + k >= p.out[2]) continue;
         A window[Window::cells], slopes[Window::cells];
         gather_window<Window>(cells, 0, k, window);
         SoftPoolWindow<A, Window::cells>(window, [&] {
@@ -323,12 +321,12 @@ __global__ void __launch_bounds__(kRowThreads, Window::backward_blocks)
           if (has_below) own[column] += passed;
         }
         const int at = row * kStride + i - p.padding[1];
-        const bool row_inside = writes && reader.slice_inside[slice] && at >= 0 && at < p.height;
-        T* const to = dx + (reader.slices[slice] - x) + static_cast<int64_t>(at) * p.width;
+        const bool row_inside = writes && reader.slice_inside[slice] && at >= 0 && at < p.in[1];
+        T* const to = dx + (reader.slices[slice] - x) + static_cast<int64_t>(at) * p.in[2];
         if (p.aligned_input) {
           if (row_inside) store_vector(to, own);
         } else {
-          const int first = max(-reader.column, 0), last = min(Window::lane_columns, p.width - reader.column);
+          const int first = max(-reader.column, 0), last = min(Window::lane_columns, p.in[2] - reader.column);
           store_unaligned(to, own, row_inside ? first : 0, row_inside ? last : 0,
                           row_inside && has_below && warp_lane > Window::repeated_lanes);
         }
