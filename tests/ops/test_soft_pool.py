@@ -200,23 +200,27 @@ def test_channels_last_by_vectors_of_channels(options, dtype):
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize(("width", "padding"), [(15, 1), (16, 0)])  # whole vectors, with the last window beyond them
 @pytest.mark.parametrize(("kernel", "stride", "spatial"), KNOWN)
-def test_known_windows_treat_special_cells_like_any_others(kernel, stride, spatial, channels_last, kernels):
+def test_known_windows_treat_special_cells_like_any_others(
+    kernel, stride, spatial, width, padding, channels_last, kernels
+):
     """Float64 takes the kernel for any window, float32 the window's own."""
     if kernels != "emulated":
         pytest.skip("only CUDA has two kernels for a window")
-    shape = (2, 8, 4, 5, 9) if spatial == 3 else (2, 8, 9, 13)
+    shape = (2, 8, 4, 5, width) if spatial == 3 else (2, 8, 9, width)
     x = draw_from(0, shape, torch.float32)
     chances = torch.rand(shape, generator=torch.Generator().manual_seed(2))
     for special, least in [(math.nan, 0.99), (math.inf, 0.95), (-math.inf, 0.5), (-1e30, 0.48), (1e4, 0.45)]:
         x = torch.where((chances >= least) & x.isfinite(), special, x)
     x[:, :, :2] = x[:, :, -1:] = -math.inf
+    x[0, 0, ..., -1] = math.nan  # of which nothing may reach the next plane
     results = []
     for a in (x, x.double()):
         if channels_last:
             a = a.to(memory_format=torch.channels_last if spatial == 2 else torch.channels_last_3d)
         a = a.detach().requires_grad_()
-        y = POOLS[spatial](a, kernel, stride, 1)
+        y = POOLS[spatial](a, kernel, stride, padding, ceil_mode=True)
         y.backward(draw(y.shape[2:], a.dtype, batch=y.shape[:2]))
         results.append((y.detach(), a.grad))
     for known, general in zip(*results, strict=True):
