@@ -41,16 +41,18 @@ __device__ __forceinline__ float fast_quotient(float a, float b) {
 }
 __device__ __forceinline__ double fast_quotient(double a, double b) { return a / b; }
 
-/// x, or 0 if that is negative; NaN stays.
-__device__ __forceinline__ float not_negative(float x) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-  float y;
-  asm("max.NaN.f32 %0, %1, 0f00000000;" : "=f"(y) : "f"(x));
-  return y;
-#else
-  return x < 0.0f ? 0.0f : x;
-#endif
+/// x, or `least` if x is below it; NaN stays NaN.
+template <class A>
+__device__ __forceinline__ A at_least(A x, A least) {
+  return x < least ? least : x;
 }
-__device__ __forceinline__ double not_negative(double x) { return x < 0.0 ? 0.0 : x; }
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+template <>
+__device__ __forceinline__ float at_least<float>(float x, float least) {
+  float y;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(y) : "f"(x), "f"(least));
+  return y;
+}
+#endif
 
 }  // namespace pydlx

@@ -1,33 +1,42 @@
-// SoftPool kernels (maths and shapes in soft_pool.h), over contiguous (planes, D, H, W) or channels-last
-// (N, D, H, W, C) tensors.
+// SoftPool kernels for every window (maths and shapes in soft_pool.h) over channels-last (N, D, H, W, C) tensors; a
+// contiguous one is that of planes with one channel. The windows that matter most have kernels of their own:
+// soft_pool_rows.cuh for contiguous tensors, soft_pool_pixels.cuh for channels-last ones.
 //
-// Forward: one thread per output, consecutive threads on consecutive outputs, so reads of a warp fall into the same
-// cache lines and each input cell comes from memory about once. One pass finds the peak, a second one sums.
+// Forward: one thread per window and vector of channels. One pass finds the peak, a second one sums, from cache.
 // Floor: read x once, write y once.
 //
-// Backward: one thread per input cell gathers from the at most ceil(window / stride) windows per axis that cover it,
-// in a fixed order: no atomics, bitwise repeatable. Sums of a window are recomputed, from cache.
-// Floor: read x and grad once, write dx once.
+// Backward, in two kernels: the first leaves of each window what its cells need (peak, grad / S, slope at the peak:
+// three numbers per output) in a workspace; the second has one thread per cell and vector of channels, which gathers
+// from the at most ceil(window / stride) windows per axis that cover the cell, in a fixed order: no atomics, bitwise
+// repeatable. Floor: read x and grad once, write dx once. These read x twice, and write and read the workspace.
 #pragma once
 
 #include <cmath>
 
 #include "common/accumulate.h"
 #include "common/indexing.cuh"
+#include "common/vectors.cuh"
 #include "soft_pool/soft_pool.h"
+#include "soft_pool/soft_pool_window.cuh"
 
 namespace pydlx {
 
-// Everything the kernels need, passed by value. Index is int32_t where every tensor has fewer than 2^31 elements, which
-// spares the 64-bit divisions, and int64_t otherwise. A plane is one channel of one image.
+/// Everything the kernels need, passed by value. Index is int32_t where every index fits, which spares the 64-bit
+/// divisions, and int64_t otherwise. Channels are counted in vectors.
 template <class Index>
 struct SoftPoolKernel {
-  Index channels, in[3], out[3];
+  Index in[3], out[3];
   Index kernel[3], stride[3], padding[3], dilation[3];
-  bool channels_last, straight_through;
+  Divisor<Index> vectors, in_by[3], out_by[3], stride_by[3], dilation_by[3];
+  bool straight_through;
 
-  SoftPoolKernel(const SoftPoolShape& s, bool channels_last_, bool straight_through_)
-      : channels(static_cast<Index>(s.channels)), channels_last(channels_last_), straight_through(straight_through_) {
+  SoftPoolKernel(const SoftPoolShape& s, int64_t vectors_of_pixel, bool straight_through_)
+      : vectors(vectors_of_pixel),
+        in_by{Divisor<Index>(s.in[0]), Divisor<Index>(s.in[1]), Divisor<Index>(s.in[2])},
+        out_by{Divisor<Index>(s.out[0]), Divisor<Index>(s.out[1]), Divisor<Index>(s.out[2])},
+        stride_by{Divisor<Index>(s.stride[0]), Divisor<Index>(s.stride[1]), Divisor<Index>(s.stride[2])},
+        dilation_by{Divisor<Index>(s.dilation[0]), Divisor<Index>(s.dilation[1]), Divisor<Index>(s.dilation[2])},
+        straight_through(straight_through_) {
     for (int axis = 0; axis < 3; ++axis) {
       in[axis] = static_cast<Index>(s.in[axis]);
       out[axis] = static_cast<Index>(s.out[axis]);
@@ -37,136 +46,168 @@ struct SoftPoolKernel {
       dilation[axis] = static_cast<Index>(s.dilation[axis]);
     }
   }
-
-  // Element index of (plane, d, h, w) in a tensor of spatial size `size`.
-  __host__ __device__ Index at(Index plane, Index d, Index h, Index w, const Index* size) const {
-    if (!channels_last) return ((plane * size[0] + d) * size[1] + h) * size[2] + w;
-    const Index n = plane / channels, c = plane % channels;
-    return (((n * size[0] + d) * size[1] + h) * size[2] + w) * channels + c;
-  }
 };
 
-// One cell of a tensor in memory order: the inverse of SoftPoolKernel::at.
+/// One vector of a tensor of spatial size `size`, where it lies and how many come before it.
 template <class Index>
 struct SoftPoolCell {
-  Index plane, d, h, w;
+  Index n, at[3], vector;
 
-  __host__ __device__ SoftPoolCell(const SoftPoolKernel<Index>& p, Index index, const Index* size) {
-    Index c = 0;
-    if (p.channels_last) {
-      c = index % p.channels;
-      index /= p.channels;
+  __device__ SoftPoolCell(const SoftPoolKernel<Index>& p, Index index, const Divisor<Index> (&size)[3]) {
+    vector = p.vectors.remainder(index);
+    index = p.vectors.quotient(index);
+    for (int axis = 2; axis >= 0; --axis) {
+      at[axis] = size[axis].remainder(index);
+      index = size[axis].quotient(index);
     }
-    w = index % size[2];
-    index /= size[2];
-    h = index % size[1];
-    index /= size[1];
-    d = index % size[0];
-    plane = p.channels_last ? index / size[0] * p.channels + c : index / size[0];
+    n = index;
+  }
+
+  /// The number of the vector with the same channels at another place of a tensor.
+  __device__ Index index(const SoftPoolKernel<Index>& p, const Index (&size)[3], Index d, Index h, Index w) const {
+    return (((n * size[0] + d) * size[1] + h) * size[2] + w) * static_cast<Index>(p.vectors.divisor) + vector;
   }
 };
 
-// Calls visit(a) for every cell of the window of output (od, oh, ow) that lies inside the input.
-template <class T, class Index, class Visit>
-__host__ __device__ inline void for_each_tap(const SoftPoolKernel<Index>& p, const T* x, Index plane, Index od,
-                                             Index oh, Index ow, const Visit& visit) {
+/// Calls visit(vector of cells) for every cell of a window that lies inside the input.
+template <int channels, class T, class Index, class Visit>
+__device__ __forceinline__ void for_each_tap(const SoftPoolKernel<Index>& p, const T* x,
+                                             const SoftPoolCell<Index>& window, const Visit& visit) {
   for (Index kd = 0; kd < p.kernel[0]; ++kd) {
-    const Index d = od * p.stride[0] - p.padding[0] + kd * p.dilation[0];
+    const Index d = window.at[0] * p.stride[0] - p.padding[0] + kd * p.dilation[0];
     if (d < 0 || d >= p.in[0]) continue;
     for (Index kh = 0; kh < p.kernel[1]; ++kh) {
-      const Index h = oh * p.stride[1] - p.padding[1] + kh * p.dilation[1];
+      const Index h = window.at[1] * p.stride[1] - p.padding[1] + kh * p.dilation[1];
       if (h < 0 || h >= p.in[1]) continue;
       for (Index kw = 0; kw < p.kernel[2]; ++kw) {
-        const Index w = ow * p.stride[2] - p.padding[2] + kw * p.dilation[2];
-        if (w >= 0 && w < p.in[2]) visit(static_cast<accumulate_t<T>>(x[p.at(plane, d, h, w, p.in)]));
+        const Index w = window.at[2] * p.stride[2] - p.padding[2] + kw * p.dilation[2];
+        if (w < 0 || w >= p.in[2]) continue;
+        accumulate_t<T> cells[channels];
+        load_vector(x + static_cast<int64_t>(window.index(p, p.in, d, h, w)) * channels, cells);
+        visit(cells);
       }
     }
   }
 }
 
-// Peak m, total weight S and mean distance from the peak of one window: y = m + mean_distance.
-template <class A>
-struct SoftPoolWindow {
-  A peak, total, mean_distance;
+/// Peak m, total weight S and mean distance from the peak of one window in several channels: y = m + mean.
+template <class A, int channels>
+struct SoftPoolSums {
+  A peak[channels], total[channels], mean[channels];
+
+  template <class T, class Index>
+  __device__ SoftPoolSums(const SoftPoolKernel<Index>& p, const T* x, const SoftPoolCell<Index>& window) {
+    for (int i = 0; i < channels; ++i) peak[i] = A(-INFINITY), total[i] = 0, mean[i] = 0;
+    for_each_tap<channels>(p, x, window, [&](const A(&cells)[channels]) {
+      for (int i = 0; i < channels; ++i) peak[i] = max(peak[i], cells[i]);
+    });
+    for_each_tap<channels>(p, x, window, [&](const A(&cells)[channels]) {
+      for (int i = 0; i < channels; ++i) {
+        const A d = distance_below(cells[i], peak[i]);
+        const A e = weight_at(d);
+        total[i] += e;
+        mean[i] = fma(e, d, mean[i]);
+      }
+    });
+    for (int i = 0; i < channels; ++i) mean[i] /= total[i];
+  }
 };
 
-// exp(a - peak), where equal infinities are 0 apart.
-template <class A>
-__host__ __device__ inline A distance_below(A a, A peak) {
-  return a == peak ? A(0) : a - peak;
-}
-
-template <class T, class Index>
-__host__ __device__ inline SoftPoolWindow<accumulate_t<T>> soft_pool_window(const SoftPoolKernel<Index>& p, const T* x,
-                                                                            Index plane, Index od, Index oh, Index ow) {
-  using A = accumulate_t<T>;
-  A peak = -INFINITY;
-  for_each_tap(p, x, plane, od, oh, ow, [&](A a) { peak = a > peak ? a : peak; });
-  A total = 0, weighted = 0;
-  for_each_tap(p, x, plane, od, oh, ow, [&](A a) {
-    const A d = distance_below(a, peak);
-    const A e = exp(d);
-    total += e;
-    if (e != A(0)) weighted += e * d;
-  });
-  return {peak, total, weighted / total};
-}
-
-template <class T, class Index>
+template <class T, class Index, int channels>
 __global__ void soft_pool_forward_kernel(SoftPoolKernel<Index> p, const T* __restrict__ x, T* __restrict__ y,
                                          int64_t count) {
+  using A = accumulate_t<T>;
   PYDLX_GRID_STRIDE(index, count) {
-    const SoftPoolCell<Index> out(p, static_cast<Index>(index), p.out);
-    const auto window = soft_pool_window(p, x, out.plane, out.d, out.h, out.w);
-    // A window without cells (dilated past the input) is a window of -inf.
-    y[index] = static_cast<T>(window.total == 0 ? window.peak : window.peak + window.mean_distance);
+    const SoftPoolCell<Index> window(p, static_cast<Index>(index), p.out_by);
+    const SoftPoolSums<A, channels> sums(p, x, window);
+    A values[channels];
+    for (int i = 0; i < channels; ++i) {
+      // A window without cells (dilated past the input) is a window of -inf.
+      values[i] = sums.total[i] == 0 ? sums.peak[i] : sums.peak[i] + sums.mean[i];
+    }
+    store_vector(y + index * channels, values);
   }
 }
 
-// Outputs [first, last) along one axis whose windows may reach input position `in`.
+/// What cells need to know of the windows that they lie in: `count` vectors of each number.
+template <class A>
+struct SoftPoolStatistics {
+  A *peaks, *shares, *slopes;
+
+  SoftPoolStatistics(A* workspace, int64_t elements)
+      : peaks(workspace), shares(workspace + elements), slopes(workspace + 2 * elements) {}
+};
+
+template <class T, class Index, int channels>
+__global__ void soft_pool_statistics_kernel(SoftPoolKernel<Index> p, const T* __restrict__ grad,
+                                            const T* __restrict__ x, SoftPoolStatistics<accumulate_t<T>> to,
+                                            int64_t count) {
+  using A = accumulate_t<T>;
+  PYDLX_GRID_STRIDE(index, count) {
+    const SoftPoolCell<Index> window(p, static_cast<Index>(index), p.out_by);
+    const SoftPoolSums<A, channels> sums(p, x, window);
+    A shares[channels], slopes[channels];
+    load_vector(grad + index * channels, shares);
+    for (int i = 0; i < channels; ++i) {
+      shares[i] /= sums.total[i];
+      slopes[i] = p.straight_through ? A(1) : A(1) - sums.mean[i];
+    }
+    store_vector(to.peaks + index * channels, sums.peak);
+    store_vector(to.shares + index * channels, shares);
+    store_vector(to.slopes + index * channels, slopes);
+  }
+}
+
+/// Outputs [first, last) along one axis whose windows may reach input position `in`.
 template <class Index>
 struct SoftPoolReach {
   Index first, last;
 
-  __host__ __device__ SoftPoolReach(const SoftPoolKernel<Index>& p, int axis, Index in) {
+  __device__ SoftPoolReach(const SoftPoolKernel<Index>& p, int axis, Index in) {
     const Index padded = in + p.padding[axis];
     const Index before = padded - p.dilation[axis] * (p.kernel[axis] - 1);
-    first = before <= 0 ? 0 : (before + p.stride[axis] - 1) / p.stride[axis];
-    last = padded / p.stride[axis] + 1;
+    first = before <= 0 ? 0 : p.stride_by[axis].quotient(before + p.stride[axis] - 1);
+    last = p.stride_by[axis].quotient(padded) + 1;
     if (last > p.out[axis]) last = p.out[axis];
   }
 };
 
-// Whether output `out` has a tap exactly on input position `in`: with dilation a window skips cells.
+/// Whether output `out` has a tap exactly on input position `in`: with dilation a window skips cells.
 template <class Index>
-__host__ __device__ inline bool has_tap(const SoftPoolKernel<Index>& p, int axis, Index out, Index in) {
-  return (in + p.padding[axis] - out * p.stride[axis]) % p.dilation[axis] == 0;
+__device__ inline bool has_tap(const SoftPoolKernel<Index>& p, int axis, Index out, Index in) {
+  return p.dilation[axis] == 1 || p.dilation_by[axis].remainder(in + p.padding[axis] - out * p.stride[axis]) == 0;
 }
 
-template <class T, class Index>
-__global__ void soft_pool_backward_kernel(SoftPoolKernel<Index> p, const T* __restrict__ grad, const T* __restrict__ x,
-                                          T* __restrict__ dx, int64_t count) {
+template <class T, class Index, int channels>
+__global__ void soft_pool_gather_kernel(SoftPoolKernel<Index> p, SoftPoolStatistics<accumulate_t<T>> of,
+                                        const T* __restrict__ x, T* __restrict__ dx, int64_t count) {
   using A = accumulate_t<T>;
+  const A exact = p.straight_through ? A(0) : A(1);
   PYDLX_GRID_STRIDE(index, count) {
-    const SoftPoolCell<Index> in(p, static_cast<Index>(index), p.in);
-    const A a = static_cast<A>(x[index]);
-    const SoftPoolReach<Index> depth(p, 0, in.d), rows(p, 1, in.h), columns(p, 2, in.w);
-    A sum = 0;
-    for (Index od = depth.first; od < depth.last; ++od) {
-      if (!has_tap(p, 0, od, in.d)) continue;
-      for (Index oh = rows.first; oh < rows.last; ++oh) {
-        if (!has_tap(p, 1, oh, in.h)) continue;
-        for (Index ow = columns.first; ow < columns.last; ++ow) {
-          if (!has_tap(p, 2, ow, in.w)) continue;
-          const auto window = soft_pool_window(p, x, in.plane, od, oh, ow);
-          const A d = distance_below(a, window.peak);
-          const A e = exp(d);
-          const A slope = p.straight_through || e == A(0) ? A(1) : A(1) + d - window.mean_distance;
-          sum += static_cast<A>(grad[p.at(in.plane, od, oh, ow, p.out)]) * (e / window.total) * slope;
+    const SoftPoolCell<Index> cell(p, static_cast<Index>(index), p.in_by);
+    A cells[channels], sums[channels];
+    load_vector(x + index * channels, cells);
+    for (A& sum : sums) sum = 0;
+    const SoftPoolReach<Index> slices(p, 0, cell.at[0]), rows(p, 1, cell.at[1]), columns(p, 2, cell.at[2]);
+    for (Index d = slices.first; d < slices.last; ++d) {
+      if (!has_tap(p, 0, d, cell.at[0])) continue;
+      for (Index h = rows.first; h < rows.last; ++h) {
+        if (!has_tap(p, 1, h, cell.at[1])) continue;
+        for (Index w = columns.first; w < columns.last; ++w) {
+          if (!has_tap(p, 2, w, cell.at[2])) continue;
+          const int64_t at = static_cast<int64_t>(cell.index(p, p.out, d, h, w)) * channels;
+          A peaks[channels], shares[channels], slopes[channels];
+          load_vector(of.peaks + at, peaks);
+          load_vector(of.shares + at, shares);
+          load_vector(of.slopes + at, slopes);
+          for (int i = 0; i < channels; ++i) {
+            const A distance = distance_below(cells[i], peaks[i]);
+            sums[i] += gradient_of_cell(distance, weight_at(distance), shares[i], slopes[i], exact);
+          }
         }
       }
     }
-    dx[index] = static_cast<T>(sum);
+    store_vector(dx + index * channels, sums);
   }
 }
 

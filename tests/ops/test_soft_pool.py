@@ -147,19 +147,90 @@ def test_many_channels_in_either_order(channels, options):
         require_reference(x, options, channels_last)
 
 
-def require_reference(x, options, channels_last):
+def require_reference(x, options, channels_last=False, gradient="exact"):
+    """y and dx as the definition has them in float64."""
     pool = POOLS[x.dim() - 2]
     wide = x.double().requires_grad_()
     with pydlx.backend("reference"):
-        expected = pool(wide, *options)
+        expected = pool(wide, *options, gradient=gradient)
     grad = draw(expected.shape[2:], x.dtype, seed=1, batch=expected.shape[:2])
     (slope,) = torch.autograd.grad(expected, wide, grad.double())
     if channels_last:
         x = x.to(memory_format=torch.channels_last if x.dim() == 4 else torch.channels_last_3d)
     x = x.requires_grad_()
-    y = pool(x, *options)
+    y = pool(x, *options, gradient=gradient)
     assert_close(y, expected)
-    assert_close(torch.autograd.grad(y, x, grad)[0], slope, atol=1e-4 if x.dtype is torch.float32 else 1e-11)
+    atol = {torch.float64: 1e-11, torch.float32: 1e-4}.get(x.dtype, 6e-2)
+    assert_close(torch.autograd.grad(y, x, grad)[0], slope, atol=atol)
+
+
+# The windows for which the CUDA kernels hold rows, or pixels, in registers: (kernel, stride, spatial dimensions).
+KNOWN = [(2, 2, 2), (3, 2, 2), (3, 1, 2), (2, 2, 3)]
+
+
+@pytest.mark.parametrize("gradient", ["exact", "paper"])
+@pytest.mark.parametrize("padding", [0, 1])
+@pytest.mark.parametrize(("kernel", "stride", "spatial"), KNOWN)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_known_windows_on_rows_that_start_anywhere(dtype, kernel, stride, spatial, padding, gradient):
+    """Widths that are multiples of a vector and others, in tensors that start at one and elsewhere."""
+    for width, start, ceil_mode in [(16, 0, False), (24, 1, False), (7, 0, False), (33, 3, True), (67, 0, True)]:
+        shape = (2, 3, 3, 5, width) if spatial == 3 else (2, 3, 7, width)
+        options = (kernel, stride, padding, 1, ceil_mode)
+        require_reference(draw_from(start, shape, dtype), options, gradient=gradient)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("kernel", "stride", "spatial"), KNOWN)
+def test_known_windows_over_many_strips(kernel, stride, spatial, dtype):
+    """Columns of windows cut into strips, long and short ones; rows that go on in the next warp."""
+    for shape in [(3, 70, 20), (1, 41, 140), (2, 33, 273)]:
+        lead = (1, 1, 2) if spatial == 3 else (1, 1)
+        require_reference(draw_from(0, (*lead, *shape)[-spatial - 2 :], dtype), (kernel, stride, 1))
+
+
+@pytest.mark.parametrize("options", [(2, 2), (3, 2, 1), (3, 1, 1), (2, 2, 1, 1, True), ((3, 2), 2, 1, (2, 1))])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_channels_last_by_vectors_of_channels(options, dtype):
+    """Channels that are multiples of a vector and others, in tensors that start at one and elsewhere."""
+    for channels, start in [(8, 0), (16, 4), (12, 0), (8, 1)]:
+        require_reference(draw_from(start, (1, 5, 7, channels), dtype).permute(0, 3, 1, 2), options)
+    if options[0] == 2:
+        require_reference(draw_from(0, (1, 3, 4, 5, 8), dtype).permute(0, 4, 1, 2, 3), options)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize(("width", "padding"), [(15, 1), (16, 0)])  # whole vectors, with the last window beyond them
+@pytest.mark.parametrize(("kernel", "stride", "spatial"), KNOWN)
+def test_known_windows_treat_special_cells_like_any_others(
+    kernel, stride, spatial, width, padding, channels_last, kernels
+):
+    """Float64 takes the kernel for any window, float32 the window's own."""
+    if kernels != "emulated":
+        pytest.skip("only CUDA has two kernels for a window")
+    shape = (2, 8, 4, 5, width) if spatial == 3 else (2, 8, 9, width)
+    x = draw_from(0, shape, torch.float32)
+    chances = torch.rand(shape, generator=torch.Generator().manual_seed(2))
+    for special, least in [(math.nan, 0.99), (math.inf, 0.95), (-math.inf, 0.5), (-1e30, 0.48), (1e4, 0.45)]:
+        x = torch.where((chances >= least) & x.isfinite(), special, x)
+    x[:, :, :2] = x[:, :, -1:] = -math.inf
+    x[0, 0, ..., -1] = math.nan  # of which nothing may reach the next plane
+    results = []
+    for a in (x, x.double()):
+        if channels_last:
+            a = a.to(memory_format=torch.channels_last if spatial == 2 else torch.channels_last_3d)
+        a = a.detach().requires_grad_()
+        y = POOLS[spatial](a, kernel, stride, padding, ceil_mode=True)
+        y.backward(draw(y.shape[2:], a.dtype, batch=y.shape[:2]))
+        results.append((y.detach(), a.grad))
+    for known, general in zip(*results, strict=True):
+        assert_close(known, general, atol=1e-4)
+
+
+def draw_from(start, shape, dtype):
+    """A contiguous tensor that begins `start` elements into its memory."""
+    count = math.prod(shape)
+    return draw((start + count,), dtype, batch=(1,))[0, start:].view(shape)
 
 
 @pytest.mark.parametrize("gradient", ["exact", "paper"])

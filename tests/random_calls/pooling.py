@@ -13,6 +13,7 @@ from random_calls.draw import FLOATS, Draw
 
 _LANES = 256  # outputs, or channels, of one run of soft_pool's loops
 _BLOCK = 8192  # elements of one block of its backward
+_KNOWN = ((2, 2), (3, 2), (3, 1))  # windows, and their steps, with kernels of their own
 _SPECIAL = (math.nan, math.inf, -math.inf)
 
 
@@ -25,7 +26,13 @@ def soft_pool(draw: Draw, spatial: int) -> Call:
         lead[draw.whole(0, 1)] = 0
     shape = [*lead[1:], *size] if draw.chance(6) else [*lead, *size]
     ceil_mode, joined = draw.chance(3), draw.chance(2)
-    axes = zip(*(_window(draw, length, joined, ceil_mode) for length in size), strict=True)
+    windows = [_window(draw, length, joined, ceil_mode) for length in size]
+    if draw.chance(3):
+        kernel, stride = draw.choice(_KNOWN)
+        padding = draw.whole(0, 1)
+        if all(pooled_size(length, kernel, stride, padding, 1, ceil_mode) > 0 for length in size):
+            windows = [(kernel, stride, padding, 1)] * spatial
+    axes = zip(*windows, strict=True)
     window = {
         name: list(values) if len(set(values)) > 1 or draw.chance(2) else values[0]
         for name, values in zip(("kernel_size", "stride", "padding", "dilation"), axes, strict=True)
