@@ -70,8 +70,8 @@ struct SsimPlace {
   __device__ __forceinline__ SsimPlace(const A* moments, const SsimFormula<A>& formula, A centre_s, A centre_d)
       : moments(moments), formula(formula) {
     // Rounding may leave a variance just below 0. NaN stays.
-    variance_s = at_least(moments[0] - moments[2] * moments[2], 0.0f) + formula.c2;
-    variance_d = at_least(moments[1] - moments[3] * moments[3], 0.0f);
+    variance_s = at_least(moments[0] - moments[2] * moments[2], A(0)) + formula.c2;
+    variance_d = at_least(moments[1] - moments[3] * moments[3], A(0));
     mean_s = moments[2] + centre_s;
     mean_d = moments[3] + centre_d;
     p = mean_s * mean_s + formula.c1;
