@@ -29,10 +29,6 @@ constexpr int kMostGroup = kVectorBytes;
 template <int kGroup>
 constexpr int kGroupsInFlight = kGroup == 1 ? 4 : 2;
 
-// Blocks that a multiprocessor is to have room for, by the registers that a thread needs.
-template <int kGroup>
-constexpr int kLabelBlocks = kGroup == 4 || kGroup == 8 ? 2 : 3;
-
 // How the work is cut: `parts` of `part` pixels in each image. Pixels whose number leaves `skew` when divided by the
 // size of a group begin one.
 struct ConfusionParts {
@@ -304,7 +300,7 @@ __device__ __forceinline__ void for_parts(Table& table, const ConfusionTask& tas
 }
 
 template <int kGroup, TableKind kind>
-__global__ void __launch_bounds__(kLabelThreads, kLabelBlocks<kGroup>)
+__global__ void __launch_bounds__(kLabelThreads, 2)
     confusion_labels_kernel(ConfusionTask task, ConfusionParts cut, int copies_log2, Counter* __restrict__ counts,
                             Counter* __restrict__ invalid) {
   PYDLX_DYNAMIC_SHARED(unsigned, words);

@@ -9,9 +9,9 @@ namespace {
 // for memory at once; labels for many copies, because counters are what they wait for.
 constexpr int64_t kMostTable = 48 * 1024, kLogitTable = 12 * 1024;
 
-// Blocks that fill a large GPU two or three times, and pixels that make a table worth adding up. Wide tables are added
+// Blocks that fill a large GPU twice, and pixels that make a table worth adding up. Wide tables are added
 // up more rarely.
-constexpr int64_t kBlocks = 792, kPackedBlocks = 264, kLogitBlocks = 2048;
+constexpr int64_t kBlocks = 528, kPackedBlocks = 264, kLogitBlocks = 2048;
 constexpr int64_t kLeastPart = 8192, kLeastLogitPart = 2048, kMostPart = int64_t{1} << 30;
 
 struct TableChoice {

@@ -17,13 +17,12 @@ constexpr int kColumnThreads = 256, kColumnCells = 16, kMostColumnGroups = 8;
 template <class T>
 constexpr int kColumnsOfThread = sizeof(T) == 2 ? 2 : 1;
 
-// Blocks that a multiprocessor is to have room for, by the registers that the cells of a thread take.
+// Blocks that a multiprocessor is to have room for, as leaves a thread the registers for `maps` times its cells.
 template <class T, int V>
-constexpr int kColumnBlocks = V * sizeof(accumulate_t<T>) == 4 ? 4
-                              : sizeof(T) == 8                 ? 2
-                                                               : 3;
-template <class T, int V>
-constexpr int kColumnBackwardBlocks = V * sizeof(accumulate_t<T>) == 4 ? 3 : 2;
+constexpr int column_blocks(int maps) {
+  const int bytes = maps * V * kColumnCells * static_cast<int>(sizeof(accumulate_t<T>));
+  return bytes <= 64 ? 4 : bytes <= 128 && sizeof(T) < 8 ? 3 : 2;
+}
 
 // The columns of a scan, V to a thread.
 template <class Index>
@@ -105,7 +104,7 @@ __device__ __forceinline__ void store_columns(T* to, int64_t step, int inside, c
 
 // With kAdd, the maxima are added to what `add` holds, which may be y, and the sums are rounded once.
 template <class T, int V, class Index, bool kAdd>
-__global__ void __launch_bounds__(kColumnThreads, (kColumnBlocks<T, V>))
+__global__ void __launch_bounds__(kColumnThreads, (column_blocks<T, V>(kAdd ? 3 : 1)))
     corner_columns_kernel(CornerColumns<Index> s, const T* __restrict__ x, const T* add, T* y) {
   using A = accumulate_t<T>;
   PYDLX_SHARED(A, peaks, 2, V, kColumnThreads);  // two sets, in turn: one barrier a chunk
@@ -249,7 +248,7 @@ struct ColumnRuns {
 };
 
 template <class T, int V, class Index>
-__global__ void __launch_bounds__(kColumnThreads, (kColumnBackwardBlocks<T, V>))
+__global__ void __launch_bounds__(kColumnThreads, (column_blocks<T, V>(2)))
     corner_columns_backward_kernel(CornerColumns<Index> s, const T* __restrict__ grad, const T* __restrict__ x,
                                    T* __restrict__ dx) {
   using A = accumulate_t<T>;

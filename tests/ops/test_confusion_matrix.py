@@ -165,6 +165,22 @@ def test_the_label_behind_the_last_class(classes, dtype):
         assert torch.equal(ignored, count(pred, target, classes, label))
 
 
+@pytest.mark.parametrize("classes", [1, 19, 127, 128, 129, 255, 256, 300])
+def test_every_byte(classes):
+    """In each map, where the other one holds a class."""
+    labels, zeros = torch.arange(255, -1, -1, dtype=torch.uint8), torch.zeros(256, dtype=torch.uint8)
+    expected = torch.zeros(classes, classes, dtype=torch.int64)
+    expected[: min(classes, 256), 0] = 1
+    first_invalid = 0 if classes < 256 else -1
+    for maps, counted, invalid in (
+        ((zeros, labels), expected, [first_invalid, -1]),
+        ((labels, zeros), expected.T, [-1, first_invalid]),
+    ):
+        counts, first = native_op("confusion_matrix")(*maps, classes, None, False)
+        assert torch.equal(counts, counted)
+        assert first.tolist() == invalid
+
+
 EDGES = [sign * 2**bits for sign in (1, -1) for bits in (8, 15, 16, 31, 32, 48, 62)]
 
 
