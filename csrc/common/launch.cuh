@@ -64,6 +64,37 @@ inline unsigned blocks_for(int64_t count, int64_t threads) {
   return static_cast<unsigned>(std::min((count + threads - 1) / threads, kMaxBlocks));
 }
 
+/// The most shared memory that a block may ask for on the current device.
+inline int64_t most_shared_bytes() {
+  int device = 0, bytes = 0;
+  cudaGetDevice(&device);
+  cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+  return bytes;
+}
+
+/// Lets launches of a kernel ask for so much dynamic shared memory; 48 KB need no leave.
+template <class Kernel>
+void allow_shared_bytes(Kernel kernel, int bytes) {
+  if (bytes > 48 * 1024) cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+}
+
+/// Calls body(first, count) for stretches of `planes`, each of `plane_bytes` of what is written by one launch and read
+/// by the next: as many at a time as stay in the second-level cache with what else passes through it. Where not even
+/// one does, or all do, all go at once. The parts are those of an H100, counted and not yet measured.
+template <class Body>
+void for_cached_planes(int64_t planes, int64_t plane_bytes, const Body& body) {
+  int device = 0, cache = 0;
+  cudaGetDevice(&device);
+  cudaDeviceGetAttribute(&cache, cudaDevAttrL2CacheSize, device);
+  const int64_t together = plane_bytes > 0 ? cache / 3 / plane_bytes : 0;
+  if (together == 0 || planes * plane_bytes <= cache / 2) return body(int64_t{0}, planes);
+  const int64_t parts = (planes + together - 1) / together;
+  for (int64_t part = 0; part < parts; ++part) {
+    const int64_t first = part * planes / parts;
+    body(first, (part + 1) * planes / parts - first);
+  }
+}
+
 /// Raises if the launches since the last check were refused, as "<op>: <CUDA's own words>".
 inline void check_launch(const char* op) {
   const cudaError_t status = cudaGetLastError();

@@ -9,6 +9,7 @@
 // (12 bytes); the transforms move 16 bytes each way and axis on top.
 #pragma once
 
+#include "common/complex.cuh"
 #include "common/indexing.cuh"
 #include "common/reduce.cuh"
 #include "poisson/poisson.h"

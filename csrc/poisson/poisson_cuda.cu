@@ -3,7 +3,7 @@
 #include <limits>
 
 #include "common/launch.cuh"
-#include "dct/dct_lines.cuh"
+#include "dct/transforms.h"
 #include "poisson/poisson.cuh"
 
 namespace pydlx {
@@ -11,14 +11,10 @@ namespace {
 
 constexpr int kThreads = 256;
 
-// Unscaled transforms of the last two axes of a contiguous (planes, H, W) tensor: forward, or back again.
-template <class T>
+// Unscaled transforms of both axes of a contiguous (planes, H, W) tensor: forward, or back again.
 Tensor transform_planes(const PoissonProblem& p, const Tensor& planes, bool back, cudaStream_t stream) {
-  const int64_t type = p.dirichlet ? 1 : back ? 3 : 2;
-  const DctAxis axis{type, 1, 1};
-  const Tensor columns = transform_axis_cuda<T>(planes, axis, stream);
-  const Tensor rows = torch::stable::view(columns, {p.planes * p.height, p.width, 1});
-  return torch::stable::view(transform_axis_cuda<T>(rows, axis, stream), {p.planes, p.height, p.width});
+  const DctAxis axis{p.dirichlet ? 1 : back ? 3 : 2, 1, 1};
+  return transform_planes_cuda(planes, axis, axis, stream);
 }
 
 // Adding a small beta * colour to rhs before the transform would lose its digits; then both are transformed.
@@ -40,9 +36,9 @@ Tensor solve(const PoissonProblem& p, const Tensor& rhs, const Tensor* colour, c
                colour ? input_data<T>(*colour) : nullptr, combined ? output_data<T>(sum) : nullptr,
                static_cast<T>(p.beta), p.height * p.width, p.planes, output_data<PlanePartial>(partials));
 
-  Tensor spectrum = transform_planes<T>(p, sum, false, stream);
+  Tensor spectrum = transform_planes(p, sum, false, stream);
   Tensor colour_spectrum = spectrum;
-  if (colour && !combined) colour_spectrum = transform_planes<T>(p, as_planes(*colour), false, stream);
+  if (colour && !combined) colour_spectrum = transform_planes(p, as_planes(*colour), false, stream);
   const double ends = p.dirichlet ? 1 : 0;
   const PoissonKernel<T> kernel{p,
                                 static_cast<double>(std::numeric_limits<T>::epsilon()),
@@ -53,7 +49,7 @@ Tensor solve(const PoissonProblem& p, const Tensor& rhs, const Tensor* colour, c
   PYDLX_LAUNCH(divide_kernel<T>, blocks_for(rhs.numel(), kThreads), kThreads, 0, stream, kernel,
                output_data<T>(spectrum), colour && !combined ? input_data<T>(colour_spectrum) : nullptr,
                input_data<PlanePartial>(partials), rhs.numel());
-  return transform_planes<T>(p, spectrum, true, stream);
+  return transform_planes(p, spectrum, true, stream);
 }
 
 Tensor solve_tensor(const PoissonProblem& problem, const Tensor& rhs, const Tensor* colour) {
