@@ -46,7 +46,6 @@ __global__ __launch_bounds__(kColumnThreads<N>, kColumnBlocks<N>) void cosine_co
   SpoiledPairs spoiled(apart, marks, lane);
   spoiled.clear(t == 0);
   Complex<float> v[kHeld];
-  const Complex<float> base = turn(-float(t) / float(2 * N));
   const auto sample = [&](int m) {  // of Makhoul's order, as a row of the plane
     const int n = t + m * T;
     return static_cast<int64_t>(m < kHeld / 2 ? 2 * n : 2 * (N - 1 - n) + 1) * pitch;
@@ -64,28 +63,31 @@ __global__ __launch_bounds__(kColumnThreads<N>, kColumnBlocks<N>) void cosine_co
     transform_line<N, lanes, false>(v, t, room);
     put_line<N, lanes>(v, t, room);
     __syncthreads();
+    const Complex<float> base = turn(-float(t) / float(2 * N));
     const float factor_a = spoiled.factor(0), factor_b = spoiled.factor(1);
     unrolled<kHeld>([&](auto held) {
       constexpr int m = decltype(held)::value;
       const int k = t + m * T;
       const Complex<float> w = turned<m, 4 * kHeld, false>(base);
-      const auto sum = product(w, v[m]) + product_conjugate(room[slot<lanes>(k == 0 ? 0 : N - k)], w);
-      const float factor = scale.at(k);
+      const auto sum =
+          product(w, v[m]) + product_conjugate(room[m == 0 && t == 0 ? 0 : mirrored_slot<N, lanes>(t, m)], w);
+      const float factor = scale.at(m == 0 ? t : 1);
       if (inside) to[static_cast<int64_t>(k) * pitch] = {sum.re * factor * factor_a, sum.im * factor * factor_b};
     });
   } else {
 #pragma unroll
     for (int m = 0; m < kHeld; ++m) {
-      const float factor = scale.at(t + m * T);
+      const float factor = scale.at(m == 0 ? t : 1);
       const Complex<float> value = number(m);
       v[m] = spoiled.finite({value.re * factor, value.im * factor});
     }
     put_line<N, lanes>(v, t, room);
     __syncthreads();
+    const Complex<float> base = turn(-float(t) / float(2 * N));
     unrolled<kHeld>([&](auto held) {
       constexpr int m = decltype(held)::value;
-      const int k = t + m * T;
-      const Complex<float> mirrored = k == 0 ? Complex<float>{0.0f, 0.0f} : room[slot<lanes>(N - k)];
+      const Complex<float> mirrored =
+          m == 0 && t == 0 ? Complex<float>{0.0f, 0.0f} : room[mirrored_slot<N, lanes>(t, m)];
       v[m] = product_conjugate({v[m].re + mirrored.im, v[m].im - mirrored.re}, turned<m, 4 * kHeld, false>(base));
     });
     __syncthreads();

@@ -25,7 +25,20 @@ constexpr int kLineSlots = N + N / 16;
 
 template <int lanes>
 __device__ __forceinline__ int slot(int n) {
-  return (n + n / 16) * lanes;
+  return (n + (n >> 4)) * lanes;
+}
+
+/// The slots of samples t + m N / 16, and of N - t - m N / 16; from one address each where the step is of whole 17
+/// slots.
+template <int N, int lanes>
+__device__ __forceinline__ int held_slot(int t, int m) {
+  constexpr int T = kLineThreads<N>;
+  return T % 16 == 0 ? slot<lanes>(t) + m * slot<lanes>(T) : slot<lanes>(t + m * T);
+}
+template <int N, int lanes>
+__device__ __forceinline__ int mirrored_slot(int t, int m) {
+  constexpr int T = kLineThreads<N>;
+  return T % 16 == 0 ? slot<lanes>(N - t) - m * slot<lanes>(T) : slot<lanes>(N - t - m * T);
 }
 
 template <class Body, int... indices>
@@ -40,7 +53,7 @@ __device__ __forceinline__ void unrolled(const Body& body) {
 }
 
 // Sine and cosine for constants, |angle| <= pi.
-constexpr double constant_cosine(double angle) {
+__host__ __device__ constexpr double constant_cosine(double angle) {
   double term = 1, sum = 1;
   for (int k = 1; k < 20; ++k) {
     term *= -angle * angle / double((2 * k - 1) * (2 * k));
@@ -48,7 +61,7 @@ constexpr double constant_cosine(double angle) {
   }
   return sum;
 }
-constexpr double constant_sine(double angle) {
+__host__ __device__ constexpr double constant_sine(double angle) {
   double term = angle, sum = angle;
   for (int k = 1; k < 20; ++k) {
     term *= -angle * angle / double((2 * k) * (2 * k + 1));
@@ -141,12 +154,12 @@ __device__ __forceinline__ void multiply_by_powers(Complex<float> (&v)[R], const
 template <int N, int lanes>
 __device__ __forceinline__ void put_line(const Complex<float> (&v)[kHeld], int t, Complex<float>* room) {
 #pragma unroll
-  for (int m = 0; m < kHeld; ++m) room[slot<lanes>(t + m * kLineThreads<N>)] = v[m];
+  for (int m = 0; m < kHeld; ++m) room[held_slot<N, lanes>(t, m)] = v[m];
 }
 template <int N, int lanes>
 __device__ __forceinline__ void take_line(Complex<float> (&v)[kHeld], int t, const Complex<float>* room) {
 #pragma unroll
-  for (int m = 0; m < kHeld; ++m) v[m] = room[slot<lanes>(t + m * kLineThreads<N>)];
+  for (int m = 0; m < kHeld; ++m) v[m] = room[held_slot<N, lanes>(t, m)];
 }
 
 // One of Stockham's passes, of radix R, on transforms of `done` samples.

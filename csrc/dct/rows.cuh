@@ -72,8 +72,8 @@ struct RowPair {
 
 /// rows (rows, N) of x -> y: DCT-II, or back: DCT-III. `apart`: a row that is not finite leaves the others alone.
 template <int N, bool kBack>
-__global__ __launch_bounds__(kRowThreads) void cosine_rows_kernel(const float* x, float* y, int64_t rows,
-                                                                  LineScale<float> scale, bool apart) {
+__global__ __launch_bounds__(kRowThreads, 3) void cosine_rows_kernel(const float* x, float* y, int64_t rows,
+                                                                     LineScale<float> scale, bool apart) {
   constexpr int T = kLineThreads<N>;
   PYDLX_SHARED(Complex<float>, all_rooms, kRowSlots);
   PYDLX_SHARED(int, marks, 2 * kRowPairs<N>);
@@ -85,7 +85,6 @@ __global__ __launch_bounds__(kRowThreads) void cosine_rows_kernel(const float* x
   SpoiledPairs spoiled(apart, marks, at.pair);
   spoiled.clear(t == 0);
   Complex<float> v[kHeld];
-  const Complex<float> base = turn(-float(t) / float(2 * N));
 
   if constexpr (!kBack) {
     // Samples 2n and 2n + 1 lie side by side; the odd one belongs to another thread.
@@ -96,36 +95,38 @@ __global__ __launch_bounds__(kRowThreads) void cosine_rows_kernel(const float* x
       const auto a = at.one ? reinterpret_cast<const Complex<float>*>(first)[n] : zero;
       const auto b = at.two ? reinterpret_cast<const Complex<float>*>(second)[n] : zero;
       v[m] = spoiled.finite({a.re, b.re});
-      room[slot<1>(N - 1 - n)] = spoiled.finite({a.im, b.im});
+      room[mirrored_slot<N, 1>(t + 1, m)] = spoiled.finite({a.im, b.im});
     }
     __syncthreads();
 #pragma unroll
-    for (int m = kHeld / 2; m < kHeld; ++m) v[m] = room[slot<1>(t + m * T)];
+    for (int m = kHeld / 2; m < kHeld; ++m) v[m] = room[held_slot<N, 1>(t, m)];
     __syncthreads();
     transform_line<N, 1, false>(v, t, room);
     put_line<N, 1>(v, t, room);
     __syncthreads();
+    const Complex<float> base = turn(-float(t) / float(2 * N));
     const float factor_a = spoiled.factor(0), factor_b = spoiled.factor(1);
     unrolled<kHeld>([&](auto held) {
       constexpr int m = decltype(held)::value;
       const int k = t + m * T;
       const Complex<float> w = turned<m, 4 * kHeld, false>(base);
-      const auto sum = product(w, v[m]) + product_conjugate(room[slot<1>(k == 0 ? 0 : N - k)], w);
-      if (at.one) to_first[k] = sum.re * scale.at(k) * factor_a;
-      if (at.two) to_second[k] = sum.im * scale.at(k) * factor_b;
+      const auto sum = product(w, v[m]) + product_conjugate(room[m == 0 && t == 0 ? 0 : mirrored_slot<N, 1>(t, m)], w);
+      if (at.one) to_first[k] = sum.re * scale.at(m == 0 ? t : 1) * factor_a;
+      if (at.two) to_second[k] = sum.im * scale.at(m == 0 ? t : 1) * factor_b;
     });
   } else {
 #pragma unroll
     for (int m = 0; m < kHeld; ++m) {
       const int k = t + m * T;
-      v[m] = spoiled.finite({at.one ? first[k] * scale.at(k) : 0.0f, at.two ? second[k] * scale.at(k) : 0.0f});
+      v[m] = spoiled.finite(
+          {at.one ? first[k] * scale.at(m == 0 ? t : 1) : 0.0f, at.two ? second[k] * scale.at(m == 0 ? t : 1) : 0.0f});
     }
     put_line<N, 1>(v, t, room);
     __syncthreads();
+    const Complex<float> base = turn(-float(t) / float(2 * N));
     unrolled<kHeld>([&](auto held) {
       constexpr int m = decltype(held)::value;
-      const int k = t + m * T;
-      const Complex<float> mirrored = k == 0 ? Complex<float>{0.0f, 0.0f} : room[slot<1>(N - k)];
+      const Complex<float> mirrored = m == 0 && t == 0 ? Complex<float>{0.0f, 0.0f} : room[mirrored_slot<N, 1>(t, m)];
       v[m] = product_conjugate({v[m].re + mirrored.im, v[m].im - mirrored.re}, turned<m, 4 * kHeld, false>(base));
     });
     __syncthreads();
@@ -136,7 +137,7 @@ __global__ __launch_bounds__(kRowThreads) void cosine_rows_kernel(const float* x
 #pragma unroll
     for (int m = 0; m < kHeld / 2; ++m) {
       const int n = t + m * T;
-      const Complex<float> even = v[m], odd = room[slot<1>(N - 1 - n)];
+      const Complex<float> even = v[m], odd = room[mirrored_slot<N, 1>(t + 1, m)];
       if (at.one) reinterpret_cast<Complex<float>*>(to_first)[n] = {even.re * factor_a, odd.re * factor_a};
       if (at.two) reinterpret_cast<Complex<float>*>(to_second)[n] = {even.im * factor_b, odd.im * factor_b};
     }
