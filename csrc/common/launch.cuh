@@ -70,16 +70,36 @@ inline unsigned blocks_for(int64_t count, int64_t threads) {
   return static_cast<unsigned>(std::min((count + threads - 1) / threads, kMaxBlocks));
 }
 
-/// Multiprocessors of the current device.
-inline int64_t multiprocessors() {
-  int device = 0, count = 1;
+/// Of the current device, such as how many multiprocessors it has.
+inline int64_t device_attribute(cudaDeviceAttr which) {
+  int device = 0, value = 0;
   cudaGetDevice(&device);
-  cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device);
-  return count;
+  cudaDeviceGetAttribute(&value, which, device);
+  return value;
 }
 
-/// Lets a kernel be launched with this much dynamic shared memory, at most the 64 KiB that every GPU has: above 48 KiB
-/// it has to be asked for.
+inline int64_t multiprocessors() { return device_attribute(cudaDevAttrMultiProcessorCount); }
+
+/// The most shared memory that a block may ask for.
+inline int64_t most_shared_bytes() { return device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin); }
+
+/// Calls body(first, count) for stretches of `planes`, each of `plane_bytes` of what is written by one launch and read
+/// by the next: as many at a time as stay in the second-level cache with what else passes through it. Where not even
+/// one does, or all do, all go at once. The parts are those of an H100, counted and not yet measured.
+template <class Body>
+void for_cached_planes(int64_t planes, int64_t plane_bytes, const Body& body) {
+  const int64_t cache = device_attribute(cudaDevAttrL2CacheSize);
+  const int64_t together = plane_bytes > 0 ? cache / 3 / plane_bytes : 0;
+  if (together == 0 || planes * plane_bytes <= cache / 2) return body(int64_t{0}, planes);
+  const int64_t parts = (planes + together - 1) / together;
+  for (int64_t part = 0; part < parts; ++part) {
+    const int64_t first = part * planes / parts;
+    body(first, (part + 1) * planes / parts - first);
+  }
+}
+
+/// Lets a kernel be launched with this much dynamic shared memory, which has to be asked for above 48 KiB. Every
+/// GPU has 64 KiB.
 template <class... Parameters>
 void allow_shared(void (*kernel)(Parameters...), int bytes, const char* op) {
   const cudaError_t status = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);

@@ -1,5 +1,6 @@
-// Kernels around a Fourier transform that make it a cosine or sine transform (maths in dct.h and, for Makhoul's order,
-// common/cosine.h). Tensors are seen as (outer, N, inner) with the transformed axis in the middle.
+// Kernels around a Fourier transform that make it a cosine or sine transform of any length along any axis, in float32
+// or float64 (maths in dct.h and, for Makhoul's order, common/cosine.h). Tensors are seen as (outer, N, inner) with the
+// transformed axis in the middle.
 //
 //     DCT-II   cosine_order<false>, real FFT, cosine_from_spectrum
 //     DCT-III  spectrum_from_cosine, inverse real FFT, cosine_order<true>
@@ -11,14 +12,10 @@
 
 #include <cmath>
 
+#include "common/complex.cuh"
 #include "common/indexing.cuh"
 
 namespace pydlx {
-
-template <class T>
-struct Complex {
-  T re, im;
-};
 
 // Sizes of the view and, for a Fourier transform's result, which torch may return in another order, its strides.
 template <class Index>
@@ -68,13 +65,6 @@ struct SpoiledLines {
 template <class Index>
 __host__ __device__ inline Index makhoul_position(Index n, Index samples) {
   return n % 2 ? samples - 1 - n / 2 : n / 2;
-}
-
-__device__ inline void cosine_and_sine(float half_turns, float* cosine, float* sine) {
-  sincospif(half_turns, sine, cosine);
-}
-__device__ inline void cosine_and_sine(double half_turns, double* cosine, double* sine) {
-  sincospi(half_turns, sine, cosine);
 }
 
 // kBack: y_n = v_{position(n)}; otherwise v_{position(n)} = y_n. `from` is strided like the view.

@@ -1,35 +1,29 @@
-// Kernels of the closed-form Poisson solves on CUDA (maths in poisson.h). Unlike on the CPU, both axes are transformed,
-// so that every frequency is solved on its own by a division:
+// Kernels of the closed-form Poisson solves on CUDA by transforms of both axes (maths in poisson.h), so that every
+// frequency is solved on its own by a division. For float64, weights below what the systems of columns.cuh bear in
+// float32, and planes of more rows than those take:
 //
 //     official   (B + beta C) / (l + beta G)        l_ij = s_i + s_j,  s = 4 sin^2(theta / 2), which does not cancel
 //     screened   (B + beta G C) / (l + beta G^2)    G_ij = g_i g_j,    g = centre + 2 side - side s
 //     paper      (l B + beta G C) / (l^2 + beta G^2)
 //
-// with B and C the transforms of rhs and colour. Floor, per number of a float32 solve: read rhs and colour, write u
-// (12 bytes); the transforms move 16 bytes each way and axis on top.
+// with B and C the transforms of rhs and colour. Bytes, a float32 number: rhs and colour read, u written (12), and what
+// three transforms move.
 #pragma once
 
+#include "common/complex.cuh"
 #include "common/indexing.cuh"
-#include "common/reduce.cuh"
-#include "poisson/poisson.h"
+#include "poisson/plane_sums.cuh"
 
 namespace pydlx {
 
 constexpr int kSumThreads = 256;
 constexpr int kSumBlocks = 64;  // per plane
 
-// Sums of one part of a plane.
-struct PlanePartial {
-  RowSums rhs;
-  double colour;
-};
-
 // Block (b, plane) sums every kSumBlocks-th stretch of its plane, in an order that does not depend on the GPU. With
 // `combined`, it writes rhs + beta colour on the way.
 template <class T>
 __global__ void plane_sums_kernel(const T* __restrict__ rhs, const T* __restrict__ colour, T* __restrict__ combined,
                                   T beta, int64_t area, int64_t planes, PlanePartial* __restrict__ partials) {
-  PYDLX_SHARED(double, parts, kSumThreads / kWarp);
   for (int64_t plane = blockIdx.y; plane < planes; plane += gridDim.y) {
     double sum = 0, magnitude = 0, colour_sum = 0;
     for (int64_t i = static_cast<int64_t>(blockIdx.x) * kSumThreads + threadIdx.x; i < area;
@@ -41,9 +35,7 @@ __global__ void plane_sums_kernel(const T* __restrict__ rhs, const T* __restrict
       colour_sum += c;
       if (combined) combined[at] = b + beta * c;
     }
-    const PlanePartial total{{sum_of_block<kSumThreads>(sum, parts), sum_of_block<kSumThreads>(magnitude, parts)},
-                             sum_of_block<kSumThreads>(colour_sum, parts)};
-    if (threadIdx.x == 0) partials[plane * kSumBlocks + blockIdx.x] = total;
+    store_sums<kSumThreads>(sum, magnitude, colour_sum, partials + plane * kSumBlocks + blockIdx.x);
   }
 }
 

@@ -1,24 +1,22 @@
-// Closed-form Poisson solves on CUDA: transforms along both axes, a division, inverse transforms. The kernels are in
-// poisson.cuh and dct/dct.cuh.
+// Closed-form Poisson solves on CUDA: by transforms of the rows and systems of column frequencies (solve_parts.h), or
+// by transforms of both axes and a division (poisson.cuh).
 #include <limits>
+#include <optional>
 
 #include "common/launch.cuh"
-#include "dct/dct_lines.cuh"
+#include "dct/transforms.h"
 #include "poisson/poisson.cuh"
+#include "poisson/solve_parts.h"
 
 namespace pydlx {
 namespace {
 
 constexpr int kThreads = 256;
 
-// Unscaled transforms of the last two axes of a contiguous (planes, H, W) tensor: forward, or back again.
-template <class T>
+// Unscaled transforms of both axes of a contiguous (planes, H, W) tensor: forward, or back again.
 Tensor transform_planes(const PoissonProblem& p, const Tensor& planes, bool back, cudaStream_t stream) {
-  const int64_t type = p.dirichlet ? 1 : back ? 3 : 2;
-  const DctAxis axis{type, 1, 1};
-  const Tensor columns = transform_axis_cuda<T>(planes, axis, stream);
-  const Tensor rows = torch::stable::view(columns, {p.planes * p.height, p.width, 1});
-  return torch::stable::view(transform_axis_cuda<T>(rows, axis, stream), {p.planes, p.height, p.width});
+  const DctAxis axis{p.dirichlet ? 1 : back ? 3 : 2, 1, 1};
+  return transform_planes_cuda(planes, axis, axis, stream);
 }
 
 // Adding a small beta * colour to rhs before the transform would lose its digits; then both are transformed.
@@ -27,11 +25,33 @@ bool combines(const PoissonProblem& p) {
   return p.formulation == kOfficial && (sizeof(T) == 8 || p.beta >= 1e-3);
 }
 
+Tensor sums_of_planes(const Tensor& like, int64_t planes, int64_t parts) {
+  constexpr auto size = static_cast<int64_t>(sizeof(PlanePartial) / sizeof(double));
+  return uninitialised(like, {planes * parts, size}, ScalarType::Double);
+}
+
+// By systems of columns, as many planes at a time as stay in the cache between its steps.
+Tensor solve_by_columns(const PoissonProblem& p, const Tensor& rhs, const Tensor* colour, cudaStream_t stream) {
+  const Tensor u = uninitialised(rhs, {p.planes, p.height, p.width});
+  const int64_t plane = p.height * p.width;
+  for_cached_planes(p.planes, plane * int64_t{sizeof(float)}, [&](int64_t first, int64_t count) {
+    const float* c = colour ? input_data<float>(*colour) + first * plane : nullptr;
+    RightSide side = right_side_of(p, input_data<float>(rhs) + first * plane, c);
+    MeanOfPlane mean{nullptr, static_cast<int>(side.parts), std::numeric_limits<float>::epsilon(), p};
+    const Tensor partials = sums_of_planes(rhs, p.dirichlet ? 0 : count, side.parts);
+    if (!p.dirichlet) mean.partials = side.partials = output_data<PlanePartial>(partials);
+    const Tensor z = transform_right_side(side, count, rhs, stream);
+    solve_columns(p, count, z, mean, stream);
+    transform_back(side, count, z, output_data<float>(u) + first * plane, stream);
+  });
+  return u;
+}
+
+// By a division of the spectrum.
 template <class T>
 Tensor solve(const PoissonProblem& p, const Tensor& rhs, const Tensor* colour, cudaStream_t stream) {
   const auto as_planes = [&](const Tensor& x) { return torch::stable::view(x, {p.planes, p.height, p.width}); };
-  const Tensor partials = uninitialised(
-      rhs, {p.planes * kSumBlocks, static_cast<int64_t>(sizeof(PlanePartial) / sizeof(double))}, ScalarType::Double);
+  const Tensor partials = sums_of_planes(rhs, p.planes, kSumBlocks);
   const bool combined = colour && combines<T>(p);
   Tensor source = as_planes(rhs);
   Tensor sum = combined ? uninitialised_like(source) : source;
@@ -40,9 +60,9 @@ Tensor solve(const PoissonProblem& p, const Tensor& rhs, const Tensor* colour, c
                colour ? input_data<T>(*colour) : nullptr, combined ? output_data<T>(sum) : nullptr,
                static_cast<T>(p.beta), p.height * p.width, p.planes, output_data<PlanePartial>(partials));
 
-  Tensor spectrum = transform_planes<T>(p, sum, false, stream);
+  Tensor spectrum = transform_planes(p, sum, false, stream);
   Tensor colour_spectrum = spectrum;
-  if (colour && !combined) colour_spectrum = transform_planes<T>(p, as_planes(*colour), false, stream);
+  if (colour && !combined) colour_spectrum = transform_planes(p, as_planes(*colour), false, stream);
   const double ends = p.dirichlet ? 1 : 0;
   const PoissonKernel<T> kernel{p,
                                 static_cast<double>(std::numeric_limits<T>::epsilon()),
@@ -53,7 +73,7 @@ Tensor solve(const PoissonProblem& p, const Tensor& rhs, const Tensor* colour, c
   PYDLX_LAUNCH(divide_kernel<T>, blocks_for(rhs.numel(), kThreads), kThreads, 0, stream, kernel,
                output_data<T>(spectrum), colour && !combined ? input_data<T>(colour_spectrum) : nullptr,
                input_data<PlanePartial>(partials), rhs.numel());
-  return transform_planes<T>(p, spectrum, true, stream);
+  return transform_planes(p, spectrum, true, stream);
 }
 
 Tensor solve_tensor(const PoissonProblem& problem, const Tensor& rhs, const Tensor* colour) {
@@ -61,15 +81,14 @@ Tensor solve_tensor(const PoissonProblem& problem, const Tensor& rhs, const Tens
   const Tensor b = made_contiguous(rhs);
   Tensor u = uninitialised_like(b);
   if (problem.planes == 0) return u;
-  dispatch_full_precision(b.scalar_type(), "poisson", [&](auto zero) {
-    using T = decltype(zero);
-    if (!colour) {
-      u = solve<T>(problem, b, nullptr, scope.stream());
-      return;
-    }
-    const Tensor c = made_contiguous(*colour);
-    u = solve<T>(problem, b, &c, scope.stream());
-  });
+  const std::optional<Tensor> c = colour ? std::optional(made_contiguous(*colour)) : std::nullopt;
+  const Tensor* const colours = c ? &*c : nullptr;
+  if (b.scalar_type() == ScalarType::Float && solves_columns(problem)) {
+    u = solve_by_columns(problem, b, colours, scope.stream());
+  } else {
+    dispatch_full_precision(b.scalar_type(), "poisson",
+                            [&](auto zero) { u = solve<decltype(zero)>(problem, b, colours, scope.stream()); });
+  }
   check_launch("poisson");
   return torch::stable::view(u, {rhs.sizes().begin(), rhs.sizes().end()});
 }

@@ -71,7 +71,7 @@ void run_grid(const LaunchShape& shape, void (*run_thread)(void*), void* argumen
     schedule = shared.schedule;
     const auto allowed = shared.allowed_dynamic_bytes.find(shape.kernel);
     if (allowed != shared.allowed_dynamic_bytes.end() && shape.shared_bytes <= allowed->second) {
-      shared_limit = kOptInSharedBytes;
+      shared_limit = opt_in_shared_bytes();
     }
   }
   const uint64_t blocks = volume(shape.grid);

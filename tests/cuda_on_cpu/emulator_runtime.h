@@ -6,7 +6,9 @@
 // returns or waits, at a block barrier or for its warp; then the scheduler picks the next one. All state is per OS
 // thread, so several may launch at once.
 
+#include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <stdexcept>
 #include <string>
@@ -42,8 +44,15 @@ class Error : public std::runtime_error {
 };
 
 constexpr size_t kDefaultSharedBytes = 48 * 1024;
-/// What kernels that opt in may use: the least among the supported architectures (compute capability 7.5).
-constexpr size_t kOptInSharedBytes = 64 * 1024;
+constexpr size_t kMostSharedBytes = 227 * 1024;  // of any architecture
+/// What kernels that opt in may use: $PYDLX_EMULATOR_SHARED_BYTES, or the least among the supported architectures
+/// (compute capability 7.5). To be asked for by launchers, which take another kernel where it does not suffice.
+inline size_t opt_in_shared_bytes() {
+  const char* text = std::getenv("PYDLX_EMULATOR_SHARED_BYTES");
+  return text == nullptr ? 64 * 1024 : std::min<size_t>(std::strtoul(text, nullptr, 10), kMostSharedBytes);
+}
+/// Small, so that tests on small tensors also cut batches to fit it.
+constexpr int kCacheBytes = 2 << 20;
 
 /// Where in the source a thread waits.
 struct Site {
@@ -123,7 +132,7 @@ void launch(const char* text, void (*kernel)(Parameters...), dim3 grid, dim3 blo
 
 template <typename... Parameters>
 cudaError_t cudaFuncSetAttribute(void (*kernel)(Parameters...), cudaFuncAttribute, int bytes) {
-  if (bytes < 0 || static_cast<size_t>(bytes) > pydlx::emulator::kOptInSharedBytes) return cudaErrorInvalidValue;
+  if (bytes < 0 || static_cast<size_t>(bytes) > pydlx::emulator::opt_in_shared_bytes()) return cudaErrorInvalidValue;
   pydlx::emulator::allow_dynamic_shared(reinterpret_cast<const void*>(kernel), bytes);
   return cudaSuccess;
 }
@@ -147,7 +156,10 @@ inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, 
       *value = 1;
       return cudaSuccess;
     case cudaDevAttrMaxSharedMemoryPerBlockOptin:
-      *value = pydlx::emulator::kOptInSharedBytes;
+      *value = static_cast<int>(pydlx::emulator::opt_in_shared_bytes());
+      return cudaSuccess;
+    case cudaDevAttrL2CacheSize:
+      *value = pydlx::emulator::kCacheBytes;
       return cudaSuccess;
   }
   return cudaErrorInvalidValue;

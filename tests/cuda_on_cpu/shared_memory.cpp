@@ -18,7 +18,7 @@ namespace {
 
 constexpr size_t kMaxVariables = 64;
 constexpr size_t kLineBytes = 64;
-constexpr size_t kLines = kOptInSharedBytes / kLineBytes + 2 * (kMaxVariables + 1);  // with dynamic memory
+constexpr size_t kLines = kMostSharedBytes / kLineBytes + 2 * (kMaxVariables + 1);  // with dynamic memory
 
 size_t round_up(size_t value, size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 

@@ -1,38 +1,15 @@
-// One axis of a transform on CUDA: what dct_cuda.cu offers as an op and poisson_cuda.cu builds on.
-#pragma once
-
-#include <array>
+// One axis of a transform on CUDA: kernels for powers of two (rows.cuh, columns.cuh), or those of dct.cuh around a
+// Fourier transform of torch.
 #include <optional>
 
-#include "common/indexing.cuh"
 #include "common/launch.cuh"
 #include "dct/dct.cuh"
-#include "dct/dct.h"
+#include "dct/transforms.h"
 
 namespace pydlx {
+namespace {
 
 constexpr int kDctThreads = 256;
-
-inline Tensor call_aten(const char* name, std::array<StableIValue, 4> stack) {
-  TORCH_ERROR_CODE_CHECK(torch_call_dispatcher(name, "", stack.data(), TORCH_ABI_VERSION));
-  return torch::stable::detail::to<Tensor>(stack[0]);
-}
-
-// Unscaled Fourier transform of real lines along axis 1: (outer, n, inner) to (outer, n / 2 + 1, inner), complex.
-inline Tensor real_fft(const Tensor& x) {
-  using torch::stable::detail::from;
-  return call_aten("aten::_fft_r2c", {from(x), from(std::vector<int64_t>{1}), from(int64_t(0)), from(true)});
-}
-
-// Its unscaled inverse, for lines of n samples.
-inline Tensor inverse_real_fft(const Tensor& spectrum, int64_t n) {
-  using torch::stable::detail::from;
-  return call_aten("aten::_fft_c2r", {from(spectrum), from(std::vector<int64_t>{1}), from(int64_t(0)), from(n)});
-}
-
-// Whether cuFFT (12.0) may take two real lines of n samples as one complex line, so that a NaN of one would reach the
-// other. Seen for odd lengths above 127 alone; of these it depends on the factors and the direction.
-constexpr bool shares_lines(int64_t n) { return n % 2 == 1 && n > 127; }
 
 // A view of `lines` for lines of n samples, strided as torch returned them.
 template <class Index>
@@ -42,7 +19,7 @@ LineView<Index> line_view(const Tensor& lines, int64_t n) {
 }
 
 template <class T, class Index>
-Tensor transform_lines_cuda(const Tensor& x, const DctAxis& axis, cudaStream_t stream) {
+Tensor transform_lines(const Tensor& x, const DctAxis& axis, cudaStream_t stream) {
   const int64_t outer = x.size(0), n = x.size(1), inner = x.size(2);
   const int64_t bins = n / 2 + 1, half = outer * bins * inner;
   const T first = static_cast<T>(axis.first), scale = static_cast<T>(axis.scale);
@@ -55,7 +32,7 @@ Tensor transform_lines_cuda(const Tensor& x, const DctAxis& axis, cudaStream_t s
   if (axis.type == 2) {
     PYDLX_LAUNCH((cosine_order_kernel<T, Index, false>), grid(x.numel()), kDctThreads, 0, stream, input_data<T>(x),
                  output_data<T>(y), view, lines, x.numel());
-    const Tensor spectrum = real_fft(y);
+    const Tensor spectrum = real_fft(y, {1});
     PYDLX_LAUNCH((cosine_from_spectrum_kernel<T, Index>), grid(half), kDctThreads, 0, stream,
                  input_data<Complex<T>>(spectrum), output_data<T>(y), line_view<Index>(spectrum, n), lines, first,
                  scale, half);
@@ -64,26 +41,43 @@ Tensor transform_lines_cuda(const Tensor& x, const DctAxis& axis, cudaStream_t s
     const Tensor spectrum = uninitialised(x, {outer, bins, inner}, complex);
     PYDLX_LAUNCH((spectrum_from_cosine_kernel<T, Index>), grid(half), kDctThreads, 0, stream, input_data<T>(x),
                  output_data<Complex<T>>(spectrum), view, lines, first, scale, half);
-    const Tensor ordered = inverse_real_fft(spectrum, n);
+    const Tensor ordered = inverse_real_fft(spectrum, {1}, n);
     PYDLX_LAUNCH((cosine_order_kernel<T, Index, true>), grid(y.numel()), kDctThreads, 0, stream, input_data<T>(ordered),
                  output_data<T>(y), line_view<Index>(ordered, n), lines, y.numel());
   } else {
     const Tensor extended = uninitialised(x, {outer, 2 * (n + 1), inner});
     PYDLX_LAUNCH((sine_extend_kernel<T, Index>), grid(extended.numel()), kDctThreads, 0, stream, input_data<T>(x),
                  output_data<T>(extended), view, extended.numel());
-    const Tensor spectrum = real_fft(extended);
+    const Tensor spectrum = real_fft(extended, {1});
     PYDLX_LAUNCH((sine_from_spectrum_kernel<T, Index>), grid(y.numel()), kDctThreads, 0, stream,
                  input_data<Complex<T>>(spectrum), output_data<T>(y), line_view<Index>(spectrum, n), scale, y.numel());
   }
   return y;
 }
 
-// Transforms the middle axis of a contiguous (outer, n, inner) tensor.
-template <class T>
-Tensor transform_axis_cuda(const Tensor& x, const DctAxis& axis, cudaStream_t stream) {
-  Tensor y = x;
-  dispatch_index(2 * x.numel() + 2 * x.size(0) * x.size(2),
-                 [&](auto narrow) { y = transform_lines_cuda<T, decltype(narrow)>(x, axis, stream); });
+// By the kernels for powers of two, if they take it.
+std::optional<Tensor> transform_power_lines(const Tensor& x, const DctAxis& axis, cudaStream_t stream) {
+  const int64_t outer = x.size(0), n = x.size(1), inner = x.size(2);
+  if (x.scalar_type() != ScalarType::Float || axis.type == 1 || !lies_by_pairs(x.const_data_ptr())) return {};
+  if (inner == 1 ? !has_power_rows(n) : !has_power_columns(n, inner)) return {};
+  const Tensor y = uninitialised_like(x);
+  if (inner == 1) {
+    transform_power_rows(input_data<float>(x), output_data<float>(y), outer, n, axis, true, stream);
+  } else {
+    transform_power_columns(input_data<float>(x), output_data<float>(y), outer, n, inner, axis, true, stream);
+  }
+  return y;
+}
+
+}  // namespace
+
+Tensor transform_axis_cuda(const Tensor& lines, const DctAxis& axis, cudaStream_t stream) {
+  if (const auto done = transform_power_lines(lines, axis, stream)) return *done;
+  Tensor y = lines;
+  dispatch_full_precision(lines.scalar_type(), "dct", [&](auto zero) {
+    dispatch_index(2 * lines.numel() + 2 * lines.size(0) * lines.size(2),
+                   [&](auto narrow) { y = transform_lines<decltype(zero), decltype(narrow)>(lines, axis, stream); });
+  });
   return y;
 }
 

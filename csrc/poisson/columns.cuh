@@ -1,0 +1,205 @@
+// The systems of all column frequencies, where they lie between the transforms of the rows (maths in recurrence.h).
+//
+// Rows are transformed two by two: z (planes, pairs, W) is the complex Fourier transform, along the rows and in
+// Makhoul's order, of rows 2q + i rows (2q + 1), the last one alone if H is odd. With w = exp(-i pi l / 2W), in both
+// rows at once,
+//
+//     C_l = w z_l + conj(w z_{W-l}),  C_{W-l} = i (w z_l - conj(w z_{W-l}))              (C_0 = 2 z_0, no C_W)
+//     z_l = conj(w) (C_l - i C_{W-l}) / 2,  z_{W-l} = w (C_l + i C_{W-l}) / 2            and back
+//
+// so a thread that reads columns l and W - l of its rows has two columns of the cosine transform, for l = 0 .. W / 2.
+//
+// Bytes: each number read and written once, 8 a number, by pieces of 8 `lanes` bytes; about 20 operations a number.
+// A block takes `lanes` such l; a thread keeps kRows rows of its two columns in registers, solves them from states of
+// zero, learns through shared memory what enters from the rows above and below, and adds that.
+#pragma once
+
+#include "common/complex.cuh"
+#include "common/reduce.cuh"
+#include "poisson/plane_sums.cuh"
+#include "poisson/recurrence.cuh"
+
+namespace pydlx {
+
+// What threads of a block share, by a filter's states: `pitch` a column.
+template <class Filter, int lanes>
+struct ColumnRoom {
+  ColumnFilter* filters;  // of 2 lanes columns
+  typename Filter::State *ends, *tops;
+  int pitch;
+
+  __host__ __device__ static constexpr int columns() { return 2 * lanes; }
+  __host__ __device__ static size_t bytes(int chunks) {
+    return columns() * (sizeof(ColumnFilter) + 2 * sizeof(typename Filter::State) * (chunks + 1));
+  }
+  __device__ ColumnRoom(unsigned char* memory, int chunks) : pitch(chunks + 1) {
+    ends = reinterpret_cast<typename Filter::State*>(memory);
+    tops = ends + columns() * pitch;
+    filters = reinterpret_cast<ColumnFilter*>(tops + columns() * pitch);
+  }
+};
+
+struct ColumnsCall {
+  int height, width, pairs, tiles;
+  bool dirichlet;
+  Formulation formulation;
+  float beta, centre, side;
+};
+
+// Values of the solution at the first and the last column, as sums over the tile's column frequencies of even and of
+// odd number: to edges (planes, 2, tiles, height). Of charges (planes, 2, height) the other way: what they add to the
+// right side of column frequency l. The bases' first samples are the weights.
+struct Edges {
+  float* values;
+  const float* charges;
+};
+
+template <class Filter, int kRows, int lanes, int kThreads>
+__global__ __launch_bounds__(kThreads) void solve_columns_kernel(ColumnsCall call, Complex<float>* z,
+                                                                 MeanOfPlane mean_of_plane, Edges edges) {
+  using State = typename Filter::State;
+  PYDLX_DYNAMIC_SHARED(unsigned char, memory);
+  const int threads = static_cast<int>(blockDim.x), chunks = threads / lanes;
+  const ColumnRoom<Filter, lanes> room(memory, chunks);
+  const int lane = static_cast<int>(threadIdx.x) % lanes, chunk = static_cast<int>(threadIdx.x) / lanes;
+  const int plane = static_cast<int>(blockIdx.x / static_cast<unsigned>(call.tiles));
+  const int tile = static_cast<int>(blockIdx.x) - plane * call.tiles, width = call.width;
+  const bool inside = tile * lanes + lane <= width / 2;
+  const int column = inside ? tile * lanes + lane : 0, mirrored = column == 0 ? 0 : width - column;
+  // Rows of this chunk, and their pairs.
+  const int first_row = chunk * kRows, rows = min(kRows, call.height - first_row), first_pair = first_row / 2;
+  Complex<float>* const pairs = z + (static_cast<int64_t>(plane) * call.pairs + first_pair) * width;
+
+  float x[2][kRows];
+  const Complex<float> w = turn(-float(column) / (2.0f * float(width)));
+#pragma unroll
+  for (int n = 0; n < kRows / 2; ++n) {
+    Complex<float> here{0.0f, 0.0f}, there{0.0f, 0.0f};
+    if (inside && 2 * n < rows) {
+      here = pairs[static_cast<int64_t>(n) * width + column];
+      there = pairs[static_cast<int64_t>(n) * width + mirrored];
+    }
+    here = product(w, here), there = product_conjugate(there, w);
+    x[0][2 * n] = here.re + there.re, x[0][2 * n + 1] = here.im + there.im;
+    x[1][2 * n] = there.im - here.im, x[1][2 * n + 1] = here.re - there.re;
+  }
+
+  // The filters, once for the block. In the basis of Dirichlet borders frequencies run the other way.
+  if (static_cast<int>(threadIdx.x) < room.columns()) {
+    const int l = min(tile * lanes + lane, width / 2), which = static_cast<int>(threadIdx.x) / lanes;
+    const int number = which == 0 ? l : l == 0 ? 0 : width - l;
+    room.filters[threadIdx.x] = column_filter<Filter::kSecondOrder>(call.formulation, call.beta, call.centre, call.side,
+                                                                    call.dirichlet ? width - number : number, width);
+  }
+  const int second = mirrored;
+  const float weight[2] = {cospif(float(column) / (2.0f * float(width))),
+                           column == 0 ? 0.0f : cospif(float(second) / (2.0f * float(width)))};
+  if (edges.charges != nullptr) {
+#pragma unroll
+    for (int c = 0; c < 2; ++c) {
+      const int parity = (c == 0 ? column : second) % 2;
+      const float* charges = edges.charges + (int64_t{2} * plane + parity) * call.height + first_row;
+#pragma unroll
+      for (int n = 0; n < kRows; ++n) {
+        if (n < rows) x[c][n] = fmaf(2.0f * weight[c], charges[n], x[c][n]);
+      }
+    }
+  }
+  __syncthreads();
+
+#pragma unroll
+  for (int c = 0; c < 2; ++c) {
+    const ColumnFilter& coefficients = room.filters[c * lanes + lane];
+    const Filter filter(coefficients);
+    const float scale = coefficients.input / float(width);
+    State end = Filter::zero(), top = Filter::zero();
+#pragma unroll
+    for (int n = 0; n < kRows; ++n) {
+      if (n < rows) end = filter.step(end, x[c][n] * scale);
+      x[c][n] = Filter::newest(end);
+    }
+#pragma unroll
+    for (int n = kRows - 1; n >= 0; --n) {
+      if (n < rows) top = filter.step(top, x[c][n]);
+    }
+    room.ends[(c * lanes + lane) * room.pitch + chunk] = end;
+    room.tops[(c * lanes + lane) * room.pitch + chunk] = top;
+  }
+  __syncthreads();
+  for (int c = static_cast<int>(threadIdx.x) / kWarp; c < room.columns(); c += threads / kWarp) {
+    join_chunks(Filter(room.filters[c]), call.dirichlet, Chunks(chunks, kRows, call.height), room.ends + c * room.pitch,
+                room.tops + c * room.pitch);
+  }
+  __syncthreads();
+
+#pragma unroll
+  for (int c = 0; c < 2; ++c) {
+    const Filter filter(room.filters[c * lanes + lane]);
+    State above = room.ends[(c * lanes + lane) * room.pitch + chunk];
+    State below = room.tops[(c * lanes + lane) * room.pitch + chunk];
+#pragma unroll
+    for (int n = 0; n < kRows; ++n) {
+      above = filter.step(above, 0.0f);
+      x[c][n] += Filter::newest(above);
+    }
+#pragma unroll
+    for (int n = kRows - 1; n >= 0; --n) {
+      if (n < rows) below = filter.step(below, x[c][n]);
+      x[c][n] = n < rows ? Filter::newest(below) : 0.0f;
+    }
+  }
+
+  if (edges.values != nullptr) {
+    const float factor[2] = {inside ? (column == 0 ? 0.5f : weight[0]) : 0.0f,
+                             inside && 2 * column != width ? weight[1] : 0.0f};
+    float* const values = edges.values + (int64_t{2} * plane * call.tiles + tile) * call.height + first_row;
+#pragma unroll
+    for (int n = 0; n < kRows; ++n) {
+      const float a = factor[0] * x[0][n], b = factor[1] * x[1][n];
+      float even = (column % 2 == 0 ? a : 0.0f) + (second % 2 == 0 ? b : 0.0f);
+      float odd = (column % 2 == 0 ? 0.0f : a) + (second % 2 == 0 ? 0.0f : b);
+#pragma unroll
+      for (int apart = 1; apart < lanes; apart *= 2) {
+        even += exchanged(even, apart);
+        odd += exchanged(odd, apart);
+      }
+      if (n < rows && lane == n % lanes) {
+        values[n] = even;
+        values[int64_t{call.tiles} * call.height + n] = odd;
+      }
+    }
+    return;
+  }
+
+  if (mean_of_plane.partials != nullptr && tile == 0) {
+    // Column 0 is the sums of the rows. What it should sum to is known in float64.
+    float sum = 0.0f;
+#pragma unroll
+    for (int n = 0; n < kRows; ++n) sum += x[0][n];
+    float* const sums = reinterpret_cast<float*>(memory);
+    __syncthreads();  // states have been read
+    if (lane == 0) sums[chunk] = sum;
+    __syncthreads();
+    double total = 0;
+    for (int k = static_cast<int>(threadIdx.x) % kWarp; k < chunks; k += kWarp) total += sums[k];
+    total = sum_of_warp(total);
+    const float missing = static_cast<float>(2.0 * mean_of_plane.of(plane) - total / call.height);
+    if (lane == 0) {
+#pragma unroll
+      for (int n = 0; n < kRows; ++n) x[0][n] += missing;
+    }
+  }
+
+  if (!inside) return;
+#pragma unroll
+  for (int n = 0; n < kRows / 2; ++n) {
+    if (2 * n >= rows) break;
+    const Complex<float> a{x[0][2 * n], x[0][2 * n + 1]}, b{x[1][2 * n], x[1][2 * n + 1]};
+    const Complex<float> minus{0.5f * (a.re + b.im), 0.5f * (a.im - b.re)};
+    const Complex<float> plus{0.5f * (a.re - b.im), 0.5f * (a.im + b.re)};
+    pairs[static_cast<int64_t>(n) * width + column] = product_conjugate(minus, w);
+    if (column != mirrored) pairs[static_cast<int64_t>(n) * width + mirrored] = product(plus, w);
+  }
+}
+
+}  // namespace pydlx
