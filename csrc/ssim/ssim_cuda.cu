@@ -89,7 +89,7 @@ struct Ssim {
   void backward(const Tensor& x, const A* grad, bool map, int side, T* dx, T* dy) const {
     if constexpr (kTakesImages<T, kRadius>) {
       if (!is_volume() && side == 0) return image_backward<kRadius, 4>(grad, map, side, dx, dy);
-      if (!is_volume()) return image_backward<kRadius, 3>(grad, map, side, dx, dy);
+      if (!is_volume()) return image_backward<kRadius, 3>(grad, map, side, dx ? dx : dy, nullptr);
     }
     const int64_t places = shape().planes() * shape().out_plane();
     Tensor slopes = uninitialised(x, {(side == 0 ? 4 : 3) * places}, wide_dtype(x));

@@ -67,32 +67,15 @@ struct SsimRoom {
   template <int kRadius>
   static __device__ __forceinline__ void across(const SsimTaps<A>& taps, const Cells* row, int group,
                                                 A (&results)[kWide]) {
-    if constexpr (kRadius >= 0) {
-      constexpr int kTaps = 2 * kRadius + 1, kVectors = (kWide + kTaps - 2) / kVector + 1;
-      A cells[kVectors * kVector];
+    const int count = 2 * static_cast<int>(kRadius < 0 ? taps.radius : kRadius) + 1;
 #pragma unroll
-      for (int j = 0; j < kVectors; ++j) {
-        const Cells vector = row[vector_of(group, j)];
+    for (int o = 0; o < kWide; ++o) results[o] = A(0);
+#pragma unroll(kRadius < 0 ? 1 : kWide)
+    for (int j = 0; j * kVector < kWide + count - 1; ++j) {
+      const Cells vector = row[vector_of(group, j)];
 #pragma unroll
-        for (int i = 0; i < kVector; ++i) cells[j * kVector + i] = vector.values[i];
-      }
-#pragma unroll
-      for (int o = 0; o < kWide; ++o) results[o] = ssim_tap<kRadius>(taps, 0) * cells[o];
-#pragma unroll
-      for (int k = 1; k < kTaps; ++k) {
-#pragma unroll
-        for (int o = 0; o < kWide; ++o) results[o] += ssim_tap<kRadius>(taps, k) * cells[o + k];
-      }
-    } else {
-      const int count = 2 * static_cast<int>(taps.radius) + 1;
-#pragma unroll
-      for (int o = 0; o < kWide; ++o) results[o] = A(0);
-      for (int j = 0; j * kVector < kWide + count - 1; ++j) {
-        const Cells vector = row[vector_of(group, j)];
-#pragma unroll
-        for (int i = 0; i < kVector; ++i)
-          add_to_windows<kRadius>(taps, j * kVector + i, count, vector.values[i], results);
-      }
+      for (int i = 0; i < kVector; ++i)
+        add_to_windows<kRadius>(taps, j * kVector + i, count, vector.values[i], results);
     }
   }
 
@@ -183,6 +166,11 @@ struct SsimStrip {
     first_row = static_cast<Index>(strip * all.rows_each);
     last_row = static_cast<Index>((strip + 1) * all.rows_each < all.rows ? (strip + 1) * all.rows_each : all.rows);
     first_column = static_cast<Index>(index % all.blocks * all.columns_each);
+  }
+  /// How many columns of results it has.
+  __device__ int columns_of(const SsimStrips& all) const {
+    const int64_t left = all.columns - first_column;
+    return static_cast<int>(left < all.columns_each ? left : all.columns_each);
   }
 };
 
