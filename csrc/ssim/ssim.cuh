@@ -105,21 +105,22 @@ struct FlatCells {
     T x, y;
   };
   static constexpr bool kAhead = true;
-  const T *x, *y;  // of the plane
+  const SsimImages<T>& images;
+  int64_t first;  // of the plane
   Index width, last_row, column;
   SsimCentre<T> centre;
 
   __device__ FlatCells(const SsimImages<T>& images, const SsimCentre<T>& centre, int64_t plane, Index column)
-      : x(images.x + plane * images.shape.in_plane()),
-        y(images.y + plane * images.shape.in_plane()),
+      : images(images),
+        first(plane * images.shape.in_plane()),
         width(static_cast<Index>(images.shape.in[2])),
         last_row(static_cast<Index>(images.shape.in[1]) - 1),
         column(column < width ? column : width - 1),
         centre(centre) {}
 
   __device__ __forceinline__ Raw fetch(Index row) const {
-    const int64_t at = static_cast<int64_t>(row < last_row ? row : last_row) * width;
-    return {(x + at)[column], (y + at)[column]};
+    const int64_t at = first + static_cast<int64_t>(row < last_row ? row : last_row) * width;
+    return {(images.x + at)[column], (images.y + at)[column]};
   }
   __device__ __forceinline__ void widen(const Raw& raw, A (&moments)[kMoments]) const {
     A s, d;
@@ -155,8 +156,7 @@ struct DeepCells {
         taps(images.taps),
         slice(images.shape.in[1] * images.shape.in[2]),
         count(2 * static_cast<int>(images.shape.radius[0]) + 1) {
-    cells.x += strip.slice * slice;
-    cells.y += strip.slice * slice;
+    cells.first += strip.slice * slice;
   }
   __device__ __forceinline__ Raw fetch(Index row) const {
     FlatCells<T, Index> from = cells;
@@ -165,10 +165,9 @@ struct DeepCells {
     if (count == 1) return sums;
 #pragma unroll
     for (int map = 0; map < kMoments; ++map) sums.maps[map] *= ssim_tap<kRadius>(taps, 0);
-#pragma unroll(kRadius < 0 ? 4 : 2 * kRadius)
+#pragma unroll(kRadius < 0 ? 4 : kRadius)
     for (int k = 1; k < (kRadius < 0 ? count : 2 * kRadius + 1); ++k) {
-      from.x += slice;
-      from.y += slice;
+      from.first += slice;
       A moments[kMoments];
       from.widen(from.fetch(row), moments);
 #pragma unroll
@@ -210,7 +209,7 @@ __global__ void __launch_bounds__(kSsimThreads, kSsimBlocks<accumulate_t<T>>)
   PYDLX_SHARED(typename Room::Cells, room, Room::kRows * kMoments * Room::kRow);
   PYDLX_SHARED(double, totals, kSsimThreads / kWarp);
   const int64_t places = images.shape.out_plane();
-  for (int64_t index = blockIdx.x; index < strips.count; index += gridDim.x) {
+  for (Index index = blockIdx.x; index < strips.count; index += gridDim.x) {
     const SsimStrip<Index> strip(strips, index);
     const SsimCentre<T> centre(images, strip.plane);
     const Index first = strip.first_column;
@@ -358,7 +357,7 @@ __global__ void __launch_bounds__(kSsimThreads, kSsimBlocks<accumulate_t<T>>)
   using Index = SsimIndex<kRadius>;
   PYDLX_SHARED(typename Room::Cells, room, Room::kRows * kMoments * Room::kRow);
   const SsimShape& shape = images.shape;
-  for (int64_t index = blockIdx.x; index < strips.count; index += gridDim.x) {
+  for (Index index = blockIdx.x; index < strips.count; index += gridDim.x) {
     const SsimStrip<Index> strip(strips, index);
     const SsimCentre<T> centre(images, strip.plane);
     const Index first = strip.first_column;

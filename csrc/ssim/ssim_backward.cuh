@@ -19,6 +19,11 @@
 namespace pydlx {
 
 constexpr int kSsimBackwardThreads = 192;
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+constexpr int kSsimBackwardBlocks = 1;  // on a multiprocessor, which has shared memory for one
+#else
+constexpr int kSsimBackwardBlocks = 2;
+#endif
 
 /// Columns of gradients that a block of ssim_backward_kernel gives.
 template <int kRadius>
@@ -32,7 +37,7 @@ constexpr int kSsimBackwardBytes = SsimRoom<float, kSsimBackwardThreads>::kRows 
 /// dx and dy from four maps of slopes; or from three what stands for dx here, the gradient of one image (side 1 for x,
 /// -1 for y).
 template <int kRadius, int kMaps, class T>
-__global__ void __launch_bounds__(kSsimBackwardThreads, 2)
+__global__ void __launch_bounds__(kSsimBackwardThreads, kSsimBackwardBlocks)
     ssim_backward_kernel(const SsimImages<T> images, const SsimStrips strips, const float* __restrict__ grad,
                          bool grad_is_map, float side, T* __restrict__ dx, T* __restrict__ dy) {
   using Room = SsimRoom<float, kSsimBackwardThreads>;
@@ -45,7 +50,7 @@ __global__ void __launch_bounds__(kSsimBackwardThreads, 2)
   };
   const int rows = static_cast<int>(images.shape.out[1]), columns = static_cast<int>(images.shape.out[2]),
             width = static_cast<int>(images.shape.in[2]);
-  for (int64_t index = blockIdx.x; index < strips.count; index += gridDim.x) {
+  for (int index = blockIdx.x; index < strips.count; index += gridDim.x) {
     const SsimStrip<int> strip(strips, index);
     const SsimCentre<T> centre(images, strip.plane);
     const int column = strip.first_column + thread;  // of gradients
@@ -135,7 +140,7 @@ __global__ void __launch_bounds__(kSsimBackwardThreads, 2)
       for (int i = 0; i < kRows; ++i) ahead[i] = cells.fetch(first + kHalo + kRows + i);
       // Pixels are fetched for several rows at once, since loads do not overtake stores.
       constexpr int kAtOnce = kRows / (kMaps == 4 ? 4 : 2);
-#pragma unroll
+#pragma unroll(kMaps == 4 ? 1 : 2)
       for (int from = 0; from < kRows; from += kAtOnce) {
         typename FlatCells<T, int>::Raw here[kAtOnce];
 #pragma unroll

@@ -5,9 +5,12 @@
 namespace pydlx {
 namespace {
 
-// Images whose sides can be counted in 32 bits, with the rows and columns that kernels look beyond them.
+// Images whose sides can be counted in 32 bits, with the rows and columns that kernels look beyond them, and so can
+// their strips, of at least 16 rows and 100 columns, with the grid's blocks beyond them.
 bool is_narrow(const SsimShape& shape) {
-  return std::max({shape.in[0], shape.in[1], shape.in[2]}) <= kNarrowIndexLimit - 64;
+  const int64_t strips = shape.planes() * shape.in[0] * (shape.in[1] / 16 + 1) * (shape.in[2] / 100 + 1);
+  return std::max({shape.in[0], shape.in[1], shape.in[2]}) <= kNarrowIndexLimit - 64 &&
+         strips <= kNarrowIndexLimit - kMaxBlocks;
 }
 
 // Calls body(radius) with the radius as a constant, for the windows that have kernels of their own, or -1.

@@ -156,16 +156,17 @@ struct SsimStrips {
 /// One of them.
 template <class Index>
 struct SsimStrip {
-  int64_t plane, slice;
-  Index first_row, last_row, first_column;
+  Index plane, slice, first_row, last_row, first_column;
 
-  __device__ SsimStrip(const SsimStrips& all, int64_t index) {
-    const int64_t strip = index / all.blocks % all.strips;
-    slice = index / (all.blocks * all.strips) % all.slices;
-    plane = index / all.per_plane();
-    first_row = static_cast<Index>(strip * all.rows_each);
-    last_row = static_cast<Index>((strip + 1) * all.rows_each < all.rows ? (strip + 1) * all.rows_each : all.rows);
-    first_column = static_cast<Index>(index % all.blocks * all.columns_each);
+  __device__ SsimStrip(const SsimStrips& all, Index index) {
+    const auto blocks = static_cast<Index>(all.blocks), strips = static_cast<Index>(all.strips);
+    const Index strip = index / blocks % strips;
+    slice = index / (blocks * strips) % static_cast<Index>(all.slices);
+    plane = index / static_cast<Index>(all.per_plane());
+    first_row = strip * static_cast<Index>(all.rows_each);
+    last_row = first_row + static_cast<Index>(all.rows_each);
+    if (last_row > all.rows) last_row = static_cast<Index>(all.rows);
+    first_column = index % blocks * static_cast<Index>(all.columns_each);
   }
   /// How many columns of results it has.
   __device__ int columns_of(const SsimStrips& all) const {
@@ -207,7 +208,7 @@ __device__ __forceinline__ void filter_strip(const SsimTaps<A>& taps, const Ssim
     constexpr int kAhead = Cells::kAhead ? Room::kRows : 1, kOpen = 2 * kRadius;
     SsimColumn<A, kRadius, kMoments> column;
     column.clear();
-#pragma unroll(Cells::kAhead ? 5 : 1)
+#pragma unroll(Cells::kAhead ? 2 : 1)
     for (int i = 0; i < kOpen; ++i) {
       A maps[kMoments];
       cells.widen(cells.fetch(strip.first_row + i), maps);
