@@ -80,22 +80,20 @@ struct SsimPlace {
 
   __device__ __forceinline__ A value() const {
     const A structure = fast_quotient(variance_s - variance_d, variance_s + variance_d);
-    return formula.luminance ? fast_quotient(p - q, p + q) * structure : structure;
+    return (formula.luminance ? fast_quotient(p - q, p + q) : A(1)) * structure;
   }
 
   /// dS / d moments.
   __device__ __forceinline__ void slopes(A* to) const {
-    const A by_b1 = fast_reciprocal(p + q), by_b2 = fast_reciprocal(variance_s + variance_d);
+    // Selected, not branched: without the luminance, slopes of the means are 0.
+    const A by_b1 = formula.luminance ? fast_reciprocal(p + q) : A(0), by_b2 = fast_reciprocal(variance_s + variance_d);
     const A luminance = formula.luminance ? (p - q) * by_b1 : A(1);
     const A slope = A(2) * luminance * by_b2 * by_b2;
+    const A mean_slope = A(4) * (variance_s - variance_d) * by_b2 * by_b1 * by_b1;
     to[0] = slope * variance_d;
     to[1] = -slope * variance_s;
-    to[2] = A(-2) * moments[2] * to[0];
-    to[3] = A(-2) * moments[3] * to[1];
-    if (!formula.luminance) return;
-    const A mean_slope = A(4) * (variance_s - variance_d) * by_b2 * by_b1 * by_b1;
-    to[2] += mean_slope * q * mean_s;
-    to[3] -= mean_slope * p * mean_d;
+    to[2] = A(-2) * moments[2] * to[0] + mean_slope * q * mean_s;
+    to[3] = A(-2) * moments[3] * to[1] - mean_slope * p * mean_d;
   }
 };
 
@@ -107,22 +105,22 @@ struct FlatCells {
     T x, y;
   };
   static constexpr bool kAhead = true;
-  const T *x, *y;  // of the plane
-  int64_t width;
-  Index last_row, column;
+  const SsimImages<T>& images;
+  int64_t first;  // of the plane
+  Index width, last_row, column;
   SsimCentre<T> centre;
 
   __device__ FlatCells(const SsimImages<T>& images, const SsimCentre<T>& centre, int64_t plane, Index column)
-      : x(images.x + plane * images.shape.in_plane()),
-        y(images.y + plane * images.shape.in_plane()),
-        width(images.shape.in[2]),
+      : images(images),
+        first(plane * images.shape.in_plane()),
+        width(static_cast<Index>(images.shape.in[2])),
         last_row(static_cast<Index>(images.shape.in[1]) - 1),
-        column(column < width ? column : static_cast<Index>(width) - 1),
+        column(column < width ? column : width - 1),
         centre(centre) {}
 
   __device__ __forceinline__ Raw fetch(Index row) const {
-    const int64_t at = (row < last_row ? row : last_row) * width;
-    return {(x + at)[column], (y + at)[column]};
+    const int64_t at = first + static_cast<int64_t>(row < last_row ? row : last_row) * width;
+    return {(images.x + at)[column], (images.y + at)[column]};
   }
   __device__ __forceinline__ void widen(const Raw& raw, A (&moments)[kMoments]) const {
     A s, d;
@@ -158,8 +156,7 @@ struct DeepCells {
         taps(images.taps),
         slice(images.shape.in[1] * images.shape.in[2]),
         count(2 * static_cast<int>(images.shape.radius[0]) + 1) {
-    cells.x += strip.slice * slice;
-    cells.y += strip.slice * slice;
+    cells.first += strip.slice * slice;
   }
   __device__ __forceinline__ Raw fetch(Index row) const {
     FlatCells<T, Index> from = cells;
@@ -168,10 +165,9 @@ struct DeepCells {
     if (count == 1) return sums;
 #pragma unroll
     for (int map = 0; map < kMoments; ++map) sums.maps[map] *= ssim_tap<kRadius>(taps, 0);
-#pragma unroll(kRadius < 0 ? 4 : 2 * kRadius)
+#pragma unroll(kRadius < 0 ? 4 : kRadius)
     for (int k = 1; k < (kRadius < 0 ? count : 2 * kRadius + 1); ++k) {
-      from.x += slice;
-      from.y += slice;
+      from.first += slice;
       A moments[kMoments];
       from.widen(from.fetch(row), moments);
 #pragma unroll
@@ -213,10 +209,11 @@ __global__ void __launch_bounds__(kSsimThreads, kSsimBlocks<accumulate_t<T>>)
   PYDLX_SHARED(typename Room::Cells, room, Room::kRows * kMoments * Room::kRow);
   PYDLX_SHARED(double, totals, kSsimThreads / kWarp);
   const int64_t places = images.shape.out_plane();
-  for (int64_t index = blockIdx.x; index < strips.count; index += gridDim.x) {
+  for (Index index = blockIdx.x; index < strips.count; index += gridDim.x) {
     const SsimStrip<Index> strip(strips, index);
     const SsimCentre<T> centre(images, strip.plane);
-    const Index first = strip.first_column, left = static_cast<Index>(strips.columns) - first;
+    const Index first = strip.first_column;
+    const int columns = strip.columns_of(strips);
     const int64_t slice = (strip.plane * strips.slices + strip.slice) * strips.rows * strips.columns;
     double total = 0;
     const auto done = [&](Index row, int own_row, int group, A(&maps)[kMoments][Room::kWide]) {
@@ -225,7 +222,7 @@ __global__ void __launch_bounds__(kSsimThreads, kSsimBlocks<accumulate_t<T>>)
       for (int o = 0; o < Room::kWide; ++o) {
         const A moments[kMoments] = {maps[0][o], maps[1][o], maps[2][o], maps[3][o]};
         const SsimPlace<A> place(moments, images.formula, centre.s(), centre.d());
-        const bool counts = group * Room::kWide + o < (left < strips.columns_each ? left : strips.columns_each);
+        const bool counts = group * Room::kWide + o < columns;
         if (!kVolume || !results.slopes) {
           maps[0][o] = place.value();
           some += counts && row < strip.last_row ? maps[0][o] : A(0);
@@ -241,7 +238,7 @@ __global__ void __launch_bounds__(kSsimThreads, kSsimBlocks<accumulate_t<T>>)
       if (results.sums || results.means) return;
       const int used = !results.slopes ? 1 : results.side == 0 ? 4 : 3;
       each_column<A, kSsimThreads>(room, own_row, group, maps, used, [&](int column, const auto& filtered) {
-        if (column >= strips.columns_each || column >= left || row >= strip.last_row) return;
+        if (column >= columns || row >= strip.last_row) return;
         const int64_t at = slice + row * strips.columns + first + column;
         if (!kVolume || !results.slopes) {
           results.map[at] = filtered(0);
@@ -333,17 +330,22 @@ struct SlopeCells {
   }
 };
 
-/// Writes the gradients that are wanted at one pixel, from filtered slopes: of s^2, d^2, s, d. Where one gradient alone
-/// is wanted, the third holds the fourth's part already, and that is 0.
-template <class T, class A>
-__device__ __forceinline__ void write_gradients(const SsimCentre<T>& centre, T x, T y, const A (&slopes)[kMoments],
-                                                int64_t at, T* dx, T* dy) {
-  A s, d;
-  centre.read(x, y, &s, &d);
-  const A along_s = slopes[2] + A(2) * s * slopes[0], along_d = slopes[3] + A(2) * d * slopes[1];
-  if (dx) dx[at] = static_cast<T>(along_s + along_d);
-  if (dy) dy[at] = static_cast<T>(along_s - along_d);
-}
+/// The gradients at one pixel from filtered slopes: of s^2, d^2, s, d. For one gradient alone the third holds the
+/// fourth's part already, and that is 0.
+template <class A>
+struct SsimPixel {
+  A along_s, along_d;
+
+  template <class T>
+  __device__ __forceinline__ SsimPixel(const SsimCentre<T>& centre, T x, T y, const A (&slopes)[kMoments]) {
+    A s, d;
+    centre.read(x, y, &s, &d);
+    along_s = slopes[2] + A(2) * s * slopes[0];
+    along_d = slopes[3] + A(2) * d * slopes[1];
+  }
+  __device__ __forceinline__ A dx() const { return along_s + along_d; }
+  __device__ __forceinline__ A dy() const { return along_s - along_d; }
+};
 
 /// dx and dy, or one of them, from the slopes of ssim_kernel.
 template <int kRadius, class T>
@@ -355,20 +357,23 @@ __global__ void __launch_bounds__(kSsimThreads, kSsimBlocks<accumulate_t<T>>)
   using Index = SsimIndex<kRadius>;
   PYDLX_SHARED(typename Room::Cells, room, Room::kRows * kMoments * Room::kRow);
   const SsimShape& shape = images.shape;
-  for (int64_t index = blockIdx.x; index < strips.count; index += gridDim.x) {
+  for (Index index = blockIdx.x; index < strips.count; index += gridDim.x) {
     const SsimStrip<Index> strip(strips, index);
     const SsimCentre<T> centre(images, strip.plane);
-    const Index first = strip.first_column, left = static_cast<Index>(strips.columns) - first;
+    const Index first = strip.first_column;
+    const int columns = strip.columns_of(strips);
     const int64_t slice = (strip.plane * strips.slices + strip.slice) * strips.rows * strips.columns;
     const int64_t column = first + static_cast<int64_t>(threadIdx.x) - 2 * shape.radius[2];
     const SlopeCells<kRadius, A> cells(shape, images.taps, slopes, side, strip, column);
     const auto done = [&](Index row, int own_row, int group, A(&maps)[kMoments][Room::kWide]) {
       each_column<A, kSsimThreads>(
           room, own_row, group, maps, side == 0 ? 4 : 3, [&](int column, const auto& filtered) {
-            if (column >= strips.columns_each || column >= left || row >= strip.last_row) return;
+            if (column >= columns || row >= strip.last_row) return;
             const int64_t at = slice + row * strips.columns + first + column;
             const A of[kMoments] = {filtered(0), filtered(1), filtered(2), side == 0 ? filtered(3) : A(0)};
-            write_gradients(centre, images.x[at], images.y[at], of, at, dx, dy);
+            const SsimPixel<A> pixel(centre, images.x[at], images.y[at], of);
+            if (dx) dx[at] = static_cast<T>(pixel.dx());
+            if (dy) dy[at] = static_cast<T>(pixel.dy());
           });
     };
     filter_strip<kRadius, kSsimThreads>(images.taps, strip, room, cells, done);

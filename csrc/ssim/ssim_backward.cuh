@@ -19,6 +19,11 @@
 namespace pydlx {
 
 constexpr int kSsimBackwardThreads = 192;
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+constexpr int kSsimBackwardBlocks = 1;  // on a multiprocessor, which has shared memory for one
+#else
+constexpr int kSsimBackwardBlocks = 2;
+#endif
 
 /// Columns of gradients that a block of ssim_backward_kernel gives.
 template <int kRadius>
@@ -29,9 +34,10 @@ template <int kMaps>
 constexpr int kSsimBackwardBytes = SsimRoom<float, kSsimBackwardThreads>::kRows * (kMoments + kMaps) *
                                    SsimRoom<float, kSsimBackwardThreads>::kRow * kVectorBytes;
 
-/// dx and dy, or one of them: four maps of slopes for both, three for one (side 1 for x, -1 for y).
+/// dx and dy from four maps of slopes; or from three what stands for dx here, the gradient of one image (side 1 for x,
+/// -1 for y).
 template <int kRadius, int kMaps, class T>
-__global__ void __launch_bounds__(kSsimBackwardThreads, 2)
+__global__ void __launch_bounds__(kSsimBackwardThreads, kSsimBackwardBlocks)
     ssim_backward_kernel(const SsimImages<T> images, const SsimStrips strips, const float* __restrict__ grad,
                          bool grad_is_map, float side, T* __restrict__ dx, T* __restrict__ dy) {
   using Room = SsimRoom<float, kSsimBackwardThreads>;
@@ -42,18 +48,17 @@ __global__ void __launch_bounds__(kSsimBackwardThreads, 2)
   const auto own = [&](typename Room::Cells* rows, int row) -> float& {
     return reinterpret_cast<float*>(rows + row * Room::kRow)[Room::place(thread)];
   };
-  const int rows = static_cast<int>(images.shape.out[1]), columns = static_cast<int>(images.shape.out[2]);
-  for (int64_t index = blockIdx.x; index < strips.count; index += gridDim.x) {
+  const int rows = static_cast<int>(images.shape.out[1]), columns = static_cast<int>(images.shape.out[2]),
+            width = static_cast<int>(images.shape.in[2]);
+  for (int index = blockIdx.x; index < strips.count; index += gridDim.x) {
     const SsimStrip<int> strip(strips, index);
     const SsimCentre<T> centre(images, strip.plane);
     const int column = strip.first_column + thread;  // of gradients
-    const bool writes = thread < kColumns && column < strips.columns;
+    const bool writes = thread < kColumns && column < width;
     const float of_mean = grad_is_map ? 1.0f : grad[strip.plane] / static_cast<float>(images.shape.out_plane());
-    const float* const plane_grad = grad + strip.plane * images.shape.out_plane();
     // Pixels outside of the image are those at its border: the slopes that would see them are set to 0.
     const FlatCells<T, int> cells(images, centre, strip.plane, max(column - kHalo, 0));
     const FlatCells<T, int> pixels(images, centre, strip.plane, column);
-    const int64_t plane = strip.plane * images.shape.in_plane();
     SsimColumn<float, kRadius, kMoments> moment_sums;
     SsimColumn<float, kRadius, kMaps> slope_sums;
     moment_sums.clear();
@@ -79,6 +84,7 @@ __global__ void __launch_bounds__(kSsimBackwardThreads, 2)
         for (int map = 0; map < kMoments; ++map) own(front, i * kMoments + map) = maps[map];
       }
       if (grad_is_map) {  // to where the first of the slopes will be
+        const float* const plane_grad = grad + strip.plane * images.shape.out_plane();
 #pragma unroll
         for (int i = 0; i < kRows; ++i) {
           const int row = first + i, from = column - kHalo;
@@ -96,17 +102,24 @@ __global__ void __launch_bounds__(kSsimBackwardThreads, 2)
                                          maps[map]);
         }
         const int row = first + own_row, from = strip.first_column - kHalo + group * kWide;
-        const float* const row_grad = reinterpret_cast<const float*>(back + own_row * kMaps * Room::kRow);
+        const unsigned places = row >= 0 && row < rows ? columns : 0;  // of the row
 #pragma unroll
         for (int o = 0; o < kWide; ++o) {
           const float moments[kMoments] = {maps[0][o], maps[1][o], maps[2][o], maps[3][o]};
-          const float scale = grad_is_map ? row_grad[Room::place(group * kWide + o)] : of_mean;
-          const bool inside = row >= 0 && row < rows && from + o >= 0 && from + o < columns;
+          const bool inside = static_cast<unsigned>(from + o) < places;
           float slopes[kMoments];
           SsimPlace<float>(moments, images.formula, centre.s(), centre.d()).slopes(slopes);
           if (kMaps == 3) slopes[2] += side * slopes[3];
 #pragma unroll
-          for (int map = 0; map < kMaps; ++map) maps[map][o] = inside ? scale * slopes[map] : 0.0f;
+          for (int map = 0; map < kMaps; ++map) maps[map][o] = inside ? slopes[map] : 0.0f;
+        }
+        if (grad_is_map) {
+          const float* const row_grad = reinterpret_cast<const float*>(back + own_row * kMaps * Room::kRow);
+#pragma unroll
+          for (int o = 0; o < kWide; ++o) {
+#pragma unroll
+            for (int map = 0; map < kMaps; ++map) maps[map][o] *= row_grad[Room::place(group * kWide + o)];
+          }
         }
 #pragma unroll
         for (int map = 0; map < kMaps; ++map) Room::put(back + (own_row * kMaps + map) * Room::kRow, group, maps[map]);
@@ -126,8 +139,8 @@ __global__ void __launch_bounds__(kSsimBackwardThreads, 2)
 #pragma unroll
       for (int i = 0; i < kRows; ++i) ahead[i] = cells.fetch(first + kHalo + kRows + i);
       // Pixels are fetched for several rows at once, since loads do not overtake stores.
-      constexpr int kAtOnce = kRows / 2;
-#pragma unroll
+      constexpr int kAtOnce = kRows / (kMaps == 4 ? 4 : 2);
+#pragma unroll(kMaps == 4 ? 1 : 2)
       for (int from = 0; from < kRows; from += kAtOnce) {
         typename FlatCells<T, int>::Raw here[kAtOnce];
 #pragma unroll
@@ -141,8 +154,10 @@ __global__ void __launch_bounds__(kSsimBackwardThreads, 2)
           const int row = first + from + i;
           if (!writes || row < strip.first_row || row >= strip.last_row) continue;
           const float of[kMoments] = {maps[0], maps[1], maps[2], kMaps == 4 ? maps[kMaps - 1] : 0.0f};
-          const int64_t at = plane + static_cast<int64_t>(row) * strips.columns + column;
-          write_gradients(centre, here[i].x, here[i].y, of, at, dx, dy);
+          const SsimPixel<float> pixel(centre, here[i].x, here[i].y, of);
+          const int64_t at = strip.plane * images.shape.in_plane() + static_cast<int64_t>(row) * width + column;
+          dx[at] = static_cast<T>(of_mean * (kMaps == 4 ? pixel.dx() : pixel.along_s + side * pixel.along_d));
+          if (kMaps == 4) dy[at] = static_cast<T>(of_mean * pixel.dy());
         }
       }
     }

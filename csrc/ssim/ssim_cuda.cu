@@ -5,9 +5,12 @@
 namespace pydlx {
 namespace {
 
-// Images whose sides can be counted in 32 bits, with the rows and columns that kernels look beyond them.
+// Images whose sides can be counted in 32 bits, with the rows and columns that kernels look beyond them, and so can
+// their strips, of at least 16 rows and 100 columns, with the grid's blocks beyond them.
 bool is_narrow(const SsimShape& shape) {
-  return std::max({shape.in[0], shape.in[1], shape.in[2]}) <= kNarrowIndexLimit - 64;
+  const int64_t strips = shape.planes() * shape.in[0] * (shape.in[1] / 16 + 1) * (shape.in[2] / 100 + 1);
+  return std::max({shape.in[0], shape.in[1], shape.in[2]}) <= kNarrowIndexLimit - 64 &&
+         strips <= kNarrowIndexLimit - kMaxBlocks;
 }
 
 // Calls body(radius) with the radius as a constant, for the windows that have kernels of their own, or -1.
@@ -89,7 +92,7 @@ struct Ssim {
   void backward(const Tensor& x, const A* grad, bool map, int side, T* dx, T* dy) const {
     if constexpr (kTakesImages<T, kRadius>) {
       if (!is_volume() && side == 0) return image_backward<kRadius, 4>(grad, map, side, dx, dy);
-      if (!is_volume()) return image_backward<kRadius, 3>(grad, map, side, dx, dy);
+      if (!is_volume()) return image_backward<kRadius, 3>(grad, map, side, dx ? dx : dy, nullptr);
     }
     const int64_t places = shape().planes() * shape().out_plane();
     Tensor slopes = uninitialised(x, {(side == 0 ? 4 : 3) * places}, wide_dtype(x));

@@ -67,32 +67,15 @@ struct SsimRoom {
   template <int kRadius>
   static __device__ __forceinline__ void across(const SsimTaps<A>& taps, const Cells* row, int group,
                                                 A (&results)[kWide]) {
-    if constexpr (kRadius >= 0) {
-      constexpr int kTaps = 2 * kRadius + 1, kVectors = (kWide + kTaps - 2) / kVector + 1;
-      A cells[kVectors * kVector];
+    const int count = 2 * static_cast<int>(kRadius < 0 ? taps.radius : kRadius) + 1;
 #pragma unroll
-      for (int j = 0; j < kVectors; ++j) {
-        const Cells vector = row[vector_of(group, j)];
+    for (int o = 0; o < kWide; ++o) results[o] = A(0);
+#pragma unroll(kRadius < 0 ? 1 : kWide)
+    for (int j = 0; j * kVector < kWide + count - 1; ++j) {
+      const Cells vector = row[vector_of(group, j)];
 #pragma unroll
-        for (int i = 0; i < kVector; ++i) cells[j * kVector + i] = vector.values[i];
-      }
-#pragma unroll
-      for (int o = 0; o < kWide; ++o) results[o] = ssim_tap<kRadius>(taps, 0) * cells[o];
-#pragma unroll
-      for (int k = 1; k < kTaps; ++k) {
-#pragma unroll
-        for (int o = 0; o < kWide; ++o) results[o] += ssim_tap<kRadius>(taps, k) * cells[o + k];
-      }
-    } else {
-      const int count = 2 * static_cast<int>(taps.radius) + 1;
-#pragma unroll
-      for (int o = 0; o < kWide; ++o) results[o] = A(0);
-      for (int j = 0; j * kVector < kWide + count - 1; ++j) {
-        const Cells vector = row[vector_of(group, j)];
-#pragma unroll
-        for (int i = 0; i < kVector; ++i)
-          add_to_windows<kRadius>(taps, j * kVector + i, count, vector.values[i], results);
-      }
+      for (int i = 0; i < kVector; ++i)
+        add_to_windows<kRadius>(taps, j * kVector + i, count, vector.values[i], results);
     }
   }
 
@@ -173,16 +156,22 @@ struct SsimStrips {
 /// One of them.
 template <class Index>
 struct SsimStrip {
-  int64_t plane, slice;
-  Index first_row, last_row, first_column;
+  Index plane, slice, first_row, last_row, first_column;
 
-  __device__ SsimStrip(const SsimStrips& all, int64_t index) {
-    const int64_t strip = index / all.blocks % all.strips;
-    slice = index / (all.blocks * all.strips) % all.slices;
-    plane = index / all.per_plane();
-    first_row = static_cast<Index>(strip * all.rows_each);
-    last_row = static_cast<Index>((strip + 1) * all.rows_each < all.rows ? (strip + 1) * all.rows_each : all.rows);
-    first_column = static_cast<Index>(index % all.blocks * all.columns_each);
+  __device__ SsimStrip(const SsimStrips& all, Index index) {
+    const auto blocks = static_cast<Index>(all.blocks), strips = static_cast<Index>(all.strips);
+    const Index strip = index / blocks % strips;
+    slice = index / (blocks * strips) % static_cast<Index>(all.slices);
+    plane = index / static_cast<Index>(all.per_plane());
+    first_row = strip * static_cast<Index>(all.rows_each);
+    last_row = first_row + static_cast<Index>(all.rows_each);
+    if (last_row > all.rows) last_row = static_cast<Index>(all.rows);
+    first_column = index % blocks * static_cast<Index>(all.columns_each);
+  }
+  /// How many columns of results it has.
+  __device__ int columns_of(const SsimStrips& all) const {
+    const int64_t left = all.columns - first_column;
+    return static_cast<int>(left < all.columns_each ? left : all.columns_each);
   }
 };
 
@@ -219,7 +208,7 @@ __device__ __forceinline__ void filter_strip(const SsimTaps<A>& taps, const Ssim
     constexpr int kAhead = Cells::kAhead ? Room::kRows : 1, kOpen = 2 * kRadius;
     SsimColumn<A, kRadius, kMoments> column;
     column.clear();
-#pragma unroll(Cells::kAhead ? 5 : 1)
+#pragma unroll(Cells::kAhead ? 2 : 1)
     for (int i = 0; i < kOpen; ++i) {
       A maps[kMoments];
       cells.widen(cells.fetch(strip.first_row + i), maps);
