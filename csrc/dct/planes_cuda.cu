@@ -1,10 +1,9 @@
 // Both axes of planes on CUDA: two passes of kernels for powers of two (rows.cuh, columns.cuh), kernels around one
 // two-dimensional Fourier transform of torch (planes.cuh), or for sines axis by axis.
-#include "dct/planes.cuh"
-
 #include <optional>
 
 #include "common/launch.cuh"
+#include "dct/planes.cuh"
 #include "dct/transforms.h"
 
 namespace pydlx {
@@ -57,8 +56,10 @@ class PlaneTransform {
   void order(const Tensor& from, const Tensor& to) const {
     const int64_t parts = (height_ + kOrderedRows - 1) / kOrderedRows;
     const T *x = input_data<T>(from), *y = input_data<T>(to);
-    const bool vectors = takes_vectors<4>(width_, x, y);
-    const auto kernel = vectors ? makhoul_planes_kernel<T, kBack, true> : makhoul_planes_kernel<T, kBack, false>;
+    auto kernel = makhoul_planes_kernel<T, kBack, false>;
+    if constexpr (sizeof(T) == 4) {
+      if (takes_vectors<4>(width_, x, y)) kernel = makhoul_planes_kernel<T, kBack, true>;
+    }
     PYDLX_LAUNCH(kernel, blocks(parts), kPlaneThreads, 0, stream_, x, output_data<T>(to), height(), width(),
                  static_cast<unsigned>(parts), spoiled());
   }

@@ -10,8 +10,9 @@
 // so a thread that reads columns l and W - l of its rows has two columns of the cosine transform, for l = 0 .. W / 2.
 //
 // Bytes: each number read and written once, 8 a number, by pieces of 8 `lanes` bytes; about 20 operations a number.
-// A block takes `lanes` such l; a thread keeps kRows rows of its two columns in registers, solves them from states of
-// zero, learns through shared memory what enters from the rows above and below, and adds that.
+// A block of kThreads at the most, kBlocks to a multiprocessor, takes `lanes` such l; a thread keeps kRows rows of its
+// two columns in registers, solves them from states of zero, learns through shared memory what enters from the rows
+// above and below, and adds that.
 #pragma once
 
 #include "common/complex.cuh"
@@ -26,22 +27,26 @@ template <class Filter, int lanes>
 struct ColumnRoom {
   ColumnFilter* filters;  // of 2 lanes columns
   typename Filter::State *ends, *tops;
+  Complex<float>* turns;  // w of each lane
+  float* level;           // of column 0
   int pitch;
 
   __host__ __device__ static constexpr int columns() { return 2 * lanes; }
   __host__ __device__ static size_t bytes(int chunks) {
-    return columns() * (sizeof(ColumnFilter) + 2 * sizeof(typename Filter::State) * (chunks + 1));
+    return columns() * (sizeof(ColumnFilter) + 2 * sizeof(typename Filter::State) * (chunks + 1)) +
+           (lanes + 1) * sizeof(Complex<float>);
   }
   __device__ ColumnRoom(unsigned char* memory, int chunks) : pitch(chunks + 1) {
     ends = reinterpret_cast<typename Filter::State*>(memory);
     tops = ends + columns() * pitch;
     filters = reinterpret_cast<ColumnFilter*>(tops + columns() * pitch);
+    turns = reinterpret_cast<Complex<float>*>(filters + columns());
+    level = reinterpret_cast<float*>(turns + lanes);
   }
 };
 
 struct ColumnsCall {
   int height, width, pairs, tiles;
-  bool dirichlet;
   Formulation formulation;
   float beta, centre, side;
 };
@@ -54,9 +59,9 @@ struct Edges {
   const float* charges;
 };
 
-template <class Filter, int kRows, int lanes, int kThreads>
-__global__ __launch_bounds__(kThreads) void solve_columns_kernel(ColumnsCall call, Complex<float>* z,
-                                                                 MeanOfPlane mean_of_plane, Edges edges) {
+template <class Filter, int kRows, int lanes, int kThreads, int kBlocks>
+__global__ __launch_bounds__(kThreads, kBlocks) void solve_columns_kernel(ColumnsCall call, Complex<float>* z,
+                                                                          MeanOfPlane mean_of_plane, Edges edges) {
   using State = typename Filter::State;
   PYDLX_DYNAMIC_SHARED(unsigned char, memory);
   const int threads = static_cast<int>(blockDim.x), chunks = threads / lanes;
@@ -68,96 +73,119 @@ __global__ __launch_bounds__(kThreads) void solve_columns_kernel(ColumnsCall cal
   const int column = inside ? tile * lanes + lane : 0, mirrored = column == 0 ? 0 : width - column;
   // Rows of this chunk, and their pairs.
   const int first_row = chunk * kRows, rows = min(kRows, call.height - first_row), first_pair = first_row / 2;
-  Complex<float>* const pairs = z + (static_cast<int64_t>(plane) * call.pairs + first_pair) * width;
+  Complex<float>* const pairs = z + static_cast<int64_t>(plane) * call.pairs * width;
+  const int offset = first_pair * width + column;
 
-  float x[2][kRows];
-  const Complex<float> w = turn(-float(column) / (2.0f * float(width)));
-#pragma unroll
-  for (int n = 0; n < kRows / 2; ++n) {
-    Complex<float> here{0.0f, 0.0f}, there{0.0f, 0.0f};
-    if (inside && 2 * n < rows) {
-      here = pairs[static_cast<int64_t>(n) * width + column];
-      there = pairs[static_cast<int64_t>(n) * width + mirrored];
-    }
-    here = product(w, here), there = product_conjugate(there, w);
-    x[0][2 * n] = here.re + there.re, x[0][2 * n + 1] = here.im + there.im;
-    x[1][2 * n] = there.im - here.im, x[1][2 * n + 1] = here.re - there.re;
+  // Column 0 is the sums of the rows. What they should be on average is known in float64.
+  const bool sets_mean = !Filter::kDirichlet && mean_of_plane.partials != nullptr && tile == 0;
+  if (sets_mean && threadIdx.x < kWarp) {
+    const double level = 2.0 * mean_of_plane.of(plane);
+    if (threadIdx.x == 0) *room.level = static_cast<float>(level);
   }
 
   // The filters, once for the block. In the basis of Dirichlet borders frequencies run the other way.
   if (static_cast<int>(threadIdx.x) < room.columns()) {
     const int l = min(tile * lanes + lane, width / 2), which = static_cast<int>(threadIdx.x) / lanes;
-    const int number = which == 0 ? l : l == 0 ? 0 : width - l;
-    room.filters[threadIdx.x] = column_filter<Filter::kSecondOrder>(call.formulation, call.beta, call.centre, call.side,
-                                                                    call.dirichlet ? width - number : number, width);
+    const int number = which == 0 || l == 0 ? l : width - l;
+    room.filters[threadIdx.x] = column_filter<Filter::kSecondOrder>(
+        call.formulation, call.beta, call.centre, call.side, Filter::kDirichlet ? width - number : number, width);
+    if (which == 0) room.turns[lane] = turn(-float(l) / (2.0f * float(width)));
   }
-  const int second = mirrored;
-  const float weight[2] = {cospif(float(column) / (2.0f * float(width))),
-                           column == 0 ? 0.0f : cospif(float(second) / (2.0f * float(width)))};
-  if (edges.charges != nullptr) {
+
+  float x[2][kRows];  // z at first: the numbers of l, then those of W - l
+  const Complex<float>* from = pairs + offset;
+#pragma unroll
+  for (int n = 0; n < kRows / 2; ++n, from += width) {
+    Complex<float> here{0.0f, 0.0f}, there{0.0f, 0.0f};
+    if (inside && 2 * n < rows) here = from[0], there = from[mirrored - column];
+    x[0][2 * n] = here.re, x[0][2 * n + 1] = here.im;
+    x[1][2 * n] = there.re, x[1][2 * n + 1] = there.im;
+  }
+
+  __syncthreads();
+  {
+    const Complex<float> w = room.turns[lane];
+#pragma unroll
+    for (int n = 0; n < kRows; n += 2) {
+      const Complex<float> here = product(w, Complex<float>{x[0][n], x[0][n + 1]});
+      const Complex<float> there = product_conjugate(Complex<float>{x[1][n], x[1][n + 1]}, w);
+      x[0][n] = here.re + there.re, x[0][n + 1] = here.im + there.im;
+      x[1][n] = there.im - here.im, x[1][n + 1] = here.re - there.re;
+    }
+  }
+  // What the first sample of a basis wave is.
+  const auto weight = [&](int number) {
+    return number == 0 ? 0.0f : cospif(0.5f * float(number) * fast_reciprocal(float(width)));
+  };
+  if (Filter::kDirichlet && edges.charges != nullptr) {
+    const float factor[2] = {column == 0 ? 2.0f : 2.0f * weight(column), 2.0f * weight(mirrored)};
 #pragma unroll
     for (int c = 0; c < 2; ++c) {
-      const int parity = (c == 0 ? column : second) % 2;
+      const int parity = (c == 0 ? column : mirrored) % 2;
       const float* charges = edges.charges + (int64_t{2} * plane + parity) * call.height + first_row;
 #pragma unroll
       for (int n = 0; n < kRows; ++n) {
-        if (n < rows) x[c][n] = fmaf(2.0f * weight[c], charges[n], x[c][n]);
+        if (n < rows) x[c][n] = fmaf(factor[c], charges[n], x[c][n]);
       }
     }
   }
-  __syncthreads();
 
+  // Rows below the plane hold zeros throughout.
 #pragma unroll
   for (int c = 0; c < 2; ++c) {
     const ColumnFilter& coefficients = room.filters[c * lanes + lane];
     const Filter filter(coefficients);
-    const float scale = coefficients.input / float(width);
-    State end = Filter::zero(), top = Filter::zero();
+    const float scale = coefficients.input;
+    State state = Filter::zero(), end = Filter::zero(), top = Filter::zero();
 #pragma unroll
     for (int n = 0; n < kRows; ++n) {
-      if (n < rows) end = filter.step(end, x[c][n] * scale);
-      x[c][n] = Filter::newest(end);
+      state = filter.step(state, x[c][n] * scale);
+      if (n == rows - 1) end = state;
+      x[c][n] = n < rows ? Filter::newest(state) : 0.0f;
     }
 #pragma unroll
-    for (int n = kRows - 1; n >= 0; --n) {
-      if (n < rows) top = filter.step(top, x[c][n]);
-    }
+    for (int n = kRows - 1; n >= 0; --n) top = filter.step(top, x[c][n]);
     room.ends[(c * lanes + lane) * room.pitch + chunk] = end;
     room.tops[(c * lanes + lane) * room.pitch + chunk] = top;
   }
   __syncthreads();
   for (int c = static_cast<int>(threadIdx.x) / kWarp; c < room.columns(); c += threads / kWarp) {
-    join_chunks(Filter(room.filters[c]), call.dirichlet, Chunks(chunks, kRows, call.height), room.ends + c * room.pitch,
+    join_chunks(Filter(room.filters[c]), Chunks(chunks, kRows, call.height), room.ends + c * room.pitch,
                 room.tops + c * room.pitch);
   }
   __syncthreads();
 
+  // What enters a last chunk that is not full enters above its empty rows.
+  const bool full = rows >= kRows;
 #pragma unroll
   for (int c = 0; c < 2; ++c) {
     const Filter filter(room.filters[c * lanes + lane]);
     State above = room.ends[(c * lanes + lane) * room.pitch + chunk];
-    State below = room.tops[(c * lanes + lane) * room.pitch + chunk];
+    const State entering = room.tops[(c * lanes + lane) * room.pitch + chunk];
+    State below = full ? entering : Filter::zero();
 #pragma unroll
     for (int n = 0; n < kRows; ++n) {
       above = filter.step(above, 0.0f);
-      x[c][n] += Filter::newest(above);
+      x[c][n] = n < rows ? x[c][n] + Filter::newest(above) : 0.0f;
+      if (!full && n == rows - 1) x[c][n] += filter.added_above(entering);
+      if (!full && n == rows - 2) x[c][n] += filter.added_second_above(entering);
     }
 #pragma unroll
     for (int n = kRows - 1; n >= 0; --n) {
-      if (n < rows) below = filter.step(below, x[c][n]);
-      x[c][n] = n < rows ? Filter::newest(below) : 0.0f;
+      below = filter.step(below, x[c][n]);
+      x[c][n] = Filter::newest(below);
     }
   }
 
-  if (edges.values != nullptr) {
-    const float factor[2] = {inside ? (column == 0 ? 0.5f : weight[0]) : 0.0f,
-                             inside && 2 * column != width ? weight[1] : 0.0f};
+  if (Filter::kDirichlet && edges.values != nullptr) {
+    const float factor[2] = {inside ? (column == 0 ? 0.5f : weight(column)) : 0.0f,
+                             inside && 2 * column != width ? weight(mirrored) : 0.0f};
     float* const values = edges.values + (int64_t{2} * plane * call.tiles + tile) * call.height + first_row;
 #pragma unroll
     for (int n = 0; n < kRows; ++n) {
       const float a = factor[0] * x[0][n], b = factor[1] * x[1][n];
-      float even = (column % 2 == 0 ? a : 0.0f) + (second % 2 == 0 ? b : 0.0f);
-      float odd = (column % 2 == 0 ? 0.0f : a) + (second % 2 == 0 ? 0.0f : b);
+      float even = (column % 2 == 0 ? a : 0.0f) + (mirrored % 2 == 0 ? b : 0.0f);
+      float odd = (column % 2 == 0 ? 0.0f : a) + (mirrored % 2 == 0 ? 0.0f : b);
 #pragma unroll
       for (int apart = 1; apart < lanes; apart *= 2) {
         even += exchanged(even, apart);
@@ -171,34 +199,32 @@ __global__ __launch_bounds__(kThreads) void solve_columns_kernel(ColumnsCall cal
     return;
   }
 
-  if (mean_of_plane.partials != nullptr && tile == 0) {
-    // Column 0 is the sums of the rows. What it should sum to is known in float64.
-    float sum = 0.0f;
+  float missing = 0.0f;
+  if (sets_mean) {
 #pragma unroll
-    for (int n = 0; n < kRows; ++n) sum += x[0][n];
+    for (int n = 0; n < kRows; ++n) missing += x[0][n];
     float* const sums = reinterpret_cast<float*>(memory);
     __syncthreads();  // states have been read
-    if (lane == 0) sums[chunk] = sum;
+    if (lane == 0) sums[chunk] = missing;
     __syncthreads();
     double total = 0;
+#pragma unroll 1
     for (int k = static_cast<int>(threadIdx.x) % kWarp; k < chunks; k += kWarp) total += sums[k];
-    total = sum_of_warp(total);
-    const float missing = static_cast<float>(2.0 * mean_of_plane.of(plane) - total / call.height);
-    if (lane == 0) {
-#pragma unroll
-      for (int n = 0; n < kRows; ++n) x[0][n] += missing;
-    }
+    missing = *room.level - static_cast<float>(sum_of_warp(total)) * fast_reciprocal(float(call.height));
+    if (lane != 0) missing = 0.0f;
   }
 
   if (!inside) return;
+  const Complex<float> w = room.turns[lane];
+  Complex<float>* to = pairs + offset;
 #pragma unroll
-  for (int n = 0; n < kRows / 2; ++n) {
+  for (int n = 0; n < kRows / 2; ++n, to += width) {
     if (2 * n >= rows) break;
-    const Complex<float> a{x[0][2 * n], x[0][2 * n + 1]}, b{x[1][2 * n], x[1][2 * n + 1]};
+    const Complex<float> a{x[0][2 * n] + missing, x[0][2 * n + 1] + missing}, b{x[1][2 * n], x[1][2 * n + 1]};
     const Complex<float> minus{0.5f * (a.re + b.im), 0.5f * (a.im - b.re)};
     const Complex<float> plus{0.5f * (a.re - b.im), 0.5f * (a.im + b.re)};
-    pairs[static_cast<int64_t>(n) * width + column] = product_conjugate(minus, w);
-    if (column != mirrored) pairs[static_cast<int64_t>(n) * width + mirrored] = product(plus, w);
+    to[0] = product_conjugate(minus, w);
+    if (column != mirrored) to[mirrored - column] = product(plus, w);
   }
 }
 

@@ -23,7 +23,8 @@
 
 #include <cmath>
 
-#include "common/device.cuh"
+#include "common/maths.cuh"
+#include "common/reduce.cuh"
 #include "poisson/poisson.h"
 
 namespace pydlx {
@@ -31,7 +32,7 @@ namespace pydlx {
 // A first- or second-order filter of one column and the factor of its input.
 struct ColumnFilter {
   float first, second;  // t; or a, b
-  float input;
+  float input;          // 1 / kappa W, the row transforms' scale with it
 };
 
 // Of column frequency number `column`, whose s is 4 sin^2(pi column / 2W).
@@ -56,18 +57,19 @@ __device__ inline ColumnFilter column_filter(Formulation formulation, float beta
     q4 = (paper ? (4.0f + s) * (4.0f + s) : 4.0f + s) + weight * least * least;
   }
   const float h0 = sqrtf(c0), h4 = sqrtf(q4), mean = 0.5f * (h0 + h4);
-  if (!kSecondOrder) return {h0 / mean, 0.0f, 1.0f / (mean * mean)};
+  if (!kSecondOrder) return {h0 / mean, 0.0f, 1.0f / (mean * mean * float(width))};
   // d^2 without its cancellation: mean^2 = (c0 + q4 + 2 h0 h4) / 4 and q4 = c0 + 4 c1 + 16 c2.
   const float root = sqrtf(fmaxf(0.5f * c0 + c1 + 0.5f * h0 * h4, 0.0f));
   const float half = 0.5f * (mean + root);
-  return {0.5f * (h4 - h0) / half, c2 / (half * half), 1.0f / (half * half)};
+  return {0.5f * (h4 - h0) / half, c2 / (half * half), 1.0f / (half * half * float(width))};
 }
 
+template <bool kDirichlet_>
 class FirstOrder {
  public:
   using State = float;
   using Power = float;  // 1 - r^n
-  static constexpr bool kSecondOrder = false;
+  static constexpr bool kSecondOrder = false, kDirichlet = kDirichlet_;
 
   __device__ explicit FirstOrder(const ColumnFilter& filter) : t_(filter.first) {}
 
@@ -82,17 +84,21 @@ class FirstOrder {
 
   /// sum_{i < n} A^i e z_i of the z that follow from a state, n the rows of `power`.
   __device__ float echo(float power, float state) const {
-    return (1.0f - t_) / (t_ * (2.0f - t_)) * joined(power, power) * state;
+    return (1.0f - t_) * fast_reciprocal(t_ * (2.0f - t_)) * joined(power, power) * state;
   }
 
-  __device__ float entering_top(bool dirichlet, float rows, float echoed, float last) const {
-    if (dirichlet) {
+  __device__ float entering_top(float rows, float echoed, float last) const {
+    if (kDirichlet) {
       const float beyond = joined(rows, t_);
-      return -(1.0f - t_) * t_ * (2.0f - t_) * echoed / joined(beyond, beyond);
+      return -(1.0f - t_) * t_ * (2.0f - t_) * echoed * fast_reciprocal(joined(beyond, beyond));
     }
-    return (2.0f - t_) * (t_ * echoed + applied(rows, last)) / joined(rows, rows);
+    return (2.0f - t_) * (t_ * echoed + applied(rows, last)) * fast_reciprocal(joined(rows, rows));
   }
-  __device__ float entering_below(bool dirichlet, float last) const { return dirichlet ? 0.0f : last / t_; }
+  __device__ float entering_below(float last) const { return kDirichlet ? 0.0f : last * fast_reciprocal(t_); }
+
+  /// What a state adds to the input of the row before it and of the one before that.
+  __device__ float added_above(float state) const { return step(state, 0.0f); }
+  static __device__ float added_second_above(float) { return 0.0f; }
 
   static __device__ float sum(float x, float y) { return x + y; }
 
@@ -124,7 +130,7 @@ class SecondOrder {
   struct Power {
     float p, q;
   };
-  static constexpr bool kSecondOrder = true;
+  static constexpr bool kSecondOrder = true, kDirichlet = false;
 
   __device__ explicit SecondOrder(const ColumnFilter& filter) : a_(filter.first), b_(filter.second) {}
 
@@ -152,7 +158,7 @@ class SecondOrder {
     return {all.now - after.now, all.before - after.before};
   }
 
-  __device__ Pair entering_top(bool, const Power& rows, const Pair& echoed, const Pair& last) const {
+  __device__ Pair entering_top(const Power& rows, const Pair& echoed, const Pair& last) const {
     const Pair beyond{fmaf(a_ * (1.0f - b_), last.now, last.now) - b_ * last.before, last.before - b_ * last.now};
     const Pair below = applied(rows, beyond), next = step(echoed, 0.0f);
     const float x = (1.0f - b_) * ((1.0f + b_) * echoed.now - a_ * next.now) + below.now;
@@ -160,20 +166,23 @@ class SecondOrder {
     // I - A^2H = (1 - q - p a, p b; -p, 1 - q)
     const Power period = joined(rows, rows);
     const float d = 1.0f - period.q, c = d - period.p * a_;
-    const float determinant = c * d + period.p * period.p * b_;
-    return {(d * x - period.p * b_ * y) / determinant, (period.p * x + c * y) / determinant};
+    const float inverse = fast_reciprocal(c * d + period.p * period.p * b_);
+    return {(d * x - period.p * b_ * y) * inverse, (period.p * x + c * y) * inverse};
   }
-  __device__ Pair entering_below(bool, const Pair& last) const {
-    const float mirrored = (last.now - b_ * last.before) / ((1.0f - b_) * (1.0f + b_ - a_));
+  __device__ Pair entering_below(const Pair& last) const {
+    const float mirrored = (last.now - b_ * last.before) * fast_reciprocal((1.0f - b_) * (1.0f + b_ - a_));
     return {mirrored, fmaf(a_ - b_, mirrored, last.before)};
   }
+
+  __device__ float added_above(const Pair& state) const { return step(state, 0.0f).now; }
+  __device__ float added_second_above(const Pair& state) const { return -b_ * state.now; }
 
   static __device__ Pair sum(const Pair& x, const Pair& y) { return {x.now + y.now, x.before + y.before}; }
 
  private:
   __device__ Pair endless_echo(const Pair& state) const {
-    const float r0 = (1.0f + b_) / ((1.0f - b_) * ((1.0f + b_) * (1.0f + b_) - a_ * a_));
-    const float r1 = a_ * r0 / (1.0f + b_), r2 = a_ * r1 - b_ * r0;
+    const float whole = 1.0f + b_, r0 = whole * fast_reciprocal((1.0f - b_) * (whole * whole - a_ * a_));
+    const float r1 = a_ * r0 * fast_reciprocal(whole), r2 = a_ * r1 - b_ * r0;
     return {r1 * state.now - b_ * r0 * state.before, r2 * state.now - b_ * r1 * state.before};
   }
 
@@ -183,6 +192,7 @@ class SecondOrder {
 template <class Filter>
 __device__ inline typename Filter::Power power_of(const Filter& filter, int n) {
   auto result = Filter::none();
+#pragma unroll 1
   for (auto power = filter.one(); n > 0; n >>= 1, power = filter.joined(power, power)) {
     if (n & 1) result = filter.joined(result, power);
   }
@@ -204,7 +214,7 @@ struct Chunks {
 /// A warp joins the chunks of a column, each of which was solved from states of zero: `ends` has z's state at the end
 /// of each and `tops` v's at its top. They become the states that enter it from above and from below.
 template <class Filter>
-__device__ void join_chunks(const Filter& filter, bool dirichlet, const Chunks& chunks, typename Filter::State* ends,
+__device__ void join_chunks(const Filter& filter, const Chunks& chunks, typename Filter::State* ends,
                             typename Filter::State* tops) {
   using State = typename Filter::State;
   const int lane = thread_of_block() % kWarp, each = (chunks.count + kWarp - 1) / kWarp;
@@ -214,8 +224,10 @@ __device__ void join_chunks(const Filter& filter, bool dirichlet, const Chunks& 
 
   // Down: lanes are full but for the last ones, after which nothing comes.
   State state = Filter::zero();
+#pragma unroll 1
   for (int k = first; k < stop; ++k) state = Filter::sum(filter.applied(chunk, state), ends[k]);
   auto reach = stretch;
+#pragma unroll 1
   for (int apart = 1; apart < kWarp; apart *= 2) {
     const State above = shuffled_up(state, apart);
     if (lane >= apart) state = Filter::sum(state, filter.applied(reach, above));
@@ -224,6 +236,7 @@ __device__ void join_chunks(const Filter& filter, bool dirichlet, const Chunks& 
   state = shuffled_up(state, 1);
   if (lane == 0) state = Filter::zero();
   State last = Filter::zero();
+#pragma unroll 1
   for (int k = first; k < stop; ++k) {
     const State entering = state;
     if (k == chunks.last) last = Filter::sum(filter.applied(tail, entering), ends[k]);
@@ -240,8 +253,10 @@ __device__ void join_chunks(const Filter& filter, bool dirichlet, const Chunks& 
   };
   const auto climb = [&](const State& bottom) {  // the state at the top of the lane's first chunk
     State top = Filter::zero();
+#pragma unroll 1
     for (int k = min(stop, chunks.last + 1) - 1; k >= first; --k) top = above_chunk(k, k == chunks.last ? bottom : top);
     auto distance = stretch;
+#pragma unroll 1
     for (int apart = 1; apart < kWarp; apart *= 2) {
       const State below = shuffled_down(top, apart);
       if (lane + apart < kWarp) top = Filter::sum(top, filter.applied(distance, below));
@@ -250,19 +265,22 @@ __device__ void join_chunks(const Filter& filter, bool dirichlet, const Chunks& 
     return top;
   };
   const State echoed = shuffled(climb(Filter::zero()), 0);
-  State entering = filter.entering_top(dirichlet, whole, echoed, last);
-  const State bottom = filter.entering_below(dirichlet, Filter::sum(last, filter.applied(whole, entering)));
+  State entering = filter.entering_top(whole, echoed, last);
+  const State bottom = filter.entering_below(Filter::sum(last, filter.applied(whole, entering)));
   reach = stretch;
+#pragma unroll 1
   for (int apart = 1; apart < kWarp; apart *= 2) {
     if (lane & apart) entering = filter.applied(reach, entering);
     reach = filter.joined(reach, reach);
   }
+#pragma unroll 1
   for (int k = first; k < stop; ++k) {
     ends[k] = Filter::sum(ends[k], entering);
     entering = filter.applied(chunk, entering);
   }
   State below = shuffled_down(climb(bottom), 1);
   if (lane == kWarp - 1) below = Filter::zero();
+#pragma unroll 1
   for (int k = min(stop, chunks.last + 1) - 1; k >= first; --k) {
     if (k == chunks.last) below = bottom;
     const State top = above_chunk(k, below);

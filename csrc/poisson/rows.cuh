@@ -78,10 +78,11 @@ struct PlanePair {
 /// y -> the Fourier transform of z, in one pass.
 template <int N>
 __global__ __launch_bounds__(kRowThreads, 3) void pack_power_rows_kernel(RightSide p, Complex<float>* __restrict__ z) {
-  constexpr int rows = kRowPairs<N> < 4 ? 2 * kRowPairs<N> : 8;  // of a column, summed in float32
+  constexpr int rows = kRowPairs<N> < 2 ? 2 : 4;  // of a column, summed in float32
   PYDLX_SHARED(Complex<float>, rooms, kRowSlots);
   const PlanePair<N> at(p.parts);
   PlainSums sums;
+#pragma unroll 1
   for (int j = static_cast<int>(threadIdx.x); j < N; j += kRowThreads) {
     const int place = slot<1>(makhoul_position(j, N));
 #pragma unroll 1

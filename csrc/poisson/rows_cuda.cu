@@ -1,8 +1,7 @@
 // Rows of the right side into the systems of column frequencies and out of them (rows.cuh).
-#include "poisson/rows.cuh"
-
 #include "common/launch.cuh"
 #include "dct/transforms.h"
+#include "poisson/rows.cuh"
 #include "poisson/solve_parts.h"
 
 namespace pydlx {
