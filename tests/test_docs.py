@@ -46,8 +46,8 @@ NOT_RUN_HERE = (
     "min_count=2    max_passage=512 answer_length=40 optimizer=adamax clip=5 hidden=64 word_dim=64 out=runs/cmrc",
     "pydlx train relation data=redocred_dev.json relations=rel2id.json vectors=glove loss=adaptive_focal "
     "out=runs/relations",
-    "pydlx train relation data=redocred_dev.json relations=rel2id.json vectors=glove loss=adaptive_focal seed=0    "
-    "epochs=60 progress=false out=runs/adaptive_focal-0",
+    "pydlx train relation data=redocred_dev.json relations=rel2id.json vectors=glove loss=adaptive_focal offset=1    "
+    "seed=0 epochs=50 val_every=2 progress=false out=runs/adaptive_focal-0",
     # tests/examples/test_relation_results.py runs it.
     "python examples/relation_results.py redocred_test.json runs/adaptive_focal-0 --train redocred_dev.json",
     # tests/examples/test_reading.py runs them.
@@ -55,6 +55,10 @@ NOT_RUN_HERE = (
     "python examples/reading_baselines.py cmrc2018_dev.json --tokeniser characters",
     'pip install "pydlx[train]"',
     "pydlx train ner data=cluener_train.json val=cluener_dev.json tokeniser=characters bigrams=true out=runs/ner",
+    "pydlx train ner model=global_pointer data=cluener_train.json val=cluener_dev.json tokeniser=characters "
+    "bigrams=true    lr=2e-3 word_dropout=0.1 ema=0.999 decay=cosine epochs=20 progress=false out=runs/cluener",
+    "pydlx train ner model=global_pointer data=litbank-split/train val=litbank-split/val encoder=minilm dropout=0.1    "
+    "encoder_lr=1e-4 epochs=3 progress=false out=runs/litbank-gp",
     "python examples/split_litbank.py litbank --out litbank-split",
     "pydlx train ner data=litbank-split/train val=litbank-split/val encoder=minilm dropout=0.1 epochs=6 "
     "out=runs/litbank",
