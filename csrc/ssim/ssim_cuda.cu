@@ -84,8 +84,8 @@ struct Ssim {
     const SsimStrips cut(shape().planes(), shape().in, kSsimBackwardColumns<kRadius>, blocks_at_once,
                          3 * shape().radius[1]);
     allow_shared(kernel, kSsimBackwardBytes<kMaps>, "ssim");
-    PYDLX_LAUNCH(kernel, grid(cut), kSsimBackwardThreads, kSsimBackwardBytes<kMaps>, stream, images, cut, grad, map,
-                 static_cast<float>(side), dx, dy);
+    PYDLX_LAUNCH(kernel, static_cast<unsigned>(cut.count), kSsimBackwardThreads, kSsimBackwardBytes<kMaps>, stream,
+                 images, cut, grad, map, static_cast<float>(side), dx, dy);
   }
 
   template <int kRadius>

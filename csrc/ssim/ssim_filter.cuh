@@ -35,10 +35,10 @@ __device__ __forceinline__ A ssim_tap(const SsimTaps<A>& taps, int k) {
 template <class A, int kThreads>
 struct SsimRoom {
   static constexpr int kVector = kVectorSize<A>;
-  static constexpr int kWide = 2 * kVector;         // columns of a thread that filters along the row
-  static constexpr int kGroups = kThreads / kWide;  // such threads for a row
-  static constexpr int kRows = kThreads / kGroups;  // of a step
-  static constexpr int kHalf = kGroups + 4;         // in vectors
+  static constexpr int kWide = 2 * kVector;                // columns of a thread that filters along the row
+  static constexpr int kGroups = kThreads / kWide;         // such threads for a row
+  static constexpr int kRows = kThreads / kGroups;         // of a step
+  static constexpr int kHalf = (kGroups + 7) / 8 * 8 + 4;  // in vectors
   static constexpr int kRow = 2 * kHalf;
   using Cells = Vector<A, kVector>;
 
@@ -52,7 +52,7 @@ struct SsimRoom {
   /// Where the j-th vector from a group's first column on is.
   static __device__ __forceinline__ int vector_of(int group, int j) { return j % 2 * kHalf + group + j / 2; }
 
-  /// Writes a group's columns of a row.
+  /// Writes, or reads, a group's columns of a row.
   static __device__ __forceinline__ void put(Cells* row, int group, const A (&values)[kWide]) {
 #pragma unroll
     for (int j = 0; j < 2; ++j) {
@@ -60,6 +60,15 @@ struct SsimRoom {
 #pragma unroll
       for (int i = 0; i < kVector; ++i) vector.values[i] = values[j * kVector + i];
       row[vector_of(group, j)] = vector;
+    }
+  }
+
+  static __device__ __forceinline__ void get(const Cells* row, int group, A (&values)[kWide]) {
+#pragma unroll
+    for (int j = 0; j < 2; ++j) {
+      const Cells vector = row[vector_of(group, j)];
+#pragma unroll
+      for (int i = 0; i < kVector; ++i) values[j * kVector + i] = vector.values[i];
     }
   }
 
