@@ -10,7 +10,7 @@
 #include <cstring>
 
 #ifdef __CUDACC__
-#include "common/device.cuh"
+#include "common/launch.cuh"
 #endif
 
 namespace pydlx {
