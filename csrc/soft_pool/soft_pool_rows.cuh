@@ -2,8 +2,8 @@
 // `kernel` cells every `stride` rows and columns, or `depth` such slices every `depth` slices. Rows are those of the
 // padded input.
 //
-// A lane has 16 bytes of a row, `lane_columns`, and the windows that begin among them; lanes run along rows. It reads
-// the few cells that these windows have beyond them as well, which its neighbour's read brings into the cache.
+// A lane has `lane_columns` of a row, 16 bytes as a rule, and the windows that begin among them; lanes run along rows.
+// It reads the few cells that these windows have beyond them as well, which its neighbour's read brings into the cache.
 //
 // Forward: a lane reads all rows of `forward_rows` rows of windows at once, then computes. Nothing is shared.
 // Backward: a lane moves down a strip of the image. It reads each row once, holds as many as a window is high, and adds
@@ -27,6 +27,7 @@
 namespace pydlx {
 
 constexpr int kRowThreads = 128;
+constexpr int kRowBlocks = 4;  // backward, on a multiprocessor at the least: registers without spills
 
 /// The windows of one kernel, for elements of type T.
 template <class T, int depth_, int kernel_, int stride_>
@@ -42,8 +43,6 @@ struct RowWindow {
   static constexpr int forward_rows = kernel == stride ? 1 : stride > 1 ? 2 : 4;
   static constexpr int rows_before = (kernel - 1) / stride;  // of windows, that reach into a strip from above
   static constexpr int repeated_lanes = overlap > 0 ? 1 : 0;
-  // On a multiprocessor at the least: registers without spills.
-  static constexpr int backward_blocks = overlap > 0 && lane_columns == 4 && stride > 1 ? 5 : 4;
   static_assert(lane_columns % stride == 0 && overlap >= 0 && overlap < lane_columns);
 };
 
@@ -68,8 +67,10 @@ struct SoftPoolRows {
 };
 
 /// Where a lane stands.
+template <class Window>
 struct SoftPoolLane {
-  int lane_of_row, strip, slice;  // of windows
+  int lane_of_row, strip;
+  int slice = 0;  // of windows
   int64_t volume;
   bool inside;
 
@@ -78,8 +79,11 @@ struct SoftPoolLane {
     const int32_t row = p.lanes.quotient(index), image = p.strips.quotient(row);
     lane_of_row = p.lanes.remainder(index);
     strip = p.strips.remainder(row);
-    slice = p.images.remainder(image);
-    volume = p.images.quotient(image);
+    volume = image;
+    if constexpr (Window::depth > 1) {
+      slice = p.images.remainder(image);
+      volume = p.images.quotient(image);
+    }
   }
 };
 
@@ -113,12 +117,12 @@ struct RowReader {
   bool slice_inside[Window::depth];
   int column;  // the lane's first one
 
-  __device__ RowReader(const SoftPoolRows& shape, const SoftPoolLane& lane, const T* x, int64_t elements)
+  __device__ RowReader(const SoftPoolRows& shape, const SoftPoolLane<Window>& lane, const T* x, int64_t elements)
       : p(shape), begin(x), end(x + elements), column(lane.lane_of_row * Window::lane_columns - shape.padding[2]) {
 #pragma unroll
     for (int i = 0; i < Window::depth; ++i) {
-      const int slice = lane.slice * Window::depth - p.padding[0] + i;
-      slice_inside[i] = lane.inside && slice >= 0 && slice < p.in[0];
+      const int slice = Window::depth > 1 ? lane.slice * Window::depth - p.padding[0] + i : 0;
+      slice_inside[i] = lane.inside && (Window::depth == 1 || (slice >= 0 && slice < p.in[0]));
       slices[i] = x + (lane.volume * p.in[0] + slice) * p.in[1] * p.in[2] + column;
     }
   }
@@ -173,7 +177,7 @@ __global__ void __launch_bounds__(kRowThreads)
   using A = accumulate_t<T>;
   constexpr int kRows = (Window::forward_rows - 1) * Window::stride + Window::kernel;
   const auto index = static_cast<int32_t>(blockIdx.x * kRowThreads + threadIdx.x);
-  const SoftPoolLane lane(p, index);
+  const SoftPoolLane<Window> lane(p, index);
   const RowReader<T, Window> reader(p, lane, x, elements);
   const int first_row = lane.strip * Window::forward_rows, first_column = lane.lane_of_row * Window::lane_windows;
   RowCells<T, Window> cells[Window::depth][kRows];
@@ -209,14 +213,14 @@ __global__ void __launch_bounds__(kRowThreads)
 }
 
 template <class T, class Window>
-__global__ void __launch_bounds__(kRowThreads, Window::backward_blocks)
+__global__ void __launch_bounds__(kRowThreads, kRowBlocks)
     soft_pool_rows_backward_kernel(SoftPoolRows p, const T* __restrict__ grad, const T* __restrict__ x,
                                    T* __restrict__ dx, int64_t elements, int64_t out_elements) {
   using A = accumulate_t<T>;
   constexpr int kRows = Window::kernel, kStride = Window::stride, kOverlap = Window::overlap;
   const int warp_lane = static_cast<int>(threadIdx.x) % kWarp;
   const auto warp = static_cast<int32_t>((blockIdx.x * kRowThreads + threadIdx.x) / kWarp);
-  const SoftPoolLane lane(p, warp * (kWarp - Window::repeated_lanes) + warp_lane - Window::repeated_lanes);
+  const SoftPoolLane<Window> lane(p, warp * (kWarp - Window::repeated_lanes) + warp_lane - Window::repeated_lanes);
   const bool writes = lane.inside && warp_lane >= Window::repeated_lanes;
   const bool has_below = lane.lane_of_row > 0;
   const RowReader<T, Window> reader(p, lane, x, elements);
@@ -225,13 +229,14 @@ __global__ void __launch_bounds__(kRowThreads, Window::backward_blocks)
   const int first_row = lane.strip * strip_rows, last_row = first_row + strip_rows;
   const T* const grads = grad + (lane.volume * p.out[0] + lane.slice) * p.out[1] * p.out[2] + first_column;
 
+  const bool slice_has_windows = lane.inside && (Window::depth == 1 || lane.slice < p.out[0]);
   // The gradients of a row of windows, as they were read; 0 where there is no window.
   using Gradients = Vector<T, Window::lane_windows>;
   const auto read_gradients = [&](int row) {
     Gradients to;
 #pragma unroll
     for (T& value : to.values) value = static_cast<T>(A(0));
-    if (!lane.inside || row < 0 || row >= p.out[1] || lane.slice >= p.out[0] || first_column >= p.out[2]) {
+    if (!slice_has_windows || row < 0 || row >= p.out[1] || first_column >= p.out[2]) {
       return to;
     }
     const T* const from = grads + static_cast<int64_t>(row) * p.out[2];
@@ -290,7 +295,7 @@ __global__ void __launch_bounds__(kRowThreads, Window::backward_blocks)
       next_gradients = read_gradients(row + 1);
     }
 
-    if (lane.inside && row >= 0 && row < p.out[1] && lane.slice < p.out[0]) {
+    if (slice_has_windows && row >= 0 && row < p.out[1]) {
 #pragma unroll
       for (int k = 0; k < Window::lane_windows; ++k) {
         if (first_column + k >= p.out[2]) continue;
