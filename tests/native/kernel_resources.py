@@ -43,7 +43,18 @@ class Resources:
 def demangle(symbols: list[str]) -> list[str]:
     """Readable kernel names without their argument lists."""
     names = subprocess.run(["c++filt"], input="\n".join(symbols), capture_output=True, text=True, check=True).stdout
-    return [re.sub(r"^void |pydlx::|c10::|\(anonymous namespace\)::|\(.*$", "", name) for name in names.splitlines()]
+    ours = r"^void |pydlx::|c10::|\(anonymous namespace\)::"
+    return [without_arguments(re.sub(ours, "", name)) for name in names.splitlines()]
+
+
+def without_arguments(name: str) -> str:
+    """A function's name up to its argument list; template arguments may hold brackets, too, as ``(Kind)1``."""
+    depth = 0
+    for place in range(len(name) - 1, -1, -1):
+        depth += (name[place] == ")") - (name[place] == "(")
+        if depth == 0:
+            return name[:place] if name[place] == "(" else name
+    return name
 
 
 def parse(report: str) -> dict[str, Resources]:
@@ -85,7 +96,10 @@ def measure() -> dict[str, Resources]:
 def by_name(report: str) -> dict[str, Resources]:
     """What `ptxas -v` said, by readable kernel name."""
     mangled = parse(report)
-    return dict(sorted(zip(demangle(list(mangled)), mangled.values(), strict=True)))
+    found: dict[str, Resources] = {}
+    for name, use in sorted(zip(demangle(list(mangled)), mangled.values(), strict=True), key=lambda pair: pair[0]):
+        found.setdefault(name, Resources()).include(use)  # of one name, where files have their own each
+    return found
 
 
 def read_table() -> dict[str, Resources]:

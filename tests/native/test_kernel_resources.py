@@ -24,6 +24,16 @@ def test_parses_the_worst_of_all_architectures():
     assert resources == Resources(registers=48, shared_bytes=4224, spill_bytes=12)
 
 
+def test_names_keep_their_template_arguments():
+    for name in ("scan<float, (Kind)1>(float const*, int)", "scan<float, (Kind)1>"):
+        assert kernel_resources.without_arguments(name) == "scan<float, (Kind)1>"
+    twice = REPORT + REPORT.replace("scanI", "scamI").replace("40 reg", "50 reg")
+    assert {name: use.registers for name, use in kernel_resources.by_name(twice).items()} == {
+        "scam<float>": 50,
+        "scan<float>": 48,
+    }
+
+
 def test_complains_about_spills_growth_and_strangers():
     table = {"a": Resources(32), "b": Resources(32), "gone": Resources(8)}
     measured = {"a": Resources(33), "b": Resources(30, 0, 4), "new": Resources(8)}
