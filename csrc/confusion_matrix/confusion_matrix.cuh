@@ -300,7 +300,7 @@ __device__ __forceinline__ void for_parts(Table& table, const ConfusionTask& tas
 }
 
 template <int kGroup, TableKind kind>
-__global__ void __launch_bounds__(kLabelThreads, 2)
+__global__ void __launch_bounds__(kLabelThreads, PYDLX_BLOCKS(2))
     confusion_labels_kernel(ConfusionTask task, ConfusionParts cut, int copies_log2, Counter* __restrict__ counts,
                             Counter* __restrict__ invalid) {
   PYDLX_DYNAMIC_SHARED(unsigned, words);

@@ -104,7 +104,7 @@ __device__ __forceinline__ void store_columns(T* to, int64_t step, int inside, c
 
 // With kAdd, the maxima are added to what `add` holds, which may be y, and the sums are rounded once.
 template <class T, int V, class Index, bool kAdd>
-__global__ void __launch_bounds__(kColumnThreads, (column_blocks<T, V>(kAdd ? 3 : 1)))
+__global__ void __launch_bounds__(kColumnThreads, PYDLX_BLOCKS((column_blocks<T, V>(kAdd ? 3 : 1))))
     corner_columns_kernel(CornerColumns<Index> s, const T* __restrict__ x, const T* add, T* y) {
   using A = accumulate_t<T>;
   PYDLX_SHARED(A, peaks, 2, V, kColumnThreads);  // two sets, in turn: one barrier a chunk
@@ -248,7 +248,7 @@ struct ColumnRuns {
 };
 
 template <class T, int V, class Index>
-__global__ void __launch_bounds__(kColumnThreads, (column_blocks<T, V>(2)))
+__global__ void __launch_bounds__(kColumnThreads, PYDLX_BLOCKS((column_blocks<T, V>(2))))
     corner_columns_backward_kernel(CornerColumns<Index> s, const T* __restrict__ grad, const T* __restrict__ x,
                                    T* __restrict__ dx) {
   using A = accumulate_t<T>;

@@ -129,7 +129,7 @@ __device__ __forceinline__ A last_cell(bool from_end, const A (&x)[V]) {
 }
 
 template <class T, int V>
-__global__ void __launch_bounds__(kRowThreads, kRowBlocks)
+__global__ void __launch_bounds__(kRowThreads, PYDLX_BLOCKS(kRowBlocks))
     corner_rows_kernel(CornerRows s, const T* __restrict__ x, T* __restrict__ y) {
   using A = accumulate_t<T>;
   const CornerLane<V> at(s);
@@ -230,7 +230,7 @@ struct OpenRun {
 };
 
 template <class T, int V>
-__global__ void __launch_bounds__(kRowThreads, kRowBackwardBlocks<T>)
+__global__ void __launch_bounds__(kRowThreads, PYDLX_BLOCKS(kRowBackwardBlocks<T>))
     corner_rows_backward_kernel(CornerRows s, const T* __restrict__ grad, const T* __restrict__ x, T* __restrict__ dx) {
   using A = accumulate_t<T>;
   const CornerLane<V> at(s);

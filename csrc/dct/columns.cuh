@@ -27,10 +27,8 @@ constexpr int kColumnBlocks = N <= 1024   ? 768 / kColumnThreads<N>
 
 /// columns of x -> y: DCT-II, or back: DCT-III. Block number plane * tiles + tile.
 template <int N, bool kBack>
-__global__ __launch_bounds__(kColumnThreads<N>, kColumnBlocks<N>) void cosine_columns_kernel(const float* x, float* y,
-                                                                                             int width, int tiles,
-                                                                                             LineScale<float> scale,
-                                                                                             bool apart) {
+__global__ __launch_bounds__(kColumnThreads<N>, PYDLX_BLOCKS(kColumnBlocks<N>)) void cosine_columns_kernel(
+    const float* x, float* y, int width, int tiles, LineScale<float> scale, bool apart) {
   constexpr int T = kLineThreads<N>, lanes = kColumnLanes<N>;
   PYDLX_DYNAMIC_SHARED(Complex<float>, all_rooms);
   PYDLX_SHARED(int, marks, 2 * lanes);

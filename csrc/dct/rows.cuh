@@ -72,8 +72,9 @@ struct RowPair {
 
 /// rows (rows, N) of x -> y: DCT-II, or back: DCT-III. `apart`: a row that is not finite leaves the others alone.
 template <int N, bool kBack>
-__global__ __launch_bounds__(kRowThreads, 3) void cosine_rows_kernel(const float* x, float* y, int64_t rows,
-                                                                     LineScale<float> scale, bool apart) {
+__global__ __launch_bounds__(kRowThreads, PYDLX_BLOCKS(3)) void cosine_rows_kernel(const float* x, float* y,
+                                                                                   int64_t rows, LineScale<float> scale,
+                                                                                   bool apart) {
   constexpr int T = kLineThreads<N>;
   PYDLX_SHARED(Complex<float>, all_rooms, kRowSlots);
   PYDLX_SHARED(int, marks, 2 * kRowPairs<N>);

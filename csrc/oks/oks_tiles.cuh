@@ -114,7 +114,7 @@ struct OksShares {
 
 // A tile is kDet detections to a lane and up to kTruths truths to a warp.
 template <class A, int kDet, bool kBoxes>
-__global__ void __launch_bounds__(kOksWarps* kWarp, OksTiling<A>::kBlocks)
+__global__ void __launch_bounds__(kOksWarps* kWarp, PYDLX_BLOCKS(OksTiling<A>::kBlocks))
     oks_tile_kernel(OksRows<A> rows, OksSizes sizes, A* __restrict__ oks) {
   constexpr int kTruths = OksTiling<A>::kTruths, kRoom = kOksWarps * kTruths, kTile = kWarp * kDet;
   using Staged = OksStaged<A>[kRoom][kOksChunk];
@@ -187,7 +187,7 @@ __global__ void __launch_bounds__(kOksWarps* kWarp, OksTiling<A>::kBlocks)
 
 // A block has kWarp detections, kOksChunk points of them, and all truths of their group.
 template <class A, bool kBoxes>
-__global__ void __launch_bounds__(kOksWarps* kWarp, OksTiling<A>::kBlocks)
+__global__ void __launch_bounds__(kOksWarps* kWarp, PYDLX_BLOCKS(OksTiling<A>::kBlocks))
     oks_backward_pred_kernel(OksRows<A> rows, OksSizes sizes, const A* __restrict__ grad, A* __restrict__ dpred) {
   constexpr int kPoints = kOksChunk / kOksWarps, kRoom = OksTiling<A>::kRoom;
   using Truths = OksTruths<A, kRoom>;
@@ -263,7 +263,7 @@ __global__ void __launch_bounds__(kOksWarps* kWarp, OksTiling<A>::kBlocks)
 constexpr int kOksTruthWarps = 4;
 
 template <class A, bool kBoxes>
-__global__ void __launch_bounds__(kOksTruthWarps* kWarp, OksTiling<A>::kTruthBlocks)
+__global__ void __launch_bounds__(kOksTruthWarps* kWarp, PYDLX_BLOCKS(OksTiling<A>::kTruthBlocks))
     oks_backward_truth_kernel(OksRows<A> rows, OksSizes sizes, const A* __restrict__ grad, A* __restrict__ dtruth,
                               A* __restrict__ growth) {
   constexpr int kTruths = OksTiling<A>::kTruths, kRoom = kOksTruthWarps * kTruths;

@@ -60,8 +60,9 @@ struct Edges {
 };
 
 template <class Filter, int kRows, int lanes, int kThreads, int kBlocks>
-__global__ __launch_bounds__(kThreads, kBlocks) void solve_columns_kernel(ColumnsCall call, Complex<float>* z,
-                                                                          MeanOfPlane mean_of_plane, Edges edges) {
+__global__ __launch_bounds__(kThreads,
+                             PYDLX_BLOCKS(kBlocks)) void solve_columns_kernel(ColumnsCall call, Complex<float>* z,
+                                                                              MeanOfPlane mean_of_plane, Edges edges) {
   using State = typename Filter::State;
   PYDLX_DYNAMIC_SHARED(unsigned char, memory);
   const int threads = static_cast<int>(blockDim.x), chunks = threads / lanes;

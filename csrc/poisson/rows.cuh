@@ -77,7 +77,8 @@ struct PlanePair {
 
 /// y -> the Fourier transform of z, in one pass.
 template <int N>
-__global__ __launch_bounds__(kRowThreads, 3) void pack_power_rows_kernel(RightSide p, Complex<float>* __restrict__ z) {
+__global__ __launch_bounds__(kRowThreads, PYDLX_BLOCKS(3)) void pack_power_rows_kernel(RightSide p,
+                                                                                       Complex<float>* __restrict__ z) {
   constexpr int rows = kRowPairs<N> < 2 ? 2 : 4;  // of a column, summed in float32
   PYDLX_SHARED(Complex<float>, rooms, kRowSlots);
   const PlanePair<N> at(p.parts);
@@ -111,9 +112,10 @@ __global__ __launch_bounds__(kRowThreads, 3) void pack_power_rows_kernel(RightSi
 
 /// The inverse Fourier transform of z -> u, in one pass.
 template <int N>
-__global__ __launch_bounds__(kRowThreads, 3) void unpack_power_rows_kernel(RightSide p,
-                                                                           const Complex<float>* __restrict__ z,
-                                                                           float* __restrict__ u) {
+__global__ __launch_bounds__(kRowThreads,
+                             PYDLX_BLOCKS(3)) void unpack_power_rows_kernel(RightSide p,
+                                                                            const Complex<float>* __restrict__ z,
+                                                                            float* __restrict__ u) {
   PYDLX_SHARED(Complex<float>, rooms, kRowSlots);
   const PlanePair<N> at(p.parts);
   Complex<float>* room = rooms + at.line * kLineSlots<N>;

@@ -96,7 +96,7 @@ struct KMaxResults {
 /// Of up to `size` values, from x, or from `lists` (B, chunks, size, C) of an earlier launch if there are; results, or
 /// such lists if `lists_out` is given.
 template <int size, class T>
-__global__ void __launch_bounds__(kPoolThreads, 2)
+__global__ void __launch_bounds__(kPoolThreads, PYDLX_BLOCKS(2))
     k_best_kernel(SequenceBatch batch, PoolCut cut, const T* __restrict__ x,
                   const Candidate<OrderKey<T>>* __restrict__ lists, int64_t lists_each,
                   Candidate<OrderKey<T>>* __restrict__ lists_out, KMaxResults<T> results) {
@@ -209,7 +209,7 @@ __device__ inline ChosenDigit choose_digit(const array_t<unsigned, kDigitValues,
 
 /// Any k. What lies above the k-th largest key is taken and, of what equals it, the first.
 template <class T>
-__global__ void __launch_bounds__(kPoolThreads, 2)
+__global__ void __launch_bounds__(kPoolThreads, PYDLX_BLOCKS(2))
     k_max_kernel(SequenceBatch batch, PoolCut cut, const T* __restrict__ x, KMaxResults<T> results) {
   using Key = OrderKey<T>;
   PYDLX_SHARED(unsigned, counts, kDigitValues, kWarp);

@@ -244,7 +244,7 @@ struct PoolResults {
 
 /// Results, or where a sequence has several chunks what each of them holds: parts (B, chunks, C).
 template <class State, int size, class T>
-__global__ void __launch_bounds__(kPoolThreads, kPoolBlocks<T>)
+__global__ void __launch_bounds__(kPoolThreads, PYDLX_BLOCKS(kPoolBlocks<T>))
     pool_kernel(SequenceBatch batch, PoolCut cut, const T* __restrict__ x, PoolResults<T> results,
                 State* __restrict__ parts) {
   using Layout = PoolLayout<size>;
@@ -265,7 +265,7 @@ __global__ void __launch_bounds__(kPoolThreads, kPoolBlocks<T>)
 
 /// Results from the parts. A block of (kWarp, kPoolWarps) threads takes 32 channels of a sequence.
 template <class State, class T>
-__global__ void __launch_bounds__(kPoolThreads, kPoolBlocks<T>)
+__global__ void __launch_bounds__(kPoolThreads, PYDLX_BLOCKS(kPoolBlocks<T>))
     pool_join_kernel(SequenceBatch batch, PoolCut cut, const State* __restrict__ parts, PoolResults<T> results) {
   PYDLX_SHARED(State, room, kPoolWarps, kWarp);
   const int64_t blocks = (batch.channels + kWarp - 1) / kWarp;
@@ -315,7 +315,7 @@ __device__ inline int64_t count_of_block(const SequenceBatch& batch, int64_t b, 
 /// dx, of mean without x, of soft with it. Where sequences have several chunks, `parts` are what pool_kernel has found
 /// in them.
 template <bool kSoft, int size, class T>
-__global__ void __launch_bounds__(kPoolThreads, kPoolBlocks<T>)
+__global__ void __launch_bounds__(kPoolThreads, PYDLX_BLOCKS(kPoolBlocks<T>))
     pool_backward_kernel(SequenceBatch batch, PoolCut cut, const T* __restrict__ grad, const T* __restrict__ x,
                          const SoftState<accumulate_t<T>>* __restrict__ parts, T* __restrict__ dx) {
   using A = accumulate_t<T>;

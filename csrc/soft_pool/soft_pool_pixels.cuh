@@ -113,7 +113,7 @@ __device__ __forceinline__ void take_channel(const Vector<T, channels> (&pixels)
 }
 
 template <class T, class Window>
-__global__ void __launch_bounds__(kPixelThreads, kPixelBlocks)
+__global__ void __launch_bounds__(kPixelThreads, PYDLX_BLOCKS(kPixelBlocks))
     soft_pool_pixels_forward_kernel(SoftPoolPixels p, const T* __restrict__ x, T* __restrict__ y) {
   using A = accumulate_t<T>;
   using Place = PixelPlace<T, Window>;
@@ -133,7 +133,7 @@ __global__ void __launch_bounds__(kPixelThreads, kPixelBlocks)
 }
 
 template <class T, class Window>
-__global__ void __launch_bounds__(kPixelThreads, kPixelBlocks)
+__global__ void __launch_bounds__(kPixelThreads, PYDLX_BLOCKS(kPixelBlocks))
     soft_pool_pixels_backward_kernel(SoftPoolPixels p, const T* __restrict__ grad, const T* __restrict__ x,
                                      T* __restrict__ dx) {
   static_assert(Window::kernel == Window::stride);

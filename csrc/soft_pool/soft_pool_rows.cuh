@@ -213,7 +213,7 @@ __global__ void __launch_bounds__(kRowThreads)
 }
 
 template <class T, class Window>
-__global__ void __launch_bounds__(kRowThreads, kRowBlocks)
+__global__ void __launch_bounds__(kRowThreads, PYDLX_BLOCKS(kRowBlocks))
     soft_pool_rows_backward_kernel(SoftPoolRows p, const T* __restrict__ grad, const T* __restrict__ x,
                                    T* __restrict__ dx, int64_t elements, int64_t out_elements) {
   using A = accumulate_t<T>;

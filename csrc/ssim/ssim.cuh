@@ -201,7 +201,7 @@ __device__ __forceinline__ A gradient_at(const A* grad, bool is_map, int64_t at,
 
 /// Moments, filtered, and what is asked for.
 template <int kRadius, bool kVolume, class T>
-__global__ void __launch_bounds__(kSsimThreads, kSsimBlocks<accumulate_t<T>>)
+__global__ void __launch_bounds__(kSsimThreads, PYDLX_BLOCKS(kSsimBlocks<accumulate_t<T>>))
     ssim_kernel(const SsimImages<T> images, const SsimStrips strips, const SsimResults<accumulate_t<T>> results) {
   using A = accumulate_t<T>;
   using Room = SsimRoom<A, kSsimThreads>;
@@ -349,7 +349,7 @@ struct SsimPixel {
 
 /// dx and dy, or one of them, from the slopes of ssim_kernel.
 template <int kRadius, class T>
-__global__ void __launch_bounds__(kSsimThreads, kSsimBlocks<accumulate_t<T>>)
+__global__ void __launch_bounds__(kSsimThreads, PYDLX_BLOCKS(kSsimBlocks<accumulate_t<T>>))
     ssim_gradient_kernel(const SsimImages<T> images, const SsimStrips strips,
                          const accumulate_t<T>* __restrict__ slopes, int side, T* __restrict__ dx, T* __restrict__ dy) {
   using A = accumulate_t<T>;

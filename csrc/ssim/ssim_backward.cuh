@@ -37,7 +37,7 @@ constexpr int kSsimBackwardBytes = SsimRoom<float, kSsimBackwardThreads>::kRows 
 /// A block to a strip. dx and dy from four maps of slopes; or from three what stands for dx here, the gradient of one
 /// image (side 1 for x, -1 for y).
 template <int kRadius, int kMaps, class T>
-__global__ void __launch_bounds__(kSsimBackwardThreads, kSsimBackwardBlocks)
+__global__ void __launch_bounds__(kSsimBackwardThreads, PYDLX_BLOCKS(kSsimBackwardBlocks))
     ssim_backward_kernel(const SsimImages<T> images, const SsimStrips strips, const float* __restrict__ grad,
                          bool grad_is_map, float side, T* __restrict__ dx, T* __restrict__ dy) {
   using Room = SsimRoom<float, kSsimBackwardThreads>;
