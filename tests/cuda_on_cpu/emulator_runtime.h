@@ -52,7 +52,7 @@ inline size_t opt_in_shared_bytes() {
   return text == nullptr ? 64 * 1024 : std::min<size_t>(std::strtoul(text, nullptr, 10), kMostSharedBytes);
 }
 /// Small, so that tests on small tensors also cut batches to fit it.
-constexpr int kCacheBytes = 2 << 20;
+constexpr int kCacheBytes = 256 << 10;
 
 /// Where in the source a thread waits.
 struct Site {

@@ -361,6 +361,42 @@ CUDA_FAULTS = [
         "nobody writes the last output",
     ),
     Fault(
+        "dct/line_fft.cuh",
+        "    take_line<N, lanes>(v, t, room);\n    __syncthreads();\n",
+        "    take_line<N, lanes>(v, t, room);\n",
+        "numbers of a long line are overwritten before they are read",
+    ),
+    Fault(
+        "dct/rows.cuh",
+        "apart_ && marks_[line] ? NAN",
+        "apart_ && marks_[0] ? NAN",
+        "a line with a NaN gives numbers if it is the second of its pair",
+    ),
+    Fault(
+        "dct/planes.cuh",
+        "    if (k > 0 && 2 * k != height) {\n      row = plane",
+        "    if (k > 1 && 2 * k != height) {\n      row = plane",
+        "nobody writes the last row of frequencies",
+    ),
+    Fault(
+        "poisson/recurrence.cuh",
+        "if (lane + apart < kWarp) top",
+        "if (lane + apart <= kWarp) top",
+        "columns of more than 32 chunks are solved wrong",
+    ),
+    Fault(
+        "poisson/columns.cuh",
+        "if (n == rows - 1) end = state;",
+        "end = state;",
+        "the recurrence of a last chunk that is not full ends too low",
+    ),
+    Fault(
+        "poisson/right_side.cuh",
+        "min(max(i, 0), last_)",
+        "min(i < 0 ? 1 : i, last_)",
+        "images are mirrored about their first row, not its edge",
+    ),
+    Fault(
         "poisson/poisson.cuh",
         "partials[index / (w * h) * kSumBlocks + k]",
         "partials[k]",

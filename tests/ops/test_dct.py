@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -88,6 +89,58 @@ def test_groups_of_lines(name, type, shape):
         assert_scipy(getattr(ops, name)(x, type, axis), name, x, type, (axis,), None)
 
 
+# Lines of 2^k samples have CUDA kernels of their own, along the last axis and before it; other planes one Fourier
+# transform. 35 columns are no whole pairs, 70 no whole tile of any size; nine of 64 x 128 take several launches.
+POWER_SHAPES = [
+    (2, 64, 128),
+    (128, 64),
+    (3, 256, 70),
+    (2, 512, 64),
+    (64, 512),
+    (1024, 6),
+    (3, 1024),
+    (2, 2048),
+    (4096,),
+]
+OTHER_SHAPES = [(2, 256, 35), (2, 5, 131), (3, 12, 20), (2, 70, 66), (1, 1, 6), (3, 7, 1), (9, 64, 128)]
+
+
+@pytest.mark.parametrize("shape", [*POWER_SHAPES, *OTHER_SHAPES])
+@pytest.mark.parametrize("name", ["dctn", "idctn"])
+def test_powers_of_two_and_planes(name, shape):
+    x = draw(*shape, dtype=torch.float32)
+    for axes in ((-2, -1), (-1,), (-2,)) if len(shape) > 1 else ((-1,),):
+        assert_scipy(getattr(ops, name)(x, 2, axes, "ortho"), name, x, 2, axes, "ortho")
+
+
+@pytest.mark.parametrize("shape", [(2, 64, 64), (2, 64, 66), (2, 12, 20)])
+@pytest.mark.parametrize("name", ["dctn", "idctn"])
+def test_numbers_at_odd_addresses(name, shape):
+    x = draw(math.prod(shape) + 1, dtype=torch.float32)[1:].view(shape)
+    for axes in ((-2, -1), (-1,), (-2,)):
+        assert_scipy(getattr(ops, name)(x, 2, axes), name, x, 2, axes, None)
+
+
+@pytest.mark.parametrize("length", [2048, 4096])
+@pytest.mark.parametrize("name", ["dctn", "idctn"])
+def test_long_columns_with_all_the_shared_memory_there_is(name, length, monkeypatch):
+    monkeypatch.setenv("PYDLX_EMULATOR_SHARED_BYTES", str(227 * 1024))
+    x = draw(length, 10, dtype=torch.float32)
+    assert_scipy(getattr(ops, name)(x, 2, -2), name, x, 2, (-2,), None)
+
+
+@pytest.mark.parametrize("shape", [(4, 5, 131), (4, 64, 64), (4, 6, 8)])
+@pytest.mark.parametrize("name", ["dctn", "idctn"])
+def test_planes_are_independent(name, shape):
+    x = draw(*shape, dtype=torch.float32)
+    usual = getattr(ops, name)(x)
+    x[1, 2, 3] = torch.nan
+    y = getattr(ops, name)(x)
+    assert y[1].isnan().all()
+    others = [0, 2, 3]
+    torch.testing.assert_close(y[others], usual[others], rtol=1e-5, atol=1e-3)
+
+
 def assert_lines_are_independent(name, type, axis, length, value, device="cpu"):
     lines = draw(70, length, dtype=torch.float32)
     spoiled = lines.clone()
@@ -101,7 +154,7 @@ def assert_lines_are_independent(name, type, axis, length, value, device="cpu"):
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
-@pytest.mark.parametrize("length", [2, 11, 12, 101, 1031])
+@pytest.mark.parametrize("length", [2, 11, 12, 64, 101, 256, 1031])
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize(("name", "type"), [("dctn", 2), ("dctn", 3), ("dstn", 1), ("dstn", 2), ("dctn", 4)])
 def test_lines_are_independent(name, type, axis, length, value):

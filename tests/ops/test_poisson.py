@@ -11,7 +11,7 @@ import scipy.ndimage
 import torch
 from op_checks import FLOATS, native_op, same_on_one_and_two_threads, sliced
 
-from pydlx.ops import solve_gaussian_poisson, solve_poisson
+from pydlx.ops import poisson, solve_gaussian_poisson, solve_poisson
 
 FORMULATIONS = ("official", "paper", "screened")
 SHAPES = [(1, 1), (1, 6), (6, 1), (2, 2), (2, 3), (3, 2), (4, 5), (7, 11), (9, 8), (5, 70), (12, 13)]
@@ -100,6 +100,61 @@ def test_gaussian_is_the_dense_solve(shape, formulation, dtype):
         )
         u = solve_gaussian_poisson(rhs, colour, beta, sigma, formulation, normalised=normalised)
         assert_solution(u, np.linalg.solve(matrix, right), 1e-11 if dtype is torch.float64 else 5e-6)
+
+
+# Where the CUDA kernels change: 16 and 32 rows to a thread, 1024 and 4096 to a block; rows of 2^k samples, of an odd
+# number and of pairs; one pair of columns to a tile and several. Five planes of 40 x 256 take several launches.
+COLUMN_SHAPES = [(2, 1, 6), (2, 2, 2), (2, 16, 8), (2, 17, 256), (1, 15, 512), (1, 8, 1024), (1, 3, 2048), (1, 2, 4096)]
+COLUMN_SHAPES += [(1, 1024, 4), (1, 1025, 3), (1, 1057, 6), (1, 4097, 2), (5, 40, 256)]
+
+
+@pytest.mark.parametrize("shape", COLUMN_SHAPES)
+def test_systems_of_columns(shape):
+    """Float32 against the reference in float64, for weights on both sides of what the column systems take."""
+    rhs, colour = draw(*shape, dtype=torch.float32), draw(*shape, dtype=torch.float32, seed=1)
+    cases = [("official", 0.002, 0.5), ("official", 30.0, 0.5), ("screened", 0.5, 1.0), ("paper", 0.2, 0.5)]
+    if shape[-1] >= 1024:
+        cases = cases[:3:2]
+    elif shape[-1] < 256:
+        cases += [("screened", 20.0, 1.0), ("paper", 10.0, 1.0), ("official", 5e-4, 0.5), ("paper", 0.05, 0.0)]
+    for formulation, beta, sigma in cases:
+        u = solve_gaussian_poisson(rhs, colour, beta, sigma, formulation)
+        equation = FORMULATIONS.index(formulation), beta, *poisson.gaussian_taps(sigma)
+        exact = poisson.gaussian_poisson_reference(rhs.double(), colour.double(), *equation)
+        assert_solution(u, exact.reshape(-1).numpy(), 5e-6)
+    for boundary, screening in (("neumann", 0.01), ("dirichlet", 0.0), ("dirichlet", 0.2)):
+        u = solve_poisson(rhs, boundary, screening)
+        exact = poisson.poisson_reference(rhs.double(), boundary == "dirichlet", screening)
+        assert_solution(u, exact.reshape(-1).numpy(), 5e-6)
+
+
+@pytest.mark.parametrize("width", [17, 256])
+def test_solves_at_odd_addresses(width):
+    rhs, colour = (draw(2 * 6 * width + 1, dtype=torch.float32, seed=seed)[1:].view(2, 6, width) for seed in (0, 1))
+    for solve in (
+        lambda b, c: solve_gaussian_poisson(b, c, 0.5),
+        lambda b, c: solve_gaussian_poisson(b, c, 0.5, formulation="paper"),
+        lambda b, c: solve_poisson(b, "dirichlet"),
+        lambda b, c: solve_gaussian_poisson(b, c, 1e-5),
+    ):
+        torch.testing.assert_close(solve(rhs, colour), solve(rhs.clone(), colour.clone()), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("shape", [(4, 7, 9), (4, 7, 256), (4, 8, 10)])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_plane_that_is_not_finite_leaves_the_others_alone(shape, value):
+    rhs, colour = draw(*shape, dtype=torch.float32), draw(*shape, dtype=torch.float32, seed=1)
+    spoiled = rhs.clone()
+    spoiled[1, -1, -1] = value
+    for solve in (
+        lambda b: solve_gaussian_poisson(b, colour, 0.5),
+        lambda b: solve_gaussian_poisson(b, colour, 0.5, formulation="screened"),
+        lambda b: solve_poisson(b, "dirichlet"),
+    ):
+        u, usual = solve(spoiled), solve(rhs)
+        assert not u[1].isfinite().any()
+        others = [0, 2, 3]
+        torch.testing.assert_close(u[others], usual[others], rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
