@@ -222,8 +222,8 @@ CUDA_FAULTS = [
     ),
     Fault(
         "ssim/ssim_backward.cuh",
-        "      __syncthreads();\n\n#pragma unroll\n      for (int i = 0; i < kRows; ++i) ahead[i]",
-        "\n#pragma unroll\n      for (int i = 0; i < kRows; ++i) ahead[i]",
+        "    __syncthreads();\n\n#pragma unroll\n    for (int i = 0; i < kRows; ++i) ahead[i]",
+        "\n#pragma unroll\n    for (int i = 0; i < kRows; ++i) ahead[i]",
         "a column is read before its rows have been filtered",
     ),
     Fault(
