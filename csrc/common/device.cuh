@@ -63,9 +63,9 @@ using array_t = typename ArrayOf<T, sizes...>::type;
 #endif
 
 // PYDLX_BLOCKS(count): the second number of __launch_bounds__, how many blocks registers are to suffice for on a
-// multiprocessor. The counts are chosen on compute capability 8.0 to 9.0; older and newer ones need a few registers
-// more, and take them rather than spill.
-#if defined(__CUDA_ARCH__) && (__CUDA_ARCH__ < 800 || __CUDA_ARCH__ >= 1000)
+// multiprocessor. The counts are chosen on compute capability 9.0; others may need a few registers more, and take them
+// rather than spill.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ != 900
 #define PYDLX_BLOCKS(count) 1
 #else
 #define PYDLX_BLOCKS(count) (count)
