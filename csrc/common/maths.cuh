@@ -22,6 +22,12 @@ __device__ __forceinline__ float fast_exp2(float x) {
 }
 __device__ __forceinline__ double fast_exp2(double x) { return exp2(x); }
 
+/// e^x for x of no more than 0, within x / 10 + 2 units in the last place.
+template <class A>
+__device__ __forceinline__ A fast_exp(A x) {
+  return fast_exp2(x * static_cast<A>(kLog2E));
+}
+
 /// 1 / x within 1 unit in the last place, for x that is neither below 2^-126 nor above 2^126 in magnitude.
 __device__ __forceinline__ float fast_reciprocal(float x) {
 #ifdef __CUDACC__

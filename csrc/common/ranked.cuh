@@ -17,16 +17,17 @@ __device__ inline Ranked<A> highest_of_block(const Ranked<A>& value, array_t<Ran
   return join_of_block<threads>(value, room, [](const Ranked<A>& a, const Ranked<A>& b) { return b.above(a) ? b : a; });
 }
 
-/// An unsigned number of as many bits, in the order of is_higher: 0 for -inf, all ones for NaN, one for both zeros.
-__device__ inline unsigned ordered_key(float score) {
-  const unsigned bits = __float_as_uint(score + 0.0f), sign = 1u << 31;
-  if (score != score) return ~0u;
-  return score == -INFINITY ? 0u : bits & sign ? ~bits : bits | sign;
+/// An unsigned number of as many bits, in the order of is_higher: all ones for NaN, one for both zeros, 0 for none. The
+/// bits of a negative number run backwards.
+__device__ __forceinline__ uint32_t ordered_key(float score) {
+  const uint32_t bits = __float_as_uint(score + 0.0f), sign = uint32_t{1} << 31;
+  if (score != score) return ~uint32_t{0};
+  return bits & sign ? ~bits : bits | sign;
 }
-__device__ inline uint64_t ordered_key(double score) {
+__device__ __forceinline__ uint64_t ordered_key(double score) {
   const auto bits = static_cast<uint64_t>(__double_as_longlong(score + 0.0)), sign = uint64_t{1} << 63;
   if (score != score) return ~uint64_t{0};
-  return score == -INFINITY ? 0 : bits & sign ? ~bits : bits | sign;
+  return bits & sign ? ~bits : bits | sign;
 }
 
 template <class A>

@@ -59,18 +59,12 @@ __global__ __launch_bounds__(kColumnThreads<N>, PYDLX_BLOCKS(kColumnBlocks<N>)) 
       v[m] = spoiled.finite(v[m]);
     }
     transform_line<N, lanes, false>(v, t, room);
-    put_line<N, lanes>(v, t, room);
-    __syncthreads();
-    const Complex<float> base = turn(-float(t) / float(2 * N));
     const float factor_a = spoiled.factor(0), factor_b = spoiled.factor(1);
-    unrolled<kHeld>([&](auto held) {
+    each_cosine_number<N, lanes>(v, t, room, [&](auto held, const Complex<float>& number) {
       constexpr int m = decltype(held)::value;
-      const int k = t + m * T;
-      const Complex<float> w = turned<m, 4 * kHeld, false>(base);
-      const auto sum =
-          product(w, v[m]) + product_conjugate(room[m == 0 && t == 0 ? 0 : mirrored_slot<N, lanes>(t, m)], w);
+      const int64_t k = t + m * T;
       const float factor = scale.at(m == 0 ? t : 1);
-      if (inside) to[static_cast<int64_t>(k) * pitch] = {sum.re * factor * factor_a, sum.im * factor * factor_b};
+      if (inside) to[k * pitch] = {number.re * factor * factor_a, number.im * factor * factor_b};
     });
   } else {
 #pragma unroll
@@ -79,16 +73,7 @@ __global__ __launch_bounds__(kColumnThreads<N>, PYDLX_BLOCKS(kColumnBlocks<N>)) 
       const Complex<float> value = number(m);
       v[m] = spoiled.finite({value.re * factor, value.im * factor});
     }
-    put_line<N, lanes>(v, t, room);
-    __syncthreads();
-    const Complex<float> base = turn(-float(t) / float(2 * N));
-    unrolled<kHeld>([&](auto held) {
-      constexpr int m = decltype(held)::value;
-      const Complex<float> mirrored =
-          m == 0 && t == 0 ? Complex<float>{0.0f, 0.0f} : room[mirrored_slot<N, lanes>(t, m)];
-      v[m] = product_conjugate({v[m].re + mirrored.im, v[m].im - mirrored.re}, turned<m, 4 * kHeld, false>(base));
-    });
-    __syncthreads();
+    make_spectrum<N, lanes>(v, t, room);
     transform_line<N, lanes, true>(v, t, room);
     const float factor_a = spoiled.factor(0), factor_b = spoiled.factor(1);
 #pragma unroll

@@ -23,6 +23,15 @@ constexpr int kLineThreads = N / kHeld;
 template <int N>
 constexpr int kLineSlots = N + N / 16;
 
+/// Calls body(std::integral_constant<int, n>()) if n is a power of two from `least` to `most`, which are such; returns
+/// whether it is.
+template <int least, int most, class Body>
+bool dispatch_power(int64_t n, const Body& body) {
+  if (n == least) return body(std::integral_constant<int, least>()), true;
+  if constexpr (least < most) return dispatch_power<2 * least, most>(n, body);
+  return false;
+}
+
 template <int lanes>
 __device__ __forceinline__ int slot(int n) {
   return (n + (n >> 4)) * lanes;

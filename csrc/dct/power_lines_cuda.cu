@@ -7,29 +7,7 @@
 namespace pydlx {
 namespace {
 
-// Calls body(std::integral_constant<int, n>()) if there are kernels for n; returns whether there are.
-template <class Body>
-bool dispatch_power(int64_t n, const Body& body) {
-  const auto call = [&](auto size) { return body(size), true; };
-  switch (n) {
-    case 64:
-      return call(std::integral_constant<int, 64>());
-    case 128:
-      return call(std::integral_constant<int, 128>());
-    case 256:
-      return call(std::integral_constant<int, 256>());
-    case 512:
-      return call(std::integral_constant<int, 512>());
-    case 1024:
-      return call(std::integral_constant<int, 1024>());
-    case 2048:
-      return call(std::integral_constant<int, 2048>());
-    case 4096:
-      return call(std::integral_constant<int, 4096>());
-    default:
-      return false;
-  }
-}
+constexpr int kLeastSamples = 64, kMostSamples = 4096;
 
 LineScale<float> line_scale(const DctAxis& axis) {
   return {static_cast<float>(axis.first), static_cast<float>(axis.scale)};
@@ -55,19 +33,20 @@ void launch_columns(const float* x, float* y, int64_t planes, int64_t width, con
 }  // namespace
 
 bool has_power_rows(int64_t n) {
-  return dispatch_power(n, [](auto) {});
+  return dispatch_power<kLeastSamples, kMostSamples>(n, [](auto) {});
 }
 
 bool has_power_columns(int64_t n, int64_t width) {
   int64_t bytes = 0;
   return width % 2 == 0 && width <= INT32_MAX &&
-         dispatch_power(n, [&](auto size) { bytes = kColumnBytes<decltype(size)::value>; }) &&
+         dispatch_power<kLeastSamples, kMostSamples>(n,
+                                                     [&](auto size) { bytes = kColumnBytes<decltype(size)::value>; }) &&
          bytes <= most_shared_bytes();
 }
 
 void transform_power_rows(const float* x, float* y, int64_t rows, int64_t n, const DctAxis& axis, bool apart,
                           cudaStream_t stream) {
-  dispatch_power(n, [&](auto size) {
+  dispatch_power<kLeastSamples, kMostSamples>(n, [&](auto size) {
     constexpr int N = decltype(size)::value;
     if (axis.type == 2) return launch_rows<N, false>(x, y, rows, axis, apart, stream);
     launch_rows<N, true>(x, y, rows, axis, apart, stream);
@@ -76,7 +55,7 @@ void transform_power_rows(const float* x, float* y, int64_t rows, int64_t n, con
 
 void transform_power_columns(const float* x, float* y, int64_t planes, int64_t n, int64_t width, const DctAxis& axis,
                              bool apart, cudaStream_t stream) {
-  dispatch_power(n, [&](auto size) {
+  dispatch_power<kLeastSamples, kMostSamples>(n, [&](auto size) {
     constexpr int N = decltype(size)::value;
     if (axis.type == 2) return launch_columns<N, false>(x, y, planes, width, axis, apart, stream);
     launch_columns<N, true>(x, y, planes, width, axis, apart, stream);

@@ -55,6 +55,37 @@ class SpoiledPairs {
   int* marks_;
 };
 
+/// visit(m, A_k + i B_k), unscaled, for k = t + m N / 16, of two lines whose Fourier transform the threads hold. A
+/// collective of the block. visit gets m as a type, as from `unrolled`.
+template <int N, int lanes, class Visit>
+__device__ __forceinline__ void each_cosine_number(const Complex<float> (&v)[kHeld], int t, Complex<float>* room,
+                                                   const Visit& visit) {
+  put_line<N, lanes>(v, t, room);
+  __syncthreads();
+  const Complex<float> base = turn(-float(t) / float(2 * N));
+  unrolled<kHeld>([&](auto held) {
+    constexpr int m = decltype(held)::value;
+    const Complex<float> w = turned<m, 4 * kHeld, false>(base);
+    const Complex<float> mirrored = room[m == 0 && t == 0 ? 0 : mirrored_slot<N, lanes>(t, m)];
+    visit(held, product(w, v[m]) + product_conjugate(mirrored, w));
+  });
+}
+
+/// The way back: v holds scaled numbers Y_k, and then the V_k whose inverse transform the lines are. A collective of
+/// the block, after which the room may be written.
+template <int N, int lanes>
+__device__ __forceinline__ void make_spectrum(Complex<float> (&v)[kHeld], int t, Complex<float>* room) {
+  put_line<N, lanes>(v, t, room);
+  __syncthreads();
+  const Complex<float> base = turn(-float(t) / float(2 * N));
+  unrolled<kHeld>([&](auto held) {
+    constexpr int m = decltype(held)::value;
+    const Complex<float> mirrored = m == 0 && t == 0 ? Complex<float>{0.0f, 0.0f} : room[mirrored_slot<N, lanes>(t, m)];
+    v[m] = product_conjugate({v[m].re + mirrored.im, v[m].im - mirrored.re}, turned<m, 4 * kHeld, false>(base));
+  });
+  __syncthreads();
+}
+
 // Where a thread works: its pair of rows, which may be one at the end, and its part of the line.
 template <int N>
 struct RowPair {
@@ -103,17 +134,12 @@ __global__ __launch_bounds__(kRowThreads, PYDLX_BLOCKS(3)) void cosine_rows_kern
     for (int m = kHeld / 2; m < kHeld; ++m) v[m] = room[held_slot<N, 1>(t, m)];
     __syncthreads();
     transform_line<N, 1, false>(v, t, room);
-    put_line<N, 1>(v, t, room);
-    __syncthreads();
-    const Complex<float> base = turn(-float(t) / float(2 * N));
     const float factor_a = spoiled.factor(0), factor_b = spoiled.factor(1);
-    unrolled<kHeld>([&](auto held) {
+    each_cosine_number<N, 1>(v, t, room, [&](auto held, const Complex<float>& number) {
       constexpr int m = decltype(held)::value;
       const int k = t + m * T;
-      const Complex<float> w = turned<m, 4 * kHeld, false>(base);
-      const auto sum = product(w, v[m]) + product_conjugate(room[m == 0 && t == 0 ? 0 : mirrored_slot<N, 1>(t, m)], w);
-      if (at.one) to_first[k] = sum.re * scale.at(m == 0 ? t : 1) * factor_a;
-      if (at.two) to_second[k] = sum.im * scale.at(m == 0 ? t : 1) * factor_b;
+      if (at.one) to_first[k] = number.re * scale.at(m == 0 ? t : 1) * factor_a;
+      if (at.two) to_second[k] = number.im * scale.at(m == 0 ? t : 1) * factor_b;
     });
   } else {
 #pragma unroll
@@ -122,15 +148,7 @@ __global__ __launch_bounds__(kRowThreads, PYDLX_BLOCKS(3)) void cosine_rows_kern
       v[m] = spoiled.finite(
           {at.one ? first[k] * scale.at(m == 0 ? t : 1) : 0.0f, at.two ? second[k] * scale.at(m == 0 ? t : 1) : 0.0f});
     }
-    put_line<N, 1>(v, t, room);
-    __syncthreads();
-    const Complex<float> base = turn(-float(t) / float(2 * N));
-    unrolled<kHeld>([&](auto held) {
-      constexpr int m = decltype(held)::value;
-      const Complex<float> mirrored = m == 0 && t == 0 ? Complex<float>{0.0f, 0.0f} : room[mirrored_slot<N, 1>(t, m)];
-      v[m] = product_conjugate({v[m].re + mirrored.im, v[m].im - mirrored.re}, turned<m, 4 * kHeld, false>(base));
-    });
-    __syncthreads();
+    make_spectrum<N, 1>(v, t, room);
     transform_line<N, 1, true>(v, t, room);
     put_line<N, 1>(v, t, room);
     __syncthreads();

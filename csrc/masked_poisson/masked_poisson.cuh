@@ -16,22 +16,62 @@
 
 namespace pydlx {
 
+/// A block's tile of a plane of the finest grid. Numbers of the plane are called by their place in (planes, height,
+/// width).
+struct FinestTile {
+  Place place;
+  FinestGrid grid;
+  int64_t plane;  // where the plane begins
+
+  __device__ FinestTile(const FinestGrid& grids, const Planes& planes)
+      : place(grids.tiling),
+        grid(grids.of_mask(planes.mask_of(place.plane))),
+        plane(place.plane * grid.size.pixels()) {}
+
+  /// Whether it holds an unknown.
+  __device__ bool is_busy() const { return grid.busy[place.tile]; }
+
+  /// body(place of the number, k as in each_pixel) for this thread's unknown pixels.
+  template <class Body>
+  __device__ __forceinline__ void each_unknown(const Body& body) const {
+    each_pixel(grid.size, place, [&](int i, int j, int k) {
+      const int64_t at = grid.size.at(i, j);
+      if (grid.unknown[at]) body(plane + at, k);
+    });
+  }
+
+  /// The tile's cells and those around: value(place of the number), zero on known pixels. A collective of the block.
+  template <class T, class Value>
+  __device__ __forceinline__ void fill(T* cells, const Value& value) const {
+    TileCells<T, 1>::fill(cells, grid.size, place, [&](int i, int j) {
+      const int64_t at = grid.size.at(i, j);
+      const bool unknown = grid.unknown[at];
+      const T here = value(plane + at);  // read in any case, for the loads not to wait for the mask
+      return unknown ? here : T(0);
+    });
+    __syncthreads();
+  }
+
+  /// (A z) at pixel k of the tile, of cells as `fill` leaves them.
+  template <class T>
+  __device__ __forceinline__ static T apply(const T* cells, int k) {
+    return FinestGrid::apply(cells + TileCells<T, 1>::cell(k), TileCells<T, 1>::kPitch);
+  }
+};
+
 /// The largest entry of each right side on unknown pixels, infinite if one is not finite; a block per tile.
 template <class T>
 __global__ __launch_bounds__(kTileThreads) void peak_kernel(FinestGrid grids, Planes planes, const T* __restrict__ rhs,
                                                             PlaneState* __restrict__ states,
                                                             double* __restrict__ parts) {
-  const Place place(grids.tiling);
-  const FinestGrid grid = grids.of_mask(planes.mask_of(place.plane));
-  rhs += place.plane * grid.size.pixels();
+  const FinestTile tile(grids, planes);
   double peak = 0;
-  each_pixel(grid.size, place, [&](int i, int j, int) {
-    const int64_t at = grid.size.at(i, j);
+  tile.each_unknown([&](int64_t at, int) {
     const double b = fabs(static_cast<double>(rhs[at]));
-    if (grid.unknown[at]) peak = fmax(peak, b < INFINITY ? b : INFINITY);
+    peak = fmax(peak, b < INFINITY ? b : INFINITY);
   });
-  PlaneState& state = states[place.plane];
-  if (!joined_over_plane(peak, place, grid.tiling, parts, state, Largest())) return;
+  PlaneState& state = states[tile.place.plane];
+  if (!joined_over_plane(peak, tile.place, grids.tiling, parts, state, Largest())) return;
   state.peak = peak;
   state.scale = peak > 0 && peak < INFINITY ? ldexp(1.0, min(-ilogb(peak), 1023)) : 1.0;
 }
@@ -43,21 +83,17 @@ __global__ __launch_bounds__(kTileThreads) void start_kernel(FinestGrid grids, P
                                                              double* __restrict__ solution, T* __restrict__ residual,
                                                              PlaneState* __restrict__ states,
                                                              double* __restrict__ parts, Report report) {
-  const Place place(grids.tiling);
-  const FinestGrid grid = grids.of_mask(planes.mask_of(place.plane));
-  PlaneState& state = states[place.plane];
+  const FinestTile tile(grids, planes);
+  PlaneState& state = states[tile.place.plane];
   const double scale = state.scale;
-  const int64_t plane = place.plane * grid.size.pixels();
   double sum = 0;
-  each_pixel(grid.size, place, [&](int i, int j, int) {
-    const int64_t at = grid.size.at(i, j);
-    if (!grid.unknown[at]) return;
-    const double b = scale * static_cast<double>(rhs[plane + at]);
-    solution[plane + at] = initial ? scale * static_cast<double>(initial[plane + at]) : 0.0;
-    residual[plane + at] = static_cast<T>(b);
+  tile.each_unknown([&](int64_t at, int) {
+    const double b = scale * static_cast<double>(rhs[at]);
+    solution[at] = initial ? scale * static_cast<double>(initial[at]) : 0.0;
+    residual[at] = static_cast<T>(b);
     sum += b * b;
   });
-  if (!sum_of_plane(sum, place, grid.tiling, parts, state)) return;
+  if (!sum_of_plane(sum, tile.place, grids.tiling, parts, state)) return;
   state.rhs = state.peak < INFINITY ? sum : NAN;
   state.goal = tolerance * tolerance * sum;
   state.residual = sum;
@@ -65,7 +101,7 @@ __global__ __launch_bounds__(kTileThreads) void start_kernel(FinestGrid grids, P
   state.slope = 0;
   state.directions = state.iterations = 0;
   state.phase = initial ? PlaneState::kAwaits : PlaneState::kIterates;
-  if (!state.is_solvable() || (!initial && !(sum > state.goal))) report.close(state, place.plane);
+  if (!state.is_solvable() || (!initial && !(sum > state.goal))) report.close(state, tile.place.plane);
 }
 
 /// direction = correction + beta last; energy = direction . A direction. A block per tile.
@@ -75,33 +111,25 @@ __global__ __launch_bounds__(kTileThreads) void direction_kernel(FinestGrid grid
                                                                  const T* __restrict__ last, T* __restrict__ direction,
                                                                  PlaneState* __restrict__ states,
                                                                  double* __restrict__ parts) {
-  using Cells = TileCells<T, 1>;
-  PYDLX_SHARED(T, cells, Cells::kCells);
-  const Place place(grids.tiling);
-  PlaneState& state = states[place.plane];
+  PYDLX_SHARED(T, cells, TileCells<T, 1>::kCells);
+  const FinestTile tile(grids, planes);
+  PlaneState& state = states[tile.place.plane];
   if (!state.iterates()) return;
-  const FinestGrid grid = grids.of_mask(planes.mask_of(place.plane));
-  const int64_t plane = place.plane * grid.size.pixels();
   const T beta = state.last_slope > 0 ? static_cast<T>(state.slope / state.last_slope) : T(0);
   double sum = 0;
-  if (grid.busy[place.tile]) {
+  if (tile.is_busy()) {
     const bool turns = beta != 0;  // the first direction of a round has none before it
-    Cells::fill(cells, grid.size, place, [&](int i, int j) {
-      const int64_t at = grid.size.at(i, j);
-      const bool unknown = grid.unknown[at];
-      const T fix = static_cast<T>(correction[plane + at]), before = turns ? last[plane + at] : T(0);
-      return unknown ? fix + beta * before : T(0);
+    tile.fill(cells, [&](int64_t at) {
+      const T before = turns ? last[at] : T(0);
+      return static_cast<T>(correction[at]) + beta * before;
     });
-    __syncthreads();
-    each_pixel(grid.size, place, [&](int i, int j, int k) {
-      const int64_t at = grid.size.at(i, j);
-      if (!grid.unknown[at]) return;
-      const T* here = cells + Cells::cell(k);
-      direction[plane + at] = here[0];
-      sum += static_cast<double>(here[0]) * static_cast<double>(FinestGrid::apply(here, Cells::kPitch));
+    tile.each_unknown([&](int64_t at, int k) {
+      const T here = cells[TileCells<T, 1>::cell(k)];
+      direction[at] = here;
+      sum += static_cast<double>(here) * static_cast<double>(FinestTile::apply(cells, k));
     });
   }
-  if (sum_of_plane(sum, place, grid.tiling, parts, state)) state.energy = sum;
+  if (sum_of_plane(sum, tile.place, grids.tiling, parts, state)) state.energy = sum;
 }
 
 /// residual -= step A direction, the `number`-th of its batch. A block per tile.
@@ -111,32 +139,21 @@ __global__ __launch_bounds__(kTileThreads) void reduce_kernel(FinestGrid grids, 
                                                               int max_iterations, T* __restrict__ residual,
                                                               PlaneState* __restrict__ states,
                                                               double* __restrict__ parts) {
-  using Cells = TileCells<T, 1>;
-  PYDLX_SHARED(T, cells, Cells::kCells);
-  const Place place(grids.tiling);
-  PlaneState& state = states[place.plane];
+  PYDLX_SHARED(T, cells, TileCells<T, 1>::kCells);
+  const FinestTile tile(grids, planes);
+  PlaneState& state = states[tile.place.plane];
   if (!state.iterates()) return;
-  const FinestGrid grid = grids.of_mask(planes.mask_of(place.plane));
-  const int64_t plane = place.plane * grid.size.pixels();
   const T step = static_cast<T>(state.slope / state.energy);
   double sum = 0;
-  if (grid.busy[place.tile]) {
-    Cells::fill(cells, grid.size, place, [&](int i, int j) {
-      const int64_t at = grid.size.at(i, j);
-      const bool unknown = grid.unknown[at];
-      const T value = direction[plane + at];
-      return unknown ? value : T(0);
-    });
-    __syncthreads();
-    each_pixel(grid.size, place, [&](int i, int j, int k) {
-      const int64_t at = grid.size.at(i, j);
-      if (!grid.unknown[at]) return;
-      const T rest = residual[plane + at] - step * FinestGrid::apply(cells + Cells::cell(k), Cells::kPitch);
-      residual[plane + at] = rest;
+  if (tile.is_busy()) {
+    tile.fill(cells, [&](int64_t at) { return direction[at]; });
+    tile.each_unknown([&](int64_t at, int k) {
+      const T rest = residual[at] - step * FinestTile::apply(cells, k);
+      residual[at] = rest;
       sum += static_cast<double>(rest) * static_cast<double>(rest);
     });
   }
-  if (!sum_of_plane(sum, place, grid.tiling, parts, state)) return;
+  if (!sum_of_plane(sum, tile.place, grids.tiling, parts, state)) return;
   state.residual = sum;
   state.steps[number] = static_cast<double>(step);
   state.directions = number + 1;
@@ -150,20 +167,16 @@ __global__ __launch_bounds__(kTileThreads) void advance_kernel(FinestGrid grids,
                                                                const PlaneState* __restrict__ states,
                                                                const T* __restrict__ directions, int64_t apart,
                                                                double* __restrict__ solution) {
-  const Place place(grids.tiling);
-  const PlaneState& state = states[place.plane];
-  const FinestGrid grid = grids.of_mask(planes.mask_of(place.plane));
-  if (state.directions == 0 || !grid.busy[place.tile]) return;
-  const int64_t plane = place.plane * grid.size.pixels();
-  each_pixel(grid.size, place, [&](int i, int j, int) {
-    const int64_t at = grid.size.at(i, j);
-    if (!grid.unknown[at]) return;
-    double sum = solution[plane + at];
+  const FinestTile tile(grids, planes);
+  const PlaneState& state = states[tile.place.plane];
+  if (state.directions == 0 || !tile.is_busy()) return;
+  tile.each_unknown([&](int64_t at, int) {
+    double sum = solution[at];
 #pragma unroll
     for (int k = 0; k < kBatch; ++k) {
-      if (k < state.directions) sum += state.steps[k] * static_cast<double>(directions[k * apart + plane + at]);
+      if (k < state.directions) sum += state.steps[k] * static_cast<double>(directions[k * apart + at]);
     }
-    solution[plane + at] = sum;
+    solution[at] = sum;
   });
 }
 
@@ -175,39 +188,27 @@ __global__ __launch_bounds__(kTileThreads) void check_kernel(FinestGrid grids, P
                                                              bool ends, T* __restrict__ residual,
                                                              PlaneState* __restrict__ states,
                                                              double* __restrict__ parts, Report report) {
-  using Cells = TileCells<double, 1>;
-  PYDLX_SHARED(double, cells, Cells::kCells);
-  const Place place(grids.tiling);
-  PlaneState& state = states[place.plane];
+  PYDLX_SHARED(double, cells, TileCells<double, 1>::kCells);
+  const FinestTile tile(grids, planes);
+  PlaneState& state = states[tile.place.plane];
   if (state.phase == PlaneState::kDone || (state.iterates() && !ends)) return;
-  const FinestGrid grid = grids.of_mask(planes.mask_of(place.plane));
-  const int64_t plane = place.plane * grid.size.pixels();
   const double scale = state.scale;
   double sum = 0;
-  if (grid.busy[place.tile]) {
-    Cells::fill(cells, grid.size, place, [&](int i, int j) {
-      const int64_t at = grid.size.at(i, j);
-      const bool unknown = grid.unknown[at];
-      const double value = solution[plane + at];
-      return unknown ? value : 0.0;
-    });
-    __syncthreads();
-    each_pixel(grid.size, place, [&](int i, int j, int k) {
-      const int64_t at = grid.size.at(i, j);
-      if (!grid.unknown[at]) return;
-      const double b = scale * static_cast<double>(rhs[plane + at]);
-      const double rest = b - FinestGrid::apply(cells + Cells::cell(k), Cells::kPitch);
-      residual[plane + at] = static_cast<T>(rest);
+  if (tile.is_busy()) {
+    tile.fill(cells, [&](int64_t at) { return solution[at]; });
+    tile.each_unknown([&](int64_t at, int k) {
+      const double rest = scale * static_cast<double>(rhs[at]) - FinestTile::apply(cells, k);
+      residual[at] = static_cast<T>(rest);
       sum += rest * rest;
     });
   }
-  if (!sum_of_plane(sum, place, grid.tiling, parts, state)) return;
+  if (!sum_of_plane(sum, tile.place, grids.tiling, parts, state)) return;
   const bool again = goes_on(sum, state.goal, state.before) && state.iterations < max_iterations && !ends;
   state.residual = state.before = sum;
   state.slope = 0;
   state.directions = 0;
   state.phase = PlaneState::kIterates;
-  if (!again) report.close(state, place.plane);
+  if (!again) report.close(state, tile.place.plane);
 }
 
 /// u = solution / scale, zero on known pixels; NaN where the right side is not finite. A block per tile.
@@ -215,15 +216,13 @@ template <class T>
 __global__ __launch_bounds__(kTileThreads) void store_kernel(FinestGrid grids, Planes planes,
                                                              const PlaneState* __restrict__ states,
                                                              const double* __restrict__ solution, T* __restrict__ u) {
-  const Place place(grids.tiling);
-  const FinestGrid grid = grids.of_mask(planes.mask_of(place.plane));
-  const PlaneState& state = states[place.plane];
-  const int64_t plane = place.plane * grid.size.pixels();
+  const FinestTile tile(grids, planes);
+  const PlaneState& state = states[tile.place.plane];
   const double unscale = 1 / state.scale;
-  each_pixel(grid.size, place, [&](int i, int j, int) {
-    const int64_t at = grid.size.at(i, j);
-    const double value = state.is_solvable() ? unscale * solution[plane + at] : state.rhs;
-    u[plane + at] = grid.unknown[at] ? static_cast<T>(value) : T(0);
+  each_pixel(tile.grid.size, tile.place, [&](int i, int j, int) {
+    const int64_t in_plane = tile.grid.size.at(i, j), at = tile.plane + in_plane;
+    const double value = state.is_solvable() ? unscale * solution[at] : state.rhs;
+    u[at] = tile.grid.unknown[in_plane] ? static_cast<T>(value) : T(0);
   });
 }
 

@@ -107,7 +107,7 @@ class Solve {
     }
     last_.inverses = output_data<float>(inverses_);
     last_bytes_ = static_cast<int>(last_levels_bytes(sizes_, first_last_));
-    cudaFuncSetAttribute(last_levels_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, last_bytes_);
+    allow_shared(last_levels_kernel, last_bytes_, "masked_poisson");
   }
 
   void run() {

@@ -175,7 +175,7 @@ __device__ inline void take_window(const NmsRule<A>& rule, const Items& entry, c
   for (int i = 0; i < 2; ++i) score[i] = slots[i] < window.count ? window.score[slots[i]] : gone;
   int taken = 0;
   while (true) {
-    const K keys[2] = {ordered_key(score[0]), ordered_key(score[1])};
+    const K keys[2] = {score[0] == gone ? 0 : ordered_key(score[0]), score[1] == gone ? 0 : ordered_key(score[1])};
     const K key = largest_of_warp(keys[0] > keys[1] ? keys[0] : keys[1]);
     const unsigned low = __ballot_sync(kWholeWarp, keys[0] == key), high = __ballot_sync(kWholeWarp, keys[1] == key);
     if (key == 0) break;

@@ -7,26 +7,8 @@
 namespace pydlx {
 namespace {
 
-// Calls body(std::integral_constant<int, width>()) if rows of this width are transformed in one pass with their right
-// side; returns whether they are.
-template <class Body>
-bool dispatch_power_rows(int64_t width, const Body& body) {
-  const auto call = [&](auto size) { return body(size), true; };
-  switch (width) {
-    case 256:
-      return call(std::integral_constant<int, 256>());
-    case 512:
-      return call(std::integral_constant<int, 512>());
-    case 1024:
-      return call(std::integral_constant<int, 1024>());
-    case 2048:
-      return call(std::integral_constant<int, 2048>());
-    case 4096:
-      return call(std::integral_constant<int, 4096>());
-    default:
-      return false;
-  }
-}
+// Rows of these widths, powers of two, are transformed in one pass with their right side.
+constexpr int kLeastWidth = 256, kMostWidth = 4096;
 
 }  // namespace
 
@@ -36,7 +18,7 @@ RightSide right_side_of(const PoissonProblem& p, const float* rhs, const float* 
   side.height = static_cast<int>(p.height), side.width = static_cast<int>(p.width);
   side.pairs = (side.height + 1) / 2;
   int rows = kPackRows;
-  dispatch_power_rows(p.width, [&](auto size) { rows = 2 * kRowPairs<decltype(size)::value>; });
+  dispatch_power<kLeastWidth, kMostWidth>(p.width, [&](auto size) { rows = 2 * kRowPairs<decltype(size)::value>; });
   side.parts = static_cast<unsigned>((side.height + rows - 1) / rows);
   side.formulation = p.formulation;
   side.beta = static_cast<float>(p.beta);
@@ -49,7 +31,7 @@ Tensor transform_right_side(const RightSide& side, int64_t planes, const Tensor&
   const Tensor z = uninitialised(like, {planes, side.pairs, side.width}, ScalarType::ComplexFloat);
   auto* to = output_data<Complex<float>>(z);
   const auto blocks = static_cast<unsigned>(planes * side.parts);
-  const bool done = dispatch_power_rows(side.width, [&](auto size) {
+  const bool done = dispatch_power<kLeastWidth, kMostWidth>(side.width, [&](auto size) {
     PYDLX_LAUNCH(pack_power_rows_kernel<decltype(size)::value>, blocks, kRowThreads, 0, stream, side, to);
   });
   if (done) return z;
@@ -59,7 +41,7 @@ Tensor transform_right_side(const RightSide& side, int64_t planes, const Tensor&
 
 void transform_back(const RightSide& side, int64_t planes, const Tensor& z, float* u, cudaStream_t stream) {
   const auto blocks = static_cast<unsigned>(planes * side.parts);
-  const bool done = dispatch_power_rows(side.width, [&](auto size) {
+  const bool done = dispatch_power<kLeastWidth, kMostWidth>(side.width, [&](auto size) {
     PYDLX_LAUNCH(unpack_power_rows_kernel<decltype(size)::value>, blocks, kRowThreads, 0, stream, side,
                  input_data<Complex<float>>(z), u);
   });

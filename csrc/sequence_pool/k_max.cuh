@@ -13,24 +13,13 @@
 // k values with their rows once. The walks after the first mostly find x in the cache.
 #pragma once
 
+#include "common/ranked.cuh"
 #include "sequence_pool/sequence_pool.cuh"
 
 namespace pydlx {
 
-/// Unsigned integers in the order of the numbers, NaN above all, 0 below all: the bits of a negative number run
-/// backwards.
-__device__ __forceinline__ uint32_t order_key(float a) {
-  if (a != a) return UINT32_MAX;
-  const uint32_t bits = __float_as_uint(a == 0 ? 0.0f : a);
-  return bits >> 31 ? ~bits : bits | uint32_t{1} << 31;
-}
-__device__ __forceinline__ uint64_t order_key(double a) {
-  if (a != a) return UINT64_MAX;
-  const uint64_t bits = static_cast<uint64_t>(__double_as_longlong(a == 0 ? 0.0 : a));
-  return bits >> 63 ? ~bits : bits | uint64_t{1} << 63;
-}
 template <class T>
-using OrderKey = decltype(order_key(accumulate_t<T>(0)));
+using OrderKey = ordered_key_t<accumulate_t<T>>;
 
 /// A value of x that may be among the k largest. Key 0 stands for none.
 template <class Key>
@@ -122,7 +111,7 @@ __global__ void __launch_bounds__(kPoolThreads, PYDLX_BLOCKS(2))
               [&](const Vector<T, 1>(&rows)[PoolLayout<1>::kAhead], unsigned valid, int64_t step) {
 #pragma unroll
                 for (int i = 0; i < PoolLayout<1>::kAhead; ++i) {
-                  if (valid >> i & 1u) list.add({order_key(static_cast<A>(rows[i].values[0])), step + i});
+                  if (valid >> i & 1u) list.add({ordered_key(static_cast<A>(rows[i].values[0])), step + i});
                 }
               });
     }
@@ -172,7 +161,7 @@ inline constexpr int kOrderDigits<Half> = 3;
 
 template <class T>
 __device__ __forceinline__ OrderKey<T> digits_of(T a) {
-  return order_key(static_cast<accumulate_t<T>>(a)) >> 8 * (sizeof(OrderKey<T>) - kOrderDigits<T>);
+  return ordered_key(static_cast<accumulate_t<T>>(a)) >> 8 * (sizeof(OrderKey<T>) - kOrderDigits<T>);
 }
 
 constexpr int kDigitValues = 256;

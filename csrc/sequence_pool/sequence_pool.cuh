@@ -109,10 +109,9 @@ struct SoftState {
   static __device__ SoftState empty() { return {-INFINITY, A(0), A(0)}; }
   // Equal infinities are 0 apart.
   static __device__ __forceinline__ A below(A a, A peak) { return a == peak ? A(0) : a - peak; }
-  static __device__ __forceinline__ A exponential(A d) { return fast_exp2(d * static_cast<A>(kLog2E)); }
 
   __device__ __forceinline__ void raise(A higher) {
-    const A s = below(peak, higher), scale = exponential(s);
+    const A s = below(peak, higher), scale = fast_exp(s);
     distance = scale == A(0) ? A(0) : scale * (distance + s * total);
     total *= scale;
     peak = higher;
@@ -125,7 +124,7 @@ struct SoftState {
     raise(higher);
 #pragma unroll
     for (int i = 0; i < count; ++i) {
-      const A d = below(a[i], peak), e = (valid >> i & 1u) ? exponential(d) : A(0);
+      const A d = below(a[i], peak), e = (valid >> i & 1u) ? fast_exp(d) : A(0);
       total += e;
       distance += e == A(0) ? A(0) : e * d;
     }
@@ -298,7 +297,7 @@ struct SoftSlope {
   A peak, one, grad;  // one is 1 - distance / total, grad has been divided by total
 
   __device__ __forceinline__ A at(A a) const {
-    const A d = SoftState<A>::below(a, peak), e = SoftState<A>::exponential(d);
+    const A d = SoftState<A>::below(a, peak), e = fast_exp(d);
     return grad * e * (e == A(0) ? A(1) : one + d);
   }
 };

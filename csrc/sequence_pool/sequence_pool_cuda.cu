@@ -1,4 +1,6 @@
 // Pooling over time on CUDA: launches and registration. The kernels are in sequence_pool.cuh and k_max.cuh.
+#include <numeric>
+
 #include "common/launch.cuh"
 #include "sequence_pool/k_max.cuh"
 
@@ -22,15 +24,9 @@ PoolCut cut_of(const SequenceBatch& batch, int64_t channels_each) {
   return {batch, channels_each, std::min((wanted + whole.count - 1) / whole.count, most)};
 }
 
-// Calls body(size) with the channels that one access takes, where these tensors allow it, or 1.
-template <class T, class Body, class... Others>
-void dispatch_vectors(const SequenceBatch& batch, const Body& body, const T* x, const Others*... others) {
-  constexpr int kSize = kVectorSize<T>;
-  if (takes_vectors<kSize>(batch.channels, x, others...) && batch.step_stride % kSize == 0 &&
-      batch.sequence_stride % kSize == 0) {
-    return body(std::integral_constant<int, kSize>{});
-  }
-  body(std::integral_constant<int, 1>{});
+// Numbers that all rows begin at multiples of.
+int64_t rows_apart(const SequenceBatch& batch) {
+  return std::gcd(batch.channels, std::gcd(batch.step_stride, batch.sequence_stride));
 }
 
 // Room for `count` structs, as bytes: 16-byte aligned.
@@ -48,8 +44,8 @@ void find_parts(const SequenceBatch& batch, const PoolCut& cut, const T* x, Pool
 
 template <class State, class T>
 void pool(const Tensor& like, const SequenceBatch& batch, const T* x, PoolResults<T> results, cudaStream_t stream) {
-  dispatch_vectors(
-      batch,
+  dispatch_vectors<kVectorSize<T>>(
+      rows_apart(batch),
       [&](auto size) {
         constexpr int kSize = decltype(size)::value;
         const PoolCut cut = cut_of(batch, PoolLayout<kSize>::kChannels);
@@ -67,8 +63,8 @@ void pool(const Tensor& like, const SequenceBatch& batch, const T* x, PoolResult
 template <bool kSoft, class T>
 void pool_backward(const SequenceBatch& batch, const Tensor& grad, const T* x, T* dx, cudaStream_t stream) {
   using State = SoftState<accumulate_t<T>>;
-  dispatch_vectors(
-      batch,
+  dispatch_vectors<kVectorSize<T>>(
+      rows_apart(batch),
       [&](auto size) {
         constexpr int kSize = decltype(size)::value;
         const PoolCut cut = cut_of(batch, PoolLayout<kSize>::kChannels);

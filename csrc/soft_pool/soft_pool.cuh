@@ -104,7 +104,7 @@ struct SoftPoolSums {
     for_each_tap<channels>(p, x, window, [&](const A(&cells)[channels]) {
       for (int i = 0; i < channels; ++i) {
         const A d = distance_below(cells[i], peak[i]);
-        const A e = weight_at(d);
+        const A e = fast_exp(d);
         total[i] += e;
         mean[i] = fma(e, d, mean[i]);
       }
@@ -202,7 +202,7 @@ __global__ void soft_pool_gather_kernel(SoftPoolKernel<Index> p, SoftPoolStatist
           load_vector(of.slopes + at, slopes);
           for (int i = 0; i < channels; ++i) {
             const A distance = distance_below(cells[i], peaks[i]);
-            sums[i] += gradient_of_cell(distance, weight_at(distance), shares[i], slopes[i], exact);
+            sums[i] += gradient_of_cell(distance, fast_exp(distance), shares[i], slopes[i], exact);
           }
         }
       }

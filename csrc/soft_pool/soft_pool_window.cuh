@@ -30,11 +30,6 @@ __device__ __forceinline__ A distance_below(A a, A peak) {
   return a == peak ? A(0) : at_least(a - peak, kFarBelow<A>);
 }
 
-template <class A>
-__device__ __forceinline__ A weight_at(A distance) {
-  return fast_exp2(distance * A(kLog2E));
-}
-
 /// The share of one window in the gradient of a cell: share = grad / S, slope_at_peak = 1 - D, or 1 if
 /// straight-through, when `exact` is 0 and else 1.
 template <class A>
@@ -62,7 +57,7 @@ struct SoftPoolWindow {
     }
 #pragma unroll
     for (int i = 0; i < count; ++i) {
-      weights[i] = weight_at(distances[i]);
+      weights[i] = fast_exp(distances[i]);
       total += weights[i];
       weighted = fma(weights[i], distances[i], weighted);
     }

@@ -1,4 +1,4 @@
-"""Plants each of ``CPU_FAULTS`` and ``CUDA_FAULTS`` in a copy of csrc, and runs the op's tests on what comes of it.
+"""Plants each fault of the lists beside this file in a copy of csrc, and runs the op's tests on what comes of it.
 
     python tests/mutants/planted.py [WORD ...]      all, or those whose file or effect holds one of the words
 
@@ -23,6 +23,7 @@ from cuda_on_cpu.build import emulated_library  # noqa: E402
 from judging import judge_all, tests_see_it  # noqa: E402
 from mutants.cpu_faults import CPU_FAULTS  # noqa: E402
 from mutants.cuda_faults import CUDA_FAULTS  # noqa: E402
+from mutants.cuda_solve_faults import CUDA_SOLVE_FAULTS  # noqa: E402
 from mutants.fault import Fault  # noqa: E402
 
 TIMEOUT = 1200.0
@@ -66,7 +67,7 @@ def main(words: list[str]) -> int:
     """Judge the faults; 1 if one survives."""
     faults = [
         fault
-        for fault in CPU_FAULTS + CUDA_FAULTS
+        for fault in CPU_FAULTS + CUDA_FAULTS + CUDA_SOLVE_FAULTS
         if not words or any(word in fault.file + fault.effect for word in words)
     ]
     for kernels in sorted({fault.kernels for fault in faults}):

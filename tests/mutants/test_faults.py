@@ -3,11 +3,12 @@
 import pytest
 from mutants.cpu_faults import CPU_FAULTS
 from mutants.cuda_faults import CUDA_FAULTS
+from mutants.cuda_solve_faults import CUDA_SOLVE_FAULTS
 from mutants.equivalent import EQUIVALENT
 from mutants.fault import ROOT
 
 
-@pytest.mark.parametrize("fault", CPU_FAULTS + CUDA_FAULTS, ids=lambda fault: fault.effect)
+@pytest.mark.parametrize("fault", CPU_FAULTS + CUDA_FAULTS + CUDA_SOLVE_FAULTS, ids=lambda fault: fault.effect)
 def test_a_fault_can_still_be_planted(fault):
     text = (ROOT / "csrc" / fault.file).read_text()
     assert text.count(fault.old) == 1
