@@ -63,10 +63,10 @@ using array_t = typename ArrayOf<T, sizes...>::type;
 #endif
 
 // PYDLX_BLOCKS(count): the second number of __launch_bounds__, how many blocks registers are to suffice for on a
-// multiprocessor. The counts are chosen on compute capability 9.0; others may need a few registers more, and take them
-// rather than spill.
+// multiprocessor. The counts are chosen on compute capability 9.0; others may need a few registers more, and have one
+// block less rather than spill.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ != 900
-#define PYDLX_BLOCKS(count) 1
+#define PYDLX_BLOCKS(count) ((count) > 1 ? (count) - 1 : 1)
 #else
 #define PYDLX_BLOCKS(count) (count)
 #endif

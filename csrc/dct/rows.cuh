@@ -17,6 +17,9 @@ namespace pydlx {
 constexpr int kRowThreads = 256;
 template <int N>
 constexpr int kRowPairs = kRowThreads / kLineThreads<N>;
+// Blocks to a multiprocessor that registers should allow.
+template <int N>
+constexpr int kRowBlocks = N == 64 ? 2 : 3;
 constexpr int kRowSlots = kRowPairs<64> * kLineSlots<64>;  // the same for every N
 
 // Factors of number 0 and of the others.
@@ -103,9 +106,10 @@ struct RowPair {
 
 /// rows (rows, N) of x -> y: DCT-II, or back: DCT-III. `apart`: a row that is not finite leaves the others alone.
 template <int N, bool kBack>
-__global__ __launch_bounds__(kRowThreads, PYDLX_BLOCKS(3)) void cosine_rows_kernel(const float* x, float* y,
-                                                                                   int64_t rows, LineScale<float> scale,
-                                                                                   bool apart) {
+__global__ __launch_bounds__(kRowThreads, PYDLX_BLOCKS(kRowBlocks<N>)) void cosine_rows_kernel(const float* x, float* y,
+                                                                                               int64_t rows,
+                                                                                               LineScale<float> scale,
+                                                                                               bool apart) {
   constexpr int T = kLineThreads<N>;
   PYDLX_SHARED(Complex<float>, all_rooms, kRowSlots);
   PYDLX_SHARED(int, marks, 2 * kRowPairs<N>);
