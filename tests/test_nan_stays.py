@@ -45,29 +45,28 @@ BY_PLANE: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-ROUNDING = 2e-6
-
-
 def at(place: tuple[int, int], value: float) -> Tensor:
     x = draw(*SIZE)
     x[(1, 0, *place)] = value
     return x
 
 
-def reached(run: Callable[[Tensor], Tensor], place: tuple[int, int]) -> Tensor:
-    """The results that an outlier changes, in one direction or the other, by more than others may be rounded."""
+def reached(run: Callable[[Tensor], Tensor], place: tuple[int, int], rounding: float = 0.0) -> Tensor:
+    """The results that an outlier changes by more than `rounding`, in one direction or the other."""
     usual = run(draw(*SIZE))
     changes = [(run(at(place, outlier)) - usual).abs() for outlier in (1e3, -1e3)]
-    return torch.maximum(*changes) > ROUNDING
+    return torch.maximum(*changes) > rounding
 
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("name", LOCAL)
-def test_nan_reaches_what_reads_it(name, place):
+def test_nan_reaches_what_reads_it(name, place, kernels):
     run = LOCAL[name]
-    result, usual, expected = run(at(place, torch.nan)), run(draw(*SIZE)), reached(run, place)
+    # The CUDA kernels of SSIM measure from a centre of the plane, which an outlier may move.
+    rounding = 2e-6 if kernels == "emulated" and name.startswith("ssim") else 0.0
+    result, usual, expected = run(at(place, torch.nan)), run(draw(*SIZE)), reached(run, place, rounding)
     assert torch.equal(result.isnan(), expected)
-    torch.testing.assert_close(result[~expected], usual[~expected], rtol=0, atol=ROUNDING)
+    torch.testing.assert_close(result[~expected], usual[~expected], rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize("name", BY_PLANE)
