@@ -11,20 +11,23 @@ from pydlx.models.readers.match_lstm import MatchLSTM
 from pydlx.models.readers.qanet import QANet
 from pydlx.models.readers.r_net import RNet
 from pydlx.models.readers.reader import Reader
-from pydlx.models.readers.scores import SpanScores
+from pydlx.models.readers.scores import ConditionalScores, Scores, SpanScores, WholeSpanScores
 
 __all__ = [
     "Answer",
     "Answers",
     "Asked",
     "BiDAF",
+    "ConditionalScores",
     "FoundAnswer",
     "FusionNet",
     "MatchLSTM",
     "QANet",
     "RNet",
     "Reader",
+    "Scores",
     "SpanScores",
+    "WholeSpanScores",
     "ask",
     "ask_all",
     "decode_answers",

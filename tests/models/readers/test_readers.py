@@ -69,7 +69,7 @@ def test_a_padded_batch_gives_scores_and_gradients_of_its_examples(name, options
     passage, question = tokens(PASSAGES), tokens(QUESTIONS, seed=1)
     scores = model(passage, question)
     parameters = list(model.parameters())
-    padded = torch.autograd.grad(3 * model.loss(scores, START, END), parameters)
+    padded = torch.autograd.grad(3 * model.loss(passage, question, START, END), parameters)
     single = [torch.zeros_like(x) for x in parameters]
     for index, length in enumerate(PASSAGES):
         one = model(alone(passage, index), alone(question, index))
@@ -77,7 +77,8 @@ def test_a_padded_batch_gives_scores_and_gradients_of_its_examples(name, options
             torch.testing.assert_close(together[index, :length], apart[0, :length], rtol=0, atol=1e-10)
         assert (scores.start[index, length:] == -torch.inf).all()
         assert (scores.end[index, length:] == -torch.inf).all()
-        loss = model.loss(one, START[index : index + 1], END[index : index + 1])
+        texts = alone(passage, index), alone(question, index)
+        loss = model.loss(*texts, START[index : index + 1], END[index : index + 1])
         for total, gradient in zip(single, torch.autograd.grad(loss, parameters), strict=True):
             total += gradient
     for (parameter, _), a, b in zip(model.named_parameters(), padded, single, strict=True):
@@ -292,7 +293,7 @@ def test_fusionnet_reads_no_features_of_questions():
 
 
 def test_the_loss_is_of_start_and_end_or_of_nowhere():
-    model = reader("bidaf", no_answer=True)
+    model = reader("bidaf")
     scores = SpanScores(torch.tensor([[1.0, 2.0], [0.5, -torch.inf]]), torch.tensor([[3.0, 1.0], [0.0, -torch.inf]]))
     plain = scores._replace(null=torch.tensor([[0.0, -1.0], [2.0, 1.0]]))
     start, end = torch.tensor([1, -1]), torch.tensor([1, -1])
@@ -300,14 +301,14 @@ def test_the_loss_is_of_start_and_end_or_of_nowhere():
         math.log(1 + math.e + math.e**2) - 2 + math.log(math.e**3 + math.e + math.e**-1) - 1,
         math.log(math.e**0.5 + math.e**2) - 2 + math.log(1 + math.e) - 1,
     ]
-    assert float(model.loss(plain, start, end)) == pytest.approx(sum(wanted) / 2)
+    assert float(plain.loss(start, end)) == pytest.approx(sum(wanted) / 2)
     likely = plain.log_probabilities()
     assert float(-(likely.null.sum(1))[1]) == pytest.approx(wanted[1])
     right = torch.tensor([1, 0])
     wanted = (math.log(math.e + math.e**2) - 2 + math.log(math.e**3 + math.e) - 1) / 2
-    assert float(model.loss(scores, right, right)) == pytest.approx(wanted)
+    assert float(scores.loss(right, right)) == pytest.approx(wanted)
     with pytest.raises(ValueError, match="BiDAF: start must be a token of the passage but with no_answer=True"):
-        model.loss(scores, start, end)
+        model.loss(tokens((2, 1)), tokens((1, 1)), start, end)
 
 
 def test_answers_are_the_best_spans_with_their_probabilities():
@@ -325,7 +326,7 @@ def test_answers_are_the_best_spans_with_their_probabilities():
     wanted = torch.cat([start[0], null[0, :1]]).softmax(0)[3] * torch.cat([end[0], null[0, 1:]]).softmax(0)[3]
     assert first.null_probability == pytest.approx(float(wanted))
     assert second.spans[0].probability + second.null_probability < 1
-    with pytest.raises(TypeError, match="decode_answers: scores must be SpanScores of a reader"):
+    with pytest.raises(TypeError, match="decode_answers: scores must be scores of a reader"):
         decode_answers(start)
 
 
@@ -347,7 +348,7 @@ def test_readers_learn_in_mixed_precision(name, options):
         text._replace(features=text.features.float()) for text in (tokens(PASSAGES), tokens(QUESTIONS, seed=1))
     )
     with torch.autocast("cpu", torch.bfloat16):
-        loss = model.loss(model(passage, question), START, END)
+        loss = model.loss(passage, question, START, END)
     loss.backward()
     assert loss.isfinite()
     assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
