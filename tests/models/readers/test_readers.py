@@ -20,6 +20,9 @@ START, END = torch.tensor([2, 0, 0]), torch.tensor([3, 2, 0])
 
 # Of each reader: what makes it small, and further options under which padding must change nothing.
 SMALL = {
+    "dcn": ({"hidden": 4, "pool": 3, "character_dim": 3, "character_filters": 5}, [{}, {"iterations": 1}]),
+    "fastqa": ({"hidden": 4, "character_dim": 3}, [{}, {"beam": 2}]),
+    "fastqa_ext": ({"hidden": 4, "character_dim": 3, "beam": 1}, [{}]),
     "match_lstm": (
         {"hidden": 4, "character_dim": 3, "character_filters": 5},
         [{}, {"bidirectional": True, "share_directions": False, "both_ways": True}],
@@ -73,10 +76,14 @@ def test_a_padded_batch_gives_scores_and_gradients_of_its_examples(name, options
     single = [torch.zeros_like(x) for x in parameters]
     for index, length in enumerate(PASSAGES):
         one = model(alone(passage, index), alone(question, index))
-        for together, apart in zip(scores, one, strict=True):
-            torch.testing.assert_close(together[index, :length], apart[0, :length], rtol=0, atol=1e-10)
-        assert (scores.start[index, length:] == -torch.inf).all()
-        assert (scores.end[index, length:] == -torch.inf).all()
+        assert (scores.places()[index, length:] == -torch.inf).all()
+        spans = [part.best(None, 50) for part in (scores, one)]
+        for together, apart in (
+            (scores.mass(), one.mass()),
+            (scores.no_answer(), one.no_answer()),
+            *zip(*spans, strict=True),
+        ):
+            torch.testing.assert_close(together[index], apart[0], rtol=0, atol=1e-10)
         texts = alone(passage, index), alone(question, index)
         loss = model.loss(*texts, START[index : index + 1], END[index : index + 1])
         for total, gradient in zip(single, torch.autograd.grad(loss, parameters), strict=True):
@@ -87,7 +94,7 @@ def test_a_padded_batch_gives_scores_and_gradients_of_its_examples(name, options
         )
     # Everything is learned.
     still = {parameter for (parameter, _), a in zip(model.named_parameters(), padded, strict=True) if not a.any()}
-    if name == "match_lstm":  # its pointer starts at zero and takes one step
+    if name == "match_lstm" or "iterations" in options:  # what starts at zero and takes one step
         still = {parameter for parameter in still if not parameter.endswith("weight_hh")}
     assert not still, still
 
@@ -111,6 +118,18 @@ def block(convolutions: int, width: int) -> int:
     return convolutions * separable + attention + feed_forward + (convolutions + 2) * 2 * 128
 
 
+FASTQA = (
+    (50 * 20 + linear(5 * 20, 300))
+    + 600 * 300
+    + 2 * linear(300, 300)
+    + 300  # v of wiq_w
+    + 2 * lstm(302, 300)
+    + 2 * 600 * 300
+    + 300
+    + (linear(900, 300) + 300)
+    + (linear(1500, 300) + 300)
+)
+
 # Sizes of the papers, with 50 characters where they read any and FusionNet's 24 features. Vectors of words are fixed,
 # but for FusionNet's thousand. PyTorch's cells have two biases.
 SIZES = {
@@ -121,6 +140,19 @@ SIZES = {
         + 2 * lstm(300, 150)
         + (300 * 150 + 150 * 150 + 150 + 150)  # V, W^a, b^a, v
         + lstm(300, 150),
+    ),
+    "dcn": (
+        {},
+        lstm(300, 200)
+        + (linear(200, 200) + 2 * 200)  # Q' and the sentinels
+        + 2 * lstm(600, 200)
+        + lstm(800, 200)
+        + 2 * (1000 * 200 + linear(600, 16 * 200) + linear(200, 16 * 200) + linear(400, 16)),
+    ),
+    "fastqa": ({"character_count": 50}, FASTQA),
+    "fastqa_ext": (
+        {"character_count": 50},
+        FASTQA + 2 * (300 + linear(600, 300)) + 2 * linear(600, 300) + linear(600, 300),
     ),
     "bidaf": (
         {"character_count": 50},
