@@ -88,6 +88,30 @@ class BilinearPointer(nn.Module):
         return start, (states @ self.end(query).unsqueeze(2)).squeeze(2)
 
 
+class FeedForwardPointer(nn.Module):
+    """Scores w · relu(W h_j + b) of two networks, one for the start and one for the end.
+
+    MPCM's (Wang, Mi, Hamza and Florian, arXiv 1612.04211, section 3) and that of RaSoR's endpoints (Lee and others,
+    arXiv 1611.01436, section 5.2).
+
+    Args:
+        size: Of the passage's states h.
+        hidden: Rows of W.
+        dropout: Of h, other elements in each network.
+    """
+
+    def __init__(self, size: int, hidden: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.start, self.end = (
+            nn.Sequential(nn.Dropout(dropout), nn.Linear(size, hidden), nn.ReLU(), nn.Linear(hidden, 1, bias=False))
+            for _ in range(2)
+        )
+
+    def forward(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores for the passage's states (B, n, size)."""
+        return self.start(states).squeeze(-1), self.end(states).squeeze(-1)
+
+
 class MemoryPointer(nn.Module):
     """Points in several hops, each with a memory that it fuses with what it pointed at; the last hop's scores count.
 
@@ -171,8 +195,8 @@ def _span_scores(starts: Tensor, ends: Tensor, weight: Tensor, max_length: int) 
 class _SpanScores(torch.autograd.Function):
     """`_span_scores`, of which nothing is kept but what it was given.
 
-    With M_ik = [s_i + e_{i+k} > 0] and g the gradient of the scores, A_i = Σ_k g_ik M_ik and C_j = Σ_k g_{j-k,k} M_{j-k,k}
-    make all gradients: A ∘ w of s, C ∘ w of e, Σ_i s_i ∘ A_i + Σ_j e_j ∘ C_j of w.
+    With M_ik = [s_i + e_{i+k} > 0] and g the gradient of the scores, all others come of A_i = Σ_k g_ik M_ik and
+    C_j = Σ_k g_{j-k,k} M_{j-k,k}: A ∘ w of s, C ∘ w of e, Σ_i s_i ∘ A_i + Σ_j e_j ∘ C_j of w.
     """
 
     @staticmethod

@@ -44,6 +44,19 @@ SMALL = {
         {"hidden": 4, "attention_size": 5, "character_dim": 3, "character_filters": 5},
         [{}, {"second_input": "input_and_low"}],
     ),
+    "rasor": (
+        {"hidden": 5, "max_length": 4, "character_dim": 3, "character_filters": 5},
+        [{}, {"objective": "span_binary"}, {"objective": "endpoints"}],
+    ),
+    "drqa": (
+        {"hidden": 4, "character_dim": 3, "character_filters": 5},
+        [{}, {"layers": 2, "concatenate_layers": False}],
+    ),
+    "mpcm": (
+        {"hidden": 4, "perspectives": 3, "character_dim": 3, "character_hidden": 3},
+        [{}, {"filter_characters": False, "share_perspectives": True}],
+    ),
+    "mnemonic_reader": ({"hidden": 4, "character_dim": 3, "character_hidden": 3}, [{}, {"hops": 1}]),
 }
 
 
@@ -195,6 +208,38 @@ SIZES = {
         + 2 * lstm(500, 125)
         + 250
         + (2 * 250 * 250 + gru(250, 250)),
+    ),
+    "rasor": (
+        {},
+        linear(300, 100)
+        + 2 * (lstm(300, 100) + lstm(200, 100))
+        + (linear(200, 100) + 100)
+        + 2 * (lstm(300 + 200 + 300, 100) + lstm(200, 100))
+        + (linear(400, 100) + 100),
+    ),
+    "drqa": (
+        {"features": 24},
+        1000 * 300
+        + linear(300, 300)
+        + 2 * (lstm(624, 128) + lstm(300, 128) + 4 * lstm(256, 128))
+        + 768
+        + 2 * 768 * 768,
+    ),
+    "mpcm": (
+        {"character_count": 50},
+        (50 * 20 + lstm(20, 50))
+        + 2 * lstm(350, 100)
+        + 6 * 50 * 100
+        + 2 * lstm(300, 100)
+        + 2 * (linear(200, 100) + 100),
+    ),
+    "mnemonic_reader": (
+        {"character_count": 50},
+        (50 * 50 + 2 * lstm(50, 50))
+        + 2 * lstm(400, 100)
+        + 2 * (4 * linear(800, 200) + 2 * lstm(200, 100))
+        + 4 * (linear(600, 100) + linear(100, 1))
+        + 3 * 2 * linear(400, 200),
     ),
 }
 
