@@ -7,73 +7,16 @@ import re
 
 import pytest
 import torch
-from reader_checks import CHARACTERS, FEATURES, WORDS, alone, states, tokens
+from reader_checks import alone, states, tokens
+from small_readers import SMALL, reader
 
 import pydlx
 from pydlx.models import load_model, save_model
-from pydlx.models.exporting import export_model
 from pydlx.models.readers import SpanScores, decode_answers
 from pydlx.models.readers.r_net import StaticMatching
 
 PASSAGES, QUESTIONS = (7, 3, 1), (2, 4, 1)
 START, END = torch.tensor([2, 0, 0]), torch.tensor([3, 2, 0])
-
-# Of each reader: what makes it small, and further options under which padding must change nothing.
-SMALL = {
-    "dcn": ({"hidden": 4, "pool": 3, "character_dim": 3, "character_filters": 5}, [{}, {"iterations": 1}]),
-    "fastqa": ({"hidden": 4, "character_dim": 3}, [{}, {"beam": 2}]),
-    "fastqa_ext": ({"hidden": 4, "character_dim": 3, "beam": 1}, [{}]),
-    "match_lstm": (
-        {"hidden": 4, "character_dim": 3, "character_filters": 5},
-        [{}, {"bidirectional": True, "share_directions": False, "both_ways": True}],
-    ),
-    "bidaf": ({"hidden": 4, "character_dim": 3, "character_filters": 5}, [{}, {"end_input": "paper"}]),
-    "r_net": (
-        {"hidden": 4, "character_dim": 3, "character_hidden": 3},
-        [
-            {},
-            {"attention": "static"},
-            {"recurrent_self_matching": True, "both_ways": False, "concatenate_layers": False, "last_gru": True},
-        ],
-    ),
-    "qanet": (
-        {"hidden": 8, "heads": 2, "blocks": 2, "character_dim": 3},
-        [{}, {"relu": False, "last_norm": True, "position": False}],
-    ),
-    "fusionnet": (
-        {"hidden": 4, "attention_size": 5, "character_dim": 3, "character_filters": 5},
-        [{}, {"second_input": "input_and_low"}],
-    ),
-    "rasor": (
-        {"hidden": 5, "max_length": 4, "character_dim": 3, "character_filters": 5},
-        [{}, {"objective": "span_binary"}, {"objective": "endpoints"}],
-    ),
-    "drqa": (
-        {"hidden": 4, "character_dim": 3, "character_filters": 5},
-        [{}, {"layers": 2, "concatenate_layers": False}],
-    ),
-    "mpcm": (
-        {"hidden": 4, "perspectives": 3, "character_dim": 3, "character_hidden": 3},
-        [{}, {"filter_characters": False, "share_perspectives": True}],
-    ),
-    "mnemonic_reader": ({"hidden": 4, "character_dim": 3, "character_hidden": 3}, [{}, {"hops": 1}]),
-}
-
-
-def reader(name, *, characters=True, features=True, spread=0.5, **options):
-    torch.manual_seed(0)
-    given = {
-        "character_count": CHARACTERS if characters else 0,
-        "features": FEATURES if features else 0,
-        "tune_partial": 9,
-        **SMALL[name][0],
-        **options,
-    }
-    model = pydlx.create_model(name, vocabulary_size=WORDS, word_dim=6, **given).double()
-    for parameter in model.parameters():  # larger than a new reader's, so that no part of it hardly matters
-        torch.nn.init.normal_(parameter, std=spread)
-    return model
-
 
 CASES = [(name, options) for name, (_, choices) in SMALL.items() for options in choices]
 IDS = ["-".join([name, *(f"{k}={v}" for k, v in options.items())]) for name, options in CASES]
@@ -459,54 +402,3 @@ def test_what_no_reader_can_be_is_said():
     ):
         with pytest.raises(ValueError, match=re.escape(sentence)):
             pydlx.create_model(name, **{"vocabulary_size": 9, **wrong})
-
-
-def test_qanet_is_compiled_as_a_whole():
-    model = reader("qanet", blocks=1, characters=False, features=False)
-    passage, question = tokens(PASSAGES), tokens(QUESTIONS, seed=1)
-    compiled = torch.compile(model.eval(), fullgraph=True, backend="eager")
-    torch.testing.assert_close(compiled(passage, question).start, model(passage, question).start)
-
-
-EXPORTED = [
-    pytest.param("bidaf", {}, False, id="bidaf"),
-    pytest.param("bidaf", {}, True, marks=pytest.mark.slow, id="bidaf-characters"),
-    pytest.param("qanet", {"blocks": 1}, True, marks=pytest.mark.slow, id="qanet"),
-    pytest.param("fusionnet", {}, True, marks=pytest.mark.slow, id="fusionnet"),
-    pytest.param("r_net", {"attention": "static"}, True, marks=pytest.mark.slow, id="r_net"),
-]
-
-
-@pytest.mark.parametrize(("name", "options", "everything"), EXPORTED)
-def test_readers_are_exported_for_texts_of_any_length(tmp_path, name, options, everything):
-    onnxruntime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
-    given = {"characters": everything, "features": everything, "no_answer": everything, "spread": 0.1, **options}
-    model = reader(name, **given).float().eval()
-    path = tmp_path / "reader.onnx"
-    assert export_model(model, path, (9, 5), any_size=True)["largest_difference"] < 1e-5
-    session = onnxruntime.InferenceSession(path)
-    assert [output.name for output in session.get_outputs()] == ["start", "end", "null"][: 2 + everything]
-    for lengths, others in ((PASSAGES, QUESTIONS), ((1,), (1,)), ((30, 2, 5, 4), (3, 4, 9, 1))):
-        text = tokens(lengths), tokens(others, seed=1)
-        text = tuple(part._replace(features=part.features.float()) for part in text)
-        given = {
-            f"{side}_{kind}": getattr(part, kind)
-            for side, part in zip(("passage", "question"), text, strict=True)
-            for kind in ("words", "characters", "features")
-        }
-        found = session.run(None, {i.name: given[i.name].numpy() for i in session.get_inputs()})
-        for a, b in zip(found, model(*text), strict=False):
-            torch.testing.assert_close(torch.from_numpy(a), b, rtol=0, atol=1e-5)
-
-
-def test_readers_that_cannot_be_exported_say_so(tmp_path):
-    for name, options, format, sentence in (
-        ("match_lstm", {}, "onnx", "export_model: model must not attend by what it has read so far"),
-        ("r_net", {}, "torch", "got RNet with an AttentionRNN; bidaf, qanet, fusionnet and r_net with attention="),
-        ("bidaf", {}, "torch", "any_size must be False with format 'torch' for BiDAF"),
-    ):
-        path = tmp_path / f"reader.{'onnx' if format == 'onnx' else 'pt2'}"
-        with pytest.raises(ValueError, match=re.escape(sentence)):
-            export_model(reader(name, **options).eval(), path, (9, 5), format=format, any_size=True)
-    assert not list(tmp_path.iterdir())
