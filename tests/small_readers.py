@@ -1,4 +1,4 @@
-"""Every reader, small and untrained, with larger weights than a new one has."""
+"""Every reader in small, with weights that matter, and batches of texts for it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import torch
 from reader_checks import CHARACTERS, FEATURES, WORDS
 
 import pydlx
+
+PASSAGES, QUESTIONS = (7, 3, 1), (2, 4, 1)
+START, END = torch.tensor([2, 0, 0]), torch.tensor([3, 2, 0])
 
 # Of each reader: what makes it small, and further options under which padding must change nothing.
 SMALL = {

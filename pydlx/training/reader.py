@@ -68,7 +68,7 @@ class ReaderOptions(TrainerOptions):
     max_passage: int | None = option(400, "tokens of a passage; longer ones are read in windows that overlap by half")
     model: str = option(
         "bidaf",
-        "match_lstm, dcn, fastqa, fastqa_ext, bidaf, rasor, drqa, mpcm, mnemonic_reader, r_net, fusionnet or qanet",
+        "match_lstm, dcn, fastqa(_ext), bidaf, rasor, drqa, mpcm, mnemonic_reader, r_net, fusionnet, qanet",
     )
     characters: bool = option(True, "read the characters of words, too, if the model can and words have several")
     features: bool = option(True, "give the model matches with the other text and term frequencies")
@@ -276,7 +276,8 @@ def _optimizer(model: nn.Module, options: ReaderOptions, steps: int) -> tuple[Op
     def factor(step: int) -> float:
         # QANet's rate rises with the logarithm of the step.
         risen = min(1.0, math.log(step + 2) / math.log(warmup + 1)) if warmup else 1.0
-        return risen * (max(0.0, 1 - step / max(1, steps)) if options.decay else 1.0)
+        fallen = 0.95 ** (step // 5000) if options.model == "rasor" else 1.0
+        return risen * fallen * (max(0.0, 1 - step / max(1, steps)) if options.decay else 1.0)
 
     return optimizer, LambdaLR(optimizer, factor)
 

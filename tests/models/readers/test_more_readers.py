@@ -7,6 +7,7 @@ import re
 import pytest
 import torch
 from reader_checks import CHARACTERS, FEATURES, WORDS, alone, check_masks, states, tokens
+from small_readers import PASSAGES, QUESTIONS
 from torch import nn
 from torch.nn import functional as F
 
@@ -14,8 +15,6 @@ import pydlx
 from pydlx.models.readers import SpanScores, WholeSpanScores
 from pydlx.models.readers.matching import CosineFilter, MultiPerspectiveMatching
 from pydlx.models.readers.pointers import FeedForwardPointer, SpanScoring
-
-PASSAGES, QUESTIONS = (7, 3, 1), (2, 4, 1)
 
 
 def reader(name, *, spread=0.5, **options):

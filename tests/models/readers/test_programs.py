@@ -7,12 +7,10 @@ import re
 import pytest
 import torch
 from reader_checks import states, tokens
-from small_readers import reader
+from small_readers import PASSAGES, QUESTIONS, reader
 
 from pydlx.models.exporting import export_model
 from pydlx.models.readers.pointers import SpanScoring
-
-PASSAGES, QUESTIONS = (7, 3, 1), (2, 4, 1)
 
 
 def test_qanet_is_compiled_as_a_whole():

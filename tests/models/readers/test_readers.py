@@ -8,15 +8,12 @@ import re
 import pytest
 import torch
 from reader_checks import alone, states, tokens
-from small_readers import SMALL, reader
+from small_readers import END, PASSAGES, QUESTIONS, SMALL, START, reader
 
 import pydlx
 from pydlx.models import load_model, save_model
 from pydlx.models.readers import SpanScores, decode_answers
 from pydlx.models.readers.r_net import StaticMatching
-
-PASSAGES, QUESTIONS = (7, 3, 1), (2, 4, 1)
-START, END = torch.tensor([2, 0, 0]), torch.tensor([3, 2, 0])
 
 CASES = [(name, options) for name, (_, choices) in SMALL.items() for options in choices]
 IDS = ["-".join([name, *(f"{k}={v}" for k, v in options.items())]) for name, options in CASES]
