@@ -274,7 +274,7 @@ def _optimizer(model: nn.Module, options: ReaderOptions, steps: int) -> tuple[Op
     warmup = (1000 if options.model == "qanet" else 0) if options.warmup is None else options.warmup
 
     def factor(step: int) -> float:
-        # QANet's rate rises with the logarithm of the step.
+        # QANet's rate rises with the logarithm of the step, RaSoR's falls by a twentieth every 5000 steps.
         risen = min(1.0, math.log(step + 2) / math.log(warmup + 1)) if warmup else 1.0
         fallen = 0.95 ** (step // 5000) if options.model == "rasor" else 1.0
         return risen * fallen * (max(0.0, 1 - step / max(1, steps)) if options.decay else 1.0)

@@ -134,7 +134,7 @@ class FastQA(Reader):
             given = best(start, torch.sym_min(self.beam, start.shape[1]))[1]
         before = torch.arange(h.shape[1], device=h.device) < given.unsqueeze(2)  # (B, k, n)
         end = self.end(h, summary, given).masked_fill(before | ~P.unsqueeze(1), -torch.inf)
-        return ConditionalScores(start, given, end, None if self.null is None else self.null.expand(len(start), 1))
+        return ConditionalScores(start, given, end, None if self.null is None else self.null.expand(start.shape[0], 1))
 
     def loss(self, passage: Tokens, question: Tokens, start: Tensor, end: Tensor) -> Tensor:
         """See `Reader.loss`; the end is learned given the right start."""

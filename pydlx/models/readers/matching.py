@@ -57,7 +57,7 @@ class MultiPerspectiveMatching(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor, mask: Tensor) -> Tensor:
         """(B, n, 6 l) of x, (B, n, 2 h), and y, (B, m, 2 h): full, max and mean of the first half, then the second."""
-        one = mask.new_ones(len(mask), 1)
+        one = torch.ones_like(mask[:, :1])
         weights = list(self.weights) * (6 // len(self.weights))
         found: list[Tensor] = []
         for half, states, final in zip(

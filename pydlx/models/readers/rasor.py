@@ -88,7 +88,7 @@ class RaSoR(Reader):
             start, end = self.ends(h)
             return self.scores(start, end, P)
         assert self.spans is not None
-        return WholeSpanScores(self.spans(h, P), None if self.null is None else self.null.expand(len(h), 1))
+        return WholeSpanScores(self.spans(h, P), None if self.null is None else self.null.expand(h.shape[0], 1))
 
     def loss(self, passage: Tokens, question: Tokens, start: Tensor, end: Tensor) -> Tensor:
         """See `Reader.loss`; with ``"span_binary"`` see `WholeSpanScores.logistic_loss`."""
