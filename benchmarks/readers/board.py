@@ -95,8 +95,8 @@ def _caption(rows: Sequence[Standing], timed: Timed | None, minutes: float) -> s
     count = f"{min(seeds)} to {max(seeds)}" if min(seeds) < max(seeds) else f"{max(seeds)}"
     spread = " seeds, mean ± standard deviation" if max(seeds) > 1 else " seed"
     sentences = [
-        f"{minutes:g} minutes of processor time for the steps of each training on one thread "
-        f"({min(seconds):.1f} to {max(seconds):.1f} s were taken); {count}{spread}.",
+        f"The steps of each training may take {minutes:g} min of processor time on one thread, and took "
+        f"{min(seconds):.1f} to {max(seconds):.1f} s; {count}{spread}.",
         "Scores are those of the weights that were best in validation, on all validation questions.",
         f"Memory is the most that the process held; {before / 1024:.2f} GiB were held before the first step.",
     ]

@@ -31,7 +31,7 @@ def write_picture(path: Path, tables: Mapping[str, Sequence[Standing]], minutes:
     panels = {data: [row for row in rows if row.speed is not None] for data, rows in tables.items()}
     total = _HEADER + _PANEL * len(panels)
     figure = new_figure(_WIDTH, total)
-    title = f"Readers after {minutes:g} minutes of training on one core"
+    title = f"Readers after {minutes:g} min of training on one core"
     note = "Blue: no other reader is both better and faster. Bars: standard deviation over the seeds."
     for below, text, style in (
         (0.36, title, {"size": 16, "weight": "bold", "color": INK}),
@@ -50,7 +50,7 @@ def _draw_panel(axes: Any, data: str, rows: Sequence[Standing]) -> None:
     for row in rows:
         axes.errorbar(
             _speed(row), row.f1, yerr=row.f1_spread or None, fmt="o", markersize=8, capsize=3, elinewidth=1.4,
-            color=_BEST if _unbeaten(row, rows) else _OTHER, zorder=3,
+            color=_BEST if unbeaten(row, rows) else _OTHER, zorder=3,
         )  # fmt: skip
     axes.set_xscale("log")
     _set_limits(axes, rows)
@@ -70,7 +70,8 @@ def _speed(row: Standing) -> float:
     return row.speed.best
 
 
-def _unbeaten(row: Standing, rows: Sequence[Standing]) -> bool:
+def unbeaten(row: Standing, rows: Sequence[Standing]) -> bool:
+    """Whether no other reader is both better and faster."""
     return not any(other.f1 > row.f1 and _speed(other) > _speed(row) for other in rows)
 
 

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from pydlx._optional import MissingPackageError, needed_for
+from pydlx.benchmarks.harness import pinned_threads
 from pydlx.benchmarks.readers.memory import TrainingMemory
 from pydlx.data.reading import read_squad
 from pydlx.files import replacing
@@ -76,8 +75,7 @@ def read_result(folder: Path) -> Result | None:
 
 
 def run(folder: Path, data: str, reader: str, seed: int, words: Sequence[str]) -> Result:
-    """Trains and asks on one thread; a training that was stopped goes on."""
-    torch.set_num_threads(1)
+    """Trains and asks; a training that was stopped goes on."""
     options = parse_options(ReaderOptions, [*words, f"out={folder}"])
     memory = TrainingMemory()
     trainer: Any = train(options, [memory])
@@ -121,7 +119,8 @@ def main(words: Sequence[str]) -> int:
     """Runs and writes; returns the exit code, 2 for bad input, of which the last line on stderr says what is wrong."""
     folder, (data, reader, seed, *options) = Path(words[0]), words[1:]
     try:
-        result = run(folder, data, reader, int(seed), options)
+        with pinned_threads(1):
+            result = run(folder, data, reader, int(seed), options)
     except (ValueError, TypeError, OSError, MissingPackageError) as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         return 2
