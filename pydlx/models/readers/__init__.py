@@ -6,6 +6,8 @@
 from pydlx.models.readers.answering import Answer, Answers, decode_answers
 from pydlx.models.readers.asking import Asked, FoundAnswer, ask, ask_all
 from pydlx.models.readers.bidaf import BiDAF
+from pydlx.models.readers.dcn import DCN
+from pydlx.models.readers.fastqa import FastQA, FastQAExt
 from pydlx.models.readers.fusionnet import FusionNet
 from pydlx.models.readers.match_lstm import MatchLSTM
 from pydlx.models.readers.qanet import QANet
@@ -14,11 +16,14 @@ from pydlx.models.readers.reader import Reader
 from pydlx.models.readers.scores import ConditionalScores, Scores, SpanScores, WholeSpanScores
 
 __all__ = [
+    "DCN",
     "Answer",
     "Answers",
     "Asked",
     "BiDAF",
     "ConditionalScores",
+    "FastQA",
+    "FastQAExt",
     "FoundAnswer",
     "FusionNet",
     "MatchLSTM",

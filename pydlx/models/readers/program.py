@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pydlx.data.text.tokens import PADDING, Tokens
+from pydlx.models.readers.fastqa import RunningFusion
 from pydlx.models.readers.reader import Reader
 from pydlx.nn import AttentionRNN
 
@@ -38,8 +39,8 @@ class ReaderProgram(nn.Module):
 
     @property
     def goes_step_by_step(self) -> bool:
-        """Whether the reader attends by what it has read so far, token by token, in a loop that no program holds."""
-        return any(isinstance(module, AttentionRNN) for module in self.modules())
+        """Whether the reader has layers that go token by token in a loop of their own, which no program holds."""
+        return any(isinstance(module, AttentionRNN | RunningFusion) for module in self.modules())
 
     @property
     def has_rnn(self) -> bool:

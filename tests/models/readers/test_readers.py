@@ -7,57 +7,14 @@ import re
 
 import pytest
 import torch
-from reader_checks import CHARACTERS, FEATURES, WORDS, alone, states, tokens
+from reader_checks import alone, states, tokens
+from small_readers import END, PASSAGES, QUESTIONS, SMALL, START, reader
 
 import pydlx
 from pydlx.models import load_model, save_model
 from pydlx.models.exporting import export_model
 from pydlx.models.readers import SpanScores, decode_answers
 from pydlx.models.readers.r_net import StaticMatching
-
-PASSAGES, QUESTIONS = (7, 3, 1), (2, 4, 1)
-START, END = torch.tensor([2, 0, 0]), torch.tensor([3, 2, 0])
-
-# Of each reader: what makes it small, and further options under which padding must change nothing.
-SMALL = {
-    "match_lstm": (
-        {"hidden": 4, "character_dim": 3, "character_filters": 5},
-        [{}, {"bidirectional": True, "share_directions": False, "both_ways": True}],
-    ),
-    "bidaf": ({"hidden": 4, "character_dim": 3, "character_filters": 5}, [{}, {"end_input": "paper"}]),
-    "r_net": (
-        {"hidden": 4, "character_dim": 3, "character_hidden": 3},
-        [
-            {},
-            {"attention": "static"},
-            {"recurrent_self_matching": True, "both_ways": False, "concatenate_layers": False, "last_gru": True},
-        ],
-    ),
-    "qanet": (
-        {"hidden": 8, "heads": 2, "blocks": 2, "character_dim": 3},
-        [{}, {"relu": False, "last_norm": True, "position": False}],
-    ),
-    "fusionnet": (
-        {"hidden": 4, "attention_size": 5, "character_dim": 3, "character_filters": 5},
-        [{}, {"second_input": "input_and_low"}],
-    ),
-}
-
-
-def reader(name, *, characters=True, features=True, spread=0.5, **options):
-    torch.manual_seed(0)
-    given = {
-        "character_count": CHARACTERS if characters else 0,
-        "features": FEATURES if features else 0,
-        "tune_partial": 9,
-        **SMALL[name][0],
-        **options,
-    }
-    model = pydlx.create_model(name, vocabulary_size=WORDS, word_dim=6, **given).double()
-    for parameter in model.parameters():  # larger than a new reader's, so that no part of it hardly matters
-        torch.nn.init.normal_(parameter, std=spread)
-    return model
-
 
 CASES = [(name, options) for name, (_, choices) in SMALL.items() for options in choices]
 IDS = ["-".join([name, *(f"{k}={v}" for k, v in options.items())]) for name, options in CASES]
@@ -73,10 +30,14 @@ def test_a_padded_batch_gives_scores_and_gradients_of_its_examples(name, options
     single = [torch.zeros_like(x) for x in parameters]
     for index, length in enumerate(PASSAGES):
         one = model(alone(passage, index), alone(question, index))
-        for together, apart in zip(scores, one, strict=True):
-            torch.testing.assert_close(together[index, :length], apart[0, :length], rtol=0, atol=1e-10)
-        assert (scores.start[index, length:] == -torch.inf).all()
-        assert (scores.end[index, length:] == -torch.inf).all()
+        assert (scores.places()[index, length:] == -torch.inf).all()
+        spans = [part.best(None, 50) for part in (scores, one)]
+        for together, apart in (
+            (scores.mass(), one.mass()),
+            (scores.no_answer(), one.no_answer()),
+            *zip(*spans, strict=True),
+        ):
+            torch.testing.assert_close(together[index], apart[0], rtol=0, atol=1e-10)
         texts = alone(passage, index), alone(question, index)
         loss = model.loss(*texts, START[index : index + 1], END[index : index + 1])
         for total, gradient in zip(single, torch.autograd.grad(loss, parameters), strict=True):
@@ -87,7 +48,7 @@ def test_a_padded_batch_gives_scores_and_gradients_of_its_examples(name, options
         )
     # Everything is learned.
     still = {parameter for (parameter, _), a in zip(model.named_parameters(), padded, strict=True) if not a.any()}
-    if name == "match_lstm":  # its pointer starts at zero and takes one step
+    if name == "match_lstm" or "iterations" in options:  # what starts at zero and takes one step
         still = {parameter for parameter in still if not parameter.endswith("weight_hh")}
     assert not still, still
 
@@ -111,6 +72,18 @@ def block(convolutions: int, width: int) -> int:
     return convolutions * separable + attention + feed_forward + (convolutions + 2) * 2 * 128
 
 
+FASTQA = (
+    (50 * 20 + linear(5 * 20, 300))
+    + 600 * 300
+    + 2 * linear(300, 300)
+    + 300  # v of wiq_w
+    + 2 * lstm(302, 300)
+    + 2 * 600 * 300
+    + 300
+    + (linear(900, 300) + 300)
+    + (linear(1500, 300) + 300)
+)
+
 # Sizes of the papers, with 50 characters where they read any and FusionNet's 24 features. Vectors of words are fixed,
 # but for FusionNet's thousand. PyTorch's cells have two biases.
 SIZES = {
@@ -121,6 +94,19 @@ SIZES = {
         + 2 * lstm(300, 150)
         + (300 * 150 + 150 * 150 + 150 + 150)  # V, W^a, b^a, v
         + lstm(300, 150),
+    ),
+    "dcn": (
+        {},
+        lstm(300, 200)
+        + (linear(200, 200) + 2 * 200)  # Q' and the sentinels
+        + 2 * lstm(600, 200)
+        + lstm(800, 200)
+        + 2 * (1000 * 200 + linear(600, 16 * 200) + linear(200, 16 * 200) + linear(400, 16)),
+    ),
+    "fastqa": ({"character_count": 50}, FASTQA),
+    "fastqa_ext": (
+        {"character_count": 50},
+        FASTQA + 2 * (300 + linear(600, 300)) + 2 * linear(600, 300) + linear(600, 300),
     ),
     "bidaf": (
         {"character_count": 50},
