@@ -22,9 +22,10 @@ with needed_for("training", extra="train"):
 
 Options = dict[str, str]  # of the recipe, by name
 
-# What the leaderboard decides, so that every run spends its budget in one process.
+# What the leaderboard decides, so that every run spends its budget, in one process. No rate falls until an end that
+# nobody knows.
 _FIXED = {"epochs": "1000000", "max_steps": "-1", "accelerator": "cpu", "devices": "1", "nodes": "1", "workers": "0"}
-_FIXED |= {"progress": "false", "resume": "auto", "patience": "none"}
+_FIXED |= {"progress": "false", "resume": "auto", "patience": "none", "decay": "false"}
 _OWN = {*_FIXED, "model", "seed", "budget", "out"}
 _FILES = ("data", "val")
 _WITHOUT_EFFECT = ("cache", *_FILES)  # on a result; of files it is what they hold that has one

@@ -97,9 +97,7 @@ def _train(board: Leaderboard, jobs: int) -> int:
     """Has done what is missing, with a line for each run; returns how many failed."""
     missing, failed, start = len(board.missing()), 0, time.monotonic()
     there = f", {len(board.runs) - missing} of which are there" if missing < len(board.runs) else ""
-    print(
-        f"{len(board.runs)} runs{there}; {missing} to do, {board.minutes:g} min of processor time each", flush=True
-    )
+    print(f"{len(board.runs)} runs{there}; {missing} to do, {board.minutes:g} min of processor time each", flush=True)
     for done, (run, result) in enumerate(board.train(jobs), 1):
         if result is None:
             failed += 1

@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,7 @@ from pydlx.benchmarks.readers.single import Result
 from pydlx.benchmarks.readers.speed import TEXTS, Speed
 from pydlx.models.readers import BiDAF, Reader
 
+ROOT = Path(__file__).resolve().parents[2]
 MACHINE = {"cpu": "Z80", "cores": 1, "threads": 1, "torch": "3", "build_info": {"version": "1", "simd": "none"}}
 
 
@@ -58,13 +60,13 @@ def test_there_is_a_run_of_each_reader_and_seed_the_first_seed_first(files):
 
 def test_the_more_special_option_wins(files):
     settings = plan.Settings(
-        all={"hidden": 1, "lr": 0.5, "clip": 1, "decay": True},
+        all={"hidden": 1, "lr": 0.5, "clip": 1, "no_answer": True},
         data={"anna": {"lr": 0.25, "clip": 2}},
         readers={"bidaf": {"clip": None, "further": ["a=1", "b=2"]}, "qanet": {"hidden": 7}},
     )
     found = options(planned(files, settings, given={"hidden": "3", "lr": "0.1"}, clip="9")[0])
-    assert {name: found[name] for name in ("hidden", "lr", "clip", "further", "decay")} == {
-        "hidden": "3", "lr": "0.25", "clip": "none", "further": "a=1,b=2", "decay": "true"
+    assert {name: found[name] for name in ("hidden", "lr", "clip", "further", "no_answer")} == {
+        "hidden": "3", "lr": "0.25", "clip": "none", "further": "a=1,b=2", "no_answer": "true"
     }  # fmt: skip
 
 
@@ -124,6 +126,16 @@ def test_settings_come_from_json(tmp_path):
         path.write_text(text)
         with pytest.raises(ValueError, match=r"--settings: '.*' must hold all, data and readers as in the guide: "):
             plan.read_settings(path)
+
+
+def test_the_shipped_settings_fit_every_reader(files):
+    settings = plan.read_settings(ROOT / "examples/reader_settings.json")
+    data = dict.fromkeys(settings.data, files)
+    runs = plan.plan_runs(settings, data, plan.known_readers(), given={}, seeds=1, minutes=1.0)
+    assert {(run.reader, options(run)["tokeniser"]) for run in runs if run.data == "cmrc2018"} == {
+        (reader, "characters") for reader in plan.known_readers()
+    }
+    assert {options(run)["hidden"] for run in runs} == {"64"}
 
 
 def sleeper(seconds):
@@ -229,7 +241,9 @@ def test_names_in_the_picture_cover_no_other_and_no_point(monkeypatch, tmp_path,
     points = axes.transData.transform([(row.speed.best, row.f1) for row in rows])
     assert not [(one, other) for place, one in enumerate(boxes) for other in boxes[:place] if one.overlaps(other)]
     assert not [(box, point) for box in boxes for point in points if box.contains(*point)]
-    assert all(axes.bbox.containsx(end[0]) and axes.bbox.containsy(end[1]) for box in boxes for end in (box.min, box.max))
+    assert all(
+        axes.bbox.containsx(end[0]) and axes.bbox.containsy(end[1]) for box in boxes for end in (box.min, box.max)
+    )
 
 
 def test_the_best_and_the_fastest_stand_out():

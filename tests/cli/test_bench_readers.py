@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -40,7 +40,7 @@ def trained(monkeypatch):
     class Done:
         def __init__(self, command, stdout, **_):
             folder, *words = command[3:]
-            seen.append(os.path.basename(folder).rpartition(".")[0])
+            seen.append(Path(folder).stem)
             try:
                 self.returncode = single.main([folder, *words])
             except RuntimeError as error:
