@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ from pydlx.training.trainer import (
 from pydlx.training.words import check_vectors, further_options, known_words, say
 
 with needed_for("training", extra="train"):
-    from lightning.pytorch import Trainer
+    from lightning.pytorch import Callback, Trainer
     from lightning.pytorch.callbacks import EarlyStopping
 
 
@@ -113,8 +114,12 @@ _LEAST = {
 }
 
 
-def train(options: ReaderOptions) -> Trainer:
+def train(options: ReaderOptions, watching: Sequence[Callback] = ()) -> Trainer:
     """Trains, and leaves ``best.ckpt`` and ``last.ckpt`` in ``options.out``.
+
+    Args:
+        options: What to train and how.
+        watching: Lightning is to call these, too.
 
     Raises:
         ValueError: If an option is out of range, or a checkpoint does not fit.
@@ -142,7 +147,7 @@ def train(options: ReaderOptions) -> Trainer:
         AnswerScore(_score(options), options.no_answer),
         max_length=options.answer_length,
     )
-    callbacks: list[Any] = []
+    callbacks = list(watching)
     if options.patience is not None:
         callbacks.append(EarlyStopping("val/f1", patience=options.patience, mode="max"))
     trainer = build_trainer(options, monitor="val/f1", batches=len(loader), all_used=False, callbacks=callbacks)

@@ -7,6 +7,7 @@ from torch import nn
 
 from pydlx.data.text.tokens import Tokens
 from pydlx.models.readers.attention import DotAttention, WeightedSummary
+from pydlx.models.readers.fusions import fuses
 from pydlx.models.readers.pointers import BilinearPointer
 from pydlx.models.readers.reader import Reader
 from pydlx.models.readers.scores import SpanScores
@@ -35,6 +36,7 @@ class DrQA(Reader):
     """
 
     reads_question_features = False
+    features_in_paper = True
 
     def __init__(
         self,
@@ -61,7 +63,7 @@ class DrQA(Reader):
             return RNN(size, hidden, layers, dropout=dropout, concatenate=concatenate_layers)
 
         self.embedding_dropout, self.dropout = nn.Dropout(embedding_dropout), nn.Dropout(dropout)
-        self.aligned = DotAttention(g, g, bias=True)
+        self.aligned = fuses(DotAttention(g, g, bias=True), "word")
         self.passage_lstm, self.question_lstm = lstm(g + features + g), lstm(g)
         h = self.passage_lstm.output
         self.summary = WeightedSummary(h)

@@ -9,6 +9,7 @@ from pydlx._checks import whole
 from pydlx.data.text.tokens import Tokens
 from pydlx.models.readers.attention import SelfAlignment, attend
 from pydlx.models.readers.fusion import SFU
+from pydlx.models.readers.fusions import fuses
 from pydlx.models.readers.pointers import MemoryPointer
 from pydlx.models.readers.reader import Reader
 from pydlx.models.readers.scores import SpanScores
@@ -28,8 +29,9 @@ class Aligner(nn.Module):
     def __init__(self, hidden: int, dropout: float) -> None:
         super().__init__()
         size = 2 * hidden
-        self.self_alignment = SelfAlignment()
-        self.fuse_question, self.fuse_passage = SFU(size, 3 * size), SFU(size, 3 * size)
+        self.fuse_question = fuses(SFU(size, 3 * size), "high")
+        self.self_alignment = fuses(SelfAlignment(), "self")
+        self.fuse_passage = SFU(size, 3 * size)
         self.lstm = RNN(size, hidden, dropout=dropout)
 
     def forward(self, c: Tensor, q: Tensor, passage: Tensor, question: Tensor) -> Tensor:
@@ -55,6 +57,8 @@ class MnemonicReader(Reader):
         hops: T, of the alignment and of the pointer, each with weights of its own.
         dropout: Of the input of each LSTM, the same elements at all tokens, and within the feed-forward networks.
     """
+
+    features_in_paper = True
 
     def __init__(
         self,

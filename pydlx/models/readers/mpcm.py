@@ -6,6 +6,7 @@ import torch
 
 from pydlx._checks import check_flag
 from pydlx.data.text.tokens import Tokens
+from pydlx.models.readers.fusions import fuses
 from pydlx.models.readers.matching import CosineFilter, MultiPerspectiveMatching
 from pydlx.models.readers.pointers import FeedForwardPointer
 from pydlx.models.readers.reader import Reader
@@ -55,9 +56,9 @@ class MPCM(Reader):
         super().__init__(vocabulary_size, word_dim, tune_partial, characters, features, dropout, no_answer)
         check_flag("MPCM", "filter_characters", filter_characters)
         self.compared = 2 if filter_characters else 1
-        self.filter = CosineFilter()
+        self.filter = fuses(CosineFilter(), "word")
         self.context = RNN(self.embed.size, hidden, dropout=dropout)
-        self.matching = MultiPerspectiveMatching(hidden, perspectives, share=share_perspectives)
+        self.matching = fuses(MultiPerspectiveMatching(hidden, perspectives, share=share_perspectives), "high")
         self.aggregation = RNN(self.matching.output, hidden, dropout=dropout)
         self.pointer = FeedForwardPointer(2 * hidden, hidden, dropout)
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from pydlx._checks import check_one_of
 from pydlx.data.text.tokens import Tokens
 from pydlx.models.readers.attention import DotAttention, WeightedSummary
+from pydlx.models.readers.fusions import fuses
 from pydlx.models.readers.pointers import FeedForwardPointer, SpanScoring
 from pydlx.models.readers.reader import Reader
 from pydlx.models.readers.scores import SpanScores, WholeSpanScores
@@ -64,9 +65,9 @@ class RaSoR(Reader):
         characters = CharacterCNN(character_count, character_dim, character_filters) if character_count else None
         super().__init__(vocabulary_size, word_dim, tune_partial, characters, features, dropout, no_answer)
         g, h = self.embed.size - features, 2 * hidden
-        self.aligned = DotAttention(g, hidden, bias=True, dropout=dropout)
+        self.aligned = fuses(DotAttention(g, hidden, bias=True, dropout=dropout), "word")
         self.question_lstm = RNN(g, hidden, 2, dropout=lstm_dropout)
-        self.independent = WeightedSummary(h, hidden, dropout)
+        self.independent = fuses(WeightedSummary(h, hidden, dropout), "summary")
         self.passage_lstm = RNN(self.embed.size + h + g, hidden, 2, dropout=lstm_dropout)
         self.spans = SpanScoring(h, hidden, max_length, dropout) if objective != "endpoints" else None
         self.ends = FeedForwardPointer(h, hidden, dropout) if objective == "endpoints" else None

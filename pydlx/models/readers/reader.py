@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from pydlx._checks import check_flag, check_number, whole
 from pydlx.data.text.tokens import Tokens
+from pydlx.models.readers.fusions import fuses
 from pydlx.models.readers.scores import Scores, SpanScores
 from pydlx.models.text.embedding import CharacterCNN, CharacterRNN, TokenEmbedding, WordEmbedding
 
@@ -30,12 +31,14 @@ class Reader(nn.Module):
     Attributes:
         embed: Tokens to a list of their vectors.
         reads_question_features: Whether the features of questions, if there are any, are used.
+        features_in_paper: Whether the paper gives tokens features that compare both texts.
         scores_type: The kind of scores that the reader gives.
         companion: Plain data that belongs to the reader and stays with it in files: how text becomes numbers.
     """
 
     companion: dict[str, Any] | None = None
     reads_question_features: ClassVar[bool] = True
+    features_in_paper: ClassVar[bool] = False
     scores_type: type[Scores] = SpanScores
 
     def __init__(
@@ -56,7 +59,8 @@ class Reader(nn.Module):
             raise ValueError(f"{name}: dropout must be at least 0 and below 1, got {dropout}")
         whole(name, "features", features, 0)
         words = WordEmbedding(vocabulary_size, word_dim, tune_partial)
-        self.embed = TokenEmbedding(words, characters, features)
+        embed = TokenEmbedding(words, characters, features)
+        self.embed = fuses(embed, "word") if features else embed
         self.null = nn.Parameter(torch.zeros(2 if self.scores_type is SpanScores else 1)) if no_answer else None
 
     def load_vectors(self, vectors: Tensor) -> None:
