@@ -25,6 +25,7 @@ from pydlx.data.reading import Featurizer, ReadingSet, Vocabulary, create_tokeni
 from pydlx.models import load_model
 from pydlx.models.readers import ask
 from pydlx.training import reader as recipe
+from pydlx.training import reader_recipes
 from pydlx.training.numbered import NumberedExamples
 from pydlx.training.options import parse_options
 from pydlx.training.reading import ReadingTask
@@ -128,18 +129,18 @@ class Losses(Callback):
 
 def losses(monkeypatch, data, out, stop=None):
     """Of a training of four epochs of four batches, with dropout, that ends at a step."""
-    seen, build = Losses(), recipe.build_trainer
+    seen, build = Losses(), reader_recipes.build_trainer
 
     def watched(*given, callbacks, **named):
         return build(*given, callbacks=[*callbacks, seen, *([StopAt(stop)] if stop else [])], **named)
 
-    monkeypatch.setattr(recipe, "build_trainer", watched)
+    monkeypatch.setattr(reader_recipes, "build_trainer", watched)
     words = command(data, out, "epochs=4", "batch_size=2", "checkpoint_steps=1", "characters=false", "dropout=0.3")[2:]
     try:
         recipe.train(parse_options(recipe.ReaderOptions, words))
     except Stop:
         seen.seen.pop()
-    monkeypatch.setattr(recipe, "build_trainer", build)
+    monkeypatch.setattr(reader_recipes, "build_trainer", build)
     return seen.seen
 
 
@@ -330,10 +331,7 @@ def test_a_checkpoint_of_something_else_is_refused(data, tmp_path, capsys):
     ("words", "message"),
     [
         (["modle=bidaf"], "option 'modle' is not one of this recipe; did you mean 'model'"),
-        (
-            ["model=bert"],
-            "'fastqa_ext', got 'bert'",
-        ),
+        (["model=bert"], "fastqa_ext', got 'bert'"),
         (["tokeniser=letters"], "tokeniser must be one of 'words', 'characters', 'spaces', 'spacy', got 'letters'"),
         (["attention=hard"], "attention must be one of 'dynamic', 'static', got 'hard'"),
         (["score=bleu"], "score must be one of 'squad', 'cmrc', None, got 'bleu'"),
