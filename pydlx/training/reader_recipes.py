@@ -69,7 +69,10 @@ class ReaderModelOptions(TrainerOptions):
         None, "how many words are trained, the most frequent: by default the paper's with vectors, all without"
     )
     min_count: int = option(1, "how often a word occurs to be known, where its vector is not read")
-    model: str = option("bidaf", "match_lstm, dcn, fastqa, fastqa_ext, bidaf, r_net, qanet or fusionnet")
+    model: str = option(
+        "bidaf",
+        "match_lstm, dcn, fastqa, fastqa_ext, bidaf, rasor, drqa, mpcm, mnemonic_reader, r_net, fusionnet or qanet",
+    )
     characters: bool = option(True, "read the characters of words, too, if the model can and words have several")
     features: bool = option(True, "give the model matches with the other text and term frequencies")
     hidden: int | None = option(None, "units; by default the paper's")
@@ -108,9 +111,13 @@ PAPER = {
     "dcn": ("adam", 1e-3),
     "fastqa": ("adam", 1e-3),
     "fastqa_ext": ("adam", 1e-3),
+    "rasor": ("adam", 1e-3),
+    "drqa": ("adamax", 2e-3),
+    "mpcm": ("adam", 1e-4),
+    "mnemonic_reader": ("adamax", 2e-3),
 }
 _RATES = {"adam": 1e-3, "adamax": 2e-3, "adadelta": 0.5}
-_WITHOUT_CHARACTERS = ("match_lstm", "fusionnet", "dcn")  # in their papers
+_WITHOUT_CHARACTERS = ("match_lstm", "fusionnet", "dcn", "rasor", "drqa")  # in their papers
 # Of numbers the least that makes sense.
 _LEAST = {
     **dict.fromkeys(("batch_size", "train_limit", "val_limit", "word_dim", "min_count", "hidden", "patience"), 1),

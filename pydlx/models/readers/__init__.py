@@ -1,6 +1,7 @@
 """Reading comprehension: models that find the answer to a question in a passage, and the parts they share.
 
-``attention``, ``fusion`` and ``pointers`` hold the parts, with ``pydlx.models.text``; each reader is one file.
+``attention``, ``fusion``, ``matching`` and ``pointers`` hold the parts, with ``pydlx.models.text``; each reader is one
+file.
 """
 
 from pydlx.models.readers.answering import Answer, Answers, decode_answers
@@ -10,22 +11,28 @@ from pydlx.models.readers.choice import Chosen, choice_log_probabilities, choice
 from pydlx.models.readers.cloze import Filled, FoundWord, cloze_loss, fill, fill_all, word_probabilities
 from pydlx.models.readers.dcn import DCN
 from pydlx.models.readers.documents import ask_documents
+from pydlx.models.readers.drqa import DrQA
 from pydlx.models.readers.fastqa import FastQA, FastQAExt
 from pydlx.models.readers.fusionnet import FusionNet
 from pydlx.models.readers.match_lstm import MatchLSTM
+from pydlx.models.readers.mnemonic_reader import MnemonicReader
+from pydlx.models.readers.mpcm import MPCM
 from pydlx.models.readers.qanet import QANet
 from pydlx.models.readers.r_net import RNet
+from pydlx.models.readers.rasor import RaSoR
 from pydlx.models.readers.reader import Reader
 from pydlx.models.readers.scores import ConditionalScores, Scores, SpanScores, WholeSpanScores
 
 __all__ = [
     "DCN",
+    "MPCM",
     "Answer",
     "Answers",
     "Asked",
     "BiDAF",
     "Chosen",
     "ConditionalScores",
+    "DrQA",
     "FastQA",
     "FastQAExt",
     "Filled",
@@ -33,8 +40,10 @@ __all__ = [
     "FoundWord",
     "FusionNet",
     "MatchLSTM",
+    "MnemonicReader",
     "QANet",
     "RNet",
+    "RaSoR",
     "Reader",
     "Scores",
     "SpanScores",

@@ -97,7 +97,6 @@ class FastQA(Reader):
         filters = hidden if character_filters is None else character_filters
         characters = CharacterCNN(character_count, character_dim, filters) if character_count else None
         super().__init__(vocabulary_size, word_dim, tune_partial, characters, features, dropout, no_answer)
-        self.null = nn.Parameter(torch.zeros(1)) if no_answer else None  # of a start that is nowhere
         self.beam = whole(type(self).__name__, "beam", beam, 1)
         self.project = nn.Linear(self.embed.size - features, hidden, bias=False)
         self.highway = Highway(hidden, 1)

@@ -25,7 +25,8 @@ class Reader(nn.Module):
             ``character_count``, padding and the unknown character included, is not 0.
         features: Numbers that come with each token.
         dropout: Probability at the reader's sites.
-        no_answer: Whether two trainable scores stand for an answer that begins and ends nowhere.
+        no_answer: Whether trainable scores stand for no answer: with `SpanScores` two, of beginning and of ending
+            nowhere, with other kinds one.
 
     Attributes:
         embed: Tokens to a list of their vectors.
@@ -60,7 +61,7 @@ class Reader(nn.Module):
         words = WordEmbedding(vocabulary_size, word_dim, tune_partial)
         embed = TokenEmbedding(words, characters, features)
         self.embed = fuses(embed, "word") if features else embed
-        self.null = nn.Parameter(torch.zeros(2)) if no_answer else None
+        self.null = nn.Parameter(torch.zeros(2 if self.scores_type is SpanScores else 1)) if no_answer else None
 
     def load_vectors(self, vectors: Tensor) -> None:
         """Start from these vectors of the words, (vocabulary_size, word_dim)."""
