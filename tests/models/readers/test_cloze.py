@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from reader_checks import check_descends
 from reader_samples import TINY, tiny_reader
 
 from pydlx.data.reading import Answer, ClozeSet, Featurizer, Question
@@ -77,21 +78,13 @@ def test_every_reader_fills_gaps_alike_in_batches(name):
 
 
 @pytest.mark.parametrize("name", sorted(TINY))
-def test_every_reader_learns_to_fill_a_gap(name):
-    model = cloze_reader(name, dropout=0.0).train()
+def test_every_reader_can_learn_to_fill_a_gap(name):
+    model = cloze_reader(name).double()
     featurizer = Featurizer.from_state(model.companion["featurizer"])
     batch = ClozeSet.collate(
         list(ClozeSet([Question("1", PASSAGE, GAP, (Answer("cat", PASSAGE.index("cat")),))], featurizer))
     )
-    optimizer = torch.optim.Adam(model.parameters(), 0.005)
-    losses = []
-    for _ in range(6):
-        optimizer.zero_grad()
-        loss = cloze_loss(model(batch.passage, batch.question), batch.candidates, batch.answer)
-        loss.backward()
-        optimizer.step()
-        losses.append(float(loss.detach()))
-    assert min(losses) < losses[0] - 0.01
+    check_descends(model, lambda: cloze_loss(model(batch.passage, batch.question), batch.candidates, batch.answer))
 
 
 def test_a_reader_in_a_file_fills_alike(tmp_path):
