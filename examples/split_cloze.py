@@ -42,7 +42,8 @@ def stories(questions: list[Question], least: int = 8) -> list[list[Question]]:
     group_of: dict[str, list[Question]] = {}  # by sentence
     groups: dict[int, list[Question]] = {}
     for question in questions:
-        sentences = {line for line in question.passage.split("\n") if len(line.split()) >= least and BLANK not in line}
+        lines = [line for line in question.passage.split("\n") if len(line.split()) >= least]
+        sentences = [line for line in lines if BLANK not in line]
         met = {id(group): group for line in sentences if (group := group_of.get(line))}
         own = [each for group in met.values() for each in group] + [question]
         groups = {key: group for key, group in groups.items() if key not in met} | {id(own): own}
