@@ -139,9 +139,12 @@ def _place_label(axes: Any, row: Standing, own: Any, taken: Sequence[Any]) -> An
     reach, shift, box = min(places, key=lambda place: covered(place[2]))
     label.set_position(shift)
     if 0 not in shift or reach > _REACHES[0]:
+        rim = [
+            math.copysign(max(0, abs(way) - side / 2), way) for way, side in zip(shift, (width, height), strict=True)
+        ]
         axes.annotate(
-            "", (_speed(row), row.f1), xytext=shift, textcoords="offset points", zorder=2,
-            arrowprops={"arrowstyle": "-", "color": FAINT, "linewidth": 0.8, "shrinkA": height / 2, "shrinkB": 5},
+            "", (_speed(row), row.f1), xytext=rim, textcoords="offset points", zorder=2,
+            arrowprops={"arrowstyle": "-", "color": FAINT, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 5},
         )  # fmt: skip
     return box
 

@@ -72,8 +72,8 @@ def export_model(
     Args:
         model: Of ``load_model``, in evaluation mode, on the CPU. A segmentation gives scores (N, C, H, W); CornerNet is
             written with its decode, see `DecodedCorners`; a reader with one input for each part of the texts, see
-            `ReaderProgram`. Readers that attend by what they have read so far (Match-LSTM, R-Net with dynamic
-            attention) are refused, and so are models that find entities or relations.
+            `ReaderProgram`. Readers that go token by token (Match-LSTM, R-Net with dynamic attention, FastQAExt) are
+            refused, and so are models that find entities or relations.
         path: One file, with the suffix ``.onnx`` or ``.pt2``. Weights are inside.
         size: Height and width of the images; or tokens of the passage and of the question.
         format: ``"onnx"``; ``"torch"``, an exported program for ``torch.export.load``; or ``"aoti"``, compiled for this

@@ -8,7 +8,7 @@ import pydlx
 from pydlx.benchmarks.blending import blend, gp_gan
 from pydlx.benchmarks.case import Case, Quantity, Setting, forward_and_backward
 from pydlx.benchmarks.catalogue import CATALOGUE
-from pydlx.benchmarks.models import span_scores
+from pydlx.benchmarks.models import dynamic_decoder, span_scores
 from pydlx.benchmarks.nn import pyramid_pool
 from pydlx.benchmarks.ops import (
     attention_rnn,
@@ -28,6 +28,7 @@ from pydlx.benchmarks.ops import (
     zlpr_loss,
 )
 from pydlx.benchmarks.pictures import irregular_mask, label_maps, natural_picture
+from pydlx.models.readers.dcn import DynamicDecoder
 from pydlx.models.readers.pointers import SpanScoring
 
 CPU = Setting(torch.device("cpu"), threads=1)
@@ -63,6 +64,7 @@ def test_targets_are_those_asked_for():
         **{
             f"cornernet hourglass-104, its 4 pools, {images}×511×511": ["≥ 15 × as fast as cummax"] for images in (1, 4)
         },
+        "dynamic_decoder 8×400×400, 4 iterations, forward": ["≥ 2 × as fast as loop"],
         "span_scores 16×400×200, hidden 100, spans to 30, forward+backward": ["≥ 3 × as fast as pairs"],
         "soft_pool k2 s2 16×64×112×112 forward": forward,
         "soft_pool k2 s2 16×64×112×112 forward+backward": both,
@@ -276,6 +278,13 @@ def test_span_losses_agree(heads):
     for name, loss in losses.items():
         torch.testing.assert_close(loss, losses["native"])
         torch.testing.assert_close(global_pointer_loss.build(name, given, True)(), native)
+
+
+def test_decoders_agree():
+    torch.manual_seed(0)
+    decoder, U = DynamicDecoder(3, 6, 2, 4).double().train(), torch.randn(2, 5, 6).double()
+    whole = decoder(U, torch.ones(2, 5, dtype=torch.bool))
+    torch.testing.assert_close(dynamic_decoder.one_by_one(decoder, U), whole)
 
 
 def test_span_scores_agree():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,8 +31,9 @@ def _as_in_its_paper(name: str) -> Any:
 def draw_fusion_table(table: Mapping[str, tuple[str, ...]], path: str | os.PathLike[str]) -> None:
     """Draws a table of `fusion_table`: a row for each reader, a dot in the column of each kind that it has."""
     check_type("draw_fusion_table", "table", table, Mapping, "a table of fusion_table")
-    figure = new_figure(7.2, 1.3 + 0.34 * len(table))
-    axes = figure.add_axes((0.22, 0.02, 0.76, 0.8 - 0.5 / len(table)))
+    rows_high, labels_high = 0.3 * len(table), 0.65  # inches
+    figure = new_figure(7.2, rows_high + labels_high)
+    axes = figure.add_axes((0.22, 0.0, 0.76, rows_high / (rows_high + labels_high)))
     rows = sorted(table, key=lambda name: [kind not in table[name] for kind in FUSIONS])
     for y, name in enumerate(rows):
         axes.axhline(y, color=FAINT, linewidth=0.4, alpha=0.6, zorder=0)
@@ -43,7 +45,7 @@ def draw_fusion_table(table: Mapping[str, tuple[str, ...]], path: str | os.PathL
     axes.set_xlim(-0.5, len(FUSIONS) - 0.5)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_yticks(range(len(rows)), rows, color=INK, family="monospace", fontsize=9)
-    labels = [label.replace(" level, ", " level,\n").replace(", by", ",\nby") for label in FUSIONS.values()]
+    labels = ["\n".join(textwrap.wrap(label, 18)) for label in FUSIONS.values()]
     axes.set_xticks(range(len(labels)), labels, color=INK, fontsize=8)
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
