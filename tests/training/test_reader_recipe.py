@@ -25,6 +25,7 @@ from pydlx.data.reading import Featurizer, ReadingSet, Vocabulary, create_tokeni
 from pydlx.models import load_model
 from pydlx.models.readers import ask
 from pydlx.training import reader as recipe
+from pydlx.training import reader_recipes
 from pydlx.training.numbered import NumberedExamples
 from pydlx.training.options import parse_options
 from pydlx.training.reading import ReadingTask
@@ -132,18 +133,18 @@ class Losses(Callback):
 
 def losses(monkeypatch, data, out, stop=None):
     """Of a training of four epochs of four batches, with dropout, that ends at a step."""
-    seen, build = Losses(), recipe.build_trainer
+    seen, build = Losses(), reader_recipes.build_trainer
 
     def watched(*given, callbacks, **named):
         return build(*given, callbacks=[*callbacks, seen, *([StopAt(stop)] if stop else [])], **named)
 
-    monkeypatch.setattr(recipe, "build_trainer", watched)
+    monkeypatch.setattr(reader_recipes, "build_trainer", watched)
     words = command(data, out, "epochs=4", "batch_size=2", "checkpoint_steps=1", "characters=false", "dropout=0.3")[2:]
     try:
         recipe.train(parse_options(recipe.ReaderOptions, words))
     except Stop:
         seen.seen.pop()
-    monkeypatch.setattr(recipe, "build_trainer", build)
+    monkeypatch.setattr(reader_recipes, "build_trainer", build)
     return seen.seen
 
 

@@ -12,7 +12,7 @@ KINDS = {
     "images": "PSNR, SSIM, MSE, RMSE and MAE of pictures (two files or folders)",
     "squad": "exact match and F1 of answers (SQuAD 1.1 and 2.0 JSON)",
     "cmrc": "exact match and F1 of Chinese answers (CMRC2018 JSON)",
-    "answers": "BLEU and ROUGE-L of free answers (DuReader, MS MARCO), accuracy of cloze answers (CMRC2017)",
+    "answers": "BLEU and ROUGE-L (DuReader, MS MARCO), accuracy of cloze and choices (CMRC2017, DREAM)",
     "entities": "precision, recall and F1 of entities (CLUENER JSON lines, tables of tags)",
     "relations": "precision, recall, F1 and Ign F1 of relations (DocRED JSON)",
 }

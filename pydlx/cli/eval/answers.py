@@ -13,15 +13,18 @@ example:
   pydlx eval answers references.jsonl predictions.jsonl --format dureader --task main
   pydlx eval answers references.jsonl predictions.jsonl --format marco
   pydlx eval answers cmrc2017_valid.answer predictions.txt --format cmrc2017
+  pydlx eval answers dream_test.json predictions.json --format dream
 
-dureader, marco: a JSON object in each line; cmrc2017: lines "<qid_0> ||| word".
+dureader, marco: a JSON object in each line; cmrc2017: lines "<qid_0> ||| word"; dream: {"14-349-0": choice}.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments."""
     parser.epilog = _EXAMPLE
-    parser.add_argument("--format", required=True, choices=("dureader", "marco", "cmrc2017"), help="of both files")
+    parser.add_argument(
+        "--format", required=True, choices=("dureader", "marco", "cmrc2017", "dream"), help="of both files"
+    )
     parser.add_argument(
         "--task",
         choices=("main", "all", "yesno", "entity", "description"),
@@ -52,4 +55,6 @@ def _score(args: argparse.Namespace) -> tuple[Mapping[str, object], int]:
         return metrics.marco_score(args.truth, args.predictions), 4
     if args.format == "cmrc2017":
         return metrics.cmrc2017_score(args.truth, args.predictions), 4
+    if args.format == "dream":
+        return metrics.dream_score(args.truth, args.predictions), 4
     return metrics.dureader_score(args.truth, args.predictions, args.task or "main"), 2

@@ -134,13 +134,20 @@ class Featurizer:
             answer: First and last token, inclusive.
         """
         return Example(
-            self._tokens(table, passage, question),
-            self._tokens(table, question, passage),
+            self.tokens(table, passage, question),
+            self.tokens(table, question, passage),
             torch.from_numpy(offsets.astype(np.int64)),
             *answer,
         )
 
-    def _tokens(self, table: WordTable, tokens: np.ndarray, other: np.ndarray) -> Tokens:
+    def tokens(self, table: WordTable, tokens: np.ndarray, other: np.ndarray) -> Tokens:
+        """A text, as a batch of one, with the features that it has against another.
+
+        Args:
+            table: Of :meth:`table`.
+            tokens: (n,) integers, places in the table.
+            other: (m,) integers, likewise.
+        """
         features = None
         if self.features:
             columns = [self._feature(feature, table.lower, tokens, other) for feature in self.features]
@@ -167,8 +174,8 @@ class Featurizer:
         if not len(examples):
             raise ValueError("Featurizer.collate: examples must hold at least one, got none")
         return ReadingBatch(
-            _padded([example.passage for example in examples]),
-            _padded([example.question for example in examples]),
+            padded([example.passage for example in examples]),
+            padded([example.question for example in examples]),
             torch.tensor([example.start for example in examples]),
             torch.tensor([example.end for example in examples]),
         )
@@ -221,7 +228,8 @@ def common_runs(tokens: np.ndarray, other: np.ndarray) -> np.ndarray:
     return longest / LONGEST_RUN
 
 
-def _padded(texts: Sequence[Tokens]) -> Tokens:
+def padded(texts: Sequence[Tokens]) -> Tokens:
+    """Texts, each a batch of one, as one batch."""
     size = (len(texts), max(text.words.shape[1] for text in texts))
 
     def together(parts: Sequence[Tensor | None]) -> Tensor | None:

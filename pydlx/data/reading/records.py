@@ -90,3 +90,22 @@ class MarcoColumns(msgspec.Struct):
     passages: dict[str, msgspec.Raw]
     answers: dict[str, msgspec.Raw] = {}
     query_type: dict[str, str] = {}
+
+
+class DreamQuestion(msgspec.Struct):
+    """Of DREAM and C3."""
+
+    question: str
+    choice: list[str]
+    answer: str | None = None
+
+
+class DreamDialogue(msgspec.Struct, array_like=True):
+    """Of DREAM and C3: a list of turns, questions and id."""
+
+    turns: list[str]
+    questions: list[DreamQuestion]
+    id: str | int
+
+
+DreamFile = list[msgspec.Raw]

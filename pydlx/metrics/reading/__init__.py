@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pydlx.metrics.reading.bleu import BleuScore, bleu
+from pydlx.metrics.reading.choice import dream_score
 from pydlx.metrics.reading.cloze import cmrc2017_score
 from pydlx.metrics.reading.cmrc import CmrcScore, cmrc_answer_scores, cmrc_score
 from pydlx.metrics.reading.dureader import dureader_score
@@ -21,6 +22,7 @@ __all__ = [
     "cmrc2017_score",
     "cmrc_answer_scores",
     "cmrc_score",
+    "dream_score",
     "dureader_score",
     "marco_score",
     "rouge_l",

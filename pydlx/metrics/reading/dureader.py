@@ -141,13 +141,14 @@ def _labelled(spot: str, record: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _texts_compared(pairs: Sequence[tuple[str, list[str]]]) -> dict[str, float]:
     if not pairs:
         return {"Bleu-4": math.nan, "Rouge-L": math.nan}
-    candidates = [_characters(text) for text, _ in pairs]
-    references = [[_characters(text) for text in golds] for _, golds in pairs]
+    candidates = [" ".join(characters(text)) for text, _ in pairs]
+    references = [[" ".join(characters(text)) for text in golds] for _, golds in pairs]
     return {"Bleu-4": 100 * bleu(candidates, references)[3], "Rouge-L": 100 * rouge_l(candidates, references)}
 
 
-def _characters(text: str) -> str:
-    return " ".join("".join(text.split()))
+def characters(text: str) -> str:
+    """What the script compares: the characters of a text that are not blank."""
+    return "".join(text.split())
 
 
 def _entities_compared(truth: Records, given: Records) -> dict[str, float]:

@@ -7,7 +7,10 @@ file.
 from pydlx.models.readers.answering import Answer, Answers, decode_answers
 from pydlx.models.readers.asking import Asked, FoundAnswer, ask, ask_all
 from pydlx.models.readers.bidaf import BiDAF
+from pydlx.models.readers.choice import Chosen, choice_log_probabilities, choice_loss, choose, choose_all
+from pydlx.models.readers.cloze import Filled, FoundWord, cloze_loss, fill, fill_all, word_probabilities
 from pydlx.models.readers.dcn import DCN
+from pydlx.models.readers.documents import ask_documents
 from pydlx.models.readers.drqa import DrQA
 from pydlx.models.readers.fastqa import FastQA, FastQAExt
 from pydlx.models.readers.fusionnet import FusionNet
@@ -27,11 +30,14 @@ __all__ = [
     "Answers",
     "Asked",
     "BiDAF",
+    "Chosen",
     "ConditionalScores",
     "DrQA",
     "FastQA",
     "FastQAExt",
+    "Filled",
     "FoundAnswer",
+    "FoundWord",
     "FusionNet",
     "MatchLSTM",
     "MnemonicReader",
@@ -44,5 +50,14 @@ __all__ = [
     "WholeSpanScores",
     "ask",
     "ask_all",
+    "ask_documents",
+    "choice_log_probabilities",
+    "choice_loss",
+    "choose",
+    "choose_all",
+    "cloze_loss",
     "decode_answers",
+    "fill",
+    "fill_all",
+    "word_probabilities",
 ]

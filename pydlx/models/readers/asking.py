@@ -9,14 +9,12 @@ from typing import NamedTuple
 
 import torch
 
-from pydlx._checks import check_type, described, whole, whole_or_none
+from pydlx._checks import check_type, whole, whole_or_none
 from pydlx.data.reading import Featurizer, Question, ReadingSet
 from pydlx.models.readers.answering import Answer, decode_answers
 from pydlx.models.readers.reader import Reader
+from pydlx.models.readers.settings import in_parts, settings_of
 from pydlx.models.text.batches import batches_by_length
-
-_SETTINGS = {"featurizer", "max_passage", "answer_length"}  # what a companion holds
-_PARTS = 16  # batches whose questions are sorted by length together
 
 
 class FoundAnswer(NamedTuple):
@@ -109,26 +107,14 @@ def ask_all(
         ValueError: If the reader has no vocabulary; on the way, if its scores are NaN or infinite, as after a training
             that diverged.
     """
-    check_type("ask_all", "model", model, Reader, "a reader")
-    settings = model.companion
-    if settings is None or not settings.keys() >= _SETTINGS:
-        raise ValueError("ask_all: model must have a vocabulary, as those that pydlx train reader leaves, got none")
-    check_type("ask_all", "questions", questions, Iterable, "a sequence of Question")
+    settings = settings_of("ask_all", model, "span", "free_answer")
     whole("ask_all", "top_k", top_k, 1)
     whole("ask_all", "batch_size", batch_size, 1)
     length = whole_or_none("ask_all", "max_length", max_length, 1) or settings["answer_length"]
     featurizer = Featurizer.from_state(settings["featurizer"])
-    waiting = _checked(questions)
-    parts = iter(lambda: list(itertools.islice(waiting, _PARTS * batch_size)), [])
+    parts = in_parts("ask_all", questions, Question, batch_size)
     sets = (ReadingSet(part, featurizer, training=False, max_passage=settings["max_passage"]) for part in parts)
     return itertools.chain.from_iterable(_asked(model.eval(), part, top_k, length, batch_size) for part in sets)
-
-
-def _checked(questions: Iterable[Question]) -> Iterator[Question]:
-    for question in questions:
-        if not isinstance(question, Question):
-            raise TypeError(f"ask_all: questions must hold nothing but Question, got {described(question)}")
-        yield question
 
 
 class _Window(NamedTuple):

@@ -7,12 +7,13 @@ reader has learned to say that there is none.
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pydlx._checks import check_type
 from pydlx.ops import decode_spans
 from pydlx.ops.ranking import best
 
@@ -198,6 +199,12 @@ class ConditionalScores(NamedTuple):
 
 
 Scores = SpanScores | WholeSpanScores | ConditionalScores
+
+
+def check_scores(name: str, scores: Any) -> None:
+    """Refuses what is none of these."""
+    check_type(name, "scores", scores, (SpanScores, WholeSpanScores, ConditionalScores), "scores of a reader")
+
 
 Maybe = TypeVar("Maybe", Tensor, Tensor | None)
 

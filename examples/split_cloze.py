@@ -1,0 +1,68 @@
+"""Splits cloze questions of CMRC2017's form into some to train on and some to validate by, story by story.
+
+    python examples/split_cloze.py cmrc2017_valid.doc_query cmrc2017_valid.answer --out cloze
+
+OUT/train.doc_query, train.answer, val.doc_query and val.answer go out. Several questions are about one story, each with
+another word left out, which the story's other copies still hold: passages that share a sentence stay together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from pathlib import Path
+
+from pydlx.data.reading import BLANK, Question, read_cmrc2017
+from pydlx.files import replacing
+
+
+def main() -> None:
+    """Reads, splits and writes."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("doc_query", type=Path, help="passages and questions")
+    parser.add_argument("answers", type=Path, help="the words that are missing")
+    parser.add_argument("--held-out", type=int, default=400, help="questions to hold out, at least (default 400)")
+    parser.add_argument("--seed", type=int, default=0, help="of the choice of stories (default 0)")
+    parser.add_argument("--out", type=Path, default=Path("cloze"), help="folder that is written to")
+    options = parser.parse_args()
+    groups = stories(list(read_cmrc2017(options.doc_query, options.answers)))
+    random.Random(options.seed).shuffle(groups)
+    held_out: list[Question] = []
+    while groups and len(held_out) < options.held_out:
+        held_out += groups.pop()
+    options.out.mkdir(parents=True, exist_ok=True)
+    for name, part in (("train", [question for group in groups for question in group]), ("val", held_out)):
+        write(options.out / f"{name}.doc_query", [line for question in part for line in lines_of(question)])
+        write(options.out / f"{name}.answer", [f"<{q.id}> ||| {q.answers[0].text}" for q in part])
+        print(f"{name}: {len(part)} questions about {len(stories(part))} stories")
+
+
+def stories(questions: list[Question], least: int = 8) -> list[list[Question]]:
+    """Questions in groups whose passages share a sentence of so many words, if only by way of a third passage."""
+    group_of: dict[str, list[Question]] = {}  # by sentence
+    groups: dict[int, list[Question]] = {}
+    for question in questions:
+        lines = [line for line in question.passage.split("\n") if len(line.split()) >= least]
+        sentences = [line for line in lines if BLANK not in line]
+        met = {id(group): group for line in sentences if (group := group_of.get(line))}
+        own = [each for group in met.values() for each in group] + [question]
+        groups = {key: group for key, group in groups.items() if key not in met} | {id(own): own}
+        group_of = {line: own if id(group) in met else group for line, group in group_of.items()} if met else group_of
+        group_of |= dict.fromkeys(sentences, own)
+    return list(groups.values())
+
+
+def lines_of(question: Question) -> list[str]:
+    """A question as the file has it."""
+    sentences = [f"{number} ||| {line}" for number, line in enumerate(question.passage.split("\n"), 1)]
+    return [*sentences, f"<{question.id}> ||| {question.question}"]
+
+
+def write(path: Path, lines: list[str]) -> None:
+    """Writes lines."""
+    with replacing(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

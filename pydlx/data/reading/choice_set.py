@@ -1,0 +1,184 @@
+"""Questions with choices as examples for a reader, which reads the passage once with each choice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pydlx._checks import check_flag, check_type
+from pydlx.data.reading.choice import ChoiceQuestion
+from pydlx.data.reading.featurizer import Featurizer, WordTable, padded
+from pydlx.data.reading.report import AnswerReport
+from pydlx.data.text.texts import tokenise
+from pydlx.data.text.tokenisers import Tokeniser, check_tokeniser
+from pydlx.data.text.tokens import Tokens
+
+
+class ChoiceExample(NamedTuple):
+    """A question with k choices.
+
+    Attributes:
+        passages: k batches of one: the passage of n tokens, as it stands to the question and each choice.
+        questions: k batches of one: the question and, behind it, each choice.
+        answer: The place of the right choice; -1 if there is none.
+    """
+
+    passages: list[Tokens]
+    questions: list[Tokens]
+    answer: int
+
+
+class ChoiceBatch(NamedTuple):
+    """What a reader learns to choose from: R choices of B questions.
+
+    Attributes:
+        passage: R passages of up to n tokens, one for each choice.
+        question: R questions with a choice each, of up to m tokens.
+        counts: (B,), int64: how many of the R choices, in order, belong to each question.
+        answer: (B,), int64: the place of the right one among a question's choices; -1 if there is none.
+    """
+
+    passage: Tokens
+    question: Tokens
+    counts: Tensor
+    answer: Tensor
+
+
+class TokenisedChoices:
+    """Questions with choices whose texts are tokens, each different text once.
+
+    Args:
+        source: Questions of ``read_dream``.
+        tokeniser: As of ``create_tokeniser``.
+        report: Of the reader of the file; what is noted later is added to a copy of it.
+
+    Attributes:
+        questions: N of them.
+        texts: The tokens of their passages, questions and choices.
+        report: What was noted so far.
+    """
+
+    def __init__(
+        self, source: Iterable[ChoiceQuestion], tokeniser: Tokeniser, *, report: AnswerReport | None = None
+    ) -> None:
+        check_tokeniser("TokenisedChoices", "tokeniser", tokeniser)
+        check_type("TokenisedChoices", "source", source, Iterable, "questions with choices")
+        self.questions = list(source)
+        self._places: dict[str, int] = {}
+        for question in self.questions:
+            check_type("TokenisedChoices", "source", question, ChoiceQuestion, "questions with choices")
+            for text in (question.passage, question.question, *question.choices):
+                self._places.setdefault(text, len(self._places))
+        if report is None:  # questions of one's own, which no reader of files counted
+            report = AnswerReport(len(self.questions), sum(question.answer >= 0 for question in self.questions))
+        check_type("TokenisedChoices", "report", report, AnswerReport, "an AnswerReport")
+        self.tokeniser, self.report = tokeniser, report
+        self.texts = tokenise(list(self._places), tokeniser)
+
+    def tokens(self, text: str) -> np.ndarray:
+        """The tokens (n,) of a text that one of the questions has, places in ``texts.words``."""
+        return self.texts.of(self._places[text])[0]
+
+
+class ChoiceSet(Sequence[ChoiceExample]):
+    """Questions with choices as examples.
+
+    With features each token has those of the featurizer twice, and one more number. A token of the passage has them
+    against the question and then against the choice; one of the question in the first columns, zeros in the second; one
+    of the choice the other way round, and 1 in the last column, which says that it is part of the choice.
+
+    Questions that give no example are listed in ``report.left_out``: such without a token or without choices and, in
+    training, those without a right choice. Passages are read whole.
+
+    Args:
+        source: Questions of ``read_dream``, or these tokenised by the featurizer's tokeniser.
+        featurizer: Makes tensors.
+        training: True for examples to train on, False for questions to answer, which need no answers.
+
+    Attributes:
+        questions: All questions, also those without example.
+        features: Numbers that come with each token.
+        lengths: (N,) int64, tokens of each example's passage, for :func:`length_buckets`.
+        owners: (N,) int64, the place of each example's question.
+        report: What was lost or left out.
+    """
+
+    def __init__(
+        self, source: Iterable[ChoiceQuestion] | TokenisedChoices, featurizer: Featurizer, *, training: bool = True
+    ) -> None:
+        check_type("ChoiceSet", "featurizer", featurizer, Featurizer, "a Featurizer")
+        check_flag("ChoiceSet", "training", training)
+        if not isinstance(source, TokenisedChoices):
+            source = TokenisedChoices(source, featurizer.tokeniser)
+        self.featurizer, self.questions, self.report = featurizer, source.questions, source.report.copy()
+        self.features = 2 * len(featurizer.features) + 1 if featurizer.features else 0
+        self._tokens, self._table = source.tokens, featurizer.table(source.texts.words)
+        places = []
+        for place, question in enumerate(self.questions):
+            if reason := self._left_out(question, training):
+                self.report.left_out.append((question.id, reason))
+            else:
+                places.append(place)
+        self.owners = np.array(places, np.int64)
+        self.lengths = np.array([len(self._tokens(self.questions[place].passage)) for place in places], np.int64)
+
+    def __len__(self) -> int:
+        return len(self.owners)
+
+    def __getitem__(self, index: int) -> ChoiceExample:  # type: ignore[override]
+        question = self.questions[self.owners[index]]
+        passage, asked = self._tokens(question.passage), self._tokens(question.question)
+        read = [paired(self.featurizer, self._table, passage, asked, self._tokens(text)) for text in question.choices]
+        return ChoiceExample([pair[0] for pair in read], [pair[1] for pair in read], question.answer)
+
+    @staticmethod
+    def collate(examples: Sequence[ChoiceExample]) -> ChoiceBatch:
+        """Pads examples to a batch; there must be one at least."""
+        if not len(examples):
+            raise ValueError("ChoiceSet.collate: examples must hold at least one, got none")
+        return ChoiceBatch(
+            padded([passage for example in examples for passage in example.passages]),
+            padded([question for example in examples for question in example.questions]),
+            torch.tensor([len(example.passages) for example in examples]),
+            torch.tensor([example.answer for example in examples]),
+        )
+
+    def _left_out(self, question: ChoiceQuestion, training: bool) -> str:
+        """Why a question gives no example, "" if it does."""
+        if not len(self._tokens(question.passage)):
+            return "the passage holds no token"
+        if not question.choices:
+            return "it has no choices"
+        if not all(len(self._tokens(question.question)) or len(self._tokens(text)) for text in question.choices):
+            return "the question and a choice hold no token"
+        return "none of its choices is right" if training and question.answer < 0 else ""
+
+
+def paired(
+    featurizer: Featurizer, table: WordTable, passage: np.ndarray, question: np.ndarray, choice: np.ndarray
+) -> tuple[Tokens, Tokens]:
+    """A passage, and a question with a choice behind it, with the features that :class:`ChoiceSet` describes.
+
+    Args:
+        featurizer: Makes tensors.
+        table: Of the featurizer.
+        passage: (n,) integers, places in the table.
+        question: (m,) integers, likewise; may be empty.
+        choice: (c,) integers, likewise; may be empty.
+    """
+    against = [featurizer.tokens(table, passage, part) for part in (question, choice)]
+    parts = [featurizer.tokens(table, part, passage) for part in (question, choice)]
+    columns = [None if column[0] is None else torch.cat(column, 1) for column in zip(*parts, strict=True)]
+    asked = Tokens._make(columns)
+    if asked.features is None:
+        return against[0], asked
+    passage_columns = torch.zeros(1, len(passage), 2 * len(featurizer.features) + 1)
+    passage_columns[..., :-1] = torch.cat([side.features for side in against if side.features is not None], 2)
+    zeros = torch.zeros_like(asked.features)
+    chosen = (torch.arange(len(question) + len(choice)) >= len(question)).view(1, -1, 1)
+    told = [torch.where(chosen, zeros, asked.features), torch.where(chosen, asked.features, zeros), chosen.float()]
+    return against[0]._replace(features=passage_columns), asked._replace(features=torch.cat(told, 2))

@@ -1,0 +1,183 @@
+"""Cloze questions as examples for a reader, which fills the gap with a word of the passage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from pydlx._checks import check_flag, check_type, whole
+from pydlx.data.reading.answers import answer_tokens
+from pydlx.data.reading.cloze import BLANK
+from pydlx.data.reading.featurizer import LONGEST_RUN, Featurizer, padded
+from pydlx.data.reading.questions import Question
+from pydlx.data.reading.tokenised import TokenisedQuestions
+from pydlx.data.text.tokens import Tokens
+
+
+class ClozeExample(NamedTuple):
+    """A passage, a question with a gap, and the word that is missing.
+
+    Attributes:
+        passage: Of n tokens, a batch of one.
+        question: Of m tokens, a batch of one.
+        candidates: (n,) int64: where the word of each token stands first in the passage; -1 for ``XXXXX``.
+        answer: Where the missing word stands first; -1 if the passage does not hold it or it is not known.
+    """
+
+    passage: Tokens
+    question: Tokens
+    candidates: Tensor
+    answer: int
+
+
+class ClozeBatch(NamedTuple):
+    """What a reader learns to fill gaps from.
+
+    Attributes:
+        passage: B passages of up to n tokens.
+        question: B questions of up to m tokens.
+        candidates: (B, n), int64: where the word of each token stands first in its passage; -1 for ``XXXXX`` and in
+            padding, which are no candidates.
+        answer: (B,), int64: where the missing word stands first; -1 if the passage does not hold it.
+    """
+
+    passage: Tokens
+    question: Tokens
+    candidates: Tensor
+    answer: Tensor
+
+
+class ClozeSet(Sequence[ClozeExample]):
+    """Cloze questions as examples. Passages are read whole: a word's probability sums over all its places.
+
+    To the featurizer's features, if it has any, comes one more: how many tokens in a row before and behind a token of
+    the passage are those before and behind the question's gap, over 8, the most that count; 0 for the question's.
+
+    Questions that give no example are listed in ``report.left_out``: such without a token and, in training, those whose
+    word the passage does not hold.
+
+    Args:
+        source: Questions of ``read_cmrc2017``, or these tokenised by the featurizer's tokeniser.
+        featurizer: Makes tensors.
+        training: True for examples to train on, False for questions to answer, which need no answers.
+
+    Attributes:
+        questions: All questions, also those without example.
+        features: Numbers that come with each token.
+        lengths: (N,) int64, tokens of each example's passage, for :func:`length_buckets`.
+        owners: (N,) int64, the place of each example's question.
+        report: What was lost or left out.
+    """
+
+    def __init__(
+        self, source: Iterable[Question] | TokenisedQuestions, featurizer: Featurizer, *, training: bool = True
+    ) -> None:
+        check_type("ClozeSet", "featurizer", featurizer, Featurizer, "a Featurizer")
+        check_flag("ClozeSet", "training", training)
+        if not isinstance(source, TokenisedQuestions):
+            check_type("ClozeSet", "source", source, Iterable, "questions")
+            source = TokenisedQuestions(source, featurizer.tokeniser)
+        self.featurizer, self.questions, self.report = featurizer, source.questions, source.report.copy()
+        self.features = len(featurizer.features) + 1 if featurizer.features else 0
+        self._source, self._table = source, featurizer.table(source.texts.words)
+        words = source.texts.words
+        self._blank = words.index(BLANK) if BLANK in words else -1
+        self._answers: list[int] = []
+        places = []
+        for place, question in enumerate(self.questions):
+            answer = self._answer_of(place)
+            if reason := self._left_out(place, training, answer):
+                self.report.left_out.append((question.id, reason))
+                continue
+            places.append(place)
+            self._answers.append(answer)
+        self.owners = np.array(places, np.int64)
+        self.lengths = np.diff(source.texts.bounds)[source.passages[self.owners]]
+
+    def __len__(self) -> int:
+        return len(self.owners)
+
+    def __getitem__(self, index: int) -> ClozeExample:  # type: ignore[override]
+        tokens, _ = self._passage(self.owners[index])
+        asked, _ = self._source.texts.of(self._source.asked[self.owners[index]])
+        passage, question = (
+            self.featurizer.tokens(self._table, text, other) for text, other in ((tokens, asked), (asked, tokens))
+        )
+        if passage.features is not None and question.features is not None:
+            around = torch.from_numpy(runs_around(tokens, asked, self._blank)).float().view(1, -1, 1)
+            passage = passage._replace(features=torch.cat([passage.features, around], 2))
+            nothing = question.features.new_zeros(1, len(asked), 1)
+            question = question._replace(features=torch.cat([question.features, nothing], 2))
+        return ClozeExample(passage, question, torch.from_numpy(self._candidates(tokens)), self._answers[index])
+
+    @staticmethod
+    def collate(examples: Sequence[ClozeExample]) -> ClozeBatch:
+        """Pads examples to a batch; there must be one at least."""
+        if not len(examples):
+            raise ValueError("ClozeSet.collate: examples must hold at least one, got none")
+        return ClozeBatch(
+            padded([example.passage for example in examples]),
+            padded([example.question for example in examples]),
+            pad_sequence([example.candidates for example in examples], batch_first=True, padding_value=-1),
+            torch.tensor([example.answer for example in examples]),
+        )
+
+    def word(self, index: int, place: int) -> str:
+        """The word that stands at a token of an example's passage."""
+        tokens, _ = self._passage(self.owners[index])
+        return self._source.texts.words[tokens[whole("ClozeSet.word", "place", place, 0, len(tokens) - 1)]]
+
+    def _passage(self, question: int) -> tuple[np.ndarray, np.ndarray]:
+        return self._source.texts.of(self._source.passages[question])
+
+    def _candidates(self, tokens: np.ndarray) -> np.ndarray:
+        _, first, word = np.unique(tokens, return_index=True, return_inverse=True)
+        return np.where(tokens == self._blank, -1, first[word])
+
+    def _answer_of(self, question: int) -> int:
+        """Where the word first stands that is the first answer which is a whole token of the passage, or -1."""
+        tokens, offsets = self._passage(question)
+        for answer in self.questions[question].answers:
+            span = answer_tokens(offsets, answer.start, answer.start + len(answer.text)) if answer.start >= 0 else None
+            if span is not None and span.first == span.last and not span.widened:
+                same = tokens == tokens[span.first]
+                return -1 if tokens[span.first] == self._blank else int(same.argmax())
+        return -1
+
+    def _left_out(self, question: int, training: bool, answer: int) -> str:
+        """Why a question gives no example, "" if it does."""
+        if not (self._passage(question)[0] != self._blank).any():
+            return "the passage holds no word"
+        if not len(self._source.texts.of(self._source.asked[question])[0]):
+            return "the question holds no token"
+        return "the passage does not hold its word" if training and answer < 0 else ""
+
+
+def runs_around(tokens: np.ndarray, asked: np.ndarray, blank: int) -> np.ndarray:
+    """For each of n tokens, how many in a row before and behind it stand around the question's gap, too.
+
+    Returns:
+        (n,) float64, over `LONGEST_RUN`, the most that count; zeros if the question has no gap.
+    """
+    gaps = np.flatnonzero(asked == blank)
+    found = np.zeros(len(tokens))
+    if not len(gaps):
+        return found
+    gap = int(gaps[0])
+    for side, step in ((asked[:gap][::-1], -1), (asked[gap + 1 :], 1)):
+        still = np.ones(len(tokens), bool)
+        for distance, word in enumerate(side[:LONGEST_RUN], 1):
+            same = np.zeros(len(tokens), bool)
+            if distance < len(tokens):
+                if step > 0:
+                    same[:-distance] = tokens[distance:] == word
+                else:
+                    same[distance:] = tokens[:-distance] == word
+            still &= same
+            found += still
+    return np.minimum(found, LONGEST_RUN) / LONGEST_RUN

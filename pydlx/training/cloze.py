@@ -1,0 +1,91 @@
+"""Recipe ``cloze``: readers that fill the gap in a sentence with a word of the passage, on files of CMRC2017's form."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import Any, ClassVar
+
+import torch
+from lightning.pytorch import Trainer
+from torch import Tensor
+
+from pydlx._checks import whole
+from pydlx.data.reading import AnswerReport, TokenisedQuestions, create_tokeniser, read_cmrc2017
+from pydlx.data.reading.cloze_set import ClozeBatch, ClozeSet
+from pydlx.data.reading.gaps import further_gaps
+from pydlx.models.readers.cloze import cloze_loss, word_probabilities
+from pydlx.training.options import option
+from pydlx.training.reader_recipes import (
+    ReaderModelOptions,
+    build_featurizer,
+    build_reader,
+    check_files,
+    check_model_options,
+    fit,
+)
+from pydlx.training.rightness import RightnessTask
+from pydlx.training.words import say
+
+
+@dataclasses.dataclass
+class ClozeOptions(ReaderModelOptions):
+    """Options of the recipe."""
+
+    recipe: ClassVar[str] = "cloze"
+
+    data: str = option("train.doc_query", "passages and questions to train on, of CMRC2017's form")
+    answers: str = option("train.answer", "the words that are missing in them")
+    val: str = option("val.doc_query", "passages and questions by which the best weights are chosen")
+    val_answers: str = option("val.answer", "the words that are missing in them")
+    gaps: int = option(0, "further questions to train on from each passage, with a gap at another repeated noun")
+    tokeniser: str = option("spaces", "spaces, for segmented text; words; characters; or spacy")
+
+
+def train(options: ClozeOptions) -> Trainer:
+    """Trains, and leaves ``best.ckpt`` and ``last.ckpt`` in ``options.out``.
+
+    Raises:
+        ValueError: If an option is out of range, or a checkpoint does not fit.
+        OSError: If data or a checkpoint cannot be read.
+    """
+    check_model_options(options)
+    check_files(options, "data", "answers", "val", "val_answers")
+    whole("cloze", "gaps", options.gaps, 0)
+    training = _questions(options, options.data, options.answers, options.train_limit, options.gaps)
+    held_out = _questions(options, options.val, options.val_answers, options.val_limit)
+    torch.manual_seed(options.seed)
+    featurizer, vectors = build_featurizer(options, training.word_counts(), held_out.word_counts())
+    examples = ClozeSet(training, featurizer)
+    asked = ClozeSet(held_out, featurizer, training=False)
+    model = build_reader(options, featurizer, vectors, examples.features)
+    model.companion = {"task": "cloze", "featurizer": featurizer.state()}
+    return fit(
+        options, model, examples, asked, lambda optimizer: ClozeTask(model, optimizer, asked), RightnessTask.monitor
+    )
+
+
+class ClozeTask(RightnessTask):
+    """Attention sum's loss, and the share of the validation questions whose gap is filled with the right word."""
+
+    def loss(self, batch: ClozeBatch) -> Tensor:
+        """Mean of -log p(word)."""
+        return cloze_loss(self.model(batch.passage, batch.question), batch.candidates, batch.answer)
+
+    def found(self, batch: ClozeBatch, numbers: list[int]) -> list[str]:
+        """The likeliest words."""
+        likely = word_probabilities(self.model(batch.passage, batch.question), batch.candidates)
+        return [self.held_out.word(*at) for at in zip(numbers, likely.argmax(1).tolist(), strict=True)]
+
+    def right(self, question: Any) -> str | None:
+        """The missing word."""
+        return question.answers[0].text if question.answers else None
+
+
+def _questions(options: ClozeOptions, path: str, answers: str, limit: int | None, gaps: int = 0) -> TokenisedQuestions:
+    """A file's questions, and further ones, as tokens."""
+    say(options, f"reading {path}")
+    report = AnswerReport()
+    questions = list(itertools.islice(read_cmrc2017(path, answers, report), limit))
+    questions += further_gaps(questions, gaps, options.seed)
+    return TokenisedQuestions(questions, create_tokeniser(options.tokeniser), report=report)

@@ -1,0 +1,92 @@
+"""Recipe ``free_answer``: readers that answer from several documents, on files of DuReader's or MS MARCO's form.
+
+They learn the span that is most like an answer in people's own words, among the paragraphs of all documents that share
+most with the question.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator
+from typing import ClassVar
+
+import torch
+from lightning.pytorch import Trainer
+
+from pydlx._checks import check_one_of, whole
+from pydlx.data.reading import AnswerReport, FreeQuestion, ReadingSet, TokenisedQuestions, create_tokeniser
+from pydlx.data.reading.documents import FREE_FORMATS, as_question, with_best_spans
+from pydlx.data.text.tokenisers import Tokeniser
+from pydlx.metrics.reading.dureader import characters
+from pydlx.training.options import option
+from pydlx.training.reader_recipes import SpanOptions, check_files, check_span_options, fit, span_reader
+from pydlx.training.reading import FreeAnswerScore, ReadingTask
+from pydlx.training.words import say
+
+
+@dataclasses.dataclass
+class FreeAnswerOptions(SpanOptions):
+    """Options of the recipe."""
+
+    recipe: ClassVar[str] = "free_answer"
+
+    data: str = option("train.jsonl", "questions to train on, of DuReader's or MS MARCO's form")
+    val: str = option("dev.jsonl", "questions by which the best weights are chosen, likewise")
+    format: str = option("dureader", "of both files: dureader or marco")
+    paragraphs: int = option(1, "of each document, those that share most with the question")
+    tokeniser: str = option("characters", "characters, for Chinese; words, for English; spaces; or spacy")
+    max_passage: int | None = option(None, "tokens of the paragraphs; more are read in windows that overlap by half")
+    answer_length: int = option(200, "most tokens of an answer that is given, and of one to train on")
+
+
+def train(options: FreeAnswerOptions) -> Trainer:
+    """Trains, and leaves ``best.ckpt`` and ``last.ckpt`` in ``options.out``.
+
+    Raises:
+        ValueError: If an option is out of range, or a checkpoint does not fit.
+        OSError: If data or a checkpoint cannot be read.
+    """
+    check_span_options(options)
+    check_one_of("free_answer", "format", options.format, tuple(FREE_FORMATS))
+    whole("free_answer", "paragraphs", options.paragraphs, 1)
+    check_files(options, "data", "val")
+    tokeniser = create_tokeniser(options.tokeniser)
+    training = _questions(options, options.data, tokeniser, options.train_limit, training=True)
+    held_out = _questions(options, options.val, tokeniser, options.val_limit, training=False)
+    if not any(question.answers for question in held_out.questions):
+        raise ValueError(f"free_answer: val must hold an answer to compare with, got none in '{options.val}'")
+    torch.manual_seed(options.seed)
+    model, featurizer = span_reader(
+        options, training.word_counts(), held_out.word_counts(), task="free_answer", paragraphs=options.paragraphs
+    )
+    examples = ReadingSet(training, featurizer, max_passage=options.max_passage, max_answer=options.answer_length)
+    asked = ReadingSet(held_out, featurizer, training=False, max_passage=options.max_passage)
+    score = FreeAnswerScore(characters if options.format == "dureader" else lambda text: _words(text, tokeniser))
+    return fit(
+        options,
+        model,
+        examples,
+        asked,
+        lambda optimizer: ReadingTask(model, optimizer, asked, score, max_length=options.answer_length),
+        score.monitor,
+    )
+
+
+def _questions(
+    options: FreeAnswerOptions, path: str, tokeniser: Tokeniser, limit: int | None, *, training: bool
+) -> TokenisedQuestions:
+    """A file's questions, each about one passage, as tokens."""
+    say(options, f"reading {path}")
+    report = AnswerReport()
+    questions: Iterator[FreeQuestion] = itertools.islice(FREE_FORMATS[options.format](path, report), limit)
+    if training:
+        questions = with_best_spans(questions, tokeniser, longest=options.answer_length, report=report)
+    passages = [
+        as_question(question, tokeniser, paragraphs=options.paragraphs, training=training) for question in questions
+    ]
+    return TokenisedQuestions(passages, tokeniser, report=report)
+
+
+def _words(text: str, tokeniser: Tokeniser) -> list[str]:
+    return [text[first:past].lower() for first, past in tokeniser(text)]

