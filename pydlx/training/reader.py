@@ -224,8 +224,8 @@ def _model(options: ReaderOptions, featurizer: Featurizer, vectors: torch.Tensor
     own |= further_options("reader", options.further)
     if vectors is None or options.tune is not None:
         own["tune_partial"] = options.tune
-    if featurizer.character_vocabulary is not None:
-        own["character_count"] = len(featurizer.character_vocabulary)
+    if featurizer.characters is not None:
+        own["character_count"] = len(featurizer.characters)
     model: Any = create_model(
         options.model,
         vocabulary_size=len(featurizer.vocabulary),

@@ -63,7 +63,7 @@ READING = {
         {
             "tokeniser": TOKENISER,
             "vocabulary": anything(VOCABULARY, None, "x", 5, ["a"]),
-            "character_vocabulary": anything(VOCABULARY, "x", 5, ["a"]),
+            "characters": anything(VOCABULARY, "x", 5, ["a"]),
             "features": anything(("exact",), None, "exact", 5, ["shape"], [3]),
             "max_word": count(4),
         }
