@@ -66,7 +66,7 @@ class ReaderOptions(TrainerOptions):
     )
     min_count: int = option(1, "how often a word occurs to be known, where its vector is not read")
     max_passage: int | None = option(400, "tokens of a passage; longer ones are read in windows that overlap by half")
-    model: str = option("bidaf", "bidaf, match_lstm, r_net, qanet or fusionnet")
+    model: str = option("bidaf", "match_lstm, dcn, fastqa, fastqa_ext, bidaf, r_net, qanet or fusionnet")
     characters: bool = option(True, "read the characters of words, too, if the model can and words have several")
     features: bool = option(True, "give the model matches with the other text and term frequencies")
     hidden: int | None = option(None, "units; by default the paper's")
@@ -92,9 +92,12 @@ _PAPER = {
     "r_net": ("adadelta", 1.0),
     "qanet": ("adam", 1e-3),
     "fusionnet": ("adamax", 2e-3),
+    "dcn": ("adam", 1e-3),
+    "fastqa": ("adam", 1e-3),
+    "fastqa_ext": ("adam", 1e-3),
 }
 _RATES = {"adam": 1e-3, "adamax": 2e-3, "adadelta": 0.5}
-_WITHOUT_CHARACTERS = ("match_lstm", "fusionnet")  # in their papers
+_WITHOUT_CHARACTERS = ("match_lstm", "fusionnet", "dcn")  # in their papers
 # Of numbers the least that makes sense.
 _LEAST = {
     **dict.fromkeys(("batch_size", "train_limit", "val_limit", "word_dim", "min_count", "max_passage"), 1),

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pydlx.data.reading import ReadingBatch, ReadingSet
 from pydlx.metrics import CmrcScore, SquadScore
-from pydlx.models.readers import Answers, SpanScores, decode_answers
+from pydlx.models.readers import Answers, Scores, decode_answers
 from pydlx.training.samples import show_table
 from pydlx.training.task import Optimizer, Task
 
@@ -66,13 +66,13 @@ class ReadingTask(Task):
         self.score, self.metric = score, score.metric
         self.found: dict[int, _Found] = {}
 
-    def forward(self, batch: ReadingBatch) -> SpanScores:
-        """Scores (B, n) of the passages' n tokens."""
+    def forward(self, batch: ReadingBatch) -> Scores:
+        """Scores of where the passages answer."""
         return self.model(batch.passage, batch.question)
 
     def training_step(self, batch: ReadingBatch, batch_idx: int) -> Tensor:
         """Called by Lightning."""
-        loss = self.model.loss(self(batch), batch.start, batch.end)
+        loss = self.model.loss(*batch)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.start), sync_dist=True)
         return loss
 

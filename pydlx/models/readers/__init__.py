@@ -6,25 +6,33 @@
 from pydlx.models.readers.answering import Answer, Answers, decode_answers
 from pydlx.models.readers.asking import Asked, FoundAnswer, ask, ask_all
 from pydlx.models.readers.bidaf import BiDAF
+from pydlx.models.readers.dcn import DCN
+from pydlx.models.readers.fastqa import FastQA, FastQAExt
 from pydlx.models.readers.fusionnet import FusionNet
 from pydlx.models.readers.match_lstm import MatchLSTM
 from pydlx.models.readers.qanet import QANet
 from pydlx.models.readers.r_net import RNet
 from pydlx.models.readers.reader import Reader
-from pydlx.models.readers.scores import SpanScores
+from pydlx.models.readers.scores import ConditionalScores, Scores, SpanScores, WholeSpanScores
 
 __all__ = [
+    "DCN",
     "Answer",
     "Answers",
     "Asked",
     "BiDAF",
+    "ConditionalScores",
+    "FastQA",
+    "FastQAExt",
     "FoundAnswer",
     "FusionNet",
     "MatchLSTM",
     "QANet",
     "RNet",
     "Reader",
+    "Scores",
     "SpanScores",
+    "WholeSpanScores",
     "ask",
     "ask_all",
     "decode_answers",

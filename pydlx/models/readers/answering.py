@@ -7,8 +7,7 @@ from typing import NamedTuple
 import torch
 
 from pydlx._checks import check_type
-from pydlx.models.readers.scores import SpanScores
-from pydlx.ops import decode_spans
+from pydlx.models.readers.scores import ConditionalScores, Scores, SpanScores, WholeSpanScores
 
 
 class Answer(NamedTuple):
@@ -18,7 +17,7 @@ class Answer(NamedTuple):
         start: Its first token.
         end: Its last token, inclusive.
         probability: That the answer begins and ends there.
-        score: The sum of both scores, unnormalised, which compares answers of one question from several passages.
+        score: Unnormalised; compares answers of one question from several passages.
     """
 
     start: int
@@ -33,7 +32,7 @@ class Answers(NamedTuple):
     Attributes:
         spans: By falling probability; fewer than asked for where the passage has no more.
         null_probability: That the passage holds no answer; 0 for readers that have not learned to say so.
-        null_score: The sum of both scores of that, comparable with the spans'; -inf likewise.
+        null_score: The score of that, comparable with the spans'; -inf likewise.
     """
 
     spans: list[Answer]
@@ -42,7 +41,7 @@ class Answers(NamedTuple):
 
 
 @torch.no_grad()
-def decode_answers(scores: SpanScores, max_length: int | None = 15, top_k: int = 1) -> list[Answers]:
+def decode_answers(scores: Scores, max_length: int | None = 15, top_k: int = 1) -> list[Answers]:
     """Find the best answers of every example.
 
     Args:
@@ -53,14 +52,14 @@ def decode_answers(scores: SpanScores, max_length: int | None = 15, top_k: int =
     Returns:
         B of them.
     """
-    check_type("decode_answers", "scores", scores, SpanScores, "SpanScores of a reader")
+    kinds = (SpanScores, WholeSpanScores, ConditionalScores)
+    check_type("decode_answers", "scores", scores, kinds, "scores of a reader")
     scores = scores.wide()
-    likely = scores.log_probabilities()
-    starts, ends, logarithms = decode_spans(likely.start, likely.end, max_length, top_k=top_k)
-    sums = scores.start.gather(1, starts.clamp(min=0)) + scores.end.gather(1, ends.clamp(min=0))
-    rows = zip(starts.tolist(), ends.tolist(), logarithms.exp().tolist(), sums.tolist(), strict=True)
+    spans, mass, null = scores.best(max_length, top_k), scores.mass(), scores.no_answer()
+    probability = (spans.score - mass.unsqueeze(1)).exp()
+    rows = zip(*(part.tolist() for part in (spans.start, spans.end, probability, spans.score)), strict=True)
     found = [[Answer(*span) for span in zip(*row, strict=True) if span[0] >= 0] for row in rows]
-    if scores.null is None or likely.null is None:
-        return [Answers(spans, 0.0, -torch.inf) for spans in found]
-    nulls = zip(likely.null.sum(1).exp().tolist(), scores.null.sum(1).tolist(), strict=True)
-    return [Answers(spans, *null) for spans, null in zip(found, nulls, strict=True)]
+    if null is None:
+        return [Answers(answers, 0.0, -torch.inf) for answers in found]
+    nulls = zip((null - mass).exp().tolist(), null.tolist(), strict=True)
+    return [Answers(answers, *of_none) for answers, of_none in zip(found, nulls, strict=True)]

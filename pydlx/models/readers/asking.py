@@ -145,10 +145,7 @@ def _asked(model: Reader, examples: ReadingSet, top_k: int, max_length: int, bat
     windows: list[list[_Window]] = [[] for _ in examples.questions]
     for numbers, batch in batches_by_length(model, examples, batch_size):
         scores = model(batch.passage, batch.question).wide()
-        masses = [side.logsumexp(1) for side in scores[:2]]
-        if scores.null is not None:
-            masses = [torch.logaddexp(mass, null) for mass, null in zip(masses, scores.null.unbind(1), strict=True)]
-        found = zip(numbers, decode_answers(scores, max_length, top_k), sum(masses).tolist(), strict=True)
+        found = zip(numbers, decode_answers(scores, max_length, top_k), scores.mass().tolist(), strict=True)
         for number, answers, mass in found:
             if not math.isfinite(mass):
                 raise ValueError(f"ask_all: model must give numbers for scores, got a sum over all spans of {mass}")

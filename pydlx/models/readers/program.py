@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pydlx.data.text.tokens import PADDING, Tokens
+from pydlx.models.readers.fastqa import RunningFusion
 from pydlx.models.readers.reader import Reader
 from pydlx.nn import AttentionRNN
 
@@ -13,7 +14,7 @@ _WORD_LENGTH = 16  # characters of a word in the example, as in BiDAF
 
 
 class ReaderProgram(nn.Module):
-    """A reader that takes the parts of both texts one by one and returns start, end and, if it has them, null scores.
+    """A reader that takes the parts of both texts one by one and returns the parts of its scores one by one.
 
     Args:
         model: The reader.
@@ -22,7 +23,8 @@ class ReaderProgram(nn.Module):
         inputs: The names of the tensors it takes, in order: ``passage_words`` (B, n), ``question_words`` (B, m), and
             for readers of them ``passage_characters`` (B, n, w), ``question_characters`` (B, m, w) and
             ``passage_features`` (B, n, f), ``question_features`` (B, m, f).
-        outputs: The names of what it returns: ``start`` and ``end`` (B, n) and, with `no_answer`, ``null`` (B, 2).
+        outputs: The names of what it returns, parts of its scores: of most readers ``start`` and ``end`` (B, n) and,
+            with `no_answer`, ``null`` (B, 2).
     """
 
     def __init__(self, model: Reader) -> None:
@@ -33,12 +35,12 @@ class ReaderProgram(nn.Module):
         if model.embed.features:
             self.inputs += ["passage_features"] + ["question_features"] * model.reads_question_features
 
-        self.outputs = ["start", "end"] + ["null"] * (model.null is not None)
+        self.outputs = [part for part in model.scores_type._fields if part != "null" or model.null is not None]
 
     @property
     def goes_step_by_step(self) -> bool:
-        """Whether the reader attends by what it has read so far, token by token, in a loop that no program holds."""
-        return any(isinstance(module, AttentionRNN) for module in self.modules())
+        """Whether the reader has layers that go token by token in a loop of their own, which no program holds."""
+        return any(isinstance(module, AttentionRNN | RunningFusion) for module in self.modules())
 
     @property
     def has_rnn(self) -> bool:
@@ -66,7 +68,7 @@ class ReaderProgram(nn.Module):
         return example
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Scores (B, n) to begin and to end the answer, and (B, 2) of no answer."""
+        """The parts of the reader's scores."""
         given = dict(zip(self.inputs, inputs, strict=True))
         passage, question = (
             Tokens(given[f"{side}_words"], given.get(f"{side}_characters"), given.get(f"{side}_features"))

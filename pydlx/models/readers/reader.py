@@ -6,11 +6,10 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from pydlx._checks import check_flag, check_number, whole
 from pydlx.data.text.tokens import Tokens
-from pydlx.models.readers.scores import SpanScores
+from pydlx.models.readers.scores import Scores, SpanScores
 from pydlx.models.text.embedding import CharacterCNN, CharacterRNN, TokenEmbedding, WordEmbedding
 from pydlx.models.text.hugging_face import HuggingFaceEncoder
 
@@ -34,11 +33,13 @@ class Reader(nn.Module):
     Attributes:
         embed: Tokens to a list of their vectors.
         reads_question_features: Whether the features of questions, if there are any, are used.
+        scores_type: The kind of scores that the reader gives.
         companion: Plain data that belongs to the reader and stays with it in files: how text becomes numbers.
     """
 
     companion: dict[str, Any] | None = None
     reads_question_features: ClassVar[bool] = True
+    scores_type: type[Scores] = SpanScores
 
     def __init__(
         self,
@@ -80,30 +81,31 @@ class Reader(nn.Module):
             raise ValueError(f"{type(self).__name__}: encoder_config must be given to load its weights, got None")
         self.embed.pretrained.load_state_dict(weights)
 
-    def forward(self, passage: Tokens, question: Tokens) -> SpanScores:
-        """Scores (B, n) of a passage's n tokens."""
+    def forward(self, passage: Tokens, question: Tokens) -> Scores:
+        """Scores of where a passage's n tokens answer, of kind `scores_type`."""
         raise NotImplementedError
 
     def scores(self, start: Tensor, end: Tensor, mask: Tensor) -> SpanScores:
-        """What a reader returns: its scores (B, n), -inf in padding, and those of no answer if it learns them."""
+        """What most readers return: their scores (B, n), -inf in padding, and those of no answer if it learns them."""
         start, end = (scores.masked_fill(~mask, -torch.inf) for scores in (start, end))
         return SpanScores(start, end, None if self.null is None else self.null.expand(start.shape[0], 2))
 
-    def loss(self, scores: SpanScores, start: Tensor, end: Tensor) -> Tensor:
-        """Mean over the batch of -log p(start) - log p(end).
+    def loss(self, passage: Tokens, question: Tokens, start: Tensor, end: Tensor) -> Tensor:
+        """What training makes small: the mean over the batch of -log p(answer).
 
         Args:
-            scores: What the reader returned.
+            passage: B of them.
+            question: B of them.
             start: (B,): the answer's first token; -1 for none, if the reader was built with ``no_answer=True``.
             end: (B,): its last token, inclusive; -1 likewise.
+
+        Raises:
+            ValueError: If there is no answer, and the reader does not learn that.
         """
-        if scores.null is None:
-            if not torch.compiler.is_compiling() and bool((start < 0).any()):
-                raise ValueError(f"{type(self).__name__}: start must be a token of the passage but with no_answer=True")
-            return F.cross_entropy(scores.start, start) + F.cross_entropy(scores.end, end)
-        nowhere = scores.start.shape[1]
-        losses = (
-            F.cross_entropy(torch.cat([side, null], 1), place.masked_fill(place < 0, nowhere))
-            for side, null, place in zip(scores[:2], scores.null.split(1, 1), (start, end), strict=True)
-        )
-        return sum(losses, scores.start.new_zeros(()))
+        self.check_answers(start)
+        return self(passage, question).loss(start, end)
+
+    def check_answers(self, start: Tensor) -> None:
+        """Refuses starts (B,) of -1 if the reader does not learn that there is no answer."""
+        if self.null is None and not torch.compiler.is_compiling() and bool((start < 0).any()):
+            raise ValueError(f"{type(self).__name__}: start must be a token of the passage but with no_answer=True")

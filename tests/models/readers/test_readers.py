@@ -20,6 +20,9 @@ START, END = torch.tensor([2, 0, 0]), torch.tensor([3, 2, 0])
 
 # Of each reader: what makes it small, and further options under which padding must change nothing.
 SMALL = {
+    "dcn": ({"hidden": 4, "pool": 3, "character_dim": 3, "character_filters": 5}, [{}, {"iterations": 1}]),
+    "fastqa": ({"hidden": 4, "character_dim": 3}, [{}, {"beam": 2}]),
+    "fastqa_ext": ({"hidden": 4, "character_dim": 3, "beam": 1}, [{}]),
     "match_lstm": (
         {"hidden": 4, "character_dim": 3, "character_filters": 5},
         [{}, {"bidirectional": True, "share_directions": False, "both_ways": True}],
@@ -69,15 +72,20 @@ def test_a_padded_batch_gives_scores_and_gradients_of_its_examples(name, options
     passage, question = tokens(PASSAGES), tokens(QUESTIONS, seed=1)
     scores = model(passage, question)
     parameters = list(model.parameters())
-    padded = torch.autograd.grad(3 * model.loss(scores, START, END), parameters)
+    padded = torch.autograd.grad(3 * model.loss(passage, question, START, END), parameters)
     single = [torch.zeros_like(x) for x in parameters]
     for index, length in enumerate(PASSAGES):
         one = model(alone(passage, index), alone(question, index))
-        for together, apart in zip(scores, one, strict=True):
-            torch.testing.assert_close(together[index, :length], apart[0, :length], rtol=0, atol=1e-10)
-        assert (scores.start[index, length:] == -torch.inf).all()
-        assert (scores.end[index, length:] == -torch.inf).all()
-        loss = model.loss(one, START[index : index + 1], END[index : index + 1])
+        assert (scores.places()[index, length:] == -torch.inf).all()
+        spans = [part.best(None, 50) for part in (scores, one)]
+        for together, apart in (
+            (scores.mass(), one.mass()),
+            (scores.no_answer(), one.no_answer()),
+            *zip(*spans, strict=True),
+        ):
+            torch.testing.assert_close(together[index], apart[0], rtol=0, atol=1e-10)
+        texts = alone(passage, index), alone(question, index)
+        loss = model.loss(*texts, START[index : index + 1], END[index : index + 1])
         for total, gradient in zip(single, torch.autograd.grad(loss, parameters), strict=True):
             total += gradient
     for (parameter, _), a, b in zip(model.named_parameters(), padded, single, strict=True):
@@ -86,7 +94,7 @@ def test_a_padded_batch_gives_scores_and_gradients_of_its_examples(name, options
         )
     # Everything is learned.
     still = {parameter for (parameter, _), a in zip(model.named_parameters(), padded, strict=True) if not a.any()}
-    if name == "match_lstm":  # its pointer starts at zero and takes one step
+    if name == "match_lstm" or "iterations" in options:  # what starts at zero and takes one step
         still = {parameter for parameter in still if not parameter.endswith("weight_hh")}
     assert not still, still
 
@@ -110,6 +118,18 @@ def block(convolutions: int, width: int) -> int:
     return convolutions * separable + attention + feed_forward + (convolutions + 2) * 2 * 128
 
 
+FASTQA = (
+    (50 * 20 + linear(5 * 20, 300))
+    + 600 * 300
+    + 2 * linear(300, 300)
+    + 300  # v of wiq_w
+    + 2 * lstm(302, 300)
+    + 2 * 600 * 300
+    + 300
+    + (linear(900, 300) + 300)
+    + (linear(1500, 300) + 300)
+)
+
 # Sizes of the papers, with 50 characters where they read any and FusionNet's 24 features. Vectors of words are fixed,
 # but for FusionNet's thousand. PyTorch's cells have two biases.
 SIZES = {
@@ -120,6 +140,19 @@ SIZES = {
         + 2 * lstm(300, 150)
         + (300 * 150 + 150 * 150 + 150 + 150)  # V, W^a, b^a, v
         + lstm(300, 150),
+    ),
+    "dcn": (
+        {},
+        lstm(300, 200)
+        + (linear(200, 200) + 2 * 200)  # Q' and the sentinels
+        + 2 * lstm(600, 200)
+        + lstm(800, 200)
+        + 2 * (1000 * 200 + linear(600, 16 * 200) + linear(200, 16 * 200) + linear(400, 16)),
+    ),
+    "fastqa": ({"character_count": 50}, FASTQA),
+    "fastqa_ext": (
+        {"character_count": 50},
+        FASTQA + 2 * (300 + linear(600, 300)) + 2 * linear(600, 300) + linear(600, 300),
     ),
     "bidaf": (
         {"character_count": 50},
@@ -292,7 +325,7 @@ def test_fusionnet_reads_no_features_of_questions():
 
 
 def test_the_loss_is_of_start_and_end_or_of_nowhere():
-    model = reader("bidaf", no_answer=True)
+    model = reader("bidaf")
     scores = SpanScores(torch.tensor([[1.0, 2.0], [0.5, -torch.inf]]), torch.tensor([[3.0, 1.0], [0.0, -torch.inf]]))
     plain = scores._replace(null=torch.tensor([[0.0, -1.0], [2.0, 1.0]]))
     start, end = torch.tensor([1, -1]), torch.tensor([1, -1])
@@ -300,14 +333,14 @@ def test_the_loss_is_of_start_and_end_or_of_nowhere():
         math.log(1 + math.e + math.e**2) - 2 + math.log(math.e**3 + math.e + math.e**-1) - 1,
         math.log(math.e**0.5 + math.e**2) - 2 + math.log(1 + math.e) - 1,
     ]
-    assert float(model.loss(plain, start, end)) == pytest.approx(sum(wanted) / 2)
+    assert float(plain.loss(start, end)) == pytest.approx(sum(wanted) / 2)
     likely = plain.log_probabilities()
     assert float(-(likely.null.sum(1))[1]) == pytest.approx(wanted[1])
     right = torch.tensor([1, 0])
     wanted = (math.log(math.e + math.e**2) - 2 + math.log(math.e**3 + math.e) - 1) / 2
-    assert float(model.loss(scores, right, right)) == pytest.approx(wanted)
+    assert float(scores.loss(right, right)) == pytest.approx(wanted)
     with pytest.raises(ValueError, match="BiDAF: start must be a token of the passage but with no_answer=True"):
-        model.loss(scores, start, end)
+        model.loss(tokens((2, 1)), tokens((1, 1)), start, end)
 
 
 def test_answers_are_the_best_spans_with_their_probabilities():
@@ -325,7 +358,7 @@ def test_answers_are_the_best_spans_with_their_probabilities():
     wanted = torch.cat([start[0], null[0, :1]]).softmax(0)[3] * torch.cat([end[0], null[0, 1:]]).softmax(0)[3]
     assert first.null_probability == pytest.approx(float(wanted))
     assert second.spans[0].probability + second.null_probability < 1
-    with pytest.raises(TypeError, match="decode_answers: scores must be SpanScores of a reader"):
+    with pytest.raises(TypeError, match="decode_answers: scores must be scores of a reader"):
         decode_answers(start)
 
 
@@ -347,7 +380,7 @@ def test_readers_learn_in_mixed_precision(name, options):
         text._replace(features=text.features.float()) for text in (tokens(PASSAGES), tokens(QUESTIONS, seed=1))
     )
     with torch.autocast("cpu", torch.bfloat16):
-        loss = model.loss(model(passage, question), START, END)
+        loss = model.loss(passage, question, START, END)
     loss.backward()
     assert loss.isfinite()
     assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
