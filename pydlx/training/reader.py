@@ -26,13 +26,15 @@ from pydlx.data.reading import (
     read_squad,
 )
 from pydlx.data.reading.featurizer import FEATURES
+from pydlx.data.text.pieces import PieceTokeniser
 from pydlx.data.text.tokenisers import TOKENISERS
 from pydlx.models import create_model
+from pydlx.models.text.hugging_face import Pretrained
 from pydlx.training.numbered import validation_loader
 from pydlx.training.options import option
+from pydlx.training.pretrained import PretrainedOptions, check_pretrained_options, is_pretrained, read_encoder
 from pydlx.training.reading import AnswerScore, ReadingTask
 from pydlx.training.trainer import (
-    TrainerOptions,
     build_trainer,
     checkpoint_to_resume,
     processes,
@@ -47,7 +49,7 @@ with needed_for("training", extra="train"):
 
 
 @dataclasses.dataclass
-class ReaderOptions(TrainerOptions):
+class ReaderOptions(PretrainedOptions):
     """Options of the recipe."""
 
     batch_size: int = option(32, "questions of one step and process")
@@ -65,7 +67,9 @@ class ReaderOptions(TrainerOptions):
         None, "how many words are trained, the most frequent: by default the paper's with vectors, all without"
     )
     min_count: int = option(1, "how often a word occurs to be known, where its vector is not read")
-    max_passage: int | None = option(400, "tokens of a passage; longer ones are read in windows that overlap by half")
+    max_passage: int | None = option(
+        400, "tokens, or an encoder's wordpieces, of a passage; longer ones are read in windows that overlap by half"
+    )
     model: str = option("bidaf", "match_lstm, dcn, fastqa, fastqa_ext, bidaf, r_net, qanet or fusionnet")
     characters: bool = option(True, "read the characters of words, too, if the model can and words have several")
     features: bool = option(True, "give the model matches with the other text and term frequencies")
@@ -78,7 +82,7 @@ class ReaderOptions(TrainerOptions):
     )
     answer_length: int = option(15, "most tokens of an answer that is given")
     score: str | None = option(None, "how answers are scored: squad or cmrc; by default cmrc for characters")
-    optimizer: str | None = option(None, "adam, adamax or adadelta; by default the paper's")
+    optimizer: str | None = option(None, "adam, adamax or adadelta; by default the paper's; no adadelta of an encoder")
     lr: float | None = option(None, "by default the paper's")
     warmup: int | None = option(None, "steps in which the rate rises: by default none, with qanet 1000")
     decay: bool = option(False, "let the rate fall to 0 at the end, linearly")
@@ -116,13 +120,17 @@ def train(options: ReaderOptions) -> Trainer:
     _check(options)
     training, held_out = (_questions(options, part) for part in ("data", "val"))
     torch.manual_seed(options.seed)
-    featurizer, vectors = _featurizer(options, training, held_out)
+    pretrained = None
+    if options.encoder is not None:
+        pretrained = read_encoder("reader", options, "max_passage", options.max_passage)
+        options = dataclasses.replace(options, max_passage=options.max_passage or pretrained.max_length)
+    featurizer, vectors = _featurizer(options, training, held_out, pretrained)
     examples = ReadingSet(training, featurizer, unanswerable=options.no_answer, max_passage=options.max_passage)
     if not examples:
         raise ValueError(f"reader: data must hold a question to train on, got none of {len(examples.questions)}")
     asked = ReadingSet(held_out, featurizer, training=False, max_passage=options.max_passage)
     _check_validation(options, asked)
-    model = _model(options, featurizer, vectors)
+    model = _model(options, featurizer, vectors, pretrained)
     path = checkpoint_to_resume(options, model)
     loader = training_loader(
         options, examples, lambda example: example, collate=examples.collate, lengths=examples.lengths.tolist()
@@ -159,6 +167,9 @@ def _check(options: ReaderOptions) -> None:
         whole_or_none("reader", name, getattr(options, name), least)
     if options.lr is not None:
         check_positive("reader", "lr", options.lr)
+    check_pretrained_options("reader", options)
+    if _tunes_encoder(options) and options.optimizer == "adadelta":
+        raise ValueError("reader: optimizer must be adam or adamax with an encoder that is not frozen, got adadelta")
     if options.no_answer and _score(options) == "cmrc":
         raise ValueError("reader: score must be squad with no_answer=true, got cmrc, which knows no such questions")
     for name in ("data", "val"):
@@ -200,7 +211,10 @@ def _questions(options: ReaderOptions, part: str) -> TokenisedQuestions:
 
 
 def _featurizer(
-    options: ReaderOptions, training: TokenisedQuestions, held_out: TokenisedQuestions
+    options: ReaderOptions,
+    training: TokenisedQuestions,
+    held_out: TokenisedQuestions,
+    pretrained: Pretrained | None,
 ) -> tuple[Featurizer, torch.Tensor | None]:
     """What turns texts into numbers, and the words' vectors, if any are read.
 
@@ -215,11 +229,17 @@ def _featurizer(
     if options.vectors is not None:
         say(options, f"reading vectors: {options.vectors}")
     vocabulary, vectors = known_words("reader", counts, held_out.word_counts(), options.vectors, options.min_count)
-    return Featurizer(tokeniser, vocabulary, characters, features=features), vectors
+    pieces = None if pretrained is None else PieceTokeniser(pretrained.tokeniser)
+    return Featurizer(tokeniser, vocabulary, characters, features=features, pieces=pieces), vectors
 
 
-def _model(options: ReaderOptions, featurizer: Featurizer, vectors: torch.Tensor | None) -> Any:
-    """The reader, with the words' vectors and what turns text into numbers."""
+def _model(
+    options: ReaderOptions, featurizer: Featurizer, vectors: torch.Tensor | None, pretrained: Pretrained | None
+) -> Any:
+    """The reader, with the words' vectors, the pretrained encoder's weights, and what turns text into numbers.
+
+    Beside a pretrained encoder words have vectors of their own only if such are read.
+    """
     own: dict[str, Any] = {name: getattr(options, name) for name in ("hidden", "dropout")}
     if options.model == "r_net":
         own["attention"] = options.attention
@@ -229,9 +249,12 @@ def _model(options: ReaderOptions, featurizer: Featurizer, vectors: torch.Tensor
         own["tune_partial"] = options.tune
     if featurizer.characters is not None:
         own["character_count"] = len(featurizer.characters)
+    if pretrained is not None:
+        own |= {name: getattr(options, name) for name in ("pooling", "freeze_encoder")}
+        own["encoder_config"] = pretrained.config
     model: Any = create_model(
         options.model,
-        vocabulary_size=len(featurizer.vocabulary),
+        vocabulary_size=0 if pretrained is not None and vectors is None else len(featurizer.vocabulary),
         word_dim=options.word_dim if vectors is None else vectors.shape[1],
         features=len(featurizer.features),
         no_answer=options.no_answer,
@@ -239,6 +262,8 @@ def _model(options: ReaderOptions, featurizer: Featurizer, vectors: torch.Tensor
     )
     if vectors is not None:
         model.load_vectors(vectors)
+    if pretrained is not None:
+        model.load_pretrained(pretrained.weights)
     model.companion = {
         "featurizer": featurizer.state(),
         "max_passage": options.max_passage,
@@ -247,14 +272,22 @@ def _model(options: ReaderOptions, featurizer: Featurizer, vectors: torch.Tensor
     return model
 
 
+def _tunes_encoder(options: ReaderOptions) -> bool:
+    return options.encoder is not None and not options.freeze_encoder
+
+
 def _optimizer(model: nn.Module, options: ReaderOptions, steps: int) -> tuple[Optimizer, LRScheduler | None]:
-    """The paper's optimiser, or the one that was chosen."""
+    """The paper's optimiser, or the one that was chosen; Adam for Adadelta, whose rate would never tune an encoder."""
     name, lr = _PAPER[options.model]
-    if options.optimizer is not None and options.optimizer != name:
-        check_one_of("reader", "optimizer", options.optimizer, tuple(_RATES))
-        name, lr = options.optimizer, _RATES[options.optimizer]
+    chosen = options.optimizer or ("adam" if _tunes_encoder(options) and name == "adadelta" else name)
+    if chosen != name:
+        name, lr = chosen, _RATES[chosen]
     lr = lr if options.lr is None else options.lr
-    weights = [p for p in model.parameters() if p.requires_grad]
+    groups: dict[float, list[nn.Parameter]] = {}
+    for key, weight in model.named_parameters():
+        if weight.requires_grad:
+            groups.setdefault(options.encoder_lr if is_pretrained(key) else lr, []).append(weight)
+    weights = [{"params": group, "lr": rate} for rate, group in groups.items()]
     optimizer: Optimizer
     if name == "adam" and options.model == "qanet":
         optimizer = torch.optim.Adam(weights, lr, betas=(0.8, 0.999), eps=1e-7, weight_decay=3e-7)

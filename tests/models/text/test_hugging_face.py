@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import zipfile
 
@@ -12,8 +11,7 @@ import torch
 pytest.importorskip("tokenizers")
 pytest.importorskip("transformers")
 
-import transformers
-from entity_samples import BERT, piece_json
+from encoder_samples import BERT, bert_folder, piece_json
 
 from pydlx._optional import MissingPackageError
 from pydlx.data.text import Pieces, PieceTokeniser, TextFeaturizer, Vocabulary, create_tokeniser, tokenise
@@ -24,13 +22,7 @@ from pydlx.models.text.hugging_face import HuggingFaceEncoder, load_pretrained
 @pytest.fixture
 def folder(tmp_path):
     """A tiny BERT and its tokeniser, as transformers keeps them."""
-    torch.manual_seed(0)
-    options = json.loads(BERT)
-    model = transformers.AutoModel.from_config(transformers.AutoConfig.for_model(options.pop("model_type"), **options))
-    model.save_pretrained(tmp_path / "bert")
-    (tmp_path / "bert" / "tokenizer.json").write_text(piece_json())
-    (tmp_path / "bert" / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
-    return tmp_path / "bert", model.eval()
+    return tmp_path / "bert", bert_folder(tmp_path / "bert")
 
 
 def pieces_of(*texts):
