@@ -15,8 +15,8 @@ WORDS = "Our year was . Anna lives in with one cat It rains there May Where does
 TINY = {
     "bidaf": {"hidden": 8, "character_filters": 4},
     "dcn": {"hidden": 8, "pool": 2, "iterations": 2},
-    "fastqa": {"hidden": 8},
-    "fastqa_ext": {"hidden": 8, "beam": 2},
+    "fastqa": {"hidden": 8, "beam": 30},
+    "fastqa_ext": {"hidden": 8, "beam": 30},
     "fusionnet": {"hidden": 8, "attention_size": 8},
     "match_lstm": {"hidden": 8},
     "qanet": {"hidden": 8, "heads": 2, "blocks": 1},

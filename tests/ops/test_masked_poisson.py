@@ -284,8 +284,11 @@ def test_bitwise_repeatable(dtype, size, kernels):
     same_on_one_and_two_threads(lambda: solve_masked_poisson(rhs, mask))
 
 
-def test_planes_do_not_feel_each_other():
-    """Each stops when it has arrived, and nothing of one reaches another."""
+def test_planes_do_not_feel_each_other(kernels):
+    """Each stops when it has arrived, and nothing of one reaches another.
+
+    A plane's result has the same bits beside others; but for the reference, whose sums PyTorch orders by the batch.
+    """
     mask = torch.from_numpy(MASKS["several blocks"])
     masks = torch.stack([mask, mask.flip(0), mask.flip(1)])[:, None]
     rhs = noise((3, 2, *mask.shape), torch.float32)
@@ -294,8 +297,13 @@ def test_planes_do_not_feel_each_other():
     rhs[2] *= 1e-30
     u, residual = solve_masked_poisson(rhs, masks)
     alone = [solve_masked_poisson(rhs[n, c], masks[n, 0]) for n in range(3) for c in range(2)]
-    assert torch.equal(u.flatten(0, 1), torch.stack([x for x, _ in alone]))
-    assert torch.equal(residual.flatten(), torch.stack([x for _, x in alone]))
+    for together, one, own, norm in zip(u.flatten(0, 1), *zip(*alone, strict=True), residual.flatten(), strict=True):
+        if kernels == "reference":
+            assert (together - one).abs().max() <= 3e-6 * one.abs().max()
+            assert max(norm, own) <= 1e-6
+        else:
+            assert torch.equal(together, one)
+            assert norm == own
     assert not u[1, 0].any()
 
 

@@ -31,6 +31,9 @@ from pydlx.training.reading import ReadingTask
 
 TINY = {
     "bidaf": ["further=character_filters=4"],
+    "dcn": ["further=pool=2"],
+    "fastqa": [],
+    "fastqa_ext": [],
     "fusionnet": ["further=attention_size=8"],
     "match_lstm": [],
     "qanet": ["further=heads=2,blocks=1,character_dim=4"],
@@ -79,8 +82,9 @@ def test_every_model_trains_with_characters_and_features(data, tmp_path, model):
     built = load_model(tmp_path / "last.ckpt")
     assert built.model_name == model
     assert built.model_options["features"] == 4
-    # Without them in their papers: match_lstm and fusionnet, whatever is asked for.
-    assert (built.model_options["character_count"] > 0) == (model in ("bidaf", "qanet", "r_net"))
+    # Some papers' readers have none, whatever is asked for.
+    without = ("match_lstm", "fusionnet", "dcn", "rasor", "drqa")
+    assert (built.model_options["character_count"] > 0) == (model not in without)
     assert ask(built, passage(9), "Where does Anna9 live?").answers
 
 
@@ -326,7 +330,10 @@ def test_a_checkpoint_of_something_else_is_refused(data, tmp_path, capsys):
     ("words", "message"),
     [
         (["modle=bidaf"], "option 'modle' is not one of this recipe; did you mean 'model'"),
-        (["model=bert"], "model must be one of 'bidaf', 'match_lstm', 'r_net', 'qanet', 'fusionnet', got 'bert'"),
+        (
+            ["model=bert"],
+            "model must be one of 'bidaf', 'match_lstm', 'r_net', 'qanet', 'fusionnet', 'dcn', 'fastqa', 'fastqa_ext', got 'bert'",
+        ),
         (["tokeniser=letters"], "tokeniser must be one of 'words', 'characters', 'spaces', 'spacy', got 'letters'"),
         (["attention=hard"], "attention must be one of 'dynamic', 'static', got 'hard'"),
         (["score=bleu"], "score must be one of 'squad', 'cmrc', None, got 'bleu'"),
@@ -371,7 +378,7 @@ def test_what_is_wrong_is_said_in_a_line(data, tmp_path, capsys, words, message)
 def test_options_are_listed(capsys):
     assert main(["train", "reader", "--options"]) == 0
     listed = capsys.readouterr().out
-    assert re.search(r"^model +bidaf +bidaf, match_lstm, r_net, qanet or fusionnet$", listed, re.MULTILINE)
+    assert re.search(r"^model +bidaf +match_lstm, dcn, fastqa, .*$", listed, re.MULTILINE)
     assert max(map(len, listed.splitlines())) <= 130
 
 

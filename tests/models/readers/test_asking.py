@@ -10,7 +10,7 @@ from reader_samples import TINY, passage, tiny_reader
 
 from pydlx.data.reading import Featurizer, Question, windows
 from pydlx.models import load_model, save_model
-from pydlx.models.readers import ask, ask_all
+from pydlx.models.readers import SpanScores, ask, ask_all
 
 LONG = " ".join(passage(n) for n in range(4))  # 77 tokens
 QUESTION = "Where does Anna1 live?"
@@ -21,12 +21,17 @@ def softmaxes(model, text, question):
     example = Featurizer.from_state(model.companion["featurizer"])(text, question)
     with torch.no_grad():
         scores = model(example.passage, example.question)
+    places, last = example.offsets.tolist(), len(example.offsets)
+    if not isinstance(scores, SpanScores):  # test_scores.py has these
+        spans, mass = scores.best(model.companion["answer_length"], 200), scores.mass().detach()
+        rows = zip(*(part[0].tolist() for part in (spans.start, spans.end, (spans.score - mass).exp())), strict=True)
+        null = 0.0 if scores.null is None else float((scores.no_answer() - mass).detach().exp())
+        return {(places[i][0], places[j][1]): p for i, j, p in rows if i >= 0}, null
     if scores.null is not None:
         scores = scores._replace(
             start=torch.cat([scores.start, scores.null[:, :1]], 1), end=torch.cat([scores.end, scores.null[:, 1:]], 1)
         )
     start, end = (side[0].double().softmax(0).tolist() for side in scores[:2])
-    places, last = example.offsets.tolist(), len(example.offsets)
     found = {
         (places[i][0], places[j][1]): start[i] * end[j]
         for i in range(last)
