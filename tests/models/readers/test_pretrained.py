@@ -11,8 +11,9 @@ pytest.importorskip("tokenizers")
 pytest.importorskip("transformers")
 
 from encoder_samples import BERT, piece_json
-from reader_checks import CHARACTERS, FEATURES, WORDS, alone, tokens
-from reader_samples import TINY, passage, tiny_reader
+from reader_checks import WORDS, alone, tokens
+from reader_samples import passage, tiny_reader
+from small_readers import END, PASSAGES, QUESTIONS, SMALL, START, reader
 
 import pydlx
 from pydlx.data.text import PieceTokeniser
@@ -21,18 +22,10 @@ from pydlx.models.exporting import export_model
 from pydlx.models.readers import Reader, ask
 from pydlx.models.text.embedding import TokenEmbedding
 
-PASSAGES, QUESTIONS = (7, 3, 1), (2, 4, 1)
-START, END = torch.tensor([2, 0, 0]), torch.tensor([3, 2, 0])
 
-
-def reader(name, **options):
-    """A reader with larger weights than a new one's, so that no part of it hardly matters."""
-    torch.manual_seed(0)
-    given = {"vocabulary_size": 0, "character_count": CHARACTERS, "features": FEATURES, "dropout": 0.0, **TINY[name]}
-    model = pydlx.create_model(name, encoder_config=BERT, **given | options).double()
-    for weights in model.parameters():
-        torch.nn.init.normal_(weights, std=0.3)
-    return model
+def reading(name, **options):
+    """A reader whose words have nothing but the encoder's vectors."""
+    return reader(name, spread=0.3, **{"vocabulary_size": 0, "encoder_config": BERT, "dropout": 0.0, **options})
 
 
 def texts():
@@ -41,12 +34,12 @@ def texts():
 
 def test_the_samples_are_all_readers():
     known = {kind for kind in vars(readers).values() if isinstance(kind, type) and issubclass(kind, Reader)}
-    assert {type(tiny_reader(name)) for name in TINY} == known - {Reader}
+    assert {type(reader(name)) for name in SMALL} == known - {Reader}
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", SMALL)
 def test_a_padded_batch_gives_scores_and_gradients_of_its_examples(name):
-    model = reader(name, pooling="mean").eval()
+    model = reading(name, pooling="mean").eval()
     assert model.embed.words is None
     scores, weights = model(*texts()), dict(model.embed.pretrained.named_parameters())
     padded = torch.autograd.grad(3 * model.loss(*texts(), START, END), [*weights.values()])
@@ -65,9 +58,9 @@ def test_a_padded_batch_gives_scores_and_gradients_of_its_examples(name):
         assert a.any() or weight.endswith("key.bias"), weight  # which a softmax does not see
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", SMALL)
 def test_a_frozen_encoder_stands_beside_the_words_and_stays_as_it_is(name):
-    model = reader(name, vocabulary_size=WORDS, word_dim=6, tune_partial=None, freeze_encoder=True).train()
+    model = reading(name, vocabulary_size=WORDS, tune_partial=None, freeze_encoder=True).train()
     assert model.embed.word_size == 6 + 8
     model.loss(*texts(), START, END).backward()
     assert all(weight.grad is None for weight in model.embed.pretrained.parameters())
@@ -77,9 +70,9 @@ def test_a_frozen_encoder_stands_beside_the_words_and_stays_as_it_is(name):
     assert not vectors[1, 3:].any()
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", SMALL)
 def test_its_options_are_those_of_every_reader(name):
-    model = reader(name)
+    model = reading(name)
     given = {key: model.model_options[key] for key in ("encoder_config", "pooling", "freeze_encoder")}
     assert given == {"encoder_config": BERT, "pooling": "first", "freeze_encoder": False}
     for unknown in ("characters", "encoder", "frozen"):
@@ -98,7 +91,7 @@ def test_a_reader_from_a_file_answers_as_the_one_that_was_saved(tmp_path):
 
 
 def test_what_does_not_fit_is_said(tmp_path):
-    model = reader("bidaf")
+    model = reading("bidaf")
     bare = tokens(PASSAGES)
     for call, sentence in (
         (lambda: model(bare, bare), "TokenEmbedding: pieces must be of the words (B, n) for this model, got None"),
