@@ -8,7 +8,7 @@ from pydlx.benchmarks import import_time
 from pydlx.benchmarks.blending import blend, gp_gan
 from pydlx.benchmarks.case import Item, Setting
 from pydlx.benchmarks.metrics import box_ap, keypoint_ap
-from pydlx.benchmarks.models import cornernet
+from pydlx.benchmarks.models import cornernet, span_scores
 from pydlx.benchmarks.nn import pyramid_pool
 from pydlx.benchmarks.ops import (
     attention_rnn,
@@ -50,6 +50,7 @@ CATALOGUE: dict[str, Callable[[Setting], Iterable[Item]]] = {
     "blend": blend.cases,
     "gp_gan": gp_gan.cases,
     "cornernet": cornernet.cases,
+    "span_scores": span_scores.cases,
     "keypoint_ap": keypoint_ap.cases,
     "box_ap": box_ap.cases,
     "import": import_time.cases,

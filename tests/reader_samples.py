@@ -14,6 +14,10 @@ PLACES = ("Rome", "Oslo", "New York", "Lima", "Delhi", "Quito", "Paris", "Seoul"
 WORDS = "Our year was . Anna lives in with one cat It rains there May Where does live ?"
 TINY = {
     "bidaf": {"hidden": 8, "character_filters": 4},
+    "drqa": {"hidden": 8},
+    "mnemonic_reader": {"hidden": 8, "character_hidden": 4},
+    "mpcm": {"hidden": 8, "character_hidden": 4, "perspectives": 4},
+    "rasor": {"hidden": 8, "max_length": 6, "initial_range": None},
     "dcn": {"hidden": 8, "pool": 2, "iterations": 2},
     "fastqa": {"hidden": 8, "beam": 30},
     "fastqa_ext": {"hidden": 8, "beam": 30},

@@ -36,6 +36,19 @@ SMALL = {
         {"hidden": 4, "attention_size": 5, "character_dim": 3, "character_filters": 5},
         [{}, {"second_input": "input_and_low"}],
     ),
+    "rasor": (
+        {"hidden": 5, "max_length": 4, "character_dim": 3, "character_filters": 5},
+        [{}, {"objective": "span_binary"}, {"objective": "endpoints"}],
+    ),
+    "drqa": (
+        {"hidden": 4, "character_dim": 3, "character_filters": 5},
+        [{}, {"layers": 2, "concatenate_layers": False}],
+    ),
+    "mpcm": (
+        {"hidden": 4, "perspectives": 3, "character_dim": 3, "character_hidden": 3},
+        [{}, {"filter_characters": False, "share_perspectives": True}],
+    ),
+    "mnemonic_reader": ({"hidden": 4, "character_dim": 3, "character_hidden": 3}, [{}, {"hops": 1}]),
 }
 
 

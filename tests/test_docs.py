@@ -50,7 +50,12 @@ NOT_RUN_HERE = (
     "seed=0 epochs=50 val_every=2 progress=false out=runs/adaptive_focal-0",
     # tests/examples/test_relation_results.py runs it.
     "python examples/relation_results.py redocred_test.json runs/adaptive_focal-0 --train redocred_dev.json",
+    # tests/cli/test_bench_readers.py runs it on less.
+    "pydlx bench readers --settings examples/reader_settings.json --minutes 3 --seeds 3 --jobs 2 --out runs/readers    "
+    "--data cmrc2018 data=cmrc2018_train.json val=cmrc2018_dev.json --data squad data=squad/train.json "
+    "val=squad/val.json",
     # tests/examples/test_reading.py runs them.
+    "python examples/split_questions.py xquad.en.json expmrc-squad-dev.json --out squad",
     "python examples/reading_results.py cmrc2018_dev.json runs/cmrc --score cmrc",
     "python examples/reading_baselines.py cmrc2018_dev.json --tokeniser characters",
     'pip install "pydlx[train]"',

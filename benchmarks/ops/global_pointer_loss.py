@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -27,6 +26,7 @@ from pydlx.benchmarks.case import (
     on_reference,
     shape_text,
 )
+from pydlx.benchmarks.memory import memory, share
 from pydlx.ops.global_pointer_loss import turned
 
 DENSE = "dense"
@@ -39,24 +39,7 @@ _SIZES = (8, _TYPES, 512, 64)  # items, heads, tokens, numbers of a vector
 _SHARED = (8, 1, 512, 64)
 _LONG = (8, _TYPES, 2048, 64)
 _GOLD = 200
-
-# Linux forgets the peak of a process's memory when 5 is written there.
-_PROBE = """
-import re, sys
-from pathlib import Path
-import torch
-from pydlx.benchmarks.ops.global_pointer_loss import build, inputs, losses
-name, threads, *sizes = sys.argv[1:]
-torch.set_num_threads(int(threads))
-def kilobytes(what):
-    return int(re.search(what + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
-build(name, inputs((1, 10, 20, 64)), True)()
-run = build(name, inputs(tuple(map(int, sizes))), True)
-Path("/proc/self/clear_refs").write_text("5")
-before = kilobytes("VmRSS")
-run()
-print(kilobytes("VmHWM") - before, kilobytes("VmHWM"))
-"""
+_SMALL = (1, 10, 20, 64)
 
 
 class Inputs(NamedTuple):
@@ -80,9 +63,9 @@ def cases(setting: Setting) -> Iterator[Item]:
             yield Case(label, partial(_candidates, sizes, direction, setting), targets)
     if on_cpu and sys.platform == "linux":
         label = f"{shape_text(_SIZES)} forward+backward, memory beside {DENSE}"
-        yield Quantity(label, "×", 1 / 8, partial(_share_of_memory, setting.threads))
+        yield Quantity(label, "×", 1 / 8, partial(share, __name__, (NATIVE, DENSE), _SIZES, _SMALL, setting.threads))
         label = f"{shape_text(_LONG)} forward+backward, memory of the process"
-        yield Quantity(label, "GB", 1.0, lambda: _kilobytes(NATIVE, setting.threads, _LONG)[1] / 1e6)
+        yield Quantity(label, "GB", 1.0, partial(_gigabytes, setting.threads))
 
 
 def _candidates(sizes: tuple[int, ...], direction: str, setting: Setting) -> dict[str, Candidate | None]:
@@ -112,6 +95,15 @@ def build(name: str, given: Inputs, with_gradients: bool) -> Candidate:
     given = Inputs._make(x.requires_grad_() if x is not None and x.is_floating_point() else x for x in given)
     points = [x for x in given if x is not None and x.requires_grad]
     return lambda: torch.autograd.grad(losses()[name](given), points)
+
+
+def candidate(name: str, sizes: tuple[int, ...]) -> Candidate:
+    """With gradients, on the CPU."""
+    return build(name, inputs(sizes), True)
+
+
+def _gigabytes(threads: int) -> float:
+    return memory(__name__, NATIVE, _LONG, _SMALL, threads).most / 1e6
 
 
 def losses() -> dict[str, Loss]:
@@ -155,18 +147,3 @@ def _indexed(given: Inputs) -> Tensor:
     number = cells[0] * scores.shape[1] + cells[1]
     of_gold = torch.zeros_like(of_others).flatten().index_add(0, number, torch.exp(-gold))
     return (of_others.flatten() + torch.log1p(of_gold)).mean()
-
-
-def _share_of_memory(threads: int) -> float:
-    """What the op needs besides its inputs, gradients included, of what the dense form needs."""
-    return _kilobytes(NATIVE, threads, _SIZES)[0] / _kilobytes(DENSE, threads, _SIZES)[0]
-
-
-def _kilobytes(name: str, threads: int, sizes: tuple[int, ...]) -> tuple[int, int]:
-    """Of a process that computes the loss and its gradients: what that adds at most, and the most there is."""
-    command = [sys.executable, "-c", _PROBE, name, str(threads), *map(str, sizes)]
-    run = subprocess.run(command, capture_output=True, text=True)
-    if run.returncode:
-        raise RuntimeError(f"measuring memory failed: {run.stderr.strip().splitlines()[-1]}")
-    added, most = map(int, run.stdout.split())
-    return added, most

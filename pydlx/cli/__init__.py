@@ -20,6 +20,7 @@ COMMANDS = {
     "answer": "answer questions about a passage",
     "info": "say what this installation consists of",
     "bench": "measure what the compiled kernels buy",
+    "bench readers": "train all readers for the same time, and compare them",
     "blend": "blend a picture into another",
     "eval": "measure predictions against the truth",
     "export": "write a model as ONNX or as a PyTorch program",
@@ -54,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 for success, 2 for bad input, of which one line on stderr says what is wrong.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if " ".join(words[:2]) in COMMANDS:  # a command of two words
+        words[:2] = [" ".join(words[:2])]
     parser = _parser(words[0] if words else None)
     try:
         args = parser.parse_args(words)
@@ -94,7 +97,7 @@ def _parser(called: str | None) -> argparse.ArgumentParser:
 
 
 def _module(command: str):
-    return importlib.import_module(f"pydlx.cli.{command}")
+    return importlib.import_module(f"pydlx.cli.{command.replace(' ', '_')}")
 
 
 def _one_line(error: BaseException) -> str:

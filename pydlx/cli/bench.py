@@ -19,6 +19,7 @@ example:
   pydlx bench --json bench.json --plot bench.png
 
 Without OP everything is measured, in a minute or two. On a busy machine times come and go; the ratios are the result.
+`pydlx bench readers --help` tells of the leaderboard of readers.
 """
 
 
@@ -34,7 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     )
     parser.add_argument("ops", nargs="*", metavar="OP", help="what to measure, see --list (default: everything)")
     parser.add_argument("--list", action="store_true", help="list the ops and their cases, and measure nothing")
-    parser.add_argument("--threads", type=_positive, default=2, metavar="N", help="CPU threads (default: 2)")
+    parser.add_argument("--threads", type=positive, default=2, metavar="N", help="CPU threads (default: 2)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to run (default: cpu)")
     parser.add_argument("--quick", action="store_true", help="fewer rounds: a glance, not a measurement")
     parser.add_argument("--full", action="store_true", help="also check the accuracy of large grids, for minutes")
@@ -132,7 +133,8 @@ def _measured(op: str, setting: Setting, effort: Effort) -> Iterator[Outcome]:
         yield outcome
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """A number of the command line that must be positive and whole."""
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a positive whole number, got {text!r}")
     return int(text)

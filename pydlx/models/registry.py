@@ -65,6 +65,20 @@ def list_models(pattern: str = "*") -> list[str]:
     return sorted(fnmatch.filter(_known(), pattern))
 
 
+def models_of(kind: type[nn.Module]) -> list[str]:
+    """The names of all models of a class, sorted.
+
+    Args:
+        kind: Such as ``pydlx.models.readers.Reader``.
+
+    Example:
+        >>> from pydlx.models.segmentation import FCN
+        >>> "fcn8s" in models_of(FCN)
+        True
+    """
+    return sorted(name for name, builder in _known().items() if isinstance(builder, type) and issubclass(builder, kind))
+
+
 def create_model(name: str, **options: Any) -> nn.Module:
     """Build a model.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ from pydlx.training.trainer import (
 from pydlx.training.words import check_vectors, further_options, known_words, say
 
 with needed_for("training", extra="train"):
-    from lightning.pytorch import Trainer
+    from lightning.pytorch import Callback, Trainer
     from lightning.pytorch.callbacks import EarlyStopping
 
 
@@ -70,7 +71,10 @@ class ReaderOptions(PretrainedOptions):
     max_passage: int | None = option(
         400, "tokens, or an encoder's wordpieces, of a passage; longer ones are read in windows that overlap by half"
     )
-    model: str = option("bidaf", "match_lstm, dcn, fastqa, fastqa_ext, bidaf, r_net, qanet or fusionnet")
+    model: str = option(
+        "bidaf",
+        "match_lstm, dcn, fastqa, fastqa_ext, bidaf, rasor, drqa, mpcm, mnemonic_reader, r_net, fusionnet or qanet",
+    )
     characters: bool = option(True, "read the characters of words, too, if the model can and words have several")
     features: bool = option(True, "give the model matches with the other text and term frequencies")
     hidden: int | None = option(None, "units; by default the paper's")
@@ -99,9 +103,13 @@ _PAPER = {
     "dcn": ("adam", 1e-3),
     "fastqa": ("adam", 1e-3),
     "fastqa_ext": ("adam", 1e-3),
+    "rasor": ("adam", 1e-3),
+    "drqa": ("adamax", 2e-3),
+    "mpcm": ("adam", 1e-4),
+    "mnemonic_reader": ("adamax", 2e-3),
 }
 _RATES = {"adam": 1e-3, "adamax": 2e-3, "adadelta": 0.5}
-_WITHOUT_CHARACTERS = ("match_lstm", "fusionnet", "dcn")  # in their papers
+_WITHOUT_CHARACTERS = ("match_lstm", "fusionnet", "dcn", "rasor", "drqa")  # in their papers
 # Of numbers the least that makes sense.
 _LEAST = {
     **dict.fromkeys(("batch_size", "train_limit", "val_limit", "word_dim", "min_count", "max_passage"), 1),
@@ -110,8 +118,12 @@ _LEAST = {
 }
 
 
-def train(options: ReaderOptions) -> Trainer:
+def train(options: ReaderOptions, watching: Sequence[Callback] = ()) -> Trainer:
     """Trains, and leaves ``best.ckpt`` and ``last.ckpt`` in ``options.out``.
+
+    Args:
+        options: What to train and how.
+        watching: Lightning is to call these, too.
 
     Raises:
         ValueError: If an option is out of range, or a checkpoint does not fit.
@@ -143,7 +155,7 @@ def train(options: ReaderOptions) -> Trainer:
         AnswerScore(_score(options), options.no_answer),
         max_length=options.answer_length,
     )
-    callbacks: list[Any] = []
+    callbacks = list(watching)
     if options.patience is not None:
         callbacks.append(EarlyStopping("val/f1", patience=options.patience, mode="max"))
     trainer = build_trainer(options, monitor="val/f1", batches=len(loader), all_used=False, callbacks=callbacks)

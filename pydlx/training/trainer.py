@@ -16,6 +16,7 @@ from torch import Tensor
 from pydlx._optional import needed_for
 from pydlx.files import replacing
 from pydlx.models.checkpoint import describe_model, differing_companions, differing_options, read_checkpoint
+from pydlx.training.budget import ProcessorBudget
 from pydlx.training.options import option
 from pydlx.training.reproducible import KeptPlace, SeededSteps, TrainingLoader
 
@@ -34,6 +35,7 @@ class TrainerOptions:
     resume: str = option("auto", "auto: from the last checkpoint of the folder, if any; none; or a checkpoint")
     epochs: int = option(50, "how often to go through the data")
     max_steps: int = option(-1, "stop after so many steps, if positive")
+    budget: float | None = option(None, "minutes of processor time that the steps may take; then it stops")
     batch_size: int = option(8, "items of one step and process")
     accumulate: int = option(1, "steps whose gradients are added up")
     seed: int = option(0, "of order, augmentation, initialisation and dropout")
@@ -152,6 +154,8 @@ def build_trainer(
         all_callbacks.append(ModelCheckpoint(folder, "last", every_n_train_steps=every, enable_version_counter=False))
     if not options.progress:
         all_callbacks.append(ValidationLines(monitor))
+    if options.budget is not None:
+        all_callbacks.append(ProcessorBudget(options.budget))
     if options.ema is not None:
         all_callbacks.append(WeightAveraging(avg_fn=moving_average(options.ema)))
     return Trainer(

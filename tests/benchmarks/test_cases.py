@@ -8,6 +8,7 @@ import pydlx
 from pydlx.benchmarks.blending import blend, gp_gan
 from pydlx.benchmarks.case import Case, Quantity, Setting, forward_and_backward
 from pydlx.benchmarks.catalogue import CATALOGUE
+from pydlx.benchmarks.models import span_scores
 from pydlx.benchmarks.nn import pyramid_pool
 from pydlx.benchmarks.ops import (
     attention_rnn,
@@ -27,6 +28,7 @@ from pydlx.benchmarks.ops import (
     zlpr_loss,
 )
 from pydlx.benchmarks.pictures import irregular_mask, label_maps, natural_picture
+from pydlx.models.readers.pointers import SpanScoring
 
 CPU = Setting(torch.device("cpu"), threads=1)
 
@@ -61,6 +63,7 @@ def test_targets_are_those_asked_for():
         **{
             f"cornernet hourglass-104, its 4 pools, {images}×511×511": ["≥ 15 × as fast as cummax"] for images in (1, 4)
         },
+        "span_scores 16×400×200, hidden 100, spans to 30, forward+backward": ["≥ 3 × as fast as pairs"],
         "soft_pool k2 s2 16×64×112×112 forward": forward,
         "soft_pool k2 s2 16×64×112×112 forward+backward": both,
         "soft_pool k2 s2 8×64×56×56 forward": forward,
@@ -132,7 +135,7 @@ def test_targets_are_those_asked_for():
         },
     }
     limits = {item.label: item.limit for op in CATALOGUE for item in items(op) if isinstance(item, Quantity)}
-    assert set(limits.values()) == {0.3, 0.01, 1e-6, 1 / 8, 1.0}
+    assert set(limits.values()) == {0.3, 0.01, 1e-6, 1 / 8, 1 / 4, 1.0}
 
 
 def test_full_runs_check_large_grids_too():
@@ -273,6 +276,17 @@ def test_span_losses_agree(heads):
     for name, loss in losses.items():
         torch.testing.assert_close(loss, losses["native"])
         torch.testing.assert_close(global_pointer_loss.build(name, given, True)(), native)
+
+
+def test_span_scores_agree():
+    torch.manual_seed(0)
+    part = SpanScoring(3, 5, 4).double()
+    states, mask = torch.randn(2, 6, 3).double().requires_grad_(), torch.arange(6) < torch.tensor([[6], [2]])
+    weights = torch.randn(2, 6, 4).double()
+    ways = part(states, mask), span_scores.of_pairs(part, states, mask)
+    torch.testing.assert_close(*ways)
+    native, pairs = (torch.autograd.grad(way, [states, *part.parameters()], weights) for way in ways)
+    torch.testing.assert_close(native, pairs)
 
 
 def test_label_maps_look_like_scenes():

@@ -34,15 +34,23 @@ class DotAttention(nn.Module):
         hidden: Rows of U.
         diagonal: Whether there is a trainable diagonal matrix D, which starts at 1.
         scaled: Whether scores are divided by √hidden.
+        bias: Whether there is a trainable vector b: relu(U x_i + b).
         dropout: Of what U reads, the same elements at all tokens.
     """
 
     def __init__(
-        self, size: int, hidden: int, *, diagonal: bool = False, scaled: bool = False, dropout: float = 0.0
+        self,
+        size: int,
+        hidden: int,
+        *,
+        diagonal: bool = False,
+        scaled: bool = False,
+        bias: bool = False,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.dropout = VariationalDropout(dropout)
-        self.project = nn.Linear(size, hidden, bias=False)
+        self.project = nn.Linear(size, hidden, bias=bias)
         self.diagonal = nn.Parameter(torch.ones(hidden)) if diagonal else None
         self.scale = hidden**-0.5 if scaled else 1.0
 
@@ -77,15 +85,19 @@ class AdditiveAttention(nn.Module):
 
 
 class WeightedSummary(nn.Module):
-    """One vector of a text: Σ softmax(w·y_j) y_j.
+    """One vector of a text: Σ softmax(s_j) y_j with s_j = w · y_j, or w · relu(W y_j + b).
 
     Args:
         size: Of y.
+        hidden: Rows of W; None for none.
+        dropout: Of what W reads, the same elements at all tokens.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, hidden: int | None = None, dropout: float = 0.0) -> None:
         super().__init__()
-        self.score = nn.Linear(size, 1, bias=False)
+        self.score: nn.Module = nn.Linear(hidden or size, 1, bias=False)
+        if hidden is not None:
+            self.score = nn.Sequential(VariationalDropout(dropout), nn.Linear(size, hidden), nn.ReLU(), self.score)
 
     def forward(self, y: Tensor, mask: Tensor) -> Tensor:
         """(B, size) of y, (B, m, size)."""

@@ -11,6 +11,7 @@ from pydlx._checks import check_one_of
 from pydlx.data.text.tokens import Tokens
 from pydlx.models.readers.attention import attend
 from pydlx.models.readers.fusion import Highway
+from pydlx.models.readers.fusions import fuses
 from pydlx.models.readers.reader import Reader
 from pydlx.models.readers.scores import SpanScores
 from pydlx.models.registry import register_model
@@ -57,7 +58,7 @@ class BiDAF(Reader):
         d = hidden
         self.highway = Highway(self.embed.size, 2)
         self.contextual = RNN(self.embed.size, d, dropout=dropout)
-        self.similarity = TrilinearAttention(2 * d)
+        self.similarity = fuses(TrilinearAttention(2 * d), "high", "coattention")
         self.modeling = RNN(8 * d, d, 2, dropout=dropout)
         self.end_input = end_input
         self.modeling_end = RNN(14 * d if end_input == "code" else 2 * d, d, dropout=dropout)

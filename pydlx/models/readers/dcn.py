@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from pydlx._checks import whole
 from pydlx.data.text.tokens import Tokens
 from pydlx.models.readers.attention import Coattention
+from pydlx.models.readers.fusions import fuses
 from pydlx.models.readers.reader import Reader
 from pydlx.models.readers.scores import SpanScores
 from pydlx.models.registry import register_model
@@ -50,8 +51,9 @@ class HighwayMaxout(nn.Module):
         return self._largest(self.score(torch.cat([m1, m2], -1))).squeeze(-1)
 
     def _largest(self, x: Tensor) -> Tensor:
-        # max, not amax: its gradient needs the places, a p-th of what amax would keep.
-        return x.unflatten(-1, (self.pool, -1)).max(-2).values
+        # The gradient of max needs the places, a p-th of what that of amax keeps. Without gradients amax is faster.
+        x = x.unflatten(-1, (self.pool, -1))
+        return x.max(-2).values if torch.is_grad_enabled() else x.amax(-2)
 
 
 class DynamicDecoder(nn.Module):
@@ -136,7 +138,7 @@ class DCN(Reader):
         super().__init__(vocabulary_size, word_dim, tune_partial, characters, features, dropout, no_answer, **encoder)
         l = hidden  # noqa: E741, the paper's letter
         self.encoder = RNN(self.embed.size, l, bidirectional=False, dropout=dropout)
-        self.coattention = Coattention(l)
+        self.coattention = fuses(Coattention(l), "high", "coattention")
         self.fusion = RNN(3 * l, l, dropout=dropout)
         self.decoder = DynamicDecoder(l, 2 * l, pool, iterations)
 

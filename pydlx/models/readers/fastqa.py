@@ -11,6 +11,7 @@ from pydlx._checks import whole
 from pydlx.data.text.tokens import UNKNOWN, Tokens
 from pydlx.models.readers.attention import WeightedSummary, masked_softmax
 from pydlx.models.readers.fusion import GatedSum, Highway
+from pydlx.models.readers.fusions import fuses
 from pydlx.models.readers.reader import Reader
 from pydlx.models.readers.scores import ConditionalScores
 from pydlx.models.registry import register_model
@@ -97,11 +98,10 @@ class FastQA(Reader):
         filters = hidden if character_filters is None else character_filters
         characters = CharacterCNN(character_count, character_dim, filters) if character_count else None
         super().__init__(vocabulary_size, word_dim, tune_partial, characters, features, dropout, no_answer, **encoder)
-        self.null = nn.Parameter(torch.zeros(1)) if no_answer else None  # of a start that is nowhere
         self.beam = whole(type(self).__name__, "beam", beam, 1)
         self.project = nn.Linear(self.embed.size - features, hidden, bias=False)
         self.highway = Highway(hidden, 1)
-        self.weighted_in_question = WeightedWordInQuestion(hidden)
+        self.weighted_in_question = fuses(WeightedWordInQuestion(hidden), "word")
         self.encoder = RNN(hidden + 2 + features, hidden, dropout=dropout)
         self.passage_states, self.question_states = _sum_of_directions(hidden), _sum_of_directions(hidden)
         self.summary = WeightedSummary(hidden)
@@ -217,7 +217,8 @@ class FastQAExt(FastQA):
 
     def __init__(self, *, hidden: int = 300, beam: int = 5, **options: Any) -> None:
         super().__init__(hidden=hidden, beam=beam, **options)
-        self.intra, self.inter = CoattendedFusion(hidden, other=True), CoattendedFusion(hidden)
+        self.intra = fuses(CoattendedFusion(hidden, other=True), "self")
+        self.inter = fuses(CoattendedFusion(hidden), "high")
         self.running = RunningFusion(hidden)
 
     def fuse(self, h: Tensor, z: Tensor, passage: Tensor, question: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from pydlx._checks import check_one_of
 from pydlx.data.text.tokens import Tokens
 from pydlx.models.readers.attention import DotAttention, WeightedSummary
+from pydlx.models.readers.fusions import fuses
 from pydlx.models.readers.pointers import BilinearPointer
 from pydlx.models.readers.reader import Reader
 from pydlx.models.readers.scores import SpanScores
@@ -37,6 +38,7 @@ class FusionNet(Reader):
     """
 
     reads_question_features = False
+    features_in_paper = True
 
     def __init__(
         self,
@@ -71,13 +73,13 @@ class FusionNet(Reader):
         def second(size: int) -> RNN:
             return lstm(h if second_input == "low" else size + h)
 
-        self.word_fusion = DotAttention(g, g, dropout=dropout)
+        self.word_fusion = fuses(DotAttention(g, g, dropout=dropout), "word")
         self.passage_low, self.passage_high = lstm(word), second(word)
         self.question_low, self.question_high = lstm(g), second(g)
         self.understanding = lstm(2 * h)
-        self.fuse_low, self.fuse_high, self.fuse_understanding = (fully_aware(history) for _ in range(3))
+        self.fuse_low, self.fuse_high, self.fuse_understanding = (fuses(fully_aware(history), "high") for _ in range(3))
         self.fused = lstm(5 * h)
-        self.self_boost = fully_aware(history + 4 * h)
+        self.self_boost = fuses(fully_aware(history + 4 * h), "self")
         self.context = lstm(2 * h)
         self.summary = WeightedSummary(h)
         self.pointer = BilinearPointer(h, h, update=True)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pydlx._checks import check_flag
 from pydlx.data.text.tokens import Tokens
+from pydlx.models.readers.fusions import fuses
 from pydlx.models.readers.pointers import AnswerPointer
 from pydlx.models.readers.reader import Reader
 from pydlx.models.readers.scores import SpanScores
@@ -62,7 +63,7 @@ class MatchLSTM(Reader):
         self.passage_lstm = RNN(size, h, bidirectional=bidirectional, dropout=embedding_dropout)
         self.question_lstm = RNN(size, h, bidirectional=bidirectional, dropout=embedding_dropout)
         read = self.passage_lstm.output
-        self.match = AttentionRNN(
+        match = AttentionRNN(
             read,
             read,
             h,
@@ -72,6 +73,7 @@ class MatchLSTM(Reader):
             bidirectional=True,
             share_attention=share_directions,
         )
+        self.match = fuses(match, "high")
         self.pointer = AnswerPointer(2 * h, h, h, "lstm", both_ways=both_ways)
         self.dropout = VariationalDropout(dropout)
 

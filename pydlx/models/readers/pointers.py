@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from pydlx._checks import check_flag, check_one_of, whole
 from pydlx.models.readers.attention import AdditiveAttention, attend
@@ -87,6 +88,30 @@ class BilinearPointer(nn.Module):
         return start, (states @ self.end(query).unsqueeze(2)).squeeze(2)
 
 
+class FeedForwardPointer(nn.Module):
+    """Scores w · relu(W h_j + b) of two networks, one for the start and one for the end.
+
+    MPCM's (Wang, Mi, Hamza and Florian, arXiv 1612.04211, section 3) and that of RaSoR's endpoints (Lee and others,
+    arXiv 1611.01436, section 5.2).
+
+    Args:
+        size: Of the passage's states h.
+        hidden: Rows of W.
+        dropout: Of h, other elements in each network.
+    """
+
+    def __init__(self, size: int, hidden: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.start, self.end = (
+            nn.Sequential(nn.Dropout(dropout), nn.Linear(size, hidden), nn.ReLU(), nn.Linear(hidden, 1, bias=False))
+            for _ in range(2)
+        )
+
+    def forward(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores for the passage's states (B, n, size)."""
+        return self.start(states).squeeze(-1), self.end(states).squeeze(-1)
+
+
 class MemoryPointer(nn.Module):
     """Points in several hops, each with a memory that it fuses with what it pointed at; the last hop's scores count.
 
@@ -124,30 +149,73 @@ class MemoryPointer(nn.Module):
 class SpanScoring(nn.Module):
     """Scores of whole spans: s_ij = w · relu(W_s h_i + W_e h_j + b) for i ≤ j < i + max_length.
 
-    Lee and others, "Learning recurrent span representations" (RaSoR), arXiv 1611.01436, equations 5 and 6.
+    Lee and others, "Learning recurrent span representations" (RaSoR), arXiv 1611.01436, equations 5 and 6. Nothing of
+    size (B, n, max_length, hidden) is built, in the gradient neither.
 
     Args:
         size: Of the passage's states h.
         hidden: Of the feed-forward network.
         max_length: Tokens of the longest span.
+        dropout: Of h, other elements where a span begins than where it ends.
     """
 
-    def __init__(self, size: int, hidden: int, max_length: int = 30) -> None:
+    def __init__(self, size: int, hidden: int, max_length: int = 30, dropout: float = 0.0) -> None:
         super().__init__()
         self.max_length = whole("SpanScoring", "max_length", max_length, 1)
+        self.dropout = nn.Dropout(dropout)
         self.start = nn.Linear(size, hidden)
         self.end = nn.Linear(size, hidden, bias=False)
         self.score = nn.Linear(hidden, 1, bias=False)
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
-        """(B, n, max_length) for states (B, n, size): of the span from i to i + k at [:, i, k]; -inf if it is none."""
-        starts, ends = self.start(states), self.end(states)
-        length = states.shape[1]
-        scores = []
-        for k in range(self.max_length):  # one length of spans at a time: nothing of size (B, n, max_length, hidden)
-            inside = max(length - k, 0)
-            pair = (starts[:, :inside] + ends[:, length - inside :]).relu()
-            real = mask[:, length - inside :].unsqueeze(-1)  # a span ends in padding if any of it is there
-            scored = self.score(pair).masked_fill(~real, -torch.inf)
-            scores.append(nn.functional.pad(scored, (0, 0, 0, length - inside), value=-torch.inf))
-        return torch.cat(scores, -1)
+        """(B, n, max_length) for states (B, n, size): of the span from i to i + k at [:, i, k]; -inf if it is none.
+
+        Float32 at least.
+        """
+        starts, ends = self.start(self.dropout(states)), self.end(self.dropout(states))
+        wide = torch.promote_types(starts.dtype, torch.float32)
+        given = (starts.to(wide), ends.to(wide), self.score.weight[0].to(wide), self.max_length)
+        with torch.autocast(states.device.type, enabled=False):
+            scores = _span_scores(*given) if torch.compiler.is_compiling() else _SpanScores.apply(*given)
+        last = nn.functional.pad(mask, (0, self.max_length - 1)).unfold(1, self.max_length, 1)  # does i + k exist?
+        return scores.masked_fill(~last, -torch.inf)
+
+
+def _span_scores(starts: Tensor, ends: Tensor, weight: Tensor, max_length: int) -> Tensor:
+    """w · relu(s_i + e_{i+k}), (B, n, max_length), one k at a time; 0 beyond the last token. s and e are (B, n, h)."""
+    length = starts.shape[1]
+    scores = []
+    for k in range(max_length):
+        inside = max(length - k, 0)
+        of_length = (starts[:, :inside] + ends[:, length - inside :]).relu() @ weight
+        scores.append(nn.functional.pad(of_length, (0, length - inside)))
+    return torch.stack(scores, 2)
+
+
+class _SpanScores(torch.autograd.Function):
+    """`_span_scores`, of which nothing is kept but what it was given.
+
+    With M_ik = [s_i + e_{i+k} > 0] and g the gradient of the scores, all others come of A_i = Σ_k g_ik M_ik and
+    C_j = Σ_k g_{j-k,k} M_{j-k,k}: A ∘ w of s, C ∘ w of e, Σ_i s_i ∘ A_i + Σ_j e_j ∘ C_j of w.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, starts: Tensor, ends: Tensor, weight: Tensor, max_length: int) -> Tensor:
+        """Called by ``apply``."""
+        ctx.save_for_backward(starts, ends, weight)
+        return _span_scores(starts, ends, weight, max_length)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        """Called by PyTorch."""
+        starts, ends, weight = ctx.saved_tensors
+        length = starts.shape[1]
+        of_starts, of_ends = torch.zeros_like(starts), torch.zeros_like(ends)
+        for k, of_length in enumerate(grad.unbind(2)[:length]):
+            pair = starts[:, : length - k] + ends[:, k:]
+            pair.gt_(0).mul_(of_length[:, : length - k].unsqueeze(2))
+            of_starts[:, : length - k] += pair
+            of_ends[:, k:] += pair
+        of_weight = (starts * of_starts).sum((0, 1)) + (ends * of_ends).sum((0, 1))
+        return of_starts * weight, of_ends * weight, of_weight, None

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from pydlx._checks import check_number, whole
 from pydlx.data.text.tokens import Tokens
 from pydlx.models.readers.fusion import Highway
+from pydlx.models.readers.fusions import fuses
 from pydlx.models.readers.reader import Reader
 from pydlx.models.readers.scores import SpanScores
 from pydlx.models.registry import register_model
@@ -71,10 +72,13 @@ class QANet(Reader):
         self.project = nn.Linear(self.embed.size, d)
         self.highway = Highway(d, 2)
         self.embedding_encoder = block(4, 7, heads)
-        self.similarity = TrilinearAttention(d)
+        self.similarity = fuses(TrilinearAttention(d), "high", "coattention")
         self.resize = nn.Linear(4 * d, d)
-        self.model_encoder = nn.ModuleList(
-            block(2, 5, heads, sublayers=(4 * b, 4 * blocks), position=position or b == 0) for b in range(blocks)
+        self.model_encoder = fuses(
+            nn.ModuleList(
+                block(2, 5, heads, sublayers=(4 * b, 4 * blocks), position=position or b == 0) for b in range(blocks)
+            ),
+            "self",
         )
         self.dropout = nn.Dropout(dropout)
         self.start, self.end = nn.Linear(2 * d, 1), nn.Linear(2 * d, 1)

@@ -11,6 +11,7 @@ from pydlx._checks import check_flag, check_one_of
 from pydlx.data.text.tokens import Tokens
 from pydlx.models.readers.attention import AdditiveAttention, DotAttention, attend
 from pydlx.models.readers.fusion import Gate
+from pydlx.models.readers.fusions import fuses
 from pydlx.models.readers.pointers import AnswerPointer
 from pydlx.models.readers.reader import Reader
 from pydlx.models.readers.scores import SpanScores
@@ -112,8 +113,8 @@ class RNet(Reader):
 
         self.encoder = RNN(self.embed.size, hidden, 3, cell="gru", dropout=dropout, concatenate=concatenate_layers)
         size, h = self.encoder.output, 2 * hidden
-        self.question_matching = matching(size, True, both_ways)
-        self.self_matching = matching(h if both_ways else hidden, recurrent_self_matching, True)
+        self.question_matching = fuses(matching(size, True, both_ways), "high")
+        self.self_matching = fuses(matching(h if both_ways else hidden, recurrent_self_matching, True), "self")
         self.last_gru = RNN(h, hidden, cell="gru", dropout=dropout) if last_gru else None
         self.V_r = nn.Parameter(torch.randn(hidden) / hidden**0.5)
         self.summary = AdditiveAttention(size, hidden, hidden)

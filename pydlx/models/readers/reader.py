@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from pydlx._checks import check_flag, check_number, whole
 from pydlx.data.text.tokens import Tokens
+from pydlx.models.readers.fusions import fuses
 from pydlx.models.readers.scores import Scores, SpanScores
 from pydlx.models.text.embedding import CharacterCNN, CharacterRNN, TokenEmbedding, WordEmbedding
 from pydlx.models.text.hugging_face import HuggingFaceEncoder
@@ -25,7 +26,8 @@ class Reader(nn.Module):
             ``character_count``, padding and the unknown character included, is not 0.
         features: Numbers that come with each token.
         dropout: Probability at the reader's sites.
-        no_answer: Whether two trainable scores stand for an answer that begins and ends nowhere.
+        no_answer: Whether trainable scores stand for no answer: with `SpanScores` two, of beginning and of ending
+            nowhere, with other kinds one.
         encoder_config: The text of a pretrained encoder's configuration. Its vectors stand beside the words', or in
             their place. This and what follows are options of every reader, which hands them on as ``**encoder``.
         pooling, freeze_encoder: See `HuggingFaceEncoder`.
@@ -33,12 +35,14 @@ class Reader(nn.Module):
     Attributes:
         embed: Tokens to a list of their vectors.
         reads_question_features: Whether the features of questions, if there are any, are used.
+        features_in_paper: Whether the paper gives tokens features that compare both texts.
         scores_type: The kind of scores that the reader gives.
         companion: Plain data that belongs to the reader and stays with it in files: how text becomes numbers.
     """
 
     companion: dict[str, Any] | None = None
     reads_question_features: ClassVar[bool] = True
+    features_in_paper: ClassVar[bool] = False
     scores_type: type[Scores] = SpanScores
 
     def __init__(
@@ -66,8 +70,9 @@ class Reader(nn.Module):
         encoder = None if encoder_config is None else HuggingFaceEncoder(encoder_config, pooling, freeze_encoder)
         without = encoder is not None and vocabulary_size == 0
         words = None if without else WordEmbedding(vocabulary_size, word_dim, tune_partial)
-        self.embed = TokenEmbedding(words, characters, features, encoder)
-        self.null = nn.Parameter(torch.zeros(2)) if no_answer else None
+        embed = TokenEmbedding(words, characters, features, encoder)
+        self.embed = fuses(embed, "word") if features else embed
+        self.null = nn.Parameter(torch.zeros(2 if self.scores_type is SpanScores else 1)) if no_answer else None
 
     def load_vectors(self, vectors: Tensor) -> None:
         """Start from these vectors of the words, (vocabulary_size, word_dim)."""

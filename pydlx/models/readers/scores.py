@@ -103,9 +103,23 @@ class WholeSpanScores(NamedTuple):
 
         Spans of more than w tokens have no score: their examples do not count.
         """
+        return _cross_entropy(self.spans.flatten(1), self.null, *self._targets(start, end))
+
+    def logistic_loss(self, start: Tensor, end: Tensor) -> Tensor:
+        """Mean of -log σ(score) of the right span plus the sum of -log(1 - σ(score)) of all others and of no answer.
+
+        Whether each span is the answer is a question of its own here. First and last tokens (B,) are as in `loss`.
+        """
+        scores, (target, ignored) = _all(self.spans.flatten(1), self.null), self._targets(start, end)
+        target = target.masked_fill(target < 0, scores.shape[1] - 1).masked_fill(ignored, 0)
+        losses = F.softplus(scores).sum(1) - scores.gather(1, target.unsqueeze(1)).squeeze(1)
+        return losses.masked_fill(ignored, 0).sum() / (~ignored).sum().clamp(min=1)
+
+    def _targets(self, start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
+        """The places (B,) of spans in ``spans.flatten(1)``, -1 for no answer, and which spans have none."""
         width = self.spans.shape[2]
         target = torch.where(start < 0, start, start * width + end - start)
-        return _cross_entropy(self.spans.flatten(1), self.null, target, (start >= 0) & (end - start >= width))
+        return target, (start >= 0) & (end - start >= width)
 
     def best(self, max_length: int | None, top_k: int) -> Spans:
         """The best spans of up to so many tokens; of equal ones the first comes first, then the shorter."""

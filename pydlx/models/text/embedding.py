@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from pydlx._checks import check_floating, whole, whole_or_none
 from pydlx.data.text.tokens import PADDING, UNKNOWN, Tokens
-from pydlx.models.text.encoders import RNN, final_states
+from pydlx.models.text.encoders import RNN, final_states, last_states
 from pydlx.models.text.hugging_face import HuggingFaceEncoder
 
 
@@ -101,24 +101,28 @@ class CharacterCNN(nn.Module):
 class CharacterRNN(nn.Module):
     """(B, n, w) characters to (B, n, 2 hidden): the final states of an RNN that reads each word forwards and backwards.
 
+    Or forwards alone, (B, n, hidden).
+
     Args:
         count: Characters of the vocabulary, ``PADDING`` and ``UNKNOWN`` included.
         size: Of a character's vector.
         hidden: Units per direction.
         cell: ``"gru"`` or ``"lstm"``.
+        bidirectional: Whether to read backwards, too.
     """
 
-    def __init__(self, count: int, size: int, hidden: int, cell: str = "gru") -> None:
+    def __init__(self, count: int, size: int, hidden: int, cell: str = "gru", *, bidirectional: bool = True) -> None:
         super().__init__()
         self.vectors = _characters("CharacterRNN", count, size)
-        self.rnn = RNN(size, hidden, cell=cell)
+        self.rnn = RNN(size, hidden, cell=cell, bidirectional=bidirectional)
+        self.final = final_states if bidirectional else last_states
         self.size = self.rnn.output
 
     def forward(self, characters: Tensor) -> Tensor:
-        """Characters (B, n, w) to vectors (B, n, 2 hidden)."""
+        """Characters (B, n, w) to vectors (B, n, size)."""
         words, places = _distinct(characters.flatten(0, 1))  # (u, w), (B n,)
         mask = words != PADDING
-        states = final_states(self.rnn(self.vectors(words), mask), mask)  # (u, 2 hidden)
+        states = self.final(self.rnn(self.vectors(words), mask), mask)  # (u, size)
         if places is not None:
             states = states.index_select(0, places)
         return states.unflatten(0, characters.shape[:2])

@@ -22,11 +22,16 @@ def flip(x: Tensor, mask: Tensor) -> Tensor:
     return x.flatten(0, 1).index_select(0, source.flatten()).view(x.shape)
 
 
+def last_states(states: Tensor, mask: Tensor) -> Tensor:
+    """(B, h) of (B, n, h): at the last token; at the first place without tokens."""
+    last = (mask.sum(1) - 1).clamp(min=0)[:, None, None].expand(-1, 1, states.shape[-1])
+    return states.gather(1, last).squeeze(1)
+
+
 def final_states(states: Tensor, mask: Tensor) -> Tensor:
     """(B, 2h) of (B, n, 2h): the forward half at the last token, the backward half at the first; 0 without tokens."""
     forwards, backwards = states.chunk(2, -1)
-    last = (mask.sum(1) - 1).clamp(min=0)[:, None, None].expand(-1, 1, forwards.shape[-1])
-    return torch.cat([forwards.gather(1, last).squeeze(1), backwards[:, 0]], -1)
+    return torch.cat([last_states(forwards, mask), backwards[:, 0]], -1)
 
 
 class VariationalDropout(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -10,7 +11,7 @@ from reader_samples import TINY, passage, tiny_reader
 
 from pydlx.data.reading import Featurizer, Question, windows
 from pydlx.models import load_model, save_model
-from pydlx.models.readers import SpanScores, ask, ask_all
+from pydlx.models.readers import ConditionalScores, SpanScores, WholeSpanScores, ask, ask_all
 
 LONG = " ".join(passage(n) for n in range(4))  # 77 tokens
 QUESTION = "Where does Anna1 live?"
@@ -21,23 +22,49 @@ def softmaxes(model, text, question):
     example = Featurizer.from_state(model.companion["featurizer"])(text, question)
     with torch.no_grad():
         scores = model(example.passage, example.question)
+        table, null = PROBABILITIES[type(scores)](scores)
     places, last = example.offsets.tolist(), len(example.offsets)
-    if not isinstance(scores, SpanScores):  # test_scores.py has these
-        spans, mass = scores.best(model.companion["answer_length"], 200), scores.mass().detach()
-        rows = zip(*(part[0].tolist() for part in (spans.start, spans.end, (spans.score - mass).exp())), strict=True)
-        null = 0.0 if scores.null is None else float((scores.no_answer() - mass).detach().exp())
-        return {(places[i][0], places[j][1]): p for i, j, p in rows if i >= 0}, null
-    if scores.null is not None:
-        scores = scores._replace(
-            start=torch.cat([scores.start, scores.null[:, :1]], 1), end=torch.cat([scores.end, scores.null[:, 1:]], 1)
-        )
-    start, end = (side[0].double().softmax(0).tolist() for side in scores[:2])
     found = {
-        (places[i][0], places[j][1]): start[i] * end[j]
+        (places[i][0], places[j][1]): float(table[i, j])
         for i in range(last)
         for j in range(i, min(i + model.companion["answer_length"], last))
+        if table[i, j] > 0
     }
-    return found, start[-1] * end[-1] if scores.null is not None else 0.0
+    return found, float(null) if scores.null is not None else 0.0
+
+
+def with_null(scores, null):
+    return (scores if null is None else torch.cat([scores, null])).double().softmax(0)
+
+
+def of_two_ends(scores):
+    nulls = (None, None) if scores.null is None else scores.null[0].split(1)
+    start, end = (with_null(side[0], null) for side, null in zip(scores[:2], nulls, strict=True))
+    return torch.outer(start, end), start[-1] * end[-1]
+
+
+def of_whole_spans(scores):
+    n, width = scores.spans.shape[1:]
+    likely = with_null(scores.spans[0].flatten(), None if scores.null is None else scores.null[0])
+    table = torch.zeros(n, n + width).double()
+    for i, k in itertools.product(range(n), range(width)):
+        table[i, i + k] = likely[i * width + k]
+    return table, likely[-1]
+
+
+def of_ends_given_starts(scores):
+    start = with_null(scores.start[0], None if scores.null is None else scores.null[0])
+    table = torch.zeros(scores.end.shape[2], scores.end.shape[2]).double()
+    for given, end in zip(scores.given[0], scores.end[0].double(), strict=True):
+        table[given] = start[given] * end.softmax(0)
+    return table, start[-1]
+
+
+PROBABILITIES = {
+    SpanScores: of_two_ends,
+    WholeSpanScores: of_whole_spans,
+    ConditionalScores: of_ends_given_starts,
+}
 
 
 @pytest.mark.parametrize("no_answer", [False, True])

@@ -12,7 +12,6 @@ from small_readers import END, PASSAGES, QUESTIONS, SMALL, START, reader
 
 import pydlx
 from pydlx.models import load_model, save_model
-from pydlx.models.exporting import export_model
 from pydlx.models.readers import SpanScores, decode_answers
 from pydlx.models.readers.r_net import StaticMatching
 
@@ -149,6 +148,38 @@ SIZES = {
         + 2 * lstm(500, 125)
         + 250
         + (2 * 250 * 250 + gru(250, 250)),
+    ),
+    "rasor": (
+        {},
+        linear(300, 100)
+        + 2 * (lstm(300, 100) + lstm(200, 100))
+        + (linear(200, 100) + 100)
+        + 2 * (lstm(300 + 200 + 300, 100) + lstm(200, 100))
+        + (linear(400, 100) + 100),
+    ),
+    "drqa": (
+        {"features": 24},
+        1000 * 300
+        + linear(300, 300)
+        + 2 * (lstm(624, 128) + lstm(300, 128) + 4 * lstm(256, 128))
+        + 768
+        + 2 * 768 * 768,
+    ),
+    "mpcm": (
+        {"character_count": 50},
+        (50 * 20 + lstm(20, 50))
+        + 2 * lstm(350, 100)
+        + 6 * 50 * 100
+        + 2 * lstm(300, 100)
+        + 2 * (linear(200, 100) + 100),
+    ),
+    "mnemonic_reader": (
+        {"character_count": 50},
+        (50 * 50 + 2 * lstm(50, 50))
+        + 2 * lstm(400, 100)
+        + 2 * (4 * linear(800, 200) + 2 * lstm(200, 100))
+        + 4 * (linear(600, 100) + linear(100, 1))
+        + 3 * 2 * linear(400, 200),
     ),
 }
 
@@ -368,54 +399,3 @@ def test_what_no_reader_can_be_is_said():
     ):
         with pytest.raises(ValueError, match=re.escape(sentence)):
             pydlx.create_model(name, **{"vocabulary_size": 9, **wrong})
-
-
-def test_qanet_is_compiled_as_a_whole():
-    model = reader("qanet", blocks=1, characters=False, features=False)
-    passage, question = tokens(PASSAGES), tokens(QUESTIONS, seed=1)
-    compiled = torch.compile(model.eval(), fullgraph=True, backend="eager")
-    torch.testing.assert_close(compiled(passage, question).start, model(passage, question).start)
-
-
-EXPORTED = [
-    pytest.param("bidaf", {}, False, id="bidaf"),
-    pytest.param("bidaf", {}, True, marks=pytest.mark.slow, id="bidaf-characters"),
-    pytest.param("qanet", {"blocks": 1}, True, marks=pytest.mark.slow, id="qanet"),
-    pytest.param("fusionnet", {}, True, marks=pytest.mark.slow, id="fusionnet"),
-    pytest.param("r_net", {"attention": "static"}, True, marks=pytest.mark.slow, id="r_net"),
-]
-
-
-@pytest.mark.parametrize(("name", "options", "everything"), EXPORTED)
-def test_readers_are_exported_for_texts_of_any_length(tmp_path, name, options, everything):
-    onnxruntime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
-    given = {"characters": everything, "features": everything, "no_answer": everything, "spread": 0.1, **options}
-    model = reader(name, **given).float().eval()
-    path = tmp_path / "reader.onnx"
-    assert export_model(model, path, (9, 5), any_size=True)["largest_difference"] < 1e-5
-    session = onnxruntime.InferenceSession(path)
-    assert [output.name for output in session.get_outputs()] == ["start", "end", "null"][: 2 + everything]
-    for lengths, others in ((PASSAGES, QUESTIONS), ((1,), (1,)), ((30, 2, 5, 4), (3, 4, 9, 1))):
-        text = tokens(lengths), tokens(others, seed=1)
-        text = tuple(part._replace(features=part.features.float()) for part in text)
-        given = {
-            f"{side}_{kind}": getattr(part, kind)
-            for side, part in zip(("passage", "question"), text, strict=True)
-            for kind in ("words", "characters", "features")
-        }
-        found = session.run(None, {i.name: given[i.name].numpy() for i in session.get_inputs()})
-        for a, b in zip(found, model(*text), strict=False):
-            torch.testing.assert_close(torch.from_numpy(a), b, rtol=0, atol=1e-5)
-
-
-def test_readers_that_cannot_be_exported_say_so(tmp_path):
-    for name, options, format, sentence in (
-        ("match_lstm", {}, "onnx", "export_model: model must not attend by what it has read so far"),
-        ("r_net", {}, "torch", "got RNet with an AttentionRNN; bidaf, qanet, fusionnet and r_net with attention="),
-        ("bidaf", {}, "torch", "any_size must be False with format 'torch' for BiDAF"),
-    ):
-        path = tmp_path / f"reader.{'onnx' if format == 'onnx' else 'pt2'}"
-        with pytest.raises(ValueError, match=re.escape(sentence)):
-            export_model(reader(name, **options).eval(), path, (9, 5), format=format, any_size=True)
-    assert not list(tmp_path.iterdir())

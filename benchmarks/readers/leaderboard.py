@@ -1,0 +1,115 @@
+"""A leaderboard in a folder: what is there, what is missing, and how it comes about."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+
+from pydlx.benchmarks.case import Setting
+from pydlx.benchmarks.machine import describe_machine, machine_line
+from pydlx.benchmarks.readers.board import Timed, markdown, read_timed, standings, write_board
+from pydlx.benchmarks.readers.crew import Process, side_by_side
+from pydlx.benchmarks.readers.picture import write_picture
+from pydlx.benchmarks.readers.plan import Run
+from pydlx.benchmarks.readers.single import Result, read_result
+from pydlx.benchmarks.readers.speed import QUESTIONS, answering_speeds
+from pydlx.data.reading import read_squad
+
+PICTURE = "leaderboard.png"
+_LOG = "log.txt"
+# One thread also for libraries that torch.set_num_threads does not reach.
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
+
+
+class Leaderboard:
+    """Runs and what came of them, which is written anew after each.
+
+    Args:
+        folder: Where everything is kept.
+        runs: All that belong to it, whether they are there or not.
+        minutes: The budget of each.
+
+    Attributes:
+        timed: How fast the readers of each data set answer, where that was measured with the weights that are there.
+    """
+
+    def __init__(self, folder: Path, runs: Sequence[Run], minutes: float) -> None:
+        self.folder, self.runs, self.minutes = folder, runs, minutes
+        self.machine = describe_machine(Setting(torch.device("cpu"), threads=1))
+        self.timed = {data: timed for data, timed in read_timed(folder).items() if timed.runs == self._to_time(data)}
+
+    def results(self) -> list[Result]:
+        """Of the runs that are done."""
+        return [result for run in self.runs if (result := read_result(self._place(run))) is not None]
+
+    def missing(self) -> list[Run]:
+        """The runs that are still to do."""
+        return [run for run in self.runs if read_result(self._place(run)) is None]
+
+    def train(self, jobs: int) -> Iterator[tuple[Run, Result | None]]:
+        """Does what is missing, so many at a time; gives each run as it ends, and None with one that failed."""
+        for run, _ in side_by_side(self.missing(), self._start, jobs):
+            self.timed = {data: timed for data, timed in self.timed.items() if timed.runs == self._to_time(data)}
+            self.write()
+            yield run, read_result(self._place(run))
+
+    def last_words(self, run: Run) -> str:
+        """The last line that a run said."""
+        return next(reversed((self._place(run) / _LOG).read_text(encoding="utf-8").strip().splitlines()), "no word")
+
+    def untimed(self) -> list[str]:
+        """The data sets whose readers' answers are still to be timed."""
+        return [
+            data
+            for data in dict.fromkeys(run.data for run in self.runs)
+            if data not in self.timed and self._to_time(data)
+        ]
+
+    def time_answers(self, data: str) -> None:
+        """Times the answers of a data set's readers, each with the weights of its first seed."""
+        runs = self._to_time(data)
+        questions = list(read_squad(next(run.questions for run in self.runs if run.data == data)))
+        questions = questions[:: max(1, len(questions) // QUESTIONS)][:QUESTIONS]
+        checkpoints = {reader: self.folder / "runs" / name / "best.ckpt" for reader, name in runs.items()}
+        self.timed[data] = Timed(runs, answering_speeds(checkpoints, questions))
+        self.write()
+
+    def table(self) -> str:
+        """In Markdown."""
+        return markdown(self.results(), self.timed, self.minutes, self.machine)
+
+    def write(self) -> None:
+        """Writes JSON, tables and, where answers were timed, the picture."""
+        results = self.results()
+        write_board(self.folder, results, self.timed, self.minutes, self.machine)
+        if tables := {data: rows for data, rows in standings(results, self.timed).items() if data in self.timed}:
+            write_picture(self.folder / PICTURE, tables, self.minutes, machine_line(self.machine))
+
+    def _place(self, run: Run) -> Path:
+        return self.folder / "runs" / run.name
+
+    def _to_time(self, data: str) -> dict[str, str]:
+        """The first run that is done of each of a data set's readers."""
+        found: dict[str, str] = {}
+        for run in self.runs:
+            if run.data == data and read_result(self._place(run)) is not None:
+                found.setdefault(run.reader, run.name)
+        return found
+
+    def _start(self, run: Run) -> Process:
+        place = self._place(run)
+        place.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "pydlx.benchmarks.readers.single", str(place), run.data, run.reader]
+        with (place / _LOG).open("ab") as log:
+            return subprocess.Popen(
+                [*command, str(run.seed), *run.words],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=os.environ | _ONE_THREAD,
+            )
