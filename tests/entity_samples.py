@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
+from encoder_samples import BERT, piece_json
 
 from pydlx.data import AnnotatedText, Entity, TokenisedEntities, write_entities
 from pydlx.data.text import TextFeaturizer, Vocabulary, bigram_counts, character_counts, create_tokeniser
@@ -13,17 +13,6 @@ from pydlx.models import create_model
 
 PLACES = ("Rome", "Oslo", "New York", "Lima", "Delhi", "Quito", "Paris", "Seoul")
 TYPES = ["LOC", "PER"]
-BERT = json.dumps(
-    {
-        "model_type": "bert",
-        "vocab_size": 40,
-        "hidden_size": 8,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "intermediate_size": 8,
-        "max_position_embeddings": 32,
-    }
-)
 
 
 def annotated(number: int) -> AnnotatedText:
@@ -38,22 +27,6 @@ def annotated(number: int) -> AnnotatedText:
 def entity_file(path: Path, count: int = 8) -> Path:
     write_entities(path, [annotated(number) for number in range(count)])
     return path
-
-
-def piece_json() -> str:
-    """A tokenizer.json of wordpieces: the letters, and some beginnings."""
-    import tokenizers
-
-    signs = "abcdefghijklmnopqrs"
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *signs[:17], *(f"##{sign}" for sign in signs)]
-    model = tokenizers.models.WordPiece({piece: number for number, piece in enumerate(pieces)}, unk_token="[UNK]")
-    tokeniser = tokenizers.Tokenizer(model)
-    tokeniser.normalizer = tokenizers.normalizers.BertNormalizer()
-    tokeniser.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
-    tokeniser.post_processor = tokenizers.processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    tokeniser.enable_truncation(5)  # as real files say, which must not cut texts
-    tokeniser.enable_padding(length=9)
-    return tokeniser.to_str()
 
 
 def featurizer_of(texts: TokenisedEntities, pieces: str | None = None) -> TextFeaturizer:

@@ -7,14 +7,16 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from pydlx.data.text.tokens import Tokens
+from pydlx.data.text.tokens import Pieces, Tokens
 from pydlx.models.text.encoders import RNN
 
 WORDS, CHARACTERS, FEATURES = 30, 12, 3
 
 
-def tokens(lengths: Sequence[int], *, characters: bool = True, features: bool = True, seed: int = 0) -> Tokens:
-    """Random texts of these lengths, in words of one to five characters."""
+def tokens(
+    lengths: Sequence[int], *, characters: bool = True, features: bool = True, pieces: bool = False, seed: int = 0
+) -> Tokens:
+    """Random texts of these lengths, in words of one to five characters and one to three pieces."""
     draw = torch.Generator().manual_seed(seed)
     count, longest = len(lengths), max(lengths)
     mask = torch.arange(longest) < torch.tensor(lengths).unsqueeze(1)
@@ -22,13 +24,27 @@ def tokens(lengths: Sequence[int], *, characters: bool = True, features: bool = 
     sizes = torch.randint(1, 6, (count, longest, 1), generator=draw) * mask.unsqueeze(-1)
     spelt = torch.randint(1, CHARACTERS, (count, longest, 5), generator=draw) * (torch.arange(5) < sizes)
     told = torch.rand(count, longest, FEATURES, generator=draw).double() * mask.unsqueeze(-1)
-    return Tokens(words, spelt if characters else None, told if features else None)
+    cut = random_pieces(torch.randint(1, 4, (count, longest), generator=draw) * mask, draw) if pieces else None
+    return Tokens(words, spelt if characters else None, told if features else None, cut)
+
+
+def random_pieces(counts: Tensor, draw: torch.Generator) -> Pieces:
+    """Random wordpieces of `encoder_samples.BERT`, so many (B, n) of each token, between marks 2 and 3."""
+    sizes = counts.sum(1, keepdim=True) + 2
+    place = torch.arange(int(sizes.max()))
+    ids = torch.randint(4, 40, (len(counts), len(place)), generator=draw)
+    ids = torch.where(place == 0, 2, torch.where(place == sizes - 1, 3, ids)) * (place < sizes)
+    return Pieces(ids, place < sizes, (1 + counts.cumsum(1) - counts) * (counts > 0), counts)
 
 
 def alone(text: Tokens, index: int) -> Tokens:
     """One example of a batch, without padding."""
-    length = int(text.lengths[index])
-    return Tokens(*(None if part is None else part[index : index + 1, :length] for part in text))
+    own = slice(index, index + 1), slice(int(text.lengths[index]))
+    pieces = text.pieces
+    if pieces is not None:
+        read = slice(index, index + 1), slice(int(pieces.mask[index].sum()))
+        pieces = Pieces(pieces.ids[read], pieces.mask[read], pieces.first[own], pieces.counts[own])
+    return Tokens(*(None if part is None else part[own] for part in text[:3]), pieces)
 
 
 def states(lengths: Sequence[int], size: int, seed: int = 0) -> tuple[Tensor, Tensor]:

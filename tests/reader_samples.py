@@ -58,13 +58,12 @@ def tiny_reader(name="bidaf", *, no_answer=False, characters=True, max_passage=N
     torch.manual_seed(seed)
     model = create_model(
         name,
-        vocabulary_size=len(words),
         word_dim=8,
         tune_partial=None,
         character_count=len(letters) if letters else 0,
         features=len(featurizer.features) + columns,
         no_answer=no_answer,
-        **{**TINY[name], **options},
+        **{"vocabulary_size": len(words), **TINY[name], **options},
     )
     with torch.no_grad():
         for weights in model.parameters():

@@ -55,13 +55,15 @@ SMALL = {
 def reader(name, *, characters=True, features=True, spread=0.5, **options):
     torch.manual_seed(0)
     given = {
+        "vocabulary_size": WORDS,
+        "word_dim": 6,
         "character_count": CHARACTERS if characters else 0,
         "features": FEATURES if features else 0,
         "tune_partial": 9,
         **SMALL[name][0],
         **options,
     }
-    model = pydlx.create_model(name, vocabulary_size=WORDS, word_dim=6, **given).double()
+    model = pydlx.create_model(name, **given).double()
     for parameter in model.parameters():  # larger than a new reader's, so that no part of it hardly matters
         torch.nn.init.normal_(parameter, std=spread)
     return model

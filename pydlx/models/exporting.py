@@ -142,6 +142,11 @@ def _reading(model: Reader, size: tuple[int, int], format: str, any_size: bool) 
             f"export_model: any_size must be False with format {format!r} for {type(model).__name__}: PyTorch exports "
             "recurrent layers for one length"
         )
+    if model.embed.pretrained is not None:
+        raise ValueError(
+            "export_model: model must read numbers of words to be exported, not wordpieces; "
+            f"got {type(model).__name__} with a pretrained encoder"
+        )
     inputs = reader.example(*size, batch=2 if any_size else 1)
     free = [
         dict.fromkeys(range(2 if name.endswith("features") else x.dim()), torch.export.Dim.AUTO)

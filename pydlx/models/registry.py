@@ -138,7 +138,11 @@ def _parameters(builder: Callable[..., nn.Module]) -> dict[str, inspect.Paramete
     parameters = dict(inspect.signature(builder).parameters)
     if isinstance(builder, type) and (passed := _passed_on(parameters)):
         del parameters[passed]
-        parameters = {**_parameters(vars(builder).get("options_of", builder.__mro__[1])), **parameters}
+        parameters |= {  # the class's own come first, and stand for those of the same name
+            key: value
+            for key, value in _parameters(vars(builder).get("options_of", builder.__mro__[1])).items()
+            if key not in parameters
+        }
     return {key: value for key, value in parameters.items() if value.kind is not value.POSITIONAL_ONLY}
 
 

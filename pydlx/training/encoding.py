@@ -18,9 +18,9 @@ from pydlx.data.text.featurizer import TextFeaturizer
 from pydlx.data.text.pieces import PieceTokeniser
 from pydlx.data.text.tokenisers import create_tokeniser
 from pydlx.data.text.vocabulary import Vocabulary, character_counts
-from pydlx.models.text.hugging_face import POOLINGS, Pretrained, load_pretrained
+from pydlx.models.text.hugging_face import Pretrained
 from pydlx.training.options import option
-from pydlx.training.trainer import TrainerOptions
+from pydlx.training.pretrained import PretrainedOptions, check_pretrained_options, is_pretrained, read_encoder
 from pydlx.training.words import check_vectors, further_options, known_words, say
 
 with needed_for("training", extra="train"):
@@ -28,7 +28,7 @@ with needed_for("training", extra="train"):
 
 
 @dataclasses.dataclass
-class EncoderOptions(TrainerOptions):
+class EncoderOptions(PretrainedOptions):
     """Options of such recipes."""
 
     clip: float | None = option(5.0, "largest norm of the gradient")
@@ -38,14 +38,12 @@ class EncoderOptions(TrainerOptions):
     min_count: int = option(1, "how often a word or character occurs to be known, where its vector is not read")
     characters: bool = option(True, "read the characters of words, too")
     encoder: str = option("lstm", "lstm, transformer, minilm, or a pretrained encoder: folder, zip file or name")
-    pooling: str = option("first", "a word's vector of its wordpieces: first or mean")
     hidden: int = option(200, "units of an LSTM per direction; size of the transformer")
     layers: int | None = option(None, "of the encoder: by default 2, and no LSTM above a pretrained one")
     dropout: float = option(0.5, "of what goes into each layer and comes out of the last")
     word_dropout: float = option(0.05, "share of tokens that are unknown in training")
     further: tuple[str, ...] = option((), "other options of the model: further=NAME=VALUE,NAME=VALUE")
     lr: float = option(1e-3, "learning rate")
-    encoder_lr: float = option(5e-5, "learning rate of a pretrained encoder")
     weight_decay: float = option(0.01, "of AdamW; not of vectors, biases and norms")
     warmup: float = option(0.05, "share of the steps in which the rate rises")
     decay: str = option("linear", "how the rate falls to 0: linear, cosine or none")
@@ -78,12 +76,11 @@ class EncoderParts(NamedTuple):
 
 def check_encoder_options(name: str, options: EncoderOptions) -> None:
     """Refuses what is out of range, for the recipe of this name."""
-    check_one_of(name, "pooling", options.pooling, POOLINGS)
+    check_pretrained_options(name, options)
     check_one_of(name, "decay", options.decay, ("linear", "cosine", "none"))
     for argument, least in _LEAST.items():
         whole_or_none(name, argument, getattr(options, argument), least)
-    for argument in ("lr", "encoder_lr"):
-        check_positive(name, argument, getattr(options, argument))
+    check_positive(name, "lr", options.lr)
     check_not_negative(name, "weight_decay", options.weight_decay)
     if not 0 <= options.warmup < 1:
         raise ValueError(f"{name}: warmup must be at least 0 and below 1, a share of the steps, got {options.warmup}")
@@ -94,13 +91,7 @@ def pretrained_encoder(name: str, options: EncoderOptions, max_length: int | Non
     """The pretrained encoder, if one is asked for and reads as many wordpieces as one wants."""
     if options.encoder in ("lstm", "transformer"):
         return None
-    say(options, f"reading encoder: {options.encoder}")
-    pretrained = load_pretrained(options.encoder)
-    if max_length is not None and max_length > pretrained.max_length:
-        raise ValueError(
-            f"{name}: max_length must be at most {pretrained.max_length} wordpieces with this encoder, got {max_length}"
-        )
-    return pretrained
+    return read_encoder(name, options, "max_length", max_length)
 
 
 def encoder_parts(
@@ -150,7 +141,8 @@ def encoder_model_options(name: str, options: EncoderOptions, parts: EncoderPart
     own["encoder"] = options.encoder
     featurizer, vectors, pretrained = parts
     if pretrained is not None:
-        own |= {"encoder": "hugging_face", "encoder_config": pretrained.config, "pooling": options.pooling}
+        own |= {"encoder": "hugging_face", "encoder_config": pretrained.config}
+        own |= {"pooling": options.pooling, "freeze_encoder": options.freeze_encoder}
     if pretrained is None or vectors is not None:
         own["vocabulary_size"] = len(featurizer.vocabulary)
         own["word_dim"] = options.word_dim if vectors is None else vectors.shape[1]
@@ -183,7 +175,8 @@ def encoder_optimizer(model: nn.Module, options: EncoderOptions, steps: int) -> 
     vectors = {id(module.tuned) for module in model.modules() if hasattr(module, "tuned")}
     for name, weight in model.named_parameters():
         decays = weight.dim() > 1 and id(weight) not in vectors
-        groups.setdefault((".pretrained." in name, decays), []).append(weight)
+        if weight.requires_grad:
+            groups.setdefault((is_pretrained(name), decays), []).append(weight)
     parameters = [
         {
             "params": weights,

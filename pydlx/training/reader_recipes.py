@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
 from torch import nn
@@ -18,11 +18,14 @@ from pydlx._optional import needed_for
 from pydlx.data.reading import AnswerReport, Featurizer, Vocabulary, character_counts, create_tokeniser
 from pydlx.data.reading.featurizer import FEATURES
 from pydlx.data.text.examples import Examples
+from pydlx.data.text.pieces import PieceTokeniser
 from pydlx.data.text.tokenisers import TOKENISERS
 from pydlx.models import create_model, load_model
 from pydlx.models.readers.settings import featurizer_of
+from pydlx.models.text.hugging_face import Pretrained
 from pydlx.training.numbered import validation_loader
 from pydlx.training.options import option
+from pydlx.training.pretrained import PretrainedOptions, check_pretrained_options, is_pretrained, read_encoder
 from pydlx.training.task import Task
 from pydlx.training.trainer import (
     TrainerOptions,
@@ -79,7 +82,7 @@ class ReaderModelOptions(TrainerOptions):
     dropout: float | None = option(None, "by default the paper's")
     attention: str = option("dynamic", "of r_net: dynamic, the paper's, or static, which can be exported")
     further: tuple[str, ...] = option((), "other options of the model: further=bidirectional=true,both_ways=true")
-    optimizer: str | None = option(None, "adam, adamax or adadelta; by default the paper's")
+    optimizer: str | None = option(None, "adam, adamax or adadelta; by default the paper's; no adadelta of an encoder")
     lr: float | None = option(None, "by default the paper's")
     warmup: int | None = option(None, "steps in which the rate rises: by default none, with qanet 1000")
     decay: bool = option(False, "let the rate fall to 0 at the end, linearly")
@@ -87,19 +90,23 @@ class ReaderModelOptions(TrainerOptions):
 
 
 @dataclasses.dataclass
-class SpanOptions(ReaderModelOptions):
+class SpanOptions(ReaderModelOptions, PretrainedOptions):
     """Options of the recipes whose readers answer with spans."""
 
     start: str | None = option(
         None, "begin with the weights of this trained reader; its kind, its size and its words are kept"
     )
-    max_passage: int | None = option(400, "tokens of a passage; longer ones are read in windows that overlap by half")
+    max_passage: int | None = option(
+        400, "tokens, or an encoder's wordpieces; longer passages are read in windows that overlap by half"
+    )
     answer_length: int = option(15, "most tokens of an answer that is given")
 
 
+Spans = TypeVar("Spans", bound=SpanOptions)
+
 # What a reader that is there already has decided.
 _DECIDED: tuple[str, ...] = ("model", "vectors", "word_dim", "tune", "min_count", "characters", "features", "hidden")
-_DECIDED += ("dropout", "attention", "further")
+_DECIDED += ("dropout", "attention", "further", "encoder", "pooling", "freeze_encoder")
 
 # Optimiser and rate of each paper.
 PAPER = {
@@ -151,6 +158,11 @@ def check_span_options(options: SpanOptions) -> None:
     for name in ("max_passage", "answer_length"):
         whole_or_none(options.recipe, name, getattr(options, name), 1)
     check_files(options, "start")
+    check_pretrained_options(options.recipe, options)
+    if options.encoder is not None and not options.freeze_encoder and options.optimizer == "adadelta":
+        raise ValueError(
+            f"{options.recipe}: optimizer must be adam or adamax with an encoder that is not frozen, got adadelta"
+        )
     defaults = {field.name: field.default for field in dataclasses.fields(options)}
     for name in _DECIDED if options.start is not None else ():
         if getattr(options, name) != defaults[name]:
@@ -166,7 +178,10 @@ def check_files(options: ReaderModelOptions, *names: str) -> None:
 
 
 def build_featurizer(
-    options: ReaderModelOptions, counts: Mapping[str, int], held_out: Iterable[str]
+    options: ReaderModelOptions,
+    counts: Mapping[str, int],
+    held_out: Iterable[str],
+    pretrained: Pretrained | None = None,
 ) -> tuple[Featurizer, torch.Tensor | None]:
     """What turns texts into numbers, and the words' vectors, if any are read.
 
@@ -174,6 +189,7 @@ def build_featurizer(
         options: The recipe's.
         counts: How often each word of the training questions occurs; these are the words that are trained.
         held_out: The words of the validation.
+        pretrained: An encoder that is to read its pieces of the words, if any.
     """
     characters = None
     if options.characters and options.model not in _WITHOUT_CHARACTERS and options.tokeniser != "characters":
@@ -183,19 +199,28 @@ def build_featurizer(
     if options.vectors is not None:
         say(options, f"reading vectors: {options.vectors}")
     vocabulary, vectors = known_words(options.recipe, counts, held_out, options.vectors, options.min_count)
-    return Featurizer(tokeniser, vocabulary, characters, features=features), vectors
+    pieces = None if pretrained is None else PieceTokeniser(pretrained.tokeniser)
+    return Featurizer(tokeniser, vocabulary, characters, features=features, pieces=pieces), vectors
 
 
 def build_reader(
-    options: ReaderModelOptions, featurizer: Featurizer, vectors: torch.Tensor | None, features: int, **built: Any
+    options: ReaderModelOptions,
+    featurizer: Featurizer,
+    vectors: torch.Tensor | None,
+    features: int,
+    pretrained: Pretrained | None = None,
+    **built: Any,
 ) -> Any:
-    """The reader, with the words' vectors.
+    """The reader, with the words' vectors and the weights of a pretrained encoder.
+
+    Beside a pretrained encoder words have vectors of their own only if such are read.
 
     Args:
         options: The recipe's.
         featurizer: What turns text into numbers.
         vectors: The words', if any are read.
         features: Numbers that come with each token.
+        pretrained: The encoder, if there is one.
         built: Further options of the model, which the recipe decides.
     """
     own: dict[str, Any] = {name: getattr(options, name) for name in ("hidden", "dropout")}
@@ -205,11 +230,13 @@ def build_reader(
     own |= further_options(options.recipe, options.further)
     if vectors is None or options.tune is not None:
         own["tune_partial"] = options.tune
-    if featurizer.character_vocabulary is not None:
-        own["character_count"] = len(featurizer.character_vocabulary)
+    if featurizer.characters is not None:
+        own["character_count"] = len(featurizer.characters)
+    if pretrained is not None:
+        own["encoder_config"] = pretrained.config
     model: Any = create_model(
         options.model,
-        vocabulary_size=len(featurizer.vocabulary),
+        vocabulary_size=0 if pretrained is not None and vectors is None else len(featurizer.vocabulary),
         word_dim=options.word_dim if vectors is None else vectors.shape[1],
         features=features,
         **built,
@@ -217,11 +244,26 @@ def build_reader(
     )
     if vectors is not None:
         model.load_vectors(vectors)
+    if pretrained is not None:
+        model.load_pretrained(pretrained.weights)
     return model
 
 
+def with_encoder(options: Spans) -> tuple[Spans, Pretrained | None]:
+    """The options, with the longest windows that the encoder reads if none are asked for; and the encoder, if any."""
+    if options.encoder is None:
+        return options, None
+    pretrained = read_encoder(options.recipe, options, "max_passage", options.max_passage)
+    return dataclasses.replace(options, max_passage=options.max_passage or pretrained.max_length), pretrained
+
+
 def span_reader(
-    options: SpanOptions, counts: Mapping[str, int], held_out: Iterable[str], no_answer: bool = False, **companion: Any
+    options: SpanOptions,
+    counts: Mapping[str, int],
+    held_out: Iterable[str],
+    pretrained: Pretrained | None,
+    no_answer: bool = False,
+    **companion: Any,
 ) -> tuple[Any, Featurizer]:
     """A reader of spans with its companion, new or one that was trained, and what turns text into numbers for it.
 
@@ -229,6 +271,7 @@ def span_reader(
         options: The recipe's.
         counts: How often each word of the training questions occurs.
         held_out: The words of the validation.
+        pretrained: Of `with_encoder`.
         no_answer: Whether it learns that there is no answer.
         companion: What the recipe adds to the companion.
 
@@ -237,8 +280,11 @@ def span_reader(
     """
     model: Any
     if options.start is None:
-        featurizer, vectors = build_featurizer(options, counts, held_out)
-        model = build_reader(options, featurizer, vectors, len(featurizer.features), no_answer=no_answer)
+        featurizer, vectors = build_featurizer(options, counts, held_out, pretrained)
+        built: dict[str, Any] = {"no_answer": no_answer}
+        if pretrained is not None:
+            built |= {"pooling": options.pooling, "freeze_encoder": options.freeze_encoder}
+        model = build_reader(options, featurizer, vectors, len(featurizer.features), pretrained, **built)
     else:
         model = load_model(options.start).train()  # files give readers that answer
         featurizer = featurizer_of(f"{options.recipe}: start", model, "span", "free_answer")
@@ -306,12 +352,18 @@ def fit(
 
 
 def reader_optimizer(model: Any, options: ReaderModelOptions, steps: int) -> tuple[Optimizer, LRScheduler | None]:
-    """The paper's optimiser, or the one that was chosen."""
+    """The paper's optimiser, or the one that was chosen; Adam for Adadelta, whose rate would never tune an encoder."""
+    learned = {key: weight for key, weight in model.named_parameters() if weight.requires_grad}
+    encoder_lr = options.encoder_lr if isinstance(options, PretrainedOptions) else None
     name, lr = PAPER[model.model_name]
-    if options.optimizer is not None and options.optimizer != name:
-        name, lr = options.optimizer, _RATES[options.optimizer]
+    chosen = options.optimizer or ("adam" if name == "adadelta" and any(map(is_pretrained, learned)) else name)
+    if chosen != name:
+        name, lr = chosen, _RATES[chosen]
     lr = lr if options.lr is None else options.lr
-    weights = [p for p in model.parameters() if p.requires_grad]
+    groups: dict[float, list[nn.Parameter]] = {}
+    for key, weight in learned.items():
+        groups.setdefault(encoder_lr if encoder_lr and is_pretrained(key) else lr, []).append(weight)
+    weights = [{"params": group, "lr": rate} for rate, group in groups.items()]
     optimizer: Optimizer
     if name == "adam" and model.model_name == "qanet":
         optimizer = torch.optim.Adam(weights, lr, betas=(0.8, 0.999), eps=1e-7, weight_decay=3e-7)

@@ -184,12 +184,13 @@ def build_trainer(
 
 
 def _leave_out_asides() -> None:
-    """Keep off the terminal what Lightning says of its own products and code, and that a folder is not empty."""
+    """Keep off the terminal what Lightning says of its own products and code, and what is as it should be."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_tip)
     for message in (
         r"Checkpoint directory .* exists and is not empty",
         r"`isinstance\(treespec, LeafSpec\)`",
         r"Using ModelCheckpoint with manual optimization",
+        r"Found \d+ module\(s\) in eval mode at the start of training",  # frozen ones
     ):
         warnings.filterwarnings("ignore", message)
 

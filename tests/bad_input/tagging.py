@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from entity_samples import TYPES, annotated, featurizer_of, piece_json, tiny_tagger
+from encoder_samples import piece_json
+from entity_samples import TYPES, annotated, featurizer_of, tiny_tagger
 from torch import nn
 
 from bad_input.arguments import NAN, Argument, Call, anything, count, flag, number

@@ -13,7 +13,8 @@ import torch
 pytest.importorskip("lightning")
 pytest.importorskip("tokenizers")
 
-from entity_samples import BERT, annotated, entity_file, piece_json
+from encoder_samples import bert_folder
+from entity_samples import annotated, entity_file
 from lightning.pytorch import Callback
 
 from pydlx.cli import main
@@ -117,16 +118,10 @@ def test_a_table_of_tokens(tmp_path):
 @pytest.fixture
 def encoder(tmp_path):
     """A zip file of a tiny pretrained encoder, as the package of MiniLM has one."""
-    transformers = pytest.importorskip("transformers")
-    folder = tmp_path / "bert"
-    torch.manual_seed(3)
-    options = json.loads(BERT)
-    built = transformers.AutoModel.from_config(transformers.AutoConfig.for_model(options.pop("model_type"), **options))
-    built.save_pretrained(folder)
-    (folder / "tokenizer.json").write_text(piece_json())
-    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
+    pytest.importorskip("transformers")
+    built = bert_folder(tmp_path / "bert")
     with zipfile.ZipFile(tmp_path / "bert.zip", "w") as file:
-        for path in folder.iterdir():
+        for path in (tmp_path / "bert").iterdir():
             file.write(path, path.name)
     return tmp_path / "bert.zip", built.state_dict()
 

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from pydlx._checks import check_flag, check_type
 from pydlx.data.reading.choice import ChoiceQuestion
-from pydlx.data.reading.featurizer import Featurizer, WordTable, padded
+from pydlx.data.reading.featurizer import Featurizer, padded
 from pydlx.data.reading.report import AnswerReport
 from pydlx.data.text.texts import tokenise
 from pydlx.data.text.tokenisers import Tokeniser, check_tokeniser
 from pydlx.data.text.tokens import Tokens
+from pydlx.data.text.word_featurizer import TextTable
 
 
 class ChoiceExample(NamedTuple):
@@ -159,7 +160,7 @@ class ChoiceSet(Sequence[ChoiceExample]):
 
 
 def paired(
-    featurizer: Featurizer, table: WordTable, passage: np.ndarray, question: np.ndarray, choice: np.ndarray
+    featurizer: Featurizer, table: TextTable, passage: np.ndarray, question: np.ndarray, choice: np.ndarray
 ) -> tuple[Tokens, Tokens]:
     """A passage, and a question with a choice behind it, with the features that :class:`ChoiceSet` describes.
 

@@ -9,12 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pydlx._checks import check_one_of, check_type, listed, whole
+from pydlx._checks import check_one_of, check_type, listed
 from pydlx.data.reading.batch import ReadingBatch
+from pydlx.data.text.pieces import PieceTokeniser
 from pydlx.data.text.texts import tokenise
-from pydlx.data.text.tokenisers import TOKENISERS, Tokeniser, check_tokeniser, create_tokeniser
-from pydlx.data.text.tokens import PADDING, Tokens
+from pydlx.data.text.tokenisers import Tokeniser
+from pydlx.data.text.tokens import Tokens
 from pydlx.data.text.vocabulary import Vocabulary
+from pydlx.data.text.word_featurizer import TextTable, WordFeaturizer, parts_of_state
 
 FEATURES = ("exact", "lower", "tf", "run")
 
@@ -39,21 +41,7 @@ class Example(NamedTuple):
     end: int = -1
 
 
-class WordTable(NamedTuple):
-    """What a featurizer knows of W different words.
-
-    Attributes:
-        words: (W,) int64, their numbers.
-        lower: (W,) int64, the same number for words that are the same in lower case.
-        characters: (W, w) int64, numbers of their characters; None without a vocabulary of these.
-    """
-
-    words: np.ndarray
-    lower: np.ndarray
-    characters: np.ndarray | None
-
-
-class Featurizer:
+class Featurizer(WordFeaturizer):
     """Turns passages and questions into tensors, as a reader was trained on them.
 
     Both texts have features, each against the other: ``"exact"`` is 1 for tokens that occur there; ``"lower"`` the same
@@ -64,9 +52,10 @@ class Featurizer:
 
     Args:
         tokeniser: As of ``create_tokeniser``.
-        vocabulary: Numbers words.
-        character_vocabulary: Numbers characters; None for readers without them.
+        vocabulary: Numbers words; it may be empty for readers with a pretrained encoder.
+        characters: Numbers characters; None for readers without them.
         features: Names of features, in their order.
+        pieces: Cuts words for a pretrained encoder; None for readers without one.
         max_word: Most characters of a word, the rest is cut off.
     """
 
@@ -74,20 +63,16 @@ class Featurizer:
         self,
         tokeniser: Tokeniser,
         vocabulary: Vocabulary,
-        character_vocabulary: Vocabulary | None = None,
+        characters: Vocabulary | None = None,
         *,
         features: Sequence[str] = FEATURES,
+        pieces: PieceTokeniser | None = None,
         max_word: int = 16,
     ) -> None:
-        check_tokeniser("Featurizer", "tokeniser", tokeniser)
-        check_type("Featurizer", "vocabulary", vocabulary, Vocabulary, "a Vocabulary")
-        if character_vocabulary is not None:
-            check_type("Featurizer", "character_vocabulary", character_vocabulary, Vocabulary, "a Vocabulary or None")
-        self.tokeniser, self.vocabulary, self.character_vocabulary = tokeniser, vocabulary, character_vocabulary
+        super().__init__(tokeniser, vocabulary, characters, pieces, max_word)
         self.features = tuple(listed("Featurizer", "features", features, "names of features"))
         for feature in self.features:
             check_one_of("Featurizer", "features", feature, FEATURES)
-        self.max_word = whole("Featurizer", "max_word", max_word, 1)
 
     def __call__(self, passage: str, question: str) -> Example:
         """An example without an answer.
@@ -104,21 +89,15 @@ class Featurizer:
                 raise ValueError(f"Featurizer: {argument} must hold a token, got none but white space")
         return self.example(self.table(texts.words), passage_tokens, question_tokens, offsets)
 
-    def table(self, words: Sequence[str]) -> WordTable:
+    def table(self, words: Sequence[str]) -> TextTable:
         """What to know of different words, for :meth:`example`."""
         lower: dict[str, int] = {}
         same = np.fromiter((lower.setdefault(word.lower(), len(lower)) for word in words), np.int64, len(words))
-        characters = None
-        if self.character_vocabulary is not None:
-            characters = np.full((len(words), self.max_word), PADDING)
-            for row, word in zip(characters, words, strict=True):
-                numbers = self.character_vocabulary.numbers(word[: self.max_word])
-                row[: len(numbers)] = numbers
-        return WordTable(self.vocabulary.numbers(words), same, characters)
+        return super().table(words)._replace(lower=same)
 
     def example(
         self,
-        table: WordTable,
+        table: TextTable,
         passage: np.ndarray,
         question: np.ndarray,
         offsets: np.ndarray,
@@ -140,7 +119,7 @@ class Featurizer:
             *answer,
         )
 
-    def tokens(self, table: WordTable, tokens: np.ndarray, other: np.ndarray) -> Tokens:
+    def tokens(self, table: TextTable, tokens: np.ndarray, other: np.ndarray) -> Tokens:
         """A text, as a batch of one, with the features that it has against another.
 
         Args:
@@ -150,12 +129,14 @@ class Featurizer:
         """
         features = None
         if self.features:
+            assert table.lower is not None
             columns = [self._feature(feature, table.lower, tokens, other) for feature in self.features]
             features = torch.from_numpy(np.stack(columns, 1, dtype=np.float32))[None]
         return Tokens(
             torch.from_numpy(table.words[tokens])[None],
             None if table.characters is None else torch.from_numpy(table.characters[tokens])[None],
             features,
+            None if table.pieces is None else self.collate_pieces([[table.pieces[token] for token in tokens]]),
         )
 
     def _feature(self, feature: str, lower: np.ndarray, tokens: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -182,14 +163,11 @@ class Featurizer:
 
     def state(self) -> dict[str, Any]:
         """Plain data that make it again, for checkpoints."""
-        characters = self.character_vocabulary
-        return {
-            "tokeniser": self.tokeniser.name,
-            "vocabulary": self.vocabulary.state(),
-            "character_vocabulary": None if characters is None else characters.state(),
-            "features": list(self.features),
-            "max_word": self.max_word,
-        }
+        state = super().state()
+        state["character_vocabulary"] = state.pop("characters")
+        if self.pieces is None:
+            del state["pieces"]  # as in checkpoints that are older than pieces
+        return state | {"features": list(self.features)}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Featurizer:
@@ -198,19 +176,9 @@ class Featurizer:
         Raises:
             ValueError: It is no such state, or its tokeniser is none of this package's.
         """
-        check_type("Featurizer.from_state", "state", state, Mapping, "a state of a Featurizer")
         wanted = ("tokeniser", "vocabulary", "character_vocabulary", "features", "max_word")
-        if missing := [name for name in wanted if name not in state]:
-            raise ValueError(f"Featurizer.from_state: state must hold {', '.join(wanted)}, got none of {missing}")
-        check_one_of("Featurizer.from_state", "state['tokeniser']", state["tokeniser"], TOKENISERS)
-        characters = state["character_vocabulary"]
-        return cls(
-            create_tokeniser(state["tokeniser"]),
-            Vocabulary(state["vocabulary"]),
-            None if characters is None else Vocabulary(characters),
-            features=state["features"],
-            max_word=state["max_word"],
-        )
+        parts = parts_of_state("Featurizer", state, wanted)
+        return cls(characters=parts.pop("character_vocabulary"), **parts)
 
 
 def common_runs(tokens: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -228,19 +196,13 @@ def common_runs(tokens: np.ndarray, other: np.ndarray) -> np.ndarray:
     return longest / LONGEST_RUN
 
 
-def padded(texts: Sequence[Tokens]) -> Tokens:
-    """Texts, each a batch of one, as one batch."""
-    size = (len(texts), max(text.words.shape[1] for text in texts))
-
-    def together(parts: Sequence[Tensor | None]) -> Tensor | None:
-        if parts[0] is None:
-            return None
-        whole = parts[0].new_zeros((*size, *parts[0].shape[2:]))
-        for row, part in zip(whole, parts, strict=True):
-            assert part is not None
-            row[: part.shape[1]] = part[0]
-        return whole
-
-    words, characters, features = (together(column) for column in zip(*texts, strict=True))
-    assert words is not None
-    return Tokens(words, characters, features)
+def padded(texts: Sequence[Any]) -> Any:
+    """Texts, each a batch of one, as a batch: parts (1, n, ...) as one (B, n, ...), and named tuples part by part."""
+    if texts[0] is None:
+        return None
+    if not isinstance(texts[0], Tensor):
+        return type(texts[0])._make(map(padded, zip(*texts, strict=True)))
+    whole = texts[0].new_zeros((len(texts), max(part.shape[1] for part in texts), *texts[0].shape[2:]))
+    for row, part in zip(whole, texts, strict=True):
+        row[: part.shape[1]] = part[0]
+    return whole

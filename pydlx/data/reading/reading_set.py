@@ -47,8 +47,9 @@ class ReadingSet(Sequence[Example]):
         featurizer: Makes tensors.
         training: True for examples to train on, False for questions to answer, which need no answers.
         unanswerable: Whether to train on questions without answers too; start and end are -1.
-        max_passage: Most tokens of a passage; longer ones are read in windows. None for no limit.
-        stride: Tokens from one window to the next; half of `max_passage` by default.
+        max_passage: Most tokens of a passage, or wordpieces if the featurizer makes such; longer ones are read in
+            windows, and of questions with more wordpieces the beginning. None for no limit.
+        stride: Tokens, or wordpieces, from one window to the next; half of `max_passage` by default.
         max_answer: Most tokens of an answer to train on. None for no limit.
 
     Attributes:
@@ -106,7 +107,7 @@ class ReadingSet(Sequence[Example]):
     def __getitem__(self, index: int) -> Example:  # type: ignore[override]
         question, first, past, start, end = self.windows[index]
         tokens, offsets = self._passage(question)
-        asked, _ = self._source.texts.of(self._source.asked[question])
+        asked = self._asked(question)[: self._most_asked(question)]
         return self.featurizer.example(self._table, tokens[first:past], asked, offsets[first:past], (start, end))
 
     def question(self, index: int) -> Question:
@@ -130,17 +131,30 @@ class ReadingSet(Sequence[Example]):
     def _passage(self, question: int) -> tuple[np.ndarray, np.ndarray]:
         return self._source.texts.of(self._source.passages[question])
 
+    def _asked(self, question: int) -> np.ndarray:
+        return self._source.texts.of(self._source.asked[question])[0]
+
+    def _most_asked(self, question: int) -> int | None:
+        """How many tokens of a question are read, if a pretrained encoder reads no more."""
+        if self._table.pieces is None or self.max_passage is None:
+            return None
+        filled = self._table.costs[self._asked(question)].cumsum()
+        return max(1, int(np.searchsorted(filled, self.max_passage, "right")))
+
     def _windows_of(self, place: int) -> list[ReadingWindow]:
         """The windows that the question at a place gives, with a note if there are none."""
-        length = len(self._passage(place)[0])
-        size = self.max_passage or max(length, 1)
+        costs = self._table.costs[self._passage(place)[0]]
+        size = self.max_passage or max(int(costs.sum()), 1)
         reason, span = self._span_of(place, size)
         if reason:
             self.report.left_out.append((self.questions[place].id, reason))
             return []
+        if (most := self._most_asked(place)) is not None and most < len(self._asked(place)):
+            self.report.shortened.append((self.questions[place].id, f"of the question {most} tokens are read"))
         answer = None if span is None else (span.first, span.last)
+        stride, held = min(self.stride or size, size), answer if self.training else None
         found = []
-        for first, past in windows(length, size, min(self.stride or size, size), answer if self.training else None):
+        for first, past in windows(len(costs), size, stride, held, costs=costs):
             holds = answer is not None and first <= answer[0] and answer[1] < past
             if holds or answer is None or not self.training:
                 start, end = (answer[0] - first, answer[1] - first) if answer and holds else (-1, -1)
@@ -152,7 +166,7 @@ class ReadingSet(Sequence[Example]):
         question, (tokens, offsets) = self.questions[place], self._passage(place)
         if not len(tokens):
             return "the passage holds no token", None
-        if not len(self._source.texts.of(self._source.asked[place])[0]):
+        if not len(self._asked(place)):
             return "the question holds no token", None
         answer = next((answer for answer in question.answers if answer.start >= 0), None)
         if answer and self.training and not question.passage.startswith(answer.text, answer.start):
@@ -170,7 +184,11 @@ class ReadingSet(Sequence[Example]):
         if span.widened:
             text = question.passage[slice(*answer_characters(offsets, span.first, span.last))]
             self.report.widened.append((question.id, f"the answer {answer.text!r} cuts tokens: {text!r}"))
-        limit = min(self.max_answer or size, size)
-        if self.training and span.last - span.first >= limit:
-            return f"its answer has {span.last - span.first + 1} tokens, more than {limit}", None
+        held = range(span.first, span.last + 1)
+        if self.training and self.max_answer is not None and len(held) > self.max_answer:
+            return f"its answer has {len(held)} tokens, more than {self.max_answer}", None
+        filled = int(self._table.costs[tokens[held]].sum())
+        if self.training and filled > size:
+            kind = "tokens" if self._table.pieces is None else "wordpieces"
+            return f"its answer has {filled} {kind}, more than {size}", None
         return "", span

@@ -18,6 +18,7 @@ class AnswerReport(Report):
         lost: Answers that their passage does not hold. They keep their text, for scoring, and start at -1.
         widened: Answers that begin or end inside a token, and were widened to its edges.
         left_out: Questions that are no examples, and why.
+        shortened: Questions that are longer than a pretrained encoder reads, of which the beginning is read.
         repeated: Questions whose id an earlier one has. They are kept.
     """
 
@@ -27,6 +28,7 @@ class AnswerReport(Report):
     lost: list[Note] = field(default_factory=list)
     widened: list[Note] = field(default_factory=list)
     left_out: list[Note] = field(default_factory=list)
+    shortened: list[Note] = field(default_factory=list)
     repeated: list[Note] = field(default_factory=list)
 
     @property

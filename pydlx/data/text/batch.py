@@ -9,23 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pydlx.data.text.tokens import PADDING
-
-
-class Pieces(NamedTuple):
-    """The wordpieces of a batch of texts, as a pretrained encoder reads them, its marks of begin and end included.
-
-    Attributes:
-        ids: (B, p), int64, the encoder's numbers; its padding behind the end.
-        mask: (B, p), bool: True at pieces, False in padding.
-        first: (B, n), int64: place of each token's first piece; 0 in padding.
-        counts: (B, n), int64: how many pieces each token has, in a row; 0 in padding.
-    """
-
-    ids: Tensor
-    mask: Tensor
-    first: Tensor
-    counts: Tensor
+from pydlx.data.text.tokens import PADDING, Pieces
 
 
 class TextBatch(NamedTuple):
@@ -51,9 +35,9 @@ class TextBatch(NamedTuple):
         return self.mask.sum(1)
 
 
-def padded(rows: Sequence[Any], value: int = PADDING) -> Tensor:
-    """(B, n, ...) of B arrays of up to n rows, one at least; behind the last row of each stands the value."""
-    whole = np.full((len(rows), max(map(len, rows)), *rows[0].shape[1:]), value, rows[0].dtype)
+def padded(rows: Sequence[Any]) -> Tensor:
+    """(B, n, ...) of B arrays of up to n rows, one at least; behind the last row of each stand zeros."""
+    whole = np.full((len(rows), max(map(len, rows)), *rows[0].shape[1:]), PADDING, rows[0].dtype)
     for place, row in enumerate(rows):
         whole[place, : len(row)] = row
     return torch.from_numpy(whole)

@@ -9,8 +9,6 @@ import numpy as np
 from pydlx._checks import check_type, whole
 from pydlx._optional import needed_for
 
-_NO_PADDING = ("[PAD]", "<pad>")
-
 
 class PieceTokeniser:
     """Cuts words into the pieces that a pretrained encoder was trained on.
@@ -25,7 +23,6 @@ class PieceTokeniser:
     Attributes:
         begin: Numbers of the marks before a text.
         end: Numbers of the marks behind it.
-        padding: The number in padding.
 
     Raises:
         ValueError: `json` is no tokeniser.
@@ -40,9 +37,6 @@ class PieceTokeniser:
         except Exception as error:  # tokenizers raises nothing more special
             raise ValueError(f"PieceTokeniser: json must be a tokeniser of tokenizers, got {json[:40]!r}") from error
         self.json, self.most = json, whole("PieceTokeniser", "most", most, 1)
-        padding = self._tokeniser.padding
-        known = (self._tokeniser.token_to_id(word) for word in _NO_PADDING)
-        self.padding = padding["pad_id"] if padding else next((number for number in known if number is not None), 0)
         self._tokeniser.no_padding()
         self._tokeniser.no_truncation()
         marked = self._tokeniser.encode(["a"], is_pretokenized=True)
@@ -53,7 +47,7 @@ class PieceTokeniser:
 
     def _number_of_unknown(self) -> int:
         known = (self._tokeniser.token_to_id(word) for word in ("[UNK]", "<unk>"))
-        return next((number for number in known if number is not None), self.padding)
+        return next((number for number in known if number is not None), 0)
 
     def __call__(self, words: Sequence[str]) -> list[np.ndarray]:
         """The pieces of each word, (k,) int64, at least one."""

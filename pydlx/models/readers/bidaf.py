@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -23,7 +25,7 @@ class BiDAF(Reader):
     """Attention both ways over one similarity of passage and question, which keeps every token of the passage apart.
 
     Args:
-        vocabulary_size, word_dim, tune_partial, no_answer: See `Reader`.
+        vocabulary_size, word_dim, tune_partial, no_answer, encoder: See `Reader`.
         character_count: Characters, padding and the unknown one included; 0 for a reader without them.
         character_dim: Size of a character's vector; 8 in the authors' program.
         character_filters: Size of what the convolution over characters gives.
@@ -48,9 +50,10 @@ class BiDAF(Reader):
         dropout: float = 0.2,
         end_input: str = "code",
         no_answer: bool = False,
+        **encoder: Any,
     ) -> None:
         characters = CharacterCNN(character_count, character_dim, character_filters) if character_count else None
-        super().__init__(vocabulary_size, word_dim, tune_partial, characters, features, dropout, no_answer)
+        super().__init__(vocabulary_size, word_dim, tune_partial, characters, features, dropout, no_answer, **encoder)
         check_one_of("BiDAF", "end_input", end_input, ("code", "paper"))
         d = hidden
         self.highway = Highway(self.embed.size, 2)

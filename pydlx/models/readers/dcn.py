@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -104,7 +106,7 @@ class DCN(Reader):
     """Attention both ways with a sentinel to attend to nothing by, and a decoder that corrects itself.
 
     Args:
-        vocabulary_size, word_dim, tune_partial, no_answer: See `Reader`.
+        vocabulary_size, word_dim, tune_partial, no_answer, encoder: See `Reader`.
         character_count: Characters, padding and the unknown one included; 0, as in the paper, for a reader without.
         character_dim: Size of a character's vector.
         character_filters: Size of what the convolution over characters gives.
@@ -130,9 +132,10 @@ class DCN(Reader):
         iterations: int = 4,
         dropout: float = 0.15,
         no_answer: bool = False,
+        **encoder: Any,
     ) -> None:
         characters = CharacterCNN(character_count, character_dim, character_filters) if character_count else None
-        super().__init__(vocabulary_size, word_dim, tune_partial, characters, features, dropout, no_answer)
+        super().__init__(vocabulary_size, word_dim, tune_partial, characters, features, dropout, no_answer, **encoder)
         l = hidden  # noqa: E741, the paper's letter
         self.encoder = RNN(self.embed.size, l, bidirectional=False, dropout=dropout)
         self.coattention = fuses(Coattention(l), "high", "coattention")

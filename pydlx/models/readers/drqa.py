@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -23,7 +25,7 @@ class DrQA(Reader):
     Parts of speech and named entities come as `features`, if at all.
 
     Args:
-        vocabulary_size, word_dim, tune_partial, no_answer: See `Reader`.
+        vocabulary_size, word_dim, tune_partial, no_answer, encoder: See `Reader`.
         character_count: Characters, padding and the unknown one included; 0, as in the paper, for a reader without.
         character_dim: Size of a character's vector.
         character_filters: Size of what the convolution over characters gives.
@@ -54,9 +56,10 @@ class DrQA(Reader):
         embedding_dropout: float = 0.4,
         dropout: float = 0.4,
         no_answer: bool = False,
+        **encoder: Any,
     ) -> None:
         characters = CharacterCNN(character_count, character_dim, character_filters) if character_count else None
-        super().__init__(vocabulary_size, word_dim, tune_partial, characters, features, dropout, no_answer)
+        super().__init__(vocabulary_size, word_dim, tune_partial, characters, features, dropout, no_answer, **encoder)
         g = self.embed.size - features
 
         def lstm(size: int) -> RNN:

@@ -67,7 +67,7 @@ class FastQA(Reader):
     featurizer knows, such as the same in lower case.
 
     Args:
-        vocabulary_size, word_dim, tune_partial, no_answer: See `Reader`.
+        vocabulary_size, word_dim, tune_partial, no_answer, encoder: See `Reader`.
         character_count: Characters, padding and the unknown one included; 0 for a reader without them.
         character_dim: Size of a character's vector.
         character_filters: Size of what the convolution over characters gives; `hidden` by default.
@@ -93,10 +93,11 @@ class FastQA(Reader):
         dropout: float = 0.5,
         beam: int = 1,
         no_answer: bool = False,
+        **encoder: Any,
     ) -> None:
         filters = hidden if character_filters is None else character_filters
         characters = CharacterCNN(character_count, character_dim, filters) if character_count else None
-        super().__init__(vocabulary_size, word_dim, tune_partial, characters, features, dropout, no_answer)
+        super().__init__(vocabulary_size, word_dim, tune_partial, characters, features, dropout, no_answer, **encoder)
         self.beam = whole(type(self).__name__, "beam", beam, 1)
         self.project = nn.Linear(self.embed.size - features, hidden, bias=False)
         self.highway = Highway(hidden, 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -24,7 +26,7 @@ class FusionNet(Reader):
     The paper's contextual vectors CoVe are left out; nothing takes their place.
 
     Args:
-        vocabulary_size, word_dim, tune_partial, no_answer: See `Reader`.
+        vocabulary_size, word_dim, tune_partial, no_answer, encoder: See `Reader`.
         character_count: Characters, padding and the unknown one included; 0, as in the paper, for a reader without.
         character_filters: Size of what the convolution over characters gives; it joins g.
         features: Numbers that come with each token of the passage; those of questions are not read.
@@ -53,9 +55,10 @@ class FusionNet(Reader):
         dropout: float = 0.4,
         second_input: str = "low",
         no_answer: bool = False,
+        **encoder: Any,
     ) -> None:
         characters = CharacterCNN(character_count, character_dim, character_filters) if character_count else None
-        super().__init__(vocabulary_size, word_dim, tune_partial, characters, features, dropout, no_answer)
+        super().__init__(vocabulary_size, word_dim, tune_partial, characters, features, dropout, no_answer, **encoder)
         check_one_of("FusionNet", "second_input", second_input, ("low", "input_and_low"))
         self.second_input = second_input
         g, h, k = self.embed.size - features, 2 * hidden, attention_size

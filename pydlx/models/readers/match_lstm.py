@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -22,7 +24,7 @@ class MatchLSTM(Reader):
     """An LSTM that reads the passage, at each word attending to the question by what it has read so far.
 
     Args:
-        vocabulary_size, word_dim, tune_partial, no_answer: See `Reader`.
+        vocabulary_size, word_dim, tune_partial, no_answer, encoder: See `Reader`.
         character_count: Characters, padding and the unknown one included; 0, as in the paper, for a reader without.
         character_dim: Size of a character's vector.
         character_filters: Size of what the convolution over characters gives.
@@ -52,9 +54,10 @@ class MatchLSTM(Reader):
         share_directions: bool = True,
         both_ways: bool = False,
         no_answer: bool = False,
+        **encoder: Any,
     ) -> None:
         characters = CharacterCNN(character_count, character_dim, character_filters) if character_count else None
-        super().__init__(vocabulary_size, word_dim, tune_partial, characters, features, dropout, no_answer)
+        super().__init__(vocabulary_size, word_dim, tune_partial, characters, features, dropout, no_answer, **encoder)
         check_flag("MatchLSTM", "bidirectional", bidirectional)
         h, size = hidden, self.embed.size
         self.passage_lstm = RNN(size, h, bidirectional=bidirectional, dropout=embedding_dropout)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -48,7 +50,7 @@ class MnemonicReader(Reader):
     """Alignment with the question and with itself in several hops, and a pointer that remembers what it pointed at.
 
     Args:
-        vocabulary_size, word_dim, tune_partial, no_answer: See `Reader`.
+        vocabulary_size, word_dim, tune_partial, no_answer, encoder: See `Reader`.
         character_count: Characters, padding and the unknown one included; 0 for a reader without them.
         character_dim: Size of a character's vector.
         character_hidden: Units per direction of the LSTM over characters.
@@ -74,11 +76,12 @@ class MnemonicReader(Reader):
         hops: int = 2,
         dropout: float = 0.2,
         no_answer: bool = False,
+        **encoder: Any,
     ) -> None:
         characters = None
         if character_count:
             characters = CharacterRNN(character_count, character_dim, character_hidden, "lstm")
-        super().__init__(vocabulary_size, word_dim, tune_partial, characters, features, dropout, no_answer)
+        super().__init__(vocabulary_size, word_dim, tune_partial, characters, features, dropout, no_answer, **encoder)
         self.encoder = RNN(self.embed.size, hidden, dropout=dropout)
         self.aligners = nn.ModuleList(Aligner(hidden, dropout) for _ in range(whole("MnemonicReader", "hops", hops, 1)))
         self.pointer = MemoryPointer(2 * hidden, hidden, hops, dropout)

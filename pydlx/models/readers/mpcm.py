@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from pydlx._checks import check_flag
@@ -21,7 +23,7 @@ class MPCM(Reader):
     """Each token's context is compared with the question's in many perspectives, and only what comes of that goes on.
 
     Args:
-        vocabulary_size, word_dim, tune_partial, no_answer: See `Reader`.
+        vocabulary_size, word_dim, tune_partial, no_answer, encoder: See `Reader`.
         character_count: Characters, padding and the unknown one included; 0 for a reader without them.
         character_dim: Size of a character's vector.
         character_hidden: Units of the LSTM over characters, which reads forwards.
@@ -49,11 +51,12 @@ class MPCM(Reader):
         share_perspectives: bool = False,
         dropout: float = 0.2,
         no_answer: bool = False,
+        **encoder: Any,
     ) -> None:
         characters = None
         if character_count:
             characters = CharacterRNN(character_count, character_dim, character_hidden, "lstm", bidirectional=False)
-        super().__init__(vocabulary_size, word_dim, tune_partial, characters, features, dropout, no_answer)
+        super().__init__(vocabulary_size, word_dim, tune_partial, characters, features, dropout, no_answer, **encoder)
         check_flag("MPCM", "filter_characters", filter_characters)
         self.compared = 2 if filter_characters else 1
         self.filter = fuses(CosineFilter(), "word")

@@ -57,6 +57,7 @@ class ReaderProgram(nn.Module):
             real = torch.ones(batch, length, dtype=torch.bool)
             real[-1, max(3 * length // 4, 1) :] = False
             if name.endswith("words"):
+                assert embed.words is not None
                 example.append(torch.randint(1, embed.words.count, real.shape, generator=draw).where(real, PADDING))
             elif name.endswith("characters"):
                 assert embed.characters is not None

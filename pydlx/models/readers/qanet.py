@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,7 @@ class QANet(Reader):
     """Convolutions and self-attention in place of recurrent networks.
 
     Args:
-        vocabulary_size, word_dim, tune_partial, no_answer: See `Reader`.
+        vocabulary_size, word_dim, tune_partial, no_answer, encoder: See `Reader`.
         character_count: Characters, padding and the unknown one included; 0 for a reader without them.
         character_dim: Size of a character's vector and of what the convolution over characters gives.
         features: Numbers that come with each token.
@@ -59,9 +60,10 @@ class QANet(Reader):
         last_norm: bool = False,
         position: bool = True,
         no_answer: bool = False,
+        **encoder: Any,
     ) -> None:
         characters = CharacterCNN(character_count, character_dim, character_dim) if character_count else None
-        super().__init__(vocabulary_size, word_dim, tune_partial, characters, features, dropout, no_answer)
+        super().__init__(vocabulary_size, word_dim, tune_partial, characters, features, dropout, no_answer, **encoder)
         check_number("QANet", "character_dropout", character_dropout)
         blocks = whole("QANet", "blocks", blocks, 1)
         d = hidden

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -61,7 +63,7 @@ class RNet(Reader):
     """Gated attention of the passage to the question, then to itself, and a pointer network.
 
     Args:
-        vocabulary_size, word_dim, tune_partial, no_answer: See `Reader`.
+        vocabulary_size, word_dim, tune_partial, no_answer, encoder: See `Reader`.
         character_count: Characters, padding and the unknown one included; 0 for a reader without them.
         character_dim: Size of a character's vector.
         character_hidden: Units per direction of the GRU over characters.
@@ -93,9 +95,10 @@ class RNet(Reader):
         concatenate_layers: bool = True,
         last_gru: bool = False,
         no_answer: bool = False,
+        **encoder: Any,
     ) -> None:
         characters = CharacterRNN(character_count, character_dim, character_hidden) if character_count else None
-        super().__init__(vocabulary_size, word_dim, tune_partial, characters, features, dropout, no_answer)
+        super().__init__(vocabulary_size, word_dim, tune_partial, characters, features, dropout, no_answer, **encoder)
         check_one_of("RNet", "attention", attention, ("dynamic", "static"))
         check_flag("RNet", "recurrent_self_matching", recurrent_self_matching)
         check_flag("RNet", "both_ways", both_ways)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -25,7 +27,7 @@ class RaSoR(Reader):
     connections. Unknown words have zeros, where the paper gives them random vectors.
 
     Args:
-        vocabulary_size, word_dim, tune_partial, no_answer: See `Reader`.
+        vocabulary_size, word_dim, tune_partial, no_answer, encoder: See `Reader`.
         character_count: Characters, padding and the unknown one included; 0, as in the paper, for a reader without.
         character_dim: Size of a character's vector.
         character_filters: Size of what the convolution over characters gives.
@@ -58,12 +60,13 @@ class RaSoR(Reader):
         lstm_dropout: float = 0.4,
         initial_range: float | None = 0.005,
         no_answer: bool = False,
+        **encoder: Any,
     ) -> None:
         check_one_of("RaSoR", "objective", objective, ("span", "span_binary", "endpoints"))
         self.objective = objective
         self.scores_type = SpanScores if objective == "endpoints" else WholeSpanScores
         characters = CharacterCNN(character_count, character_dim, character_filters) if character_count else None
-        super().__init__(vocabulary_size, word_dim, tune_partial, characters, features, dropout, no_answer)
+        super().__init__(vocabulary_size, word_dim, tune_partial, characters, features, dropout, no_answer, **encoder)
         g, h = self.embed.size - features, 2 * hidden
         self.aligned = fuses(DotAttention(g, hidden, bias=True, dropout=dropout), "word")
         self.question_lstm = RNN(g, hidden, 2, dropout=lstm_dropout)

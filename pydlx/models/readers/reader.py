@@ -12,13 +12,14 @@ from pydlx.data.text.tokens import Tokens
 from pydlx.models.readers.fusions import fuses
 from pydlx.models.readers.scores import Scores, SpanScores
 from pydlx.models.text.embedding import CharacterCNN, CharacterRNN, TokenEmbedding, WordEmbedding
+from pydlx.models.text.hugging_face import HuggingFaceEncoder
 
 
 class Reader(nn.Module):
     """A model that maps a passage and a question to the scores of where the answer begins and ends.
 
     Args:
-        vocabulary_size: Words, ``PADDING`` and ``UNKNOWN`` included.
+        vocabulary_size: Words, ``PADDING`` and ``UNKNOWN`` included; 0 for none, with a pretrained encoder.
         word_dim: Size of a word's vector.
         tune_partial: How many words are trained, from number 2 on; None trains all. See `WordEmbedding`.
         characters: What encodes the characters of a word, if anything does; readers build it if their
@@ -27,6 +28,9 @@ class Reader(nn.Module):
         dropout: Probability at the reader's sites.
         no_answer: Whether trainable scores stand for no answer: with `SpanScores` two, of beginning and of ending
             nowhere, with other kinds one.
+        encoder_config: The text of a pretrained encoder's configuration. Its vectors stand beside the words', or in
+            their place. This and what follows are options of every reader, which hands them on as ``**encoder``.
+        pooling, freeze_encoder: See `HuggingFaceEncoder`.
 
     Attributes:
         embed: Tokens to a list of their vectors.
@@ -50,6 +54,11 @@ class Reader(nn.Module):
         features: int,
         dropout: float,
         no_answer: bool,
+        /,
+        *,
+        encoder_config: str | None = None,
+        pooling: str = "first",
+        freeze_encoder: bool = False,
     ) -> None:
         super().__init__()
         name = type(self).__name__
@@ -58,14 +67,24 @@ class Reader(nn.Module):
         if not 0 <= dropout < 1:
             raise ValueError(f"{name}: dropout must be at least 0 and below 1, got {dropout}")
         whole(name, "features", features, 0)
-        words = WordEmbedding(vocabulary_size, word_dim, tune_partial)
-        embed = TokenEmbedding(words, characters, features)
+        encoder = None if encoder_config is None else HuggingFaceEncoder(encoder_config, pooling, freeze_encoder)
+        without = encoder is not None and vocabulary_size == 0
+        words = None if without else WordEmbedding(vocabulary_size, word_dim, tune_partial)
+        embed = TokenEmbedding(words, characters, features, encoder)
         self.embed = fuses(embed, "word") if features else embed
         self.null = nn.Parameter(torch.zeros(2 if self.scores_type is SpanScores else 1)) if no_answer else None
 
     def load_vectors(self, vectors: Tensor) -> None:
         """Start from these vectors of the words, (vocabulary_size, word_dim)."""
+        if self.embed.words is None:
+            raise ValueError(f"{type(self).__name__}: vocabulary_size must be positive to load vectors, got 0")
         self.embed.words.load_vectors(vectors)
+
+    def load_pretrained(self, weights: dict[str, Tensor]) -> None:
+        """Start from these weights of a pretrained encoder."""
+        if self.embed.pretrained is None:
+            raise ValueError(f"{type(self).__name__}: encoder_config must be given to load its weights, got None")
+        self.embed.pretrained.load_state_dict(weights)
 
     def forward(self, passage: Tokens, question: Tokens) -> Scores:
         """Scores of where a passage's n tokens answer, of kind `scores_type`."""

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from pydlx._checks import check_floating, whole, whole_or_none
 from pydlx.data.text.tokens import PADDING, UNKNOWN, Tokens
 from pydlx.models.text.encoders import RNN, final_states, last_states
+from pydlx.models.text.hugging_face import HuggingFaceEncoder
 
 
 class WordEmbedding(nn.Module):
@@ -142,24 +143,51 @@ def _distinct(words: Tensor) -> tuple[Tensor, Tensor | None]:
 class TokenEmbedding(nn.Module):
     """Tokens to their vectors: the words', the characters' if there are any, and the features.
 
+    A pretrained encoder gives words vectors too, by their context, which stand beside their own or in place of these.
+
     Args:
-        words: Of the words.
+        words: Of the words; None if an encoder alone gives them vectors.
         characters: `CharacterCNN`, `CharacterRNN`, or None.
         features: Numbers that each token brings along.
+        pretrained: The encoder, or None.
+
+    Attributes:
+        word_size: Of a word's vector, the encoder's included.
+        size: Of all that a token has.
     """
 
-    def __init__(self, words: WordEmbedding, characters: CharacterCNN | CharacterRNN | None, features: int) -> None:
+    def __init__(
+        self,
+        words: WordEmbedding | None,
+        characters: CharacterCNN | CharacterRNN | None,
+        features: int,
+        pretrained: HuggingFaceEncoder | None = None,
+    ) -> None:
         super().__init__()
-        self.words, self.characters, self.features = words, characters, features
-        self.size = words.size + (0 if characters is None else characters.size) + features
+        self.words, self.characters, self.features, self.pretrained = words, characters, features, pretrained
+        self.word_size = (0 if words is None else words.size) + (0 if pretrained is None else pretrained.output)
+        if not self.word_size:
+            raise ValueError("TokenEmbedding: words must be given without a pretrained encoder, got None")
+        self.size = self.word_size + (0 if characters is None else characters.size) + features
 
     def forward(self, tokens: Tokens) -> list[Tensor]:
         """One to three tensors (B, n, ...): words, characters, features."""
         return self.vectors(tokens) + self.told(tokens)
 
+    def word_vectors(self, tokens: Tokens) -> Tensor:
+        """The words' vectors, (B, n, word_size)."""
+        if self.pretrained is None:
+            assert self.words is not None
+            return self.words(tokens.words)
+        if tokens.pieces is None or tokens.pieces.first.shape != tokens.words.shape:
+            shape = None if tokens.pieces is None else tuple(tokens.pieces.first.shape)
+            raise ValueError(f"TokenEmbedding: pieces must be of the words (B, n) for this model, got {shape}")
+        read = self.pretrained(tokens.pieces)
+        return read if self.words is None else torch.cat([self.words(tokens.words), read], -1)
+
     def vectors(self, tokens: Tokens) -> list[Tensor]:
         """The words' vectors and, if there are any, the characters'."""
-        parts = [self.words(tokens.words)]
+        parts = [self.word_vectors(tokens)]
         if self.characters is not None:
             parts.append(self.characters(_part("characters", tokens.characters, tokens.words, None)))
         return parts
@@ -168,7 +196,9 @@ class TokenEmbedding(nn.Module):
         """The features, of the vectors' dtype, or nothing."""
         if not self.features:
             return []
-        return [_part("features", tokens.features, tokens.words, self.features).to(self.words.dtype)]
+        given = self.pretrained if self.words is None else self.words
+        assert given is not None
+        return [_part("features", tokens.features, tokens.words, self.features).to(given.dtype)]
 
 
 def _part(argument: str, part: Tensor | None, words: Tensor, size: int | None) -> Tensor:

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pydlx._checks import check_one_of, check_type
+from pydlx._checks import check_flag, check_one_of, check_type
 from pydlx._optional import MissingPackageError, needed_for
-from pydlx.data.text.batch import Pieces
+from pydlx.data.text.tokens import Pieces
 
 POOLINGS = ("first", "mean")
 
@@ -45,13 +45,16 @@ class HuggingFaceEncoder(nn.Module):
         config: The text of a ``config.json``, with ``model_type``. The encoder is built from it with random weights.
         pooling: A word's vector: ``"first"``, that of its first piece, as in Devlin et al., "BERT", section 5.3; or
             ``"mean"`` of its pieces.
+        frozen: Whether nothing of it is trained; it then drops nothing in training either.
 
     Attributes:
         output: Size of a vector.
+        most: Pieces that it reads at once, marks included; None for no limit.
     """
 
-    def __init__(self, config: str, pooling: str = "first") -> None:
+    def __init__(self, config: str, pooling: str = "first", frozen: bool = False) -> None:
         super().__init__()
+        check_flag("HuggingFaceEncoder", "frozen", frozen)
         check_type("HuggingFaceEncoder", "config", config, str, "the text of a config.json")
         check_one_of("HuggingFaceEncoder", "pooling", pooling, POOLINGS)
         with needed_for("a pretrained encoder", extra="hf"):
@@ -67,11 +70,27 @@ class HuggingFaceEncoder(nn.Module):
         built.dtype = torch.get_default_dtype()
         self.model: Any = transformers.AutoModel.from_config(built)
         _drop_pooler(self.model)
-        self.pooling, self.output = pooling, int(built.hidden_size)
+        self.pooling, self.output, self.frozen = pooling, int(built.hidden_size), frozen
+        self.requires_grad_(not frozen).train()
+        self.padding = getattr(built, "pad_token_id", None) or 0
+        self.most: int | None = getattr(built, "max_position_embeddings", None)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the vectors."""
+        return next(self.parameters()).dtype
+
+    def train(self, mode: bool = True) -> HuggingFaceEncoder:
+        """As of other modules, but that a frozen encoder stays in evaluation mode."""
+        return super().train(mode and not self.frozen)
 
     def forward(self, pieces: Pieces) -> Tensor:
         """Vectors (B, n, output) of the words."""
-        states = self.model(input_ids=pieces.ids, attention_mask=pieces.mask.long()).last_hidden_state
+        if self.most is not None and pieces.ids.shape[1] > self.most:
+            got = pieces.ids.shape[1]
+            raise ValueError(f"HuggingFaceEncoder: pieces must be at most {self.most} of a text, got {got}")
+        ids = pieces.ids.masked_fill(~pieces.mask, self.padding)
+        states = self.model(input_ids=ids, attention_mask=pieces.mask.long()).last_hidden_state
         if self.pooling == "first":
             place = pieces.first.unsqueeze(-1).expand(-1, -1, states.shape[-1])
             return states.gather(1, place).masked_fill((pieces.counts == 0).unsqueeze(-1), 0)

@@ -42,7 +42,7 @@ class TextEncoder(nn.Module):
         dropout: Of what goes into each layer and of what comes out.
         word_dropout: Share of the tokens that are unknown in training, of pairs too, so that those learn a vector.
         encoder_config: The text of a pretrained encoder's configuration.
-        pooling: See `HuggingFaceEncoder`.
+        pooling, freeze_encoder: See `HuggingFaceEncoder`.
 
     Attributes:
         output: Size of an output vector.
@@ -69,6 +69,7 @@ class TextEncoder(nn.Module):
         word_dropout: float = 0.0,
         encoder_config: str | None = None,
         pooling: str = "first",
+        freeze_encoder: bool = False,
     ) -> None:
         super().__init__()
         name = "TextEncoder"
@@ -89,7 +90,9 @@ class TextEncoder(nn.Module):
         self.characters = None
         if character_count:
             self.characters = CharacterCNN(character_count, character_dim, character_filters, 3)
-        self.pretrained = None if encoder_config is None else HuggingFaceEncoder(encoder_config, pooling)
+        self.pretrained = None
+        if encoder_config is not None:
+            self.pretrained = HuggingFaceEncoder(encoder_config, pooling, freeze_encoder)
         self.beside = whole(name, "beside", beside, 0)
         size = 0 if self.words is None else self.words.size
         size += 0 if self.bigrams is None else 2 * self.bigrams.size

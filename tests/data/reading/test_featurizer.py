@@ -5,8 +5,10 @@ import io
 import numpy as np
 import pytest
 import torch
+from encoder_samples import piece_json
 
 from pydlx.data.reading import Featurizer, Vocabulary, create_tokeniser
+from pydlx.data.text import PieceTokeniser, TextFeaturizer, tokenise
 
 WORDS = Vocabulary(["the", "cat", "sat", "Sat", "where"])
 LETTERS = Vocabulary([*"catshewr"])
@@ -75,9 +77,27 @@ def test_a_batch_is_each_example_with_zeros_behind():
         tokens = getattr(batch, side)
         assert tokens.lengths.tolist() == lengths
         for row, example in enumerate(examples):
-            for whole, part in zip(tokens, getattr(example, side), strict=True):
+            for whole, part in zip(tokens[:3], getattr(example, side)[:3], strict=True):
                 assert torch.equal(whole[row, : lengths[row]], part[0])
                 assert not whole[row, lengths[row] :].any()
+
+
+def test_pieces_stand_beside_the_tokens_that_they_are_of():
+    pytest.importorskip("tokenizers")
+    make = featurizer(pieces=PieceTokeniser(piece_json()))
+    batch = make.collate([make("b cab b", "ab"), make("ab", "b cab b")])
+    for side, texts in (("passage", ["b cab b", "ab"]), ("question", ["ab", "b cab b"])):
+        plain = TextFeaturizer(make.tokeniser, WORDS, pieces=make.pieces)
+        cut = tokenise(texts, plain.tokeniser)
+        table = plain.table(cut.words)
+        wanted = plain.collate([plain.features(table, cut.of(text)[0]) for text in (0, 1)]).pieces
+        for found, part in zip(getattr(batch, side).pieces, wanted, strict=True):
+            assert torch.equal(found, part)
+            assert found.dtype == part.dtype
+    again = Featurizer.from_state(make.state())
+    assert again.state() == make.state()
+    assert torch.equal(again("cab", "b").passage.pieces.ids, make("cab", "b").passage.pieces.ids)
+    assert "pieces" not in featurizer().state()  # as in files that are older than they
 
 
 def test_a_question_may_be_longer_than_its_passage():

@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from encoder_samples import piece_json
 
 from pydlx.data.reading import (
     Answer,
@@ -19,6 +20,7 @@ from pydlx.data.reading import (
     length_buckets,
     read_squad,
 )
+from pydlx.data.text import PieceTokeniser
 
 PASSAGE = "a b c d e f g h i j k l"
 WORDS = create_tokeniser("words")
@@ -200,3 +202,25 @@ def test_questions_of_ones_own_are_counted_and_must_have_answers_that_stand_wher
     with pytest.raises(ValueError, match=r"the answer 'c d' of question '1' must stand at character 5 .*, got ' d '"):
         ReadingSet([asked("1", "c d", 5)], FEATURIZER)
     assert len(ReadingSet([asked("1", "c d", 5)], FEATURIZER, training=False)) == 1
+
+
+def test_windows_of_wordpieces_hold_what_an_encoder_reads():
+    """A word of k letters has k pieces; windows of eight pieces."""
+    pytest.importorskip("tokenizers")
+    featurizer = Featurizer(WORDS, Vocabulary([]), pieces=PieceTokeniser(piece_json()))
+    passage = "aa bbb c dddd eeee ff g hhhhh i"
+    short = asked("short", "dddd eeee", passage=passage, question="aa b")
+    wide = asked("wide", "c dddd eeee", passage=passage)
+    asks = asked("asks", "i", passage=passage, question="aaa bbb cc d")
+    examples = ReadingSet([short, wide, asks], featurizer, max_passage=8)
+    for number, example in enumerate(examples):
+        assert example.passage.pieces.ids.shape[1] <= 8 + 2
+        assert example.question.pieces.ids.shape[1] <= 8 + 2
+        assert examples.answer(number, example.start, example.end) == examples.question(number).answers[0].text
+    assert examples.report.left_out == [("wide", "its answer has 9 wordpieces, more than 8")]
+    assert examples.report.shortened == [("asks", "of the question 3 tokens are read")]
+    assert [example.question.words.shape[1] for example in examples] == [2, 3]
+    found = ReadingSet([short], featurizer, training=False, max_passage=8).windows
+    assert [(window.first, window.past) for window in found] == [(0, 3), (2, 4), (4, 7), (5, 8), (6, 9)]
+    whole = ReadingSet([asks], featurizer)  # without a limit
+    assert (len(whole), whole[0].question.words.shape[1], whole.report.shortened) == (1, 4, [])

@@ -83,6 +83,32 @@ def test_an_answer_that_fits_a_window_is_in_one(answer):
     assert set(windows(12, 5, 5)) <= set(found)
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_windows_hold_as_many_tokens_as_fit(seed):
+    """By what each token fills: every token is held, every short span, and an answer that fits."""
+    draw = np.random.default_rng(seed)
+    length, size = draw.integers(1, 30), draw.integers(4, 15)
+    stride, costs = draw.integers(1, size + 1), draw.integers(1, 5, length)
+    first = draw.integers(0, length)
+    last = draw.integers(first, length)
+    found = windows(int(length), int(size), int(stride), (int(first), int(last)), costs=costs)
+    assert found == sorted(set(found))
+    assert all(costs[start:past].sum() <= size for start, past in found)
+    assert all(past == length or costs[start : past + 1].sum() > size for start, past in found)
+    for start in range(length):
+        for past in range(start + 1, length + 1):
+            if costs[start:past].sum() <= size - stride - 3 or past == start + 1:
+                assert any(a <= start and past <= b for a, b in found)
+    held = any(a <= first and last < b for a, b in found)
+    assert held == (costs[first : last + 1].sum() <= size)
+    plain = (int(length), int(size), int(stride), (int(first), int(last)))
+    assert windows(*plain, costs=np.ones(length, int)) == windows(*plain)
+
+
+def test_a_token_that_is_larger_than_a_window_has_one_of_its_own():
+    assert windows(4, 3, 2, costs=np.array([1, 9, 1, 1])) == [(0, 1), (1, 2), (2, 4)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

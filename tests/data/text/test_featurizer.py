@@ -9,7 +9,7 @@ import pytest
 import torch
 
 pytest.importorskip("tokenizers")
-from entity_samples import piece_json
+from encoder_samples import piece_json
 
 from pydlx.data.text import (
     PieceTokeniser,

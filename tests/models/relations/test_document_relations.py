@@ -36,7 +36,7 @@ def test_a_padded_batch_is_its_documents_one_by_one(options):
 
 def test_a_pretrained_encoder_reads_documents():
     pytest.importorskip("transformers")
-    from entity_samples import BERT, piece_json
+    from encoder_samples import BERT, piece_json
 
     from pydlx.data.text import PieceTokeniser
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import zipfile
 
@@ -12,8 +11,7 @@ import torch
 pytest.importorskip("tokenizers")
 pytest.importorskip("transformers")
 
-import transformers
-from entity_samples import BERT, piece_json
+from encoder_samples import BERT, bert_folder, piece_json
 
 from pydlx._optional import MissingPackageError
 from pydlx.data.text import Pieces, PieceTokeniser, TextFeaturizer, Vocabulary, create_tokeniser, tokenise
@@ -24,13 +22,7 @@ from pydlx.models.text.hugging_face import HuggingFaceEncoder, load_pretrained
 @pytest.fixture
 def folder(tmp_path):
     """A tiny BERT and its tokeniser, as transformers keeps them."""
-    torch.manual_seed(0)
-    options = json.loads(BERT)
-    model = transformers.AutoModel.from_config(transformers.AutoConfig.for_model(options.pop("model_type"), **options))
-    model.save_pretrained(tmp_path / "bert")
-    (tmp_path / "bert" / "tokenizer.json").write_text(piece_json())
-    (tmp_path / "bert" / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
-    return tmp_path / "bert", model.eval()
+    return tmp_path / "bert", bert_folder(tmp_path / "bert")
 
 
 def pieces_of(*texts):
@@ -97,8 +89,32 @@ def test_what_is_no_encoder_is_said(tmp_path):
             HuggingFaceEncoder(config)
 
 
-def test_positions_of_pieces_are_checked_by_shape():
+def test_words_without_a_piece_have_zeros():
     encoder = HuggingFaceEncoder(BERT)
     empty = torch.zeros(1, 3, dtype=torch.int64)
     padded = encoder(Pieces(empty, empty == 0, empty[:, :2], empty[:, :2]))
     assert padded.shape == (1, 2, 8) and not padded.any()
+
+
+def test_it_reads_no_more_pieces_than_it_has_positions():
+    long = torch.ones(1, 33, dtype=torch.int64)
+    with pytest.raises(ValueError, match=r"^HuggingFaceEncoder: pieces must be at most 32 of a text, got 33$"):
+        HuggingFaceEncoder(BERT)(Pieces(long, long > 0, long, long))
+
+
+def test_padding_has_the_number_that_the_encoder_gives_it():
+    encoder, seen = HuggingFaceEncoder(BERT.replace("{", '{"pad_token_id": 7, ', 1)), []
+    encoder.model.register_forward_pre_hook(lambda _, given, named: seen.append(named["input_ids"]), with_kwargs=True)
+    encoder(pieces_of("b cab b", "ab"))
+    assert seen[0][1].tolist() == [2, 4, 22, 3, 7, 7, 7]
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_frozen_encoder_neither_learns_nor_drops(frozen):
+    encoder = HuggingFaceEncoder(BERT, frozen=frozen)
+    for part in (encoder, encoder.eval().train()):
+        assert {module.training for module in part.modules()} == {not frozen}
+    assert {weight.requires_grad for weight in encoder.parameters()} == {not frozen}
+    pieces = pieces_of("b cab b", "ab")
+    assert encoder(pieces).requires_grad != frozen
+    assert torch.equal(encoder(pieces), encoder(pieces)) == frozen
