@@ -35,7 +35,8 @@ class RaSoR(Reader):
         hidden: Units of an LSTM per direction, and of every feed-forward network.
         max_length: Tokens of the longest span that is scored; longer answers are not learned from.
         objective: What is learned: ``"span"``, one softmax over all spans; ``"span_binary"``, of each span whether it
-            is the answer; ``"endpoints"``, a softmax over the first tokens and one over the last.
+            is the answer, which learns late from the paper's small weights (see `initial_range`); ``"endpoints"``, a
+            softmax over the first tokens and one over the last.
         dropout: Of the input of every feed-forward network.
         lstm_dropout: Of the input of every LSTM, the same elements at all tokens.
         initial_range: Weights and biases start between this number and its negative; None for those of PyTorch.
