@@ -54,6 +54,8 @@ NOT_RUN_HERE = (
     "pydlx bench readers --settings examples/reader_settings.json --minutes 3 --seeds 3 --jobs 2 --out runs/readers    "
     "--data cmrc2018 data=cmrc2018_train.json val=cmrc2018_dev.json --data squad data=squad/train.json "
     "val=squad/val.json",
+    # tests/training/test_reader_encoder.py trains with a tiny encoder.
+    "pydlx train reader model=fusionnet data=squad/train.json val=squad/val.json encoder=minilm out=runs/minilm",
     # tests/examples/test_reading.py runs them.
     "python examples/split_questions.py xquad.en.json expmrc-squad-dev.json --out squad",
     "python examples/reading_results.py cmrc2018_dev.json runs/cmrc --score cmrc",
