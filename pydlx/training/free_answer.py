@@ -9,12 +9,12 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch import Trainer
 
-from pydlx._checks import check_one_of, whole
+from pydlx._checks import check_one_of, whole, whole_or_none
 from pydlx.data.reading import AnswerReport, FreeQuestion, ReadingSet, TokenisedQuestions, create_tokeniser
 from pydlx.data.reading.documents import FREE_FORMATS, as_question, with_best_spans
 from pydlx.data.text.tokenisers import Tokeniser
@@ -34,6 +34,7 @@ class FreeAnswerOptions(SpanOptions):
     data: str = option("train.jsonl", "questions to train on, of DuReader's or MS MARCO's form")
     val: str = option("dev.jsonl", "questions by which the best weights are chosen, likewise")
     format: str = option("dureader", "of both files: dureader or marco")
+    documents: int | None = option(None, "how many are read, the first ones; by default all")
     paragraphs: int = option(1, "of each document, those that share most with the question")
     tokeniser: str = option("characters", "characters, for Chinese; words, for English; spaces; or spacy")
     max_passage: int | None = option(None, "tokens of the paragraphs; more are read in windows that overlap by half")
@@ -50,6 +51,7 @@ def train(options: FreeAnswerOptions) -> Trainer:
     check_span_options(options)
     check_one_of("free_answer", "format", options.format, tuple(FREE_FORMATS))
     whole("free_answer", "paragraphs", options.paragraphs, 1)
+    whole_or_none("free_answer", "documents", options.documents, 1)
     check_files(options, "data", "val")
     tokeniser = create_tokeniser(options.tokeniser)
     training = _questions(options, options.data, tokeniser, options.train_limit, training=True)
@@ -59,7 +61,8 @@ def train(options: FreeAnswerOptions) -> Trainer:
     torch.manual_seed(options.seed)
     options, pretrained = with_encoder(options)
     counts = training.word_counts(), held_out.word_counts()
-    model, featurizer = span_reader(options, *counts, pretrained, task="free_answer", paragraphs=options.paragraphs)
+    read: dict[str, Any] = {"documents": options.documents, "paragraphs": options.paragraphs}
+    model, featurizer = span_reader(options, *counts, pretrained, task="free_answer", read=read)
     examples = ReadingSet(training, featurizer, max_passage=options.max_passage, max_answer=options.answer_length)
     asked = ReadingSet(held_out, featurizer, training=False, max_passage=options.max_passage)
     score = FreeAnswerScore(characters if options.format == "dureader" else lambda text: _words(text, tokeniser))
@@ -82,9 +85,8 @@ def _questions(
     questions: Iterator[FreeQuestion] = itertools.islice(FREE_FORMATS[options.format](path, report), limit)
     if training:
         questions = with_best_spans(questions, tokeniser, longest=options.answer_length, report=report)
-    passages = [
-        as_question(question, tokeniser, paragraphs=options.paragraphs, training=training) for question in questions
-    ]
+    read: dict[str, Any] = {"documents": options.documents, "paragraphs": options.paragraphs}
+    passages = [as_question(question, tokeniser, **read, training=training) for question in questions]
     return TokenisedQuestions(passages, tokeniser, report=report)
 
 

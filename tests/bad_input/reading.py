@@ -94,6 +94,7 @@ READING = {
         {
             "question": anything(FREE, None, "x", 5, GAPS[0]),
             "tokeniser": TOKENISER,
+            "documents": count(2).without_none(),
             "paragraphs": count(2),
             "training": flag(False),
         }

@@ -30,7 +30,7 @@ def place(tmp_path_factory):
         save_model(model, folder / f"{task}.pt")
     model = tiny_reader("fastqa")
     save_model(model, folder / "span.pt")
-    model.companion = {**model.companion, "task": "free_answer", "paragraphs": 2}
+    model.companion = {**model.companion, "task": "free_answer", "read": {"documents": 2, "paragraphs": 2}}
     save_model(model, folder / "free.pt")
     cloze_files(folder, 3)
     dream_file(folder / "dream.json", 3)

@@ -125,29 +125,36 @@ def _with_span(
 
 
 def as_question(
-    question: FreeQuestion, tokeniser: Tokeniser, *, paragraphs: int = 1, training: bool = False
+    question: FreeQuestion,
+    tokeniser: Tokeniser,
+    *,
+    documents: int | None = None,
+    paragraphs: int = 1,
+    training: bool = False,
 ) -> Question:
-    """A question about the paragraphs of all documents that share most with it, as one passage, a line each.
+    """A question about the paragraphs of its documents that share most with it, as one passage, a line each.
 
-    A reader's softmax then runs over all documents, and it learns from where no answer stands, too.
+    A reader's softmax then runs over all of them, and it learns from where no answer stands, too.
 
     Args:
         question: Of ``read_dureader`` or ``read_marco``.
         tokeniser: Cuts paragraphs and question.
+        documents: How many are read, the first ones, which a search engine finds best. None for all.
         paragraphs: How many of each document: those that hold the largest share of the question's tokens.
-        training: Whether the paragraph with the span to train on is among them, and the span the only answer. If not,
-            the references are the answers, none of which is looked for; empty ones, and MS MARCO's that there is none,
-            are left out.
+        training: Whether the paragraph with the span to train on is among them, if need be in place of the last, and
+            the span the only answer. If not, the references are the answers, none of which is looked for; empty ones,
+            and MS MARCO's that there is none, are left out.
     """
     check_type("as_question", "question", question, FreeQuestion, "a FreeQuestion")
     check_tokeniser("as_question", "tokeniser", tokeniser)
+    whole_or_none("as_question", "documents", documents, 1)
     whole("as_question", "paragraphs", paragraphs, 1)
     check_flag("as_question", "training", training)
     asked = _words(question.question, tokeniser)
     trained = question.training if training else None
     lines: list[str] = []
     start = -1
-    for document in question.documents:
+    for document in _read(question, trained, documents):
         places = _most_related(document, asked, tokeniser, paragraphs)
         if trained is not None and start < 0 and trained.passage in document.paragraphs:
             own = document.paragraphs.index(trained.passage)
@@ -161,6 +168,14 @@ def as_question(
     elif trained is not None:
         answers = (Answer(trained.answers[0].text, start),)
     return Question(question.id, "\n".join(lines), question.question, answers)
+
+
+def _read(question: FreeQuestion, trained: Question | None, count: int | None) -> list[Document]:
+    """The first documents, the last of which makes room for that of the span to train on."""
+    read = list(question.documents[:count])
+    if trained is not None and not any(trained.passage in document.paragraphs for document in read):
+        read[-1] = next(document for document in question.documents if trained.passage in document.paragraphs)
+    return read
 
 
 def _most_related(document: Document, words: Sequence[str], tokeniser: Tokeniser, most: int) -> list[int]:

@@ -36,7 +36,7 @@ def ask_documents(
         ValueError: As in ``ask_all``.
     """
     settings = settings_of("ask_documents", model, "span", "free_answer")
-    tokeniser, paragraphs = create_tokeniser(settings["featurizer"]["tokeniser"]), settings.get("paragraphs", 1)
+    tokeniser, read = create_tokeniser(settings["featurizer"]["tokeniser"]), settings.get("read", {})
     parts = in_parts("ask_documents", questions, FreeQuestion, batch_size)
-    passages = (as_question(question, tokeniser, paragraphs=paragraphs) for part in parts for question in part)
+    passages = (as_question(question, tokeniser, **read) for part in parts for question in part)
     return ask_all(model, passages, top_k=top_k, max_length=max_length, batch_size=batch_size)

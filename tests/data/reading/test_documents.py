@@ -92,6 +92,8 @@ def test_the_paragraph_to_train_on_is_among_them():
     both = as_question(trained, SPACES, paragraphs=2, training=True)
     assert both.passage == "x y\nwhere is it\na b c d\nwhere is it now then"
     assert both.answers == (Answer("b c", both.passage.index("b c")),)
+    assert as_question(trained, SPACES, documents=1, training=True).passage == "a b c d"
+    assert as_question(trained, SPACES, documents=1).passage == "where is it"
     assert as_question(FREE, SPACES, training=True).answers == ()
 
 
