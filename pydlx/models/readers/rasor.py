@@ -99,7 +99,7 @@ class RaSoR(Reader):
         """See `Reader.loss`; with ``"span_binary"`` see `WholeSpanScores.logistic_loss`."""
         if self.objective != "span_binary":
             return super().loss(passage, question, start, end)
-        self.check_answers(start)
+        self.check_answers(start, end)
         scores = self(passage, question)
         assert isinstance(scores, WholeSpanScores)
         return scores.logistic_loss(start, end)
