@@ -133,6 +133,8 @@ def test_a_trained_reader_is_where_another_starts(tmp_path, capsys):
         ("cloze", ["gaps=-1"], "cloze: gaps must be not negative, got -1"),
         ("cloze", ["model=none"], "cloze: model must be "),
         ("cloze", ["val_answers=none.answer"], "cloze: val_answers: no such file: 'none.answer'"),
+        ("cloze", ["further=no_answer=true"], "cloze: further must not hold no_answer, which the recipe decides"),
+        ("choice", ["further=features=3"], "choice: further must not hold features, which the recipe decides"),
         ("choice", ["hidden=0"], "choice: hidden must be positive, got 0"),
         ("choice", ["val=none.json"], "choice: val: no such file: 'none.json'"),
         ("free_answer", ["format=squad"], "free_answer: format must be one of 'dureader', 'marco', got 'squad'"),
