@@ -63,7 +63,8 @@ def train(options: FreeAnswerOptions) -> Trainer:
     read: dict[str, Any] = {"documents": options.documents, "paragraphs": options.paragraphs}
     model, featurizer = span_reader(options, *counts, task="free_answer", read=read)
     max_passage = model.companion["max_passage"]
-    examples = ReadingSet(training, featurizer, max_passage=max_passage, max_answer=options.answer_length)
+    max_answer = min(options.answer_length, model.longest_answer or options.answer_length)
+    examples = ReadingSet(training, featurizer, max_passage=max_passage, max_answer=max_answer)
     asked = ReadingSet(held_out, featurizer, training=False, max_passage=max_passage)
     score = FreeAnswerScore(characters if options.format == "dureader" else lambda text: _words(text, tokeniser))
     return fit(

@@ -48,7 +48,13 @@ def train(options: ReaderOptions, watching: Sequence[Callback] = ()) -> Trainer:
     counts = training.word_counts(), held_out.word_counts()
     model, featurizer = span_reader(options, *counts, options.no_answer)
     max_passage = model.companion["max_passage"]
-    examples = ReadingSet(training, featurizer, unanswerable=options.no_answer, max_passage=max_passage)
+    examples = ReadingSet(
+        training,
+        featurizer,
+        unanswerable=options.no_answer,
+        max_passage=max_passage,
+        max_answer=model.longest_answer,
+    )
     asked = ReadingSet(held_out, featurizer, training=False, max_passage=max_passage)
     unanswered = sum(not question.answers for question in asked.questions)
     if unanswered and not options.no_answer:

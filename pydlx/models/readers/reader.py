@@ -37,6 +37,7 @@ class Reader(nn.Module):
         reads_question_features: Whether the features of questions, if there are any, are used.
         features_in_paper: Whether the paper gives tokens features that compare both texts.
         scores_type: The kind of scores that the reader gives.
+        longest_answer: Tokens of the longest answer that it gives and learns from; None for no limit.
         companion: Plain data that belongs to the reader and stays with it in files: how text becomes numbers.
     """
 
@@ -44,6 +45,7 @@ class Reader(nn.Module):
     reads_question_features: ClassVar[bool] = True
     features_in_paper: ClassVar[bool] = False
     scores_type: type[Scores] = SpanScores
+    longest_answer: int | None = None
 
     def __init__(
         self,
