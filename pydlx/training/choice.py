@@ -74,7 +74,7 @@ class ChoiceTask(RightnessTask):
 
     def right(self, question: ChoiceQuestion) -> str | None:
         """The right choice."""
-        return question.choices[question.answer] if question.answer >= 0 else None
+        return question.choices[question.answer] if 0 <= question.answer < len(question.choices) else None
 
 
 def _questions(options: ChoiceOptions, path: str, limit: int | None) -> TokenisedChoices:

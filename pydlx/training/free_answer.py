@@ -20,7 +20,7 @@ from pydlx.data.reading.documents import FREE_FORMATS, as_question, with_best_sp
 from pydlx.data.text.tokenisers import Tokeniser
 from pydlx.metrics.reading.dureader import characters
 from pydlx.training.options import option
-from pydlx.training.reader_recipes import SpanOptions, check_files, check_span_options, fit, span_reader, with_encoder
+from pydlx.training.reader_recipes import SpanOptions, check_files, check_span_options, fit, span_reader
 from pydlx.training.reading import FreeAnswerScore, ReadingTask
 from pydlx.training.words import say
 
@@ -59,12 +59,13 @@ def train(options: FreeAnswerOptions) -> Trainer:
     if not any(question.answers for question in held_out.questions):
         raise ValueError(f"free_answer: val must hold an answer to compare with, got none in '{options.val}'")
     torch.manual_seed(options.seed)
-    options, pretrained = with_encoder(options)
     counts = training.word_counts(), held_out.word_counts()
     read: dict[str, Any] = {"documents": options.documents, "paragraphs": options.paragraphs}
-    model, featurizer = span_reader(options, *counts, pretrained, task="free_answer", read=read)
-    examples = ReadingSet(training, featurizer, max_passage=options.max_passage, max_answer=options.answer_length)
-    asked = ReadingSet(held_out, featurizer, training=False, max_passage=options.max_passage)
+    model, featurizer = span_reader(options, *counts, task="free_answer", read=read)
+    max_passage = model.companion["max_passage"]
+    max_answer = min(options.answer_length, model.longest_answer or options.answer_length)
+    examples = ReadingSet(training, featurizer, max_passage=max_passage, max_answer=max_answer)
+    asked = ReadingSet(held_out, featurizer, training=False, max_passage=max_passage)
     score = FreeAnswerScore(characters if options.format == "dureader" else lambda text: _words(text, tokeniser))
     return fit(
         options,

@@ -32,11 +32,14 @@ def read_encoder(name: str, options: PretrainedOptions, argument: str, most: int
     assert options.encoder is not None
     say(options, f"reading encoder: {options.encoder}")
     pretrained = load_pretrained(options.encoder)
-    if most is not None and most > pretrained.max_length:
-        raise ValueError(
-            f"{name}: {argument} must be at most {pretrained.max_length} wordpieces with this encoder, got {most}"
-        )
+    check_longest(name, argument, most, pretrained.max_length)
     return pretrained
+
+
+def check_longest(name: str, argument: str, most: int | None, longest: int) -> None:
+    """Refuses windows that are longer than a pretrained encoder reads."""
+    if most is not None and most > longest:
+        raise ValueError(f"{name}: {argument} must be at most {longest} wordpieces with this encoder, got {most}")
 
 
 def is_pretrained(weight: str) -> bool:

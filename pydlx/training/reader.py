@@ -13,7 +13,7 @@ from lightning.pytorch import Callback, Trainer
 from pydlx._checks import check_one_of
 from pydlx.data.reading import AnswerReport, ReadingSet, TokenisedQuestions, create_tokeniser, read_squad
 from pydlx.training.options import option
-from pydlx.training.reader_recipes import SpanOptions, check_files, check_span_options, fit, span_reader, with_encoder
+from pydlx.training.reader_recipes import SpanOptions, check_files, check_span_options, fit, span_reader
 from pydlx.training.reading import AnswerScore, ReadingTask
 from pydlx.training.words import say
 
@@ -45,11 +45,17 @@ def train(options: ReaderOptions, watching: Sequence[Callback] = ()) -> Trainer:
     _check(options)
     training, held_out = (_questions(options, part) for part in ("data", "val"))
     torch.manual_seed(options.seed)
-    options, pretrained = with_encoder(options)
     counts = training.word_counts(), held_out.word_counts()
-    model, featurizer = span_reader(options, *counts, pretrained, options.no_answer)
-    examples = ReadingSet(training, featurizer, unanswerable=options.no_answer, max_passage=options.max_passage)
-    asked = ReadingSet(held_out, featurizer, training=False, max_passage=options.max_passage)
+    model, featurizer = span_reader(options, *counts, options.no_answer)
+    max_passage = model.companion["max_passage"]
+    examples = ReadingSet(
+        training,
+        featurizer,
+        unanswerable=options.no_answer,
+        max_passage=max_passage,
+        max_answer=model.longest_answer,
+    )
+    asked = ReadingSet(held_out, featurizer, training=False, max_passage=max_passage)
     unanswered = sum(not question.answers for question in asked.questions)
     if unanswered and not options.no_answer:
         raise ValueError(

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import nn
@@ -25,7 +25,13 @@ from pydlx.models.readers.settings import featurizer_of
 from pydlx.models.text.hugging_face import Pretrained
 from pydlx.training.numbered import validation_loader
 from pydlx.training.options import option
-from pydlx.training.pretrained import PretrainedOptions, check_pretrained_options, is_pretrained, read_encoder
+from pydlx.training.pretrained import (
+    PretrainedOptions,
+    check_longest,
+    check_pretrained_options,
+    is_pretrained,
+    read_encoder,
+)
 from pydlx.training.task import Task
 from pydlx.training.trainer import (
     TrainerOptions,
@@ -102,8 +108,6 @@ class SpanOptions(ReaderModelOptions, PretrainedOptions):
     answer_length: int = option(15, "most tokens of an answer that is given")
 
 
-Spans = TypeVar("Spans", bound=SpanOptions)
-
 # What a reader that is there already has decided.
 _DECIDED: tuple[str, ...] = ("model", "vectors", "word_dim", "tune", "min_count", "characters", "features", "hidden")
 _DECIDED += ("dropout", "attention", "further", "encoder", "pooling", "freeze_encoder")
@@ -123,6 +127,9 @@ PAPER = {
     "mpcm": ("adam", 1e-4),
     "mnemonic_reader": ("adamax", 2e-3),
 }
+# Options of models that follow from the texts or are the recipe's own, if under another name.
+_NOT_FURTHER = ("vocabulary_size", "word_dim", "tune_partial", "character_count", "features", "no_answer")
+_NOT_FURTHER += ("encoder_config", "pooling", "freeze_encoder")
 _RATES = {"adam": 1e-3, "adamax": 2e-3, "adadelta": 0.5}
 _WITHOUT_CHARACTERS = ("match_lstm", "fusionnet", "dcn", "rasor", "drqa")  # in their papers
 # Of numbers the least that makes sense.
@@ -159,14 +166,20 @@ def check_span_options(options: SpanOptions) -> None:
         whole_or_none(options.recipe, name, getattr(options, name), 1)
     check_files(options, "start")
     check_pretrained_options(options.recipe, options)
-    if options.encoder is not None and not options.freeze_encoder and options.optimizer == "adadelta":
-        raise ValueError(
-            f"{options.recipe}: optimizer must be adam or adamax with an encoder that is not frozen, got adadelta"
-        )
+    if options.encoder is not None:
+        _check_tuning(options, options.freeze_encoder)
     defaults = {field.name: field.default for field in dataclasses.fields(options)}
     for name in _DECIDED if options.start is not None else ():
         if getattr(options, name) != defaults[name]:
             raise ValueError(f"{options.recipe}: {name} must not be given with start, whose reader has its own")
+
+
+def _check_tuning(options: SpanOptions, frozen: bool) -> None:
+    """Refuses an optimiser that would never tune an encoder which is to be tuned."""
+    if not frozen and options.optimizer == "adadelta":
+        raise ValueError(
+            f"{options.recipe}: optimizer must be adam or adamax with an encoder that is not frozen, got adadelta"
+        )
 
 
 def check_files(options: ReaderModelOptions, *names: str) -> None:
@@ -227,7 +240,10 @@ def build_reader(
     if options.model == "r_net":
         own["attention"] = options.attention
     own = {name: value for name, value in own.items() if value is not None}
-    own |= further_options(options.recipe, options.further)
+    further = further_options(options.recipe, options.further)
+    if decided := [key for key in _NOT_FURTHER if key in further]:
+        raise ValueError(f"{options.recipe}: further must not hold {decided[0]}, which the recipe decides")
+    own |= further
     if vectors is None or options.tune is not None:
         own["tune_partial"] = options.tune
     if featurizer.characters is not None:
@@ -249,37 +265,32 @@ def build_reader(
     return model
 
 
-def with_encoder(options: Spans) -> tuple[Spans, Pretrained | None]:
-    """The options, with the longest windows that the encoder reads if none are asked for; and the encoder, if any."""
-    if options.encoder is None:
-        return options, None
-    pretrained = read_encoder(options.recipe, options, "max_passage", options.max_passage)
-    return dataclasses.replace(options, max_passage=options.max_passage or pretrained.max_length), pretrained
-
-
 def span_reader(
     options: SpanOptions,
     counts: Mapping[str, int],
     held_out: Iterable[str],
-    pretrained: Pretrained | None,
     no_answer: bool = False,
     **companion: Any,
 ) -> tuple[Any, Featurizer]:
     """A reader of spans with its companion, new or one that was trained, and what turns text into numbers for it.
 
+    The companion's ``max_passage`` is the recipe's, or the most that the reader's encoder reads if none is asked for.
+
     Args:
         options: The recipe's.
         counts: How often each word of the training questions occurs.
         held_out: The words of the validation.
-        pretrained: Of `with_encoder`.
         no_answer: Whether it learns that there is no answer.
         companion: What the recipe adds to the companion.
 
     Raises:
-        ValueError: ``start`` holds no reader of spans, or one with other options.
+        ValueError: ``start`` holds no reader of spans, or one with other options; or an encoder reads no such windows.
     """
     model: Any
     if options.start is None:
+        pretrained = None
+        if options.encoder is not None:
+            pretrained = read_encoder(options.recipe, options, "max_passage", options.max_passage)
         featurizer, vectors = build_featurizer(options, counts, held_out, pretrained)
         built: dict[str, Any] = {"no_answer": no_answer}
         if pretrained is not None:
@@ -291,9 +302,13 @@ def span_reader(
         for name, kept in (("no_answer", model.model_options["no_answer"]), ("tokeniser", featurizer.tokeniser.name)):
             if (given := {"no_answer": no_answer, "tokeniser": options.tokeniser}[name]) != kept:
                 raise ValueError(f"{options.recipe}: {name} must be {kept}, as of start's reader, got {given}")
+        if model.embed.pretrained is not None:
+            check_longest(options.recipe, "max_passage", options.max_passage, model.embed.pretrained.max_length)
+            _check_tuning(options, model.embed.pretrained.frozen)
+    longest = None if model.embed.pretrained is None else model.embed.pretrained.max_length
     model.companion = {
         "featurizer": featurizer.state(),
-        "max_passage": options.max_passage,
+        "max_passage": options.max_passage or longest,
         "answer_length": options.answer_length,
         **companion,
     }

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from pydlx.metrics import bleu, cmrc2017_score, dureader_score, marco_score, rouge_l
+from pydlx.metrics import bleu, cmrc2017_score, dream_score, dureader_score, marco_score, rouge_l
 
 
 def record(key, *answers, kind="DESCRIPTION", labels=(), entities=((),), **more):
@@ -232,3 +232,20 @@ def test_cloze_refuses(tmp_path, truth, given, message):
 def test_real_cloze_answers(shared_data):
     path = shared_data / "cloze" / "cmrc2017_valid.answer"
     assert cmrc2017_score(path, path) == {"accuracy": 100, "right": 2000, "total": 2000}
+
+
+def dialogue(*answers):
+    return [[["a"], [{"question": "b", "choice": ["x", "y"], "answer": answer} for answer in answers], "7"]]
+
+
+def test_choices():
+    """Those whose answer is none of the choices, an empty one too, are never right."""
+    data = dialogue("x", "y", "z", "", "x")
+    scores = dream_score(data, {"7-0": "x", "7-1": "x", "7-2": "y", "7-3": ""})
+    assert scores == {"accuracy": 20, "right": 1, "total": 5}
+    for given, message in (
+        ({"7-5": "x"}, "predictions must have ids of the data, got '7-5'"),
+        ({"7-2": "z"}, "predictions must be choices of their question or empty, got 'z' for '7-2'"),
+    ):
+        with pytest.raises(ValueError, match=f"^dream_score: {message}"):
+            dream_score(data, given)

@@ -105,6 +105,22 @@ def test_an_encoder_that_is_tuned_is_never_tuned_by_adadelta(words, kind, rates)
     assert [group["initial_lr"] for group in optimizer.param_groups] == rates
 
 
+def test_a_reader_to_start_with_reads_no_more_than_its_encoder(place, tmp_path, capsys):
+    data = squad_file(tmp_path / "long.json", 3, around=1)  # of more pieces than it reads
+    assert train(place, tmp_path / "first", *TINY, "max_passage=20", "max_steps=1") == 0
+    files = [f"data={data}", f"val={data}", f"start={tmp_path / 'first' / 'last.ckpt'}", "max_steps=1"]
+    words = ["progress=false", "accelerator=cpu", *files]
+    assert main(["train", "reader", f"out={tmp_path / 'second'}", "max_passage=none", *words]) == 0
+    assert load_model(tmp_path / "second" / "last.ckpt").companion["max_passage"] == 28
+    for word, message in (
+        ("max_passage=29", "reader: max_passage must be at most 28 wordpieces with this encoder, got 29"),
+        ("optimizer=adadelta", "reader: optimizer must be adam or adamax with an encoder that is not frozen, got"),
+    ):
+        given = ["max_passage=20", *words, word]
+        assert main(["train", "reader", f"out={tmp_path / 'third'}", *given]) == 2
+        assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -104,6 +104,17 @@ def test_passages_of_marco(tmp_path, capsys):
     assert logged(out, "val/rouge_l") == 100
 
 
+def test_answers_that_rasor_cannot_give_are_left_out_and_counted(tmp_path, capsys):
+    squad, documents = squad_file(tmp_path / "squad.json"), dureader_file(tmp_path / "dureader.jsonl")
+    words = ["model=rasor", "further=max_length=1", "max_steps=1"]
+    assert train("reader", tmp_path / "a", f"data={squad}", f"val={squad}", *words) == 0
+    assert "train: 7 examples of 8 questions, 8 answers, 1 left out" in capsys.readouterr().out  # New York
+    assert train("free_answer", tmp_path / "b", f"data={documents}", f"val={documents}", *words) == 2
+    assert "free_answer: data must hold a question to train on, got none of 8" in capsys.readouterr().err
+    assert train("reader", tmp_path / "c", f"data={squad}", f"val={squad}", *words, "further=objective=endpoints") == 0
+    assert "train: 8 examples of 8 questions, 8 answers\n" in capsys.readouterr().out
+
+
 def test_a_trained_reader_is_where_another_starts(tmp_path, capsys):
     data = dureader_file(tmp_path / "dureader.jsonl")
     squad = squad_file(tmp_path / "squad.json", 4)
@@ -133,6 +144,8 @@ def test_a_trained_reader_is_where_another_starts(tmp_path, capsys):
         ("cloze", ["gaps=-1"], "cloze: gaps must be not negative, got -1"),
         ("cloze", ["model=none"], "cloze: model must be "),
         ("cloze", ["val_answers=none.answer"], "cloze: val_answers: no such file: 'none.answer'"),
+        ("cloze", ["further=no_answer=true"], "cloze: further must not hold no_answer, which the recipe decides"),
+        ("choice", ["further=features=3"], "choice: further must not hold features, which the recipe decides"),
         ("choice", ["hidden=0"], "choice: hidden must be positive, got 0"),
         ("choice", ["val=none.json"], "choice: val: no such file: 'none.json'"),
         ("free_answer", ["format=squad"], "free_answer: format must be one of 'dureader', 'marco', got 'squad'"),

@@ -14,7 +14,7 @@ from pydlx.data.reading.choice import ChoiceQuestion
 from pydlx.data.reading.featurizer import Featurizer, padded
 from pydlx.data.reading.report import AnswerReport
 from pydlx.data.text.texts import tokenise
-from pydlx.data.text.tokenisers import Tokeniser, check_tokeniser
+from pydlx.data.text.tokenisers import Tokeniser, check_same_tokeniser, check_tokeniser
 from pydlx.data.text.tokens import Tokens
 from pydlx.data.text.word_featurizer import TextTable
 
@@ -106,6 +106,9 @@ class ChoiceSet(Sequence[ChoiceExample]):
         lengths: (N,) int64, tokens of each example's passage, for :func:`length_buckets`.
         owners: (N,) int64, the place of each example's question.
         report: What was lost or left out.
+
+    Raises:
+        ValueError: `source` is tokenised otherwise.
     """
 
     def __init__(
@@ -115,6 +118,7 @@ class ChoiceSet(Sequence[ChoiceExample]):
         check_flag("ChoiceSet", "training", training)
         if not isinstance(source, TokenisedChoices):
             source = TokenisedChoices(source, featurizer.tokeniser)
+        check_same_tokeniser("ChoiceSet", source.tokeniser, featurizer.tokeniser)
         self.featurizer, self.questions, self.report = featurizer, source.questions, source.report.copy()
         self.features = 2 * len(featurizer.features) + 1 if featurizer.features else 0
         self._tokens, self._table = source.tokens, featurizer.table(source.texts.words)
@@ -156,7 +160,8 @@ class ChoiceSet(Sequence[ChoiceExample]):
             return "it has no choices"
         if not all(len(self._tokens(question.question)) or len(self._tokens(text)) for text in question.choices):
             return "the question and a choice hold no token"
-        return "none of its choices is right" if training and question.answer < 0 else ""
+        known = 0 <= question.answer < len(question.choices)
+        return "none of its choices is right" if training and not known else ""
 
 
 def paired(
@@ -172,9 +177,12 @@ def paired(
         choice: (c,) integers, likewise; may be empty.
     """
     against = [featurizer.tokens(table, passage, part) for part in (question, choice)]
-    parts = [featurizer.tokens(table, part, passage) for part in (question, choice)]
+    parts = [featurizer.tokens(table, part, passage)[:3] for part in (question, choice)]
     columns = [None if column[0] is None else torch.cat(column, 1) for column in zip(*parts, strict=True)]
-    asked = Tokens._make(columns)
+    pieces = None
+    if table.pieces is not None:  # an encoder reads both as one text
+        pieces = featurizer.collate_pieces([[table.pieces[token] for token in np.concatenate([question, choice])]])
+    asked = Tokens(*columns, pieces)
     if asked.features is None:
         return against[0], asked
     passage_columns = torch.zeros(1, len(passage), 2 * len(featurizer.features) + 1)

@@ -14,8 +14,9 @@ from pydlx._checks import check_flag, check_type, whole
 from pydlx.data.reading.answers import answer_tokens
 from pydlx.data.reading.cloze import BLANK
 from pydlx.data.reading.featurizer import LONGEST_RUN, Featurizer, padded
-from pydlx.data.reading.questions import Question
+from pydlx.data.reading.questions import Question, check_stands
 from pydlx.data.reading.tokenised import TokenisedQuestions
+from pydlx.data.text.tokenisers import check_same_tokeniser
 from pydlx.data.text.tokens import Tokens
 
 
@@ -72,6 +73,9 @@ class ClozeSet(Sequence[ClozeExample]):
         lengths: (N,) int64, tokens of each example's passage, for :func:`length_buckets`.
         owners: (N,) int64, the place of each example's question.
         report: What was lost or left out.
+
+    Raises:
+        ValueError: `source` is tokenised otherwise, or an answer to train on does not stand where it says.
     """
 
     def __init__(
@@ -82,6 +86,7 @@ class ClozeSet(Sequence[ClozeExample]):
         if not isinstance(source, TokenisedQuestions):
             check_type("ClozeSet", "source", source, Iterable, "questions")
             source = TokenisedQuestions(source, featurizer.tokeniser)
+        check_same_tokeniser("ClozeSet", source.tokeniser, featurizer.tokeniser)
         self.featurizer, self.questions, self.report = featurizer, source.questions, source.report.copy()
         self.features = len(featurizer.features) + 1 if featurizer.features else 0
         self._source, self._table = source, featurizer.table(source.texts.words)
@@ -90,7 +95,7 @@ class ClozeSet(Sequence[ClozeExample]):
         self._answers: list[int] = []
         places = []
         for place, question in enumerate(self.questions):
-            answer = self._answer_of(place)
+            answer = self._answer_of(place, training)
             if reason := self._left_out(place, training, answer):
                 self.report.left_out.append((question.id, reason))
                 continue
@@ -139,10 +144,12 @@ class ClozeSet(Sequence[ClozeExample]):
         _, first, word = np.unique(tokens, return_index=True, return_inverse=True)
         return np.where(tokens == self._blank, -1, first[word])
 
-    def _answer_of(self, question: int) -> int:
+    def _answer_of(self, place: int, training: bool) -> int:
         """Where the word first stands that is the first answer which is a whole token of the passage, or -1."""
-        tokens, offsets = self._passage(question)
-        for answer in self.questions[question].answers:
+        (tokens, offsets), question = self._passage(place), self.questions[place]
+        for answer in question.answers:
+            if training and answer.start >= 0:
+                check_stands("ClozeSet", question, answer)
             span = answer_tokens(offsets, answer.start, answer.start + len(answer.text)) if answer.start >= 0 else None
             if span is not None and span.first == span.last and not span.widened:
                 same = tokens == tokens[span.first]

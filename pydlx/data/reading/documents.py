@@ -173,9 +173,10 @@ def as_question(
 def _read(question: FreeQuestion, trained: Question | None, count: int | None) -> list[Document]:
     """The first documents, the last of which makes room for that of the span to train on."""
     read = list(question.documents[:count])
-    if trained is not None and not any(trained.passage in document.paragraphs for document in read):
-        read[-1] = next(document for document in question.documents if trained.passage in document.paragraphs)
-    return read
+    if trained is None or any(trained.passage in document.paragraphs for document in read):
+        return read
+    holds = [document for document in question.documents if trained.passage in document.paragraphs]
+    return [*read[:-1], holds[0]] if holds else read
 
 
 def _most_related(document: Document, words: Sequence[str], tokeniser: Tokeniser, most: int) -> list[int]:

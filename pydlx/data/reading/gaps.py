@@ -30,7 +30,7 @@ def further_gaps(questions: Iterable[Question], count: int, seed: int = 0) -> It
     questions = list(questions)
     for question in questions:
         check_type("further_gaps", "questions", question, Question, "cloze questions")
-    nouns = {answer.text for question in questions for answer in question.answers}
+    nouns = {answer.text for question in questions for answer in question.answers} - {""}
     draw = random.Random(seed)
     return (made for question in questions if question.answers for made in _made(question, nouns, count, draw))
 

@@ -119,6 +119,16 @@ def _placed(question: Question, answer: Answer, report: AnswerReport) -> Answer:
     return Answer(answer.text, start)
 
 
+def check_stands(name: str, question: Question, answer: Answer) -> None:
+    """Require that an answer to train on stands where it says."""
+    if not question.passage.startswith(answer.text, answer.start):
+        found = question.passage[answer.start : answer.start + len(answer.text)]
+        raise ValueError(
+            f"{name}: the answer {answer.text!r} of question {question.id!r} must stand at character "
+            f"{answer.start} of its passage, got {found!r}"
+        )
+
+
 def find_answer(passage: str, text: str, near: int = -1) -> int:
     """Where a text occurs in a passage: nearest to a place, or first if that is negative; -1 if it does not occur."""
     if not text.strip():

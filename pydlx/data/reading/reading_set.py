@@ -12,9 +12,10 @@ from pydlx._checks import check_flag, check_type, whole, whole_or_none
 from pydlx.data.reading.answers import TokenSpan, answer_characters, answer_tokens
 from pydlx.data.reading.batch import ReadingBatch
 from pydlx.data.reading.featurizer import Example, Featurizer
-from pydlx.data.reading.questions import Question
+from pydlx.data.reading.questions import Question, check_stands
 from pydlx.data.reading.tokenised import TokenisedQuestions
 from pydlx.data.reading.windows import windows
+from pydlx.data.text.tokenisers import check_same_tokeniser
 
 
 class ReadingWindow(NamedTuple):
@@ -85,10 +86,7 @@ class ReadingSet(Sequence[Example]):
         whole_or_none("ReadingSet", "max_answer", max_answer, 1)
         if not isinstance(source, TokenisedQuestions):
             source = TokenisedQuestions(source, featurizer.tokeniser)
-        elif source.tokeniser.name != featurizer.tokeniser.name:
-            raise ValueError(
-                f"ReadingSet: source must be tokenised by {featurizer.tokeniser.name!r}, got {source.tokeniser.name!r}"
-            )
+        check_same_tokeniser("ReadingSet", source.tokeniser, featurizer.tokeniser)
         self.featurizer, self.training, self.unanswerable = featurizer, training, unanswerable
         self.max_passage, self.stride, self.max_answer = max_passage, stride, max_answer
         self.questions, self.report = source.questions, source.report.copy()
@@ -169,12 +167,8 @@ class ReadingSet(Sequence[Example]):
         if not len(self._asked(place)):
             return "the question holds no token", None
         answer = next((answer for answer in question.answers if answer.start >= 0), None)
-        if answer and self.training and not question.passage.startswith(answer.text, answer.start):
-            found = question.passage[answer.start : answer.start + len(answer.text)]
-            raise ValueError(
-                f"ReadingSet: the answer {answer.text!r} of question {question.id!r} must stand at character "
-                f"{answer.start} of its passage, got {found!r}"
-            )
+        if answer and self.training:
+            check_stands("ReadingSet", question, answer)
         if answer is None:
             trained = self.unanswerable and not question.answers
             return ("it has no answer in the passage" if self.training and not trained else ""), None

@@ -127,6 +127,12 @@ def _encodable(text: str) -> str:
     return _SURROGATES.sub("\ufffd", text)
 
 
+def check_same_tokeniser(name: str, source: Tokeniser, wanted: Tokeniser) -> None:
+    """Require that `source` was tokenised as a featurizer has it."""
+    if source.name != wanted.name:
+        raise ValueError(f"{name}: source must be tokenised by {wanted.name!r}, got {source.name!r}")
+
+
 def check_tokeniser(name: str, argument: str, value: object) -> None:
     """Require a tokeniser."""
     if not (callable(value) and isinstance(getattr(value, "name", None), str)):

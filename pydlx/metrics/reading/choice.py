@@ -39,7 +39,7 @@ def dream_score(data: Source, predictions: Source) -> dict[str, float]:
             raise ValueError(f"{name}: predictions must be choices of their question or empty, got {text!r} for {id!r}")
     if not truth:
         raise ValueError(f"{place} must have a question, got none")
-    right = sum(id in given and given[id] == asked["answer"] for id, asked in truth.items())
+    right = sum(given.get(id) == asked["answer"] in asked["choice"] for id, asked in truth.items())
     return {"accuracy": 100 * right / len(truth), "right": right, "total": len(truth)}
 
 

@@ -13,6 +13,7 @@ from pydlx._checks import check_type, whole, whole_or_none
 from pydlx.data.reading import Featurizer, Question, ReadingSet
 from pydlx.models.readers.answering import Answer, decode_answers
 from pydlx.models.readers.reader import Reader
+from pydlx.models.readers.scores import Scores
 from pydlx.models.readers.settings import in_parts, settings_of
 from pydlx.models.text.batches import batches_by_length
 
@@ -137,8 +138,16 @@ def _asked(model: Reader, examples: ReadingSet, top_k: int, max_length: int, bat
                 raise ValueError(f"ask_all: model must give numbers for scores, got a sum over all spans of {mass}")
             texts = [_stands(examples, number, span) for span in answers.spans]
             windows[examples.windows[number].question].append(_Window(texts, answers.null_score, mass))
+        _check_parts(scores)
     for question, of_question in zip(examples.questions, windows, strict=True):
         yield _together(question, of_question, top_k)
+
+
+def _check_parts(scores: Scores) -> None:
+    """Refuses NaN and inf that the sum over all spans does not show, such as those of ends given a start."""
+    for part in scores:
+        if part is not None and part.is_floating_point() and bool((part.isnan() | part.isposinf()).any()):
+            raise ValueError(f"ask_all: model must give numbers for scores, got {float(part.max())}")
 
 
 def _stands(examples: ReadingSet, number: int, span: Answer) -> FoundAnswer:

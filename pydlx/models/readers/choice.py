@@ -56,8 +56,9 @@ def _log_probabilities(name: str, scores: Scores, counts: Tensor) -> Tensor:
     check_scores(name, scores)
     check_integers(name, "counts", counts)
     masses = scores.wide().mass()
-    if counts.dim() != 1 or int(counts.sum()) != len(masses):
-        raise ValueError(f"{name}: counts must have shape (B,) and be {len(masses)} in all, got {counts.tolist()}")
+    if counts.dim() != 1 or int(counts.sum()) != len(masses) or bool((counts < 1).any()):
+        wanted = f"positive, of shape (B,), and {len(masses)} in all"
+        raise ValueError(f"{name}: counts must be {wanted}, got {counts.tolist()}")
     return pad_sequence(list(masses.split(counts.tolist())), True, -torch.inf).log_softmax(1)
 
 

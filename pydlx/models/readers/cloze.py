@@ -94,6 +94,10 @@ def _likely(name: str, scores: Scores, candidates: Tensor) -> Tensor:
         raise ValueError(
             f"{name}: candidates must have shape {tuple(places.shape)}, as the scores, got {tuple(candidates.shape)}"
         )
+    if bool((candidates >= candidates.shape[1]).any()):
+        raise ValueError(
+            f"{name}: candidates must be places of {candidates.shape[1]} tokens or -1, got {int(candidates.max())}"
+        )
     return places.masked_fill(candidates < 0, -torch.inf).log_softmax(1)
 
 
@@ -115,6 +119,9 @@ def fill(model: Reader, passage: str, question: str, *, top_k: int = 1) -> Fille
             raise ValueError(f"fill: {argument} must hold a token, got none but white space")
     if BLANK not in question:
         raise ValueError(f"fill: question must hold {BLANK}, got {question!r}")
+    tokens = featurizer_of("fill", model, "cloze").tokeniser(question)
+    if not any(question[first:past] == BLANK for first, past in tokens):
+        raise ValueError(f"fill: question must hold {BLANK} as a token of its own, got {question!r}")
     return next(iter(fill_all(model, [Question("", passage, question)], top_k=top_k)))
 
 

@@ -161,6 +161,6 @@ class DCN(Reader):
 
     def loss(self, passage: Tokens, question: Tokens, start: Tensor, end: Tensor) -> Tensor:
         """The sum over all iterations of what `Reader.loss` says."""
-        self.check_answers(start)
+        self.check_answers(start, end)
         losses = (scores.loss(start, end) for scores in self.iterate(passage, question))
         return sum(losses, start.new_zeros((), dtype=torch.float32))

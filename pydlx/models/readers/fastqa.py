@@ -140,7 +140,7 @@ class FastQA(Reader):
 
     def loss(self, passage: Tokens, question: Tokens, start: Tensor, end: Tensor) -> Tensor:
         """See `Reader.loss`; the end is learned given the right start."""
-        self.check_answers(start)
+        self.check_answers(start, end)
         return self(passage, question, start.clamp(min=0).unsqueeze(1)).loss(start, end)
 
 

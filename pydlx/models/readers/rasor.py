@@ -66,6 +66,7 @@ class RaSoR(Reader):
         check_one_of("RaSoR", "objective", objective, ("span", "span_binary", "endpoints"))
         self.objective = objective
         self.scores_type = SpanScores if objective == "endpoints" else WholeSpanScores
+        self.longest_answer = None if objective == "endpoints" else max_length
         characters = CharacterCNN(character_count, character_dim, character_filters) if character_count else None
         super().__init__(vocabulary_size, word_dim, tune_partial, characters, features, dropout, no_answer, **encoder)
         g, h = self.embed.size - features, 2 * hidden
@@ -99,7 +100,7 @@ class RaSoR(Reader):
         """See `Reader.loss`; with ``"span_binary"`` see `WholeSpanScores.logistic_loss`."""
         if self.objective != "span_binary":
             return super().loss(passage, question, start, end)
-        self.check_answers(start)
+        self.check_answers(start, end)
         scores = self(passage, question)
         assert isinstance(scores, WholeSpanScores)
         return scores.logistic_loss(start, end)

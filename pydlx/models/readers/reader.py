@@ -37,6 +37,7 @@ class Reader(nn.Module):
         reads_question_features: Whether the features of questions, if there are any, are used.
         features_in_paper: Whether the paper gives tokens features that compare both texts.
         scores_type: The kind of scores that the reader gives.
+        longest_answer: Tokens of the longest answer that it gives and learns from; None for no limit.
         companion: Plain data that belongs to the reader and stays with it in files: how text becomes numbers.
     """
 
@@ -44,6 +45,7 @@ class Reader(nn.Module):
     reads_question_features: ClassVar[bool] = True
     features_in_paper: ClassVar[bool] = False
     scores_type: type[Scores] = SpanScores
+    longest_answer: int | None = None
 
     def __init__(
         self,
@@ -105,12 +107,16 @@ class Reader(nn.Module):
             end: (B,): its last token, inclusive; -1 likewise.
 
         Raises:
-            ValueError: If there is no answer, and the reader does not learn that.
+            ValueError: If there is no answer, and the reader does not learn that, or one that ends before it begins.
         """
-        self.check_answers(start)
+        self.check_answers(start, end)
         return self(passage, question).loss(start, end)
 
-    def check_answers(self, start: Tensor) -> None:
-        """Refuses starts (B,) of -1 if the reader does not learn that there is no answer."""
-        if self.null is None and not torch.compiler.is_compiling() and bool((start < 0).any()):
+    def check_answers(self, start: Tensor, end: Tensor) -> None:
+        """Refuses first and last tokens (B,) that are no span, and -1 if the reader does not learn of no answer."""
+        if torch.compiler.is_compiling():
+            return
+        if self.null is None and bool((start < 0).any()):
             raise ValueError(f"{type(self).__name__}: start must be a token of the passage but with no_answer=True")
+        if bool(((end < start) | ((start < 0) & (end >= 0))).any()):
+            raise ValueError(f"{type(self).__name__}: end must be start or a later token, or -1 as start is")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pydlx._checks import check_type
+from pydlx._checks import check_type, whole, whole_or_none
 from pydlx.ops import decode_spans
 from pydlx.ops.ranking import best
 
@@ -124,6 +124,7 @@ class WholeSpanScores(NamedTuple):
 
     def best(self, max_length: int | None, top_k: int) -> Spans:
         """The best spans of up to so many tokens; of equal ones the first comes first, then the shorter."""
+        max_length, top_k = _checked("WholeSpanScores", max_length, top_k)
         width = self.spans.shape[2] if max_length is None else min(max_length, self.spans.shape[2])
         score, place = best(F.pad(self.spans[:, :, :width].flatten(1), (0, top_k), value=-torch.inf), top_k)
         found, start = score > -torch.inf, place // width
@@ -175,6 +176,7 @@ class ConditionalScores(NamedTuple):
 
     def best(self, max_length: int | None, top_k: int) -> Spans:
         """The best spans of up to so many tokens, of those that begin at one of the k starts."""
+        max_length, top_k = _checked("ConditionalScores", max_length, top_k)
         n = self.start.shape[1]
         far = torch.arange(n, device=self.end.device) - self.given.unsqueeze(2)  # (B, k, n) tokens behind the start
         inside = (far >= 0) & (far < (n if max_length is None else max_length))
@@ -206,6 +208,11 @@ def check_scores(name: str, scores: Any) -> None:
     check_type(name, "scores", scores, (SpanScores, WholeSpanScores, ConditionalScores), "scores of a reader")
 
 
+def _checked(name: str, max_length: int | None, top_k: int) -> tuple[int | None, int]:
+    """What ``best`` may be asked for, as ``decode_spans`` has it."""
+    return whole_or_none(name, "max_length", max_length, 1), whole(name, "top_k", top_k, 1)
+
+
 Maybe = TypeVar("Maybe", Tensor, Tensor | None)
 
 
@@ -227,8 +234,8 @@ def _cross_entropy(
         ignored: (B,), True where a target does not count.
         of: By how many the sum is divided; by default as many as count.
     """
-    target = target.masked_fill(target < 0, scores.shape[1])
+    scores, target = _wide(_all(scores, null)), target.masked_fill(target < 0, scores.shape[1])
     if ignored is None:
-        return F.cross_entropy(_all(scores, null), target)
-    total = F.cross_entropy(_all(scores, null), target.masked_fill(ignored, -100), reduction="sum")
+        return F.cross_entropy(scores, target)
+    total = F.cross_entropy(scores, target.masked_fill(ignored, -100), reduction="sum")
     return total / ((~ignored).sum().clamp(min=1) if of is None else of)

@@ -50,6 +50,7 @@ class HuggingFaceEncoder(nn.Module):
     Attributes:
         output: Size of a vector.
         most: Pieces that it reads at once, marks included; None for no limit.
+        max_length: The same without the marks; a great number for no limit.
     """
 
     def __init__(self, config: str, pooling: str = "first", frozen: bool = False) -> None:
@@ -74,6 +75,7 @@ class HuggingFaceEncoder(nn.Module):
         self.requires_grad_(not frozen).train()
         self.padding = getattr(built, "pad_token_id", None) or 0
         self.most: int | None = getattr(built, "max_position_embeddings", None)
+        self.max_length = _max_length(built)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -143,10 +145,14 @@ def _read(source: str, transformers: Any) -> Pretrained:
         reason = str(error).strip().partition("\n")[0]
         raise OSError(f"load_pretrained: '{source}' cannot be read as a pretrained encoder: {reason}") from error
     _drop_pooler(model)
-    positions = getattr(model.config, "max_position_embeddings", None) or 2**20
     # Copies, as the files may go.
     weights = {f"model.{name}": tensor.clone() for name, tensor in model.state_dict().items()}
-    return Pretrained(model.config.to_json_string(use_diff=True), tokeniser, weights, positions - _SPARE)
+    return Pretrained(model.config.to_json_string(use_diff=True), tokeniser, weights, _max_length(model.config))
+
+
+def _max_length(config: Any) -> int:
+    """Most wordpieces that an encoder of this configuration reads, marks aside."""
+    return (getattr(config, "max_position_embeddings", None) or 2**20) - _SPARE
 
 
 def _drop_pooler(model: Any) -> None:

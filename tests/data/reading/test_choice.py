@@ -11,6 +11,7 @@ from pydlx.data.reading import (
     ChoiceQuestion,
     ChoiceSet,
     Featurizer,
+    TokenisedChoices,
     Vocabulary,
     create_tokeniser,
     read_dream,
@@ -59,6 +60,7 @@ def test_questions_without_a_right_choice_are_counted(tmp_path):
     ]
     assert others.owners.tolist() == [0, 1, 3]
     assert others.report.left_out == [("7-2", "it has no choices")]
+    assert not len(ChoiceSet([ChoiceQuestion("1", "a", "b", ("a", "b"), 2)], FEATURIZER))
 
 
 @pytest.mark.parametrize(
@@ -112,6 +114,8 @@ def test_choices_of_a_batch_lie_side_by_side():
     assert batch.question.characters.shape == (5, 3, 16)
     with pytest.raises(ValueError, match=r"ChoiceSet\.collate: examples must hold at least one, got none"):
         ChoiceSet.collate([])
+    with pytest.raises(ValueError, match="ChoiceSet: source must be tokenised by 'spaces', got 'words'"):
+        ChoiceSet(TokenisedChoices(questions, create_tokeniser("words")), FEATURIZER)
 
 
 @pytest.mark.parametrize(("part", "count"), [("train", 6116), ("dev", 2040), ("test", 2041)])

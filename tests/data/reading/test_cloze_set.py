@@ -114,6 +114,8 @@ def test_further_gaps_stand_at_repeated_nouns_of_other_sentences():
         assert q.passage.startswith(q.answers[0].text, q.answers[0].start)
     assert len(list(further_gaps(questions, 1))) == 1
     assert len(ClozeSet(found, FEATURIZER)) == 3
+    nothing = Question("1", "乌鸦  飞  走\nXXXXX 很", "XXXXX 很", (Answer(""),))
+    assert not list(further_gaps([nothing], 9))  # between two spaces, either
 
 
 def test_all_real_questions_are_examples(shared_data):
@@ -129,7 +131,23 @@ def test_all_real_questions_are_examples(shared_data):
     assert again >= 16  # the answer stands at least twice in 1,745 of 2,000
 
 
-@pytest.mark.parametrize(("call", "message"), [(lambda: ClozeSet.collate([]), "ClozeSet.collate: examples must hold")])
+WRONG = [Question("1", "a b c", "XXXXX c", (Answer("b", 0),))]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: ClozeSet.collate([]), "ClozeSet.collate: examples must hold"),
+        (
+            lambda: ClozeSet(TokenisedQuestions(WRONG, create_tokeniser("words")), FEATURIZER),
+            "ClozeSet: source must be tokenised by 'spaces', got 'words'",
+        ),
+        (
+            lambda: ClozeSet(WRONG, FEATURIZER),
+            "ClozeSet: the answer 'b' of question '1' must stand at character 0 of its passage, got 'a'",
+        ),
+    ],
+)
 def test_refusals(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -95,6 +96,9 @@ def test_the_paragraph_to_train_on_is_among_them():
     assert as_question(trained, SPACES, documents=1, training=True).passage == "a b c d"
     assert as_question(trained, SPACES, documents=1).passage == "where is it"
     assert as_question(FREE, SPACES, training=True).answers == ()
+    for documents in (DOCUMENTS[:1], ()):  # none of which holds it
+        lost = as_question(replace(trained, documents=documents), SPACES, documents=1, training=True)
+        assert lost.answers == (Answer("b c", -1),)
 
 
 def test_questions_without_a_span_get_the_best_one():

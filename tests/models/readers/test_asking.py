@@ -192,6 +192,15 @@ def test_a_reader_without_scores_is_refused(wrong):
         ask(model, LONG, QUESTION)
 
 
+@pytest.mark.parametrize("wrong", [math.nan, math.inf])
+def test_a_reader_without_scores_of_ends_is_refused(wrong):
+    model = tiny_reader("fastqa")
+    with torch.no_grad():
+        model.end.outer.weight.fill_(wrong)
+    with pytest.raises(ValueError, match=r"^ask_all: model must give numbers for scores, got (nan|inf)"):
+        ask(model, LONG, QUESTION)
+
+
 def without_vocabulary():
     model = tiny_reader()
     model.companion = None

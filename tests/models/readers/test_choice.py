@@ -35,8 +35,9 @@ def test_choices_are_compared_by_the_sum_over_all_spans():
     torch.testing.assert_close(found.exp(), torch.tensor(wanted, dtype=torch.float64))
     loss = choice_loss(SpanScores(start, end), torch.tensor([3, 2]), torch.tensor([2, 0]))
     assert float(loss) == pytest.approx(-(math.log(masses[2] / first) + math.log(masses[3] / second)) / 2)
-    with pytest.raises(ValueError, match=r"counts must .* be 5 in all, got"):
-        choice_log_probabilities(SpanScores(start, end), torch.tensor([3, 1]))
+    for counts in ([3, 1], [5, 0], [6, -1]):
+        with pytest.raises(ValueError, match=r"counts must be positive, of shape \(B,\), and 5 in all, got"):
+            choice_log_probabilities(SpanScores(start, end), torch.tensor(counts))
 
 
 @pytest.mark.parametrize("name", sorted(TINY))

@@ -15,6 +15,7 @@ from pydlx.models.readers import SpanScores, ask, cloze_loss, fill, fill_all, wo
 
 PASSAGE = "Anna lives in Rome with one cat. May lives in Oslo. XXXXX rains there."
 GAP = "XXXXX rains there."
+SCORES = SpanScores(torch.zeros(1, 2), torch.zeros(1, 2))
 
 
 def cloze_reader(name="fastqa", **options):
@@ -106,7 +107,7 @@ def broken():
         (
             lambda: fill(tiny_reader(), PASSAGE, GAP),
             ValueError,
-            "fill_all: model must be trained for cloze, got one for span",
+            "fill: model must be trained for cloze, got one for span",
         ),
         (
             lambda: ask(cloze_reader(), PASSAGE, GAP),
@@ -117,6 +118,16 @@ def broken():
             lambda: fill(cloze_reader(), PASSAGE, "It rains."),
             ValueError,
             "fill: question must hold XXXXX, got 'It rains.'",
+        ),
+        (
+            lambda: fill(cloze_reader(), PASSAGE, "AnnaXXXXX rains."),
+            ValueError,
+            "fill: question must hold XXXXX as a token of its own, got 'AnnaXXXXX rains.'",
+        ),
+        (
+            lambda: word_probabilities(SCORES, torch.tensor([[0, 2]])),
+            ValueError,
+            "word_probabilities: candidates must be places of 2 tokens or -1, got 2",
         ),
         (lambda: fill(cloze_reader(), " ", GAP), ValueError, "fill: passage must hold a token, got none"),
         (lambda: list(fill_all(cloze_reader(), ["x"])), TypeError, "questions must hold nothing but Question, got 'x'"),

@@ -112,6 +112,9 @@ def test_spans_are_learned_one_by_one():
     assert model.loss(passage, question, start, end).item() == pytest.approx(sum(wanted) / 3)
     end[0] = 5  # of four tokens: it has no score
     assert model.loss(passage, question, start, end).item() == pytest.approx(sum(wanted[1:]) / 2)
+    end[0] = 1
+    with pytest.raises(ValueError, match="RaSoR: end must be start or a later token, or -1 as start is"):
+        model.loss(passage, question, start, end)
     model = reader("rasor", hidden=4, objective="span_binary")
     with pytest.raises(ValueError, match="RaSoR: start must be a token of the passage but with no_answer=True"):
         model.loss(passage, question, start, end)

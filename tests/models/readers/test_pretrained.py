@@ -16,10 +16,11 @@ from reader_samples import passage, tiny_reader
 from small_readers import END, PASSAGES, QUESTIONS, SMALL, START, reader
 
 import pydlx
+from pydlx.data.reading import ChoiceQuestion, ChoiceSet, Featurizer, Vocabulary, create_tokeniser
 from pydlx.data.text import PieceTokeniser
 from pydlx.models import load_model, readers, save_model
 from pydlx.models.exporting import export_model
-from pydlx.models.readers import Reader, ask
+from pydlx.models.readers import Reader, ask, choose
 from pydlx.models.text.embedding import TokenEmbedding
 
 
@@ -88,6 +89,21 @@ def test_a_reader_from_a_file_answers_as_the_one_that_was_saved(tmp_path):
     asked = [ask(each, text, "Where does Anna live?", top_k=5) for each in (model, load_model(tmp_path / "reader.pt"))]
     assert len(asked[0].answers) == 5
     assert asked[0] == asked[1]
+
+
+def test_a_question_and_its_choice_are_one_text_for_an_encoder():
+    """With marks around both, and the pieces of one after those of the other."""
+    words = Featurizer(create_tokeniser("words"), Vocabulary([]), pieces=PieceTokeniser(piece_json()))
+    asked, choices = "Where is Bob?", ("in Rome", "at home")
+    example = ChoiceSet([ChoiceQuestion("1", passage(0), asked, choices)], words, training=False)[0]
+    for read, choice in zip(example.questions, choices, strict=True):
+        joined = words(passage(0), f"{asked} {choice}").question
+        assert torch.equal(read.words, joined.words)
+        for part, wanted in zip(read.pieces, joined.pieces, strict=True):
+            assert torch.equal(part, wanted)
+    model = tiny_reader("fastqa", columns=5, characters=False, vocabulary_size=0, encoder_config=BERT)
+    model.companion = {"task": "choice", "featurizer": words.state()}
+    assert sum(choose(model, passage(0), asked, choices).probabilities) == pytest.approx(1)
 
 
 def test_what_does_not_fit_is_said(tmp_path):

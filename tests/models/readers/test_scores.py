@@ -105,6 +105,26 @@ def test_tokens_have_a_score_each_and_padding_none(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("length", "count"), [(0, 1), (-1, 1), (3, 0), (3, -2), (1.5, 1), (3, 1.0)])
+def test_what_cannot_be_asked_for_is_refused(kind, length, count):
+    scores, _ = scores_of(kind, False)
+    with pytest.raises((ValueError, TypeError), match=r"(max_length|top_k) must be"):
+        decode_answers(scores, length, count)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_losses_of_16_bits_are_of_float32(kind):
+    scores, _ = scores_of(kind, True)
+    first = torch.zeros(3, dtype=torch.int64)
+    if kind is ConditionalScores:
+        scores = scores._replace(given=first.unsqueeze(1), end=scores.end[:, -1:])
+    small = kind(*(part.bfloat16() if part.is_floating_point() else part for part in scores))
+    loss = small.loss(first, first)
+    assert loss.dtype == torch.float32
+    assert torch.equal(loss, small.wide().loss(first, first))
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_scores_of_16_bits_are_widened(kind):
     scores, _ = scores_of(kind, True)
     small = kind(*(part.bfloat16() if part.is_floating_point() else part for part in scores))
