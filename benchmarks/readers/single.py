@@ -111,8 +111,8 @@ def _scores(score: Any, folder: Path, options: ReaderOptions) -> tuple[float, fl
         [asked.best for asked in ask_all(model, questions)],
         [[answer.text for answer in question.answers] for question in questions],
     )
-    exact_match, f1 = score.compute()
-    return float(exact_match), float(f1)
+    scores = score.compute()
+    return float(scores["exact_match"]), float(scores["f1"])
 
 
 def main(words: Sequence[str]) -> int:
