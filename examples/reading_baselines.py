@@ -150,9 +150,10 @@ def free_answer(args: argparse.Namespace) -> None:
 
     ways = {
         "first paragraph": lambda q: next((text for d in q.documents for text in d.paragraphs), ""),
-        "paragraph of the first document with most words of the question": lambda q: as_question(
-            q, tokeniser
-        ).passage.split("\n")[0],
+        "of the first document, the paragraph with most of the question": lambda q: (
+            as_question(q, tokeniser, documents=1).passage
+        ),
+        "the two with most": lambda q: as_question(q, tokeniser, documents=1, paragraphs=2).passage,
         "tf_idf": lambda q: alike(as_question(q, tokeniser, paragraphs=1000)),
     }
     for name, way in ways.items():

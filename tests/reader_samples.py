@@ -70,3 +70,11 @@ def tiny_reader(name="bidaf", *, no_answer=False, characters=True, max_passage=N
             weights.mul_(2)
     model.companion = {"featurizer": featurizer.state(), "max_passage": max_passage, "answer_length": 4}
     return model.eval()
+
+
+def task_reader(task, name="fastqa", **options):
+    """An untrained reader of a task beyond spans, with the features that this adds."""
+    model = tiny_reader(name, columns={"cloze": 1, "choice": 5}.get(task, 0), **options)
+    held = {} if task == "free_answer" else {"max_passage": None, "answer_length": None}
+    model.companion = {"task": task, **{key: value for key, value in model.companion.items() if key not in held}}
+    return model

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from entity_samples import tiny_tagger
-from reader_samples import passage, tiny_reader
+from reader_samples import passage, task_reader, tiny_reader
 from relation_samples import tiny_model
+from task_samples import cloze_files, dream_file, dureader_file
 
 from pydlx.cli import main
 from pydlx.models import create_model, save_model
@@ -18,6 +19,8 @@ from pydlx.models import create_model, save_model
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+TASKS = {"cloze": "cloze", "dream": "choice", "dureader": "free_answer"}  # runs of readers beyond spans
 
 # Commands that set up, build or install; .ci/run or another test does what they do.
 NOT_RUN_HERE = (
@@ -60,6 +63,16 @@ NOT_RUN_HERE = (
     "python examples/split_questions.py xquad.en.json expmrc-squad-dev.json --out squad",
     "python examples/reading_results.py cmrc2018_dev.json runs/cmrc --score cmrc",
     "python examples/reading_baselines.py cmrc2018_dev.json --tokeniser characters",
+    # tests/training/test_reading_task_recipes.py and tests/examples/test_reading_tasks.py do so on less.
+    "python examples/split_cloze.py cmrc2017_valid.doc_query cmrc2017_valid.answer --out cloze",
+    "pydlx train cloze data=cloze/train.doc_query answers=cloze/train.answer val=cloze/val.doc_query "
+    "val_answers=cloze/val.answer    model=fastqa gaps=8 hidden=64 word_dim=64 "
+    "further=character_dim=16,character_filters=32 min_count=3 dropout=0.3 lr=2e-3    clip=5 budget=6 out=runs/cloze",
+    "pydlx train choice data=dream_train.json val=dream_dev.json vectors=glove model=fastqa characters=false "
+    "hidden=64    dropout=0.2 val_limit=500 lr=1e-3 batch_size=16 clip=5 budget=6 out=runs/dream",
+    "pydlx train free_answer data=dureader_search_train.jsonl val=dureader_search_dev.jsonl documents=1 paragraphs=2 "
+    "model=drqa    hidden=32 word_dim=16 min_count=5 dropout=0.4 further=layers=1 batch_size=8 clip=5 "
+    "answer_length=400 epochs=10    out=runs/dureader",
     'pip install "pydlx[train]"',
     "pydlx train ner data=cluener_train.json val=cluener_dev.json tokeniser=characters bigrams=true out=runs/ner",
     "pydlx train ner model=global_pointer data=cluener_train.json val=cluener_dev.json tokeniser=characters "
@@ -129,12 +142,19 @@ def folder(tmp_path, monkeypatch):
     save_model(create_model("blending_gan", width=2, bottleneck=3), "blending_gan.pt")
     for name in ("street.jpg", "photographs/a.jpg", *(f"val2017/{n}.jpg" for n in range(3))):
         picture(name, 30, 40, 3)
-    for run in ("camvid", "bidaf", "corner", "lapgan", "ner"):
+    for run in ("camvid", "bidaf", "corner", "lapgan", "ner", *TASKS):
         Path("runs", run).mkdir(parents=True)
     save_model(create_model("fcn8s", num_classes=11, backbone="slim_vgg"), "runs/camvid/best.ckpt")
     save_model(create_model("lapgan_cifar10", num_classes=5, base_units=60, width=8), "runs/lapgan/best.ckpt")
     save_model(create_model("cornernet_squeeze", num_classes=1, width=0.05), "runs/corner/best.ckpt")
     save_model(tiny_reader(), "runs/bidaf/best.ckpt")
+    for run, task in TASKS.items():
+        save_model(task_reader(task), f"runs/{run}/best.ckpt")
+    Path("cloze").mkdir()
+    for path, name in zip(cloze_files(tmp_path), ("doc_query", "answer"), strict=True):
+        path.rename(f"cloze/val.{name}")
+    dream_file(Path("dream_test.json"))
+    dureader_file(Path("dureader_search_dev.jsonl"))
     save_model(tiny_tagger(), "runs/ner/best.ckpt")
     Path("article.txt").write_text(passage(0))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from encoder_samples import piece_json
-from reader_samples import squad_file, tiny_reader
+from reader_samples import squad_file, task_reader, tiny_reader
 from task_samples import dream_file
 from torch import nn
 
@@ -182,17 +182,10 @@ READER = tiny_reader(characters=False)
 MODEL = anything(READER, None, "bidaf", 5, nn.Identity(), {})
 
 
-def trained(columns: int, task: str) -> nn.Module:
-    """A reader with features that a task adds."""
-    model = tiny_reader(characters=False, columns=columns)
-    model.companion = {"task": task, "featurizer": model.companion["featurizer"]}
-    return model
-
-
 TEXT = anything("a b", None, 5, b"a", ["a"], "", " ")
 FILLER, CHOOSER = (
-    anything(trained(columns, task), None, "bidaf", 5, nn.Identity(), {}, READER)
-    for columns, task in ((1, "cloze"), (5, "choice"))
+    anything(task_reader(task, characters=False), None, "bidaf", 5, nn.Identity(), {}, READER)
+    for task in ("cloze", "choice")
 )
 SCORES = anything(SpanScores(torch.ones(2, 3), torch.ones(2, 3)), None, "x", 5, torch.ones(2, 3), {})
 NO_INTEGERS = [None, "x", 3, [0, 1], torch.ones(2), torch.ones(2, dtype=torch.bool)]

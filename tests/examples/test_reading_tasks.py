@@ -64,4 +64,4 @@ def test_choices_and_paragraphs_are_scored(monkeypatch, tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     # "听说狐狸住在森林里。" for "狐狸住在森林里": P = 7 / 10, R = 1; 7 6 5 4 of 10 9 8 7 runs.
     assert lines[-1] == "tf_idf: ROUGE-L 85.1, BLEU-4 63.9 on 8 questions"
-    assert len(lines) == 3
+    assert len(lines) == 4

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from reader_checks import check_descends
-from reader_samples import TINY, tiny_reader
+from reader_samples import TINY, task_reader, tiny_reader
 
 from pydlx.data.reading import ChoiceQuestion, ChoiceSet, Featurizer
 from pydlx.models.readers import SpanScores, choice_log_probabilities, choice_loss, choose, choose_all
@@ -15,13 +15,6 @@ from pydlx.models.readers import SpanScores, choice_log_probabilities, choice_lo
 PASSAGE = "Anna lives in Rome with one cat. May lives in Oslo."
 QUESTION = "Where does May live?"
 CHOICES = ("In Rome.", "In Oslo.", "there")
-
-
-def choice_reader(name="fastqa", **options):
-    """An untrained reader that chooses."""
-    model = tiny_reader(name, columns=5, **options)
-    model.companion = {"task": "choice", "featurizer": model.companion["featurizer"]}
-    return model
 
 
 def test_choices_are_compared_by_the_sum_over_all_spans():
@@ -42,7 +35,7 @@ def test_choices_are_compared_by_the_sum_over_all_spans():
 
 @pytest.mark.parametrize("name", sorted(TINY))
 def test_every_reader_chooses_alike_in_batches(name):
-    model = choice_reader(name)
+    model = task_reader("choice", name)
     questions = [
         ChoiceQuestion("1", PASSAGE, QUESTION, CHOICES),
         ChoiceQuestion("2", "Rome.", QUESTION, CHOICES[:2]),
@@ -60,14 +53,14 @@ def test_every_reader_chooses_alike_in_batches(name):
 
 @pytest.mark.parametrize("name", sorted(TINY))
 def test_every_reader_can_learn_to_choose(name):
-    model = choice_reader(name).double()
+    model = task_reader("choice", name).double()
     featurizer = Featurizer.from_state(model.companion["featurizer"])
     batch = ChoiceSet.collate(list(ChoiceSet([ChoiceQuestion("1", PASSAGE, QUESTION, CHOICES, 1)], featurizer)))
     check_descends(model, lambda: choice_loss(model(batch.passage, batch.question), batch.counts, batch.answer))
 
 
 def broken():
-    model = choice_reader()
+    model = task_reader("choice")
     with torch.no_grad():
         model.start_outer.weight.fill_(torch.nan)
     return model
@@ -81,14 +74,18 @@ def broken():
             ValueError,
             "choose_all: model must be trained for choice, got one for span",
         ),
-        (lambda: choose(choice_reader(), "a", "b", []), ValueError, "choose: choices must hold a text, got none"),
-        (lambda: choose(choice_reader(), "a", "b", ["c", " "]), ValueError, "choose: choices must hold a token"),
+        (lambda: choose(task_reader("choice"), "a", "b", []), ValueError, "choose: choices must hold a text, got none"),
+        (lambda: choose(task_reader("choice"), "a", "b", ["c", " "]), ValueError, "choose: choices must hold a token"),
         (
-            lambda: choose(choice_reader(), "a", "b", "cd"),
+            lambda: choose(task_reader("choice"), "a", "b", "cd"),
             TypeError,
             "choose: choices must be a list of texts, got 'cd'",
         ),
-        (lambda: list(choose_all(choice_reader(), ["x"])), TypeError, "must hold nothing but ChoiceQuestion, got 'x'"),
+        (
+            lambda: list(choose_all(task_reader("choice"), ["x"])),
+            TypeError,
+            "must hold nothing but ChoiceQuestion",
+        ),
         (lambda: choose(broken(), "a", "b", ["c", "d"]), ValueError, "choose_all: model must give numbers for scores"),
     ],
 )

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from reader_checks import check_descends
-from reader_samples import TINY, tiny_reader
+from reader_samples import TINY, task_reader, tiny_reader
 
 from pydlx.data.reading import Answer, ClozeSet, Featurizer, Question
 from pydlx.models import load_model, save_model
@@ -16,13 +16,6 @@ from pydlx.models.readers import SpanScores, ask, cloze_loss, fill, fill_all, wo
 PASSAGE = "Anna lives in Rome with one cat. May lives in Oslo. XXXXX rains there."
 GAP = "XXXXX rains there."
 SCORES = SpanScores(torch.zeros(1, 2), torch.zeros(1, 2))
-
-
-def cloze_reader(name="fastqa", **options):
-    """An untrained reader of gaps."""
-    model = tiny_reader(name, columns=1, **options)
-    model.companion = {"task": "cloze", "featurizer": model.companion["featurizer"]}
-    return model
 
 
 def loop(places, candidates):
@@ -59,7 +52,7 @@ def test_gradients_are_finite_where_a_word_is_all_but_impossible():
 
 @pytest.mark.parametrize("name", sorted(TINY))
 def test_every_reader_fills_gaps_alike_in_batches(name):
-    model = cloze_reader(name)
+    model = task_reader("cloze", name)
     questions = [Question("1", PASSAGE, GAP), Question("2", "Rome rains.", "XXXXX lives"), Question("3", " ", GAP)]
     filled = list(fill_all(model, questions, top_k=99))
     assert [each.question.id for each in filled] == ["1", "2", "3"]
@@ -80,7 +73,7 @@ def test_every_reader_fills_gaps_alike_in_batches(name):
 
 @pytest.mark.parametrize("name", sorted(TINY))
 def test_every_reader_can_learn_to_fill_a_gap(name):
-    model = cloze_reader(name).double()
+    model = task_reader("cloze", name).double()
     featurizer = Featurizer.from_state(model.companion["featurizer"])
     batch = ClozeSet.collate(
         list(ClozeSet([Question("1", PASSAGE, GAP, (Answer("cat", PASSAGE.index("cat")),))], featurizer))
@@ -89,13 +82,13 @@ def test_every_reader_can_learn_to_fill_a_gap(name):
 
 
 def test_a_reader_in_a_file_fills_alike(tmp_path):
-    model = cloze_reader()
+    model = task_reader("cloze")
     save_model(model, tmp_path / "model.pt")
     assert fill(load_model(tmp_path / "model.pt"), PASSAGE, GAP) == fill(model, PASSAGE, GAP)
 
 
 def broken():
-    model = cloze_reader()
+    model = task_reader("cloze")
     with torch.no_grad():
         model.start_outer.weight.fill_(torch.nan)
     return model
@@ -110,17 +103,17 @@ def broken():
             "fill: model must be trained for cloze, got one for span",
         ),
         (
-            lambda: ask(cloze_reader(), PASSAGE, GAP),
+            lambda: ask(task_reader("cloze"), PASSAGE, GAP),
             ValueError,
             "ask_all: model must be trained for span or free_answer",
         ),
         (
-            lambda: fill(cloze_reader(), PASSAGE, "It rains."),
+            lambda: fill(task_reader("cloze"), PASSAGE, "It rains."),
             ValueError,
             "fill: question must hold XXXXX, got 'It rains.'",
         ),
         (
-            lambda: fill(cloze_reader(), PASSAGE, "AnnaXXXXX rains."),
+            lambda: fill(task_reader("cloze"), PASSAGE, "AnnaXXXXX rains."),
             ValueError,
             "fill: question must hold XXXXX as a token of its own, got 'AnnaXXXXX rains.'",
         ),
@@ -129,8 +122,12 @@ def broken():
             ValueError,
             "word_probabilities: candidates must be places of 2 tokens or -1, got 2",
         ),
-        (lambda: fill(cloze_reader(), " ", GAP), ValueError, "fill: passage must hold a token, got none"),
-        (lambda: list(fill_all(cloze_reader(), ["x"])), TypeError, "questions must hold nothing but Question, got 'x'"),
+        (lambda: fill(task_reader("cloze"), " ", GAP), ValueError, "fill: passage must hold a token, got none"),
+        (
+            lambda: list(fill_all(task_reader("cloze"), ["x"])),
+            TypeError,
+            "must hold nothing but Question, got",
+        ),
         (lambda: fill(broken(), PASSAGE, GAP), ValueError, "fill_all: model must give numbers for scores, got NaN"),
     ],
 )
