@@ -113,4 +113,6 @@ class Reader(nn.Module):
     def check_answers(self, start: Tensor) -> None:
         """Refuses starts (B,) of -1 if the reader does not learn that there is no answer."""
         if self.null is None and not torch.compiler.is_compiling() and bool((start < 0).any()):
-            raise ValueError(f"{type(self).__name__}: start must be a token of the passage, got -1, which needs no_answer=True")
+            raise ValueError(
+                f"{type(self).__name__}: start must be a token of the passage, got -1, which needs no_answer=True"
+            )

@@ -113,7 +113,9 @@ def test_spans_are_learned_one_by_one():
     end[0] = 5  # of four tokens: it has no score
     assert model.loss(passage, question, start, end).item() == pytest.approx(sum(wanted[1:]) / 2)
     model = reader("rasor", hidden=4, objective="span_binary")
-    with pytest.raises(ValueError, match="RaSoR: start must be a token of the passage, got -1, which needs no_answer=True"):
+    with pytest.raises(
+        ValueError, match="RaSoR: start must be a token of the passage, got -1, which needs no_answer=True"
+    ):
         model.loss(passage, question, start, end)
 
 
