@@ -128,7 +128,14 @@ PAPER = {
     "mnemonic_reader": ("adamax", 2e-3),
 }
 # Options of models that follow from the texts or are the recipe's own, if under another name.
-_NOT_FURTHER = ("vocabulary_size", "word_dim", "tune_partial", "character_count", "features", "no_answer")
+_NOT_FURTHER: tuple[str, ...] = (
+    "vocabulary_size",
+    "word_dim",
+    "tune_partial",
+    "character_count",
+    "features",
+    "no_answer",
+)
 _NOT_FURTHER += ("encoder_config", "pooling", "freeze_encoder")
 _RATES = {"adam": 1e-3, "adamax": 2e-3, "adadelta": 0.5}
 _WITHOUT_CHARACTERS = ("match_lstm", "fusionnet", "dcn", "rasor", "drqa")  # in their papers

@@ -182,7 +182,7 @@ def paired(
     pieces = None
     if table.pieces is not None:  # an encoder reads both as one text
         pieces = featurizer.collate_pieces([[table.pieces[token] for token in np.concatenate([question, choice])]])
-    asked = Tokens(*columns, pieces)
+    asked = Tokens._make([*columns, pieces])
     if asked.features is None:
         return against[0], asked
     passage_columns = torch.zeros(1, len(passage), 2 * len(featurizer.features) + 1)
