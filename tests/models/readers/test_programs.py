@@ -38,7 +38,7 @@ EXPORTED = [
     pytest.param("r_net", {"attention": "static"}, True, marks=pytest.mark.slow, id="r_net"),
     pytest.param("rasor", {}, True, marks=pytest.mark.slow, id="rasor"),
     pytest.param("dcn", {}, True, marks=pytest.mark.slow, id="dcn"),
-    pytest.param("fastqa", {"beam": 1}, True, marks=pytest.mark.slow, id="fastqa"),
+    pytest.param("fastqa", {"beam": 2}, True, marks=pytest.mark.slow, id="fastqa"),
     pytest.param("drqa", {}, True, marks=pytest.mark.slow, id="drqa"),
     pytest.param("mpcm", {}, True, marks=pytest.mark.slow, id="mpcm"),
     pytest.param("mnemonic_reader", {}, True, marks=pytest.mark.slow, id="mnemonic_reader"),
