@@ -30,6 +30,8 @@ def main() -> None:
     held_out: list[Question] = []
     while groups and len(held_out) < options.held_out:
         held_out += groups.pop()
+    if not groups:
+        parser.error(f"--held-out must leave questions to train on, got {options.held_out} of {len(held_out)}")
     options.out.mkdir(parents=True, exist_ok=True)
     for name, part in (("train", [question for group in groups for question in group]), ("val", held_out)):
         write(options.out / f"{name}.doc_query", [line for question in part for line in lines_of(question)])

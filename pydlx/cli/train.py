@@ -67,10 +67,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _best(trainer: Any) -> str:
-    """The best score of the validations, which ``best.ckpt`` has."""
+    """The best score of the validations, which ``best.ckpt`` has, or that there was none."""
     for callback in trainer.checkpoint_callbacks:
         if callback.monitor is not None and callback.best_model_score is not None:
             return f"best {callback.monitor} {float(callback.best_model_score):.4f}; "
+        if callback.monitor is not None and not Path(callback.dirpath, "best.ckpt").exists():
+            return "stopped before a validation, so there is last.ckpt but no best.ckpt; "
     return ""
 
 

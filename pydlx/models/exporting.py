@@ -131,11 +131,10 @@ def _seeing(model: nn.Module, size: tuple[int, int], any_size: bool) -> _Program
 def _reading(model: Reader, size: tuple[int, int], format: str, any_size: bool) -> _Program:
     """A reader."""
     reader = ReaderProgram(model).eval()
-    if reader.goes_step_by_step:
+    if reader.loop is not None:
         raise ValueError(
-            "export_model: model must not attend by what it has read so far, which is a loop over tokens; "
-            f"got {type(model).__name__} with an AttentionRNN; bidaf, qanet, fusionnet and r_net with "
-            "attention='static' can be exported"
+            "export_model: model must not be match_lstm, fastqa_ext or r_net with attention='dynamic', which loop over "
+            f"tokens; got {type(model).__name__} with layer {reader.loop}"
         )
     if any_size and format != "onnx" and reader.has_rnn:
         raise ValueError(

@@ -34,7 +34,7 @@ class TrainerOptions:
     out: str = option("runs/model", "folder for checkpoints, TensorBoard and CSV logs")
     resume: str = option("auto", "auto: from the last checkpoint of the folder, if any; none; or a checkpoint")
     epochs: int = option(50, "how often to go through the data")
-    max_steps: int = option(-1, "stop after so many steps, if positive")
+    max_steps: int = option(-1, "stop after so many steps, if positive, without a validation in the midst of an epoch")
     budget: float | None = option(None, "minutes of processor time that the steps may take; then it stops")
     batch_size: int = option(8, "items of one step and process")
     accumulate: int = option(1, "steps whose gradients are added up")
@@ -190,6 +190,7 @@ def _leave_out_asides() -> None:
         r"Checkpoint directory .* exists and is not empty",
         r"`isinstance\(treespec, LeafSpec\)`",
         r"Using ModelCheckpoint with manual optimization",
+        r"`ModelCheckpoint\(monitor=.*could not find the monitored key",  # stopped before the first validation
         r"Found \d+ module\(s\) in eval mode at the start of training",  # frozen ones
     ):
         warnings.filterwarnings("ignore", message)

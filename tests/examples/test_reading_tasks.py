@@ -43,6 +43,13 @@ def test_cloze_files_are_split(monkeypatch, tmp_path, capsys):
     assert {question.id: question for part in parts for question in part} == whole
 
 
+def test_some_questions_must_be_left_to_train_on(monkeypatch, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "split_cloze.py", *cloze_files(tmp_path), "--out", tmp_path / "out")
+    assert "--held-out must leave questions to train on, got 400 of 8" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_stands_out_is_scored(monkeypatch, tmp_path, capsys):
     passages, words = cloze_files(tmp_path)
     given = [passages, "--kind", "cloze", "--answers", words, "--train", passages, words]

@@ -93,9 +93,10 @@ def test_every_model_trains_with_characters_and_features(data, tmp_path, model):
     assert ask(built, passage(9), "Where does Anna9 live?").answers
 
 
-def test_what_is_not_asked_for_is_left_out(data, tmp_path):
+def test_what_is_not_asked_for_is_left_out(data, tmp_path, capsys):
     words = ["max_steps=1", "characters=false", "features=false", "tune=5", "no_answer=true"]
     assert train(data, tmp_path, *words, "further=end_input=paper") == 0
+    assert "stopped before a validation, so there is last.ckpt but no best.ckpt; written to" in capsys.readouterr().out
     options = load_model(tmp_path / "last.ckpt").model_options
     assert {name: options[name] for name in ("character_count", "features", "tune_partial", "end_input")} == {
         "character_count": 0,

@@ -64,7 +64,7 @@ def test_choices(tmp_path, capsys):
     content[0][1][0]["answer"] = "In Bern."  # which is none of the choices: not trained on, and counted as wrong
     data.write_text(json.dumps(content))
     out = tmp_path / "out"
-    assert train("choice", out, f"data={data}", f"val={data}", "epochs=16", "val_every=16") == 0
+    assert train("choice", out, f"data={data}", f"val={data}", "epochs=24", "val_every=24") == 0
     said = capsys.readouterr().out
     assert "train: 7 examples of 8 questions, 8 answers, 1 lost, 1 left out" in said
     assert "val: 8 examples of 8 questions, 8 answers, 1 lost" in said

@@ -19,7 +19,7 @@ def length_buckets(lengths: Sequence[int], batch_size: int, *, seed: int = 0, ep
 
     Args:
         lengths: Of N examples.
-        batch_size: Examples of a batch; one batch may hold fewer.
+        batch_size: Examples of a batch; one batch, of any length, may hold fewer.
         seed: Not negative.
         epoch: Not negative.
 
@@ -34,7 +34,12 @@ def length_buckets(lengths: Sequence[int], batch_size: int, *, seed: int = 0, ep
         [whole("length_buckets", "seed", seed, 0), whole("length_buckets", "epoch", epoch, 0)]
     )
     order, pool = random.permutation(len(sizes)), _POOL * batch_size
-    pools = (order[start : start + pool] for start in range(0, len(order), pool))
-    ordered = [place for part in pools for place in part[np.argsort(sizes[part], kind="stable")].tolist()]
-    batches = [ordered[start : start + batch_size] for start in range(0, len(ordered), batch_size)]
+    batches: list[list[int]] = []
+    for part in (order[start : start + pool] for start in range(0, len(order), pool)):
+        starts = np.arange(0, len(part), batch_size)
+        if short := len(part) % batch_size:
+            # Any batch may be the short one. A training that leaves it out would never see the longest otherwise.
+            starts[random.integers(len(starts)) + 1 :] -= batch_size - short
+        by_length = part[np.argsort(sizes[part], kind="stable")]
+        batches += [batch.tolist() for batch in np.split(by_length, starts[1:])]
     return [batches[place] for place in random.permutation(len(batches))]

@@ -112,8 +112,9 @@ class FastQA(Reader):
         """The states of both texts, (B, n, n') and (B, m, n')."""
         P, Q = passage.mask, question.mask
         p, q = (self.highway(self.project(torch.cat(self.embed.vectors(text), -1))) for text in (passage, question))
-        in_question = torch.stack([_in_question(passage, question), self.weighted_in_question(p, q, P, Q)], -1)
-        h = self.encoder(torch.cat([p, in_question.to(p.dtype), *self.embed.told(passage)], -1), P)
+        found = _in_question(passage, question).to(p.dtype), self.weighted_in_question(p, q, P, Q).to(p.dtype)
+        in_question = torch.stack(found, -1)
+        h = self.encoder(torch.cat([p, in_question, *self.embed.told(passage)], -1), P)
         z = self.encoder(torch.cat([q, q.new_ones(*Q.shape, 2), *self.embed.told(question)], -1), Q)
         return self.passage_states(h).tanh(), self.question_states(z).tanh()
 

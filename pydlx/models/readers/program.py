@@ -38,9 +38,10 @@ class ReaderProgram(nn.Module):
         self.outputs = [part for part in model.scores_type._fields if part != "null" or model.null is not None]
 
     @property
-    def goes_step_by_step(self) -> bool:
-        """Whether the reader has layers that go token by token in a loop of their own, which no program holds."""
-        return any(isinstance(module, AttentionRNN | RunningFusion) for module in self.modules())
+    def loop(self) -> str | None:
+        """The name of a layer that goes token by token in a loop of its own, which no program holds; None if none."""
+        loops = (module for module in self.modules() if isinstance(module, AttentionRNN | RunningFusion))
+        return next((type(loop).__name__ for loop in loops), None)
 
     @property
     def has_rnn(self) -> bool:

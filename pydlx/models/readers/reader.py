@@ -117,6 +117,7 @@ class Reader(nn.Module):
         if torch.compiler.is_compiling():
             return
         if self.null is None and bool((start < 0).any()):
-            raise ValueError(f"{type(self).__name__}: start must be a token of the passage but with no_answer=True")
+            name = type(self).__name__
+            raise ValueError(f"{name}: start must be a token of the passage, got -1, which needs no_answer=True")
         if bool(((end < start) | ((start < 0) & (end >= 0))).any()):
             raise ValueError(f"{type(self).__name__}: end must be start or a later token, or -1 as start is")

@@ -116,7 +116,9 @@ def test_spans_are_learned_one_by_one():
     with pytest.raises(ValueError, match="RaSoR: end must be start or a later token, or -1 as start is"):
         model.loss(passage, question, start, end)
     model = reader("rasor", hidden=4, objective="span_binary")
-    with pytest.raises(ValueError, match="RaSoR: start must be a token of the passage but with no_answer=True"):
+    with pytest.raises(
+        ValueError, match="RaSoR: start must be a token of the passage, got -1, which needs no_answer=True"
+    ):
         model.loss(passage, question, start, end)
 
 

@@ -37,6 +37,8 @@ EXPORTED = [
     pytest.param("fusionnet", {}, True, marks=pytest.mark.slow, id="fusionnet"),
     pytest.param("r_net", {"attention": "static"}, True, marks=pytest.mark.slow, id="r_net"),
     pytest.param("rasor", {}, True, marks=pytest.mark.slow, id="rasor"),
+    pytest.param("dcn", {}, True, marks=pytest.mark.slow, id="dcn"),
+    pytest.param("fastqa", {"beam": 2}, True, marks=pytest.mark.slow, id="fastqa"),
     pytest.param("drqa", {}, True, marks=pytest.mark.slow, id="drqa"),
     pytest.param("mpcm", {}, True, marks=pytest.mark.slow, id="mpcm"),
     pytest.param("mnemonic_reader", {}, True, marks=pytest.mark.slow, id="mnemonic_reader"),
@@ -53,7 +55,7 @@ def test_readers_are_exported_for_texts_of_any_length(tmp_path, name, options, e
     assert export_model(model, path, (9, 5), any_size=True)["largest_difference"] < 1e-5
     session = onnxruntime.InferenceSession(path)
     assert [output.name for output in session.get_outputs()] == [
-        *(["spans"] if name == "rasor" else ["start", "end"]),
+        *{"rasor": ["spans"], "fastqa": ["start", "given", "end"]}.get(name, ["start", "end"]),
         *["null"] * everything,
     ]
     for lengths, others in ((PASSAGES, QUESTIONS), ((1,), (1,)), ((30, 2, 5, 4), (3, 4, 9, 1))):
@@ -71,8 +73,9 @@ def test_readers_are_exported_for_texts_of_any_length(tmp_path, name, options, e
 
 def test_readers_that_cannot_be_exported_say_so(tmp_path):
     for name, options, format, sentence in (
-        ("match_lstm", {}, "onnx", "export_model: model must not attend by what it has read so far"),
-        ("r_net", {}, "torch", "got RNet with an AttentionRNN; bidaf, qanet, fusionnet and r_net with attention="),
+        ("match_lstm", {}, "onnx", "export_model: model must not be match_lstm, fastqa_ext or r_net with attention='d"),
+        ("r_net", {}, "torch", "which loop over tokens; got RNet with layer AttentionRNN"),
+        ("fastqa_ext", {}, "onnx", "which loop over tokens; got FastQAExt with layer RunningFusion"),
         ("bidaf", {}, "torch", "any_size must be False with format 'torch' for BiDAF"),
     ):
         path = tmp_path / f"reader.{'onnx' if format == 'onnx' else 'pt2'}"

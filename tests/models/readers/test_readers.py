@@ -324,7 +324,9 @@ def test_the_loss_is_of_start_and_end_or_of_nowhere():
     right = torch.tensor([1, 0])
     wanted = (math.log(math.e + math.e**2) - 2 + math.log(math.e**3 + math.e) - 1) / 2
     assert float(scores.loss(right, right)) == pytest.approx(wanted)
-    with pytest.raises(ValueError, match="BiDAF: start must be a token of the passage but with no_answer=True"):
+    with pytest.raises(
+        ValueError, match="BiDAF: start must be a token of the passage, got -1, which needs no_answer=True"
+    ):
         model.loss(tokens((2, 1)), tokens((1, 1)), start, end)
 
 
