@@ -59,6 +59,8 @@ NOT_RUN_HERE = (
     "val=squad/val.json",
     # tests/training/test_reader_encoder.py trains with a tiny encoder.
     "pydlx train reader model=fusionnet data=squad/train.json val=squad/val.json encoder=minilm out=runs/minilm",
+    "pydlx train reader model=fusionnet data=squad/train.json val=squad/val.json vectors=glove encoder=minilm    "
+    "freeze_encoder=true precision=bf16-mixed optimizer=adamax clip=5 hidden=64 answer_length=30 out=runs/minilm",
     # tests/examples/test_reading.py runs them.
     "python examples/split_questions.py xquad.en.json expmrc-squad-dev.json --out squad",
     "python examples/reading_results.py cmrc2018_dev.json runs/cmrc --score cmrc",
