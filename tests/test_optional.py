@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from pydlx.training import RECIPES
+
 OPTIONAL = (
     "PIL",
     "cv2",
@@ -37,13 +39,13 @@ COMMANDS = {
     "bench import --quick --plot a.svg": 'drawing needs matplotlib: pip install "pydlx[plot]"',
 }
 
-SETUP = f"""
+SETUP = """
 import contextlib, importlib.abc, io, json, sys
 
 class Blocker(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {OPTIONAL}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+        if name.partition(".")[0] in MISSING:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Blocker())
 """
@@ -97,8 +99,14 @@ print(json.dumps([
 """
 
 
-def run_without_extras(code, folder, text=""):
-    run = subprocess.run([sys.executable, "-c", SETUP + code], cwd=folder, input=text, capture_output=True, text=True)
+def run_without_extras(code, folder, text="", missing=OPTIONAL):
+    run = subprocess.run(
+        [sys.executable, "-c", f"MISSING = {missing}\n{SETUP}{code}"],
+        cwd=folder,
+        input=text,
+        capture_output=True,
+        text=True,
+    )
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout)
 
@@ -119,6 +127,13 @@ def test_commands_name_the_extra_in_one_line_and_exit_with_2(files):
     results = run_without_extras(RUN_COMMANDS, files, json.dumps(list(COMMANDS)))
     expected = {command: [2, f"pydlx {command.split()[0]}: {message}\n"] for command, message in COMMANDS.items()}
     assert results == expected
+
+
+def test_every_recipe_names_the_extra_that_it_trains_with(files):
+    commands = [f"train {recipe} --options" for recipe in RECIPES]
+    results = run_without_extras(RUN_COMMANDS, files, json.dumps(commands), missing=("lightning",))
+    message = 'pydlx train: training needs lightning: pip install "pydlx[train]"\n'
+    assert results == {command: [2, message] for command in commands}
 
 
 def test_commands_that_need_none_run(files):

@@ -7,9 +7,9 @@ import itertools
 from typing import Any, ClassVar
 
 import torch
-from lightning.pytorch import Trainer
 from torch import Tensor
 
+from pydlx._optional import needed_for
 from pydlx.data.reading import AnswerReport, create_tokeniser
 from pydlx.data.reading.choice import ChoiceQuestion, read_dream
 from pydlx.data.reading.choice_set import ChoiceBatch, ChoiceSet, TokenisedChoices
@@ -25,6 +25,9 @@ from pydlx.training.reader_recipes import (
 )
 from pydlx.training.rightness import RightnessTask
 from pydlx.training.words import say
+
+with needed_for("training", extra="train"):
+    from lightning.pytorch import Trainer
 
 
 @dataclasses.dataclass

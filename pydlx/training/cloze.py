@@ -7,10 +7,10 @@ import itertools
 from typing import Any, ClassVar
 
 import torch
-from lightning.pytorch import Trainer
 from torch import Tensor
 
 from pydlx._checks import whole
+from pydlx._optional import needed_for
 from pydlx.data.reading import AnswerReport, TokenisedQuestions, create_tokeniser, read_cmrc2017
 from pydlx.data.reading.cloze_set import ClozeBatch, ClozeSet
 from pydlx.data.reading.gaps import further_gaps
@@ -26,6 +26,9 @@ from pydlx.training.reader_recipes import (
 )
 from pydlx.training.rightness import RightnessTask
 from pydlx.training.words import say
+
+with needed_for("training", extra="train"):
+    from lightning.pytorch import Trainer
 
 
 @dataclasses.dataclass

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import torch
-from lightning.pytorch import Trainer
 
 from pydlx._checks import check_one_of, whole, whole_or_none
+from pydlx._optional import needed_for
 from pydlx.data.reading import AnswerReport, FreeQuestion, ReadingSet, TokenisedQuestions, create_tokeniser
 from pydlx.data.reading.documents import FREE_FORMATS, as_question, with_best_spans
 from pydlx.data.text.tokenisers import Tokeniser
@@ -23,6 +23,9 @@ from pydlx.training.options import option
 from pydlx.training.reader_recipes import SpanOptions, check_files, check_span_options, fit, span_reader
 from pydlx.training.reading import FreeAnswerScore, ReadingTask
 from pydlx.training.words import say
+
+with needed_for("training", extra="train"):
+    from lightning.pytorch import Trainer
 
 
 @dataclasses.dataclass

@@ -8,14 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from lightning.pytorch import Callback, Trainer
 
 from pydlx._checks import check_one_of
+from pydlx._optional import needed_for
 from pydlx.data.reading import AnswerReport, ReadingSet, TokenisedQuestions, create_tokeniser, read_squad
 from pydlx.training.options import option
 from pydlx.training.reader_recipes import SpanOptions, check_files, check_span_options, fit, span_reader
 from pydlx.training.reading import AnswerScore, ReadingTask
 from pydlx.training.words import say
+
+with needed_for("training", extra="train"):
+    from lightning.pytorch import Callback, Trainer
 
 
 @dataclasses.dataclass
