@@ -106,8 +106,8 @@ def _scores(score: Any, folder: Path, options: ReaderOptions) -> tuple[float, fl
     """Exact match and F1 of the best weights, in percent."""
     model: Any = load_model(folder / "best.ckpt")
     questions = list(read_squad(options.val))
-    score.metric.reset()
-    score.metric.update(
+    score.reset()
+    score.update(
         [asked.best for asked in ask_all(model, questions)],
         [[answer.text for answer in question.answers] for question in questions],
     )

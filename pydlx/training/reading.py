@@ -11,10 +11,8 @@ from torch import Tensor, nn
 from pydlx.data.reading import ReadingBatch, ReadingSet
 from pydlx.metrics import BleuScore, CmrcScore, RougeLScore, SquadScore
 from pydlx.models.readers import Answers, Scores, decode_answers
-from pydlx.training.samples import show_table
+from pydlx.training.samples import SHOWN_ANSWERS, show_table
 from pydlx.training.task import Optimizer, Task
-
-SHOWN = 8  # so many of the validation's answers stand in TensorBoard
 
 
 class _Found(NamedTuple):
@@ -148,7 +146,7 @@ class ReadingTask(Task):
         self.score.update([self.found.get(place, _Found()).text for place in own], golds)
         for name, value in self.score.compute().items():
             self.log(f"val/{name}", value.float(), prog_bar=True, sync_dist=True)
-        self._show(own[:SHOWN])
+        self._show(own[:SHOWN_ANSWERS])
         self.score.reset()
         self.found.clear()
 

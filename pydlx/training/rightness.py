@@ -8,10 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pydlx.training.samples import show_table
+from pydlx.training.samples import SHOWN_ANSWERS, show_table
 from pydlx.training.task import Optimizer, Task
-
-SHOWN = 8  # so many of the validation's answers stand in TensorBoard
 
 
 class RightnessTask(Task):
@@ -65,7 +63,7 @@ class RightnessTask(Task):
         counts = torch.tensor([right, len(own)], device=self.device)
         right, count = self.trainer.strategy.reduce(counts, reduce_op="sum").tolist()
         self.log(self.monitor, torch.tensor(100 * right / count), prog_bar=True, sync_dist=True)
-        self._show(own[:SHOWN])
+        self._show(own[:SHOWN_ANSWERS])
         self.answers.clear()
 
     def _show(self, places: Iterable[int]) -> None:

@@ -13,6 +13,7 @@ with needed_for("training", extra="train"):
     from lightning.pytorch.loggers import TensorBoardLogger
 
 SHOWN = 4  # so many of the validation images
+SHOWN_ANSWERS = 8  # so many of the validation's answers
 
 
 def show_samples(task: LightningModule, pictures: Sequence[np.ndarray]) -> None:
