@@ -12,11 +12,18 @@ from small_readers import END, PASSAGES, QUESTIONS, SMALL, START, reader
 
 import pydlx
 from pydlx.models import load_model, save_model
-from pydlx.models.readers import SpanScores, decode_answers
+from pydlx.models.readers import ConditionalScores, SpanScores, decode_answers
 from pydlx.models.readers.r_net import StaticMatching
 
 CASES = [(name, options) for name, (_, choices) in SMALL.items() for options in choices]
 IDS = ["-".join([name, *(f"{k}={v}" for k, v in options.items())]) for name, options in CASES]
+
+
+def by_token(scores):
+    """What scores hold of tokens, (B, n, ...): of ends given a start, those given the best one."""
+    if isinstance(scores, ConditionalScores):
+        return [scores.start, scores.end[:, 0]]
+    return [part for name, part in scores._asdict().items() if name != "null"]
 
 
 @pytest.mark.parametrize(("name", "options"), CASES, ids=IDS)
@@ -29,7 +36,9 @@ def test_a_padded_batch_gives_scores_and_gradients_of_its_examples(name, options
     single = [torch.zeros_like(x) for x in parameters]
     for index, length in enumerate(PASSAGES):
         one = model(alone(passage, index), alone(question, index))
-        assert (scores.places()[index, length:] == -torch.inf).all()
+        for together, apart in zip(by_token(scores), by_token(one), strict=True):
+            torch.testing.assert_close(together[index, :length], apart[0, :length], rtol=0, atol=1e-10)
+            assert (together[index, length:] == -torch.inf).all()
         spans = [part.best(None, 50) for part in (scores, one)]
         for together, apart in (
             (scores.mass(), one.mass()),
