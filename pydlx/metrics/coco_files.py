@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pydlx._checks import check_flag, check_one_of, check_type
+from pydlx._checks import check_flag, check_one_of
 from pydlx.data.annotations import warn_of
+from pydlx.data.coco_sources import Source, check_source
 from pydlx.metrics.box_ap import BoxDetections, BoxTruths, box_curves, box_protocol
 from pydlx.metrics.coco_protocol import ALL, EVERYTHING, Curves, check_compatibility, summary
 from pydlx.metrics.keypoint_ap import (
@@ -30,7 +30,6 @@ from pydlx.metrics.keypoint_sigmas import COCO_SIGMAS, CROWDPOSE_SIGMAS, WHOLEBO
 
 if TYPE_CHECKING:
     from pydlx.data.coco import CocoDetections, CocoTruth
-    from pydlx.data.json_records import Source
 
 # CrowdPose's three kinds of image, by crowdIndex: from, to (not included).
 _CROWDING = {"easy": (-np.inf, 0.2), "medium": (0.2, 0.8), "hard": (0.8, np.inf)}
@@ -230,7 +229,7 @@ def box_evaluation(
 
 def _check_common(name: str, truth: Source, detections: Source, compatibility: str | None, skip_bad: bool) -> None:
     for argument, source in (("truth", truth), ("detections", detections)):
-        check_type(name, argument, source, (str, os.PathLike, bytes, Mapping, list, tuple), "a path or loaded JSON")
+        check_source(name, argument, source)
     check_compatibility(name, compatibility)
     check_flag(name, "skip_bad", skip_bad)
 
