@@ -190,7 +190,7 @@ def host_module(torch_version: str, archs: str) -> Extension:
 
     return Extension(
         "pydlx._host",
-        ["csrc/host_module.cpp"],
+        ["csrc/host_module.cpp", *sources("_host.cpp")],
         include_dirs=[pybind11.get_include(), str(ROOT / "csrc")],
         language="c++",
         define_macros=[("PYDLX_TORCH_BUILT", f'"{torch_version}"'), ("PYDLX_CUDA_ARCHS", f'"{archs}"')],

@@ -3,6 +3,7 @@
 #include <pybind11/pybind11.h>
 
 #include "common/cpu_dispatch.h"
+#include "mask_spans/bind.h"
 
 #define PYDLX_STRINGIZE_(x) #x
 #define PYDLX_STRINGIZE(x) PYDLX_STRINGIZE_(x)
@@ -24,11 +25,12 @@ const char* compiler() {
 }  // namespace
 
 PYBIND11_MODULE(_host, m) {
-  m.doc() = "Facts about this build of pydlx.";
+  m.doc() = "Facts about this build of pydlx, and kernels on NumPy arrays.";
   m.attr("torch_built") = PYDLX_TORCH_BUILT;
   m.attr("cuda_archs") = PYDLX_CUDA_ARCHS;
   m.attr("compiler") = compiler();
   m.def(
       "simd_level", [] { return pydlx::simd_name(pydlx::simd_level()); },
       "Name of the instruction set the CPU kernels use: baseline, avx2 or avx512.");
+  pydlx::bind_mask_spans(m);
 }
