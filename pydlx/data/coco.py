@@ -5,19 +5,22 @@ Format: https://cocodataset.org/#format-data. COCO-WholeBody and CrowdPose use t
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import operator
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
 
+from pydlx._checks import listed
 from pydlx._optional import needed_for
-from pydlx.data import json_records
+from pydlx.data import coco_masks, json_records
 from pydlx.data.annotations import Id, in_order, warn_of
+from pydlx.data.coco_masks import Segmentations
 from pydlx.data.json_records import Source
 
 with needed_for("reading COCO files", extra="metrics"):
@@ -25,8 +28,9 @@ with needed_for("reading COCO files", extra="metrics"):
 
 KEYPOINTS = "keypoints"
 _ABSENT = msgspec.Raw()
-_NO_BOX = (_ABSENT, msgspec.Raw(b"null"), msgspec.Raw(b"[]"))
+_NONE = (_ABSENT, msgspec.Raw(b"null"), msgspec.Raw(b"[]"))
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+_Length = _Count
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,8 @@ class CocoTruth:
         boxes: (G, 4) float64 as x, y, width, height, NaN where the file has none.
         keypoints: field -> (G, K, 3) float64 as x, y, visibility.
         num_keypoints: (G,) int64, -1 where the file has none.
+        segmentations: of the G annotations; None where they were not asked for.
+        image_sizes: (I, 2) int64, height and width, 0 where the file has none; None without segmentations.
     """
 
     image_ids: np.ndarray
@@ -62,6 +68,8 @@ class CocoTruth:
     boxes: np.ndarray
     keypoints: dict[str, np.ndarray]
     num_keypoints: np.ndarray
+    segmentations: Segmentations | None = None
+    image_sizes: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,7 @@ class CocoDetections:
         scores: field -> (D,) float64; ``"score"`` and others that were asked for.
         boxes: (D, 4) float64 as x, y, width, height, or None where the first detection has no box.
         keypoints: field -> (D, K, 3) float64.
+        segmentations: of the D detections; None where they were not asked for.
     """
 
     images: np.ndarray
@@ -81,6 +90,7 @@ class CocoDetections:
     scores: dict[str, np.ndarray]
     boxes: np.ndarray | None
     keypoints: dict[str, np.ndarray]
+    segmentations: Segmentations | None = None
 
 
 @dataclass(frozen=True)
@@ -108,19 +118,30 @@ class _Image(msgspec.Struct, gc=False):
     crowd_index: float | None = msgspec.field(default=None, name="crowdIndex")
 
 
+class _SizedImage(_Image, gc=False):
+    height: _Length = 0
+    width: _Length = 0
+
+
 class _Category(msgspec.Struct):
     id: Id
     name: str | None = None
 
 
 def read_coco_truth(
-    source: Source, keypoints: Mapping[str, int] | None = None, *, skipped: list[str] | None = None
+    source: Source,
+    keypoints: Mapping[str, int] | None = None,
+    *,
+    segmentations: bool = False,
+    skipped: list[str] | None = None,
 ) -> CocoTruth:
     """Reads a COCO annotation file. Annotations of images that it does not list are left out, with a warning.
 
     Args:
         source: a path (``.json``, gzipped or not), or what ``json.load`` makes of it.
-        keypoints: the fields that hold keypoints and how many each; none are read by default, and boxes are needed.
+        keypoints: the fields that hold keypoints and how many each; none are read by default.
+        segmentations: also read the masks, which every annotation must have, and the sizes of the images. Boxes are
+            needed where neither keypoints nor masks are read.
         skipped: a list that takes what is wrong with bad annotations, which are then left out; without it they raise.
 
     Raises:
@@ -129,10 +150,11 @@ def read_coco_truth(
     """
     keypoints = keypoints or {}
     name = json_records.name_of(source, "truth")
-    kind = _annotation_kind(tuple(keypoints))
+    kind = _annotation_kind((*keypoints, *(["segmentation"] * segmentations)))
+    form = functools.partial(_truth_form, image=_SizedImage if segmentations else _Image)
     text = json_records.text_of(source, name)
-    file, annotations = json_records.decode(text, _truth_form, kind, name, "annotation", skipped)
-    image_ids, crowd_index = _images(file.images)
+    file, annotations = json_records.decode(text, form, kind, name, "annotation", skipped)
+    image_ids, images_by_id = _images(file.images)
     category_ids, category_names = _categories(file.categories, name)
     rows = _Rows(annotations, name, "annotation", skipped)
     ids = rows.column("id", object)
@@ -142,7 +164,8 @@ def read_coco_truth(
     warn_of(len(unlisted), "annotations are of images that the file does not list, and are ignored", unlisted)
     categories = rows.listed_places("category_id", category_ids, "categories")
     points = {field: rows.points(field, count) for field, count in keypoints.items()}
-    boxes = rows.boxes(needed=not keypoints)
+    boxes = rows.boxes(needed=not keypoints and not segmentations)
+    masks = rows.segmentations() if segmentations else None
     area = rows.column("area", np.float64, np.nan)
     good = rows.good
     ids = ids[good]
@@ -151,7 +174,7 @@ def read_coco_truth(
         image_ids,
         category_ids,
         category_names,
-        crowd_index,
+        np.array([images_by_id[key].crowd_index for key in image_ids], dtype=np.float64),
         ids,
         images[good],
         categories[good],
@@ -160,6 +183,8 @@ def read_coco_truth(
         boxes[good],
         {field: values[good] for field, values in points.items()},
         rows.column("num_keypoints", np.int64, -1)[good],
+        masks and masks.of(good),
+        _sizes([images_by_id[key] for key in image_ids]) if segmentations else None,
     )
 
 
@@ -205,6 +230,7 @@ def read_coco_detections(
     truth: CocoTruth,
     keypoints: Mapping[str, int] | None = None,
     *,
+    segmentations: bool = False,
     scores: Sequence[str] = ("score",),
     skipped: list[str] | None = None,
 ) -> CocoDetections:
@@ -213,8 +239,9 @@ def read_coco_detections(
     Args:
         source: a path (``.json``, gzipped or not), or what ``json.load`` makes of it.
         truth: the data set the results are for.
-        keypoints: the fields that hold keypoints and how many each; none are read by default, and boxes are needed.
-            With keypoints, all detections must have a box where the first one has.
+        keypoints: the fields that hold keypoints and how many each; none are read by default.
+        segmentations: also read the masks, which every detection must have. Where neither keypoints nor masks are read,
+            boxes are needed; otherwise all detections must have a box where the first one has.
         scores: fields that hold scores. Where another than the first is absent, the first counts.
         skipped: a list that takes what is wrong with bad detections, which are then left out; without it they raise.
 
@@ -225,33 +252,99 @@ def read_coco_detections(
     keypoints = keypoints or {}
     name = json_records.name_of(source, "detections")
     text = json_records.text_of(source, name)
-    kind = _detection_kind(tuple(keypoints), tuple(scores))
+    kind = _detection_kind((*keypoints, *(["segmentation"] * segmentations)), tuple(scores))
     _, detections = json_records.decode(text, _list_form, kind, name, "detection", skipped)
     rows = _Rows(detections, name, "detection", skipped)
     images = rows.listed_places("image_id", truth.image_ids, "images")
     categories = rows.listed_places("category_id", truth.category_ids, "categories")
     points = {field: rows.points(field, count) for field, count in keypoints.items()}
-    has_boxes = bool(detections) and (not keypoints or detections[0].bbox not in _NO_BOX)
+    has_boxes = bool(detections) and (not (keypoints or segmentations) or detections[0].bbox not in _NONE)
     boxes = rows.boxes(needed=True) if has_boxes else None
+    masks = rows.segmentations() if segmentations else None
     values = {scores[0]: rows.finite(scores[0])}
     for field in scores[1:]:
         column = rows.column(field, np.float64, np.nan)
         values[field] = np.where(np.isnan(column), values[scores[0]], column)
     good = rows.good
     if good.all():
-        return CocoDetections(images, categories, values, boxes, points)
+        return CocoDetections(images, categories, values, boxes, points, masks)
     return CocoDetections(
         images[good],
         categories[good],
         {field: column[good] for field, column in values.items()},
         None if boxes is None else boxes[good],
         {field: column[good] for field, column in points.items()},
+        masks and masks.of(good),
     )
 
 
-def _truth_form(annotation: Any) -> Any:
+def coco_subset(
+    truth: CocoTruth,
+    detections: CocoDetections,
+    *,
+    image_ids: Iterable[Id] | None = None,
+    category_ids: Iterable[Id] | None = None,
+) -> tuple[CocoTruth, CocoDetections]:
+    """The part of a data set, and of a detector's results on it, that is of some images and categories.
+
+    Args:
+        truth: the data set.
+        detections: the results.
+        image_ids: ids of the images; all by default.
+        category_ids: ids of the categories; all by default.
+
+    Raises:
+        ValueError: the data set has no image or no category of such an id.
+    """
+    images = _chosen("image_ids", truth.image_ids, image_ids, "images")
+    categories = _chosen("category_ids", truth.category_ids, category_ids, "categories")
+    image_places, category_places = np.cumsum(images) - 1, np.cumsum(categories) - 1
+    good = images[truth.images] & categories[truth.categories]
+    part = dataclasses.replace(
+        truth,
+        image_ids=truth.image_ids[images],
+        category_ids=truth.category_ids[categories],
+        category_names=[name for name, chosen in zip(truth.category_names, categories, strict=True) if chosen],
+        crowd_index=truth.crowd_index[images],
+        ids=truth.ids[good],
+        images=image_places[truth.images[good]],
+        categories=category_places[truth.categories[good]],
+        crowd=truth.crowd[good],
+        area=truth.area[good],
+        boxes=truth.boxes[good],
+        keypoints={field: values[good] for field, values in truth.keypoints.items()},
+        num_keypoints=truth.num_keypoints[good],
+        segmentations=truth.segmentations and truth.segmentations.of(good),
+        image_sizes=None if truth.image_sizes is None else truth.image_sizes[images],
+    )
+    good = images[detections.images] & categories[detections.categories]
+    return part, CocoDetections(
+        image_places[detections.images[good]],
+        category_places[detections.categories[good]],
+        {field: values[good] for field, values in detections.scores.items()},
+        None if detections.boxes is None else detections.boxes[good],
+        {field: values[good] for field, values in detections.keypoints.items()},
+        detections.segmentations and detections.segmentations.of(good),
+    )
+
+
+def _chosen(argument: str, ids: np.ndarray, chosen: Iterable[Id] | None, what: str) -> np.ndarray:
+    """A mask of the ids that were chosen."""
+    if chosen is None:
+        return np.ones(len(ids), dtype=bool)
+    places = {key: place for place, key in enumerate(ids.tolist())}
+    mask = np.zeros(len(ids), dtype=bool)
+    for key in listed("coco_subset", argument, chosen, "ids"):
+        key = key.item() if hasattr(key, "item") else key  # NumPy's and torch's numbers
+        if isinstance(key, bool) or key not in places:
+            raise ValueError(f"coco_subset: {argument} must be ids of {what} of the truth, got {key!r}")
+        mask[places[key]] = True
+    return mask
+
+
+def _truth_form(annotation: Any, image: Any) -> Any:
     return msgspec.defstruct(
-        "truth", [("annotations", list[annotation]), ("images", list[_Image]), ("categories", list[_Category])]
+        "truth", [("annotations", list[annotation]), ("images", list[image]), ("categories", list[_Category])]
     )
 
 
@@ -264,14 +357,14 @@ def _list_form(detection: Any) -> Any:
 
 
 @functools.cache
-def _annotation_kind(keypoints: tuple[str, ...]) -> Any:
+def _annotation_kind(arrays: tuple[str, ...]) -> Any:
     return msgspec.defstruct(
         "annotation",
         [
             ("id", Id),
             ("image_id", Id),
             ("category_id", Id),
-            *((field, msgspec.Raw) for field in keypoints),
+            *((field, msgspec.Raw) for field in arrays),
             ("iscrowd", int | bool, 0),
             ("area", float | None, None),
             ("bbox", msgspec.Raw, _ABSENT),
@@ -282,14 +375,14 @@ def _annotation_kind(keypoints: tuple[str, ...]) -> Any:
 
 
 @functools.cache
-def _detection_kind(keypoints: tuple[str, ...], scores: tuple[str, ...]) -> Any:
+def _detection_kind(arrays: tuple[str, ...], scores: tuple[str, ...]) -> Any:
     return msgspec.defstruct(
         "detection",
         [
             ("image_id", Id),
             ("category_id", Id),
             (scores[0], float),
-            *((field, msgspec.Raw) for field in keypoints),
+            *((field, msgspec.Raw) for field in arrays),
             *((field, float | None, None) for field in scores[1:]),
             ("bbox", msgspec.Raw, _ABSENT),
         ],
@@ -352,7 +445,7 @@ class _Rows:
         """(n, 4), NaN where there is none."""
         boxes = np.full((len(self.records), 4), np.nan)
         raws = [record.bbox for record in self.records]
-        at = np.array([place for place, raw in enumerate(raws) if raw not in _NO_BOX], dtype=np.int64)
+        at = np.array([place for place, raw in enumerate(raws) if raw not in _NONE], dtype=np.int64)
         if needed and len(at) < len(raws):
             for place in np.setdiff1d(np.arange(len(raws)), at):
                 self.refuse(place, "bbox must be there, got none")
@@ -363,13 +456,25 @@ class _Rows:
         boxes[at] = json_records.numbers([raws[place] for place in at], 4, wrong)[0]
         return boxes
 
+    def segmentations(self) -> Segmentations:
+        raws = [record.segmentation for record in self.records]
 
-def _images(images: list[_Image]) -> tuple[np.ndarray, np.ndarray]:
-    """Their ids and how crowded they are; of images with one id the first counts."""
+        def wrong(place: int, found: str) -> None:
+            wanted = 'polygons of 6 or more numbers, or {"size": [height, width], "counts": run lengths}'
+            self.refuse(place, f"segmentation must be {wanted}, got {found}")
+
+        return coco_masks.segmentations(raws, wrong)
+
+
+def _images(images: list[_Image]) -> tuple[np.ndarray, dict[Id, Any]]:
+    """Their ids in order, and the images by them; of images with one id the first counts."""
     _warn_of_repeated([image.id for image in images], "images")
-    crowding = {image.id: image.crowd_index for image in reversed(images)}
-    ids = in_order(crowding)
-    return np.array(ids, dtype=object), np.array([crowding[key] for key in ids], dtype=np.float64)
+    by_id = {image.id: image for image in reversed(images)}
+    return np.array(in_order(by_id), dtype=object), by_id
+
+
+def _sizes(images: list[_SizedImage]) -> np.ndarray:
+    return np.array([(image.height, image.width) for image in images], dtype=np.int64).reshape(-1, 2)
 
 
 def _categories(categories: list[_Category], name: str) -> tuple[np.ndarray, list[str]]:
