@@ -211,7 +211,7 @@ def test_bad_tensors(change, message):
     [
         ({"sigmas": [0.1, -0.1]}, "sigmas must be positive"),
         ({"max_detections": 0}, "max_detections must be positive"),
-        ({"thresholds": [0.5, 1.5]}, "thresholds must be numbers from 0 to 1"),
+        ({"oks_thresholds": [0.5, 1.5]}, "oks_thresholds must be numbers from 0 to 1"),
         ({"area_ranges": {"small": (0, 5)}}, '"all"'),
         ({"area_ranges": {"all": (5, 0)}}, "least, largest"),
         ({"compatibility": "matlab"}, "compatibility"),
