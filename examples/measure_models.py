@@ -14,7 +14,7 @@ from pathlib import Path
 from pydlx.benchmarks.metrics.people import people
 from pydlx.benchmarks.pictures import label_maps
 from pydlx.figures import new_figure, save_figure
-from pydlx.metrics import ConfusionMetrics, keypoint_evaluation, plot_confusion_matrix, plot_precision_recall
+from pydlx.metrics import ConfusionMetrics, evaluate_keypoints, plot_confusion_matrix, plot_precision_recall
 
 CLASSES = ("road", "wall", "sky", "tree", "car", "person", "sign", "grass")
 VOID = 255
@@ -26,8 +26,8 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, default=Path("demo_output"), help="where the picture goes")
     folder = parser.parse_args().folder
 
-    poses = keypoint_evaluation(*people(images=300, truths=700, detections=3000), per_keypoint=True)
-    print("poses: " + ", ".join(f"{name} {value:.3f}" for name, value in poses.results.items()))
+    poses = evaluate_keypoints(*people(images=300, truths=700, detections=3000), per_keypoint=True)
+    print("poses: " + ", ".join(f"{name} {value:.3f}" for name, value in poses.items()))
 
     scenes = ConfusionMetrics(len(CLASSES), VOID, class_names=CLASSES)
     for seed in range(4):

@@ -14,18 +14,20 @@ Image = Mapping[str, Any]  # what is known of one image: name -> tensor
 PROMISES = {
     "finite": (torch.isfinite, "must be finite, got NaN or infinity"),
     "numbers": (lambda values: ~values.isnan(), "must be numbers, got NaN"),
+    # Beyond them float64, in which labels are kept, takes neighbours for one.
+    "labels": (lambda values: values.abs() < 2**53, "must be numbers below 2**53"),
 }
 
 
 class ImageBatch:
     """What a metric is given of one kind, key by key, float64, image after image.
 
-    An image's tensors are looked at for their shapes only, and joined with those of the others before anything is
-    computed: a batch on a GPU takes some launches and no host wait, where its images would take dozens of each.
+    Only the shapes of single images are checked; their tensors are joined before anything is computed. A batch on a GPU
+    so takes a few launches and never waits, where its images one by one would take dozens of both.
 
     Args:
         metric: The metric's name.
-        kind: ``"predictions"`` or ``"targets"``.
+        kind: ``"preds"`` or ``"target"``.
         images: One dict each, at least one.
     """
 

@@ -106,7 +106,7 @@ FEATURES = {
     "features": anything(MeanColours(), 5, "x", torch.ones(2)),
     "weights": anything(None, 5, NAN, ["a"]),
 }
-CURVE = pydlx.metrics.box_evaluation(COCO, FOUND).curves["boxes"]
+CURVE = pydlx.metrics.evaluate_boxes(COCO, FOUND).curves["boxes"]
 
 SQUAD = [{"paragraphs": [{"qas": [{"id": "a", "answers": [{"text": "x"}]}, {"id": "b", "answers": ["y"]}]}]}]
 NOT_A_SOURCE = (None, 5, NAN, torch.ones(2))
@@ -270,9 +270,7 @@ METRICS = {
         {"sigmas": KEYPOINT_SIGMAS, "max_detections": KEYPOINT_LIMIT, "use_area": flag(True), **AP_OPTIONS}
     ),
     "evaluate_keypoints": Call(KEYPOINT_FILES),
-    "keypoint_evaluation": Call(KEYPOINT_FILES, speaks=("evaluate_keypoints",)),
     "evaluate_boxes": Call(BOX_FILES),
-    "box_evaluation": Call(BOX_FILES, speaks=("evaluate_boxes",)),
 }
 
 SOURCE, TARGET = np.full((6, 5, 3), 0.5), np.full((9, 10, 3), 0.25)

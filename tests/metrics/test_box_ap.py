@@ -9,7 +9,7 @@ import torch
 from metrics.coco_samples import peer_numbers
 
 from pydlx.data import AnnotationWarning
-from pydlx.metrics import BoxAP, box_evaluation, evaluate_boxes
+from pydlx.metrics import BoxAP, evaluate_boxes
 
 NAMES = ["AP", "AP50", "AP75", "APS", "APM", "APL", "AR1", "AR10", "AR100", "ARS", "ARM", "ARL"]
 PEERS = ("pycocotools", "hotcoco")
@@ -137,11 +137,11 @@ def test_all_categories_as_one(tmp_path):
 
 def test_by_category():
     truth, detections = boxes_at_random(3)
-    evaluation = box_evaluation(truth, detections)
+    evaluation = evaluate_boxes(truth, detections)
     assert list(evaluation.per_category) == ["c2", "c3", "c5", "c90"]
     assert evaluation.per_category["c90"] == -1
     each = [value for value in evaluation.per_category.values() if value > -1]
-    assert evaluation.results["AP"] == pytest.approx(np.mean(each), abs=1e-12)
+    assert evaluation["AP"] == pytest.approx(np.mean(each), abs=1e-12)
 
 
 def renamed(names, ids):
@@ -152,7 +152,7 @@ def renamed(names, ids):
     truth["categories"] += [{"id": new[c], "name": name} for c, name in zip((3, 5, 90), names, strict=True)]
     for record in (*truth["annotations"], *detections):
         record["category_id"] = new[record["category_id"]]
-    return box_evaluation(truth, detections)
+    return evaluate_boxes(truth, detections)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def renamed(names, ids):
 )
 def test_categories_without_a_name_of_their_own_go_by_their_ids(names, ids, expected):
     evaluation = renamed(names, ids)
-    values = box_evaluation(*boxes_at_random(3)).per_category.values()
+    values = evaluate_boxes(*boxes_at_random(3)).per_category.values()
     assert evaluation.per_category == dict(zip(expected, values, strict=True))
     assert evaluation.category_names == expected
 
@@ -200,7 +200,7 @@ def test_one_truth_without_area_leaves_the_others_theirs(tmp_path):
     "options",
     [
         {"class_agnostic": True},
-        {"thresholds": [0.6, 0.9]},
+        {"iou_thresholds": [0.6, 0.9]},
         {"recall_thresholds": [0.0, 0.3]},
         {"area_ranges": {"all": (0, 1e10), "small": (0, 2000)}},
         {"max_detections": (2, 5)},
@@ -235,10 +235,10 @@ def test_thresholds_recalls_and_areas_of_ones_own():
     def ap(**options):
         return evaluate_boxes(truth, detections, **options)
 
-    assert ap(thresholds=[0.8], recall_thresholds=[0, 0.5, 0.6])["AP"] == pytest.approx(2 / 3)
-    assert ap(thresholds=[0.81], recall_thresholds=[0, 0.5, 0.6])["AP"] == 0
+    assert ap(iou_thresholds=[0.8], recall_thresholds=[0, 0.5, 0.6])["AP"] == pytest.approx(2 / 3)
+    assert ap(iou_thresholds=[0.81], recall_thresholds=[0, 0.5, 0.6])["AP"] == 0
     areas = {"all": (0, 1e10), "here": (2400, 2400), "elsewhere": (0, 2399)}
-    results = ap(thresholds=[0.8], area_ranges=areas)
+    results = ap(iou_thresholds=[0.8], area_ranges=areas)
     assert (results["AR_here"], results["AR_elsewhere"]) == (0.5, -1)
 
 
@@ -249,8 +249,8 @@ def test_bad_records_are_skipped():
     detections.append(detections[0] | {"image_id": 900})
     with pytest.raises(ValueError, match="bbox must have 4 numbers"):
         evaluate_boxes(truth, detections)
-    evaluation = box_evaluation(truth, detections, skip_bad=True)
-    assert evaluation.results == expected
+    evaluation = evaluate_boxes(truth, detections, skip_bad=True)
+    assert evaluation == expected
     assert len(evaluation.skipped) == 2
 
 
@@ -298,9 +298,9 @@ def test_other_keys_are_not_looked_at():
 
 def test_bad_tensors():
     good = {"boxes": torch.ones(1, 4), "labels": torch.zeros(1)}
-    with pytest.raises(ValueError, match=r'predictions\[0\] must have "scores"'):
+    with pytest.raises(ValueError, match=r'preds\[0\] must have "scores"'):
         BoxAP().update([good], [good])
-    with pytest.raises(ValueError, match=r'predictions\[0\]\["boxes"\] must have the shape \(.n., 4\), got \(1, 5\)'):
+    with pytest.raises(ValueError, match=r'preds\[0\]\["boxes"\] must have the shape \(.n., 4\), got \(1, 5\)'):
         BoxAP().update([good | {"scores": torch.ones(1), "boxes": torch.ones(1, 5)}], [good])
-    with pytest.raises(ValueError, match=r'predictions\[0\]\["labels"\] must have 2 numbers, got 1'):
+    with pytest.raises(ValueError, match=r'preds\[0\]\["labels"\] must have 2 numbers, got 1'):
         BoxAP().update([good | {"scores": torch.ones(2), "boxes": torch.ones(2, 4)}], [good])
