@@ -26,7 +26,7 @@ def checkpoint(tmp_path):
 
 
 def sample(checkpoint, out, *words):
-    return main(["sample", str(checkpoint), "--out", str(out), *words])
+    return main(["sample", "--checkpoint", str(checkpoint), "--out", str(out), *words])
 
 
 def pictures(folder):
