@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pydlx.cli.inputs import check_file
+from pydlx.cli.inputs import check_checkpoint
 from pydlx.cli.options import add_checkpoint, new_command
 from pydlx.cli.outputs import check_outputs, say
 from pydlx.cli.progress import doing
@@ -56,8 +56,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 def run(args: argparse.Namespace) -> int:
     """Writes the file and says how far its results are from the model's."""
-    check_file(args.checkpoint, "--checkpoint")
-    check_outputs({"--out": args.out}, [args.checkpoint])
+    check_checkpoint(args.checkpoint)
+    check_outputs({"--out": args.out}, {"--checkpoint": args.checkpoint})
     chosen = args.format or ("torch" if args.out.suffix == ".pt2" else "onnx")
     options = {"format": chosen, "any_size": args.any_size, "check": not args.no_check}
     with doing(f"exporting to {args.out}"):

@@ -19,7 +19,7 @@ _GZIP = b"\x1f\x8b"
 
 
 def check_file(path: str | os.PathLike[str], argument: str, or_folder: bool = False) -> None:
-    """Requires that a file, or what else can be read, is there.
+    """Requires that a file, or a pipe, is there, and that a file is not empty.
 
     Args:
         path: of the file.
@@ -28,12 +28,34 @@ def check_file(path: str | os.PathLike[str], argument: str, or_folder: bool = Fa
 
     Raises:
         OSError: nothing is there, or a folder where none will do; the message begins with the argument.
+        ValueError: the file is empty.
     """
     place = Path(path)
     if not _exists(place):
         raise FileNotFoundError(f"{argument}: no such file{' or folder' if or_folder else ''}: '{path}'")
     if place.is_dir() and not or_folder:
         raise IsADirectoryError(f"{argument}: must be a file, got the folder '{path}'")
+    if place.is_file() and place.stat().st_size == 0:
+        raise ValueError(f"{argument}: the file '{path}' is empty")
+
+
+def check_checkpoint(path: Path) -> None:
+    """Requires a file for ``--checkpoint``. Of a folder load_model says which of its files may have been meant."""
+    if not path.is_dir():
+        check_file(path, "--checkpoint")
+
+
+def check_folder_there(path: str | os.PathLike[str], argument: str) -> None:
+    """Requires that a folder is there.
+
+    Raises:
+        OSError: there is none; the message begins with the argument.
+    """
+    place = Path(path)
+    if not _exists(place):
+        raise FileNotFoundError(f"{argument}: no such folder: '{path}'")
+    if not place.is_dir():
+        raise NotADirectoryError(f"{argument}: must be a folder, got the file '{path}'")
 
 
 @contextmanager

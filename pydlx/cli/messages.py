@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import re
+from types import TracebackType
 
-_FUNCTION = re.compile(r"^(?![A-Z_]+:)[A-Za-z_][\w.]*: (?=\S)")  # "ask_all: ..."; TRUTH and FILE are arguments
-_ARGUMENT = re.compile(r"^(\w+)(?= (?:must|has|is|needs|cannot)\b)")
+_ARGUMENT = re.compile(r"(\w+)(?= (?:must|has|is|needs|cannot)\b)")
 
 
 def one_line(
     error: BaseException, parser: argparse.ArgumentParser | None = None, args: argparse.Namespace | None = None
 ) -> str:
-    """What an error says, without the Python function that it names and with options under their own names.
+    """What an error says, without the Python functions that it names and with options under their own names.
 
     Args:
         error: the library raised it, or the system did.
@@ -22,12 +22,32 @@ def one_line(
     if isinstance(error, OSError) and error.strerror and error.filename:  # the system's, "[Errno 2] No such file ..."
         return f"{error.strerror[0].lower()}{error.strerror[1:]}: '{error.filename}'"
     text = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    while match := _FUNCTION.match(text):
-        text = text[match.end() :]
+    if functions := _functions(error):
+        text = re.sub(rf"(^|: )(?:(?:{'|'.join(map(re.escape, functions))}): )+", r"\1", text)
     if (argument := _ARGUMENT.match(text)) is None:
         return text
     name = _names(parser, args).get(argument[1], argument[1])
     return name + text[argument.end() :]
+
+
+def _functions(error: BaseException | None) -> set[str]:
+    """The functions, and the classes of the methods, that the error and its causes came through."""
+    names = set()
+    while error is not None:
+        names |= _in(error.__traceback__)
+        error = error.__cause__ or error.__context__
+    return names
+
+
+def _in(traceback: TracebackType | None) -> set[str]:
+    names = set()
+    while traceback is not None:
+        frame = traceback.tb_frame
+        names.add(frame.f_code.co_name)
+        if (owner := frame.f_locals.get("self")) is not None:
+            names |= {type(owner).__name__, f"{type(owner).__name__}.{frame.f_code.co_name}"}
+        traceback = traceback.tb_next
+    return names
 
 
 def _names(parser: argparse.ArgumentParser | None, args: argparse.Namespace | None) -> dict[str, str]:

@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,12 @@ def say(text: str, stream: Any = None) -> None:
         print(text, file=stream or sys.stdout)
 
 
-def check_outputs(outputs: Mapping[str, Any], inputs: Iterable[Any] = ()) -> None:
+def check_outputs(outputs: Mapping[str, Any], inputs: Mapping[str, Any] | None = None) -> None:
     """Refuses before the work what would fail, or destroy something, after it.
 
     Args:
         outputs: the file of each option, None where it was not given.
-        inputs: files that are read, which must not be written over.
+        inputs: the file that each argument reads, which must not be written over.
 
     Raises:
         OSError: a file cannot be written; the message begins with the option.
@@ -37,7 +37,8 @@ def check_outputs(outputs: Mapping[str, Any], inputs: Iterable[Any] = ()) -> Non
     from pydlx.figures import check_figure_path
     from pydlx.files import check_writable
 
-    taken = {_resolved(path): "an input" for path in inputs if path not in (None, STANDARD)}
+    given = {} if inputs is None else inputs
+    taken = {_resolved(path): argument for argument, path in given.items() if path not in (None, STANDARD)}
     for option, path in outputs.items():
         if path is None or str(path) == STANDARD:
             continue

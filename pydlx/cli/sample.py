@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydlx.cli.inputs import check_file
+from pydlx.cli.inputs import check_checkpoint
 from pydlx.cli.options import add_checkpoint, add_device, count, device_of, new_command, whole
 from pydlx.cli.outputs import check_folder, say
 from pydlx.cli.progress import counting, doing
@@ -55,7 +55,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 def run(args: argparse.Namespace) -> int:
     """Draws and writes the pictures."""
-    check_file(args.checkpoint, "--checkpoint")
+    check_checkpoint(args.checkpoint)
     check_folder(args.out, "--out")
     with doing(f"drawing {args.count} pictures"):
         chain = _drawn(args)

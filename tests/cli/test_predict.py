@@ -76,15 +76,28 @@ def test_pictures_keep_their_own_results(place, capsys):
 
 
 def test_a_device_that_is_not_there_is_said(place, capsys):
-    words = ["predict", "--checkpoint", str(place / "model.pt"), str(place / "in"), "--out", str(place / "out"), "--device"]
-    for device, message in (("gpu", "--device must be cpu or cuda, got 'gpu'"), ("cuda:99", "finds no such device")):
+    words = [
+        "predict",
+        "--checkpoint",
+        str(place / "model.pt"),
+        str(place / "in"),
+        "--out",
+        str(place / "out"),
+        "--device",
+    ]
+    for device, message in (
+        ("gpu", "--device must be cpu, cuda or cuda:N, got 'gpu'"),
+        ("cuda:99", "--device must be one that torch finds"),
+    ):
         assert main([*words, device]) == 2
         assert message in capsys.readouterr().err
     assert not (place / "out").exists()
 
 
 def test_a_missing_checkpoint_is_said(place, capsys):
-    assert main(["predict", "--checkpoint", str(place / "none.pt"), str(place / "in"), "--out", str(place / "out")]) == 2
+    assert (
+        main(["predict", "--checkpoint", str(place / "none.pt"), str(place / "in"), "--out", str(place / "out")]) == 2
+    )
     assert "no such file" in capsys.readouterr().err
     assert not (place / "out").exists()
 
@@ -175,7 +188,14 @@ def test_without_annotations_there_are_no_results_of_coco(detector):
 
 
 def test_annotations_are_for_detectors(place, capsys):
-    words = ["predict", "--checkpoint", str(place / "model.pt"), str(place / "in"), "--annotations", "x.json"]
+    words = [
+        "predict",
+        "--checkpoint",
+        str(place / "model.pt"),
+        str(place / "in"),
+        "--annotations",
+        str(place / "model.pt"),
+    ]
     assert main([*words, "--out", str(place / "out")]) == 2
     assert "--annotations must go with a detector, got fcn8s" in capsys.readouterr().err
 

@@ -48,7 +48,7 @@ def test_entities_are_marked_one_in_another():
 
 
 def plain(text, entities):
-    pieces = command.marked(text, entities, dict.fromkeys("A B LOC NAME PER".split(), "red"))
+    pieces = command.marked(text, entities, dict.fromkeys(["A", "B", "LOC", "NAME", "PER"], "red"))
     return "".join(piece for piece, _ in pieces)
 
 
@@ -121,7 +121,9 @@ def test_a_file_becomes_one_that_eval_reads(place, tmp_path, capsys, name):
 )
 def test_what_is_wrong_is_said_in_a_line(place, capsys, words, message):
     here = str(place)
-    assert main(["predict", "--checkpoint", str(place / "model.pt"), *(word.replace("{}", here) for word in words)]) == 2
+    assert (
+        main(["predict", "--checkpoint", str(place / "model.pt"), *(word.replace("{}", here) for word in words)]) == 2
+    )
     error = capsys.readouterr().err
     assert error.startswith("pydlx predict: ") and error.count("\n") == 1
     assert message.replace("{}", here) in error

@@ -102,9 +102,7 @@ def test_files_that_do_not_fit_are_refused(folder, capsys):
     assert "--out must be another file than an input" in capsys.readouterr().err
     document_file(folder / "twice.json", [DOCUMENTS[0], DOCUMENTS[0]])
     assert predict(folder, "--out", folder / "new.json", file="twice.json") == 2
-    assert (
-        "documents must have different titles to be written, got 'Anna 0' twice" in capsys.readouterr().err
-    )
+    assert "documents must have different titles to be written, got 'Anna 0' twice" in capsys.readouterr().err
     (folder / "list.json").write_text("[1]")
     for names, message in (("list.json", "must be a JSON object of names"), ("model.pt", "must be JSON in UTF-8")):
         assert predict(folder, "--relation-names", folder / names) == 2

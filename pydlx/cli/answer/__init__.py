@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from pydlx.cli.inputs import check_file, given_text, standard_input
+from pydlx.cli.inputs import check_checkpoint, check_file, given_text, standard_input
 from pydlx.cli.options import STANDARD, add_checkpoint, add_device, add_json, count, device_of, listed, new_command
 from pydlx.cli.outputs import check_outputs, give_json
 
@@ -146,11 +146,11 @@ def _check(args: argparse.Namespace) -> None:
     for name in wanted:
         if name not in given:
             raise ValueError(f"--{name} must be given {hint}")
-    check_file(args.checkpoint, "--checkpoint")
+    check_checkpoint(args.checkpoint)
     if args.data not in (None, STANDARD):
         check_file(args.data, "--data")
     outputs = {"--out": args.out, "--na-probs": args.na_probs, "--json": args.json}
-    check_outputs(outputs, [args.checkpoint, args.data, args.passage])
+    check_outputs(outputs, {"--checkpoint": args.checkpoint, "--data": args.data, "--passage": args.passage})
 
 
 def _check_task(args: argparse.Namespace, task: str) -> None:

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from importlib import import_module
 from typing import Any
 
-from pydlx.cli.inputs import check_file, standard_input
+from pydlx.cli.inputs import check_file, check_folder_there, standard_input
 from pydlx.cli.options import STANDARD, add_json, new_command
 from pydlx.cli.outputs import check_outputs
 
@@ -24,7 +24,7 @@ KINDS = {
 }
 _CAN_SKIP = ("keypoints", "boxes", "segmentation", "images")
 _OF_PICTURES = ("segmentation", "images")  # read by name: standard input cannot stand for them
-_MAY_BE_FOLDERS = (*_OF_PICTURES, "entities")
+_MAY_BE_FOLDERS = ("images", "entities")
 
 _EXAMPLE = """\
 example:
@@ -68,11 +68,15 @@ def run(args: argparse.Namespace) -> int:
     if list(inputs.values()).count(STANDARD) > 1:
         raise ValueError("only one of the files can be standard input, got - twice")
     for name, path in inputs.items():
-        if path != STANDARD:
+        if path == STANDARD:
+            if args.kind in _OF_PICTURES:
+                raise ValueError(f"{_called(name)}: pictures cannot be read from standard input")
+        elif args.kind == "segmentation":
+            check_folder_there(path, _called(name))
+        else:
             check_file(path, _called(name), or_folder=args.kind in _MAY_BE_FOLDERS)
-        elif args.kind in _OF_PICTURES:
-            raise ValueError(f"{_called(name)}: pictures cannot be read from standard input")
-    check_outputs({"--json": args.json, "--plot": getattr(args, "plot", None)}, inputs.values())
+    outputs = {"--json": args.json, "--plot": getattr(args, "plot", None)}
+    check_outputs(outputs, {_called(name): path for name, path in inputs.items()})
     with ExitStack() as stack:
         for name, path in inputs.items():
             if path == STANDARD:

@@ -65,7 +65,12 @@ def run(args: argparse.Namespace) -> int:
 def _pairs(truth: str, predictions: str) -> list[tuple[str, Path, Path]]:
     from pydlx.data.pairs import PICTURES, paired_files
 
-    if Path(truth).is_dir() or Path(predictions).is_dir():
+    folders = Path(truth).is_dir(), Path(predictions).is_dir()
+    if any(folders) and not all(folders):
+        raise ValueError(
+            f"TRUTH and PREDICTIONS must be two pictures or two folders, got '{truth}' and '{predictions}'"
+        )
+    if all(folders):
         return paired_files(truth, predictions, PICTURES)
     return [(Path(predictions).name, Path(truth), Path(predictions))]
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from pydlx.cli.inputs import check_file
+from pydlx.cli.inputs import check_checkpoint, check_file
 from pydlx.cli.options import STANDARD, add_checkpoint, add_device, add_json, count, device_of, new_command, positive
 from pydlx.cli.outputs import check_outputs
 
@@ -124,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     """Refuses what no kind of model takes, and files that cannot be read or written."""
-    check_file(args.checkpoint, "--checkpoint")
+    check_checkpoint(args.checkpoint)
     if args.data is None and not args.inputs:
         raise ValueError("INPUT or --data must say what to look at")
     if args.data is not None:
@@ -136,11 +136,13 @@ def _check(args: argparse.Namespace) -> None:
             raise ValueError("--json must not be given with --data, of which --out is JSON")
         if args.data != STANDARD:
             check_file(args.data, "--data", or_folder=True)
-        check_outputs({"--out": args.out}, [args.checkpoint, args.data])
-    for name in ("annotations", "relation_names"):
-        if (path := getattr(args, name)) is not None:
-            check_file(path, f"--{name.replace('_', '-')}")
-    check_outputs({"--json": args.json}, [args.checkpoint, args.annotations, args.relation_names, *args.inputs])
+        check_outputs({"--out": args.out}, {"--checkpoint": args.checkpoint, "--data": args.data})
+    others = {"--annotations": args.annotations, "--relation-names": args.relation_names}
+    for option, path in others.items():
+        if path is not None:
+            check_file(path, option)
+    inputs = {f"INPUT '{given}'": given for given in args.inputs}
+    check_outputs({"--json": args.json}, {"--checkpoint": args.checkpoint} | others | inputs)
 
 
 def _refuse(args: argparse.Namespace, options: tuple[str, ...], hint: str) -> None:
