@@ -109,7 +109,7 @@ def test_a_file_becomes_one_that_eval_reads(place, tmp_path, capsys, name):
         (["{}/latin.txt"], "must be UTF-8, got other bytes at 0"),
         ([TEXT, "--out", "{}/x.json"], "--out must not be given without --data"),
         (["--data", "{}/data.json"], "--out must be given with --data"),
-        (["--data", "{}/data.json", "--out", "{}/data.json"], "--out must be another file than an input"),
+        (["--data", "{}/data.json", "--out", "{}/data.json"], "--out must be another file than --data"),
         ([TEXT, "--data", "{}/data.json", "--out", "{}/x.json"], "INPUT must not be given with --data"),
         (["--data", "{}/data.json", "--out", "{}/x.json", "--json"], "--json must not be given with --data"),
         (["--data", "{}/none.json", "--out", "{}/x.json"], "{}/none.json"),

@@ -99,7 +99,7 @@ def test_options_that_do_not_fit_are_refused(folder, capsys, words, message):
 
 def test_files_that_do_not_fit_are_refused(folder, capsys):
     assert predict(folder, "--out", folder / "documents.json") == 2
-    assert "--out must be another file than an input" in capsys.readouterr().err
+    assert "--out must be another file than --data" in capsys.readouterr().err
     document_file(folder / "twice.json", [DOCUMENTS[0], DOCUMENTS[0]])
     assert predict(folder, "--out", folder / "new.json", file="twice.json") == 2
     assert "documents must have different titles to be written, got 'Anna 0' twice" in capsys.readouterr().err
