@@ -1,37 +1,39 @@
 """Tables and marked text as commands print them: drawn by rich in a terminal, plain text anywhere else.
 
 In a pipe or a file nothing is wrapped or coloured, whatever the environment says, so that a program can read it line by
-line. A terminal's width, ``NO_COLOR`` and ``TERM=dumb`` are respected.
+line, nor in a terminal where rich is not installed (``pip install "pydlx[cli]"``). A terminal's width, ``NO_COLOR`` and
+``TERM=dumb`` are respected.
 """
 
 from __future__ import annotations
 
-import io
 import sys
+import unicodedata
 from collections.abc import Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TextIO
-
-from pydlx._optional import MissingPackageError
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
-_UNBOUNDED = 1_000_000  # columns of a "terminal" in which nothing is wrapped
+_GAP = "  "  # between two columns
 
 
-def console(stream: TextIO | None = None) -> Console:
-    """A console on a stream, standard output by default.
+def draws(stream: TextIO) -> bool:
+    """Whether rich draws on a stream: it is a terminal, and rich is installed."""
+    if not stream.isatty():
+        return False
+    try:
+        import rich  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
-    Raises:
-        MissingPackageError: rich, a dependency of pydlx, is not installed.
-    """
-    rich_console = _rich("console").Console
-    stream = sys.stdout if stream is None else stream
-    quiet_options: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
-    if stream.isatty():
-        return rich_console(file=stream, **quiet_options)
-    return rich_console(file=stream, width=_UNBOUNDED, force_terminal=False, color_system=None, **quiet_options)
+
+def console(stream: TextIO) -> Console:
+    """rich's console on a terminal."""
+    from rich.console import Console
+
+    return Console(file=stream, markup=False, emoji=False, highlight=False)
 
 
 def print_table(rows: Iterable[Sequence[object]], heading: Sequence[str] = (), left: Collection[int] = (0,)) -> None:
@@ -45,59 +47,60 @@ def print_table(rows: Iterable[Sequence[object]], heading: Sequence[str] = (), l
     lines = [[str(cell) for cell in row] for row in rows]
     if not lines and not heading:
         return
-    if sys.stdout.isatty():
-        console().print(_table(lines, heading, left))
-    else:
-        print(_plain(_table(lines, heading, left)))
+    if not draws(sys.stdout):
+        print(format_table(lines, heading, left))
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, len(_GAP), 0, 0), show_header=bool(heading))
+    for column in range(len(lines[0]) if lines else len(heading)):
+        name = heading[column] if heading else ""
+        table.add_column(Text(name), justify="left" if column in left else "right", overflow="fold")
+    for line in lines:
+        table.add_row(*map(Text, line))
+    console(sys.stdout).print(table)
 
 
 def format_table(rows: Iterable[Sequence[object]], heading: Sequence[str] = (), left: Collection[int] = (0,)) -> str:
     """The plain text of what :func:`print_table` prints, without a newline at the end."""
-    return _plain(_table([[str(cell) for cell in row] for row in rows], heading, left))
+    lines = [*([list(heading)] if heading else []), *([str(cell) for cell in row] for row in rows)]
+    widths = [max(map(_columns, cells)) for cells in zip(*lines, strict=True)]
+    return "\n".join(
+        _GAP.join(
+            cell + " " * (width - _columns(cell)) if column in left else " " * (width - _columns(cell)) + cell
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
 
 
 def print_text(text: str, indent: int = 0) -> None:
     """Prints a text, in a terminal wrapped between words and indented as a whole."""
-    if sys.stdout.isatty():
-        console().print(_rich("padding").Padding(_rich("text").Text(text), (0, 0, 0, indent)))
+    if draws(sys.stdout):
+        from rich.padding import Padding
+        from rich.text import Text
+
+        console(sys.stdout).print(Padding(Text(text), (0, 0, 0, indent)))
     else:
         print("\n".join(" " * indent + line for line in text.split("\n")))
 
 
 def print_pieces(pieces: Iterable[tuple[str, str]]) -> None:
     """Prints a text of pieces that each have a style of rich's, such as ``"reverse"``, where the output has styles."""
-    if sys.stdout.isatty():
-        console().print(_rich("text").Text.assemble(*pieces))
+    if draws(sys.stdout):
+        from rich.text import Text
+
+        console(sys.stdout).print(Text.assemble(*pieces))
     else:
         print("".join(piece for piece, _ in pieces))
 
 
 def shows_styles() -> bool:
     """Whether standard output shows reverse video and the like."""
-    return sys.stdout.isatty() and console().color_system is not None
+    return draws(sys.stdout) and console(sys.stdout).color_system is not None
 
 
-def _table(lines: Sequence[Sequence[str]], heading: Sequence[str], left: Collection[int]) -> Table:
-    text = _rich("text").Text
-    table = _rich("table").Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=bool(heading))
-    for column in range(len(lines[0]) if lines else len(heading)):
-        name = heading[column] if heading else ""
-        table.add_column(text(name), justify="left" if column in left else "right", overflow="fold")
-    for line in lines:
-        table.add_row(*map(text, line))
-    return table
-
-
-def _plain(table: Table) -> str:
-    stream = io.StringIO()
-    console(stream).print(table)
-    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
-
-
-def _rich(part: str) -> Any:
-    import importlib
-
-    try:
-        return importlib.import_module(f"rich.{part}")
-    except ModuleNotFoundError as error:
-        raise MissingPackageError("tables need rich: pip install rich", name="rich") from error
+def _columns(text: str) -> int:
+    """How many columns of a terminal a text takes: two for each wide character, such as a Chinese one."""
+    return sum((unicodedata.east_asian_width(c) in "WF") + 1 for c in text if not unicodedata.combining(c))

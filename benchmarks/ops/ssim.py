@@ -49,7 +49,7 @@ _TARGETS: dict[str, tuple[Target, ...]] = {
 
 
 def cases(setting: Setting) -> Iterator[Case]:
-    """Mean SSIM of the 2004 paper, forward, and forward with the gradients of both images; of bytes, uniform windows."""
+    """Mean SSIM of the 2004 paper, forward, and with the gradients of both images; the uniform window on bytes."""
     for shape in (_LARGE, _SMALL, _BATCH) if setting.device.type == "cuda" else (_LARGE, _SMALL):
         for direction in ("forward", "forward+backward"):
             targets = _TARGETS[direction] if shape == _LARGE and setting.device.type == "cpu" else ()
@@ -78,15 +78,15 @@ def _candidates(shape: tuple[int, ...], direction: str, setting: Setting) -> dic
 
 def _of_bytes(setting: Setting) -> dict[str, Candidate | None]:
     """Images as files hold them: arrays (H, W, 3) of bytes for the peer, contiguous planes for the op."""
-    planes = [(255 * image).to(torch.uint8).to(setting.device) for image in pictures(_LARGE)]
-    floats = [image.float() for image in planes]
+    x, y = ((255 * image).to(torch.uint8).to(setting.device) for image in pictures(_LARGE))
+    wide_x, wide_y = x.float(), y.float()
     peer = installed("fast_ssim")
-    arrays = [image[0].permute(1, 2, 0).cpu().contiguous().numpy() for image in planes]
+    arrays = [image[0].permute(1, 2, 0).cpu().contiguous().numpy() for image in (x, y)]
     return {
-        NATIVE: lambda: ops.ssim(*planes, convention="skimage"),
-        FLOATS: lambda: ops.ssim(*floats, 255, convention="skimage"),
+        NATIVE: lambda: ops.ssim(x, y, convention="skimage"),
+        FLOATS: lambda: ops.ssim(wide_x, wide_y, 255, convention="skimage"),
         FAST: peer and (lambda: peer.ssim(*arrays, data_range=255)),
-        COPY: copying(planes[0]),
+        COPY: copying(x),
     }
 
 

@@ -16,7 +16,7 @@ example:
   pydlx completion fish > ~/.config/fish/completions/pydlx.fish
 
 Prints a script for the shell, which asks pydlx itself for commands, options, their choices and files, so that it stays
-right when pydlx is updated. Needs argcomplete: pip install "pydlx[completion]".
+right when pydlx is updated. Needs argcomplete: pip install "pydlx[cli]".
 """
 
 
@@ -35,7 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
 
 def run(args: argparse.Namespace) -> int:
     """Prints the script."""
-    with needed_for("completion", extra="completion"):
+    with needed_for("completion", extra="cli"):
         import argcomplete
 
     print(argcomplete.shellcode(["pydlx"], shell=args.shell))

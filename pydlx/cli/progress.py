@@ -1,4 +1,4 @@
-"""What is being done, and how far it is, while it is done: shown where stderr is a terminal, nowhere else."""
+"""What is being done, and how far it is, while it is done: shown by rich where stderr is a terminal, nowhere else."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
-from pydlx.tables import console
+from pydlx.tables import console, draws
 
 Item = TypeVar("Item")
 _quiet = False
@@ -71,4 +71,4 @@ def counting(items: Sequence[Item], text: str) -> Iterator[Item]:
 
 
 def _shown() -> bool:
-    return not _quiet and sys.stderr.isatty()
+    return not _quiet and draws(sys.stderr)

@@ -160,16 +160,15 @@ def test_json_of_another_kind(call, name, content, capsys):
         ("PIL.Image", "eval images a.png b.png --json r.json", "images"),
         ("PIL.Image", "blend --source a.png --target b.png --mask mask.png --out r.png", "images"),
         ("PIL.Image", "predict --checkpoint fcn.pt a.png --out found", "images"),
-        ("argcomplete", "completion bash", "completion"),
+        ("argcomplete", "completion bash", "cli"),
         ("onnxscript", "export --checkpoint fcn.pt --size 32,32 --out r.onnx", "export"),
         ("matplotlib.figure", "models --fusions --plot r.png", "plot"),
-        ("rich.console", "info", "rich"),
     ],
 )
 def test_an_optional_package_that_is_not_there(package, words, extra, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     call = " ".join(words.split()[: 2 if words.startswith("eval") else 1])
-    refused(capsys, call, words.split(), f'pip install "pydlx[{extra}]"' if extra != "rich" else "pip install rich")
+    refused(capsys, call, words.split(), f'pip install "pydlx[{extra}]"')
 
 
 @pytest.mark.parametrize("call", [call for call in CALLS if call.runs and call.outputs()], ids=lambda call: call.words)

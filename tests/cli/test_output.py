@@ -49,6 +49,13 @@ def test_a_terminal_is_filled_and_not_more(capsys, monkeypatch, no_colour):
     assert all(len(line.replace("\033[1m", "").replace("\033[0m", "")) <= 30 for line in lines)
 
 
+def test_a_terminal_without_rich_has_plain_text(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setitem(sys.modules, "rich", None)
+    print_table(ROWS, HEADING, left=(0, 2))
+    assert capsys.readouterr().out == format_table(ROWS, HEADING, left=(0, 2)) + "\n"
+
+
 def test_json_has_numbers_or_null(capsys, tmp_path):
     content = {"a": float("nan"), "b": [float("inf"), -float("inf"), 1.5], 3: None}
     assert give_json("-", content)
