@@ -1,9 +1,9 @@
-"""Native deep-learning operators for PyTorch, and what is built on them.
+"""Native deep-learning operators for PyTorch, and the layers, networks, metrics and tools built on them.
 
-``pydlx.ops`` holds the operators, ``pydlx.nn`` and ``pydlx.losses`` their modules. Imported when first used:
-``pydlx.models`` holds networks (``list_models``, ``create_model``), ``pydlx.blending`` is gradient-domain image
-blending, ``pydlx.metrics`` measures models, ``pydlx.data`` reads data sets, ``pydlx.visualize`` draws what networks
-respond to.
+``pydlx.ops`` holds the operators, ``pydlx.nn`` and ``pydlx.losses`` wrap them as modules. The other packages are
+imported on first use: ``pydlx.models`` holds networks (``list_models``, ``create_model``), ``pydlx.blending`` does
+gradient-domain image blending, ``pydlx.metrics`` evaluates models, ``pydlx.data`` reads data sets and
+``pydlx.visualize`` draws what networks respond to.
 """
 
 from __future__ import annotations

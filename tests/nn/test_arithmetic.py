@@ -17,7 +17,7 @@ from pydlx.nn.arithmetic import (
     direct_equivalent,
     effective_kernel,
     output_size,
-    padding_cells,
+    padding_sides,
     receptive_field,
     transposed_output_size,
     undoing_transposed,
@@ -170,9 +170,9 @@ def test_what_cannot_be_undone():
 
 def test_small_rules():
     assert [effective_kernel(3, d) for d in (1, 2, 4)] == [3, 5, 9]
-    assert padding_cells("same", 4, 1) == (1, 2)
-    assert padding_cells("same", 3, 3) == (3, 3)
-    assert padding_cells("valid", 5) == (0, 0)
+    assert padding_sides("same", 4, 1) == (1, 2)
+    assert padding_sides("same", 3, 3) == (3, 3)
+    assert padding_sides("valid", 5) == (0, 0)
 
 
 @pytest.mark.parametrize("spatial", [1, 2, 3])
