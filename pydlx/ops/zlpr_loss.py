@@ -46,8 +46,8 @@ def zlpr_loss(
             masks its element.
         labels: In the shape of scores: bool, integers that are 0 or 1, or soft labels from 0 to 1. They get no
             gradient.
-        mask: bool, of a shape that broadcasts to that of scores: True where an element counts. Masked elements are
-            never read.
+        mask: bool, of a shape that broadcasts to that of scores: True where an element counts; others are ignored,
+            whatever their values.
         dim: The dimensions of the labels, which the sums run over; all others are examples.
         reduction: ``"mean"`` or ``"sum"`` over the examples; ``"none"`` for one loss per example.
 
