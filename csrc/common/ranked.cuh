@@ -60,7 +60,7 @@ __device__ inline void highest_two_of_block(Keyed<K>& first, Keyed<K>& second,
   const int lane = thread_of_block() % kWarp, warp = thread_of_block() / kWarp;
   first = highest_of_warp(first);
   second = highest_of_warp(second);
-  __syncthreads();  // wait until all threads have read the previous contents of `room`
+  __syncthreads();  // wait until `room` has been read
   if (lane == 0) {
     room[0][warp] = first;
     room[1][warp] = second;

@@ -93,7 +93,7 @@ __device__ inline A scan_of_warp(A value, const Join& join) {
 template <int threads, class A, class Join>
 __device__ inline A join_of_block(A value, array_t<A, threads / kWarp>& room, const Join& join) {
   value = join_of_warp(value, join);
-  __syncthreads();  // wait until all threads have read the previous contents of `room`
+  __syncthreads();  // wait until `room` has been read
   if (thread_of_block() % kWarp == 0) room[thread_of_block() / kWarp] = value;
   __syncthreads();
   value = room[0];
@@ -110,7 +110,7 @@ __device__ inline A sum_of_block(A value, array_t<A, threads / kWarp>& room) {
 /// thread. The block must have (kWarp, parts) threads, and all must call it. `room` may be reused from call to call.
 template <int parts, class A, class Join>
 __device__ inline A join_of_parts(array_t<A, parts, kWarp>& room, const A& value, const Join& join) {
-  __syncthreads();  // wait until all threads have read the previous contents of `room`
+  __syncthreads();  // wait until `room` has been read
   room[threadIdx.y][threadIdx.x] = value;
   __syncthreads();
   A whole = room[0][threadIdx.x];

@@ -117,7 +117,7 @@ __global__ void __launch_bounds__(kPoolThreads, PYDLX_BLOCKS(2))
               });
     }
     for (int half = kPoolWarps / 2; half > 0; half /= 2) {
-      __syncthreads();  // wait until the previous contents of the buffer have been read
+      __syncthreads();  // wait until the buffer has been read
       if (warp >= half && warp < 2 * half) {
 #pragma unroll
         for (int i = 0; i < size; ++i) room[warp - half][i][lane] = list.best[i];

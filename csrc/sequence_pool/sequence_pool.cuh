@@ -214,7 +214,7 @@ __device__ __forceinline__ State pool_of_block(const SequenceBatch& batch, const
     };
     walk<size>(batch, x, b, channel, range.begin + Layout::row(), Layout::kRows, range.end, range.end, visit);
   }
-  __syncthreads();  // wait until the previous contents of the buffer have been read
+  __syncthreads();  // wait until the buffer has been read
 #pragma unroll
   for (int v = 0; v < size; ++v) {
     for (int apart = Layout::kLanes; apart < kWarp; apart *= 2) states[v].merge(exchanged(states[v], apart));
@@ -336,7 +336,7 @@ __global__ void __launch_bounds__(kPoolThreads, PYDLX_BLOCKS(kPoolBlocks<T>))
           whole.merge(parts[(b * cut.chunks + i) * batch.channels + first + threadIdx.x]);
         }
       }
-      __syncthreads();  // wait until the previous contents of the buffer have been read
+      __syncthreads();  // wait until the buffer has been read
       if (threadIdx.x < Layout::kChannels) room[0][threadIdx.x] = whole;
       __syncthreads();
       if (channel >= batch.channels) continue;
