@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from pydlx._checks import check_bool, check_device, check_flag, check_floating, check_one_of, whole
-from pydlx.ops.global_pointer_loss import counted_cells, global_pointer_loss, global_pointer_scores
+from pydlx.ops.global_pointer_loss import counted_spans, global_pointer_loss, global_pointer_scores
 
 
 class Pointers(NamedTuple):
@@ -172,7 +172,7 @@ def _check(name: str, hidden: Tensor, size: int, mask: Tensor | None) -> None:
 
 def _masked_scores(pointers: Pointers, mask: Tensor | None, rotary: bool, triangle: bool) -> Tensor:
     batch, _, length, _ = pointers.query.shape
-    counted = counted_cells(batch, length, mask, triangle, pointers.query.device)
+    counted = counted_spans(batch, length, mask, triangle, pointers.query.device)
     return torch.where(counted, global_pointer_scores(*pointers, rotary, None), -torch.inf)
 
 

@@ -97,7 +97,7 @@ def global_pointer_loss(
     for x in tensors[1:]:
         dtype = torch.promote_types(dtype, x.dtype)
     wide = torch.promote_types(dtype, torch.float32)
-    cells = _cells(spans, query.shape[0], types, query.shape[2]).to(query.device, non_blocking=True)
+    cells = _gold_indices(spans, query.shape[0], types, query.shape[2]).to(query.device, non_blocking=True)
     run = _op if _native.use_native(query, _NAME) else global_pointer_loss_reference
     parts = run(
         query.to(dtype),
@@ -186,7 +186,7 @@ def _span_text(span: Tensor) -> str:
     return f"item {item}, type {kind}, start {start}, end {end}"
 
 
-def _cells(spans: Tensor, batch: int, types: int, length: int) -> Tensor:
+def _gold_indices(spans: Tensor, batch: int, types: int, length: int) -> Tensor:
     """(2, N): each span's flat index in a table (B, C, start, end), and in (B, C, end, start), each row sorted.
 
     The index of a span outside of the table is -1.
@@ -228,14 +228,14 @@ def turned(x: Tensor) -> Tensor:
     return torch.stack([even * cosine - odd * sine, odd * cosine + even * sine], -1).flatten(-2)
 
 
-def counted_cells(batch: int, length: int, mask: Tensor | None, triangle: bool, device: torch.device) -> Tensor:
+def counted_spans(batch: int, length: int, mask: Tensor | None, triangle: bool, device: torch.device) -> Tensor:
     """Which spans have a score: bool, (B or 1, 1, L, L)."""
-    cells = torch.ones(1, 1, length, length, dtype=torch.bool, device=device)
+    counted = torch.ones(1, 1, length, length, dtype=torch.bool, device=device)
     if triangle:
-        cells = cells.triu()
+        counted = counted.triu()
     if mask is not None:
-        cells = cells & mask.view(batch, 1, length, 1) & mask.view(batch, 1, 1, length)
-    return cells
+        counted = counted & mask.view(batch, 1, length, 1) & mask.view(batch, 1, 1, length)
+    return counted
 
 
 def global_pointer_loss_reference(
@@ -254,7 +254,7 @@ def global_pointer_loss_reference(
     Args:
         query: (B, H, L, d).
         key: (B, H, L, d).
-        cells: (2, N), int64: the gold spans' indices from `_cells`; the reference uses the first row.
+        cells: (2, N), int64: the gold spans' indices from `_gold_indices`; the reference uses the first row.
         mask: (B, L).
         start_bias: (B, C, L), in the accumulation dtype.
         end_bias: (B, C, L), likewise.
@@ -269,7 +269,7 @@ def global_pointer_loss_reference(
     query, key = (_tokens_of(x, mask, -1).to(torch.promote_types(x.dtype, torch.float32)) for x in (query, key))
     start_bias, end_bias = (x if x is None else _tokens_of(x, mask, 1) for x in (start_bias, end_bias))
     scores = global_pointer_scores(query, key, start_bias, end_bias, rotary, scale)
-    counted = counted_cells(batch, length, mask, triangle, scores.device)
+    counted = counted_spans(batch, length, mask, triangle, scores.device)
     total = scores.numel()
     gold = torch.zeros(total + 1, dtype=torch.bool, device=scores.device)
     gold = gold.scatter(0, torch.where(cells[0] < 0, total, cells[0]), True)[:total]

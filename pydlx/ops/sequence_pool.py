@@ -141,40 +141,40 @@ def sequence_pool_reference(
         y, (B, C) or (B, k, C); and for max and k-max, in y's shape, the row of x (counted over batch and time) of
         each value, or -1 for missing ones; for the other modes an empty tensor.
     """
-    rows, count = _rows_in_front(x, ends, mask)
+    rows, count = _valid_rows_first(x, ends, mask)
     steps = torch.arange(rows.shape[1], device=x.device)
     valid = (steps < count).unsqueeze(-1)
-    cells = x.flatten(0, -2)[rows]
-    cells = cells.float() if x.dtype in (torch.float16, torch.bfloat16) else cells
+    values = x.flatten(0, -2)[rows]
+    values = values.float() if x.dtype in (torch.float16, torch.bfloat16) else values
     if mode in (_MEAN, _SOFT):
         if mode == _MEAN:
-            y = torch.where(valid, cells, 0).sum(1) / count.clamp(min=1)
+            y = torch.where(valid, values, 0).sum(1) / count.clamp(min=1)
         else:
-            y = torch.where(count > 0, softmax_average(torch.where(valid, cells, -torch.inf), 1), 0)
+            y = torch.where(count > 0, softmax_average(torch.where(valid, values, -torch.inf), 1), 0)
         return y.to(x.dtype), rows.new_empty(0)
-    cells = torch.where(valid, cells, -torch.inf)
+    values = torch.where(valid, values, -torch.inf)
     if mode == _MAX:
-        places = cells.detach().max(1, keepdim=True).indices
+        places = values.detach().max(1, keepdim=True).indices
     else:
-        places = _largest(cells.detach(), k)
+        places = _largest(values.detach(), k)
     missing = rows.shape[1]  # sorts after all steps
     places = torch.where(places < count.unsqueeze(-1), places, missing).sort(1).values
     places = F.pad(places, (0, 0, 0, k - places.shape[1]), value=missing)
     found = places < missing
     places = places.clamp(max=missing - 1)
-    y = torch.where(found, cells.gather(1, places), 0).to(x.dtype)
-    index = torch.where(found, rows.unsqueeze(-1).expand(cells.shape).gather(1, places), -1)
+    y = torch.where(found, values.gather(1, places), 0).to(x.dtype)
+    index = torch.where(found, rows.unsqueeze(-1).expand(values.shape).gather(1, places), -1)
     return (y.squeeze(1), index.squeeze(1)) if mode == _MAX else (y, index)
 
 
-def _largest(cells: Tensor, k: int) -> Tensor:
+def _largest(values: Tensor, k: int) -> Tensor:
     """The steps of the k largest values, ties by the first in time; (B, k, C), or all steps if there are fewer."""
     if _autograd.is_exporting_to_onnx():  # ONNX has no stable sort, but its TopK puts the first of equal values first
-        return cells.topk(min(k, cells.shape[1]), 1).indices
-    return cells.sort(dim=1, descending=True, stable=True).indices[:, :k]
+        return values.topk(min(k, values.shape[1]), 1).indices
+    return values.sort(dim=1, descending=True, stable=True).indices[:, :k]
 
 
-def _rows_in_front(x: Tensor, ends: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+def _valid_rows_first(x: Tensor, ends: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     """Rows of x for every sequence, (B, T), the valid ones first and in order of time; and their number, (B, 1)."""
     if x.dim() == 2:
         assert ends is not None
