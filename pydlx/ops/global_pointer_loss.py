@@ -97,7 +97,7 @@ def global_pointer_loss(
     for x in tensors[1:]:
         dtype = torch.promote_types(dtype, x.dtype)
     wide = torch.promote_types(dtype, torch.float32)
-    cells = _gold_indices(spans, query.shape[0], types, query.shape[2]).to(query.device, non_blocking=True)
+    cells = gold_indices(spans, query.shape[0], types, query.shape[2]).to(query.device, non_blocking=True)
     run = _op if _native.use_native(query, _NAME) else global_pointer_loss_reference
     parts = run(
         query.to(dtype),
@@ -186,7 +186,7 @@ def _span_text(span: Tensor) -> str:
     return f"item {item}, type {kind}, start {start}, end {end}"
 
 
-def _gold_indices(spans: Tensor, batch: int, types: int, length: int) -> Tensor:
+def gold_indices(spans: Tensor, batch: int, types: int, length: int) -> Tensor:
     """(2, N): each span's flat index in a table (B, C, start, end), and in (B, C, end, start), each row sorted.
 
     The index of a span outside of the table is -1.
@@ -254,7 +254,7 @@ def global_pointer_loss_reference(
     Args:
         query: (B, H, L, d).
         key: (B, H, L, d).
-        cells: (2, N), int64: the gold spans' indices from `_gold_indices`; the reference uses the first row.
+        cells: (2, N), int64: the gold spans' indices from `gold_indices`; the reference uses the first row.
         mask: (B, L).
         start_bias: (B, C, L), in the accumulation dtype.
         end_bias: (B, C, L), likewise.

@@ -148,9 +148,9 @@ def scene(batch=2, dtype=torch.float32):
     return stacks, CornerTargets(*heat, *cells, *offsets, mask, none, none)
 
 
-def at_cells(maps, cells):
+def at_pixels(maps, index):
     """Values of maps with 7 columns at flat pixel indices, one by one: (2, 4, C)."""
-    return torch.stack([maps[image, :, c // 7, c % 7] for image, row in enumerate(cells) for c in row]).unflatten(
+    return torch.stack([maps[image, :, i // 7, i % 7] for image, row in enumerate(index) for i in row]).unflatten(
         0, (2, 4)
     )
 
@@ -161,9 +161,9 @@ def test_loss_is_the_weighted_sum_of_its_terms():
     for maps in stacks:
         for kind in range(2):
             expected[0] += corner_focal_loss(maps[kind], targets[kind])
-            offset = at_cells(maps[4 + kind], targets[2 + kind])
+            offset = at_pixels(maps[4 + kind], targets[2 + kind])
             expected[3] += corner_offset_loss(offset, targets[4 + kind], targets.mask)
-        tag_tl, tag_br = at_cells(maps.tag_tl, targets.cell_tl), at_cells(maps.tag_br, targets.cell_br)
+        tag_tl, tag_br = at_pixels(maps.tag_tl, targets.cell_tl), at_pixels(maps.tag_br, targets.cell_br)
         expected[1:3] += torch.stack(corner_tag_loss(tag_tl[..., 0], tag_br[..., 0], targets.mask))
     expected /= 2
     found = CornerLoss(0.2, 0.3, 0.5)(stacks, targets)

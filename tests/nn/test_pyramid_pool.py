@@ -119,7 +119,7 @@ def test_sizes_that_the_published_windows_refuse(n):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_cells_at_the_end(form):
+def test_pixels_at_the_end(form):
     """The published windows of 4 bins omit the last of 10 pixels, and the last 2 of 15; adaptive bins omit none."""
     for size, covered in ((10, 9), (14, 13), (15, 13), (13, 13)):
         x = draw(1, 1, size, size).requires_grad_()
@@ -128,7 +128,7 @@ def test_cells_at_the_end(form):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_both_forms_agree_on_13_cells(mode):
+def test_both_forms_agree_on_13_pixels(mode):
     x = draw(2, 3, 13, 13)
     levels = (4, 3, 2, 1)
     assert_close(SpatialPyramidPool2d(levels, mode)(x), SpatialPyramidPool2d(levels, mode, "sliding")(x))

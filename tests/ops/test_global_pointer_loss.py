@@ -306,11 +306,11 @@ def test_gradcheck(form):
 
 
 def op_inputs(scene):
-    from pydlx.ops.global_pointer_loss import _cells
+    from pydlx.ops.global_pointer_loss import gold_indices
 
     batch, heads, length, _ = scene.query.shape
     types = heads if scene.start_bias is None else scene.start_bias.shape[1]
-    cells = _cells(scene.spans, batch, types, length)
+    cells = gold_indices(scene.spans, batch, types, length)
     return scene.query, scene.key, cells, *scene[3:]
 
 

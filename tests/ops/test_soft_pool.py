@@ -308,7 +308,7 @@ def test_special_cell_at_every_place_of_a_window(spatial, special):
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_dilation_may_leave_a_window_without_cells(channels_last):
+def test_dilation_may_leave_a_window_without_elements(channels_last):
     x = torch.ones(1, 2, 1, 1, requires_grad=True)
     if channels_last:
         x = torch.ones(1, 2, 2, 1).to(memory_format=torch.channels_last).requires_grad_()
