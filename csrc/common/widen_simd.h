@@ -1,5 +1,5 @@
-// Vector loads and stores that widen float16 and bfloat16 to float32 and round them back once. Included once per
-// instruction set; no include guard. accumulate.h and tensor_utils.h must be included first.
+// Vector loads that widen float16, bfloat16 and bytes to float32, and stores that round to float16 and bfloat16 once.
+// Included once per instruction set; no include guard. accumulate.h and tensor_utils.h must be included first.
 
 namespace pydlx {
 namespace PYDLX_SIMD {
@@ -26,6 +26,9 @@ __attribute__((always_inline)) inline Vec<accumulate_t<T>> load_wide(const T* fr
     const auto wide = __builtin_convertvector(*reinterpret_cast<const Words*>(from), Bits);
 #endif
     return (Vec<float>)((Bits)wide << 16);
+  } else if constexpr (std::is_same_v<T, uint8_t>) {
+    typedef uint8_t Bytes __attribute__((vector_size(PYDLX_SIMD_BYTES / 4), aligned(1), may_alias));
+    return __builtin_convertvector(*reinterpret_cast<const Bytes*>(from), Vec<float>);
   } else {
 #if PYDLX_SIMD_BYTES == 64
     return __builtin_ia32_vcvtph2ps512_mask(*reinterpret_cast<const SignedWords*>(from), Vec<float>{}, 0xffff, 4);
