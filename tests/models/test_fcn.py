@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from pydlx.models import create_model, load_model, save_model
 from pydlx.models.segmentation import preprocess
-from pydlx.models.segmentation.preprocessing import picture_of
+from pydlx.models.segmentation.preprocessing import image_of
 from pydlx.nn import BilinearUpsample2d, SoftPool2d, layer_geometry
 from pydlx.nn.arithmetic import Window, receptive_field
 
@@ -260,7 +260,7 @@ def test_preprocessing_by_hand():
         assert y.shape == (3, 1, 1) and y.dtype == torch.float32
         np.testing.assert_allclose(y.ravel(), values, rtol=1e-6)
         torch.testing.assert_close(preprocess(torch.from_numpy(image)[None], name), y[None])
-        np.testing.assert_array_equal(picture_of(y, name), image)
+        np.testing.assert_array_equal(image_of(y, name), image)
     assert on_meta("fcn8s").preprocessing == "caffe_bgr"
     assert on_meta("fcn8s", backbone="efficientnet_lite0").preprocessing == "efficientnet_lite"
 

@@ -48,7 +48,7 @@ def test_a_padded_batch_gives_scores_and_gradients_of_its_examples(name):
     for index in range(len(PASSAGES)):
         own = [alone(text, index) for text in texts()]
         one = model(*own)
-        torch.testing.assert_close(scores.mass()[index], one.mass()[0], rtol=0, atol=1e-10)
+        torch.testing.assert_close(scores.log_partition()[index], one.log_partition()[0], rtol=0, atol=1e-10)
         for together, apart in zip(scores.best(None, 50), one.best(None, 50), strict=True):
             torch.testing.assert_close(together[index], apart[0], rtol=0, atol=1e-10)
         loss = model.loss(*own, START[index : index + 1], END[index : index + 1])

@@ -41,7 +41,7 @@ def test_a_padded_batch_gives_scores_and_gradients_of_its_examples(name, options
             assert (together[index, length:] == -torch.inf).all()
         spans = [part.best(None, 50) for part in (scores, one)]
         for together, apart in (
-            (scores.mass(), one.mass()),
+            (scores.log_partition(), one.log_partition()),
             (scores.no_answer(), one.no_answer()),
             *zip(*spans, strict=True),
         ):

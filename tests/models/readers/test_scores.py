@@ -99,7 +99,7 @@ def test_spans_that_have_no_score_do_not_count():
 @pytest.mark.parametrize("kind", KINDS)
 def test_tokens_have_a_score_each_and_padding_none(kind):
     scores, _ = scores_of(kind, False)
-    places = scores.places()
+    places = scores.token_scores()
     assert places.shape == (3, N)
     assert torch.equal(places > -torch.inf, torch.arange(N) < torch.tensor(LENGTHS).unsqueeze(1))
 
@@ -121,11 +121,11 @@ def test_losses_of_16_bits_are_of_float32(kind):
     small = kind(*(part.bfloat16() if part.is_floating_point() else part for part in scores))
     loss = small.loss(first, first)
     assert loss.dtype == torch.float32
-    assert torch.equal(loss, small.wide().loss(first, first))
+    assert torch.equal(loss, small.upcast().loss(first, first))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_scores_of_16_bits_are_widened(kind):
     scores, _ = scores_of(kind, True)
     small = kind(*(part.bfloat16() if part.is_floating_point() else part for part in scores))
-    assert all(part.dtype in (torch.float32, torch.int64) for part in small.wide())
+    assert all(part.dtype in (torch.float32, torch.int64) for part in small.upcast())
