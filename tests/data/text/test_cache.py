@@ -64,7 +64,7 @@ def test_it_is_made_again_when_something_changed(cached, change, monkeypatch):
     elif change == "fewer":
         questions = QUESTIONS[:2]
     elif change == "form":
-        monkeypatch.setattr(cache_module, "_FORM", 99)
+        monkeypatch.setattr(cache_module, "_FORMAT", 99)
     else:
         options = {change: "other"}
     texts, cut = cached(questions, **options)
