@@ -130,7 +130,7 @@ def test_the_penalty_is_that_of_wgan_gp():
         ]
     norms = (torch.stack(slopes) / 2e-5).square().sum(0).sqrt()
     torch.manual_seed(5)
-    torch.testing.assert_close(one._steepness(real, fake), (norms - 1).square().mean(), rtol=1e-5, atol=1e-8)
+    torch.testing.assert_close(one._gradient_penalty(real, fake), (norms - 1).square().mean(), rtol=1e-5, atol=1e-8)
     before = [weight.clone() for weight in one.model.critic.parameters()]
     one._critic_loss(Composite(*(part.double() for part in x)))
     assert all(w.equal(b) for w, b in zip(one.model.critic.parameters(), before, strict=True))  # none is clamped
@@ -258,7 +258,7 @@ def test_what_cannot_be_trained_with_is_refused(tmp_path, more, message):
 
 def test_reduced_photographs_go_to_workers_that_are_not_forked():
     """Those are sent the data set by pickle."""
-    scenes = blending_gan._LitAlike([np.full((40, 50, 3), 7, np.uint8)], pairs=2, side=16)
+    scenes = blending_gan._SinglePhotographs([np.full((40, 50, 3), 7, np.uint8)], pairs=2, side=16)
     scenes = pickle.loads(pickle.dumps(scenes))
     assert len(scenes) == 2
     assert scenes[1][0].shape == (16, 20, 3)
