@@ -131,7 +131,7 @@ def test_scenes_are_paired_within_themselves(tmp_path):
     assert {int(source[0, 0, 0]) // 10 for source, _ in val} == {0}
 
 
-def test_what_is_wrong_is_said(tmp_path, masks, regions):
+def test_wrong_arguments_are_refused(tmp_path, masks, regions):
     with pytest.raises(FileNotFoundError, match="RandomRegions: no such folder: 'nowhere'"):
         RandomRegions("masks", "nowhere")
     with pytest.raises(ValueError, match="RandomRegions: masks must be a folder with kind='masks' alone, got None"):

@@ -42,7 +42,7 @@ def test_tokens_that_were_given_are_those_of_the_spans():
     assert examples.source.text_span(0, 3, 4) == (3, 4)
 
 
-def test_what_tokens_cannot_say_is_counted():
+def test_entities_that_are_not_whole_tokens_are_counted():
     """Parts of `Anna` are widened, one of them to what is there already; white space is no entity."""
     words = text("Anna  ist", ("PER", 0, 1), ("PER", 0, 3), ("LOC", 3, 4), ("LOC", 4, 5))
     examples = set_of(words, text("  \n"), annotated(0))

@@ -89,7 +89,7 @@ def test_a_network_that_finds_no_change_keeps_the_picture(output):
 
 
 @pytest.mark.parametrize("output", ["change", "transform"])
-def test_what_was_not_pasted_stays(output):
+def test_pixels_outside_the_mask_are_unchanged(output):
     model = tiny(output=output, mask_input=True, skips=True)
     x, mask = 2 * torch.rand(2, 3, 16, 16) - 1, torch.zeros(2, 1, 16, 16)
     mask[..., 4:9, 5:12] = 1
@@ -130,7 +130,7 @@ def test_the_mask_is_seen_where_it_is_asked_for():
     assert blind(x, mask).equal(blind(x))
 
 
-def test_pictures_come_of_noise():
+def test_images_are_generated_from_noise():
     model = tiny(noise=5)
     z = torch.randn(4, 5)
     assert model(z).shape == (4, 3, 16, 16)
@@ -160,12 +160,12 @@ def test_compiles_and_exports():
         ({"noise": 100, "skips": True}, "skips, output and mask_input must be left out with noise"),
     ],
 )
-def test_what_cannot_be_built_is_said(options, message):
+def test_impossible_options_are_refused(options, message):
     with pytest.raises((ValueError, TypeError), match=f"^blending_gan: {message}"):
         pydlx.create_model("blending_gan", **options)
 
 
-def test_what_cannot_be_used_is_said():
+def test_unusable_inputs_are_refused():
     x = torch.randn(2, 3, 16, 16)
     with pytest.raises(ValueError, match=r"blending_gan: x must have shape \(N, 3, 16, 16\), got \(2, 3, 32, 32\)"):
         tiny()(torch.randn(2, 3, 32, 32))

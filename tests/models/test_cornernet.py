@@ -134,7 +134,7 @@ def test_a_corner_sees_the_sides_of_its_box(branch, ahead):
     assert not seen[looks, looks].any()
 
 
-def test_heat_starts_at_a_tenth():
+def test_heat_maps_start_at_a_tenth():
     with torch.no_grad():
         maps = tiny().eval()(torch.randn(1, 3, 63, 63))[-1]
     assert maps.heat_tl.sigmoid().mean().item() == pytest.approx(0.1, abs=0.02)

@@ -68,7 +68,7 @@ def rounding_otherwise(monkeypatch, model, change=0.0):
     monkeypatch.setattr(exporting, "_run", lambda path, inputs, format: doubled(inputs["image"].double() + change))
 
 
-def test_a_cornernet_whose_scores_are_alike_cannot_be_compared(tmp_path, monkeypatch, capsys):
+def test_an_exported_cornernet_with_near_ties_cannot_be_compared(tmp_path, monkeypatch, capsys):
     """Rounding decides which corners an untrained one pairs."""
     model, path = corner_network(std=1e-7), tmp_path / "corner.pt2"
     rounding_otherwise(monkeypatch, model)
@@ -84,7 +84,7 @@ def test_a_cornernet_whose_scores_are_alike_cannot_be_compared(tmp_path, monkeyp
     assert path.exists() and (tmp_path / "other.pt2").exists()
 
 
-def test_a_cornernet_that_tells_corners_apart_is_compared(tmp_path, monkeypatch):
+def test_an_exported_cornernet_with_distinct_scores_is_compared(tmp_path, monkeypatch):
     model, path = corner_network(), tmp_path / "corner.pt2"
     rounding_otherwise(monkeypatch, model)
     assert 0 < export_model(model, path, (127, 127), format="torch")["largest_difference"] < 1e-4
@@ -102,7 +102,7 @@ def test_models_are_compiled_ahead_of_time(tmp_path, make, outputs):
     assert isinstance(found, torch.Tensor) if outputs == 1 else len(found) == outputs
 
 
-def test_what_cannot_be_written_is_said(tmp_path):
+def test_impossible_exports_are_refused(tmp_path):
     model = network()
     with pytest.raises(ValueError, match=r"path must end in \.onnx for format 'onnx', got '.*fcn\.pt2'"):
         export_model(model, tmp_path / "fcn.pt2", (32, 32))

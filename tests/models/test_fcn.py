@@ -74,7 +74,7 @@ def test_every_size_gives_its_own(backbone, padding, size):
 
 
 @pytest.mark.parametrize("padding", ["paper", "exact"])
-def test_no_size_runs_out_of_cells(padding):
+def test_every_image_size_gives_scores_of_its_size(padding):
     """Sizes along one axis, all residues of the largest stride; too small a map would cut the result short."""
     model = on_meta("fcn8s", backbone="slim_vgg", padding=padding)
     for size in (*range(1, 34), 1000):
@@ -185,7 +185,7 @@ def test_training_begins_at_zero_and_moves(deconvolution):
         assert torch.equal(before[key], model.state_dict()[key]) == (deconvolution == "fixed")
 
 
-def test_trunk_is_initialised_as_he_says():
+def test_trunk_is_initialised_as_by_he_et_al():
     convolution = small("fcn32s").backbone.conv4_1  # 96 channels to 128
     assert convolution.weight.std().item() == pytest.approx(math.sqrt(2 / (9 * 128)), rel=0.01)
 
@@ -208,7 +208,7 @@ def test_soft_pooling_in_place_of_max():
     assert soft(x).shape == hard(x).shape and not torch.allclose(soft(x), hard(x))
 
 
-def test_small_images_are_enlarged_first():
+def test_enlarged_input_gives_labels_of_the_original_size():
     """Twice as large, then the mean of each 2 x 2 pixels."""
     plain, enlarged = small(), small(enlarge=2)
     x = torch.randn(1, 3, 35, 42)
@@ -231,7 +231,7 @@ def test_features_only(backbone, tmp_path):
         assert torch.equal(values, model.backbone(x)[name])
 
 
-def test_compiles_whole():
+def test_compiles_as_one_graph():
     model = small()
     compiled = torch.compile(model, fullgraph=True, backend="eager", dynamic=True)
     for images in (torch.randn(2, 3, 40, 56), torch.randn(3, 3, 67, 93)):

@@ -245,7 +245,7 @@ def test_the_kind_of_refinement_is_free():
     )
 
 
-def test_levels_are_taken_over():
+def test_levels_are_copied_from_another_model():
     model, other = small(), small()
     with torch.no_grad():
         for parameter in other.parameters():

@@ -17,7 +17,7 @@ from pydlx.models.gan import shipped_blending_gan
 FOLDER = Path(pydlx.__file__).parent / "weights"
 
 
-def test_it_is_small_and_tells_a_light():
+def test_the_packaged_network_is_small_and_predicts_transforms():
     network = shipped_blending_gan()
     assert (FOLDER / "blending_gan.pt").stat().st_size < 10e6
     assert network.makes_transforms and network.mask_input and network.critic is None and not network.training

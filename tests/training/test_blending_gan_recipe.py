@@ -60,7 +60,7 @@ def logged(out, column):
     return {int(row["step"]): float(row[column]) for row in rows if row.get(column)}
 
 
-def test_turns_are_those_of_the_program():
+def test_alternation_of_critic_and_generator_is_that_of_the_authors_code():
     """Before steps 0 to 24 of the generator and 500, 1000, ... the critic has 100 batches, before all others 5."""
     turns, critic, taken = Turns(), 0, []
     for _ in range(25 * 101 + 500 * 6 + 200):
@@ -81,7 +81,7 @@ def test_25_epochs_are_9100_steps_of_the_generator():
     assert 9000 < turns.generator_steps < 9200
 
 
-def test_turns_go_on_where_they_stood():
+def test_alternation_of_critic_and_generator_is_resumed():
     turns, again = Turns(2, 4, 2, 5), Turns(2, 4, 2, 5)
     first = [turns.next_is_critic() for _ in range(13)]
     again.load_state_dict(turns.state_dict())
@@ -184,7 +184,7 @@ def watched(data, out, monkeypatch, stop=None):
 
 
 @pytest.mark.parametrize("stop", [2, 4, 5, 9, 14])
-def test_a_stopped_training_goes_on_alike(data, tmp_path, monkeypatch, stop):
+def test_a_resumed_training_is_the_uninterrupted_one(data, tmp_path, monkeypatch, stop):
     """Also within the critic's turns, at the generator's, and at an epoch's end."""
     whole = watched(data, tmp_path / "whole", monkeypatch)
     assert len(whole) == 15
@@ -213,7 +213,7 @@ def test_two_processes_train_as_one_with_twice_the_batch(data, tmp_path):
         torch.testing.assert_close(two[name], weight, rtol=1e-6, atol=1e-8, msg=name)
 
 
-def test_a_loss_that_is_no_number_stops_the_training(data, tmp_path, capsys):
+def test_a_loss_that_is_not_finite_stops_the_training(data, tmp_path, capsys):
     assert (
         main(command(data, tmp_path, "epochs=4", "lr=1e30", "critic_steps=1", "critic_long=1", "checkpoint_steps=1"))
         == 2
@@ -235,7 +235,7 @@ def test_a_loss_that_is_no_number_stops_the_training(data, tmp_path, capsys):
         (["l2=2"], "l2 must lie in [0, 1], got 2.0"),
     ],
 )
-def test_what_is_wrong_is_said_in_a_line(data, tmp_path, capsys, words, message):
+def test_errors_are_one_line(data, tmp_path, capsys, words, message):
     assert main(command(data, tmp_path, "epochs=1", *words)) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("pydlx train: ") and message in error
@@ -250,7 +250,7 @@ def test_what_is_wrong_is_said_in_a_line(data, tmp_path, capsys, words, message)
         ("clip=1 precision=16-mixed", "precision must be 32-true or bf16-mixed with clip, got 16-mixed"),
     ],
 )
-def test_what_cannot_be_trained_with_is_refused(tmp_path, more, message):
+def test_unusable_training_options_are_refused(tmp_path, more, message):
     options = parse_options(BlendingGANOptions, [f"data={tmp_path}", f"out={tmp_path / 'run'}", *more.split()])
     with pytest.raises(ValueError, match=message):
         blending_gan.train(options)

@@ -136,7 +136,7 @@ def test_a_training_that_was_killed_in_its_last_validation_validates_again(train
 
 
 @pytest.mark.parametrize("budget", [0.0, -1.0, float("nan")])
-def test_a_budget_that_is_none_is_refused(budget):
+def test_a_budget_that_is_not_positive_is_refused(budget):
     with pytest.raises(ValueError, match=f"training: budget must be positive, got {budget}"):
         ProcessorBudget(budget)
 

@@ -98,7 +98,7 @@ def test_a_finer_network_starts_from_a_coarser_one(data, tmp_path):
         (["num_classes=2"], r"must hold labels from 0 to 1, got [2]"),
     ],
 )
-def test_what_is_wrong_is_said_in_a_line(data, tmp_path, capsys, words, message):
+def test_errors_are_one_line(data, tmp_path, capsys, words, message):
     assert train(data, tmp_path, "epochs=1", *words) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("pydlx train: ")

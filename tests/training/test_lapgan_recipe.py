@@ -164,7 +164,7 @@ def resumable(data, folder):
 
 
 @pytest.mark.parametrize("stop", [1, 5, 6, 13])
-def test_a_stopped_training_goes_on_alike(data, tmp_path, monkeypatch, whole_run, stop):
+def test_a_resumed_training_is_the_uninterrupted_one(data, tmp_path, monkeypatch, whole_run, stop):
     """Within epochs and at their ends; momentum and rate change with each epoch."""
     with monkeypatch.context() as patch, suppress(Stop):
         first = followed(patch, stop)
@@ -284,7 +284,7 @@ def test_balanced_training_runs(data, tmp_path, monkeypatch):
     assert content["global_step"] == 3 * 4
 
 
-def test_a_loss_that_is_no_number_ends_the_training(data, tmp_path):
+def test_a_loss_that_is_not_finite_ends_the_training(data, tmp_path):
     with pytest.raises(ValueError, match=r"^training: the loss must be finite, got (nan|inf) in step \d+"):
         train(options(data, tmp_path, "lr=1e30", "epochs=3"))
 
@@ -378,7 +378,7 @@ def test_statistics_are_those_of_the_crops(data):
         (["init=nowhere.ckpt"], "no such file: 'nowhere.ckpt'"),
     ],
 )
-def test_what_is_wrong_is_said_in_a_line(data, tmp_path, capsys, words, message):
+def test_errors_are_one_line(data, tmp_path, capsys, words, message):
     assert main(["train", "lapgan", *FIXED, f"data={data}", f"out={tmp_path}", *words]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("pydlx train: ") and message in error

@@ -266,7 +266,7 @@ def test_rates_and_decays_of_the_groups():
         (["val={}/outside.json", "data={}/outside.json"], "ner: data must hold an entity, got none in 1 texts"),
     ],
 )
-def test_what_is_wrong_is_said_in_a_line(data, tmp_path, capsys, words, message):
+def test_errors_are_one_line(data, tmp_path, capsys, words, message):
     write_entities(tmp_path / "nothing.json", [AnnotatedText("", "nobody")])
     write_entities(tmp_path / "blank.json", [AnnotatedText("", "  ")])
     write_entities(tmp_path / "spaces.json", [AnnotatedText("", "  ", (Entity("PER", 0, 0),))])

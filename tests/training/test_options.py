@@ -50,7 +50,7 @@ def test_every_type_is_read():
         ("lr=fast", "option lr cannot be 'fast'"),
     ],
 )
-def test_what_is_wrong_is_said(word, message):
+def test_wrong_arguments_are_refused(word, message):
     with pytest.raises(ValueError, match=message):
         parse_options(Recipe, [word])
 

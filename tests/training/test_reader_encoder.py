@@ -131,7 +131,7 @@ def test_a_reader_to_start_with_reads_no_more_than_its_encoder(place, tmp_path, 
         (["encoder={}"], "cannot be read as a pretrained encoder"),
     ],
 )
-def test_what_is_wrong_is_said_in_a_line(place, tmp_path, capsys, words, message):
+def test_errors_are_one_line(place, tmp_path, capsys, words, message):
     assert train(place, tmp_path / "out", *(word.replace("{}", str(tmp_path)) for word in words)) == 2
     assert message in capsys.readouterr().err.strip().splitlines()[-1]
     assert not (tmp_path / "out").exists()

@@ -370,7 +370,7 @@ def test_a_checkpoint_of_something_else_is_refused(data, tmp_path, capsys):
         (["devices=2", "val_limit=1"], "val must hold a question to answer for each process, got 1 for 2"),
     ],
 )
-def test_what_is_wrong_is_said_in_a_line(data, tmp_path, capsys, words, message):
+def test_errors_are_one_line(data, tmp_path, capsys, words, message):
     squad_file(tmp_path / "empty.json", 0)
     squad_file(tmp_path / "unanswered.json", 2, unanswerable=2)
     (tmp_path / "chinese.txt").write_text("北京 1 2 3\n")

@@ -154,7 +154,7 @@ def test_a_trained_reader_is_where_another_starts(tmp_path, capsys):
         ("free_answer", ["data={}/silent"], "free_answer: data must hold a question to train on, got none of 1"),
     ],
 )
-def test_what_is_wrong_is_said_in_a_line(tmp_path, capsys, recipe, words, message):
+def test_errors_are_one_line(tmp_path, capsys, recipe, words, message):
     passages, answers = cloze_files(tmp_path, 2)
     (tmp_path / "silent").write_text('{"question_id": 1, "question": "a", "documents": [{"paragraphs": ["a"]}]}')
     files = {

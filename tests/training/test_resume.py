@@ -117,7 +117,7 @@ def test_epochs_hold_every_item_once_in_another_order(whole_run):
 
 
 @pytest.mark.parametrize("stop", [1, 4, 6, 7, 17])
-def test_a_stopped_training_goes_on_alike(tmp_path, whole_run, stop):
+def test_a_resumed_training_is_the_uninterrupted_one(tmp_path, whole_run, stop):
     first = train(tmp_path, stop)
     assert len(first.seen) == stop
     second = train(tmp_path)

@@ -52,7 +52,7 @@ def said():
     logging.getLogger("lightning.pytorch").removeHandler(handler)
 
 
-def test_lightning_speaks_of_the_training_alone(toy, said, tmp_path):
+def test_lightning_prints_nothing_but_the_training(toy, said, tmp_path):
     """Not of what else one could install, nor, where a training goes on, that its folder is not empty."""
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")

@@ -46,7 +46,7 @@ def test_a_gap_is_never_the_answer():
     assert examples.report.left_out == [("1", "the passage does not hold its word")]
 
 
-def test_what_gives_no_example_is_counted():
+def test_questions_without_an_example_are_counted():
     questions = [
         cloze("absent", "a b", "XXXXX c", "z"),
         cloze("part", "ab c", "XXXXX c"),
@@ -62,7 +62,7 @@ def test_what_gives_no_example_is_counted():
     assert asked.word(0, 1) == "b"
 
 
-def test_a_word_that_is_part_of_another_is_no_answer():
+def test_a_part_of_a_word_is_not_an_answer():
     question = Question("1", "ab c", "XXXXX c", (Answer("b", 1),))
     assert [example.answer for example in ClozeSet([question], FEATURIZER, training=False)] == [-1]
 
@@ -100,7 +100,7 @@ def test_runs_around_a_gap_are_those_of_a_loop():
     assert not runs_around(tokens, np.array([1, 2]), 0).any()
 
 
-def test_further_gaps_stand_at_repeated_nouns_of_other_sentences():
+def test_further_gaps_replace_repeated_nouns_of_other_sentences():
     story = "狐狸 看见 乌鸦\n乌鸦 飞 走 了\nXXXXX 很 生气"
     questions = [cloze("1", story, "XXXXX 很 生气", "狐狸"), cloze("2", "乌鸦 XXXXX", "XXXXX", "乌鸦")]
     found = list(further_gaps(questions, 9, seed=3))

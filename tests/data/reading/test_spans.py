@@ -105,7 +105,7 @@ def test_windows_hold_as_many_tokens_as_fit(seed):
     assert windows(*plain, costs=np.ones(length, int)) == windows(*plain)
 
 
-def test_a_token_that_is_larger_than_a_window_has_one_of_its_own():
+def test_a_token_larger_than_a_window_has_a_window_of_its_own():
     assert windows(4, 3, 2, costs=np.array([1, 9, 1, 1])) == [(0, 1), (1, 2), (2, 4)]
 
 

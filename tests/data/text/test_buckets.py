@@ -39,7 +39,7 @@ def test_the_short_batch_is_not_always_the_longest():
     assert all(sorted(map(len, batches)) == [15, 32] for batches in epochs)
 
 
-def test_few_and_none():
+def test_few_and_no_examples():
     assert length_buckets([], 4) == []
     assert sorted(length_buckets([5, 2, 9], 4)[0]) == [0, 1, 2]
 

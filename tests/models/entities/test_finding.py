@@ -80,7 +80,7 @@ def test_many_texts_are_those_one_by_one():
     assert list(find_all_entities(model, [])) == []
 
 
-def test_a_diverged_model_is_said():
+def test_scores_of_nan_are_refused():
     for name in ("global_pointer", "bio_tagger"):
         model = tiny_tagger(name)
         with torch.no_grad():

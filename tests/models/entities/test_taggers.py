@@ -171,7 +171,7 @@ def test_word_dropout_hides_words_and_pairs_in_training_only():
         ({"vocabulary_size": 0}, "TextEncoder: vocabulary_size must be positive where nothing else is read, got 0"),
     ],
 )
-def test_what_cannot_be_built_is_refused(options, message):
+def test_impossible_options_are_refused(options, message):
     with pytest.raises(ValueError, match=f"^{message}"):
         create_model("global_pointer", **{"types": 2, "vocabulary_size": 5, **options})
 

@@ -160,7 +160,7 @@ def test_no_answer_is_best_where_it_is_likelier():
     assert none.best == ""
 
 
-def test_a_reader_in_a_file_answers_alike(tmp_path):
+def test_a_saved_reader_gives_the_same_answers(tmp_path):
     model = tiny_reader(max_passage=20).train()
     save_model(model, tmp_path / "model.pt")
     assert ask(load_model(tmp_path / "model.pt"), LONG, QUESTION, top_k=5) == ask(model, LONG, QUESTION, top_k=5)

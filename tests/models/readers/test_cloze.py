@@ -81,7 +81,7 @@ def test_every_reader_can_learn_to_fill_a_gap(name):
     check_descends(model, lambda: cloze_loss(model(batch.passage, batch.question), batch.candidates, batch.answer))
 
 
-def test_a_reader_in_a_file_fills_alike(tmp_path):
+def test_a_saved_reader_fills_gaps_the_same(tmp_path):
     model = task_reader("cloze")
     save_model(model, tmp_path / "model.pt")
     assert fill(load_model(tmp_path / "model.pt"), PASSAGE, GAP) == fill(model, PASSAGE, GAP)

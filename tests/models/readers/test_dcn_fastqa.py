@@ -64,7 +64,7 @@ def test_all_iterations_of_dcn_are_learned_and_the_last_answers():
     assert torch.equal(model(*text).start, found[-1].start)
 
 
-def test_the_decoder_is_compiled_as_a_whole():
+def test_the_decoder_compiles_as_one_graph():
     part, text = spread(DynamicDecoder(3, 4, 2, 4)), states((6, 4, 1), 4)
     for mode in (part.train(), part.eval()):
         compiled = torch.compile(mode, fullgraph=True, backend="eager")

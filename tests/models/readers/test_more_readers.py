@@ -258,7 +258,7 @@ def test_a_feed_forward_pointer_has_a_network_for_each_end():
         close(side[0, 2], network[3].weight[0] @ (network[1].weight @ h[0, 2] + network[1].bias).relu())
 
 
-def test_what_these_readers_cannot_be_is_said():
+def test_options_impossible_for_these_readers_are_refused():
     for name, wrong, sentence in (
         ("rasor", {"objective": "x"}, "RaSoR: objective must be one of 'span', 'span_binary', 'endpoints', got 'x'"),
         ("rasor", {"max_length": 0}, "SpanScoring: max_length must be positive, got 0"),

@@ -81,7 +81,7 @@ def test_its_options_are_those_of_every_reader(name):
             pydlx.create_model(name, vocabulary_size=9, **{unknown: None})
 
 
-def test_a_reader_from_a_file_answers_as_the_one_that_was_saved(tmp_path):
+def test_a_loaded_reader_answers_as_the_saved_one(tmp_path):
     model = tiny_reader("fusionnet", max_passage=28, encoder_config=BERT, vocabulary_size=0)
     model.companion["featurizer"]["pieces"] = PieceTokeniser(piece_json()).json
     save_model(model, tmp_path / "reader.pt")
@@ -106,7 +106,7 @@ def test_a_question_and_its_choice_are_one_text_for_an_encoder():
     assert sum(choose(model, passage(0), asked, choices).probabilities) == pytest.approx(1)
 
 
-def test_what_does_not_fit_is_said(tmp_path):
+def test_mismatched_inputs_are_refused(tmp_path):
     model = reading("bidaf")
     bare = tokens(PASSAGES)
     for call, sentence in (

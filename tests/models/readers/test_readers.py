@@ -318,7 +318,7 @@ def test_fusionnet_reads_no_features_of_questions():
         assert torch.equal(a, b)
 
 
-def test_the_loss_is_of_start_and_end_or_of_nowhere():
+def test_the_loss_is_of_start_and_end_or_of_no_answer():
     model = reader("bidaf")
     scores = SpanScores(torch.tensor([[1.0, 2.0], [0.5, -torch.inf]]), torch.tensor([[3.0, 1.0], [0.0, -torch.inf]]))
     plain = scores._replace(null=torch.tensor([[0.0, -1.0], [2.0, 1.0]]))
@@ -392,7 +392,7 @@ def test_readers_are_built_anew_from_files(tmp_path):
     assert loaded.companion == model.companion
 
 
-def test_what_no_reader_can_be_is_said():
+def test_options_impossible_for_all_readers_are_refused():
     for name, wrong, sentence in (
         ("bidaf", {"end_input": "both"}, "BiDAF: end_input must be one of 'code', 'paper', got 'both'"),
         ("bidaf", {"dropout": 1.0}, "BiDAF: dropout must be at least 0 and below 1, got 1.0"),

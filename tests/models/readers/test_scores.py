@@ -106,7 +106,7 @@ def test_tokens_have_a_score_each_and_padding_none(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("length", "count"), [(0, 1), (-1, 1), (3, 0), (3, -2), (1.5, 1), (3, 1.0)])
-def test_what_cannot_be_asked_for_is_refused(kind, length, count):
+def test_impossible_requests_are_refused(kind, length, count):
     scores, _ = scores_of(kind, False)
     with pytest.raises((ValueError, TypeError), match=r"(max_length|top_k) must be"):
         decode_answers(scores, length, count)

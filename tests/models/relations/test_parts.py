@@ -79,7 +79,7 @@ def test_entities_keep_large_numbers_and_their_gradient():
     assert torch.autograd.gradcheck(lambda x: entity_vectors(x, owner, 4), random(4, 3).requires_grad_())
 
 
-def test_entities_of_a_diverged_model_are_no_numbers():
+def test_entity_vectors_of_a_diverged_model_are_not_finite():
     """Not zeros, as those of an entity without mentions."""
     vectors = torch.tensor([[math.nan, 1.0, 2.0], [2.0, math.inf, 3.0], [1.0, 1.0, math.nan]])
     entities = entity_vectors(vectors, torch.tensor([0, 0, 1]), 3)
@@ -87,7 +87,7 @@ def test_entities_of_a_diverged_model_are_no_numbers():
     assert (entities[2] == 0).all()
 
 
-def test_context_is_what_both_entities_look_at():
+def test_context_is_weighted_by_the_attention_of_both_entities():
     attention = ContextAttention(4, heads=2, head_size=3).double()
     states, entities, sizes = random(2, 5, 4), random(5, 4, seed=1), (2, 3)
     mask = torch.tensor([[True] * 3 + [False] * 2, [True] * 5])

@@ -78,7 +78,7 @@ def test_minilm_is_that_of_its_package(folder, tmp_path, monkeypatch):
     assert load_pretrained("minilm").max_length == 28
 
 
-def test_what_is_no_encoder_is_said(tmp_path):
+def test_folders_and_configs_without_an_encoder_are_refused(tmp_path):
     (tmp_path / "file.zip").write_text("no zip")
     with pytest.raises(OSError, match=r"^load_pretrained: '.*file.zip' must be a folder or a zip file of one"):
         load_pretrained(str(tmp_path / "file.zip"))
