@@ -1,4 +1,4 @@
-"""Composites hold what was asked for, follow from the seed, and paste only where the mask says."""
+"""Composites have the requested parts, follow from the seed, and paste only inside the mask."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Boxes of a COCO file come with their images, and what does not fit is said."""
+"""Boxes of a COCO file are paired with their images; mismatches are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts with entities: what is read of both kinds of file, what is noted and left out, what is written."""
+"""Files of texts with entities: both formats are read and written; invalid entities are noted and left out."""
 
 import gzip
 import json

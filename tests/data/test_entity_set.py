@@ -1,4 +1,4 @@
-"""Entities come from characters to tokens and back exactly, and what is lost on the way is counted."""
+"""Entities are converted from characters to tokens and back exactly; losses are counted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Documents become batches of entities and pairs, with nothing lost that is not noted."""
+"""Documents become batches of entities and pairs; everything left out is noted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Documents with relations: what is read, what is noted and left out, what is written."""
+"""Files of documents with relations: reading, writing, and what is noted and left out."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Images and label maps pair up in every layout, and what does not fit is said."""
+"""Images and label maps are paired in every layout; mismatches are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CornerNet's targets against published numbers, plain loops and the overlap that the radius is made for."""
+"""CornerNet's targets against published numbers, plain loops, and the overlap that the radius guarantees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CornerNet's detection: from ideal maps back to the boxes, through padding, flips, scales, suppression and merging."""
+"""CornerNet's detection: ideal maps give the boxes back, through padding, flips, scales, suppression and merging."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FCN: the published counts, what lies on what, and how training begins."""
+"""FCN: published parameter counts and crop offsets, alignment of scores with pixels, and initialisation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights from elsewhere in an FCN: what goes where, and what is refused."""
+"""Loading pretrained weights into an FCN: the mapping of layers, and weights that are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models are built by name, and files say what they hold."""
+"""Models are built by name, and checkpoints record the model's name and options."""
 
 from __future__ import annotations
 

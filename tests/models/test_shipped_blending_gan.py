@@ -1,4 +1,4 @@
-"""The network that comes with the package: small, licensed, and of use on pictures that it never saw."""
+"""The packaged network: small, licensed, and useful on images that it was not trained on."""
 
 from __future__ import annotations
 

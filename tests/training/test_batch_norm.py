@@ -1,4 +1,4 @@
-"""Batch norm over several processes is that of one with the whole batch."""
+"""Batch norm over several processes equals that of one process with the whole batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recipe for the Blending GAN: whose turn it is, its losses, and that it goes on where it stopped."""
+"""The recipe for the Blending GAN: alternation of critic and generator, losses, and resuming."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A loader of batches of similar length: every item once, split among processes, the same after a stop."""
+"""The loader of batches of similar length: every item once, split among processes, the same after resuming."""
 
 from __future__ import annotations
 

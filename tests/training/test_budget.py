@@ -1,4 +1,4 @@
-"""A training stops when its steps have taken the processor's time that they may."""
+"""A training stops when its steps have used up their budget of processor time."""
 
 from __future__ import annotations
 

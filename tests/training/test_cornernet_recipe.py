@@ -1,4 +1,4 @@
-"""The recipe for CornerNet: boxes stay on their objects through augmentation, and a short training leaves a model."""
+"""The recipe for CornerNet: boxes follow their objects through augmentation, and training leaves a model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learning curves are those of all logs of a run, the newest last."""
+"""Learning curves join all logs of a run; the newest log wins."""
 
 from __future__ import annotations
 

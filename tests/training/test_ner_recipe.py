@@ -1,4 +1,4 @@
-"""The recipe for taggers learns entities, goes on where it stopped, and leaves taggers that find as validated."""
+"""The recipe for taggers learns entities, resumes, and leaves taggers that score as in the last validation."""
 
 from __future__ import annotations
 

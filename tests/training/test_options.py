@@ -1,4 +1,4 @@
-"""Options come from words, each of its type, or one sentence says what is wrong."""
+"""Command line words become typed options, or a one-sentence error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recipe for readers tunes a pretrained encoder or leaves it as it is, and keeps it whole in the checkpoint."""
+"""The recipe for readers tunes or freezes a pretrained encoder, and saves it whole in the checkpoint."""
 
 from __future__ import annotations
 

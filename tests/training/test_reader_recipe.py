@@ -1,4 +1,4 @@
-"""The recipe for readers learns questions, goes on where it stopped, and leaves readers that answer as validated."""
+"""The recipe for readers learns questions, resumes, and leaves readers that score as in validation."""
 
 from __future__ import annotations
 

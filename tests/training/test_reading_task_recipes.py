@@ -1,4 +1,4 @@
-"""The recipes for gaps, choices and documents learn by heart, and their validation says what the commands say."""
+"""The recipes cloze, choice and free_answer overfit small data; validation scores equal the commands'."""
 
 from __future__ import annotations
 

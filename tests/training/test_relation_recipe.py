@@ -1,4 +1,4 @@
-"""The recipe for relations learns documents, goes on where it stopped, and leaves models that find as validated."""
+"""The recipe for relations learns documents, resumes, and leaves models that score as in validation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A training that is stopped at any step goes on with the items and losses that it would have had."""
+"""A training interrupted at any step resumes with the items and losses of an uninterrupted one."""
 
 from __future__ import annotations
 

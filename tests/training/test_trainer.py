@@ -1,4 +1,4 @@
-"""What a training says on the terminal."""
+"""What a training prints on the terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DREAM's questions with choices, and examples of them."""
+"""DREAM's multiple-choice questions, and the examples made of them."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""Cloze questions as examples, and further ones that are made from them."""
+"""Examples of cloze questions, and further questions generated from the passages."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Spans like answers in people's own words, and questions over documents as questions about a passage."""
+"""The span most like a free-form answer, and the passage selected from documents."""
 
 import json
 from collections import Counter

@@ -1,4 +1,4 @@
-"""From texts to tensors."""
+"""Questions and passages become tensors."""
 
 import io
 

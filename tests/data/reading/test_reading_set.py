@@ -1,4 +1,4 @@
-"""Questions as examples."""
+"""Examples of questions about passages."""
 
 import json
 import pickle

@@ -1,4 +1,4 @@
-"""Answers as tokens and back, and windows over long passages."""
+"""Answers as token spans and back, and windows over long passages."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Tokens kept in a file."""
+"""The cache of tokens."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Tokens and where they stand."""
+"""Tokens and their character offsets."""
 
 import sys
 

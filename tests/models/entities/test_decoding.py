@@ -1,4 +1,4 @@
-"""Scores of spans and tags become the entities that a search by hand finds."""
+"""Decoding of spans' scores and tags gives the entities that an exhaustive search finds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A tagger finds entities in texts as they stand there, in texts of any length."""
+"""A tagger finds entities, as character offsets, in texts of any length."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Taggers give what their definitions say, whatever padding stands behind a text."""
+"""Taggers compute what their definitions say, whatever padding follows a text."""
 
 from __future__ import annotations
 

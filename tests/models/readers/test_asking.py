@@ -1,4 +1,4 @@
-"""Readers that are asked: probabilities, places in the passage, windows, no answer."""
+"""Answers of readers: probabilities, character offsets in the passage, windows, and no answer."""
 
 from __future__ import annotations
 

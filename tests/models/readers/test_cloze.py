@@ -1,4 +1,4 @@
-"""Gaps that readers fill: the sums over a word's places, and what is asked in Python."""
+"""Cloze with readers: attention sums over a word's occurrences, and the Python interface."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which kinds of fusion readers have: as FusionNet's Table 1 says, and as what they compute shows."""
+"""Kinds of fusion of each reader: FusionNet's Table 1 agrees with what the models compute."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RaSoR, DrQA, MPCM and Mnemonic Reader do what their papers' equations say, and their parts, too."""
+"""RaSoR, DrQA, MPCM and Mnemonic Reader, and their layers, against their papers' equations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every reader reads by a pretrained encoder: padding changes nothing, and the encoder learns unless it is frozen."""
+"""Readers on a pretrained encoder: padding changes nothing, and the encoder is tuned unless frozen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Readers as programs: compiled, and exported to run without this package."""
+"""Readers are compiled, and exported to run without this package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every reader promises: padding changes nothing, options do what they say, sizes are the papers'."""
+"""All readers: padding changes nothing, options have their effect, parameter counts are the papers'."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The three kinds of scores: all spans' probabilities sum to one, and what is learned from and decoded are these."""
+"""The three kinds of scores: probabilities of all spans sum to one, and loss and decoding use the same ones."""
 
 from __future__ import annotations
 

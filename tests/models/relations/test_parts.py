@@ -1,4 +1,4 @@
-"""The parts of models of relations against plain loops in float64."""
+"""The layers of the relation model against plain loops in float64."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encoders of sequences do what their papers say, and padding changes no result and no gradient."""
+"""Sequence encoders against their papers; padding changes no result and no gradient."""
 
 from __future__ import annotations
 

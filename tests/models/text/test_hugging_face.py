@@ -1,4 +1,4 @@
-"""Pretrained encoders give each word the vector of its pieces, and are read from folders and zip files alike."""
+"""Pretrained encoders: a word's vector is that of its wordpieces; folders and zip files are read alike."""
 
 from __future__ import annotations
 
