@@ -62,14 +62,14 @@ def test_cornernet_is_exported_with_its_decode(tmp_path):
 
 
 def rounding_otherwise(monkeypatch, model, change=0.0):
-    """As if what is written ran where numbers are rounded otherwise, for which float64 stands, or saw another image."""
+    """Makes the exported program differ: by rounding (it runs in float64), or by another input image."""
     monkeypatch.setattr(exporting, "_write", lambda program, path, *_: path.touch())
     doubled = exporting.DecodedCorners(copy.deepcopy(model).double())
     monkeypatch.setattr(exporting, "_run", lambda path, inputs, format: doubled(inputs["image"].double() + change))
 
 
 def test_an_exported_cornernet_with_near_ties_cannot_be_compared(tmp_path, monkeypatch, capsys):
-    """Rounding decides which corners an untrained one pairs."""
+    """For an untrained network rounding decides which corners are paired."""
     model, path = corner_network(std=1e-7), tmp_path / "corner.pt2"
     rounding_otherwise(monkeypatch, model)
     with pytest.raises(ValueError, match=r"^export_model: model must tell corners .*; train it, or give check=False"):

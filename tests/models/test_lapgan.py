@@ -93,7 +93,7 @@ def test_counts_of_the_small_refinement(classes):
 
 @pytest.mark.parametrize("classes", [None, 10])
 def test_counts_of_the_large_refinement(classes):
-    """166,400 numbers are left of 32 pixels, as the authors' description of the network says."""
+    """For 32 pixels the last features have 166,400 numbers, as in the authors' description of the network."""
     model = on_meta("lapgan_lsun", num_classes=classes)
     extra = 0 if classes is None else 1
     for size, makes, tells in zip(
@@ -127,7 +127,7 @@ def test_lp_pooling_is_the_norm_of_pairs():
 
 
 def test_the_pyramid_by_hand():
-    """Halving takes means of 2 x 2 pixels; a difference and the enlarged coarser picture make the picture."""
+    """Downsampling averages 2 x 2 pixels; the difference plus the upsampled coarser image is the image."""
     model = small()
     model.mean.copy_(torch.tensor([0.2, 0.4, 0.6]))
     model.std.copy_(torch.tensor([0.5, 0.25, 2.0]))
@@ -205,7 +205,7 @@ def test_labels_reach_every_network():
 
 
 def test_discriminators_see_the_sum():
-    """What is added to the difference and taken off the coarser picture changes nothing."""
+    """The discriminator sees the sum: moving a value from the coarser image to the difference changes nothing."""
     model = small()
     entry = model.pyramid(torch.rand(2, 3, 32, 32))[2]
     shift = torch.randn_like(entry.difference)

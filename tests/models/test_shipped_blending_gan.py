@@ -32,7 +32,7 @@ def test_its_card_names_every_photograph_and_its_licence():
 
 @pytest.mark.parametrize("name", ["astronaut", "chelsea", "coffee"])
 def test_it_brings_back_the_light_of_photographs_it_never_saw(name):
-    """Of an ellipse that was put under another light; against plain pasting, and blending without a network."""
+    """Restores an ellipse whose light was changed better than copy-paste and blending without a network."""
     data = pytest.importorskip("skimage.data")
     truth = getattr(data, name)()[::2, ::2]
     light = Light((0.7, 0.75, 0.8), 0.9, 1.2)

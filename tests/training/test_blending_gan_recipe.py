@@ -42,7 +42,7 @@ SMALL += ["progress=false", "accelerator=cpu"]
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Soft gradients of colour, each another."""
+    """Photographs of smooth colour gradients, all different."""
     folder = tmp_path_factory.mktemp("photographs")
     y, x = np.mgrid[:20, :24] / 24
     for n, (a, b, c) in enumerate(np.random.default_rng(0).random((16, 3))):
@@ -109,7 +109,7 @@ def test_losses_are_those_of_the_paper():
     torch.testing.assert_close(one._generator_loss(x), expected)
     loss = one._critic_loss(x)
     largest = max(weight.abs().max().item() for weight in one.model.critic.parameters())
-    assert largest == pytest.approx(0.01)  # batch norm's, too, which begin about 1
+    assert largest == pytest.approx(0.01)  # also batch norm's weights, which start near 1
     real, fake = (one.model.critic(pictures)[-1].mean() for pictures in (2 * x.target - 1, made))
     torch.testing.assert_close(loss, real - fake)
     loss.backward()
@@ -117,7 +117,7 @@ def test_losses_are_those_of_the_paper():
 
 
 def test_the_penalty_is_that_of_wgan_gp():
-    """Against numerical derivatives of the critic, at the points between that the seed gives."""
+    """Against numerical derivatives of the critic, at the interpolated points that the seed gives."""
     one, x = task(rule=CriticRule(penalty=10.0)).double().eval(), batch()
     real, fake = (2 * picture.double() - 1 for picture in (x.target, x.pasted))
     torch.manual_seed(5)
@@ -161,7 +161,7 @@ class Stop(Exception):
 
 
 class Watched(Callback):
-    """Notes losses, and ends the training as a kill does, before the step is saved."""
+    """Records losses, and interrupts the training as a kill would, before the step is saved."""
 
     def __init__(self, stop=None):
         self.stop, self.losses = stop, []
@@ -185,7 +185,7 @@ def watched(data, out, monkeypatch, stop=None):
 
 @pytest.mark.parametrize("stop", [2, 4, 5, 9, 14])
 def test_a_resumed_training_is_the_uninterrupted_one(data, tmp_path, monkeypatch, stop):
-    """Also within the critic's turns, at the generator's, and at an epoch's end."""
+    """Stops during the critic's updates, at the generator's, and at an epoch's end."""
     whole = watched(data, tmp_path / "whole", monkeypatch)
     assert len(whole) == 15
     first = watched(data, tmp_path / "cut", monkeypatch, stop)
@@ -257,7 +257,7 @@ def test_unusable_training_options_are_refused(tmp_path, more, message):
 
 
 def test_reduced_photographs_go_to_workers_that_are_not_forked():
-    """Those are sent the data set by pickle."""
+    """Workers started by spawn receive the data set by pickle."""
     scenes = blending_gan._SinglePhotographs([np.full((40, 50, 3), 7, np.uint8)], pairs=2, side=16)
     scenes = pickle.loads(pickle.dumps(scenes))
     assert len(scenes) == 2

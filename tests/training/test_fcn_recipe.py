@@ -22,7 +22,7 @@ Image = pytest.importorskip("PIL.Image")
 
 
 def squares(folder, count, seed):
-    """Grey images with a bright square, which is class 1; class 2 is a dark one; the border is void."""
+    """Grey images with a bright square, class 1, and a dark one, class 2; the border is void."""
     draw = np.random.default_rng(seed)
     for place in ("images", "labels"):
         (folder / place).mkdir(parents=True)
@@ -112,7 +112,7 @@ def test_options_are_listed(capsys):
 
 
 def test_augmented_labels_stay_labels():
-    """What comes from outside of the image counts for nothing, and every label belongs to its pixel."""
+    """Pixels from outside the image are ignored, and labels stay aligned with their pixels."""
     labels = torch.arange(20 * 24).view(20, 24) % 7
     labels[3:6] = 255
     image = torch.where(labels == 255, 0.9, labels / 10 + 0.1).expand(3, -1, -1)

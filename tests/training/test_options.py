@@ -23,7 +23,7 @@ class Recipe:
 
 
 def test_recipes_begin_with_the_sizes_of_their_data():
-    """CamVid as it is reduced here, and the square of CornerNet's paper."""
+    """Sizes of the reduced CamVid, and the square of CornerNet's paper."""
     fcn = pytest.importorskip("pydlx.training.fcn").FCNOptions()
     cornernet = pytest.importorskip("pydlx.training.cornernet").CornerNetOptions()
     assert (fcn.size, cornernet.size, cornernet.stride) == ((180, 240), 511, 8)

@@ -60,7 +60,7 @@ class Stop(Exception):
 
 
 class StopAt(Callback):
-    """Ends the training as a kill does, before the step is saved: the last checkpoint is that of the step before."""
+    """Interrupts the training as a kill would, before the step is saved: the last checkpoint is one step older."""
 
     def __init__(self, step):
         self.step = step
@@ -127,7 +127,7 @@ def test_a_resumed_training_is_the_uninterrupted_one(tmp_path, whole_run, stop):
 
 
 def test_epochs_are_kept_besides_steps(tmp_path, whole_run):
-    """Of steps 6 and 12, at the ends of epochs, and 5, 10, 15: the training goes on from the last that was kept."""
+    """Checkpoints are of steps 6 and 12, at the ends of epochs, and 5, 10, 15; training resumes from the last."""
     for checkpoint_steps, stop, kept in ((None, 9, 6), (5, 9, 6), (5, 11, 10), (5, 17, 15)):
         folder = tmp_path / f"{checkpoint_steps} {stop}"
         first = train(folder, stop, checkpoint_steps=checkpoint_steps)
@@ -136,7 +136,7 @@ def test_epochs_are_kept_besides_steps(tmp_path, whole_run):
 
 def test_every_process_knows_its_number(monkeypatch):
     options = TrainerOptions(devices=2, nodes=3)
-    assert processes(options) == (6, 0)  # the one that is about to start the others
+    assert processes(options) == (6, 0)  # the process that starts the others
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setenv("NODE_RANK", "2")
     assert processes(options) == (6, 5)

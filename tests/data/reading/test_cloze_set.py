@@ -73,7 +73,7 @@ def test_features_are_the_featurizers_and_what_stands_around_the_gap():
     assert examples.features == example.passage.features.shape[2] == example.question.features.shape[2] == 5
     plain = FEATURIZER(TEXT, "a b XXXXX c")
     assert torch.equal(example.passage.features[..., :4], plain.passage.features)
-    # Before XXXXX stands "a b"; behind the second b stands c; before c stands b, before that no a.
+    # "a b" precedes XXXXX; c follows the second b; b precedes c, but no a precedes that b.
     assert (8 * example.passage.features[0, :, 4]).tolist() == [0, 0, 2, 1, 1, 0]
     assert not example.question.features[..., 4].any()
     [bare] = ClozeSet([cloze("1", TEXT, "XXXXX", "c")], Featurizer(SPACES, Vocabulary(["a"]), features=()))
@@ -117,7 +117,7 @@ def test_further_gaps_replace_repeated_nouns_of_other_sentences():
     assert len(list(further_gaps(questions, 1))) == 1
     assert len(ClozeSet(found, FEATURIZER)) == 3
     nothing = Question("1", "乌鸦  飞  走\nXXXXX 很", "XXXXX 很", (Answer(""),))
-    assert not list(further_gaps([nothing], 9))  # between two spaces, either
+    assert not list(further_gaps([nothing], 9))  # nor between two spaces
 
 
 def test_real_questions_are_examples(shared_data):
@@ -131,7 +131,7 @@ def test_real_questions_are_examples(shared_data):
         example, [answer] = examples[index], examples.questions[index].answers
         assert examples.word(index, example.answer) == answer.text
         again += int((example.candidates == example.answer).sum() > 1)
-    assert again >= 15  # the answer stands at least twice in 1,745 of 2,000
+    assert again >= 15  # the answer occurs at least twice in 1,745 of 2,000 passages
 
 
 WRONG = [Question("1", "a b c", "XXXXX c", (Answer("b", 0),))]

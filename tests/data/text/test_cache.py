@@ -9,7 +9,7 @@ from pydlx.data.text import create_tokeniser
 
 
 class Counting:
-    """The tokeniser of words, with a count of the texts that it cut."""
+    """The tokeniser of words, counting the texts it has split."""
 
     name, version = "words", "1"
 
@@ -29,7 +29,7 @@ def cached(tmp_path):
     path = tmp_path / "tokens.npz"
 
     def read(questions=QUESTIONS, **changes):
-        """The tokens, and how many texts were cut."""
+        """Returns the tokens and the number of texts that were split."""
         tokeniser = Counting()
         vars(tokeniser).update(changes)
         return TokenisedQuestions(questions, tokeniser, cache=path).texts, tokeniser.texts

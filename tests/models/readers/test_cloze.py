@@ -19,7 +19,7 @@ SCORES = SpanScores(torch.zeros(1, 2), torch.zeros(1, 2))
 
 
 def loop(places, candidates):
-    """Probabilities of words by the definition, {first place: p}."""
+    """Returns the probabilities of words by their definition, {first position: p}."""
     scores = {i: math.exp(s) for i, (s, c) in enumerate(zip(places, candidates, strict=True)) if c >= 0}
     sums: dict[int, float] = {}
     for i, score in scores.items():

@@ -44,7 +44,7 @@ def test_the_decoder_reads_the_span_that_it_found_last():
                 torch.testing.assert_close(found[b, :length], wanted, rtol=0, atol=1e-12)
             s, e = int(start[b].argmax()), int(end[b].argmax())
             spans.append((s, e))
-        # In inference the scores are those of the iteration that gave the span again.
+        # In inference the scores are those of the iteration that returned the same span as the one before.
         first = next((i for i in range(1, 6) if spans[i] == spans[i - 1]), 5)
         if spans[0] == (0, length - 1):
             first = 0
@@ -116,7 +116,7 @@ def test_fastqa_follows_up_its_best_starts_and_learns_from_the_right_one():
         for b, (s, e) in enumerate(zip(start, end, strict=True))
     ]
     torch.testing.assert_close(model.loss(*text, start, end), -sum(one) / 3)
-    # A beam of one reads the best start only; a wider one may find a likelier span behind another.
+    # A beam of one follows the best start only; a wider one may find a more probable span from another start.
     wider = reader("fastqa", beam=7).eval()
     assert (wider(*text).best(None, 1).score >= scores.best(None, 1).score - 1e-12).all()
 

@@ -56,7 +56,7 @@ def test_a_padded_batch_gives_scores_and_gradients_of_its_examples(name):
             total += gradient
     for weight, a, b in zip(weights, padded, single, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-10)
-        assert a.any() or weight.endswith("key.bias"), weight  # which a softmax does not see
+        assert a.any() or weight.endswith("key.bias"), weight  # the softmax cancels this bias
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -66,7 +66,7 @@ def test_a_frozen_encoder_stands_beside_the_words_and_stays_as_it_is(name):
     model.loss(*texts(), START, END).backward()
     assert all(weight.grad is None for weight in model.embed.pretrained.parameters())
     assert model.embed.words.tuned.grad.any()
-    vectors = model.embed.word_vectors(texts()[0])  # in training too, where others drop some
+    vectors = model.embed.word_vectors(texts()[0])  # in training too, where other layers apply dropout
     assert torch.equal(vectors, model.eval().embed.word_vectors(texts()[0]))
     assert not vectors[1, 3:].any()
 
@@ -92,7 +92,7 @@ def test_a_loaded_reader_answers_as_the_saved_one(tmp_path):
 
 
 def test_a_question_and_its_choice_are_one_text_for_an_encoder():
-    """With marks around both, and the pieces of one after those of the other."""
+    """Both texts are one sequence of pieces, with the special tokens around each."""
     words = Featurizer(create_tokeniser("words"), Vocabulary([]), pieces=PieceTokeniser(piece_json()))
     asked, choices = "Where is Bob?", ("in Rome", "at home")
     example = ChoiceSet([ChoiceQuestion("1", passage(0), asked, choices)], words, training=False)[0]

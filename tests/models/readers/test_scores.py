@@ -17,7 +17,7 @@ def drawn(*shape):
 
 
 def scores_of(kind, null):
-    """Scores of three passages, and log p of each of their spans as {(first, last): log p}, and of none."""
+    """Returns scores of three passages, and log p of all their spans as {(first, last): log p}, and of no answer."""
     real = torch.arange(N) < torch.tensor(LENGTHS).unsqueeze(1)
     start, end = drawn(3, N).masked_fill(~real, -torch.inf), drawn(3, N, 1)[..., 0].masked_fill(~real, -torch.inf)
     none = drawn(3, 2 if kind is SpanScores else 1) if null else None
@@ -44,7 +44,7 @@ def scores_of(kind, null):
         given = torch.arange(N).expand(3, N).flip(1)
         behind = (torch.arange(N) >= given.unsqueeze(2)) & real.unsqueeze(1)
         ends = drawn(3, N, N).masked_fill(~behind, -torch.inf)
-        ends = torch.where(behind.any(2, keepdim=True), ends, 0.0)  # of starts in padding, which never count
+        ends = torch.where(behind.any(2, keepdim=True), ends, 0.0)  # starts in padding, which are never used
         scores = ConditionalScores(start, given, ends, none)
         likely = {(b, int(s)): ends[b, k].log_softmax(0) for b in range(3) for k, s in enumerate(given[b])}
         spans = [

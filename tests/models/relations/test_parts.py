@@ -80,7 +80,7 @@ def test_entities_keep_large_numbers_and_their_gradient():
 
 
 def test_entity_vectors_of_a_diverged_model_are_not_finite():
-    """Not zeros, as those of an entity without mentions."""
+    """NaN and infinity must not become the zeros of an entity without mentions."""
     vectors = torch.tensor([[math.nan, 1.0, 2.0], [2.0, math.inf, 3.0], [1.0, 1.0, math.nan]])
     entities = entity_vectors(vectors, torch.tensor([0, 0, 1]), 3)
     assert entities.isfinite().tolist() == [[False, False, True], [True, True, False], [True] * 3]
