@@ -17,7 +17,7 @@ LONG = " ".join(annotated(number).text for number in range(8))
 
 
 class Known(EntityTagger):
-    """A model that finds each `Anna of` as type 1 and each place name as type 0, and records the lengths of its input."""
+    """A model that finds each `Anna of` as type 1 and each place name as type 0, and records its inputs' lengths."""
 
     def __init__(self, model, nested=True):
         super().__init__(types=2, vocabulary_size=3)
