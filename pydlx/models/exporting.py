@@ -105,8 +105,10 @@ def export_model(
         )
     if model.training:
         raise ValueError(f"{name}: model must be in evaluation mode, call model.eval()")
-    is_reader = isinstance(model, Reader)
-    program = _reader_program(model, size, format, any_size) if is_reader else _image_program(model, size, any_size)
+    if isinstance(model, Reader):
+        program = _reader_program(model, size, format, any_size)
+    else:
+        program = _image_program(model, size, any_size)
     with replacing(path) as temporary, torch.no_grad():
         _write(program, temporary, format)
         if not check:
