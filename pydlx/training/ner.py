@@ -51,7 +51,7 @@ class NerOptions(EncoderOptions):
     train_limit: int | None = option(None, "train on this many texts only, the first ones")
     val_limit: int | None = option(None, "validate on this many texts only, the first ones")
     tokeniser: str = option(
-        "words", "words; characters, for Chinese and Japanese; spaces; or spacy. Not used for texts given as tokens"
+        "words", "words; characters, for Chinese and Japanese; spaces; or spacy. Texts given as tokens keep theirs"
     )
     bigrams: bool = option(False, "read bigrams of tokens, too, which helps much with Chinese characters")
     bigram_count: int = option(2, "minimum count of bigrams in the vocabulary")

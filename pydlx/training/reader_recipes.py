@@ -107,7 +107,7 @@ class SpanOptions(ReaderModelOptions, PretrainedOptions):
         None, "checkpoint of a trained reader to start from; its model, sizes and vocabulary are kept"
     )
     max_passage: int | None = option(
-        400, "tokens, or an encoder's wordpieces, of a window; longer passages are read in windows that overlap by half"
+        400, "tokens, or an encoder's wordpieces, of a window; longer passages get windows that overlap by half"
     )
     answer_length: int = option(15, "maximum number of tokens of a predicted answer")
 
