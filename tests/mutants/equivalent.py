@@ -100,8 +100,8 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ): "from where on letters are black is looks",
     (
         "pydlx/cli/outputs.py",
-        "text = json.dumps(_jsonable(content), indent=2, ensure_ascii=False, allow_nan=False)",
-        "text = json.dumps(_jsonable(content), indent= 1, ensure_ascii=False, allow_nan=False)",
+        'text = json.dumps(_jsonable(content), indent=2, ensure_ascii=False, allow_nan=False) + "\\n"',
+        'text = json.dumps(_jsonable(content), indent= 1, ensure_ascii=False, allow_nan=False) + "\\n"',
     ): "how JSON is indented is looks",
     (
         "pydlx/ops/sequence_pool.py",
