@@ -50,20 +50,43 @@ def format_summary(outcomes: Iterable[tuple[str, Outcome]]) -> str:
     return "\n".join(lines)
 
 
-def write_json(path: Path, machine: dict[str, Any], outcomes: Iterable[tuple[str, Outcome]]) -> None:
-    """Writes everything measured, seconds and ratios, atomically."""
-    document = {"machine": machine, "results": [{"op": op, **as_dict(outcome)} for op, outcome in outcomes]}
+def as_document(machine: dict[str, Any], outcomes: Iterable[tuple[str, Outcome]]) -> dict[str, Any]:
+    """Everything measured, seconds and ratios, in plain types."""
+    return {"machine": machine, "results": [{"op": op, **as_dict(outcome)} for op, outcome in outcomes]}
+
+
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    """Writes a run's document as a whole or not at all."""
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """A run's document, as :func:`write_json` wrote it.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It holds something else.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        document = None
+    if not isinstance(document, dict) or not {"machine", "results"} <= document.keys():
+        raise ValueError(f"'{path}' must be a file that `pydlx bench --json` wrote")
+    return document
+
+
 def as_dict(outcome: Outcome) -> dict[str, Any]:
     """One outcome in plain types."""
-    verdicts = [{"target": verdict.text, "met": verdict.met} for verdict in outcome.verdicts]
+    verdicts: list[dict[str, Any]] = [{"target": verdict.text, "met": verdict.met} for verdict in outcome.verdicts]
     if isinstance(outcome, Finding):
         quantity = outcome.quantity
         return {"quantity": quantity.label, "value": outcome.value, "unit": quantity.unit, "targets": verdicts}
+    for verdict, target in zip(verdicts, outcome.case.targets, strict=True):
+        measured = target.against in outcome.timings
+        verdict |= {"against": target.against, "asked": outcome.asked_ratio(target) if measured else None}
     return {
         "case": outcome.case.label,
         "seconds": {

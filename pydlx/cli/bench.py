@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydlx.cli.progress import doing
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 _EXAMPLE = """\
 example:
   pydlx bench soft_pool --quick
-  pydlx bench --json bench.json --plot bench.png
+  pydlx bench --json bench.json --plot bench.png --plot-all bench_all.png
+  pydlx bench --from bench.json --plot bench.svg
 
 Without OP everything is measured, in a minute or two. On a busy machine times come and go; the ratios are the result.
 `pydlx bench readers --help` tells of the leaderboard of readers.
@@ -40,7 +41,16 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     parser.add_argument("--quick", action="store_true", help="fewer rounds: a glance, not a measurement")
     parser.add_argument("--full", action="store_true", help="also check the accuracy of large grids, for minutes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured to FILE")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the ratios to FILE (.png, .svg, .pdf)")
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        metavar="FILE",
+        help="draw the most telling ratios on one screen, to FILE (.png, .svg, .pdf)",
+    )
+    parser.add_argument("--plot-all", type=Path, metavar="FILE", help="draw every ratio, one long picture, to FILE")
+    parser.add_argument(
+        "--from", dest="source", type=Path, metavar="FILE", help="draw what --json wrote, and measure nothing"
+    )
     parser.add_argument("--check", action="store_true", help="exit with 1 unless every target is met")
     return parser
 
@@ -57,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
     if args.list:
         return _list(ops, setting)
     _refuse_early(args)
+    if args.source:
+        return _draw_earlier(args)
 
     facts = machine.describe_machine(setting)
     print(machine.machine_line(facts))
@@ -68,17 +80,39 @@ def run(args: argparse.Namespace) -> int:
             print(report.format_table(op, results) + "\n", flush=True)
             outcomes += [(op, outcome) for outcome in results]
             if args.json:  # anew after each op, so that a run that is stopped leaves what it has measured
-                report.write_json(args.json, facts, outcomes)
+                report.write_json(args.json, report.as_document(facts, outcomes))
     print(report.format_summary(outcomes))
     if args.json:
         print(f"written to {args.json}")
-    if args.plot:
-        from pydlx.benchmarks import plot
-
-        plot.write_plot(args.plot, machine.machine_line(facts), outcomes)
-        print(f"drawn to {args.plot}")
+    _draw(args, report.as_document(facts, outcomes))
     all_met = all(verdict.met for _, outcome in outcomes for verdict in outcome.verdicts)
     return 1 if args.check and not all_met else 0
+
+
+def _draw_earlier(args: argparse.Namespace) -> int:
+    """Draws what an earlier run wrote."""
+    from pydlx.benchmarks import report
+
+    if not (args.plot or args.plot_all):
+        raise ValueError("--from needs --plot FILE or --plot-all FILE: it draws and measures nothing")
+    document = report.read_json(args.source)
+    if args.ops:
+        document["results"] = [result for result in document["results"] if result["op"] in args.ops]
+    _draw(args, document)
+    return 0
+
+
+def _draw(args: argparse.Namespace, document: dict[str, Any]) -> None:
+    """Draws the pictures that are asked for."""
+    if not (args.plot or args.plot_all):
+        return
+    from pydlx.benchmarks import machine, plot
+
+    subtitle = machine.machine_line(document["machine"])
+    for path, write in ((args.plot, plot.write_short_plot), (args.plot_all, plot.write_long_plot)):
+        if path:
+            write(path, subtitle, document["results"])
+            print(f"drawn to {path}")
 
 
 def _chosen(names: list[str]) -> list[str]:
@@ -108,16 +142,19 @@ def _refuse_early(args: argparse.Namespace) -> None:
     import pydlx
     from pydlx.files import check_writable
 
+    if args.plot or args.plot_all:
+        from pydlx.figures import check_figure_path
+
+        for path in filter(None, (args.plot, args.plot_all)):
+            check_figure_path(path)
+    if args.source:
+        return
     if not pydlx.build_info()["native"]:
         raise ValueError("no compiled kernels here, nothing to measure; install a C++ compiler and reinstall pydlx")
     if args.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: torch finds no CUDA device")
     if args.device == "cuda" and not pydlx.build_info()["cuda"]:
         raise ValueError("--device cuda: no CUDA kernels are compiled in, `pydlx info` says what is")
-    if args.plot:
-        from pydlx.figures import check_figure_path
-
-        check_figure_path(args.plot)
     if args.json:
         check_writable(args.json)
 
