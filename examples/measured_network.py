@@ -25,8 +25,8 @@ from torch.nn import functional as F
 from pydlx.data import ImageLabelFolders, camvid
 from pydlx.figures import INK, new_figure, save_figure
 from pydlx.metrics import BoxAP, ConfusionMetrics, plot_confusion_matrix, plot_precision_recall
-from pydlx.models import load_model, save_model
-from pydlx.models.segmentation import FCN8s, load_efficientnet_lite0, preprocess
+from pydlx.models import create_model, load_model, save_model
+from pydlx.models.segmentation import load_efficientnet_lite0, preprocess
 from pydlx.visualize import colour_labels, draw_boxes
 
 SHOWN = 52  # the test image that is drawn
@@ -44,10 +44,12 @@ class Stored(nn.Module):
         return {name: features.float() for name, features in self.maps.items()}
 
 
-def train_scores(items: ImageLabelFolders, enlarge: float, epochs: int = 8) -> FCN8s:
+def train_scores(items: ImageLabelFolders, enlarge: float, epochs: int = 8) -> Any:
     """FCN-8s of an EfficientNet-Lite0 as ImageNet left it, of which only the score layers learn; no augmentation."""
     torch.manual_seed(0)
-    model = FCN8s(num_classes=items.num_classes, backbone="efficientnet_lite0", enlarge=enlarge, dropout=0.2)
+    model: Any = create_model(
+        "fcn8s", num_classes=items.num_classes, backbone="efficientnet_lite0", enlarge=enlarge, dropout=0.2
+    )
     load_efficientnet_lite0(model)
     backbone, stored = model.backbone.eval(), Stored()
     chosen = range(0, len(items), 2)
@@ -59,7 +61,7 @@ def train_scores(items: ImageLabelFolders, enlarge: float, epochs: int = 8) -> F
         features.append({name: found.half() for name, found in maps.items()})
         if len(features) % 20 == 0:
             print(f"features of {len(features)} of {len(chosen)} images", flush=True)
-    model.backbone = stored  # type: ignore[assignment]
+    model.backbone = stored
     scores = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(scores, lr=3e-3)
     schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.05, epochs * len(chosen) // 4)
@@ -142,7 +144,8 @@ def draw(shown: Any, cars: BoxAP, scenes: ConfusionMetrics, items: ImageLabelFol
     photograph.imshow(shown)
     photograph.set_axis_off()
     photograph.set_title("what the network sees", loc="left", size=12, color=INK)
-    plot_precision_recall(cars.curves(), ax=figure.add_axes((0.055, 0.085, 0.27, 0.36)))
+    _, axes = plot_precision_recall(cars.curves(), ax=figure.add_axes((0.055, 0.085, 0.27, 0.36)))
+    axes.set_title(f"boxes around cars: {axes.get_title('left')}", loc="left", size=12, color=INK)
     plot_confusion_matrix(scenes.matrix, items.class_names, ax=figure.add_axes((0.53, 0.15, 0.41, 0.78)))
     save_figure(figure, path)
 
