@@ -1,4 +1,4 @@
-"""What the operators and layers add to ``import torch``; ``import pydlx`` alone imports neither."""
+"""Time that the operators and layers take beyond ``import torch``; ``import pydlx`` alone imports neither."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ print(time.perf_counter() - start)
 
 
 def cases(setting: Setting) -> Iterator[Quantity]:
-    """The one quantity of this page."""
+    """The time, as a single quantity."""
     yield Quantity("import pydlx.ops, .nn and .losses beyond import torch", "s", 0.3, _seconds_beyond_torch)
 
 
 def _seconds_beyond_torch(attempts: int = 5) -> float:
-    """Best of several fresh interpreters."""
+    """The best of several fresh interpreters."""
     return min(_attempt() for _ in range(attempts))
 
 

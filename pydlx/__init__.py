@@ -1,11 +1,11 @@
-"""Native deep-learning operators for PyTorch, and what is built on them.
+"""Native deep-learning operators for PyTorch, and the layers, networks, metrics and tools built on them.
 
-``pydlx.ops`` holds the operators, ``pydlx.nn`` and ``pydlx.losses`` their modules, ``pydlx.models`` networks
-(``list_models``, ``create_model``), ``pydlx.blending`` gradient-domain image blending, ``pydlx.metrics`` measures of
-models, ``pydlx.data`` readers of data sets, and ``pydlx.visualize`` pictures of what networks respond to.
+``pydlx.ops`` holds the operators, ``pydlx.nn`` and ``pydlx.losses`` their modules, ``pydlx.models`` holds networks
+(``list_models``, ``create_model``), ``pydlx.blending`` does gradient-domain image blending, ``pydlx.metrics`` evaluates
+models, ``pydlx.data`` reads data sets and ``pydlx.visualize`` draws what networks respond to.
 
-Each part is imported when it is first used, so that ``import pydlx`` and the help of the command line do not wait for
-torch. The operators are registered under ``torch.ops.pydlx`` by ``import pydlx.ops``.
+Each part is imported on first use, so that ``import pydlx`` and the command line's help do not wait for torch. The
+operators are registered under ``torch.ops.pydlx`` by ``import pydlx.ops``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Without the packages of the extras: what can work works, the rest says in one line which extra it needs."""
+"""Without the extras' packages: what does not need them works, and the rest names its extra in one line."""
 
 import json
 import subprocess
@@ -113,7 +113,7 @@ def run_without_extras(code, folder, text="", missing=OPTIONAL):
 
 @pytest.fixture
 def files(tmp_path):
-    """Files of the kinds that the commands ask for; what is in them is never read."""
+    """Files of the kinds that the commands take; their contents are never read."""
     contents = {"tif": b"II*\0", "ppm": b"P6\n", "jp2": b"\0\0\0\x0cjP  \r\n\x87\n"}
     for suffix in ("json", "png", "tif", "ppm", "jp2"):
         (tmp_path / f"a.{suffix}").write_bytes(contents.get(suffix, b"{}"))

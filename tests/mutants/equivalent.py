@@ -40,8 +40,8 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ): "a short cut past a loop that does nothing for two places of -1",
     (
         "pydlx/ops/oks.py",
-        "far = square > 1000 * spread  # exp(-1000) is 0, whose derivative by the area would be 0 times infinity",
-        "far = square > 1001 * spread  # exp(-1000) is 0, whose derivative by the area would be 0 times infinity",
+        "far = square > 1000 * spread  # exp underflows to 0, and the derivative by the area would be 0 times infinity",
+        "far = square > 1001 * spread  # exp underflows to 0, and the derivative by the area would be 0 times infinity",
     ): "exp(-1000) and exp(-1001) are both 0 in float64",
     (
         "pydlx/ops/soft_pool.py",
@@ -99,9 +99,9 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "light = sum(weight * part for weight, part in zip((0.299, 0.587, 0.114), colour, strict=True)) > 139",
     ): "from where on letters are black is looks",
     (
-        "pydlx/cli/info.py",
-        "print(json.dumps(facts, indent=2))",
-        "print(json.dumps(facts, indent= 1))",
+        "pydlx/cli/outputs.py",
+        "text = json.dumps(_jsonable(content), indent=2, ensure_ascii=False, allow_nan=False)",
+        "text = json.dumps(_jsonable(content), indent= 1, ensure_ascii=False, allow_nan=False)",
     ): "how JSON is indented is looks",
     (
         "pydlx/ops/sequence_pool.py",
