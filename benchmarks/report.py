@@ -56,6 +56,22 @@ def write_json(path: Path, machine: dict[str, Any], outcomes: Iterable[tuple[str
         temporary.write_text(text, encoding="utf-8")
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """A run's document, as :func:`write_json` wrote it.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It holds something else.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        document = None
+    if not isinstance(document, dict) or not {"machine", "results"} <= document.keys():
+        raise ValueError(f"'{path}' must be a file that `pydlx bench --json` wrote")
+    return document
+
+
 def as_document(machine: dict[str, Any], outcomes: Iterable[tuple[str, Outcome]]) -> dict[str, Any]:
     """Everything measured, in plain types."""
     return {"machine": machine, "results": [{"op": op, **as_dict(outcome)} for op, outcome in outcomes]}
@@ -63,10 +79,13 @@ def as_document(machine: dict[str, Any], outcomes: Iterable[tuple[str, Outcome]]
 
 def as_dict(outcome: Outcome) -> dict[str, Any]:
     """One outcome in plain types."""
-    verdicts = [{"target": verdict.text, "met": verdict.met} for verdict in outcome.verdicts]
+    verdicts: list[dict[str, Any]] = [{"target": verdict.text, "met": verdict.met} for verdict in outcome.verdicts]
     if isinstance(outcome, Finding):
         quantity = outcome.quantity
         return {"quantity": quantity.label, "value": outcome.value, "unit": quantity.unit, "targets": verdicts}
+    for verdict, target in zip(verdicts, outcome.case.targets, strict=True):
+        measured = target.against in outcome.timings
+        verdict |= {"against": target.against, "asked": outcome.asked_ratio(target) if measured else None}
     return {
         "case": outcome.case.label,
         "seconds": {

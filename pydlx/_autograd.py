@@ -225,17 +225,18 @@ def _with_gradient(
     through the dispatcher to a Python rule would cost more than the rule itself.
     """
 
-    class Rule(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, *inputs_and_run: Any) -> Any:
-            *inputs, run = inputs_and_run
-            output = run(*inputs)
-            setup_context(ctx, inputs, output)
-            return output
+    def forward(ctx: Any, *inputs_and_run: Any) -> Any:
+        *inputs, run = inputs_and_run
+        output = run(*inputs)
+        setup_context(ctx, inputs, output)
+        return output
 
-        @staticmethod
-        def backward(ctx: Any, *grads: Any) -> Any:
-            return (*backward(ctx, *grads), None)
+    def gradients(ctx: Any, *grads: Any) -> Any:
+        return (*backward(ctx, *grads), None)
+
+    # Its name is what the autograd graph and the profiler show.
+    members = {"forward": staticmethod(forward), "backward": staticmethod(gradients)}
+    rule: Any = type(f"pydlx::{name}", (torch.autograd.Function,), members)
 
     def kernel(keyset: Any, *inputs: Any) -> Any:
         def redispatch(*inputs: Any) -> Any:
@@ -244,7 +245,7 @@ def _with_gradient(
 
         if forward_ad._current_level >= 0:
             return in_forward_mode(*inputs)
-        return Rule.apply(*inputs, redispatch) if _is_recorded(inputs) else redispatch(*inputs)
+        return rule.apply(*inputs, redispatch) if _is_recorded(inputs) else redispatch(*inputs)
 
     def call(*inputs: Any) -> Any:
         # Keep the first test first: Dynamo folds it to True and skips the rest.
@@ -255,7 +256,7 @@ def _with_gradient(
             or forward_ad._current_level >= 0
         ):
             return reference(*inputs) if is_exporting_to_onnx() else op(*inputs)
-        return Rule.apply(*inputs, below_autograd) if _is_recorded(inputs) else below_autograd(*inputs)
+        return rule.apply(*inputs, below_autograd) if _is_recorded(inputs) else below_autograd(*inputs)
 
     library.impl(name, kernel, "Autograd", with_keyset=True)
     return call

@@ -53,6 +53,8 @@ NOT_RUN_HERE = (
     "seed=0 epochs=50 val_every=2 progress=false out=runs/adaptive_focal-0",
     # tests/examples/test_relation_results.py runs it.
     "python examples/relation_results.py redocred_test.json runs/adaptive_focal-0 --train redocred_dev.json",
+    # tests/cli/test_bench.py runs it on a tiny case.
+    "pydlx bench --json bench.json --plot bench.png --plot-all bench_all.png",
     # tests/cli/test_bench_readers.py runs it on less.
     "pydlx bench readers --settings examples/reader_settings.json --minutes 3 --seeds 3 --jobs 2 --out runs/readers    "
     "--data cmrc2018 data=cmrc2018_train.json val=cmrc2018_dev.json --data squad data=squad/train.json "

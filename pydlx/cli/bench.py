@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 _EXAMPLE = """\
 example:
   pydlx bench soft_pool --quick
-  pydlx bench --json bench.json --plot bench.png
+  pydlx bench --json bench.json --plot bench.png --plot-all bench_all.png
+  pydlx bench --from bench.json --plot bench.svg
 
 Without OP everything is measured, in a minute or two. On a busy machine times come and go; the ratios are the result.
 `pydlx bench readers --help` tells of the leaderboard of readers.
@@ -44,7 +45,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParse
     parser.add_argument("--quick", action="store_true", help="take fewer rounds: a glance, not a measurement")
     parser.add_argument("--full", action="store_true", help="also check the accuracy of large grids, for minutes")
     add_json(parser, "everything measured")
-    add_plot(parser, "the ratios")
+    add_plot(parser, "the most telling ratios, on one screen,")
+    parser.add_argument("--plot-all", type=Path, metavar="FILE", help="draw every ratio, one long picture, to FILE")
+    parser.add_argument(
+        "--from", dest="source", type=Path, metavar="FILE", help="draw what --json wrote to FILE, and measure nothing"
+    )
     parser.add_argument("--check", action="store_true", help="exit with 1 unless every target is met")
     return parser
 
@@ -53,23 +58,47 @@ def run(args: argparse.Namespace) -> int:
     """Measures, shows and writes; returns the exit code."""
     import torch
 
-    from pydlx.benchmarks import machine
+    from pydlx.benchmarks import machine, report
     from pydlx.benchmarks.case import Setting
 
     if args.list:
         return _list(_chosen(args.ops), Setting(torch.device("cpu"), args.threads, args.full))
+    if args.source:
+        return _draw_earlier(args)
     _refuse_early(args)
     setting = Setting(_device(args.device), args.threads, args.full)
     facts = machine.describe_machine(setting)
     outcomes = _race(args, setting, facts)
-    if args.plot:
-        from pydlx.benchmarks import plot
-
-        plot.write_plot(args.plot, machine.machine_line(facts), outcomes)
-        if args.json != STANDARD:
-            say(f"drawn to {args.plot}")
+    if args.plot or args.plot_all:
+        _draw(args, report.as_document(facts, outcomes))
     all_met = all(verdict.met for _, outcome in outcomes for verdict in outcome.verdicts)
     return 1 if args.check and not all_met else 0
+
+
+def _draw_earlier(args: argparse.Namespace) -> int:
+    """Draws what an earlier run wrote."""
+    from pydlx.benchmarks import report
+
+    if not (args.plot or args.plot_all):
+        raise ValueError("--from needs --plot FILE or --plot-all FILE: it draws and measures nothing")
+    check_outputs({"--plot": args.plot, "--plot-all": args.plot_all})
+    document = report.read_json(args.source)
+    if args.ops:
+        document["results"] = [result for result in document["results"] if result["op"] in _chosen(args.ops)]
+    _draw(args, document)
+    return 0
+
+
+def _draw(args: argparse.Namespace, document: dict[str, Any]) -> None:
+    """Draws the pictures that are asked for."""
+    from pydlx.benchmarks import machine, plot
+
+    subtitle = machine.machine_line(document["machine"])
+    for path, write in ((args.plot, plot.write_short_plot), (args.plot_all, plot.write_long_plot)):
+        if path:
+            write(path, subtitle, document["results"])
+            if args.json != STANDARD:
+                say(f"drawn to {path}")
 
 
 def _race(args: argparse.Namespace, setting: Setting, facts: dict[str, Any]) -> list[tuple[str, Outcome]]:
@@ -126,7 +155,7 @@ def _refuse_early(args: argparse.Namespace) -> None:
     _chosen(args.ops)
     if not pydlx.build_info()["native"]:
         raise ValueError("no compiled kernels here, nothing to measure; install a C++ compiler and reinstall pydlx")
-    check_outputs({"--json": args.json, "--plot": args.plot})
+    check_outputs({"--json": args.json, "--plot": args.plot, "--plot-all": args.plot_all})
 
 
 def _device(name: str) -> torch.device:

@@ -45,7 +45,7 @@ def check_outputs(outputs: Mapping[str, Any], inputs: Mapping[str, Any] | None =
         if (other := taken.setdefault(_resolved(path), option)) != option:
             raise ValueError(f"{option} must be another file than {other}, got '{path}'")
         try:
-            if option == "--plot":
+            if option.startswith("--plot"):
                 check_figure_path(path)
             else:
                 check_writable(path)

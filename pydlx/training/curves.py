@@ -6,7 +6,9 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydlx.figures import new_figure, save_figure
+from pydlx.figures import COLOURS, new_figure, save_figure
+
+_MARKERS = "osD^vPXd<>"
 
 
 def learning_curve(run: Path, score: str, by: str = "epoch") -> tuple[list[int], list[float]]:
@@ -41,10 +43,10 @@ def draw_learning_curves(runs: Sequence[Path], score: str, path: Path, by: str =
     """
     figure = new_figure(6, 3.6)
     axes = figure.subplots()
-    for run in runs:
-        axes.plot(
-            *learning_curve(run, score, by), marker=".", label=run.name
-        )  # a marker shows a run with one validation
+    for number, run in enumerate(runs):
+        # Each run has a marker of its own, for those who cannot tell the colours, and for runs of a single validation.
+        marker, colour = _MARKERS[number % len(_MARKERS)], COLOURS[number % len(COLOURS)]
+        axes.plot(*learning_curve(run, score, by), marker=marker, markersize=5, color=colour, label=run.name)
     axes.set(xlabel=by, ylabel=label or score)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
