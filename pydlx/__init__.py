@@ -1,21 +1,24 @@
 """Native deep-learning operators for PyTorch, and what is built on them.
 
-``pydlx.ops`` holds the operators, ``pydlx.nn`` and ``pydlx.losses`` their modules. Imported when first used:
-``pydlx.models`` holds networks (``list_models``, ``create_model``), ``pydlx.blending`` is gradient-domain image
-blending, ``pydlx.metrics`` measures models, ``pydlx.data`` reads data sets, ``pydlx.visualize`` draws what networks
-respond to.
+``pydlx.ops`` holds the operators. Imported when first used: ``pydlx.nn`` and ``pydlx.losses`` hold their modules,
+``pydlx.models`` networks (``list_models``, ``create_model``), ``pydlx.blending`` is gradient-domain image blending,
+``pydlx.metrics`` measures models, ``pydlx.data`` reads data sets, ``pydlx.visualize`` draws what networks respond to.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydlx import losses, nn, ops
+from pydlx import ops
 from pydlx._native import NativeLibraryWarning, backend, build_info
 from pydlx._version import __version__
 
-_LAZY = ("blending", "data", "metrics", "models", "visualize")
+if TYPE_CHECKING:
+    from pydlx import blending, data, losses, metrics, models, nn, visualize
+    from pydlx.models import create_model, list_models
+
+_LAZY = ("blending", "data", "losses", "metrics", "models", "nn", "visualize")
 _OF_MODELS = ("create_model", "list_models")
 
 __all__ = [

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from pydlx._checks import check_one_of, described
-from pydlx.data.annotations import Id, in_order, warn_of
 from pydlx.metrics.coco_protocol import Curves, summary
 from pydlx.metrics.image_batch import PROMISES, Image, ImageBatch
 from pydlx.metrics.metric import Metric
 from pydlx.metrics.plots import plot_precision_recall
+
+if TYPE_CHECKING:
+    from pydlx.data.annotations import Id
 
 Shapes = Mapping[str, tuple[int, ...]]  # state -> shape of one of its rows
 
@@ -191,6 +193,8 @@ class DetectionMetric(Metric):
     @staticmethod
     def _warn_of_tiny(area: Tensor, images: Tensor, effect: str) -> None:
         """Of truths whose area is no size of anything seen, as where coordinates are fractions of the image."""
+        from pydlx.data.annotations import warn_of  # here, since importing pydlx.data takes as long as pydlx.metrics
+
         tiny = images[area < 1]
         warn_of(len(tiny), f"truths have an area below 1 square pixel{effect}", tiny.tolist(), "of images number")
 
@@ -235,6 +239,8 @@ def _id(name: str, key: object) -> Id:
 
 def _places(ids: Sequence[Id | None]) -> Tensor:
     """The number of each image in the order of ids, -1 where an id was met before; as they come without ids."""
+    from pydlx.data.annotations import in_order
+
     known = [key for key in ids if key is not None]
     if not known:
         return torch.arange(len(ids))

@@ -14,19 +14,21 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
-from typing import Any
+from typing import TYPE_CHECKING, Any, Union
 
 import torch
 from torch import Tensor
 
 from pydlx._checks import check_integers, check_type, described, is_whole, listed
-from pydlx.data.entities import AnnotatedText, EntityReport, read_entities
 from pydlx.metrics.metric import Metric
 from pydlx.metrics.scores import Scores
 from pydlx.metrics.set_counts import different_names, precision_recall_f1
 
+if TYPE_CHECKING:
+    from pydlx.data.entities import AnnotatedText, EntityReport
+
 Spans = Tensor | Sequence[Iterable[Any]]  # (N, 4) rows, or the entities of each item
-TextSource = str | os.PathLike[str] | Iterable[AnnotatedText]
+TextSource = Union[str, os.PathLike[str], Iterable["AnnotatedText"]]  # noqa: UP007 - a name for type checkers
 
 _Key = tuple[int, int, int, int]  # item, type, start, end
 
@@ -150,6 +152,8 @@ def entity_score(truth: TextSource, predictions: TextSource) -> dict[str, Any]:
         TypeError: An argument is neither a path nor annotated texts.
         OSError: A file cannot be read.
     """
+    from pydlx.data.entities import EntityReport  # here, since metrics of a training need no pydlx.data
+
     name = "entity_score"
     notes = EntityReport(), EntityReport()
     sides = _texts(name, "truth", truth, notes[0]), _texts(name, "predictions", predictions, notes[1])
@@ -172,6 +176,8 @@ def entity_score(truth: TextSource, predictions: TextSource) -> dict[str, Any]:
 
 
 def _texts(name: str, argument: str, source: TextSource, report: EntityReport) -> Iterator[AnnotatedText]:
+    from pydlx.data.entities import AnnotatedText, read_entities
+
     if isinstance(source, str | os.PathLike):
         yield from read_entities(source, report)
         return

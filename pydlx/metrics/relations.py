@@ -19,27 +19,21 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Union
 
 import torch
 from torch import Tensor
 
 from pydlx._checks import check_bool, check_flag, check_type, described, is_whole, listed, whole
-from pydlx.data.relations import (
-    NO_RELATION,
-    RelationDocument,
-    RelationReport,
-    frequent_relations,
-    named_facts,
-    names_of_fact,
-    read_docred,
-)
 from pydlx.metrics.metric import Metric
 from pydlx.metrics.scores import Scores
 from pydlx.metrics.set_counts import different_names, precision_recall_f1
 from pydlx.metrics.sources import content_of
 
-DocumentSource = str | os.PathLike[str] | Iterable[RelationDocument]
+if TYPE_CHECKING:
+    from pydlx.data.relations import RelationDocument
+
+DocumentSource = Union[str, os.PathLike[str], Iterable["RelationDocument"]]  # noqa: UP007 - a name for type checkers
 SubmissionSource = str | os.PathLike[str] | Sequence[Mapping[str, Any]]
 
 _Fact = tuple[str, int, int, str]  # title, head, tail, relation
@@ -161,6 +155,9 @@ def relation_score(
         TypeError: An argument is something else, or a record lacks a field.
         OSError: A file cannot be read.
     """
+    # Here, since metrics of a training need no pydlx.data.
+    from pydlx.data.relations import frequent_relations, named_facts, names_of_fact
+
     name = "relation_score"
     frequent = whole(name, "frequent", frequent, 1)
     documents = _by_title(name, truth)
@@ -210,6 +207,8 @@ def _each(counts: Tensor) -> list[dict[str, float]]:
 
 
 def _documents(name: str, argument: str, source: DocumentSource) -> Iterator[RelationDocument]:
+    from pydlx.data.relations import RelationDocument, RelationReport, read_docred
+
     if isinstance(source, str | os.PathLike):
         report = RelationReport()
         yield from read_docred(source, report)
@@ -235,6 +234,8 @@ def _by_title(name: str, truth: DocumentSource) -> dict[str, RelationDocument]:
 
 def _submitted(name: str, source: SubmissionSource, documents: Mapping[str, RelationDocument]) -> set[_Fact]:
     """The different facts, without those of no relation."""
+    from pydlx.data.relations import NO_RELATION
+
     content, place = content_of(name, "predictions", source)
     facts = {
         _fact(f"{place}[{number}]", record)

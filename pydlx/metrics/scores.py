@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -32,5 +33,9 @@ class Scores(dict[str, Tensor]):
             raise KeyError(key)
         return torch.stack(each)
 
+    def __reduce__(self) -> tuple[type[Scores], tuple[OrderedDict[str, Tensor]]]:
+        return Scores, (OrderedDict(self),)
 
-torch.serialization.add_safe_globals([Scores])  # for `torch.load` at its defaults
+
+# `torch.load` at its defaults makes instances of these only, by a call as `__reduce__` asks for.
+torch.serialization.add_safe_globals([Scores])

@@ -107,8 +107,7 @@ def segmentation_scores(
 
 
 def _value_of_0_by_0(name: str, zero_division: Any) -> float:
-    if isinstance(zero_division, str):
-        check_one_of(name, "zero_division", zero_division, ("drop",))
+    if isinstance(zero_division, str) and zero_division == "drop":
         return math.nan
     if not is_number(zero_division) or not (math.isnan(zero_division) or 0 <= zero_division <= 1):
         wanted = "'drop', NaN or a number from 0 to 1"

@@ -331,8 +331,11 @@ def test_groups_after_a_first_batch_on_which_metrics_agree():
     assert names["b"].compute()["type_f1"].tolist() == [0, 1]
 
 
-def test_results_by_class():
+def test_results_by_class(tmp_path):
     scores = filled("ConfusionMetrics").compute()
+    torch.save(scores, tmp_path / "scores.pt")
+    for copied in (torch.load(tmp_path / "scores.pt"), copy.deepcopy(scores)):
+        assert torch.equal(copied["iou"], scores["iou"])
     assert scores["iou"].tolist() == [scores[f"iou/{name}"].item() for name in ("road", "sky", "car")]
     assert "iou" not in scores
     with pytest.raises(KeyError, match="no such score"):

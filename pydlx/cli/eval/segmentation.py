@@ -28,10 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ignore", type=int, metavar="LABEL", help="truth that is left out, such as 255")
     parser.add_argument("--names", type=_words, metavar="A,B,...", help="of the classes, for the table")
     parser.add_argument(
-        "--absent",
+        "--zero-division",
         default="drop",
-        choices=("drop", "zero", "one", "nan"),
-        help="what a class counts that is in neither map (default: drop, it is left out of means)",
+        choices=("drop", "0", "1", "nan"),
+        help="what a class scores that is in neither map (default: drop, it is left out of means)",
     )
     parser.add_argument(
         "--average", default="macro", choices=("macro", "micro", "weighted"), help="over classes (default: macro)"
@@ -47,13 +47,14 @@ def run(args: argparse.Namespace) -> int:
     from pydlx.data.label_maps import LabelMapPairs
     from pydlx.figures import check_figure_path
     from pydlx.metrics import ConfusionMetrics, plot_confusion_matrix
+    from pydlx.metrics.segmentation import PER_CLASS, SINGLE
 
     if args.plot:
         check_figure_path(args.plot)
     metrics = ConfusionMetrics(
         args.classes,
         args.ignore,
-        absent=args.absent,
+        zero_division=args.zero_division if args.zero_division == "drop" else float(args.zero_division),
         average=args.average,
         level=args.level,
         class_names=args.names,
@@ -70,7 +71,8 @@ def run(args: argparse.Namespace) -> int:
     if args.plot:
         plot_confusion_matrix(metrics.matrix, args.names, path=args.plot)
     if args.json:
-        scores = {key: value.tolist() for key, value in metrics.compute().items()}
+        computed = metrics.compute()
+        scores = {key: computed[key].tolist() for key in (*SINGLE, *PER_CLASS)}
         report.print_json({"results": scores, "images": len(pairs) - len(skipped), "skipped": len(skipped)})
     else:
         print(metrics.table())
