@@ -22,7 +22,6 @@ OPTIONAL = (
     "simdjson",
     "skimage",
     "tifffile",
-    "torchmetrics",
 )
 
 FILES = ["--source", "a.png", "--target", "a.png", "--mask", "a.png", "--out", "b.png"]
@@ -152,6 +151,23 @@ def test_the_package_is_there_and_functions_name_the_extra(files):
         'reading and writing pictures needs Pillow: pip install "pydlx[images]"',
         'reading label maps needs Pillow: pip install "pydlx[images]"',
     ]
+
+
+IMPORT_METRICS = """
+import pydlx
+try:
+    import pydlx.metrics
+except ImportError as error:
+    print(json.dumps([str(error), pydlx.ops.ssim.__name__]))
+"""
+
+
+def test_metrics_stand_on_torchmetrics(files):
+    message = 'pydlx.metrics needs torchmetrics: pip install "pydlx[metrics]"'
+    assert run_without_extras(IMPORT_METRICS, files, missing=("torchmetrics",)) == [message, "ssim"]
+    command = "eval squad a.json a.json"
+    results = run_without_extras(RUN_COMMANDS, files, json.dumps([command]), missing=("torchmetrics",))
+    assert results == {command: [2, f"pydlx eval: {message}\n"]}
 
 
 def test_other_import_errors_are_not_disguised():

@@ -65,8 +65,8 @@ def run(args: argparse.Namespace) -> int:
         mean = [(f"mean of {len(each)}", *means.values())] if len(each) > 1 else []
         report.print_table([*rows, *mean], ("", *(name.upper() for name in _MEASURES)))
     if 0 < equal < len(each):
-        what = "picture equals the truth and is" if equal == 1 else "pictures equal the truth and are"
-        print(f"{equal} of {len(each)} {what} left out of the mean PSNR", file=sys.stderr)
+        what = "equals the truth and is" if equal == 1 else "equal the truth and are"
+        print(f"{equal} of {len(each)} pictures {what} left out of the mean PSNR", file=sys.stderr)
     report.print_skipped(skipped)
     return 0
 
