@@ -89,7 +89,7 @@ def _measure(truth: Path, prediction: Path, data_range: float | None, convention
     from pydlx import metrics
     from pydlx.files import read_image
 
-    preds, target = (_colours(read_image(path), path) for path in (prediction, truth))
+    target, preds = (_colours(read_image(path), path) for path in (truth, prediction))
     return {
         "psnr": metrics.psnr(preds, target, data_range),
         "ssim": metrics.ssim(preds, target, data_range, convention=convention),
