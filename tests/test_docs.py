@@ -84,7 +84,7 @@ NOT_RUN_HERE = (
     "python examples/split_litbank.py litbank --out litbank-split",
     "pydlx train ner data=litbank-split/train val=litbank-split/val encoder=minilm dropout=0.1 epochs=6 "
     "out=runs/litbank",
-    "pydlx predict runs/litbank/best.ckpt --data litbank-split/test --out litbank_found.json",
+    "pydlx predict --checkpoint runs/litbank/best.ckpt --data litbank-split/test --out litbank_found.json",
     # tests/cli/test_blend_list.py starts torchrun.
     "torchrun --nproc-per-node 2 -m pydlx.cli blend --list pictures.txt --method gp-gan --out blended/",
 )

@@ -175,7 +175,10 @@ __attribute__((always_inline)) inline A largest_of_lanes(const Vec<A>& v) {
 // True if any lane of the mask is set.
 template <class Mask>
 __attribute__((always_inline)) inline bool any(const Mask& mask) {
-#if PYDLX_X86_LEVELS && PYDLX_SIMD_BYTES == 32
+#if PYDLX_X86_LEVELS && PYDLX_SIMD_BYTES == 64
+  typedef long long Words __attribute__((vector_size(64)));
+  return __builtin_ia32_ptestmq512((Words)mask, (Words)mask, 0xff) != 0;
+#elif PYDLX_X86_LEVELS && PYDLX_SIMD_BYTES == 32
   typedef long long Words __attribute__((vector_size(32)));
   return !__builtin_ia32_ptestz256((Words)mask, (Words)mask);
 #else

@@ -1,5 +1,6 @@
-// Vectors of cells as kernels compute with them: float16 and bfloat16 are widened to float32 on the way in and rounded
-// once on the way out. Included once per instruction set; no include guard. accumulate.h and tensor_utils.h come first.
+// Vectors of elements as kernels compute with them: float16, bfloat16 and bytes are widened to float32 as they are
+// read; float16 and bfloat16 are rounded once as they are written. Included once per instruction set; no include guard.
+// accumulate.h and tensor_utils.h come first.
 
 namespace pydlx {
 namespace PYDLX_SIMD {
@@ -26,6 +27,9 @@ __attribute__((always_inline)) inline Vec<accumulate_t<T>> load_wide(const T* fr
     const auto wide = __builtin_convertvector(*reinterpret_cast<const Words*>(from), Bits);
 #endif
     return (Vec<float>)((Bits)wide << 16);
+  } else if constexpr (std::is_same_v<T, uint8_t>) {
+    typedef uint8_t Bytes __attribute__((vector_size(PYDLX_SIMD_BYTES / 4), aligned(1), may_alias));
+    return __builtin_convertvector(*reinterpret_cast<const Bytes*>(from), Vec<float>);
   } else {
 #if PYDLX_SIMD_BYTES == 64
     return __builtin_ia32_vcvtph2ps512_mask(*reinterpret_cast<const SignedWords*>(from), Vec<float>{}, 0xffff, 4);

@@ -82,7 +82,7 @@ DUMP_SCHEMAS = """
 import json, warnings
 import torch
 warnings.simplefilter("ignore")
-import pydlx
+import pydlx.ops
 schemas = torch._C._jit_get_all_schemas()
 print(json.dumps(sorted(str(s) for s in schemas if s.name.startswith("pydlx::"))))
 """
