@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, fx, nn
 
 from pydlx.ops.ssim import check_data_range, check_options, ssim, window_of
@@ -49,7 +50,13 @@ class SSIMLoss(nn.Module):
         self.k2 = k2
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """The loss of x, (N, C, H, W) or (N, C, D, H, W), against y of the same shape; differentiable in both."""
+        """The loss of x, (N, C, H, W) or (N, C, D, H, W), against y of the same shape; differentiable in both.
+
+        Two floating-point dtypes are promoted, as an output under autocast and a float32 target need it.
+        """
+        if x.dtype != y.dtype and x.is_floating_point() and y.is_floating_point():
+            common = torch.promote_types(x.dtype, y.dtype)
+            x, y = x.to(common), y.to(common)
         return 1 - ssim(
             x,
             y,

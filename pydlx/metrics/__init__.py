@@ -1,7 +1,8 @@
 """Measures of how good a model's output is, each by its published definition.
 
-Classes follow ``torchmetrics.Metric``: ``update`` with each batch, ``compute`` at the end, ``reset`` to start again;
-they sum over the processes of ``torch.distributed`` and go into a ``torchmetrics.MetricCollection``.
+Classes are ``torchmetrics.Metric``: ``update(preds, target)`` with each batch, ``compute`` at the end, ``reset`` to
+start again; they join the processes of ``torch.distributed`` and go into a ``torchmetrics.MetricCollection``. Needs
+torchmetrics: ``pip install "pydlx[metrics]"``.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from pydlx.metrics.generative import (
     parzen_log_likelihood,
     sliced_wasserstein,
 )
-from pydlx.metrics.images import mae, ms_ssim, mse, psnr, rmse, sd, ssim
+from pydlx.metrics.image_scores import MAE, MSE, MSSSIM, PSNR, RMSE, SSIM
+from pydlx.metrics.images import mae, ms_ssim, mse, psnr, rmse, ssim, std
 from pydlx.metrics.keypoint_ap import KeypointAP
 from pydlx.metrics.keypoint_sigmas import COCO_SIGMAS, CROWDPOSE_SIGMAS, WHOLEBODY_SIGMAS
 from pydlx.metrics.matched_poses import multi_person_ap, single_person_ap
@@ -52,6 +54,12 @@ from pydlx.metrics.segmentation import ConfusionMetrics, scores_table, segmentat
 __all__ = [
     "COCO_SIGMAS",
     "CROWDPOSE_SIGMAS",
+    "MAE",
+    "MSE",
+    "MSSSIM",
+    "PSNR",
+    "RMSE",
+    "SSIM",
     "WHOLEBODY_SIGMAS",
     "AnswerCurve",
     "BleuScore",
@@ -93,7 +101,6 @@ __all__ = [
     "rmse",
     "rouge_l",
     "scores_table",
-    "sd",
     "segmentation_scores",
     "single_person_ap",
     "sliced_wasserstein",
@@ -101,4 +108,5 @@ __all__ = [
     "squad_curves",
     "squad_score",
     "ssim",
+    "std",
 ]

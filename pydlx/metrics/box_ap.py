@@ -124,10 +124,10 @@ class BoxAP(DetectionMetric):
         class_agnostic: take all categories for one.
         compatibility: ``"pycocotools"`` loses the matches of annotations with id 0, as pycocotools does.
 
-    ``update(predictions, targets, image_ids=None)`` takes one dict of tensors per image. Predictions: ``boxes`` (n, 4),
-    ``scores`` and ``labels`` (n,). Targets: ``boxes``, ``labels``, and if there are any ``iscrowd``, ``area`` (of the
-    segmentation; default: of the box) and ``ids``. Other keys are not looked at. Image ids are whole numbers of any
-    size or strings.
+    ``update(preds, target, image_ids=None)`` takes one dict of tensors per image. ``preds``: ``boxes`` (n, 4),
+    ``scores`` and ``labels`` (n,). ``target``: ``boxes``, ``labels``, and if there are any ``iscrowd``, ``area`` (of
+    the segmentation; default: of the box) and ``ids``. Other keys are ignored. Image ids are whole numbers of any size
+    or strings.
 
     ``compute()`` gives ``AP AP50 AP75 APS APM APL AR1 AR10 AR100 ARS ARM ARL``; -1 where no truth counts.
 
@@ -143,9 +143,9 @@ class BoxAP(DetectionMetric):
     """
 
     promises = (
-        ("predictions", "scores", "numbers"),
-        ("predictions", "labels", "numbers"),
-        ("targets", "labels", "numbers"),
+        ("preds", "scores", "numbers"),
+        ("preds", "labels", "numbers"),
+        ("target", "labels", "numbers"),
     )
 
     def __init__(
@@ -164,7 +164,8 @@ class BoxAP(DetectionMetric):
         self._protocol = box_protocol(max_detections, thresholds, recall_thresholds, area_ranges)
         check_compatibility("BoxAP", compatibility)
         check_flag("BoxAP", "class_agnostic", class_agnostic)
-        self._class_agnostic, self._compatibility = class_agnostic, compatibility
+        self.max_detections, self.class_agnostic, self.compatibility = max_detections, class_agnostic, compatibility
+        self.thresholds, self.recall_thresholds, self.area_ranges = thresholds, recall_thresholds, area_ranges
 
     def _found(self, batch: ImageBatch) -> tuple[Tensor]:
         """Label, score, box (n, 6)."""
@@ -184,11 +185,11 @@ class BoxAP(DetectionMetric):
         return (torch.cat([torch.stack(columns, 1), boxes], 1),)
 
     def curves(self) -> Curves:
-        """Precision over recall of what this process has seen, category after category (`labels`)."""
+        """Precision over recall of the states as they are, category after category (`labels`)."""
         states, found, true, images = self._joined()
         rows, truths = states["detection_rows"], states["truth_rows"]
         labels, categories, truth_categories = self._categories(rows[:, 0], truths[:, 0])
-        if self._class_agnostic:
+        if self.class_agnostic:
             categories, truth_categories = torch.zeros_like(categories), torch.zeros_like(truth_categories)
         self._warn_of_tiny(truths[:, 1], true, " and count as small or not at all")
         return box_curves(
@@ -203,11 +204,11 @@ class BoxAP(DetectionMetric):
             ),
             self._protocol,
             images=images,
-            categories=1 if self._class_agnostic else max(1, len(labels)),
-            compatibility=self._compatibility,
+            categories=1 if self.class_agnostic else max(1, len(labels)),
+            compatibility=self.compatibility,
         )
 
     def labels(self) -> Tensor:
-        """The categories that this process has seen, ascending, as the curves have them."""
+        """The categories in the states as they are, ascending, in the order that the curves have them."""
         states, *_ = self._joined()
         return self._categories(states["detection_rows"][:, 0], states["truth_rows"][:, 0])[0].long()

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from pydlx._checks import check_flag, check_one_of, check_type
-from pydlx.data.annotations import warn_of
 from pydlx.metrics.box_ap import BoxDetections, BoxTruths, box_curves, box_protocol
 from pydlx.metrics.coco_protocol import ALL, EVERYTHING, Curves, check_compatibility, summary
 from pydlx.metrics.keypoint_ap import (
@@ -345,4 +344,6 @@ def _warn_of_poses(data: CocoTruth, *, use_area: bool) -> None:
 
 
 def _warn_of(bad: np.ndarray, data: CocoTruth, what: str) -> None:
+    from pydlx.data.annotations import warn_of
+
     warn_of(bad.sum(), what, data.ids[bad].tolist())

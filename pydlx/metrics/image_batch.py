@@ -20,12 +20,12 @@ PROMISES = {
 class ImageBatch:
     """What a metric is given of one kind, key by key, float64, image after image.
 
-    An image's tensors are looked at for their shapes only, and joined with those of the others before anything is
-    computed: a batch on a GPU takes some launches and no host wait, where its images would take dozens of each.
+    Only the shapes of single images are checked; their tensors are joined before anything is computed. A batch on a GPU
+    so takes a few launches and never waits, where its images one by one would take dozens of both.
 
     Args:
         metric: The metric's name.
-        kind: ``"predictions"`` or ``"targets"``.
+        kind: ``"preds"`` or ``"target"``.
         images: One dict each, at least one.
     """
 

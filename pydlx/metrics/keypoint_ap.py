@@ -179,11 +179,11 @@ class KeypointAP(DetectionMetric):
         box_format: how boxes are given, ``"xyxy"`` or ``"xywh"``.
         compatibility: ``"pycocotools"`` loses the matches of annotations with id 0, as pycocotools does.
 
-    ``update(predictions, targets, image_ids=None)`` takes one dict of tensors per image. Predictions: ``keypoints``
+    ``update(preds, target, image_ids=None)`` takes one dict of tensors per image. ``preds``: ``keypoints``
     (n, K, 2) or (n, K, 3), of which the third number is not used, ``scores`` (n,), and if there are any ``labels``
-    (n,) and ``boxes`` (n, 4). Targets: ``keypoints`` (n, K, 3) as x, y, visibility, ``area`` (n,) or ``boxes`` or
+    (n,) and ``boxes`` (n, 4). ``target``: ``keypoints`` (n, K, 3) as x, y, visibility, ``area`` (n,) or ``boxes`` or
     both, and if there are any ``labels``, ``iscrowd``, ``num_keypoints`` (default: how many are visible) and ``ids``.
-    Other keys are not looked at. Image ids are whole numbers of any size or strings.
+    Other keys are ignored. Image ids are whole numbers of any size or strings.
 
     Labels are the categories, each of which is evaluated alone. Where predictions or targets have none, as beside
     torchvision's keypoint R-CNN, all are of one category; labels that differ beside rows without any raise.
@@ -202,11 +202,11 @@ class KeypointAP(DetectionMetric):
     """
 
     promises = (
-        ("predictions", "scores", "numbers"),
-        ("predictions", "keypoints", "finite"),
-        ("predictions", "labels", "numbers"),
-        ("targets", "keypoints", "finite"),
-        ("targets", "labels", "numbers"),
+        ("preds", "scores", "numbers"),
+        ("preds", "keypoints", "finite"),
+        ("preds", "labels", "numbers"),
+        ("target", "keypoints", "finite"),
+        ("target", "labels", "numbers"),
     )
 
     def __init__(
@@ -230,7 +230,9 @@ class KeypointAP(DetectionMetric):
         self._protocol = keypoint_protocol(max_detections, thresholds, recall_thresholds, area_ranges)
         check_compatibility("KeypointAP", compatibility)
         check_flag("KeypointAP", "use_area", use_area)
-        self._use_area, self._compatibility = use_area, compatibility
+        self.sigmas, self.max_detections, self.use_area = tuple(spread.tolist()), max_detections, use_area
+        self.thresholds, self.recall_thresholds, self.area_ranges = thresholds, recall_thresholds, area_ranges
+        self.compatibility = compatibility
 
     def _found(self, batch: ImageBatch) -> tuple[Tensor, Tensor]:
         """Points (n, K, 2), and label, score, area (n, 3)."""
@@ -245,9 +247,9 @@ class KeypointAP(DetectionMetric):
         """Points (n, K, 3), and label, area, crowd, num_keypoints, id, box (n, 9)."""
         points = batch.rows("keypoints", len(self._sigmas), 3)
         for number, image in enumerate(batch.images):
-            if "boxes" not in image and ("area" not in image or not self._use_area):
-                needed = '"area" or "boxes"' if self._use_area else '"boxes" (use_area=False)'
-                raise ValueError(f"KeypointAP: targets[{number}] must have {needed}, got {sorted(image)}")
+            if "boxes" not in image and ("area" not in image or not self.use_area):
+                needed = '"area" or "boxes"' if self.use_area else '"boxes" (use_area=False)'
+                raise ValueError(f"KeypointAP: target[{number}] must have {needed}, got {sorted(image)}")
         boxes = batch.rows_if_given("boxes", 4)
         boxes = torch.where(batch.is_given("boxes")[:, None], self._boxes(boxes), boxes_around(points))
         counted = batch.column("num_keypoints", torch.nan)
@@ -262,13 +264,13 @@ class KeypointAP(DetectionMetric):
         return points, torch.cat([torch.stack(columns, 1), boxes], 1)
 
     def curves(self) -> Curves:
-        """Precision over recall of what this process has seen, all categories."""
+        """Precision over recall of the states as they are, all categories."""
         detections, truths, images, labels = self._rows()
         return self._curves(detections, truths, images, len(labels), self._sigmas)
 
     def per_keypoint(self) -> Tensor:
-        """AP of each keypoint alone, (K,) float64, of what this process has seen: OKS of one point instead of their
-        mean, over the truths where it is visible; -1 where it never is."""
+        """AP of each keypoint alone, (K,) float64, of the states as they are: by the OKS of that keypoint, over the
+        truths where it is visible; -1 where it never is."""
         detections, truths, images, labels = self._rows()
         each = [
             self._curves(*one_keypoint(detections, truths, k), images, len(labels), sigma)
@@ -286,8 +288,8 @@ class KeypointAP(DetectionMetric):
             self._protocol,
             images=images,
             categories=max(1, categories),
-            use_area=self._use_area,
-            compatibility=self._compatibility,
+            use_area=self.use_area,
+            compatibility=self.compatibility,
         )
 
     def _rows(self) -> tuple[KeypointDetections, KeypointTruths, int, Tensor]:
@@ -296,7 +298,7 @@ class KeypointAP(DetectionMetric):
         truth_labels, truth_area, crowd, visible, ids, *_ = states["truth_rows"].unbind(1)
         names, categories, truth_categories = self._categories(labels, truth_labels)
         points = states["truth_points"]
-        if self._use_area:
+        if self.use_area:
             counted = visible != 0
             self._warn_of_tiny(truth_area[counted], true[counted], ", so next to nothing matches")
         return (

@@ -57,9 +57,8 @@ class TaggingTask(Task):
         scores = self.metric.compute()
         for name in ("f1", "precision", "recall"):
             self.log(f"val/{name}", scores[name].float(), prog_bar=name == "f1", sync_dist=True)
-        each = scores["type_f1"].float().reshape(-1)  # with one type torchmetrics returns a scalar
-        for kind, f1 in zip(self.held_out.types, each, strict=True):
-            self.log(f"val/f1_{kind}", f1, sync_dist=True)
+        for kind in self.held_out.types:
+            self.log(f"val/f1_{kind}", scores[f"type_f1/{kind}"].float(), sync_dist=True)
         self._show(own, found)
         self.metric.reset()
         self.found.clear()

@@ -30,7 +30,7 @@ from bad_input.arguments import (
 )
 from bad_input.operators import KEYPOINT_SIGMAS, PICTURE, SSIM_OPTIONS
 
-IMAGES = {"x": image(PICTURE, PICTURE.double()), "y": image(PICTURE * 0.9, PICTURE.double(), PICTURE[0])}
+IMAGES = {"preds": image(PICTURE), "target": image(PICTURE * 0.9, PICTURE[0])}
 MATRIX = torch.tensor([[3, 1], [1, 5]])
 AP_OPTIONS = {
     "thresholds": numbers([0.5, 0.75], [], [-1], [2], [NAN], 0.5).without_none(),
@@ -84,6 +84,7 @@ BOX_FILES = {
     "skip_bad": flag(False),
 }
 IMAGE_OPTIONS = {name: given for name, given in SSIM_OPTIONS.items() if name != "reduction"}
+SIMILARITY = {**IMAGE_OPTIONS, "data_range": IMAGE_OPTIONS["data_range"].without_none()}
 SET = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 SETS = {
     name: anything(SET, None, "x", 3, [1.0], SET.long(), SET.to(torch.complex64), SET.to("meta"), SET[0], SET[:0])
@@ -184,10 +185,14 @@ METRICS = {
     ),
     **{name: Call(IMAGES) for name in ("mse", "rmse", "mae")},
     "psnr": Call({**IMAGES, "data_range": SSIM_OPTIONS["data_range"]}),
+    **{name: Call({"level": word("dataset")}) for name in ("MSE", "RMSE", "MAE")},
+    "PSNR": Call({"data_range": SSIM_OPTIONS["data_range"].without_none(), "level": word("dataset")}),
+    "SSIM": Call(SIMILARITY),
+    "MSSSIM": Call({**SIMILARITY, "weights": numbers([0.5, 0.5], [], 0.5)}),
     "ssim": Call({**IMAGES, **IMAGE_OPTIONS}),
     "ms_ssim": Call({**IMAGES, **IMAGE_OPTIONS, "weights": numbers([0.5, 0.5], [], 0.5)}),
-    "sd": Call(
-        {"x": Argument(PICTURE, [None, "x", 3, PICTURE > 0, PICTURE.to(torch.complex64)]), "ddof": whole(1, -1)}
+    "std": Call(
+        {"image": Argument(PICTURE, [None, "x", 3, PICTURE > 0, PICTURE.to(torch.complex64)]), "ddof": whole(1, -1)}
     ),
     "sliced_wasserstein": Call(
         {
@@ -213,7 +218,7 @@ METRICS = {
     "segmentation_scores": Call(
         {
             "matrix": Argument(MATRIX, [None, "x", 3, MATRIX[0], MATRIX[:1], MATRIX.to(torch.complex64)]),
-            "absent": word("drop"),
+            "zero_division": Argument("drop", [None, "x", -1, 2, ["drop"], torch.ones(2)], [0, 1.0, NAN]),
             "average": word("macro"),
         }
     ),
@@ -227,7 +232,7 @@ METRICS = {
         {
             "num_classes": count(3, 40_000),
             "ignore_index": whole(255).without_none(),
-            "absent": word("drop"),
+            "zero_division": Argument("drop", [None, "x", -1, 2, ["drop"], torch.ones(2)], [0, 1.0, NAN]),
             "average": word("macro"),
             "level": word("dataset"),
             "invalid": word("error"),

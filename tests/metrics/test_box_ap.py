@@ -298,9 +298,9 @@ def test_other_keys_are_not_looked_at():
 
 def test_bad_tensors():
     good = {"boxes": torch.ones(1, 4), "labels": torch.zeros(1)}
-    with pytest.raises(ValueError, match=r'predictions\[0\] must have "scores"'):
+    with pytest.raises(ValueError, match=r'preds\[0\] must have "scores"'):
         BoxAP().update([good], [good])
-    with pytest.raises(ValueError, match=r'predictions\[0\]\["boxes"\] must have the shape \(.n., 4\), got \(1, 5\)'):
+    with pytest.raises(ValueError, match=r'preds\[0\]\["boxes"\] must have the shape \(.n., 4\), got \(1, 5\)'):
         BoxAP().update([good | {"scores": torch.ones(1), "boxes": torch.ones(1, 5)}], [good])
-    with pytest.raises(ValueError, match=r'predictions\[0\]\["labels"\] must have 2 numbers, got 1'):
+    with pytest.raises(ValueError, match=r'preds\[0\]\["labels"\] must have 2 numbers, got 1'):
         BoxAP().update([good | {"scores": torch.ones(2), "boxes": torch.ones(2, 4)}], [good])

@@ -33,9 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--names", type=_words, metavar="A,B,...", help="what the classes are called, for the table")
     parser.add_argument(
-        "--absent",
+        "--zero-division",
         default="drop",
-        choices=("drop", "zero", "one", "nan"),
+        choices=("drop", "0", "1", "nan"),
         help="what the score of a class is that is in neither map (default: drop, left out of means)",
     )
     parser.add_argument(
@@ -57,11 +57,12 @@ def run(args: argparse.Namespace) -> int:
     """Scores, shows and draws; returns the exit code."""
     from pydlx.data.label_maps import LabelMapPairs
     from pydlx.metrics import ConfusionMetrics, plot_confusion_matrix
+    from pydlx.metrics.segmentation import PER_CLASS, SINGLE
 
     metrics = ConfusionMetrics(
         args.classes,
         args.ignore,
-        absent=args.absent,
+        zero_division=args.zero_division if args.zero_division == "drop" else float(args.zero_division),
         average=args.average,
         level=args.level,
         class_names=args.names,
@@ -77,7 +78,8 @@ def run(args: argparse.Namespace) -> int:
             skipped.append(f"{name}: {error}")
     if args.plot:
         plot_confusion_matrix(metrics.matrix, args.names, path=args.plot)
-    scores = {key: value.tolist() for key, value in metrics.compute().items()}
+    computed = metrics.compute()
+    scores = {key: computed[key].tolist() for key in (*SINGLE, *PER_CLASS)}
     content = {"results": scores, "images": len(pairs) - len(skipped), "skipped": len(skipped)}
     if not give_json(args.json, content):
         print(metrics.table())
