@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pydlx.metrics.box_ap import BoxAP
 from pydlx.metrics.coco_files import Evaluation, evaluate_boxes, evaluate_masks
+from pydlx.metrics.converters import from_detectron2, from_mmpose, from_torchvision, from_ultralytics
 from pydlx.metrics.entities import EntityScore, entity_score
 from pydlx.metrics.generative import (
     FeatureDistance,
@@ -74,6 +75,10 @@ __all__ = [
     "evaluate_keypoints",
     "evaluate_masks",
     "fid",
+    "from_detectron2",
+    "from_mmpose",
+    "from_torchvision",
+    "from_ultralytics",
     "kid",
     "mae",
     "marco_score",

@@ -8,6 +8,7 @@ import importlib
 KINDS = {
     "keypoints": "average precision of keypoints (COCO, CrowdPose, COCO-WholeBody JSON)",
     "boxes": "average precision of boxes (COCO JSON)",
+    "masks": "average precision of instance masks (COCO JSON with polygons or run lengths)",
     "segmentation": "IoU, Dice and accuracy of label maps (folders of pictures)",
     "images": "PSNR, SSIM, MSE, RMSE and MAE of pictures (two files or folders)",
     "squad": "exact match and F1 of answers (SQuAD 1.1 and 2.0 JSON)",
@@ -16,7 +17,7 @@ KINDS = {
     "entities": "precision, recall and F1 of entities (CLUENER JSON lines, tables of tags)",
     "relations": "precision, recall, F1 and Ign F1 of relations (DocRED JSON)",
 }
-_CAN_SKIP = ("keypoints", "boxes", "segmentation", "images")
+_CAN_SKIP = ("keypoints", "boxes", "masks", "segmentation", "images")
 
 _EXAMPLE = """\
 example:
@@ -60,4 +61,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _module(kind: str):
-    return importlib.import_module(f"pydlx.cli.eval.{'coco_files' if kind in ('keypoints', 'boxes') else kind}")
+    return importlib.import_module(
+        f"pydlx.cli.eval.{'coco_files' if kind in ('keypoints', 'boxes', 'masks') else kind}"
+    )
