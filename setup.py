@@ -194,7 +194,8 @@ def host_module(torch_version: str, archs: str) -> Extension:
         include_dirs=[pybind11.get_include(), str(ROOT / "csrc")],
         language="c++",
         define_macros=[("PYDLX_TORCH_BUILT", f'"{torch_version}"'), ("PYDLX_CUDA_ARCHS", f'"{archs}"')],
-        extra_compile_args=["-std=c++17", "-O2", "-g0", "-fvisibility=hidden", PREFIX_MAP],
+        extra_compile_args=["-std=c++17", "-O2", "-g0", "-fvisibility=hidden", "-pthread", PREFIX_MAP],
+        extra_link_args=["-pthread"],
     )
 
 

@@ -80,6 +80,15 @@ def _ends(counts: Any) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
 
 
+def of_counts(
+    polygons: np.ndarray, corners: Any, codes: np.ndarray, counts: np.ndarray, **others: np.ndarray
+) -> Segmentations:
+    """Masks of which it is known how many polygons, characters and run lengths each has, and corners each polygon."""
+    return Segmentations(
+        polygons=_ends(polygons), corners=_ends(corners), codes=_ends(codes), counts=_ends(counts), **others
+    )
+
+
 class _Mask(msgspec.Struct, gc=False):
     size: tuple[_Length, _Length]
     counts: str | list[_Length]
@@ -119,16 +128,16 @@ def segmentations(raws: Sequence[msgspec.Raw], wrong: Callable[[int, str], None]
             else:
                 kinds[place], counts[place] = COUNTS, len(mask.counts)
                 lengths.append(mask.counts)
-    return Segmentations(
-        kinds,
-        sizes,
-        _ends(polygons),
-        _ends([len(ring) // 2 for ring in rings]),
-        np.fromiter(itertools.chain.from_iterable(rings), np.float64).reshape(-1, 2),
-        _ends(codes),
-        np.frombuffer(b"".join(code), dtype=np.uint8),
-        _ends(counts),
-        np.fromiter(itertools.chain.from_iterable(lengths), np.int64),
+    return of_counts(
+        kinds=kinds,
+        sizes=sizes,
+        polygons=polygons,
+        corners=[len(ring) // 2 for ring in rings],
+        points=np.fromiter(itertools.chain.from_iterable(rings), np.float64).reshape(-1, 2),
+        codes=codes,
+        code=np.frombuffer(b"".join(code), dtype=np.uint8),
+        counts=counts,
+        lengths=np.fromiter(itertools.chain.from_iterable(lengths), np.int64),
     )
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from pydlx._checks import check_flag, check_type
+from pydlx._checks import check_flag
 from pydlx.data.annotations import Id, warn_of
+from pydlx.data.coco_sources import Source, check_source
 from pydlx.metrics.box_ap import BoxDetections, BoxTruths, box_curves, box_protocol
 from pydlx.metrics.coco_protocol import Curves, check_compatibility
 from pydlx.metrics.coco_summary import by_category, summary, summary_text
@@ -20,7 +20,6 @@ from pydlx.metrics.mask_rows import MaskRows, decoded
 if TYPE_CHECKING:
     from pydlx.data.coco import CocoDetections, CocoTruth
     from pydlx.data.coco_masks import Segmentations
-    from pydlx.data.json_records import Source
 
 
 class Evaluation(dict[str, float]):
@@ -208,7 +207,7 @@ def evaluate_masks(
 def check_common(name: str, truth: Source, detections: Source, compatibility: str | None, skip_bad: bool) -> None:
     """Refuses what no evaluation of files takes."""
     for argument, source in (("truth", truth), ("detections", detections)):
-        check_type(name, argument, source, (str, os.PathLike, bytes, Mapping, list, tuple), "a path or loaded JSON")
+        check_source(name, argument, source)
     check_compatibility(name, compatibility)
     check_flag(name, "skip_bad", skip_bad)
 

@@ -29,7 +29,7 @@ from pydlx.metrics.keypoint_sigmas import COCO_SIGMAS, CROWDPOSE_SIGMAS, WHOLEBO
 
 if TYPE_CHECKING:
     from pydlx.data.coco import CocoDetections, CocoTruth
-    from pydlx.data.json_records import Source
+    from pydlx.data.coco_sources import Source
 
 # CrowdPose's three kinds of image, by crowdIndex: from, to (not included).
 _CROWDING = {"easy": (-np.inf, 0.2), "medium": (0.2, 0.8), "hard": (0.8, np.inf)}
