@@ -149,12 +149,15 @@ void match_groups(const Rows& rows, const std::vector<int64_t>& pairs, const Thr
                       rows.truths[i + 1] - rows.truths[i], rows.similarity + pairs[i]};
     take_turns(rows, group, limit, rank, scratch);
     find_hopefuls(group, thresholds.least, scratch);
+    const double most = scratch.nearest.empty() ? -1 : *std::max_element(scratch.nearest.begin(), scratch.nearest.end());
     for (int64_t area = 0; area < rows.areas; ++area) {
       leave_unmatched(rows, group, area, scratch);
-      const int64_t counting = order_truths(group, rows.ignored + area * rows.truth_count, scratch.order);
+      const int64_t counting =
+          scratch.hopefuls.empty() ? 0 : order_truths(group, rows.ignored + area * rows.truth_count, scratch.order);
       for (int64_t t = 0; t < count; ++t) {
         uint8_t* outcomes = outcome + (area * count + t) * rows.detection_count;
         std::copy(scratch.unmatched.begin(), scratch.unmatched.end(), outcomes + group.detection);
+        if (most < thresholds.values[t] || scratch.hopefuls.empty()) continue;
         match_group(rows, group, area, thresholds.values[t], counting, scratch, outcomes);
       }
     }
@@ -337,7 +340,8 @@ std::tuple<Tensor, Tensor, Tensor> precision_curves(const Tensor& outcome_, cons
   parallel_for(categories * areas * count, kGrain / (limits * rows_each), [&](int64_t begin, int64_t end) {
     Curve curve;
     for (int64_t task = begin; task < end; ++task) {
-      const int64_t c = task / (areas * count), a = task / count % areas, t = task % count;
+      // Area ranges are neighbours in the results, so that one after the other finds their memory in the cache.
+      const int64_t c = task / (areas * count), t = task / areas % count, a = task % areas;
       const auto all = static_cast<double>(input_data<int64_t>(positives)[a * categories + c]);
       if (all == 0) continue;
       for (int64_t m = 0; m < limits; ++m) {

@@ -1,7 +1,5 @@
 """What KeypointAP takes as ids, labels and further keys, what it warns of, and what it refuses."""
 
-import warnings
-
 import numpy as np
 import pytest
 import torch

@@ -129,9 +129,11 @@ def test_polygons_are_drawn_as_pycocotools_draws_them(kernels):
 
 @pytest.mark.parametrize(
     ("text", "pixels", "fault"),
-    [(b"00", 0, GOOD), (b"0", 1, WRONG_LENGTHS), (b"5", 5, GOOD), (b"E", 5, WRONG_LENGTHS), (b"o", 5, NO_TEXT)]
-    + [(b"5 ", 5, NO_TEXT), (b"5\x7f", 5, NO_TEXT), (b"OOOOOOOOOOOOOO1", 9, WRONG_LENGTHS), (b"", 3, WRONG_LENGTHS)]
-    + [(b"o" * 14, 9, NO_TEXT), (b"1O", 0, WRONG_LENGTHS)],
+    [
+        *[(b"00", 0, GOOD), (b"0", 1, WRONG_LENGTHS), (b"5", 5, GOOD), (b"E", 5, WRONG_LENGTHS), (b"o", 5, NO_TEXT)],
+        *[(b"5 ", 5, NO_TEXT), (b"5\x7f", 5, NO_TEXT), (b"OOOOOOOOOOOOOO1", 9, WRONG_LENGTHS)],
+        *[(b"", 3, WRONG_LENGTHS), (b"o" * 14, 9, NO_TEXT), (b"1O", 0, WRONG_LENGTHS)],
+    ],
 )
 def test_text_that_is_no_mask(text, pixels, fault, kernels):
     both = np.frombuffer(text + b"32", dtype=np.uint8)
@@ -227,7 +229,9 @@ def test_masks_of_other_sizes_are_refused():
     good = {"masks": torch.ones(1, H, W, dtype=torch.bool), "labels": torch.ones(1), "scores": torch.ones(1)}
     metric = MaskAP()
     metric.update([good], [good | {"masks": torch.ones(1, H, W + 1, dtype=torch.bool)}])
-    with pytest.raises(ValueError, match=r"^MaskAP: masks of an image must have one size, got \(60, 80\) and \(60, 81\)"):
+    with pytest.raises(
+        ValueError, match=r"^MaskAP: masks of an image must have one size, got \(60, 80\) and \(60, 81\)"
+    ):
         metric.compute()
 
 

@@ -63,7 +63,7 @@ CASES = {
     ),
     "`ignore: 1` on a truth": (scene({"ignore": 1}), 1, 1, 1, 1),
     "maxDets [1, 10, 300]": (scene(max_detections=[1, 10, 300]), -1, 1, 1, 1),
-    "no results at all": (scene(found=None, **{}), 0, 0, 0, 0),
+    "no results at all": (scene(), "IndexError", 0, 0, 0),
     "a score that is NaN": (scene(found={"bbox": BOX, "score": math.nan}), 1, "ValueError", "ValueError", "ValueError"),
     "polygons as results": (scene(found={"segmentation": SQUARE}, kind="segm"), "TypeError", 1, "TypeError", 1),
     "run lengths as a list, as results": (scene(found=RLE_LIST, kind="segm"), "TypeError", 1, "RuntimeError", 1),
@@ -72,11 +72,12 @@ CASES = {
         *("ValueError", 1, "ValueError", "ValueError"),
     ),
     "a detection on an unlisted image": (
-        scene(found={"bbox": BOX, "image_id": 2}),
-        *("AssertionError", 0, "AssertionError", "ValueError"),
+        scene(),
+        *("AssertionError", 1, "AssertionError", "ValueError"),
     ),
 }
 CASES["no results at all"][0].found = []
+CASES["a detection on an unlisted image"][0].found += [{"image_id": 2, "category_id": 1, "score": 0.5, "bbox": BOX}]
 
 
 def of_pydlx(case):
@@ -124,8 +125,58 @@ def outcome(run):
     """AP, or the name of what is raised."""
     try:
         return pytest.approx(run()[0], abs=1e-9)
-    except Exception as error:  # noqa: BLE001 whatever a peer raises is its answer
+    except Exception as error:
         return type(error).__name__
+
+
+def shown(expected):
+    return f"`{expected}`" if isinstance(expected, str) else str(expected)
+
+
+def test_the_docs_have_these_rows():
+    text = DOCS.read_text()
+    for what, (_, *expected) in CASES.items():
+        assert f"| {what} | {' | '.join(map(shown, expected))} |" in text
+    for name, version in PEERS.items():
+        assert f"{name.replace('_', '-')} {version}" in text
+
+
+def of_evaluator(name, case, folder):
+    return of_pydlx(case) if name == "pydlx" else of_peer(name, case, folder)
+
+
+@pytest.mark.parametrize("name", [*PEERS, "pydlx"])
+def test_an_area_of_1024_is_small_and_medium(name, tmp_path):
+    stats = of_evaluator(name, scene({"area": 1024.0}), tmp_path)
+    assert stats[3:6] == pytest.approx([1, 1, -1])
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("pycocotools", 12), ("hotcoco", None), ("faster_coco_eval", 8), ("pydlx", 8)]
+)
+def test_own_area_ranges(name, count, tmp_path):
+    """pydlx and faster-coco-eval give a number for each range, so that the places of COCO's twelve no longer hold."""
+    stats = of_evaluator(name, scene(area_ranges=OWN_RANGES), tmp_path)
+    assert count is None or len(stats) == count
+    assert stats[0] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("name", ["pycocotools", "pydlx"])
+def test_boxes_beside_masks_give_the_detections_areas(name, tmp_path):
+    """A wrong mask of 1600 pixels is a false positive of medium size, unless a box of 40000 stands beside it."""
+    case = scene(found={"bbox": BOX, "segmentation": None}, kind="segm")
+    coder = pytest.importorskip("pycocotools.mask")
+    right, wrong = (
+        coder.frPyObjects([outline], 100, 100)[0] for outline in (SQUARE[0], [55, 55, 95, 55, 95, 95, 55, 95])
+    )
+    case.found = [
+        case.found[0] | {"score": score, "bbox": box, "segmentation": mask | {"counts": mask["counts"].decode()}}
+        for score, box, mask in ((0.9, [0, 0, 200, 200], wrong), (0.8, BOX, right))
+    ]
+    assert of_evaluator(name, case, tmp_path)[3:6] == pytest.approx([-1, 1, -1])
+    for detection in case.found:
+        del detection["bbox"]
+    assert of_evaluator(name, case, tmp_path)[3:6] == pytest.approx([-1, 0.5, -1])
 
 
 @pytest.mark.parametrize("what", CASES)
