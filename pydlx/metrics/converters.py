@@ -90,9 +90,9 @@ def from_mmpose(samples: Iterable[Any], *, keypoint_threshold: float = 0.2) -> l
     for place, sample in enumerate(_images(name, "samples", samples)):
         people = getattr(sample, "pred_instances", sample)
         points = _tensor(_attribute(name, f"samples[{place}]", people, "keypoints")).double()
-        each = _tensor(_attribute(name, f"samples[{place}]", people, "keypoint_scores")).double()
-        counts = each > keypoint_threshold
-        scores = (each * counts).sum(1) / counts.sum(1).clamp(min=1)
+        each = _tensor(_attribute(name, f"samples[{place}]", people, "keypoint_scores"))
+        counts = each > keypoint_threshold  # in their own dtype, as mmpose compares them
+        scores = (each.double() * counts).sum(1) / counts.sum(1).clamp(min=1)
         if getattr(people, "bbox_scores", None) is not None:
             scores = scores * _tensor(people.bbox_scores).double()
         image = {"keypoints": points, "scores": scores}

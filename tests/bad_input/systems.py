@@ -70,6 +70,7 @@ FOUND = [
         "keypoints": [1, 1, 1] * 17,
     }
 ]
+OUTPUT = {"boxes": torch.ones(1, 4), "labels": torch.ones(1), "scores": torch.ones(1)}
 FILES = {
     "truth": anything(COCO, None, 5, NAN, torch.ones(2)),
     "detections": anything(FOUND, None, 5, NAN, torch.ones(2)),
@@ -315,6 +316,15 @@ METRICS = {
             **CLASS_OPTIONS,
         }
     ),
+    "from_torchvision": Call(
+        {
+            "outputs": anything([OUTPUT], None, 5, "x", [5], [{"boxes": OUTPUT["boxes"]}]),
+            "mask_threshold": anything(0.5, None, "x"),
+        }
+    ),
+    "from_ultralytics": Call({"results": anything([], None, 5, "x", [5])}),
+    "from_mmpose": Call({"samples": anything([], None, 5, "x", [5]), "keypoint_threshold": anything(0.2, None, "x")}),
+    "from_detectron2": Call({"outputs": anything([], None, 5, "x", [5], [{}])}),
     "evaluate_keypoints": Call(KEYPOINT_FILES, speaks=("coco_subset",)),
     "evaluate_boxes": Call(BOX_FILES, speaks=("coco_subset",)),
     "evaluate_masks": Call(BOX_FILES, speaks=("coco_subset",)),

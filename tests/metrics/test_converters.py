@@ -30,7 +30,7 @@ def fields(**values):
 
 def ap(metric, found, **target):
     metric.update(found, [target])
-    return float(metric.compute()["AP"])
+    return pytest.approx(float(metric.compute()["AP"]), abs=1e-9)
 
 
 def test_torchvision():
