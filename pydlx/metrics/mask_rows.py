@@ -49,7 +49,8 @@ class MaskRows:
         counts = np.diff(self.offsets)[rows]
         offsets = np.concatenate([[0], np.cumsum(counts)])
         place = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], counts)
-        return MaskRows(self.spans[place], offsets, self.sizes[rows])
+        both = np.ascontiguousarray(self.spans).view(np.int64).reshape(-1)  # a span as one number, which moves faster
+        return MaskRows(both[place].view(np.int32).reshape(-1, 2), offsets, self.sizes[rows])
 
 
 def joined(parts: Sequence[MaskRows]) -> MaskRows:
