@@ -15,7 +15,7 @@
 namespace pydlx {
 namespace {
 
-// Canvases up to this many pixels are solved side by side, one per thread; larger ones one after another, by all
+// Planes of up to this many pixels are solved in parallel, one per thread; larger ones one after another, by all
 // threads.
 constexpr int64_t kSmallCanvas = 1 << 17;
 
