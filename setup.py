@@ -190,11 +190,12 @@ def host_module(torch_version: str, archs: str) -> Extension:
 
     return Extension(
         "pydlx._host",
-        ["csrc/host_module.cpp"],
+        ["csrc/host_module.cpp", *sources("_host.cpp")],
         include_dirs=[pybind11.get_include(), str(ROOT / "csrc")],
         language="c++",
         define_macros=[("PYDLX_TORCH_BUILT", f'"{torch_version}"'), ("PYDLX_CUDA_ARCHS", f'"{archs}"')],
-        extra_compile_args=["-std=c++17", "-O2", "-g0", "-fvisibility=hidden", PREFIX_MAP],
+        extra_compile_args=["-std=c++17", "-O2", "-g0", "-fvisibility=hidden", "-pthread", PREFIX_MAP],
+        extra_link_args=["-pthread"],
     )
 
 

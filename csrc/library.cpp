@@ -69,6 +69,10 @@ const SchemaTable table({
     "ragged_box_iou(Tensor boxes, Tensor truths, Tensor crowd, Tensor detection_offsets, Tensor truth_offsets) -> "
     "Tensor",
 
+    // mask_iou
+    "ragged_mask_iou(Tensor spans, Tensor span_offsets, Tensor heights, Tensor true_spans, Tensor true_span_offsets, "
+    "Tensor true_heights, Tensor crowd, Tensor detection_offsets, Tensor truth_offsets) -> Tensor",
+
     // match_detections
     "match_detections(Tensor similarity, Tensor scores, Tensor detection_offsets, Tensor truth_offsets, Tensor "
     "detection_outside, Tensor truth_ignored, Tensor truth_crowd, Tensor? truth_unrecorded, Tensor thresholds, int "

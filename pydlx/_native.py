@@ -131,6 +131,11 @@ def _chosen_backend() -> str:
 _chosen_backend._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
+def host_module() -> ModuleType | None:
+    """The compiled functions that are no ops, or None where they are not there or `backend` chose the references."""
+    return _host if _backend.get() == "native" else None
+
+
 def use_native(x: torch.Tensor, op: str) -> bool:
     """Whether this op should run a compiled kernel: if ``backend`` allows it and one exists for x's device.
 

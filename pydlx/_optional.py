@@ -8,7 +8,6 @@ from contextlib import contextmanager
 # Packages that are installed under another name than they are imported by.
 _INSTALLED_AS = {
     "PIL": "Pillow",
-    "simdjson": "pysimdjson",
     "torch_fidelity": "torch-fidelity",
     "torchcrf": "pytorch-crf",
 }

@@ -19,7 +19,6 @@ OPTIONAL = (
     "pycocotools",
     "pytorch_msssim",
     "scipy",
-    "simdjson",
     "skimage",
     "tifffile",
 )

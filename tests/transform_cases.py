@@ -257,6 +257,14 @@ def overlaps(x: Tensor) -> Tensor:
     return ops.ragged_box_iou(boxes, boxes.flip(0), torch.zeros(3, dtype=torch.bool), OFFSETS, OFFSETS)
 
 
+def mask_overlaps(x: Tensor) -> Tensor:
+    first = x.abs().floor()
+    spans, each = torch.cat([first, first + 2], 1).to(torch.int32), torch.arange(4)
+    heights = torch.full((3,), 4)
+    sides = (spans, each, heights, spans.flip(0), each, heights)
+    return ops.ragged_mask_iou(*sides, torch.zeros(3, dtype=torch.bool), OFFSETS, OFFSETS)
+
+
 def match(x: Tensor) -> Tensor:
     nothing = torch.zeros(1, 3, dtype=torch.bool)
     scores, thresholds = torch.tensor([0.5, 0.7, 0.2]).double(), torch.tensor([0.1, 0.4]).double()
@@ -351,6 +359,7 @@ _CASES = {
     "soft_oks_nms": Case(lambda x: ops.soft_oks_nms(*poses_of(x), 0.5)[1], (2, 4, 6), (3, 6, 6)),
     "ragged_oks": Case(in_groups, (3, 3, 2), (3, 3, 2)),
     "ragged_box_iou": Case(overlaps, (3, 4), (3, 4)),
+    "ragged_mask_iou": Case(mask_overlaps, (3, 1), (3, 1)),
     "match_detections": Case(match, (5,), (5,)),
     "precision_curves": Case(curves, (3,), (3,)),
 }
@@ -362,6 +371,7 @@ WITHOUT_DERIVATIVE = {
     "confusion_matrix": "–",
     "oks_nms": "–",
     "match_detections": "–",
+    "ragged_mask_iou": "–",
     "decode_corners": "✗",
     "soft_nms": "✗",
     "soft_oks_nms": "✗",
@@ -381,6 +391,7 @@ RAISES = {
     "soft_oks_nms": ("ONNX",),
     "ragged_oks": _GROUPS,
     "ragged_box_iou": _GROUPS,
+    "ragged_mask_iou": _GROUPS,
     "match_detections": _GROUPS,
     "precision_curves": _GROUPS,
 }

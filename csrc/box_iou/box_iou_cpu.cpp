@@ -18,7 +18,8 @@
 namespace pydlx {
 namespace {
 
-constexpr int64_t kGroupGrain = 64;
+// Pairs that are worth another thread, which this one then waits for.
+constexpr int64_t kPairGrain = int64_t{1} << 20;
 
 double iou(const double* d, const double* g, bool crowd) {
   const double width = std::min(d[0] + d[2], g[0] + g[2]) - std::max(d[0], g[0]);
@@ -52,7 +53,7 @@ Tensor ragged_box_iou(const Tensor& boxes, const Tensor& truths, const Tensor& c
   for (int64_t n = 0; n < groups; ++n) pairs[n + 1] = pairs[n] + (d[n + 1] - d[n]) * (g[n + 1] - g[n]);
   Tensor result = uninitialised(boxes, {pairs[groups]});
   auto* to = output_data<double>(result);
-  parallel_for(groups, kGroupGrain, [&](int64_t begin, int64_t end) {
+  parallel_for(groups, kPairGrain / (1 + pairs[groups] / std::max<int64_t>(1, groups)), [&](int64_t begin, int64_t end) {
     double* next = to + pairs[begin];
     for (int64_t n = begin; n < end; ++n) {
       for (int64_t i = d[n]; i < d[n + 1]; ++i) {

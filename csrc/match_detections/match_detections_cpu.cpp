@@ -2,6 +2,7 @@
 #include "match_detections/match_detections.h"
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <numeric>
 #include <optional>
@@ -9,14 +10,15 @@
 #include <vector>
 
 #include "common/checks.h"
+#include "common/falling_order.h"
 #include "common/tensor_utils.h"
 
 namespace pydlx {
 namespace {
 
-// The least number of groups, and of curves, per thread.
-constexpr int64_t kGroupGrain = 64;
-constexpr int64_t kCurveGrain = 1;
+// Outcomes that are worth another thread, some milliseconds' work. Less is done sooner by one thread, which waits for no
+// other, on a machine where others are busy too.
+constexpr int64_t kGrain = int64_t{1} << 23;
 
 struct Rows {
   const double* similarity;
@@ -37,18 +39,38 @@ struct Group {
 
 // A thread's buffers, reused for each group.
 struct Scratch {
-  std::vector<int64_t> turns;  // detections of the group by descending score
-  std::vector<int64_t> order;  // truths of the group, those that count first
+  std::vector<int64_t> turns;      // detections of the group by falling score
+  std::vector<int64_t> hopefuls;   // those of them that some truth is similar enough to, for the lowest threshold
+  std::vector<double> nearest;     // the largest similarity of each of these
+  std::vector<uint8_t> unmatched;  // the outcomes of the group's detections where none is matched
+  std::vector<int64_t> order;      // truths of the group, those that count first
   std::vector<char> taken;
+  FallingOrder falling;
 };
 
-void take_turns(const Rows& rows, const Group& group, int64_t limit, int64_t* rank, std::vector<int64_t>& turns) {
+void take_turns(const Rows& rows, const Group& group, int64_t limit, int64_t* rank, Scratch& scratch) {
+  std::vector<int64_t>& turns = scratch.turns;
   turns.resize(group.detections);
   std::iota(turns.begin(), turns.end(), group.detection);
-  std::stable_sort(turns.begin(), turns.end(),
-                   [&](int64_t left, int64_t right) { return rows.scores[left] > rows.scores[right]; });
+  scratch.falling.sort(rows.scores, turns);
   for (int64_t place = 0; place < group.detections; ++place) rank[turns[place]] = place;
   if (group.detections > limit) turns.resize(limit);
+}
+
+// Most detections are similar to no truth, at any threshold; they are not looked at again.
+void find_hopefuls(const Group& group, double least, Scratch& scratch) {
+  scratch.hopefuls.clear();
+  scratch.nearest.clear();
+  for (const int64_t detection : scratch.turns) {
+    const double* similarity = group.similarity + (detection - group.detection) * group.truths;
+    double nearest = -std::numeric_limits<double>::infinity();
+    for (int64_t truth = 0; truth < group.truths; ++truth) {
+      if (similarity[truth] > nearest) nearest = similarity[truth];  // NaN is not
+    }
+    if (!(nearest >= least)) continue;
+    scratch.hopefuls.push_back(detection);
+    scratch.nearest.push_back(nearest);
+  }
 }
 
 // Puts the truths that count first; returns their number.
@@ -63,7 +85,7 @@ int64_t order_truths(const Group& group, const bool* ignored, std::vector<int64_
 // The truth that matches a detection with these similarities, as its index in `order`, or -1.
 int64_t best_truth(const double* similarity, const bool* crowd, const Scratch& scratch, int64_t counting,
                    double threshold) {
-  double best = std::min(threshold, 1 - 1e-10);
+  double best = threshold;
   int64_t found = -1;
   const auto count = static_cast<int64_t>(scratch.order.size());
   for (int64_t place = 0; place < count; ++place) {
@@ -81,11 +103,14 @@ void match_group(const Rows& rows, const Group& group, int64_t area, double thre
                  Scratch& scratch, uint8_t* outcome) {
   scratch.taken.assign(group.truths, 0);
   const bool* outside = rows.outside + area * rows.detection_count;
-  for (const int64_t detection : scratch.turns) {
+  for (size_t i = 0; i < scratch.hopefuls.size(); ++i) {
+    if (scratch.nearest[i] < threshold) continue;
+    const int64_t detection = scratch.hopefuls[i];
     const double* similarity = group.similarity + (detection - group.detection) * group.truths;
     const int64_t place = best_truth(similarity, rows.crowd + group.truth, scratch, counting, threshold);
-    const bool matched = place >= 0 && !(rows.unrecorded && rows.unrecorded[group.truth + scratch.order[place]]);
-    if (place >= 0) scratch.taken[place] = 1;
+    if (place < 0) continue;
+    const bool matched = !(rows.unrecorded && rows.unrecorded[group.truth + scratch.order[place]]);
+    scratch.taken[place] = 1;
     if (place >= counting || (!matched && outside[detection])) {
       outcome[detection] = kIgnored;
     } else {
@@ -94,18 +119,46 @@ void match_group(const Rows& rows, const Group& group, int64_t area, double thre
   }
 }
 
-void match_groups(const Rows& rows, const std::vector<int64_t>& pairs, const double* thresholds, int64_t count,
-                  int64_t limit, int64_t begin, int64_t end, uint8_t* outcome, int64_t* rank) {
+// What becomes of the group's detections where none is matched; those past the limit are ignored.
+void leave_unmatched(const Rows& rows, const Group& group, int64_t area, Scratch& scratch) {
+  scratch.unmatched.assign(group.detections, kIgnored);
+  const bool* outside = rows.outside + area * rows.detection_count;
+  for (const int64_t detection : scratch.turns) {
+    if (!outside[detection]) scratch.unmatched[detection - group.detection] = kFalse;
+  }
+}
+
+struct Thresholds {
+  std::vector<double> values;
+  double least;
+
+  Thresholds(const double* given, int64_t count) : values(given, given + count), least(1) {
+    for (double& value : values) {
+      value = std::min(value, 1 - 1e-10);
+      least = std::min(least, value);
+    }
+  }
+};
+
+void match_groups(const Rows& rows, const std::vector<int64_t>& pairs, const Thresholds& thresholds, int64_t limit,
+                  int64_t begin, int64_t end, uint8_t* outcome, int64_t* rank) {
   Scratch scratch;
+  const auto count = static_cast<int64_t>(thresholds.values.size());
   for (int64_t i = begin; i < end; ++i) {
     const Group group{rows.detections[i], rows.detections[i + 1] - rows.detections[i], rows.truths[i],
                       rows.truths[i + 1] - rows.truths[i], rows.similarity + pairs[i]};
-    take_turns(rows, group, limit, rank, scratch.turns);
+    take_turns(rows, group, limit, rank, scratch);
+    find_hopefuls(group, thresholds.least, scratch);
+    const double most = scratch.nearest.empty() ? -1 : *std::max_element(scratch.nearest.begin(), scratch.nearest.end());
     for (int64_t area = 0; area < rows.areas; ++area) {
-      const int64_t counting = order_truths(group, rows.ignored + area * rows.truth_count, scratch.order);
+      leave_unmatched(rows, group, area, scratch);
+      const int64_t counting =
+          scratch.hopefuls.empty() ? 0 : order_truths(group, rows.ignored + area * rows.truth_count, scratch.order);
       for (int64_t t = 0; t < count; ++t) {
-        match_group(rows, group, area, thresholds[t], counting, scratch,
-                    outcome + (area * count + t) * rows.detection_count);
+        uint8_t* outcomes = outcome + (area * count + t) * rows.detection_count;
+        std::copy(scratch.unmatched.begin(), scratch.unmatched.end(), outcomes + group.detection);
+        if (most < thresholds.values[t] || scratch.hopefuls.empty()) continue;
+        match_group(rows, group, area, thresholds.values[t], counting, scratch, outcomes);
       }
     }
   }
@@ -177,53 +230,63 @@ std::tuple<Tensor, Tensor> match_detections(const Tensor& similarity, const Tens
   const Rows rows = input.rows();
   const int64_t groups = detection_offsets.numel() - 1, count = thresholds.numel();
   Tensor outcome = uninitialised(scores, {rows.areas, count, rows.detection_count}, ScalarType::Byte);
-  torch::stable::fill_(outcome, kIgnored);
   Tensor rank = uninitialised(scores, {rows.detection_count}, ScalarType::Long);
   auto* outcomes = output_data<uint8_t>(outcome);
   auto* ranks = output_data<int64_t>(rank);
-  parallel_for(groups, kGroupGrain, [&](int64_t begin, int64_t end) {
-    match_groups(rows, input.pairs, input_data<double>(input.thresholds), count, max_detections, begin, end, outcomes,
-                 ranks);
+  const Thresholds limits(input_data<double>(input.thresholds), count);
+  const int64_t cost = 1 + rows.areas * count * (rows.detection_count + input.pairs.back()) / std::max<int64_t>(1, groups);
+  parallel_for(groups, kGrain / cost, [&](int64_t begin, int64_t end) {
+    match_groups(rows, input.pairs, limits, max_detections, begin, end, outcomes, ranks);
   });
   return {outcome, rank};
 }
 
-// The category's detections with a rank below the largest limit, by descending score.
-std::vector<int64_t> by_falling_score(const double* scores, const int64_t* rank, int64_t limit, int64_t begin,
-                                      int64_t end) {
-  std::vector<int64_t> rows;
+// For each limit the category's detections that count, by falling score.
+std::vector<std::vector<int64_t>> by_falling_score(const double* scores, const int64_t* rank,
+                                                   const std::vector<int64_t>& limits, int64_t begin, int64_t end) {
+  const int64_t most = *std::max_element(limits.begin(), limits.end());
+  std::vector<int64_t> all;
+  all.reserve(end - begin);
   for (int64_t row = begin; row < end; ++row) {
-    if (rank[row] < limit) rows.push_back(row);
+    if (rank[row] < most) all.push_back(row);
   }
-  std::stable_sort(rows.begin(), rows.end(), [&](int64_t left, int64_t right) { return scores[left] > scores[right]; });
-  return rows;
+  FallingOrder().sort(scores, all);
+  std::vector<std::vector<int64_t>> orders(limits.size());
+  for (size_t m = 0; m < limits.size(); ++m) {
+    if (limits[m] == most) {
+      orders[m] = all;
+      continue;
+    }
+    std::copy_if(all.begin(), all.end(), std::back_inserter(orders[m]),
+                 [&](int64_t row) { return rank[row] < limits[m]; });
+  }
+  return orders;
 }
 
 // One curve, with an entry for each true positive: the precision there (as a running maximum from the right) and the
 // score.
 struct Curve {
-  std::vector<double> precision, score;
-  double top_score;  // the highest score of the detections within the limit, 0 without any
+  std::vector<double> precision;
+  std::vector<int64_t> row, wrong;  // of the detections that found a truth, how many wrong ones came before each
+  int64_t found;
 
-  void follow(const std::vector<int64_t>& rows, const uint8_t* outcome, const int64_t* rank, int64_t limit,
-              const double* scores) {
-    precision.clear();
-    score.clear();
-    top_score = 0;
-    int64_t count = 0, found = 0, wrong = 0;
-    for (const int64_t row : rows) {
-      if (rank[row] >= limit) continue;
-      if (count++ == 0) top_score = scores[row];
-      if (outcome[row] == kTrue) {
-        ++found;
-        precision.push_back(found / (static_cast<double>(wrong + found) + std::numeric_limits<double>::epsilon()));
-        score.push_back(scores[row]);
-      } else {
-        wrong += outcome[row] == kFalse;
-      }
+  void follow(const std::vector<int64_t>& rows, const uint8_t* outcome) {
+    row.resize(rows.size() + 1);
+    wrong.resize(rows.size() + 1);
+    found = 0;
+    int64_t false_ones = 0;
+    for (const int64_t detection : rows) {  // without a branch, which would go either way
+      row[found] = detection;
+      wrong[found] = false_ones;
+      found += outcome[detection] == kTrue;
+      false_ones += outcome[detection] == kFalse;
     }
-    for (auto i = static_cast<int64_t>(precision.size()) - 2; i >= 0; --i) {
-      precision[i] = std::max(precision[i], precision[i + 1]);
+    precision.resize(found);
+    double best = 0;
+    for (int64_t i = found - 1; i >= 0; --i) {
+      const auto right = static_cast<double>(i + 1);
+      best = std::max(best, right / (static_cast<double>(wrong[i]) + right + std::numeric_limits<double>::epsilon()));
+      precision[i] = best;
     }
   }
 };
@@ -263,11 +326,11 @@ std::tuple<Tensor, Tensor, Tensor> precision_curves(const Tensor& outcome_, cons
   const auto* score_of = input_data<double>(scores);
   const auto* place = input_data<int64_t>(rank);
   const auto* offsets = input_data<int64_t>(category_offsets);
-  const int64_t most = *std::max_element(max_detections.begin(), max_detections.end());
-  std::vector<std::vector<int64_t>> order(categories);
-  parallel_for(categories, 1, [&](int64_t begin, int64_t end) {
+  std::vector<std::vector<std::vector<int64_t>>> orders(categories);
+  const int64_t rows_each = 1 + detections / std::max<int64_t>(1, categories);
+  parallel_for(categories, kGrain / (8 * rows_each), [&](int64_t begin, int64_t end) {
     for (int64_t c = begin; c < end; ++c) {
-      order[c] = by_falling_score(score_of, place, most, offsets[c], offsets[c + 1]);
+      orders[c] = by_falling_score(score_of, place, max_detections, offsets[c], offsets[c + 1]);
     }
   });
 
@@ -275,21 +338,23 @@ std::tuple<Tensor, Tensor, Tensor> precision_curves(const Tensor& outcome_, cons
   const auto* wanted = input_data<double>(recall_thresholds);
   auto *precisions = output_data<double>(precision), *recalls = output_data<double>(recall),
        *at_score = output_data<double>(score);
-  parallel_for(categories * areas * count, kCurveGrain, [&](int64_t begin, int64_t end) {
+  parallel_for(categories * areas * count, kGrain / (limits * rows_each), [&](int64_t begin, int64_t end) {
     Curve curve;
     for (int64_t task = begin; task < end; ++task) {
-      const int64_t c = task / (areas * count), a = task / count % areas, t = task % count;
+      // Area ranges are neighbours in the results, so that one after the other finds their memory in the cache.
+      const int64_t c = task / (areas * count), t = task / areas % count, a = task % areas;
       const auto all = static_cast<double>(input_data<int64_t>(positives)[a * categories + c]);
       if (all == 0) continue;
       for (int64_t m = 0; m < limits; ++m) {
-        curve.follow(order[c], outcomes + (a * count + t) * detections, place, max_detections[m], score_of);
-        const auto found = static_cast<int64_t>(curve.precision.size());
-        recalls[((t * categories + c) * areas + a) * limits + m] = static_cast<double>(found) / all;
+        const std::vector<int64_t>& order = orders[c][m];
+        curve.follow(order, outcomes + (a * count + t) * detections);
+        const double top_score = order.empty() ? 0 : score_of[order.front()];
+        recalls[((t * categories + c) * areas + a) * limits + m] = static_cast<double>(curve.found) / all;
         for (int64_t r = 0, i = 0; r < samples; ++r) {
-          while (i < found && static_cast<double>(i + 1) / all < wanted[r]) ++i;
+          while (i < curve.found && static_cast<double>(i + 1) / all < wanted[r]) ++i;
           const int64_t to = (((t * samples + r) * categories + c) * areas + a) * limits + m;
-          precisions[to] = i < found ? curve.precision[i] : 0;
-          at_score[to] = wanted[r] <= 0 ? curve.top_score : i < found ? curve.score[i] : 0;
+          precisions[to] = i < curve.found ? curve.precision[i] : 0;
+          at_score[to] = wanted[r] <= 0 ? top_score : i < curve.found ? score_of[curve.row[i]] : 0;
         }
       }
     }

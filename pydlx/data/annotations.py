@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 Id = int | str  # of an image, a category or an annotation; numbers may have any size
 
 
@@ -15,6 +17,23 @@ class AnnotationWarning(UserWarning):
 def in_order(ids: Iterable[Id]) -> list[Id]:
     """The different ids: numbers ascending, then strings in alphabetical order."""
     return sorted(set(ids), key=lambda key: (isinstance(key, str), key))
+
+
+def places_of(values: np.ndarray, ids: Sequence[Id]) -> np.ndarray:
+    """Where ids stand among those in order, as int64; -1 where they do not.
+
+    Args:
+        values: (n,) int64, or objects.
+        ids: what `in_order` gives.
+    """
+    if values.dtype != object and all(type(key) is int and abs(key) < 2**63 for key in ids):
+        if not ids:
+            return np.full(len(values), -1)
+        known = np.array(ids, dtype=np.int64)
+        places = np.minimum(np.searchsorted(known, values), len(ids) - 1)
+        return np.where(known[places] == values, places, -1)
+    place = {key: place for place, key in enumerate(ids)}
+    return np.array([place.get(value, -1) for value in values.tolist()], dtype=np.int64)
 
 
 def warn_of(count: int, what: str, names: Sequence[Id], kind: str = "ids") -> None:

@@ -6,81 +6,34 @@ Format: https://cocodataset.org/#format-data. COCO-WholeBody and CrowdPose use t
 from __future__ import annotations
 
 import functools
-import itertools
-import operator
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 
 from pydlx._optional import needed_for
-from pydlx.data import json_records
-from pydlx.data.annotations import Id, in_order, warn_of
-from pydlx.data.json_records import Source
+from pydlx.data import coco_masks, json_records
+from pydlx.data.annotations import Id, in_order, places_of, warn_of
+from pydlx.data.coco_masks import Segmentations
+from pydlx.data.coco_rows import NO_ARRAY, Count, Rows, record_form
+from pydlx.data.coco_sets import CocoDetections, CocoTruth, coco_subset
+from pydlx.data.coco_sources import Columns, Field, PlainObject, Source, opened
 
 with needed_for("reading COCO files", extra="metrics"):
     import msgspec
 
-KEYPOINTS = "keypoints"
-_ABSENT = msgspec.Raw()
-_NO_BOX = (_ABSENT, msgspec.Raw(b"null"), msgspec.Raw(b"[]"))
-_Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
-
-
-@dataclass(frozen=True)
-class CocoTruth:
-    """The annotations of a data set, I images, C categories, G annotations.
-
-    Ids are integers of any size or strings, kept in arrays of Python objects.
-
-    Attributes:
-        image_ids: (I,) ids, numbers ascending, then strings.
-        category_ids: (C,) ids, likewise.
-        category_names: C different names; where a category has none, or that of another one, its id.
-        crowd_index: (I,) float64, CrowdPose's measure of crowding, NaN where the file has none.
-        ids: (G,) ids.
-        images: (G,) int64, places in `image_ids`.
-        categories: (G,) int64, places in `category_ids`.
-        crowd: (G,) bool, ``iscrowd``.
-        area: (G,) float64, NaN where the file has none.
-        boxes: (G, 4) float64 as x, y, width, height, NaN where the file has none.
-        keypoints: field -> (G, K, 3) float64 as x, y, visibility.
-        num_keypoints: (G,) int64, -1 where the file has none.
-    """
-
-    image_ids: np.ndarray
-    category_ids: np.ndarray
-    category_names: list[str]
-    crowd_index: np.ndarray
-    ids: np.ndarray
-    images: np.ndarray
-    categories: np.ndarray
-    crowd: np.ndarray
-    area: np.ndarray
-    boxes: np.ndarray
-    keypoints: dict[str, np.ndarray]
-    num_keypoints: np.ndarray
-
-
-@dataclass(frozen=True)
-class CocoDetections:
-    """The results of a detector, D of them, on the images of a data set.
-
-    Attributes:
-        images: (D,) int64, places in the truth's `image_ids`.
-        categories: (D,) int64, places in its `category_ids`.
-        scores: field -> (D,) float64; ``"score"`` and others that were asked for.
-        boxes: (D, 4) float64 as x, y, width, height, or None where the first detection has no box.
-        keypoints: field -> (D, K, 3) float64.
-    """
-
-    images: np.ndarray
-    categories: np.ndarray
-    scores: dict[str, np.ndarray]
-    boxes: np.ndarray | None
-    keypoints: dict[str, np.ndarray]
+__all__ = [
+    "CocoDetections",
+    "CocoListing",
+    "CocoTruth",
+    "coco_results",
+    "coco_subset",
+    "read_coco_detections",
+    "read_coco_listing",
+    "read_coco_truth",
+]
 
 
 @dataclass(frozen=True)
@@ -108,59 +61,163 @@ class _Image(msgspec.Struct, gc=False):
     crowd_index: float | None = msgspec.field(default=None, name="crowdIndex")
 
 
+class _SizedImage(_Image, gc=False):
+    height: Count = 0
+    width: Count = 0
+
+
 class _Category(msgspec.Struct):
     id: Id
     name: str | None = None
 
 
 def read_coco_truth(
-    source: Source, keypoints: Mapping[str, int] | None = None, *, skipped: list[str] | None = None
+    source: Source,
+    keypoints: Mapping[str, int] | None = None,
+    *,
+    segmentations: bool = False,
+    skipped: list[str] | None = None,
 ) -> CocoTruth:
     """Reads a COCO annotation file. Annotations of images that it does not list are left out, with a warning.
 
     Args:
-        source: a path (``.json``, gzipped or not), or what ``json.load`` makes of it.
-        keypoints: the fields that hold keypoints and how many each; none are read by default, and boxes are needed.
+        source: a path (``.json``, gzipped or not), the bytes of such a file, what ``json.load`` makes of it, or an
+            object with that as its ``dataset``, such as ``pycocotools.coco.COCO``.
+        keypoints: the fields that hold keypoints and how many each; none are read by default.
+        segmentations: also read the masks, which every annotation must have, and the sizes of the images. Boxes are
+            needed where neither keypoints nor masks are read.
         skipped: a list that takes what is wrong with bad annotations, which are then left out; without it they raise.
 
     Raises:
-        ValueError: the file is no JSON (with the byte), two categories have one id, or a record is not as it must be
-            (with its place and id).
+        OSError: the file cannot be read.
+        ValueError: the file is no JSON (with the byte) or no annotation file, two categories have one id, or a record
+            is not as it must be (with its place and id).
     """
     keypoints = keypoints or {}
-    name = json_records.name_of(source, "truth")
-    kind = _annotation_kind(tuple(keypoints))
-    text = json_records.text_of(source, name)
-    file, annotations = json_records.decode(text, _truth_form, kind, name, "annotation", skipped)
-    image_ids, crowd_index = _images(file.images)
-    category_ids, category_names = _categories(file.categories, name)
-    rows = _Rows(annotations, name, "annotation", skipped)
-    ids = rows.column("id", object)
-    images = rows.places("image_id", image_ids)
+    fields = (
+        *(Field(name, "integer") for name in ("id", "image_id", "category_id")),
+        *_arrays(keypoints, segmentations=segmentations),
+        Field("iscrowd", "flag", needed=False),
+        Field("area", "number", needed=False),
+        Field("num_keypoints", "count", needed=False),
+    )
+    with opened(source, "truth") as origin:
+        image_form = _SizedImage if segmentations else _Image
+        plain = origin.plain_object("annotations", fields)
+        if plain is not None and (truth := _plain_truth(plain, keypoints, image_form)) is not None:
+            return truth
+        text = origin.text("annotations", fields)
+    return _careful_truth(text, origin.name, fields, keypoints, image_form, skipped)
+
+
+def _arrays(keypoints: Mapping[str, int], *, segmentations: bool) -> list[Field]:
+    """The fields of what an object is like, of truth and detections."""
+    masks = [Field("segmentation", "mask")] if segmentations else []
+    return [
+        *(Field(name, "numbers", 3 * count) for name, count in keypoints.items()),
+        *masks,
+        Field("bbox", "numbers", 4, needed=False),
+    ]
+
+
+def _plain_truth(plain: PlainObject, keypoints: Mapping[str, int], image: type[_Image]) -> CocoTruth | None:
+    """The truth of columns, or None where something is wrong with it or with the rest of its file."""
+    try:
+        file = msgspec.json.decode(plain.rest, type=_truth_form(str, image))
+        images = _by_id(file.images)
+        categories = _categories(file.categories, "")
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return None
+    columns = plain.columns
+    image_places = places_of(columns["image_id"], list(images))
+    category_places = places_of(columns["category_id"], categories[0].tolist())
+    good = image_places >= 0
+    boxes_needed = not keypoints and "segmentation" not in columns
+    if (
+        file.annotations != [plain.marker]
+        or (category_places[good] < 0).any()
+        or (boxes_needed and np.isnan(columns["bbox"][good, 0]).any())
+    ):
+        return None
+    return _truth(file, columns, image_places, category_places, good, categories, keypoints)
+
+
+def _careful_truth(
+    text: bytes,
+    name: str,
+    fields: tuple[Field, ...],
+    keypoints: Mapping[str, int],
+    image: type[_Image],
+    skipped: list[str] | None,
+) -> CocoTruth:
+    kind = record_form("annotation", fields)
+    json_records.check_kind(text, name, "{", "an annotation file", "a list, as result files are")
+    form = functools.partial(_truth_form, image=image)
+    file, annotations = json_records.decode(text, form, kind, name, "annotation", skipped)
+    categories = _categories(file.categories, name)
+    rows = Rows(annotations, name, "annotation", skipped)
+    columns: Columns = {field: rows.ids(field) for field in ("id", "image_id", "category_id")}
+    images = places_of(columns["image_id"], list(_by_id(file.images)))
     rows.good &= images >= 0
-    unlisted = ids[~rows.good].tolist()
+    places = places_of(columns["category_id"], categories[0].tolist())
+    rows.refuse_unlisted("category_id", places, categories[0], "categories")
+    columns |= {field: rows.points(field, count) for field, count in keypoints.items()}
+    columns["bbox"] = rows.boxes(needed=not keypoints and image is _Image)
+    if image is _SizedImage:
+        columns["segmentation"] = rows.segmentations()
+    columns["area"] = rows.column("area", np.float64, np.nan)
+    columns["iscrowd"] = rows.column("iscrowd", bool)
+    columns["num_keypoints"] = rows.column("num_keypoints", np.int64, -1)
+    return _truth(file, columns, images, places, rows.good, categories, keypoints)
+
+
+def _truth(
+    file: Any,
+    columns: Columns,
+    images: np.ndarray,
+    categories: np.ndarray,
+    good: np.ndarray,
+    listed_categories: tuple[np.ndarray, list[str]],
+    keypoints: Mapping[str, int],
+) -> CocoTruth:
+    """The good rows of the columns of annotations, whose images and categories stand in these places."""
+    by_id = _by_id(file.images)
+    _warn_of_repeated([image.id for image in file.images], "images")
+    ids = columns["id"].astype(object)
+    unlisted = ids[images < 0].tolist()
     warn_of(len(unlisted), "annotations are of images that the file does not list, and are ignored", unlisted)
-    categories = rows.listed_places("category_id", category_ids, "categories")
-    points = {field: rows.points(field, count) for field, count in keypoints.items()}
-    boxes = rows.boxes(needed=not keypoints)
-    area = rows.column("area", np.float64, np.nan)
-    good = rows.good
     ids = ids[good]
     _warn_of_repeated(ids.tolist(), "annotations")
+    masks = _masks(columns)
     return CocoTruth(
-        image_ids,
-        category_ids,
-        category_names,
-        crowd_index,
+        np.array(list(by_id), dtype=object),
+        *listed_categories,
+        np.array([image.crowd_index for image in by_id.values()], dtype=np.float64),
         ids,
         images[good],
         categories[good],
-        rows.column("iscrowd", bool)[good],
-        area[good],
-        boxes[good],
-        {field: values[good] for field, values in points.items()},
-        rows.column("num_keypoints", np.int64, -1)[good],
+        columns["iscrowd"][good],
+        columns["area"][good],
+        columns["bbox"][good],
+        {field: _chosen_rows(columns[field], good).reshape(-1, count, 3) for field, count in keypoints.items()},
+        columns["num_keypoints"][good],
+        masks and masks.of(good),
+        None if masks is None else _sizes(list(by_id.values())),
     )
+
+
+def _sizes(images: list[_SizedImage]) -> np.ndarray:
+    return np.array([(image.height, image.width) for image in images], dtype=np.int64).reshape(-1, 2)
+
+
+def _chosen_rows(values: np.ndarray, good: np.ndarray) -> np.ndarray:
+    """Large arrays are not copied where all rows are good."""
+    return values if good.all() else values[good]
+
+
+def _masks(columns: Columns) -> Segmentations | None:
+    masks = columns.get("segmentation")
+    return coco_masks.of_counts(**masks) if isinstance(masks, dict) else masks
 
 
 def read_coco_listing(source: Source) -> CocoListing:
@@ -173,8 +230,8 @@ def read_coco_listing(source: Source) -> CocoListing:
         ValueError: the file is no JSON (with the byte), an image has no id or file name (with its place), or two
             categories have one id.
     """
-    name = json_records.name_of(source, "truth")
-    text = json_records.text_of(source, name)
+    with opened(source, "truth") as origin:
+        text, name = origin.text("annotations", ()), origin.name
     file, images = json_records.decode(text, _listing_form, _NamedImage, name, "image", None)
     ids, names = _categories(file.categories, name)
     return CocoListing({image.id: image.file_name for image in images}, ids.tolist(), names)
@@ -205,53 +262,108 @@ def read_coco_detections(
     truth: CocoTruth,
     keypoints: Mapping[str, int] | None = None,
     *,
+    segmentations: bool = False,
     scores: Sequence[str] = ("score",),
     skipped: list[str] | None = None,
 ) -> CocoDetections:
     """Reads a COCO result file: a list of detections.
 
     Args:
-        source: a path (``.json``, gzipped or not), or what ``json.load`` makes of it.
+        source: a path (``.json``, gzipped or not), the bytes of such a file, what ``json.load`` makes of it, an object
+            whose ``dataset`` has them as ``annotations``, such as what pycocotools' ``loadRes`` returns, or an array
+            (N, 7) of image, x, y, width, height, score, category.
         truth: the data set the results are for.
-        keypoints: the fields that hold keypoints and how many each; none are read by default, and boxes are needed.
-            With keypoints, all detections must have a box where the first one has.
+        keypoints: the fields that hold keypoints and how many each; none are read by default.
+        segmentations: also read the masks, which every detection must have. Where neither keypoints nor masks are read,
+            boxes are needed; otherwise all detections must have a box where the first one has.
         scores: fields that hold scores. Where another than the first is absent, the first counts.
         skipped: a list that takes what is wrong with bad detections, which are then left out; without it they raise.
 
     Raises:
-        ValueError: the file is no JSON (with the byte), or a detection is not as it must be, or of an image or a
-            category that the truth does not have (with its place).
+        OSError: the file cannot be read.
+        ValueError: the file is no JSON (with the byte) or no result file, or a detection is not as it must be, or of an
+            image or a category that the truth does not have (with its place).
     """
     keypoints = keypoints or {}
-    name = json_records.name_of(source, "detections")
-    text = json_records.text_of(source, name)
-    kind = _detection_kind(tuple(keypoints), tuple(scores))
+    fields = (
+        *(Field(name, "integer") for name in ("image_id", "category_id")),
+        *(Field(name, "number", needed=name == scores[0]) for name in scores),
+        *_arrays(keypoints, segmentations=segmentations),
+    )
+    with opened(source, "detections") as origin:
+        columns = origin.plain_list(fields)
+        if columns is not None and (found := _plain_detections(columns, truth, keypoints, scores)) is not None:
+            return found
+        text = origin.text("annotations", fields)
+    return _careful_detections(text, origin.name, fields, truth, keypoints, scores, skipped)
+
+
+def _plain_detections(
+    columns: Columns, truth: CocoTruth, keypoints: Mapping[str, int], scores: Sequence[str]
+) -> CocoDetections | None:
+    """The detections of columns, or None where something is wrong with them."""
+    images = places_of(columns["image_id"], truth.image_ids.tolist())
+    categories = places_of(columns["category_id"], truth.category_ids.tolist())
+    has_box = ~np.isnan(columns["bbox"][:, 0])
+    boxes_needed = len(has_box) > 0 and (has_box[0] or not (keypoints or "segmentation" in columns))
+    if (images < 0).any() or (categories < 0).any() or (boxes_needed and not has_box.all()):
+        return None
+    if not boxes_needed:
+        columns["bbox"] = None
+    return _detections(columns, images, categories, np.ones(len(images), dtype=bool), keypoints, scores)
+
+
+def _careful_detections(
+    text: bytes,
+    name: str,
+    fields: tuple[Field, ...],
+    truth: CocoTruth,
+    keypoints: Mapping[str, int],
+    scores: Sequence[str],
+    skipped: list[str] | None,
+) -> CocoDetections:
+    kind = record_form("detection", fields)
+    json_records.check_kind(text, name, "[", "a list of detections", "an object, as annotation files are")
     _, detections = json_records.decode(text, _list_form, kind, name, "detection", skipped)
-    rows = _Rows(detections, name, "detection", skipped)
-    images = rows.listed_places("image_id", truth.image_ids, "images")
-    categories = rows.listed_places("category_id", truth.category_ids, "categories")
-    points = {field: rows.points(field, count) for field, count in keypoints.items()}
-    has_boxes = bool(detections) and (not keypoints or detections[0].bbox not in _NO_BOX)
-    boxes = rows.boxes(needed=True) if has_boxes else None
-    values = {scores[0]: rows.finite(scores[0])}
-    for field in scores[1:]:
-        column = rows.column(field, np.float64, np.nan)
-        values[field] = np.where(np.isnan(column), values[scores[0]], column)
-    good = rows.good
-    if good.all():
-        return CocoDetections(images, categories, values, boxes, points)
+    rows = Rows(detections, name, "detection", skipped)
+    images = places_of(rows.ids("image_id"), truth.image_ids.tolist())
+    categories = places_of(rows.ids("category_id"), truth.category_ids.tolist())
+    rows.refuse_unlisted("image_id", images, truth.image_ids, "images")
+    rows.refuse_unlisted("category_id", categories, truth.category_ids, "categories")
+    columns: Columns = {field: rows.points(field, count) for field, count in keypoints.items()}
+    with_masks = any(field.kind == "mask" for field in fields)
+    boxes_needed = bool(detections) and (not (keypoints or with_masks) or detections[0].bbox not in NO_ARRAY)
+    columns["bbox"] = rows.boxes(needed=True) if boxes_needed else None
+    if with_masks:
+        columns["segmentation"] = rows.segmentations()
+    columns |= {field: rows.column(field, np.float64, np.nan) for field in scores}
+    return _detections(columns, images, categories, rows.good, keypoints, scores)
+
+
+def _detections(
+    columns: Columns,
+    images: np.ndarray,
+    categories: np.ndarray,
+    good: np.ndarray,
+    keypoints: Mapping[str, int],
+    scores: Sequence[str],
+) -> CocoDetections:
+    """The good rows of the columns of detections, whose images and categories stand in these places."""
+    first, boxes, masks = columns[scores[0]][good], columns["bbox"], _masks(columns)
+    others = {field: columns[field][good] for field in scores[1:]}
     return CocoDetections(
         images[good],
         categories[good],
-        {field: column[good] for field, column in values.items()},
+        {scores[0]: first, **{field: np.where(np.isnan(own), first, own) for field, own in others.items()}},
         None if boxes is None else boxes[good],
-        {field: column[good] for field, column in points.items()},
+        {field: _chosen_rows(columns[field], good).reshape(-1, count, 3) for field, count in keypoints.items()},
+        masks and masks.of(good),
     )
 
 
-def _truth_form(annotation: Any) -> Any:
+def _truth_form(annotation: Any, image: Any) -> Any:
     return msgspec.defstruct(
-        "truth", [("annotations", list[annotation]), ("images", list[_Image]), ("categories", list[_Category])]
+        "truth", [("annotations", list[annotation]), ("images", list[image]), ("categories", list[_Category])]
     )
 
 
@@ -263,113 +375,10 @@ def _list_form(detection: Any) -> Any:
     return list[detection]
 
 
-@functools.cache
-def _annotation_kind(keypoints: tuple[str, ...]) -> Any:
-    return msgspec.defstruct(
-        "annotation",
-        [
-            ("id", Id),
-            ("image_id", Id),
-            ("category_id", Id),
-            *((field, msgspec.Raw) for field in keypoints),
-            ("iscrowd", int | bool, 0),
-            ("area", float | None, None),
-            ("bbox", msgspec.Raw, _ABSENT),
-            ("num_keypoints", _Count | None, None),
-        ],
-        gc=False,
-    )
-
-
-@functools.cache
-def _detection_kind(keypoints: tuple[str, ...], scores: tuple[str, ...]) -> Any:
-    return msgspec.defstruct(
-        "detection",
-        [
-            ("image_id", Id),
-            ("category_id", Id),
-            (scores[0], float),
-            *((field, msgspec.Raw) for field in keypoints),
-            *((field, float | None, None) for field in scores[1:]),
-            ("bbox", msgspec.Raw, _ABSENT),
-        ],
-        gc=False,
-    )
-
-
-class _Rows:
-    """The records of a file column by column; `good` says which of them are."""
-
-    def __init__(self, records: Sequence[Any], name: str, what: str, skipped: list[str] | None) -> None:
-        self.records = records
-        self.good = np.ones(len(records), dtype=bool)
-        self._name, self._what, self._skipped = name, what, skipped
-
-    def refuse(self, place: int, reason: str) -> None:
-        if not self.good[place]:
-            return
-        record = self.records[place]
-        which = f"id {record.id}" if hasattr(record, "id") else f"image_id {record.image_id}"
-        json_records.refuse(f"{self._name}: {self._what} [{place}] ({which}): {reason}", self._skipped)
-        self.good[place] = False
-
-    def column(self, field: str, dtype: Any, absent: Any = None) -> np.ndarray:
-        values: Any = map(operator.attrgetter(field), self.records)
-        if absent is not None:
-            values = (absent if value is None else value for value in values)
-        return np.fromiter(values, dtype, len(self.records))
-
-    def finite(self, field: str) -> np.ndarray:
-        values = self.column(field, np.float64)
-        for place in np.flatnonzero(~np.isfinite(values)).tolist():
-            self.refuse(place, f"{field} must be finite, got {values[place]}")
-        return values
-
-    def places(self, field: str, ids: np.ndarray) -> np.ndarray:
-        """Where the ids of this column stand in `ids`; -1 where they do not."""
-        place = {key: place for place, key in enumerate(ids.tolist())}
-        values = map(operator.attrgetter(field), self.records)
-        return np.fromiter(map(place.get, values, itertools.repeat(-1)), np.int64, len(self.records))
-
-    def listed_places(self, field: str, ids: np.ndarray, what: str) -> np.ndarray:
-        """`places` that refuses ids which are not there."""
-        places = self.places(field, ids)
-        for place in np.flatnonzero(places < 0).tolist():
-            value = getattr(self.records[place], field)
-            self.refuse(place, f"{field} {value!r} is not among the {what} of the truth")
-        return places
-
-    def points(self, field: str, count: int) -> np.ndarray:
-        """A field of 3 * count numbers, as (n, count, 3)."""
-
-        def wrong(place: int, found: str) -> None:
-            self.refuse(place, f"{field} must have {3 * count} numbers (x, y, v of {count} keypoints), got {found}")
-
-        raws = list(map(operator.attrgetter(field), self.records))
-        return json_records.numbers(raws, 3 * count, wrong)[0].reshape(-1, count, 3)
-
-    def boxes(self, *, needed: bool = False) -> np.ndarray:
-        """(n, 4), NaN where there is none."""
-        boxes = np.full((len(self.records), 4), np.nan)
-        raws = [record.bbox for record in self.records]
-        at = np.array([place for place, raw in enumerate(raws) if raw not in _NO_BOX], dtype=np.int64)
-        if needed and len(at) < len(raws):
-            for place in np.setdiff1d(np.arange(len(raws)), at):
-                self.refuse(place, "bbox must be there, got none")
-
-        def wrong(place: int, found: str) -> None:
-            self.refuse(at[place], f"bbox must have 4 numbers, got {found}")
-
-        boxes[at] = json_records.numbers([raws[place] for place in at], 4, wrong)[0]
-        return boxes
-
-
-def _images(images: list[_Image]) -> tuple[np.ndarray, np.ndarray]:
-    """Their ids and how crowded they are; of images with one id the first counts."""
-    _warn_of_repeated([image.id for image in images], "images")
-    crowding = {image.id: image.crowd_index for image in reversed(images)}
-    ids = in_order(crowding)
-    return np.array(ids, dtype=object), np.array([crowding[key] for key in ids], dtype=np.float64)
+def _by_id(images: list[_Image]) -> dict[Id, Any]:
+    """Images by their ids, in order; of images with one id the first counts."""
+    by_id = {image.id: image for image in reversed(images)}
+    return {key: by_id[key] for key in in_order(by_id)}
 
 
 def _categories(categories: list[_Category], name: str) -> tuple[np.ndarray, list[str]]:
@@ -389,6 +398,8 @@ def _categories(categories: list[_Category], name: str) -> tuple[np.ndarray, lis
 
 
 def _warn_of_repeated(ids: list[Id], what: str) -> None:
+    if len(set(ids)) == len(ids):
+        return
     uses = Counter(ids)
     repeated = [key for key, count in uses.items() if count > 1]
     warn_of(len(ids) - len(uses), f"{what} have an id that another one has", repeated)

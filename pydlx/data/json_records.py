@@ -1,16 +1,13 @@
 """Reading JSON files of many records: typed, quickly, with errors that say where.
 
-msgspec checks and splits the records; the long arrays of numbers in them stay text until `numbers` turns the arrays of
-many records into one NumPy array, through simdjson, without a Python object for each number.
+msgspec checks and splits the records. Long arrays of numbers in them stay text until `numbers` turns those of many
+records into one NumPy array.
 """
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,39 +16,30 @@ from pydlx._optional import needed_for
 
 with needed_for("reading JSON records", extra="metrics"):
     import msgspec
-    import simdjson
 
-Source = str | Path | Sequence[dict[str, Any]] | dict[str, Any]
-
-_GZIP = b"\x1f\x8b"
-_FENCE = b",-1.7e308,"
 _CHUNK = 2000  # records whose numbers are parsed together
 _LARGEST = float(np.finfo(np.float64).max)
+_ARRAYS = msgspec.json.Decoder(list[list[float]])
+_KINDS = {"{": "an object", "[": "a list", '"': "a string", "t": "true", "f": "false", "n": "null"}
 
 
-def name_of(source: Source, otherwise: str) -> str:
-    """How errors speak of a source."""
-    return str(source) if isinstance(source, str | Path) else otherwise
+def check_kind(text: bytes, name: str, wanted: str, what: str, other: str) -> None:
+    """Refuses a file that begins with something else than this bracket.
 
-
-def text_of(source: Source, name: str) -> bytes:
-    """The JSON text of a file, gzipped or not, or of what was loaded from one."""
-    if not isinstance(source, str | Path):
-        return msgspec.json.encode(source, enc_hook=_plain)
-    data = Path(source).read_bytes()
-    if not data.startswith(_GZIP):
-        return data
-    try:
-        return gzip.decompress(data)
-    except (EOFError, OSError, zlib.error) as error:
-        raise ValueError(f"{name}: damaged gzip data: {error}") from error
-
-
-def _plain(value: Any) -> Any:
-    """NumPy's and torch's numbers and arrays as Python's."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    raise TypeError(f"not something JSON can hold: {type(value).__name__}")
+    Args:
+        text: of the file.
+        name: how errors call it.
+        wanted: ``"{"`` or ``"["``.
+        what: what it must be.
+        other: what it is instead if it begins with the other of these brackets.
+    """
+    first = text[:4096].lstrip()[:1].decode("latin-1")
+    if first == wanted or not first:
+        return
+    if first in "{[":
+        raise ValueError(f"{name}: must be {what}, got {other}: are truth and detections swapped?")
+    if first in _KINDS or first in "-0123456789":
+        raise ValueError(f"{name}: must be {what}, got {_KINDS.get(first, 'a number')}")
 
 
 def decode(
@@ -101,6 +89,8 @@ def _decode(data: bytes, kind: Any, name: str) -> Any:
         return msgspec.json.decode(data, type=kind)
     except msgspec.ValidationError:
         raise
+    except RecursionError:
+        raise ValueError(f"{name}: must be JSON of a few levels, got more") from None
     except msgspec.DecodeError as error:
         return msgspec.json.decode(_standard_json(data, name, error), type=kind)
 
@@ -148,10 +138,9 @@ def numbers(
     """
     rows = np.zeros((len(raws), width))
     good = np.ones(len(raws), dtype=bool)
-    parser = simdjson.Parser()
     for start in range(0, len(raws), _CHUNK):
         chunk = raws[start : start + _CHUNK]
-        values = _flat(parser, chunk, width)
+        values = _plain_arrays(chunk, width)
         if values is not None:
             rows[start : start + len(chunk)] = values
             continue
@@ -166,20 +155,13 @@ def numbers(
     return rows, good
 
 
-def _flat(parser: simdjson.Parser, raws: Sequence[msgspec.Raw], width: int) -> np.ndarray | None:
-    """All numbers of all arrays, or None where any of them is not plainly an array of `width` finite numbers."""
-    # The fence between two arrays stands in its place only where both have as many numbers as they should.
-    text = b"[" + _FENCE.join(raws) + b"]"
+def _plain_arrays(raws: Sequence[msgspec.Raw], width: int) -> np.ndarray | None:
+    """The numbers of all arrays, or None where any of them is not an array of `width` numbers."""
     try:
-        array: Any = parser.parse(text)
-        values = np.frombuffer(array.as_buffer(of_type="d"))
-    except (ValueError, TypeError, RuntimeError):  # the last of integers beyond 64 bits
+        rows = _ARRAYS.decode(b"[" + b",".join(raws) + b"]")
+    except msgspec.ValidationError:
         return None
-    if text.count(b"[") != len(raws) + 1 or len(values) != (width + 1) * len(raws) - 1:
-        return None
-    fenced = values[width :: width + 1]
-    values = np.append(values, 0.0).reshape(len(raws), width + 1)[:, :width]
-    return values if (fenced == float(_FENCE[1:-1])).all() and np.isfinite(values).all() else None
+    return np.array(rows) if all(len(row) == width for row in rows) else None
 
 
 def _array(raw: msgspec.Raw) -> list[float] | str:

@@ -8,13 +8,8 @@ torchmetrics: ``pip install "pydlx[metrics]"``.
 from __future__ import annotations
 
 from pydlx.metrics.box_ap import BoxAP
-from pydlx.metrics.coco_files import (
-    Evaluation,
-    box_evaluation,
-    evaluate_boxes,
-    evaluate_keypoints,
-    keypoint_evaluation,
-)
+from pydlx.metrics.coco_files import Evaluation, evaluate_boxes, evaluate_masks
+from pydlx.metrics.converters import from_detectron2, from_mmpose, from_torchvision, from_ultralytics
 from pydlx.metrics.entities import EntityScore, entity_score
 from pydlx.metrics.generative import (
     FeatureDistance,
@@ -27,7 +22,9 @@ from pydlx.metrics.generative import (
 from pydlx.metrics.image_scores import MAE, MSE, MSSSIM, PSNR, RMSE, SSIM
 from pydlx.metrics.images import mae, ms_ssim, mse, psnr, rmse, ssim, std
 from pydlx.metrics.keypoint_ap import KeypointAP
+from pydlx.metrics.keypoint_files import evaluate_keypoints
 from pydlx.metrics.keypoint_sigmas import COCO_SIGMAS, CROWDPOSE_SIGMAS, WHOLEBODY_SIGMAS
+from pydlx.metrics.mask_ap import MaskAP
 from pydlx.metrics.matched_poses import multi_person_ap, single_person_ap
 from pydlx.metrics.plots import plot_answer_curves, plot_confusion_matrix, plot_precision_recall
 from pydlx.metrics.reading import (
@@ -70,12 +67,12 @@ __all__ = [
     "Evaluation",
     "FeatureDistance",
     "KeypointAP",
+    "MaskAP",
     "ParzenEstimate",
     "RelationScore",
     "RougeLScore",
     "SquadScore",
     "bleu",
-    "box_evaluation",
     "cmrc2017_score",
     "cmrc_answer_scores",
     "cmrc_score",
@@ -84,8 +81,12 @@ __all__ = [
     "entity_score",
     "evaluate_boxes",
     "evaluate_keypoints",
+    "evaluate_masks",
     "fid",
-    "keypoint_evaluation",
+    "from_detectron2",
+    "from_mmpose",
+    "from_torchvision",
+    "from_ultralytics",
     "kid",
     "mae",
     "marco_score",

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from pydlx._checks import check_flag
+from pydlx.data.annotations import Id
 from pydlx.metrics.coco_protocol import (
     ALL,
     EVERYTHING,
@@ -22,10 +24,11 @@ from pydlx.metrics.coco_protocol import (
     Truths,
     check_compatibility,
     evaluate,
+    taken,
     unrecorded,
     validated,
 )
-from pydlx.metrics.detection_metric import DetectionMetric
+from pydlx.metrics.detection_metric import DetectionMetric, Names, as_xywh, check_box_format
 from pydlx.metrics.image_batch import ImageBatch
 from pydlx.ops.box_iou import ragged_box_iou
 
@@ -63,14 +66,14 @@ class BoxTruths:
 
 def box_protocol(
     max_detections: Sequence[int] = (1, 10, 100),
-    thresholds: Sequence[float] | Tensor | None = None,
+    iou_thresholds: Sequence[float] | Tensor | None = None,
     recall_thresholds: Sequence[float] | Tensor | None = None,
     area_ranges: Mapping[str, Sequence[float]] | None = None,
     name: str = "BoxAP",
 ) -> Protocol:
-    """COCO's protocol for boxes, with what is given instead; see `BoxAP`."""
+    """COCO's protocol for boxes and masks, with what is given instead; see `BoxAP`."""
     areas = BOX_AREAS if area_ranges is None else area_ranges
-    return validated(name, areas, max_detections, thresholds=thresholds, recalls=recall_thresholds)
+    return validated(name, areas, max_detections, recall_thresholds, iou_thresholds=iou_thresholds)
 
 
 def box_curves(
@@ -83,15 +86,16 @@ def box_curves(
     compatibility: str | None = None,
 ) -> Curves:
     """Precision over recall of a whole data set; see `BoxAP` for the rules."""
-    covered = truths.boxes[:, 2:].prod(1)
+    covered = area_of(truths.boxes)
 
-    def similarity(found: Tensor | None, true: Tensor | None, found_offsets: Tensor, true_offsets: Tensor) -> Tensor:
-        boxes = detections.boxes if found is None else detections.boxes[found]
-        where, crowd = (truths.boxes, truths.crowd) if true is None else (truths.boxes[true], truths.crowd[true])
-        return ragged_box_iou(boxes, where, crowd, found_offsets, true_offsets)
+    def similarity(
+        found: np.ndarray | None, true: np.ndarray | None, found_offsets: Tensor, true_offsets: Tensor
+    ) -> Tensor:
+        boxes, crowd = taken(truths.boxes, true), taken(truths.crowd, true)
+        return ragged_box_iou(taken(detections.boxes, found), boxes, crowd, found_offsets, true_offsets)
 
     return evaluate(
-        Detections(detections.images, detections.categories, detections.scores, detections.boxes[:, 2:].prod(1)),
+        Detections(detections.images, detections.categories, detections.scores, area_of(detections.boxes)),
         Truths(
             truths.images,
             truths.categories,
@@ -107,6 +111,12 @@ def box_curves(
     )
 
 
+def area_of(boxes: Tensor) -> Tensor:
+    """(n,) of boxes (n, 4) as x, y, width, height; by NumPy, as of all steps of `evaluate`."""
+    sides = boxes.numpy()
+    return torch.from_numpy(sides[:, 2] * sides[:, 3])
+
+
 class BoxAP(DetectionMetric):
     """Average precision and recall of detected boxes by intersection over union.
 
@@ -116,12 +126,18 @@ class BoxAP(DetectionMetric):
 
     Args:
         max_detections: limits of detections per image and category; the largest counts, the others give an AR each.
-        thresholds: overlaps from which on a detection is right; 0.50, 0.55, ..., 0.95 by default.
+        iou_thresholds: overlaps from which on a detection is right; 0.50, 0.55, ..., 0.95 by default.
         recall_thresholds: where precision is sampled; 0.00, 0.01, ..., 1.00 by default.
         area_ranges: name -> (least, largest) area, both included; ``"all"`` among them. By default all, small (to
             32^2), medium (to 96^2) and large.
-        box_format: how boxes are given, ``"xyxy"`` or ``"xywh"``.
+        box_format: how boxes are given: ``"xyxy"`` (two corners), ``"xywh"`` (a corner, width and height) or
+            ``"cxcywh"`` (the centre, width and height).
         class_agnostic: take all categories for one.
+        class_metrics: ``compute`` also gives AP of each class, as ``AP/person``.
+        class_names: of the labels, for these and for `per_class`: a list, or names by label; by default the labels.
+        only_images: ids of the images that count; others, which may be in updates too, are ignored. Updates must then
+            give ``image_ids``.
+        only_labels: the categories that count; others are ignored.
         compatibility: ``"pycocotools"`` loses the matches of annotations with id 0, as pycocotools does.
 
     ``update(preds, target, image_ids=None)`` takes one dict of tensors per image. ``preds``: ``boxes`` (n, 4),
@@ -144,71 +160,80 @@ class BoxAP(DetectionMetric):
 
     promises = (
         ("preds", "scores", "numbers"),
-        ("preds", "labels", "numbers"),
-        ("target", "labels", "numbers"),
+        ("preds", "labels", "labels"),
+        ("target", "labels", "labels"),
     )
 
     def __init__(
         self,
         max_detections: Sequence[int] = (1, 10, 100),
         *,
-        thresholds: Sequence[float] | Tensor | None = None,
+        iou_thresholds: Sequence[float] | Tensor | None = None,
         recall_thresholds: Sequence[float] | Tensor | None = None,
         area_ranges: Mapping[str, Sequence[float]] | None = None,
         box_format: str = "xyxy",
         class_agnostic: bool = False,
+        class_metrics: bool = False,
+        class_names: Names | None = None,
+        only_images: Sequence[Id] | None = None,
+        only_labels: Sequence[int] | None = None,
         compatibility: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__({"detection_rows": (6,)}, {"truth_rows": (8,)}, by_limit=True, box_format=box_format, **kwargs)
-        self._protocol = box_protocol(max_detections, thresholds, recall_thresholds, area_ranges)
+        super().__init__(
+            {"found_labels": (), "found_scores": (), "found_boxes": (4,)},
+            {"true_labels": (), "true_area": (), "true_crowd": (), "true_ids": (), "true_boxes": (4,)},
+            by_limit=True,
+            class_metrics=class_metrics,
+            class_names=class_names,
+            only_images=only_images,
+            only_labels=only_labels,
+            **kwargs,
+        )
+        self._protocol = box_protocol(max_detections, iou_thresholds, recall_thresholds, area_ranges)
+        check_box_format("BoxAP", box_format)
         check_compatibility("BoxAP", compatibility)
         check_flag("BoxAP", "class_agnostic", class_agnostic)
-        self.max_detections, self.class_agnostic, self.compatibility = max_detections, class_agnostic, compatibility
-        self.thresholds, self.recall_thresholds, self.area_ranges = thresholds, recall_thresholds, area_ranges
+        self.box_format, self.class_agnostic, self.compatibility = box_format, class_agnostic, compatibility
+        self.max_detections, self.iou_thresholds = max_detections, iou_thresholds
+        self.recall_thresholds, self.area_ranges = recall_thresholds, area_ranges
 
-    def _found(self, batch: ImageBatch) -> tuple[Tensor]:
-        """Label, score, box (n, 6)."""
-        scores = batch.rows("scores")
-        boxes = self._boxes(batch.rows("boxes", 4))
-        return (torch.cat([torch.stack([batch.rows("labels"), scores], 1), boxes], 1),)
+    def _found(self, batch: ImageBatch) -> dict[str, Tensor]:
+        return {
+            "found_scores": batch.rows("scores"),
+            "found_boxes": as_xywh(batch.rows("boxes", 4), self.box_format),
+            "found_labels": batch.rows("labels"),
+        }
 
-    def _true(self, batch: ImageBatch) -> tuple[Tensor]:
-        """Label, area, crowd, id, box (n, 8)."""
-        boxes = self._boxes(batch.rows("boxes", 4))
-        columns = [
-            batch.rows("labels"),
-            batch.column("area", torch.nan),
-            batch.column("iscrowd", 0),
-            batch.column("ids", -1),
-        ]
-        return (torch.cat([torch.stack(columns, 1), boxes], 1),)
+    def _true(self, batch: ImageBatch) -> dict[str, Tensor]:
+        return {
+            "true_boxes": as_xywh(batch.rows("boxes", 4), self.box_format),
+            "true_labels": batch.rows("labels"),
+            "true_area": batch.column("area", torch.nan),
+            "true_crowd": batch.column("iscrowd", 0),
+            "true_ids": batch.column("ids", -1),
+        }
 
-    def curves(self) -> Curves:
-        """Precision over recall of the states as they are, category after category (`labels`)."""
-        states, found, true, images = self._joined()
-        rows, truths = states["detection_rows"], states["truth_rows"]
-        labels, categories, truth_categories = self._categories(rows[:, 0], truths[:, 0])
+    def _evaluated(self) -> tuple[Curves, Sequence[float] | None]:
+        columns, found_images, true_images, images = self._joined()
+        labels, found_categories, true_categories = self._categories(columns)
         if self.class_agnostic:
-            categories, truth_categories = torch.zeros_like(categories), torch.zeros_like(truth_categories)
-        self._warn_of_tiny(truths[:, 1], true, " and count as small or not at all")
-        return box_curves(
-            BoxDetections(found, categories, rows[:, 1].contiguous(), rows[:, 2:].contiguous()),
+            labels = None
+            found_categories, true_categories = torch.zeros_like(found_categories), torch.zeros_like(true_categories)
+        self._warn_of_tiny(columns["true_area"], true_images, " and count as small or not at all")
+        curves = box_curves(
+            BoxDetections(found_images, found_categories, columns["found_scores"], columns["found_boxes"]),
             BoxTruths(
-                true,
-                truth_categories,
-                truths[:, 4:].contiguous(),
-                truths[:, 1].contiguous(),
-                truths[:, 2] != 0,
-                truths[:, 3] == 0,
+                true_images,
+                true_categories,
+                columns["true_boxes"],
+                columns["true_area"],
+                columns["true_crowd"] != 0,
+                columns["true_ids"] == 0,
             ),
             self._protocol,
             images=images,
-            categories=1 if self.class_agnostic else max(1, len(labels)),
+            categories=1 if labels is None else max(1, len(labels)),
             compatibility=self.compatibility,
         )
-
-    def labels(self) -> Tensor:
-        """The categories in the states as they are, ascending, in the order that the curves have them."""
-        states, *_ = self._joined()
-        return self._categories(states["detection_rows"][:, 0], states["truth_rows"][:, 0])[0].long()
+        return curves, labels

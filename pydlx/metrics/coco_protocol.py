@@ -82,8 +82,8 @@ class Truths:
 
 
 # (rows of the detections, rows of the truths, their offsets by group) -> similarity of all pairs, see match_detections.
-# Rows are None where they are all in order.
-Similarity = Callable[[Tensor | None, Tensor | None, Tensor, Tensor], Tensor]
+# Rows are None where they are all in order; see `taken`.
+Similarity = Callable[[np.ndarray | None, np.ndarray | None, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -145,14 +145,17 @@ class Curves:
 
 
 def _mean(values: Tensor) -> float:
-    values = values[values > -1]
-    return float(values.mean()) if values.numel() else -1.0
+    known = values.numpy()[values.numpy() > -1]
+    return float(known.mean()) if known.size else -1.0
 
 
 def evaluate(
     detections: Detections, truths: Truths, similarity: Similarity, protocol: Protocol, images: int, categories: int
 ) -> Curves:
     """Matches and counts.
+
+    The short steps between the ops are NumPy's on purpose: torch would cut each of them over all threads, and each
+    would take as long as the slowest thread, which on a busy machine is many times what the step itself takes.
 
     Args:
         detections: in any order; among equal scores of an image the earlier goes first.
@@ -162,78 +165,106 @@ def evaluate(
         images: how many there are.
         categories: how many there are.
     """
-    limits, bounds = list(protocol.max_detections), torch.tensor(list(protocol.areas.values()), dtype=torch.float64)
-    found_rows, found_groups = _in_order(detections.categories * images + detections.images)
-    found_rows, found_groups = _best_rows(found_rows, found_groups, detections.scores, limits[-1])
-    true_rows, true_groups = _in_order(truths.categories * images + truths.images)
+    bounds = np.array(list(protocol.areas.values()), dtype=np.float64)
+    found_rows, found_groups = _in_order(detections, images)
+    found_rows, found_groups = _best_rows(found_rows, found_groups, detections.scores, protocol.max_detections[-1])
+    true_rows, true_groups = _in_order(truths, images)
     # Of all images x categories few have detections where there are many; truths of the others are only counted.
-    groups = found_groups.unique_consecutive()
+    groups = found_groups[np.flatnonzero(np.diff(found_groups, prepend=-1))]
     true_rows, true_groups = _rows_in(groups, true_rows, true_groups)
     found, true = _offsets(found_groups, groups), _offsets(true_groups, groups)
-    ignored = truths.ignored | truths.crowd | _outside(truths.area, bounds)
-    positives = torch.stack([torch.bincount(truths.categories[~out], minlength=categories) for out in ignored])
-    score = _rows(detections.scores, found_rows)
+    ignored = (truths.ignored | truths.crowd).numpy() | _outside(truths.area, bounds)
+    of = truths.categories.numpy()
+    positives = np.stack([np.bincount(of[~out], minlength=categories) for out in ignored])
+    score = taken(detections.scores, found_rows)
     outcome, rank = match_detections(
         similarity(found_rows, true_rows, found, true),
         score,
         found,
         true,
-        _outside(_rows(detections.area, found_rows), bounds),
-        ignored if true_rows is None else ignored[:, true_rows],
-        _rows(truths.crowd, true_rows),
-        None if truths.unrecorded is None else _rows(truths.unrecorded, true_rows),
+        torch.from_numpy(_outside(taken(detections.area, found_rows), bounds)),
+        torch.from_numpy(ignored if true_rows is None else ignored[:, true_rows]),
+        taken(truths.crowd, true_rows),
+        None if truths.unrecorded is None else taken(truths.unrecorded, true_rows),
         protocol.thresholds,
-        limits[-1],
+        protocol.max_detections[-1],
     )
-    category_offsets = _offsets(found_groups, torch.arange(categories) * images)
-    curves = precision_curves(outcome, rank, score, category_offsets, positives, protocol.recalls, limits)
+    category_offsets = _offsets(found_groups, np.arange(categories) * images)
+    curves = precision_curves(
+        outcome,
+        rank,
+        score,
+        category_offsets,
+        torch.from_numpy(positives),
+        protocol.recalls,
+        protocol.max_detections,
+    )
     return Curves(protocol, *curves)
 
 
-def _in_order(groups: Tensor) -> tuple[Tensor | None, Tensor]:
+def taken(values: Tensor, rows: np.ndarray | None) -> Tensor:
+    """Some rows, or where `rows` is None all of them."""
+    return values if rows is None else torch.from_numpy(values.numpy()[rows])
+
+
+def _in_order(of: Detections | Truths, images: int) -> tuple[np.ndarray | None, np.ndarray]:
     """The order that brings rows of a group together (None: the present one), and the group of each row then."""
-    if bool((groups[1:] >= groups[:-1]).all()):
+    groups = of.categories.numpy() * images + of.images.numpy()
+    if (groups[1:] >= groups[:-1]).all():
         return None, groups
-    ordered, rows = groups.sort(stable=True)
-    return rows, ordered
+    bits = len(groups).bit_length()
+    if int(groups.max()) < 1 << (62 - bits):  # group and row in one number, which sorts in a tenth of the time
+        keys = np.sort(groups << bits | np.arange(len(groups)))
+        return keys & ((1 << bits) - 1), keys >> bits
+    rows = groups.argsort(kind="stable")
+    return rows, groups[rows]
 
 
-def _best_rows(rows: Tensor | None, groups: Tensor, scores: Tensor, limit: int) -> tuple[Tensor | None, Tensor]:
-    """The rows among the `limit` best of their group, which alone are compared with truths."""
-    if not len(groups) or int(groups.unique_consecutive(return_counts=True)[1].max()) <= limit:
+# Leaving detections out costs a copy of the others, which is worth it from this share of them on.
+_WORTH_A_COPY = 1 / 8
+
+
+def _best_rows(
+    rows: np.ndarray | None, groups: np.ndarray, scores: Tensor, limit: int
+) -> tuple[np.ndarray | None, np.ndarray]:
+    """The rows among the `limit` best of their group, where so many are not that comparing them would take long."""
+    starts = np.flatnonzero(np.diff(groups, prepend=-1))
+    counts = np.diff(starts, append=len(groups))
+    if np.maximum(counts - limit, 0).sum() <= _WORTH_A_COPY * len(groups):
         return rows, groups
-    falling = _rows(scores, rows).argsort(descending=True, stable=True)
-    order = falling[groups[falling].argsort(stable=True)]
-    place = torch.arange(len(groups)) - torch.searchsorted(groups, groups)
-    return _selected(rows, groups, order[place < limit].sort().values)
+    order = np.lexsort((-taken(scores, rows).numpy(), groups))
+    place = np.arange(len(groups)) - np.repeat(starts, counts)
+    return _selected(rows, groups, np.sort(order[place < limit]))
 
 
-def _rows_in(groups: Tensor, rows: Tensor | None, of_rows: Tensor) -> tuple[Tensor | None, Tensor]:
+def _rows_in(groups: np.ndarray, rows: np.ndarray | None, of_rows: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
     """The rows whose group is one of `groups`."""
-    place = torch.searchsorted(groups, of_rows)
-    known = torch.cat([groups, groups.new_tensor([-1])])[place] == of_rows
-    return (rows, of_rows) if bool(known.all()) else _selected(rows, of_rows, known.nonzero().flatten())
+    known = np.append(groups, -1)[np.searchsorted(groups, of_rows)] == of_rows
+    return (rows, of_rows) if known.all() else _selected(rows, of_rows, np.flatnonzero(known))
 
 
-def _selected(rows: Tensor | None, groups: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
+def _selected(rows: np.ndarray | None, groups: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return kept if rows is None else rows[kept], groups[kept]
 
 
-def _offsets(of_rows: Tensor, starts: Tensor) -> Tensor:
+def _offsets(of_rows: np.ndarray, starts: np.ndarray) -> Tensor:
     """Where rows of each of the ascending `starts` begin, and where the last ends."""
-    return torch.cat([torch.searchsorted(of_rows, starts), starts.new_tensor([len(of_rows)])])
+    return torch.from_numpy(np.append(np.searchsorted(of_rows, starts), len(of_rows)).astype(np.int64))
 
 
-def _rows(values: Tensor, order: Tensor | None) -> Tensor:
-    return values if order is None else values[order]
+def _outside(area: Tensor, bounds: np.ndarray) -> np.ndarray:
+    """(A, n) bool."""
+    return (area.numpy() < bounds[:, :1]) | (area.numpy() > bounds[:, 1:])
 
 
-def _outside(area: Tensor, bounds: Tensor) -> Tensor:
-    return (area < bounds[:, :1]) | (area > bounds[:, 1:])
-
-
-def validated(name: str, areas: Mapping[str, Sequence[float]], limits: Sequence[int], **values: object) -> Protocol:
-    """A protocol from what a user gives, checked."""
+def validated(
+    name: str,
+    areas: Mapping[str, Sequence[float]],
+    limits: Sequence[int],
+    recall_thresholds: Sequence[float] | Tensor | None,
+    **thresholds: Sequence[float] | Tensor | None,
+) -> Protocol:
+    """A protocol from what a user gives, checked; `thresholds` is ``iou_thresholds`` or ``oks_thresholds``."""
     check_type(name, "area_ranges", areas, Mapping, "names with (least, largest)")
     for area, bounds in areas.items():
         pair = bounds if isinstance(bounds, Sequence) and all(map(is_number, bounds)) else ()
@@ -244,41 +275,22 @@ def validated(name: str, areas: Mapping[str, Sequence[float]], limits: Sequence[
     counts = listed(name, "max_detections", limits, "positive whole numbers")
     if not counts or not all(is_whole(limit) and limit > 0 for limit in counts):
         raise ValueError(f"{name}: max_detections must be positive whole numbers, got {limits!r}")
-    given = {}
-    for key, value in values.items():
-        if value is not None:
-            argument = "recall_thresholds" if key == "recalls" else key
-            entries = numbers(name, argument, value)
-            if not entries or not all(0 <= entry <= 1 for entry in entries):
-                raise ValueError(f"{name}: {argument} must be numbers from 0 to 1, got {value!r}")
-            given[key] = torch.tensor(sorted(entries), dtype=torch.float64)
+    (argument, values), recalls = thresholds.popitem(), recall_thresholds
     ranges = {key: (float(a), float(b)) for key, (a, b) in areas.items()}
-    return Protocol(ranges, tuple(sorted(map(int, counts))), **given)
+    return Protocol(
+        ranges,
+        tuple(sorted(map(int, counts))),
+        coco_thresholds() if values is None else _fractions(name, argument, values),
+        coco_recalls() if recalls is None else _fractions(name, "recall_thresholds", recalls),
+    )
 
 
-_LETTERS = {"small": "S", "medium": "M", "large": "L"}
-
-
-def summary(curves: Curves, *, by_limit: bool) -> dict[str, float]:
-    """The numbers by COCO's names; -1 where no truth counts.
-
-    ``AP``, ``AP50``, ``AP75``, then AP by area (``APS``, ``APM``, ``APL``; ``AP_name`` for other names), and the same
-    for AR, whose first three are ``AR``, ``AR50``, ``AR75``, or with `by_limit` ``AR1``, ``AR10``, ``AR100``.
-    """
-    areas = [name for name in curves.protocol.areas if name != ALL]
-
-    def by_area(kind: str, mean: Callable[..., float]) -> dict[str, float]:
-        return {kind + _LETTERS.get(area, f"_{area}"): mean(area=area) for area in areas}
-
-    def by_threshold(kind: str, mean: Callable[..., float]) -> dict[str, float]:
-        return {kind: mean(), f"{kind}50": mean(threshold=0.5), f"{kind}75": mean(threshold=0.75)}
-
-    precision, recall = curves.average_precision, curves.average_recall
-    if by_limit:
-        recalls = {f"AR{limit}": recall(limit=limit) for limit in curves.protocol.max_detections}
-    else:
-        recalls = by_threshold("AR", recall)
-    return {**by_threshold("AP", precision), **by_area("AP", precision), **recalls, **by_area("AR", recall)}
+def _fractions(name: str, argument: str, values: Sequence[float] | Tensor) -> Tensor:
+    """Numbers from 0 to 1, ascending, float64."""
+    entries = numbers(name, argument, values)
+    if not entries or not all(0 <= entry <= 1 for entry in entries):
+        raise ValueError(f"{name}: {argument} must be numbers from 0 to 1, got {values!r}")
+    return torch.tensor(sorted(entries), dtype=torch.float64, device="cpu")
 
 
 def unrecorded(has_id_0: Tensor | None, compatibility: str | None) -> Tensor | None:

@@ -14,6 +14,8 @@ Image = Mapping[str, Any]  # what is known of one image: name -> tensor
 PROMISES = {
     "finite": (torch.isfinite, "must be finite, got NaN or infinity"),
     "numbers": (lambda values: ~values.isnan(), "must be numbers, got NaN"),
+    # Beyond them float64, in which labels are kept, takes neighbours for one.
+    "labels": (lambda values: values.abs() < 2**53, "must be numbers below 2**53"),
 }
 
 

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from pydlx._checks import check_flag, is_whole, numbers
+from pydlx.data.annotations import Id
 from pydlx.metrics.coco_protocol import (
     ALL,
     EVERYTHING,
@@ -21,10 +23,11 @@ from pydlx.metrics.coco_protocol import (
     Truths,
     check_compatibility,
     evaluate,
+    taken,
     unrecorded,
     validated,
 )
-from pydlx.metrics.detection_metric import DetectionMetric
+from pydlx.metrics.detection_metric import DetectionMetric, Names, as_xywh, check_box_format
 from pydlx.metrics.image_batch import ImageBatch
 from pydlx.metrics.keypoint_sigmas import COCO_SIGMAS
 from pydlx.ops.oks import ragged_oks
@@ -87,7 +90,7 @@ def extent(points: Tensor) -> Tensor:
 
 def keypoint_protocol(
     max_detections: int | Sequence[int] = 20,
-    thresholds: Sequence[float] | Tensor | None = None,
+    oks_thresholds: Sequence[float] | Tensor | None = None,
     recall_thresholds: Sequence[float] | Tensor | None = None,
     area_ranges: Mapping[str, Sequence[float]] | None = None,
     name: str = "KeypointAP",
@@ -95,7 +98,7 @@ def keypoint_protocol(
     """COCO's protocol for keypoints, with what is given instead; see `KeypointAP`."""
     limits: Any = [max_detections] if is_whole(max_detections) else max_detections
     areas = KEYPOINT_AREAS if area_ranges is None else area_ranges
-    return validated(name, areas, limits, thresholds=thresholds, recalls=recall_thresholds)
+    return validated(name, areas, limits, recall_thresholds, oks_thresholds=oks_thresholds)
 
 
 def keypoint_curves(
@@ -115,10 +118,13 @@ def keypoint_curves(
         covered = _BOX_COVERED * truths.boxes[:, 2] * truths.boxes[:, 3]
         area = torch.where(area.isnan(), covered, area) if use_area else covered
 
-    def similarity(found: Tensor | None, true: Tensor | None, found_offsets: Tensor, true_offsets: Tensor) -> Tensor:
-        points = detections.points if found is None else detections.points[found]
-        rows = (truths.points, truths.visibility, area, truths.boxes)
-        where, visible, size, boxes = rows if true is None else (values[true] for values in rows)
+    def similarity(
+        found: np.ndarray | None, true: np.ndarray | None, found_offsets: Tensor, true_offsets: Tensor
+    ) -> Tensor:
+        where, visible, size, boxes = (
+            taken(values, true) for values in (truths.points, truths.visibility, area, truths.boxes)
+        )
+        points = taken(detections.points, found)
         return ragged_oks(points, where, visible, size, sigmas, boxes, found_offsets, true_offsets)
 
     return evaluate(
@@ -172,11 +178,17 @@ class KeypointAP(DetectionMetric):
             ``CROWDPOSE_SIGMAS`` (14) and ``WHOLEBODY_SIGMAS`` (by part).
         max_detections: how many detections of an image and category count, the best ones.
         use_area: measure OKS against the truths' ``area``; else against 0.53 times that of their boxes.
-        thresholds: OKS from which on a detection is right; 0.50, 0.55, ..., 0.95 by default.
+        oks_thresholds: OKS from which on a detection is right; 0.50, 0.55, ..., 0.95 by default.
         recall_thresholds: where precision is sampled; 0.00, 0.01, ..., 1.00 by default.
         area_ranges: name -> (least, largest) area, both included; ``"all"`` among them. By default all, medium (32^2
             to 96^2) and large (from 96^2).
-        box_format: how boxes are given, ``"xyxy"`` or ``"xywh"``.
+        box_format: how boxes are given: ``"xyxy"`` (two corners), ``"xywh"`` (a corner, width and height) or
+            ``"cxcywh"`` (the centre, width and height).
+        class_metrics: ``compute`` also gives AP of each class, as ``AP/person``.
+        class_names: of the labels, for these and for `per_class`: a list, or names by label; by default the labels.
+        only_images: ids of the images that count; others, which may be in updates too, are ignored. Updates must then
+            give ``image_ids``.
+        only_labels: the categories that count; others are ignored.
         compatibility: ``"pycocotools"`` loses the matches of annotations with id 0, as pycocotools does.
 
     ``update(preds, target, image_ids=None)`` takes one dict of tensors per image. ``preds``: ``keypoints``
@@ -204,9 +216,9 @@ class KeypointAP(DetectionMetric):
     promises = (
         ("preds", "scores", "numbers"),
         ("preds", "keypoints", "finite"),
-        ("preds", "labels", "numbers"),
+        ("preds", "labels", "labels"),
         ("target", "keypoints", "finite"),
-        ("target", "labels", "numbers"),
+        ("target", "labels", "labels"),
     )
 
     def __init__(
@@ -215,68 +227,91 @@ class KeypointAP(DetectionMetric):
         max_detections: int = 20,
         use_area: bool = True,
         *,
-        thresholds: Sequence[float] | Tensor | None = None,
+        oks_thresholds: Sequence[float] | Tensor | None = None,
         recall_thresholds: Sequence[float] | Tensor | None = None,
         area_ranges: Mapping[str, Sequence[float]] | None = None,
         box_format: str = "xyxy",
+        class_metrics: bool = False,
+        class_names: Names | None = None,
+        only_images: Sequence[Id] | None = None,
+        only_labels: Sequence[int] | None = None,
         compatibility: str | None = None,
         **kwargs: Any,
     ) -> None:
         spread = checked_sigmas("KeypointAP", sigmas)
-        found = {"detection_points": (len(spread), 2), "detection_rows": (3,)}
-        true = {"truth_points": (len(spread), 3), "truth_rows": (9,)}
-        super().__init__(found, true, by_limit=False, box_format=box_format, **kwargs)
+        count = len(spread)
+        super().__init__(
+            {"found_labels": (), "found_scores": (), "found_area": (), "found_points": (count, 2)},
+            {
+                "true_labels": (),
+                "true_area": (),
+                "true_crowd": (),
+                "true_num_keypoints": (),
+                "true_ids": (),
+                "true_boxes": (4,),
+                "true_points": (count, 2),
+                "true_visibility": (count,),
+            },
+            by_limit=False,
+            class_metrics=class_metrics,
+            class_names=class_names,
+            only_images=only_images,
+            only_labels=only_labels,
+            **kwargs,
+        )
         self._sigmas = spread
-        self._protocol = keypoint_protocol(max_detections, thresholds, recall_thresholds, area_ranges)
+        self._protocol = keypoint_protocol(max_detections, oks_thresholds, recall_thresholds, area_ranges)
+        check_box_format("KeypointAP", box_format)
         check_compatibility("KeypointAP", compatibility)
         check_flag("KeypointAP", "use_area", use_area)
-        self.sigmas, self.max_detections, self.use_area = tuple(spread.tolist()), max_detections, use_area
-        self.thresholds, self.recall_thresholds, self.area_ranges = thresholds, recall_thresholds, area_ranges
-        self.compatibility = compatibility
+        self.sigmas, self.max_detections, self.use_area = sigmas, max_detections, use_area
+        self.oks_thresholds, self.recall_thresholds, self.area_ranges = oks_thresholds, recall_thresholds, area_ranges
+        self.box_format, self.compatibility = box_format, compatibility
 
-    def _found(self, batch: ImageBatch) -> tuple[Tensor, Tensor]:
-        """Points (n, K, 2), and label, score, area (n, 3)."""
+    def _found(self, batch: ImageBatch) -> dict[str, Tensor]:
         scores = batch.rows("scores")
         points = batch.rows("keypoints", len(self._sigmas), 2, widths=(3,))
-        labels = batch.column("labels", torch.nan)
-        boxes = batch.rows_if_given("boxes", 4)
-        area = torch.where(batch.is_given("boxes"), self._boxes(boxes)[:, 2:].prod(1), extent(points))
-        return points, torch.stack([labels, scores, area], 1)
+        boxes = as_xywh(batch.rows_if_given("boxes", 4), self.box_format)
+        return {
+            "found_scores": scores,
+            "found_points": points,
+            "found_labels": batch.column("labels", torch.nan),
+            "found_area": torch.where(batch.is_given("boxes"), boxes[:, 2:].prod(1), extent(points)),
+        }
 
-    def _true(self, batch: ImageBatch) -> tuple[Tensor, Tensor]:
-        """Points (n, K, 3), and label, area, crowd, num_keypoints, id, box (n, 9)."""
+    def _true(self, batch: ImageBatch) -> dict[str, Tensor]:
         points = batch.rows("keypoints", len(self._sigmas), 3)
         for number, image in enumerate(batch.images):
             if "boxes" not in image and ("area" not in image or not self.use_area):
                 needed = '"area" or "boxes"' if self.use_area else '"boxes" (use_area=False)'
                 raise ValueError(f"KeypointAP: target[{number}] must have {needed}, got {sorted(image)}")
-        boxes = batch.rows_if_given("boxes", 4)
-        boxes = torch.where(batch.is_given("boxes")[:, None], self._boxes(boxes), boxes_around(points))
+        boxes = as_xywh(batch.rows_if_given("boxes", 4), self.box_format)
         counted = batch.column("num_keypoints", torch.nan)
         visible = (points[..., 2] > 0).sum(1).double()
-        columns = [
-            batch.column("labels", torch.nan),
-            batch.column("area", torch.nan),
-            batch.column("iscrowd", 0),
-            torch.where(batch.is_given("num_keypoints"), counted, visible),
-            batch.column("ids", -1),
-        ]
-        return points, torch.cat([torch.stack(columns, 1), boxes], 1)
-
-    def curves(self) -> Curves:
-        """Precision over recall of the states as they are, all categories."""
-        detections, truths, images, labels = self._rows()
-        return self._curves(detections, truths, images, len(labels), self._sigmas)
+        return {
+            "true_points": points[..., :2].contiguous(),
+            "true_visibility": points[..., 2].contiguous(),
+            "true_labels": batch.column("labels", torch.nan),
+            "true_area": batch.column("area", torch.nan),
+            "true_crowd": batch.column("iscrowd", 0),
+            "true_num_keypoints": torch.where(batch.is_given("num_keypoints"), counted, visible),
+            "true_ids": batch.column("ids", -1),
+            "true_boxes": torch.where(batch.is_given("boxes")[:, None], boxes, boxes_around(points)),
+        }
 
     def per_keypoint(self) -> Tensor:
-        """AP of each keypoint alone, (K,) float64, of the states as they are: by the OKS of that keypoint, over the
-        truths where it is visible; -1 where it never is."""
+        """AP of each keypoint alone, (K,) float64, of the states as they are: OKS of one point instead of their mean,
+        over the truths where it is visible; -1 where it never is."""
         detections, truths, images, labels = self._rows()
         each = [
             self._curves(*one_keypoint(detections, truths, k), images, len(labels), sigma)
             for k, sigma in enumerate(self._sigmas.split(1))
         ]
         return torch.tensor([curves.average_precision() for curves in each], dtype=torch.float64)
+
+    def _evaluated(self) -> tuple[Curves, Sequence[float]]:
+        detections, truths, images, labels = self._rows()
+        return self._curves(detections, truths, images, len(labels), self._sigmas), labels
 
     def _curves(
         self, detections: KeypointDetections, truths: KeypointTruths, images: int, categories: int, sigmas: Tensor
@@ -292,31 +327,31 @@ class KeypointAP(DetectionMetric):
             compatibility=self.compatibility,
         )
 
-    def _rows(self) -> tuple[KeypointDetections, KeypointTruths, int, Tensor]:
-        states, found, true, images = self._joined()
-        labels, score, area = states["detection_rows"].unbind(1)
-        truth_labels, truth_area, crowd, visible, ids, *_ = states["truth_rows"].unbind(1)
-        names, categories, truth_categories = self._categories(labels, truth_labels)
-        points = states["truth_points"]
-        if self.use_area:
-            counted = visible != 0
-            self._warn_of_tiny(truth_area[counted], true[counted], ", so next to nothing matches")
-        return (
-            KeypointDetections(found, categories, score.contiguous(), area.contiguous(), states["detection_points"]),
-            KeypointTruths(
-                true,
-                truth_categories,
-                points[..., :2].contiguous(),
-                points[..., 2].contiguous(),
-                truth_area.contiguous(),
-                states["truth_rows"][:, 5:].contiguous(),
-                crowd != 0,
-                visible.long(),
-                ids == 0,
-            ),
-            images,
-            names,
+    def _rows(self) -> tuple[KeypointDetections, KeypointTruths, int, Sequence[float]]:
+        columns, found_images, true_images, images = self._joined()
+        labels, found_categories, true_categories = self._categories(columns)
+        found = KeypointDetections(
+            found_images,
+            found_categories,
+            columns["found_scores"],
+            columns["found_area"],
+            columns["found_points"],
         )
+        true = KeypointTruths(
+            true_images,
+            true_categories,
+            columns["true_points"],
+            columns["true_visibility"],
+            columns["true_area"],
+            columns["true_boxes"],
+            columns["true_crowd"] != 0,
+            columns["true_num_keypoints"].long(),
+            columns["true_ids"] == 0,
+        )
+        if self.use_area:
+            counted = true.num_keypoints != 0
+            self._warn_of_tiny(true.area[counted], true_images[counted], ", so next to nothing matches")
+        return found, true, images, labels
 
 
 def boxes_around(points: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from pydlx.ops.dct import dctn, dstn, idctn, idstn
 from pydlx.ops.decode_corners import decode_corners
 from pydlx.ops.decode_spans import decode_spans
 from pydlx.ops.global_pointer_loss import global_pointer_loss
+from pydlx.ops.mask_iou import ragged_mask_iou
 from pydlx.ops.masked_poisson import solve_masked_poisson
 from pydlx.ops.match_detections import match_detections, precision_curves
 from pydlx.ops.nms import oks_nms, soft_nms, soft_oks_nms
@@ -37,6 +38,7 @@ __all__ = [
     "oks_nms",
     "precision_curves",
     "ragged_box_iou",
+    "ragged_mask_iou",
     "ragged_oks",
     "sequence_pool",
     "soft_nms",

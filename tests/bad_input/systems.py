@@ -32,8 +32,9 @@ from bad_input.operators import KEYPOINT_SIGMAS, PICTURE, SSIM_OPTIONS
 
 IMAGES = {"preds": image(PICTURE), "target": image(PICTURE * 0.9, PICTURE[0])}
 MATRIX = torch.tensor([[3, 1], [1, 5]])
+THRESHOLDS = numbers([0.5, 0.75], [], [-1], [2], [NAN], 0.5).without_none()
+IDS = Argument([1], [5, "x", [0.5]], [None])
 AP_OPTIONS = {
-    "thresholds": numbers([0.5, 0.75], [], [-1], [2], [NAN], 0.5).without_none(),
     "recall_thresholds": numbers([0.0, 1.0], [], [-1], [2], [NAN], 0.5).without_none(),
     "area_ranges": anything(
         {"all": (0, 10)}, "x", 3, {}, {"all": 3}, {"all": (3, 1)}, {"all": (0, NAN)}, {"all": ("a", "b")}
@@ -51,6 +52,7 @@ COCO = {
             "image_id": 1,
             "category_id": 1,
             "bbox": [0, 0, 5, 5],
+            "segmentation": [[0, 0, 5, 0, 5, 5, 0, 5]],
             "area": 25,
             "iscrowd": 0,
             "keypoints": [1, 1, 2] * 17,
@@ -58,12 +60,34 @@ COCO = {
         }
     ],
 }
-FOUND = [{"image_id": 1, "category_id": 1, "score": 0.9, "bbox": [0, 0, 5, 5], "keypoints": [1, 1, 1] * 17}]
+FOUND = [
+    {
+        "image_id": 1,
+        "category_id": 1,
+        "score": 0.9,
+        "bbox": [0, 0, 5, 5],
+        "segmentation": [[0, 0, 5, 0, 5, 5, 0, 5]],
+        "keypoints": [1, 1, 1] * 17,
+    }
+]
+OUTPUT = {"boxes": torch.ones(1, 4), "labels": torch.ones(1), "scores": torch.ones(1)}
 FILES = {
     "truth": anything(COCO, None, 5, NAN, torch.ones(2)),
     "detections": anything(FOUND, None, 5, NAN, torch.ones(2)),
 }
-FILE_OPTIONS = {name: given for name, given in AP_OPTIONS.items() if name != "box_format"}
+FILE_OPTIONS = {
+    **{name: given for name, given in AP_OPTIONS.items() if name != "box_format"},
+    "image_ids": IDS,
+    "category_ids": IDS,
+}
+CLASS_OPTIONS = {
+    **AP_OPTIONS,
+    "class_metrics": flag(False),
+    "class_names": Argument(["a", "b"], [5, "x"], [None, {1: "a"}]),
+    "only_images": IDS,
+    "only_labels": Argument([1], [5, "x", ["a"]], [None]),
+}
+MASK_OPTIONS = {name: given for name, given in CLASS_OPTIONS.items() if name != "box_format"}
 BOX_LIMITS = Argument([1, 10], [None, "12", 100, [], [0], [-1], [1.5], [True], torch.tensor(1)], [(np.int64(1),)])
 KEYPOINT_LIMIT = Argument(20, [None, "12", [], 0, -1, 1.5, True, NAN, [1.5]], [np.int64(20), [np.int64(20)]])
 KEYPOINT_FILES = {
@@ -72,6 +96,7 @@ KEYPOINT_FILES = {
     "sigmas": Argument([0.1] * 17, [w for w in KEYPOINT_SIGMAS.wrong if w is not None], [None]),
     "max_detections": KEYPOINT_LIMIT,
     "use_area": flag(True).without_none(),
+    "oks_thresholds": THRESHOLDS,
     **FILE_OPTIONS,
     "per_keypoint": flag(False),
     "skip_bad": flag(False),
@@ -79,6 +104,7 @@ KEYPOINT_FILES = {
 BOX_FILES = {
     **FILES,
     "max_detections": BOX_LIMITS,
+    "iou_thresholds": THRESHOLDS,
     **FILE_OPTIONS,
     "class_agnostic": flag(False),
     "skip_bad": flag(False),
@@ -107,7 +133,7 @@ FEATURES = {
     "features": anything(MeanColours(), 5, "x", torch.ones(2)),
     "weights": anything(None, 5, NAN, ["a"]),
 }
-CURVE = pydlx.metrics.box_evaluation(COCO, FOUND).curves["boxes"]
+CURVE = pydlx.metrics.evaluate_boxes(COCO, FOUND).curves["boxes"]
 
 SQUAD = [{"paragraphs": [{"qas": [{"id": "a", "answers": [{"text": "x"}]}, {"id": "b", "answers": ["y"]}]}]}]
 NOT_A_SOURCE = (None, 5, NAN, torch.ones(2))
@@ -270,14 +296,43 @@ METRICS = {
             "matching": word("greedy"),
         }
     ),
-    "BoxAP": Call({"max_detections": BOX_LIMITS, **AP_OPTIONS, "class_agnostic": flag(False)}),
-    "KeypointAP": Call(
-        {"sigmas": KEYPOINT_SIGMAS, "max_detections": KEYPOINT_LIMIT, "use_area": flag(True), **AP_OPTIONS}
+    "BoxAP": Call(
+        {
+            "max_detections": BOX_LIMITS,
+            "iou_thresholds": THRESHOLDS,
+            **CLASS_OPTIONS,
+            "class_agnostic": flag(False),
+        }
     ),
-    "evaluate_keypoints": Call(KEYPOINT_FILES),
-    "keypoint_evaluation": Call(KEYPOINT_FILES, speaks=("evaluate_keypoints",)),
-    "evaluate_boxes": Call(BOX_FILES),
-    "box_evaluation": Call(BOX_FILES, speaks=("evaluate_boxes",)),
+    "MaskAP": Call(
+        {
+            "max_detections": BOX_LIMITS,
+            "iou_thresholds": THRESHOLDS,
+            **MASK_OPTIONS,
+            "class_agnostic": flag(False),
+        }
+    ),
+    "KeypointAP": Call(
+        {
+            "sigmas": KEYPOINT_SIGMAS,
+            "max_detections": KEYPOINT_LIMIT,
+            "use_area": flag(True),
+            "oks_thresholds": THRESHOLDS,
+            **CLASS_OPTIONS,
+        }
+    ),
+    "from_torchvision": Call(
+        {
+            "outputs": anything([OUTPUT], None, 5, "x", [5], [{"boxes": OUTPUT["boxes"]}]),
+            "mask_threshold": anything(0.5, None, "x"),
+        }
+    ),
+    "from_ultralytics": Call({"results": anything([], None, 5, "x", [5])}),
+    "from_mmpose": Call({"samples": anything([], None, 5, "x", [5]), "keypoint_threshold": anything(0.2, None, "x")}),
+    "from_detectron2": Call({"outputs": anything([], None, 5, "x", [5], [{}])}),
+    "evaluate_keypoints": Call(KEYPOINT_FILES, speaks=("coco_subset",)),
+    "evaluate_boxes": Call(BOX_FILES, speaks=("coco_subset",)),
+    "evaluate_masks": Call(BOX_FILES, speaks=("coco_subset",)),
 }
 
 SOURCE, TARGET = np.full((6, 5, 3), 0.5), np.full((9, 10, 3), 0.25)

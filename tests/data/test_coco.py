@@ -219,8 +219,12 @@ def test_an_empty_box_of_the_first_detection_is_no_box():
     [
         (b'[{"image_id": 1,, }]', r"malformed JSON: .*byte 16"),
         (b'[{"image_id": 1', r"malformed JSON: Input data was truncated \(byte 15\)"),
-        (b"", r"malformed JSON: .*byte 0"),
-        (b'{"images": []}', r"expected `array`, got `object`"),
+        (b"", "must be JSON, got an empty file$"),
+        (b" \n", r"malformed JSON: .*byte 2"),
+        (b'{"images": []}', "must be a list of detections, got an object, as annotation files are: .* swapped?"),
+        (b"3.5", "must be a list of detections, got a number$"),
+        (b' "a"', "must be a list of detections, got a string$"),
+        (b'[{"x": ' + b"[" * 100000, "must be JSON of a few levels, got more"),
         (b"\x1f\x8bgarbage", "damaged gzip data"),
     ],
 )
@@ -230,11 +234,93 @@ def test_malformed_files(tmp_path, text, message):
     with pytest.raises(ValueError, match=message) as caught:
         read(path)
     assert str(caught.value).startswith(str(path))
+    with pytest.raises(ValueError, match=message):
+        read(text)
 
 
-def test_a_file_that_is_not_there(tmp_path):
+def test_results_in_the_place_of_a_truth():
+    message = "^truth: must be an annotation file, got a list, as result files are: are truth and detections swapped?"
+    with pytest.raises(ValueError, match=message):
+        read_coco_truth([found()], POSE)
+    with pytest.raises(ValueError, match=message):
+        read_coco_truth(b"[]")
+    with pytest.raises(ValueError, match=r"^truth: must be an annotation file, got null$"):
+        read_coco_truth(b"null")
+
+
+def test_a_path_that_is_no_file(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere\.json"):
         read(tmp_path / "nowhere.json")
+    with pytest.raises(IsADirectoryError, match=str(tmp_path)):
+        read(tmp_path)
+
+
+class Coco:
+    """As pycocotools' COCO: what it loaded is in `dataset`."""
+
+    def __init__(self, dataset):
+        self.dataset = dataset
+
+
+def test_bytes_and_objects_that_hold_a_data_set():
+    detections = [found(dx, 1 / (dx + 1), bbox=[1, 2, 3, dx]) for dx in range(5)]
+    expected = read(detections)
+    text = json.dumps(detections).encode()
+    for source in (text, gzip.compress(text), tuple(detections), Coco(TRUTH | {"annotations": detections})):
+        results = read(source)
+        np.testing.assert_array_equal(results.keypoints["keypoints"], expected.keypoints["keypoints"])
+        np.testing.assert_array_equal(results.boxes, expected.boxes)
+    for source in (json.dumps(TRUTH).encode(), Coco(TRUTH)):
+        assert read_coco_truth(source, POSE).ids.tolist() == [3, 8]
+
+
+def test_an_array_of_boxes():
+    truth = read_coco_truth(TRUTH)
+    rows = np.array([[2, 1, 2, 3, 4, 0.5, 1], [1, 5, 6, 7, 8, 0.25, 1]])
+    for dtype in (np.float64, np.float32):
+        results = read_coco_detections(rows.astype(dtype), truth)
+        assert results.images.tolist() == [1, 0]
+        assert results.boxes.tolist() == [[1, 2, 3, 4], [5, 6, 7, 8]]
+        assert results.scores["score"].tolist() == [0.5, 0.25]
+    assert len(read_coco_detections(np.empty((0, 7)), truth).images) == 0
+    with pytest.raises(
+        ValueError, match=r"^detections: an array of shape \(N, 7\) holds boxes, and no keypoints or masks$"
+    ):
+        read(rows)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({0: 9}, r"detection \[1\] \(image_id 9\): image_id 9 is not among the images of the truth"),
+        ({0: 1.5}, r"detection \[1\].image_id: expected `int \| str`, got `float`"),
+        ({6: 2**60}, r"detection \[1\] .*: category_id 1152921504606846976 is not among the categories"),
+        ({5: np.nan}, r"detection \[1\].score: expected `float`, got null or NaN"),
+        ({2: np.inf}, r"detection \[1\] \(image_id 1\): bbox must have 4 numbers, got null or NaN among its numbers"),
+    ],
+)
+def test_a_bad_row_is_named_or_skipped(change, message):
+    truth = read_coco_truth(TRUTH)
+    rows = np.array([[2, 1, 2, 3, 4, 0.5, 1], [1, 5, 6, 7, 8, 0.25, 1]])
+    for column, value in change.items():
+        rows[1, column] = value
+    with pytest.raises(ValueError, match=f"^detections: {message}"):
+        read_coco_detections(rows, truth)
+    skipped = []
+    assert read_coco_detections(rows, truth, skipped=skipped).images.tolist() == [1]
+    assert len(skipped) == 1
+
+
+def test_ids_of_another_kind_are_said_to_be():
+    with pytest.raises(ValueError, match=r"image_id '1' is not among the images of the truth, which are numbers$"):
+        read([found(image="1")])
+
+
+def test_counts_as_pycocotools_encodes_them():
+    mask = {"size": [480, 640], "counts": b"PPYo0"}
+    for odd in ({}, {"area": 2**70}):  # read by compiled code, and by the careful reader
+        truth = read_coco_truth(data_set(person(1, segmentation=mask, **odd)), segmentations=True)
+        assert bytes(truth.segmentations.code) == b"PPYo0"
 
 
 def test_boxes_are_needed_where_they_are_measured():

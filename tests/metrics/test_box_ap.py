@@ -9,7 +9,7 @@ import torch
 from metrics.coco_samples import peer_numbers
 
 from pydlx.data import AnnotationWarning
-from pydlx.metrics import BoxAP, box_evaluation, evaluate_boxes
+from pydlx.metrics import BoxAP, evaluate_boxes
 
 NAMES = ["AP", "AP50", "AP75", "APS", "APM", "APL", "AR1", "AR10", "AR100", "ARS", "ARM", "ARL"]
 PEERS = ("pycocotools", "hotcoco")
@@ -137,11 +137,11 @@ def test_all_categories_as_one(tmp_path):
 
 def test_by_category():
     truth, detections = boxes_at_random(3)
-    evaluation = box_evaluation(truth, detections)
+    evaluation = evaluate_boxes(truth, detections)
     assert list(evaluation.per_category) == ["c2", "c3", "c5", "c90"]
     assert evaluation.per_category["c90"] == -1
     each = [value for value in evaluation.per_category.values() if value > -1]
-    assert evaluation.results["AP"] == pytest.approx(np.mean(each), abs=1e-12)
+    assert evaluation["AP"] == pytest.approx(np.mean(each), abs=1e-12)
 
 
 def renamed(names, ids):
@@ -152,7 +152,7 @@ def renamed(names, ids):
     truth["categories"] += [{"id": new[c], "name": name} for c, name in zip((3, 5, 90), names, strict=True)]
     for record in (*truth["annotations"], *detections):
         record["category_id"] = new[record["category_id"]]
-    return box_evaluation(truth, detections)
+    return evaluate_boxes(truth, detections)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def renamed(names, ids):
 )
 def test_categories_without_a_name_of_their_own_go_by_their_ids(names, ids, expected):
     evaluation = renamed(names, ids)
-    values = box_evaluation(*boxes_at_random(3)).per_category.values()
+    values = evaluate_boxes(*boxes_at_random(3)).per_category.values()
     assert evaluation.per_category == dict(zip(expected, values, strict=True))
     assert evaluation.category_names == expected
 
@@ -200,7 +200,7 @@ def test_one_truth_without_area_leaves_the_others_theirs(tmp_path):
     "options",
     [
         {"class_agnostic": True},
-        {"thresholds": [0.6, 0.9]},
+        {"iou_thresholds": [0.6, 0.9]},
         {"recall_thresholds": [0.0, 0.3]},
         {"area_ranges": {"all": (0, 1e10), "small": (0, 2000)}},
         {"max_detections": (2, 5)},
@@ -235,10 +235,10 @@ def test_thresholds_recalls_and_areas_of_ones_own():
     def ap(**options):
         return evaluate_boxes(truth, detections, **options)
 
-    assert ap(thresholds=[0.8], recall_thresholds=[0, 0.5, 0.6])["AP"] == pytest.approx(2 / 3)
-    assert ap(thresholds=[0.81], recall_thresholds=[0, 0.5, 0.6])["AP"] == 0
+    assert ap(iou_thresholds=[0.8], recall_thresholds=[0, 0.5, 0.6])["AP"] == pytest.approx(2 / 3)
+    assert ap(iou_thresholds=[0.81], recall_thresholds=[0, 0.5, 0.6])["AP"] == 0
     areas = {"all": (0, 1e10), "here": (2400, 2400), "elsewhere": (0, 2399)}
-    results = ap(thresholds=[0.8], area_ranges=areas)
+    results = ap(iou_thresholds=[0.8], area_ranges=areas)
     assert (results["AR_here"], results["AR_elsewhere"]) == (0.5, -1)
 
 
@@ -249,8 +249,8 @@ def test_bad_records_are_skipped():
     detections.append(detections[0] | {"image_id": 900})
     with pytest.raises(ValueError, match="bbox must have 4 numbers"):
         evaluate_boxes(truth, detections)
-    evaluation = box_evaluation(truth, detections, skip_bad=True)
-    assert evaluation.results == expected
+    evaluation = evaluate_boxes(truth, detections, skip_bad=True)
+    assert evaluation == expected
     assert len(evaluation.skipped) == 2
 
 
@@ -304,3 +304,83 @@ def test_bad_tensors():
         BoxAP().update([good | {"scores": torch.ones(1), "boxes": torch.ones(1, 5)}], [good])
     with pytest.raises(ValueError, match=r'preds\[0\]\["labels"\] must have 2 numbers, got 1'):
         BoxAP().update([good | {"scores": torch.ones(2), "boxes": torch.ones(2, 4)}], [good])
+
+
+@pytest.mark.parametrize("box_format", ["xyxy", "cxcywh"])
+def test_box_formats(box_format):
+    truth, detections = boxes_at_random(0)
+    metric, expected = BoxAP(box_format=box_format), BoxAP(box_format="xywh")
+    for images in (sides := batch(truth, detections)):
+        for image in images:
+            corner, side = image["boxes"].split(2, 1)
+            second = [corner + side] if box_format == "xyxy" else [corner + side / 2, side]
+            image["other"] = torch.cat([corner, *second] if box_format == "xyxy" else second, 1)
+    expected.update(*sides)
+    metric.update(*([{**image, "boxes": image["other"]} for image in images] for images in sides))
+    assert numbers(metric.compute()) == pytest.approx(numbers(expected.compute()), abs=1e-12)
+
+
+def test_classes_by_name():
+    truth, detections = boxes_at_random(3)
+    names = {2: "cat", 3: "dog", 5: "dog"}
+    metric = BoxAP(box_format="xywh", class_metrics=True, class_names=names)
+    metric.update(*batch(truth, detections))
+    found = {name: float(value) for name, value in metric.compute().items()}
+    each = list(evaluate_boxes(truth, detections).per_category.values())
+    expected = dict(zip(["cat", "dog (3)", "dog (5)", "90"], each, strict=True))
+    assert {name: value for name, value in found.items() if "/" in name} == {
+        f"AP/{name}": value for name, value in expected.items()
+    }
+    assert metric.per_class() == expected
+    as_list = BoxAP(box_format="xywh", class_metrics=True, class_names=["none", "x", "cat"])
+    as_list.update(*batch(truth, detections))
+    assert list(as_list.per_class()) == ["cat", "3", "5", "90"]
+    agnostic = BoxAP(box_format="xywh", class_agnostic=True)
+    agnostic.update(*batch(truth, detections))
+    assert list(agnostic.per_class()) == ["all"]
+
+
+def test_labels_that_float64_cannot_tell_apart_are_refused():
+    boxes = torch.ones(1, 4)
+    found = {"boxes": boxes, "scores": torch.ones(1), "labels": torch.tensor([2**53 + 1])}
+    with pytest.raises(ValueError, match=r'^BoxAP: preds\[0\]\["labels"\] must be numbers below 2\*\*53$'):
+        BoxAP().update([found], [{"boxes": boxes, "labels": torch.ones(1)}])
+
+
+def test_some_images_and_labels_alone(tmp_path):
+    truth, detections = boxes_at_random(1)
+    images, categories = [7, 21, 70], [3, 5, 90]
+    part = {
+        **truth,
+        "images": [{"id": image} for image in images],
+        "annotations": [a for a in truth["annotations"] if a["image_id"] in images and a["category_id"] in categories],
+    }
+    of_part = [d for d in detections if d["image_id"] in images and d["category_id"] in categories]
+    expected = peer_numbers("pycocotools", tmp_path, part, of_part, "bbox")
+    chosen = {"image_ids": images, "category_ids": categories}
+    assert numbers(evaluate_boxes(truth, detections, **chosen)) == pytest.approx(expected, abs=1e-12)
+    metric = BoxAP(box_format="xywh", only_images=images, only_labels=categories)
+    metric.update(*batch(truth, detections), image_ids=[image["id"] for image in truth["images"]])
+    assert numbers(metric.compute()) == pytest.approx(expected, abs=1e-12)
+    with pytest.raises(ValueError, match=r"^BoxAP: image_ids must be given in every update with only_images$"):
+        metric = BoxAP(only_images=images)
+        metric.update(*batch(truth, detections))
+        metric.compute()
+
+
+def test_the_lines_of_cocos_tools(tmp_path, capsys):
+    """The same text as pycocotools prints."""
+    pytest.importorskip("pycocotools")
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    truth, detections = boxes_at_random(2)
+    for name, content in (("truth", truth), ("found", detections)):
+        (tmp_path / name).write_text(json.dumps(content))
+    data = COCO(tmp_path / "truth")
+    evaluation = COCOeval(data, data.loadRes(str(tmp_path / "found")), "bbox")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    capsys.readouterr()
+    evaluation.summarize()
+    assert evaluate_boxes(truth, detections).summary() == capsys.readouterr().out.rstrip("\n")

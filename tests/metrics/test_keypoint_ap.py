@@ -16,7 +16,6 @@ from pydlx.metrics import (
     COCO_SIGMAS,
     KeypointAP,
     evaluate_keypoints,
-    keypoint_evaluation,
 )
 
 PEERS = ("pycocotools", "hotcoco")
@@ -321,7 +320,7 @@ def test_thresholds_areas_and_limits_of_ones_own():
         results = evaluate_keypoints(
             truth,
             detections,
-            thresholds=[0.75],
+            oks_thresholds=[0.75],
             area_ranges={"all": (0, 1e10), "tiny": (0, 900)},
             max_detections=100,
         )
@@ -335,7 +334,7 @@ def test_thresholds_areas_and_limits_of_ones_own():
 @pytest.mark.parametrize(
     "options",
     [
-        {"thresholds": [0.6, 0.9]},
+        {"oks_thresholds": [0.6, 0.9]},
         {"recall_thresholds": [0.0, 0.3]},
         {"area_ranges": {"all": (0, 1e10), "medium": (0, 2000), "large": (2000, 1e10)}},
         {"max_detections": 2},
@@ -389,11 +388,11 @@ def test_sigmas_set_the_number_of_keypoints():
 def test_each_keypoint_alone():
     """Moved by so much that OKS of the nose falls below every threshold, of a hip none."""
     truth, detections = data_set(person(1)), [found(30)]
-    each = keypoint_evaluation(truth, detections, per_keypoint=True).per_keypoint
+    each = evaluate_keypoints(truth, detections, per_keypoint=True).per_keypoint
     oks = np.exp(-(30.0**2) / (2 * 10000 * (2 * np.array(COCO_SIGMAS)) ** 2))
     expected = [sum(t <= value for t in np.linspace(0.5, 0.95, 10)) / 10 for value in oks]
     assert each == pytest.approx(expected, abs=1e-12)
-    assert keypoint_evaluation(truth, detections).per_keypoint == []  # not unless it is asked for
+    assert evaluate_keypoints(truth, detections).per_keypoint == []  # not unless it is asked for
     metric = KeypointAP()
     shape = (1, 17, 3)
     metric.update(
@@ -407,7 +406,7 @@ def test_a_keypoint_that_is_never_seen():
     hidden = person(1)
     hidden["keypoints"][2] = 0.0
     hidden["num_keypoints"] = 16
-    each = keypoint_evaluation(data_set(hidden), [found()], per_keypoint=True).per_keypoint
+    each = evaluate_keypoints(data_set(hidden), [found()], per_keypoint=True).per_keypoint
     assert each == pytest.approx([-1.0, *[1.0] * 16])
 
 

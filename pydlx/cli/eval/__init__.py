@@ -14,6 +14,7 @@ from pydlx.cli.outputs import check_outputs
 KINDS = {
     "keypoints": "average precision of keypoints (COCO, CrowdPose, COCO-WholeBody JSON)",
     "boxes": "average precision of boxes (COCO JSON)",
+    "masks": "average precision of instance masks (COCO JSON with polygons or run lengths)",
     "segmentation": "IoU, Dice and accuracy of label maps (folders of pictures)",
     "images": "PSNR, SSIM, MSE, RMSE and MAE of pictures (two files or folders)",
     "squad": "exact match and F1 of answers (SQuAD 1.1 and 2.0 JSON)",
@@ -22,7 +23,7 @@ KINDS = {
     "entities": "precision, recall and F1 of entities (CLUENER JSON lines, tables of tags)",
     "relations": "precision, recall, F1 and Ign F1 of relations (DocRED JSON)",
 }
-_CAN_SKIP = ("keypoints", "boxes", "segmentation", "images")
+_CAN_SKIP = ("keypoints", "boxes", "masks", "segmentation", "images")
 _OF_PICTURES = ("segmentation", "images")  # read by name: standard input cannot stand for them
 _MAY_BE_FOLDERS = ("images", "entities")
 
@@ -90,4 +91,4 @@ def _called(name: str) -> str:
 
 
 def _module(kind: str) -> Any:
-    return import_module(f"pydlx.cli.eval.{'coco_files' if kind in ('keypoints', 'boxes') else kind}")
+    return import_module(f"pydlx.cli.eval.{'coco_files' if kind in ('keypoints', 'boxes', 'masks') else kind}")

@@ -1,10 +1,10 @@
-"""``pydlx eval keypoints`` and ``pydlx eval boxes``."""
+"""``pydlx eval keypoints``, ``pydlx eval boxes`` and ``pydlx eval masks``."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydlx.cli.eval import report
 from pydlx.cli.options import add_plot, count, positives
@@ -23,6 +23,11 @@ example:
     "boxes": """\
 example:
   pydlx eval boxes instances_val2017.json detections.json.gz --per-class --plot curves.png
+  pydlx eval boxes instances_val2017.json detections.json --categories 1,3 --summary
+""",
+    "masks": """\
+example:
+  pydlx eval masks instances_val2017.json segments.json --per-class
 """,
 }
 
@@ -40,7 +45,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pycocotools", action="store_true", help="lose the matches of annotations with id 0, as pycocotools does"
     )
-    if kind == "boxes":
+    parser.add_argument("--summary", action="store_true", help="print the lines that COCO's tools print")
+    parser.add_argument(
+        "--images", type=_ids, metavar="ID,ID,...", help="evaluate the images of these ids alone (default: all)"
+    )
+    parser.add_argument(
+        "--categories", type=_ids, metavar="ID,ID,...", help="evaluate the categories of these ids alone (default: all)"
+    )
+    if kind != "keypoints":
         parser.add_argument(
             "--class-agnostic",
             action="store_true",
@@ -82,32 +94,31 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _evaluate(args: argparse.Namespace) -> Evaluation:
-    from pydlx.metrics import box_evaluation, keypoint_evaluation
+    from pydlx.metrics import evaluate_boxes, evaluate_keypoints, evaluate_masks
 
-    compatibility = "pycocotools" if args.pycocotools else None
-    if args.kind == "boxes":
-        return box_evaluation(
-            args.truth,
-            args.predictions,
-            class_agnostic=args.class_agnostic,
-            compatibility=compatibility,
-            skip_bad=args.skip_bad,
-        )
-    return keypoint_evaluation(
+    common: dict[str, Any] = {
+        "image_ids": args.images,
+        "category_ids": args.categories,
+        "compatibility": "pycocotools" if args.pycocotools else None,
+        "skip_bad": args.skip_bad,
+    }
+    if args.kind != "keypoints":
+        evaluate = evaluate_boxes if args.kind == "boxes" else evaluate_masks
+        return evaluate(args.truth, args.predictions, class_agnostic=args.class_agnostic, **common)
+    return evaluate_keypoints(
         args.truth,
         args.predictions,
         layout=args.layout,
         sigmas=args.sigmas,
         max_detections=args.max_detections,
         use_area=False if args.no_area else None,
-        compatibility=compatibility,
         per_keypoint=args.per_keypoint,
-        skip_bad=args.skip_bad,
+        **common,
     )
 
 
 def _content(args: argparse.Namespace, evaluation: Evaluation) -> dict[str, object]:
-    content: dict[str, object] = {"results": evaluation.results, "skipped": len(evaluation.skipped)}
+    content: dict[str, object] = {"results": dict(evaluation), "skipped": len(evaluation.skipped)}
     if args.per_class:
         content["per_class"] = evaluation.per_category
     if evaluation.per_keypoint:
@@ -116,7 +127,10 @@ def _content(args: argparse.Namespace, evaluation: Evaluation) -> dict[str, obje
 
 
 def _print(args: argparse.Namespace, evaluation: Evaluation) -> None:
-    report.print_table(evaluation.results.items())
+    if args.summary:
+        say(evaluation.summary())
+    else:
+        report.print_table(evaluation.items())
     if args.per_class:
         print()
         report.print_table(evaluation.per_category.items(), ("category", "AP"))
@@ -139,3 +153,11 @@ def _draw(path: Path, evaluation: Evaluation) -> None:
 
 def _megabytes(path: str) -> int:
     return round(Path(path).stat().st_size / 1e6)
+
+
+def _ids(text: str) -> list[int | str]:
+    """Numbers where a word is one, else strings."""
+    words = [word.strip() for word in text.split(",")]
+    if not all(words):
+        raise argparse.ArgumentTypeError(f"must be ids with commas between them, got {text!r}")
+    return [int(word) if word.removeprefix("-").isdecimal() else word for word in words]
