@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include "common/pages.h"
+
 namespace pydlx {
 
 enum class Kind {
@@ -37,6 +39,8 @@ inline size_t item_size(Kind kind) { return kind == Kind::kFlag || kind == Kind:
 
 // Memory that grows where it lies if the system can do that, unlike a vector's: a table of 100 MB is not copied.
 class Bytes {
+  static constexpr size_t kLarge = 4 << 20;
+
  public:
   Bytes() = default;
   Bytes(Bytes&& other) noexcept : data_(std::exchange(other.data_, nullptr)) {}
@@ -50,6 +54,7 @@ class Bytes {
     void* grown = std::realloc(data_, size ? size : 1);
     if (!grown) throw std::bad_alloc();
     data_ = static_cast<char*>(grown);
+    if (size >= kLarge) prefer_large_pages(data_, size);
   }
   char* data() const { return data_; }
   char* release() { return std::exchange(data_, nullptr); }
@@ -116,8 +121,10 @@ class Columns {
     return reinterpret_cast<T*>(data_[field].data() + rows_ * row_size(field));
   }
 
-  void make_room() {
-    if (rows_ == room_) reserve(room_ ? 2 * room_ : 256);
+  bool full() const { return rows_ == room_; }
+  void reserve(int64_t rows) {
+    for (size_t field = 0; field < data_.size(); ++field) data_[field].resize(rows * row_size(field));
+    room_ = rows;
   }
   void next_row() { ++rows_; }
 
@@ -142,7 +149,7 @@ class Columns {
   }
 
   void append(Columns& next) {
-    reserve(rows_ + next.rows_);
+    if (rows_ + next.rows_ > room_) reserve(rows_ + next.rows_);
     for (size_t field = 0; field < data_.size(); ++field) {
       if (next.rows_) std::memcpy(at<char>(field), next.data_[field].data(), next.rows_ * row_size(field));
       next.data_[field] = Bytes();
@@ -161,11 +168,6 @@ class Columns {
   Masks masks;
 
  private:
-  void reserve(int64_t rows) {
-    for (size_t field = 0; field < data_.size(); ++field) data_[field].resize(rows * row_size(field));
-    room_ = rows;
-  }
-
   const std::vector<Field>* fields_;
   std::vector<Bytes> data_;
   int64_t rows_ = 0, room_ = 0;

@@ -24,6 +24,7 @@ constexpr int64_t kLargestRecord = 1 << 30;  // bytes
 constexpr int kMostThreads = 16;             // each of which gets some blocks
 constexpr int64_t kBlocksOfThread = 4;
 constexpr int64_t kBlocksSearched = 4;  // in which the next record must begin
+constexpr int64_t kFirstRows = 256;     // for which there is room at first
 
 // The text: bytes in memory, or an open file that is read where it is needed, never as a whole.
 class Text {
@@ -98,8 +99,9 @@ class Window {
 // Reads records one after the other into columns.
 class Reader {
  public:
-  Reader(const Text& text, const std::vector<Field>& fields, int64_t from, int64_t block)
-      : columns(fields), fields_(fields), window_(text, from, block) {}
+  // `end` is where the list ends at the latest, of which the rows are to go into these columns.
+  Reader(const Text& text, const std::vector<Field>& fields, int64_t from, int64_t end, int64_t block)
+      : columns(fields), fields_(fields), from_(from), end_(end), window_(text, from, block) {}
 
   // Reads records from one that begins here until one begins at `limit` or later, or the list ends. False if one of
   // them is not plain.
@@ -108,7 +110,7 @@ class Reader {
       if (window_.place() >= limit) return true;
       const char* start = window_.p;
       const Masks::Mark mark = columns.masks.mark();
-      columns.make_room();
+      if (columns.full()) columns.reserve(expected_rows());
       if (record_and_comma()) {
         columns.next_row();
         if (ended_) return true;
@@ -360,7 +362,16 @@ class Reader {
 
   static constexpr int kUnknown = -1, kNoKey = -2;
 
+  // How many there will be if the others are as long as those so far. Memory that nothing is written to costs nothing,
+  // so too much is better than moving what is there.
+  int64_t expected_rows() const {
+    if (columns.rows() < kFirstRows) return kFirstRows;
+    const double share = static_cast<double>(end_ - from_) / static_cast<double>(window_.place() - from_);
+    return static_cast<int64_t>(1.05 * share * static_cast<double>(columns.rows())) + kFirstRows;
+  }
+
   const std::vector<Field>& fields_;
+  const int64_t from_, end_;
   Window window_;
   std::vector<int> order_;  // the fields of the last record's keys
   bool ended_ = false;      // the list
@@ -434,9 +445,12 @@ std::optional<List> read_list(const Text& text, const std::vector<Field>& fields
   const auto read = [&](size_t i) {
     try {
       Part& part = parts[i];
-      part.reader = std::make_unique<Reader>(text, fields, i ? starts[i - 1] : from, block);
+      const int64_t limit = i < starts.size() ? starts[i] : text.size();
+      // The first one makes room for what the others read, too.
+      part.reader = i ? std::make_unique<Reader>(text, fields, starts[i - 1], limit, block)
+                      : std::make_unique<Reader>(text, fields, from, text.size(), block);
       if (i == 0 && !part.reader->opening()) return;
-      part.plain = part.reader->ended() || part.reader->records(i < starts.size() ? starts[i] : text.size());
+      part.plain = part.reader->ended() || part.reader->records(limit);
     } catch (const std::bad_alloc&) {
       parts[i].plain = false;
     }

@@ -140,10 +140,12 @@ py::object read_loaded_records(const py::list& records, const GivenFields& given
   std::vector<py::str> names;
   for (const Field& field : fields) names.emplace_back(field.name);
   Columns columns(fields);
+  columns.reserve(records.size());
   for (size_t row = 0; row < records.size(); ++row) {
-    PyObject* record = PyList_GET_ITEM(records.ptr(), row);
+    const py::object kept = records[row];  // keys compare as they like, and could take it from the list
+    PyObject* record = kept.ptr();
     if (!PyDict_CheckExact(record)) return py::none();
-    columns.make_room();
+    if (columns.full()) return py::none();  // somebody appends
     for (size_t field = 0; field < fields.size(); ++field) {
       PyObject* value = PyDict_GetItemWithError(record, names[field].ptr());
       if (!value && PyErr_Occurred()) throw py::error_already_set();

@@ -16,7 +16,11 @@ class AnnotationWarning(UserWarning):
 
 def in_order(ids: Iterable[Id]) -> list[Id]:
     """The different ids: numbers ascending, then strings in alphabetical order."""
-    return sorted(set(ids), key=lambda key: (isinstance(key, str), key))
+    different = set(ids)
+    try:
+        return sorted(different)  # type: ignore[type-var]
+    except TypeError:  # numbers and strings
+        return sorted(different, key=lambda key: (isinstance(key, str), key))
 
 
 def places_of(values: np.ndarray, ids: Sequence[Id]) -> np.ndarray:
@@ -26,10 +30,8 @@ def places_of(values: np.ndarray, ids: Sequence[Id]) -> np.ndarray:
         values: (n,) int64, or objects.
         ids: what `in_order` gives.
     """
-    if values.dtype != object and all(type(key) is int and abs(key) < 2**63 for key in ids):
-        if not ids:
-            return np.full(len(values), -1)
-        known = np.array(ids, dtype=np.int64)
+    known = np.array(ids)
+    if values.dtype == known.dtype == np.int64:
         places = np.minimum(np.searchsorted(known, values), len(ids) - 1)
         return np.where(known[places] == values, places, -1)
     place = {key: place for place, key in enumerate(ids)}

@@ -111,6 +111,7 @@ def evaluate_keypoints(
     rows = {name: (_keypoint_rows(data, found, [name]), values) for name, values in parts.items()}
     if layout == "wholebody":
         rows["wholebody_kpts"] = (_keypoint_rows(data, found, list(parts)), torch.cat(list(parts.values())))
+    del found  # the rows have copies of what is large
     measure = functools.partial(
         keypoint_curves,
         protocol=protocol,
@@ -168,8 +169,11 @@ def _keypoint_rows(
     score = found.scores.get(_score_field(fields[0] if len(fields) == 1 else "wholebody_kpts"), found.scores["score"])
     true = torch.from_numpy(_joined([data.keypoints[name] for name in fields]))
     visibility, boxes = true[..., 2].contiguous(), torch.from_numpy(data.boxes)
-    boxes = torch.where(boxes.isnan(), boxes_around(true), boxes)
-    counted, there = torch.from_numpy(data.num_keypoints), torch.ones(len(points), dtype=torch.bool)
+    if bool(boxes.isnan().any()):
+        boxes = torch.where(boxes.isnan(), boxes_around(true), boxes)
+    # A slice of all rows copies nothing, where the points of a hundred thousand detections are 40 MB.
+    there: slice | Tensor = slice(None)
+    counted = torch.from_numpy(data.num_keypoints)
     if len(data.keypoints) > 1:
         counted, there = torch.full_like(counted, -1), (points[..., 2] > 0).any(1)
     counted = torch.where(counted < 0, (visibility > 0).sum(1), counted)
