@@ -15,7 +15,7 @@ import numpy as np
 
 from pydlx.data import camvid
 from pydlx.data.segmentation import CAMVID_CLASSES
-from pydlx.files import write_image
+from pydlx.data import write_image
 
 
 def main() -> None:

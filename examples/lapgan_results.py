@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from pydlx.data import PhotographFolders
-from pydlx.files import write_image
+from pydlx.data import write_image
 from pydlx.metrics import sliced_wasserstein
 from pydlx.models import create_model, load_model
 from pydlx.training.generation import PreparedCrops

@@ -444,8 +444,7 @@ DATA = {
     "read_label_map": Call({"path": path(LABEL_FILE)}),
     "LabelMapPairs": Call({"truth": path(FOLDER.name), "prediction": path(FOLDER.name)}),
 }
-BLENDING |= {"read_image": Call({"path": path(LABEL_FILE)}), "write_image": WRITE_IMAGE}
-VISUALIZE["write_image"] = WRITE_IMAGE
+DATA |= {"read_image": Call({"path": path(LABEL_FILE), "to_srgb": flag(True)}), "write_image": WRITE_IMAGE}
 VISUALIZE |= {
     "label_colours": Call({"num_classes": count(2, 257)}),
     "colour_labels": Call(

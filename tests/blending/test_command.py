@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from pydlx.blending import blend, read_image, write_image
+from pydlx.blending import blend
 from pydlx.cli import main
+from pydlx.data import read_image, write_image
 from pydlx.models import create_model, save_model
 
 pytest.importorskip("PIL")
@@ -14,8 +15,9 @@ pytest.importorskip("PIL")
 def pydlx(tmp_path, picture, monkeypatch):
     """Runs a command line in a folder that holds source.png, target.png and mask.png; returns its exit code."""
     monkeypatch.chdir(tmp_path)
-    for name, image in (("source", picture(20, 24, 3)), ("target", picture(40, 70, 3)), ("mask", picture(20, 24))):
-        write_image(f"{name}.png", (image * 255).astype(np.uint8))
+    sizes = {"source": (20, 24, 3), "target": (40, 70, 3), "mask": (20, 24), "other": (21, 24)}
+    for name, size in sizes.items():
+        write_image(f"{name}.png", (picture(*size) * 255).astype(np.uint8))
 
     def run(*arguments):
         files = ["--source", "source.png", "--target", "target.png", "--mask", "mask.png", "--out", "out.png"]
@@ -77,10 +79,10 @@ def test_a_terminal_sees_what_is_being_done(pydlx, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--method", "posson"], "method must be one of 'copy-paste', 'poisson'"),
+        (["--method", "posson"], "argument --method: invalid choice: 'posson'"),
         (["--beta", "2"], "method 'poisson' takes no option 'beta'"),
         (["--source", "nothing.png"], "no such file: 'nothing.png'"),
-        (["--mask", "target.png"], "mask must have the source's height and width (20, 24), got (40, 70)"),
+        (["--mask", "other.png"], "mask must have the height and width of the source, (20, 24), or of the target, (40, 70)"),
         (["--offset", "40,0"], "the source lies wholly outside the target"),
         (["--out", "missing/out.png"], "cannot write 'missing/out.png'"),
         (["--out", "out.xyz"], "no suffix of a picture format"),

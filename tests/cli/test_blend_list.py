@@ -12,8 +12,9 @@ import pytest
 import torch
 
 import pydlx
-from pydlx.blending import blend, read_image, write_image
+from pydlx.blending import blend
 from pydlx.cli import main
+from pydlx.data import read_image, write_image
 from pydlx.models import save_model
 
 pytest.importorskip("PIL")
@@ -145,7 +146,7 @@ def test_lists_that_are_none_are_refused_before_anything_is_done(folder, capsys,
     ("more", "message"),
     [
         (["--source", "s0.png"], "needs --list alone to say which pictures, got --source"),
-        (["--method", "posson"], "method must be one of"),
+        (["--method", "posson"], "argument --method: invalid choice: 'posson'"),
         (["--tolerance", "1", "--method", "gp-gan"], "method 'gp-gan' takes no option 'tolerance'"),
         (["--checkpoint", "none.pt", "--method", "gp-gan"], "network cannot be loaded: no such file: 'none.pt'"),
         (["--threads", "0"], "threads must be positive, got 0"),
