@@ -66,7 +66,7 @@ def from_pillow(name: str, image: Any) -> Picture:
     if image.mode.startswith("I;16"):
         return Picture(np.asarray(image).astype(np.uint16), profile, info)
     if clear and image.mode in ("1", "L"):
-        image = image.convert("L").convert("LA")
+        image = image.convert("LA")
     elif image.mode == "P" or (clear and image.mode == "RGB"):
         image = image.convert("RGBA" if clear else "RGB")
     elif image.mode in _SAME_COLOURS:

@@ -57,7 +57,7 @@ def read_image(path: str | os.PathLike[str] | BinaryIO, *, to_srgb: bool = True)
     with a profile, and PNG files that state another gamma.
 
     Args:
-        path: of the file, or an open binary file that can seek.
+        path: of the file, or an open binary file that can seek; it is read from its beginning.
         to_srgb: False leaves the numbers as they are in the file whatever its profile, without a word: for masks, depth
             and the like.
 
@@ -138,6 +138,7 @@ def _srgb_pixels(picture: _Picture) -> np.ndarray:
 
 def _decode(stream: BinaryIO) -> _Picture:
     """Decodes with Pillow what has 8 bits or fewer, and what Pillow would cut to 8 bits with libraries that do not."""
+    stream.seek(0)
     head = stream.read(26)
     stream.seek(0)
     if head.startswith(_NUMPY):
@@ -198,20 +199,16 @@ def _read_deep_png(stream: BinaryIO) -> _Picture:
 
 
 def _read_jpeg_2000(data: bytes) -> _Picture:
-    return _Picture(imagecodecs().jpeg2k_decode(data), _jpeg_2000_profile(data))
-
-
-def _jpeg_2000_profile(data: bytes) -> bytes | None:
-    """The profile in the box "colr" (ISO/IEC 15444-1, I.5.3.3); bare streams and sRGB and grey have none."""
-    place = data.find(b"colr", 0, max(0, data.find(b"jp2c")))
-    if place < 0:
-        return None
-    if data[place + 4] != 1:  # not a number of a list
-        return data[place + 7 : place - 4 + int.from_bytes(data[place - 4 : place], "big")]
-    listed = int.from_bytes(data[place + 7 : place + 11], "big")
-    if listed not in (16, 17):
+    """The numbers in the file and the profile in the box "colr" (ISO/IEC 15444-1, I.5.3.3), if it has one."""
+    place = data.find(b"colr", 0, max(0, data.find(b"jp2c")))  # bare streams have no boxes
+    profile = None
+    if place >= 0 and data[place + 4] != 1:  # no number of the standard's list
+        profile = data[place + 7 : place - 4 + int.from_bytes(data[place - 4 : place], "big")]
+        # OpenJPEG would convert by the profile, at 8 bits and without a word. It passes boxes over that it does not know.
+        data = data[:place] + b"free" + data[place + 4 :]
+    elif place >= 0 and (listed := int.from_bytes(data[place + 7 : place + 11], "big")) not in (16, 17):
         raise ValueError(f"its colours are number {listed} of those of JPEG 2000, not sRGB (16) or grey (17)")
-    return None
+    return _Picture(imagecodecs().jpeg2k_decode(data), profile)
 
 
 def _read_netpbm(stream: BinaryIO) -> _Picture:
@@ -249,7 +246,9 @@ def _plain(picture: Any) -> Any:
     """A picture of Pillow in one of the modes whose arrays are what they look like."""
     clear = "transparency" in picture.info
     if picture.mode in ("1", "L") and clear:
-        return picture.convert("L").convert("LA")
+        grey = picture.convert("L")
+        grey.info["transparency"] = picture.info["transparency"]  # lost on the way from "1"
+        return grey.convert("LA")
     if picture.mode == "1":
         return picture.convert("L")
     if (picture.mode in ("P", "RGB") and clear) or picture.mode in ("PA", "RGBa"):

@@ -82,7 +82,10 @@ def test_a_terminal_sees_what_is_being_done(pydlx, monkeypatch, capsys):
         (["--method", "posson"], "argument --method: invalid choice: 'posson'"),
         (["--beta", "2"], "method 'poisson' takes no option 'beta'"),
         (["--source", "nothing.png"], "no such file: 'nothing.png'"),
-        (["--mask", "other.png"], "mask must have the height and width of the source, (20, 24), or of the target, (40, 70)"),
+        (
+            ["--mask", "other.png"],
+            "mask must have the height and width of the source, (20, 24), or of the target, (40, 70)",
+        ),
         (["--offset", "40,0"], "the source lies wholly outside the target"),
         (["--out", "missing/out.png"], "cannot write 'missing/out.png'"),
         (["--out", "out.xyz"], "no suffix of a picture format"),
