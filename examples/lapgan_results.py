@@ -15,8 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pydlx.data import PhotographFolders
-from pydlx.data import write_image
+from pydlx.data import PhotographFolders, write_image
 from pydlx.metrics import sliced_wasserstein
 from pydlx.models import create_model, load_model
 from pydlx.training.generation import PreparedCrops

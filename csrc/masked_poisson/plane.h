@@ -22,7 +22,7 @@ inline int64_t round_up(int64_t value, int64_t multiple) { return (value + multi
 class MemoryShelf {
  public:
   using Memory = std::unique_ptr<void, void (*)(void*)>;
-  static constexpr size_t kLarge = size_t{1} << 20, kMost = size_t{64} << 20;
+  static constexpr size_t kLarge = size_t{1} << 20, kMost = size_t{96} << 20;
 
   // Never destroyed, for planes may live in threads that outlast static objects.
   static MemoryShelf& instance() {

@@ -87,7 +87,7 @@ def blend(
     ====================  =============================================================  ==========================
 
     The first five change only pixels under the mask; the last three solve for the whole picture, see
-    `pydlx.blending.dirichlet`, `pydlx.blending.gaussian` and `pydlx.blending.gp_gan` for the options.
+    `pydlx.blending.poisson`, `pydlx.blending.gaussian_poisson` and `pydlx.blending.gp_gan` for the options.
 
     Args:
         source: NumPy (h, w), (h, w, C) or batch (N, h, w, C); torch (h, w), (C, h, w) or (N, C, h, w); or a Pillow

@@ -204,7 +204,7 @@ def _read_jpeg_2000(data: bytes) -> _Picture:
     profile = None
     if place >= 0 and data[place + 4] != 1:  # no number of the standard's list
         profile = data[place + 7 : place - 4 + int.from_bytes(data[place - 4 : place], "big")]
-        # OpenJPEG would convert by the profile, at 8 bits and without a word. It passes boxes over that it does not know.
+        # OpenJPEG would convert by the profile, at 8 bits and without a word. Boxes that it does not know it skips.
         data = data[:place] + b"free" + data[place + 4 :]
     elif place >= 0 and (listed := int.from_bytes(data[place + 7 : place + 11], "big")) not in (16, 17):
         raise ValueError(f"its colours are number {listed} of those of JPEG 2000, not sRGB (16) or grey (17)")

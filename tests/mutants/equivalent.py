@@ -2,7 +2,7 @@
 
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     (
-        "pydlx/blending/dirichlet.py",
+        "pydlx/blending/poisson.py",
         "values = correction.add_(guide) if share == 1 else torch.add(guide, correction, alpha=share)",
         "values = correction.add_(guide) if share == 2 else torch.add(guide, correction, alpha=share)",
     ): "the same sum, which a share of 1 may write over the correction",
