@@ -236,8 +236,8 @@ def _read_with_pillow(stream: BinaryIO, head: bytes) -> _Picture:
     if picture.mode == "LAB":
         notes.append("its colours were converted to sRGB from L*a*b*")
         profile = None
-    if kind == "PNG" and head[25] == 0 and head[24] < 8 and isinstance(picture.info.get("transparency"), int):
-        # Pillow stretches the levels of 1, 2 and 4 bits to 0..255, but not the transparent one.
+    if kind == "PNG" and head[25] == 0 and head[24] in (2, 4) and isinstance(picture.info.get("transparency"), int):
+        # Pillow stretches the levels of 2 and 4 bits to 0..255, but not the transparent one.
         picture.info["transparency"] *= 255 // (2 ** head[24] - 1)
     return _Picture(np.array(_plain(picture)), profile, notes)
 
