@@ -1,4 +1,4 @@
-"""All that ``pydlx bench`` can measure."""
+"""The benchmarks that ``pydlx bench`` can run, by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Valid arguments of every registered op, and what further values of each are wrong, for ``test_direct_calls``."""
+"""Valid arguments of every registered op, and further wrong values of each, for ``test_direct_calls``."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ CALLS = {
 
 
 def public_functions() -> dict[str, Any]:
-    """All that can be called of what the packages export, by its full name."""
+    """Everything callable that the packages export, by its full name."""
     exported = {
         f"{module}.{name}": getattr(importlib.import_module(module), name)
         for module in MODULES

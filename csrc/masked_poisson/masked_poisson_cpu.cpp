@@ -15,8 +15,9 @@
 namespace pydlx {
 namespace {
 
-// Canvases up to this many pixels are solved side by side, one per thread. So are larger ones that have a plane for each
-// thread, which then need not wait for each other after every pass; others are solved one after another by all threads.
+// Planes of up to this many pixels are solved in parallel, one per thread. So are larger ones of which each thread has
+// one, since the threads then need not wait for each other after every pass; others are solved one after another by all
+// threads.
 constexpr int64_t kSmallCanvas = 1 << 17;
 
 // rhs and initial: (masks, planes, height, width); mask: (masks, height, width).

@@ -14,7 +14,7 @@
 namespace pydlx {
 namespace {
 
-// Groups, and pairs of category and threshold, that are worth another thread.
+// The least number of groups, and of curves, per thread.
 constexpr int64_t kGroupGrain = 64;
 constexpr int64_t kCurveGrain = 1;
 
@@ -31,13 +31,13 @@ struct Rows {
 };
 
 struct Group {
-  int64_t detection, detections, truth, truths;  // first rows and numbers of rows
+  int64_t detection, detections, truth, truths;  // first row and number of rows, of detections and of truths
   const double* similarity;
 };
 
-// What one thread needs for one group after another.
+// A thread's buffers, reused for each group.
 struct Scratch {
-  std::vector<int64_t> turns;  // detections of the group by falling score
+  std::vector<int64_t> turns;  // detections of the group by descending score
   std::vector<int64_t> order;  // truths of the group, those that count first
   std::vector<char> taken;
 };
@@ -60,7 +60,7 @@ int64_t order_truths(const Group& group, const bool* ignored, std::vector<int64_
   return middle - order.begin();
 }
 
-// The truth for a detection with these similarities, as its place in `order`, or -1.
+// The truth that matches a detection with these similarities, as its index in `order`, or -1.
 int64_t best_truth(const double* similarity, const bool* crowd, const Scratch& scratch, int64_t counting,
                    double threshold) {
   double best = std::min(threshold, 1 - 1e-10);
@@ -70,7 +70,7 @@ int64_t best_truth(const double* similarity, const bool* crowd, const Scratch& s
     if (place == counting && found >= 0) break;
     const int64_t truth = scratch.order[place];
     if (scratch.taken[place] && !crowd[truth]) continue;
-    if (!(similarity[truth] >= best)) continue;  // nor does NaN match
+    if (!(similarity[truth] >= best)) continue;  // also if NaN
     best = similarity[truth];
     found = place;
   }
@@ -111,11 +111,11 @@ void match_groups(const Rows& rows, const std::vector<int64_t>& pairs, const dou
   }
 }
 
-// The inputs made contiguous, kept alive for the pointers into them.
+// Owns contiguous versions of the inputs, for the pointers in Rows.
 struct MatchInput {
   Tensor similarity, scores, detection_offsets, truth_offsets, outside, ignored, crowd, thresholds;
   std::optional<Tensor> unrecorded;
-  std::vector<int64_t> pairs;  // how many similarities lie in front of each group, and in all
+  std::vector<int64_t> pairs;  // offset of each group in `similarity`, and at the end the total
 
   MatchInput(const Tensor& similarity_, const Tensor& scores_, const Tensor& detection_offsets_,
              const Tensor& truth_offsets_, const Tensor& outside_, const Tensor& ignored_, const Tensor& crowd_,
@@ -188,7 +188,7 @@ std::tuple<Tensor, Tensor> match_detections(const Tensor& similarity, const Tens
   return {outcome, rank};
 }
 
-// The category's detections that may count for some limit, by falling score.
+// The category's detections with a rank below the largest limit, by descending score.
 std::vector<int64_t> by_falling_score(const double* scores, const int64_t* rank, int64_t limit, int64_t begin,
                                       int64_t end) {
   std::vector<int64_t> rows;
@@ -199,10 +199,11 @@ std::vector<int64_t> by_falling_score(const double* scores, const int64_t* rank,
   return rows;
 }
 
-// One curve: where each truth was found, and the precision there, non-increasing from the right.
+// One curve, with an entry for each true positive: the precision there (as a running maximum from the right) and the
+// score.
 struct Curve {
   std::vector<double> precision, score;
-  double top_score;  // of all detections that count, 0 without any
+  double top_score;  // the highest score of the detections within the limit, 0 without any
 
   void follow(const std::vector<int64_t>& rows, const uint8_t* outcome, const int64_t* rank, int64_t limit,
               const double* scores) {

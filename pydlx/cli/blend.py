@@ -20,8 +20,10 @@ from pydlx.blending.methods import check_options
 from pydlx.blending.pyramid import PYRAMIDS
 from pydlx.blending.recolour import find_network
 from pydlx.cli.blend_list import Offset, blend_list, read_list
-from pydlx.cli.device import add_device, device_of
 from pydlx.cli.eval.report import warnings_on_stderr
+from pydlx.cli.inputs import check_file
+from pydlx.cli.options import STANDARD, add_device, device_of, new_command
+from pydlx.cli.outputs import check_folder, check_outputs, say
 from pydlx.cli.progress import doing
 from pydlx.files import png_bytes, read_image, write_image
 
@@ -66,12 +68,12 @@ _PASSED_ON = (
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
     """Adds the command ``blend`` to the command line."""
-    parser = subparsers.add_parser(
+    parser = new_command(
+        subparsers,
         "blend",
-        help="blend a picture into another",
-        description="Blend the part of a source picture under a mask into a target picture.",
-        epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "blend a picture into another",
+        "Blend the part of a source picture under a mask into a target picture.",
+        _EXAMPLE,
     )
     # Lets `--offset -3,10` through: argparse takes what matches this for a value, not for an option.
     parser._negative_number_matcher = re.compile(r"-\d+(,-?\d+)?$|-\d*\.\d+$")
@@ -189,10 +191,9 @@ def run(args: argparse.Namespace) -> int:
     except (ValueError, TypeError, OSError) as error:
         print(f"pydlx blend: {str(error).removeprefix('blend: ')}", file=sys.stderr)
         return 2
-    stream = sys.stderr if args.out == "-" else sys.stdout
-    print(_summary(report), file=stream)
-    if args.out != "-":
-        print(f"written to {args.out}")
+    say(_summary(report), sys.stderr if args.out == STANDARD else sys.stdout)
+    if args.out != STANDARD:
+        say(f"written to {args.out}")
     return 0
 
 
@@ -202,19 +203,26 @@ def _check_files(args: argparse.Namespace) -> None:
     if len(given) != (0 if args.list else 3):
         wanted = "--list alone" if args.list else "--source, --target and --mask"
         raise ValueError(f"needs {wanted} to say which pictures, got {', '.join(given) or 'none of them'}")
-    piped = [option for option, path in inputs.items() if path == "-"]
+    piped = [option for option, path in inputs.items() if path == STANDARD]
     if len(piped) > 1:
         raise ValueError(f"only one picture can come from standard input, got - for {' and '.join(piped)}")
-    if args.out == "-" and args.list is not None:
+    if args.out == STANDARD and args.list is not None:
         raise ValueError("--list writes a folder of pictures, got --out -")
     if args.threads is not None and args.list is None:
         raise ValueError("--threads goes with --list only")
     if args.network is not None and args.method != "gp-gan":
         raise ValueError(f"--checkpoint goes with --method gp-gan only, got --method {args.method}")
+    if args.list is not None:
+        check_file(args.list, "--list")
+        return check_folder(Path(args.out), "--out")
+    for option, path in inputs.items():
+        if path != STANDARD:
+            check_file(path, option)
+    return check_outputs({"--out": args.out}, inputs)
 
 
 def _blend_files(args: argparse.Namespace) -> BlendReport:
-    device = device_of(args)
+    device = device_of(args.device)
     source, target = (_read(path) for path in (args.source, args.target))
     mask = _read(args.mask, to_srgb=False)
     where = _place(args, args.offset, source, target)
@@ -226,11 +234,11 @@ def _blend_files(args: argparse.Namespace) -> BlendReport:
 
 
 def _read(path: str, to_srgb: bool = True) -> np.ndarray:
-    return read_image(BytesIO(sys.stdin.buffer.read()) if path == "-" else path, to_srgb=to_srgb)
+    return read_image(BytesIO(sys.stdin.buffer.read()) if path == STANDARD else path, to_srgb=to_srgb)
 
 
 def _write(path: str, picture: np.ndarray) -> None:
-    if path == "-":
+    if path == STANDARD:
         sys.stdout.buffer.write(png_bytes(picture))
         sys.stdout.buffer.flush()
     else:
@@ -250,7 +258,7 @@ def _as_array(picture: Any) -> np.ndarray:
 
 
 def _blend_list(args: argparse.Namespace) -> int:
-    device = device_of(args)
+    device = device_of(args.device)
     options = _options(args)
     own = options.keys() - {"rounding", "threshold", "feather"}
     check_options(args.method, {name: options[name] for name in own})
@@ -269,7 +277,7 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
     """Those of `blend` that were given."""
     options = {name: value for name in _PASSED_ON if (value := getattr(args, name)) is not None}
     if "colour" in options:
-        options["colour"] = _on(device_of(args), read_image(options["colour"]))
+        options["colour"] = _on(device_of(args.device), read_image(options["colour"]))
     return options
 
 

@@ -6,7 +6,7 @@ from torch import Tensor, fx, nn
 
 from pydlx.ops.ssim import check_data_range, check_options, ssim, window_of
 
-fx.wrap("ssim")  # one node in a graph of torch.fx.symbolic_trace
+fx.wrap("ssim")  # torch.fx.symbolic_trace keeps the call as one node
 
 
 class SSIMLoss(nn.Module):
@@ -16,11 +16,11 @@ class SSIMLoss(nn.Module):
     IEEE Transactions on Computational Imaging 3(1), 2017), add the two.
 
     Args:
-        data_range: largest value minus smallest that images can have.
+        data_range: Largest minus smallest possible value of an image.
         convention: ``"wang2004"``, ``"skimage"`` or ``"torchmetrics"``.
         reduction: ``"mean"``; ``"none"`` for one value per image; ``"map"`` for one per window and channel.
-        kernel_size: another window than the convention's.
-        sigma: another Gaussian than the convention's; 0 for a uniform window.
+        kernel_size: Side of the window; None for the convention's.
+        sigma: Standard deviation of the window's Gaussian, 0 for a uniform window; None for the convention's.
         k1: Stabiliser of the luminance term.
         k2: Stabiliser of the contrast and structure term.
     """

@@ -22,23 +22,28 @@ def make_race(label="small", native=(0.002, 0.003), peer=(0.010, 0.030), copy=(0
 ASKED = (at_least(4, "peer"), at_most(1.5, "copy"))
 
 
-def test_table_shows_ratios_beside_what_is_asked():
-    head, row = report.format_table("op", [make_race(targets=ASKED)]).splitlines()
+def printed(capsys, *outcomes):
+    """The lines of one op's table."""
+    report.print_outcomes("op", outcomes)
+    return capsys.readouterr().out.splitlines()
+
+
+def test_table_shows_ratios_beside_what_is_asked(capsys):
+    head, row = printed(capsys, make_race(targets=ASKED))
     assert head.split() == ["op", "native", "ms", "(median)", "×", "peer", "copies"]
     assert row.split() == ["small", "2", "(2.5)", "5", "(≥", "4)", "2", "(≤", "1.5)", "MISSED"]
 
 
-def test_table_names_missing_peers():
-    _, row, note = report.format_table("op", [make_race(missing=("peer",), targets=ASKED[:1])]).splitlines()
+def test_table_names_missing_peers(capsys):
+    _, row, note = printed(capsys, make_race(missing=("peer",), targets=ASKED[:1]))
     assert row.split() == ["small", "2", "(2.5)", "-", "2", "not", "measured"]
     assert note == "  not installed, left out: peer"
 
 
-def test_table_of_a_quantity():
+def test_table_of_a_quantity(capsys):
     quantity = Quantity("error", "grey levels", 0.01, lambda: 0.0)
-    assert "error: 0.02 grey levels (≤ 0.01 grey levels)  MISSED" in report.format_table(
-        "op", [Finding(quantity, 0.02)]
-    )
+    lines = printed(capsys, Finding(quantity, 0.02))
+    assert lines == ["op", "  error: 0.02 grey levels (≤ 0.01 grey levels)  MISSED"]
 
 
 def test_summary_counts_and_names_what_was_missed():

@@ -146,7 +146,7 @@ def test_a_terminal_sees_what_is_being_done(pydlx, monkeypatch, capsys):
             "only one picture can come from standard input, got - for --source and --mask",
         ),
         (["--offset", "1,1", "--center", "3,3"], "not allowed with argument --offset"),
-        (["--device", "tpu"], "--device must be cpu or cuda, got 'tpu'"),
+        (["--device", "tpu"], "--device must be cpu, cuda or cuda:N, got 'tpu'"),
         (["--feather", "-2"], "feather must be not negative, got -2"),
     ],
 )

@@ -76,20 +76,21 @@ def test_check_fails_on_a_missed_target(tiny, capsys):
 def test_bad_paths_are_refused_before_anything_is_measured(tiny, monkeypatch, capsys, tmp_path, option):
     pytest.importorskip("matplotlib")
     monkeypatch.setattr("pydlx.benchmarks.harness.measure", lambda *_: pytest.fail("measured"))
-    path = tmp_path / "missing" / "bench.png"
+    path = tmp_path / "missing" / ("bench.png" if option == "--plot" else "bench.json")
     assert main(["bench", "tiny", option, str(path)]) == 2
-    assert capsys.readouterr().err == f"pydlx bench: cannot write '{path}': No such file or directory\n"
+    assert capsys.readouterr().err == f"pydlx bench: {option}: cannot write '{path}': No such file or directory\n"
 
 
 def test_cuda_is_refused_where_there_is_none(tiny, capsys):
     if torch.cuda.is_available():
         pytest.skip("has a CUDA device")
     assert main(["bench", "tiny", "--device", "cuda"]) == 2
-    assert capsys.readouterr().err == "pydlx bench: --device cuda: torch finds no CUDA device\n"
+    message = "--device must be one that torch finds, got 'cuda' of 0 GPUs"
+    assert capsys.readouterr().err == f"pydlx bench: {message}\n"
 
 
 def test_cuda_is_refused_without_its_kernels(tiny, monkeypatch, capsys):
-    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     monkeypatch.setattr("pydlx.build_info", lambda: {"native": True, "cuda": False})
     assert main(["bench", "tiny", "--device", "cuda"]) == 2
     message = "--device cuda: no CUDA kernels are compiled in, `pydlx info` says what is"

@@ -285,7 +285,7 @@ def test_two_processes_of_torchrun(folder):
 def test_a_terminal_sees_how_far_it_is(folder, monkeypatch, capsys):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     assert main(listed(folder, *map(line, range(3)))) == 0
-    assert "blending 2/3 ..." in capsys.readouterr().err
+    assert re.search("blending .*3/3", capsys.readouterr().err)
 
 
 def test_long_names_in_any_script_fit_a_file_system(folder):

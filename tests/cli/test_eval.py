@@ -176,8 +176,8 @@ def test_warnings_take_a_line(files, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["keypoints", "nowhere.json", "found.json.gz"], "no such file: 'nowhere.json'"),
-        (["keypoints", "truth.json", "found.json.gz", "--sigmas", "a,b"], "numbers with commas"),
+        (["keypoints", "nowhere.json", "found.json.gz"], "TRUTH: no such file: 'nowhere.json'"),
+        (["keypoints", "truth.json", "found.json.gz", "--sigmas", "a,b"], "positive numbers with commas"),
         (["keypoints", "truth.json", "found.json.gz", "--sigmas", "0.1,0.1"], "must have 6 numbers"),
         (["keypoints", "truth.json", "found.json.gz", "--plot", "curves.mp3"], "the suffix must be one of"),
         (["keypoints", "truth.json", "found.json.gz", "--plot", "nowhere/curves.png"], "cannot write"),
@@ -187,7 +187,7 @@ def test_warnings_take_a_line(files, capsys):
         ([], "required: KIND"),
         (["segmentation", "truth", "found"], "required: --classes"),
         (["segmentation", "nowhere", "found", "--classes", "3"], "no such folder: 'nowhere'"),
-        (["images", "nowhere.png", "found.png"], "no such file: 'nowhere.png'"),
+        (["images", "nowhere.png", "found.png"], "TRUTH: no such file or folder: 'nowhere.png'"),
     ],
 )
 def test_bad_input_takes_one_line(files, capsys, words, message):

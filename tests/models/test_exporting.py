@@ -77,7 +77,15 @@ def test_a_cornernet_whose_scores_are_alike_cannot_be_compared(tmp_path, monkeyp
     assert not path.exists()
     assert export_model(model, path, (127, 127), format="torch", check=False) == {}
     save_model(model, tmp_path / "model.pt")
-    words = ["export", str(tmp_path / "model.pt"), "--size", "127,127", "--out", str(tmp_path / "other.pt2")]
+    words = [
+        "export",
+        "--checkpoint",
+        str(tmp_path / "model.pt"),
+        "--size",
+        "127,127",
+        "--out",
+        str(tmp_path / "other.pt2"),
+    ]
     assert main(words) == 2
     assert main([*words, "--no-check"]) == 0
     assert "other.pt2; not compared" in capsys.readouterr().out

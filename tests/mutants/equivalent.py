@@ -35,8 +35,8 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ): "a short cut past a loop that does nothing for two places of -1",
     (
         "pydlx/ops/oks.py",
-        "far = square > 1000 * spread  # exp(-1000) is 0, whose derivative by the area would be 0 times infinity",
-        "far = square > 1001 * spread  # exp(-1000) is 0, whose derivative by the area would be 0 times infinity",
+        "far = square > 1000 * spread  # exp underflows to 0, and the derivative by the area would be 0 times infinity",
+        "far = square > 1001 * spread  # exp underflows to 0, and the derivative by the area would be 0 times infinity",
     ): "exp(-1000) and exp(-1001) are both 0 in float64",
     (
         "pydlx/ops/soft_pool.py",

@@ -138,7 +138,7 @@ def test_it_trains_and_leaves_a_model_that_predicts(data, tmp_path, capsys):
     assert trainer.progress_bar_metrics.keys() == {"train/total", "val/AP50"}
     model = load_model(tmp_path / "last.ckpt")
     assert (model.model_name, model.model_options["num_classes"]) == ("cornernet_squeeze", 1)
-    words = ["predict", str(tmp_path / "best.ckpt"), str(data / "images"), "--threshold", "0"]
+    words = ["predict", "--checkpoint", str(tmp_path / "best.ckpt"), str(data / "images"), "--threshold", "0"]
     assert main([*words, "--out", str(tmp_path / "out")]) == 0
     assert len(json.loads((tmp_path / "out" / "predictions.json").read_text())) == 4
     assert (tmp_path / "out" / "boxes" / "0.png").is_file()

@@ -196,7 +196,17 @@ def test_validation_says_what_the_commands_say(data, tmp_path, capsys):
     assert train(data, tmp_path / "out", *words) == 0
     out = tmp_path / "found.json"
     assert (
-        main(["predict", str(tmp_path / "out" / "last.ckpt"), "--data", str(tmp_path / "dev.json"), "--out", str(out)])
+        main(
+            [
+                "predict",
+                "--checkpoint",
+                str(tmp_path / "out" / "last.ckpt"),
+                "--data",
+                str(tmp_path / "dev.json"),
+                "--out",
+                str(out),
+            ]
+        )
         == 0
     )
     capsys.readouterr()

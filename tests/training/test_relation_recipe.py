@@ -132,7 +132,7 @@ def test_what_is_found_is_scored_as_in_the_validation(data, tmp_path, capsys):
     words = [f"val={test}", "loss=cross_entropy", "epochs=2", "val_every=2", "lr=0.02"]
     assert train(data, tmp_path, *words) == 0
     out = tmp_path / "facts.json"
-    assert main(["predict", str(tmp_path / "best.ckpt"), str(test), "--out", str(out)]) == 0
+    assert main(["predict", "--checkpoint", str(tmp_path / "best.ckpt"), "--data", str(test), "--out", str(out)]) == 0
     assert re.search(r"6 documents: \d+ relations, written to", capsys.readouterr().out)
     found = relation_score(list(read_docred(test)), json.loads(out.read_text()), train=list(read_docred(data)))
     assert found["predicted"] > 0

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydlx.cli.eval import report
+from pydlx.cli.options import add_plot, count, positives
+from pydlx.cli.outputs import give_json, say
 from pydlx.cli.progress import doing
 
 if TYPE_CHECKING:
@@ -33,38 +35,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of either kind."""
     kind = parser.prog.split()[-1]
     parser.epilog = _EXAMPLES[kind]
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw precision over recall to FILE")
-    parser.add_argument("--per-class", action="store_true", help="also AP of each category")
+    add_plot(parser, "precision over recall")
+    parser.add_argument("--per-class", action="store_true", help="give the AP of each category, too")
     parser.add_argument(
         "--pycocotools", action="store_true", help="lose the matches of annotations with id 0, as pycocotools does"
     )
     if kind == "boxes":
-        parser.add_argument("--class-agnostic", action="store_true", help="take all categories for one")
+        parser.add_argument(
+            "--class-agnostic",
+            action="store_true",
+            help="take all categories for one, so that only the place of a box counts",
+        )
         return
-    parser.add_argument("--per-keypoint", action="store_true", help="also AP of each keypoint alone")
+    parser.add_argument("--per-keypoint", action="store_true", help="give the AP of each keypoint alone, too")
     parser.add_argument(
-        "--layout", default="coco", choices=("coco", "crowdpose", "wholebody"), help="of the files (default: coco)"
+        "--layout",
+        default="coco",
+        choices=("coco", "crowdpose", "wholebody"),
+        help="which data set's keypoints the files have (default: coco)",
     )
-    parser.add_argument("--sigmas", type=_numbers, metavar="S,S,...", help="of each keypoint (default: the layout's)")
-    parser.add_argument("--no-area", action="store_true", help="measure against 0.53 times the box, not the area")
     parser.add_argument(
-        "--max-detections", type=int, default=20, metavar="N", help="that count per image (default: 20)"
+        "--sigmas", type=positives, metavar="S,S,...", help="how far each keypoint may be off (default: the layout's)"
+    )
+    parser.add_argument(
+        "--no-area",
+        action="store_true",
+        help="measure distances by 0.53 times the area of the box, not by the area of the person",
+    )
+    parser.add_argument(
+        "--max-detections", type=count, default=20, metavar="N", help="how many of an image count (default: 20)"
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluates, shows and draws; returns the exit code."""
-    _refuse_early(args)
     with report.warnings_on_stderr(), doing(f"evaluating {args.predictions} ({_megabytes(args.predictions)} MB)"):
         evaluation = _evaluate(args)
     if args.plot:
         _draw(args.plot, evaluation)
-    if args.json:
-        report.print_json(_content(args, evaluation))
-    else:
+    if not give_json(args.json, _content(args, evaluation)):
         _print(args, evaluation)
         if args.plot:
-            print(f"drawn to {args.plot}")
+            say(f"drawn to {args.plot}")
     report.print_skipped(evaluation.skipped)
     return 0
 
@@ -125,23 +137,5 @@ def _draw(path: Path, evaluation: Evaluation) -> None:
     plot_precision_recall(list(evaluation.curves.values())[-1], path=path)
 
 
-def _refuse_early(args: argparse.Namespace) -> None:
-    """What would fail after the work fails now."""
-    for path in (args.truth, args.predictions):
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"no such file: '{path}'")
-    if args.plot:
-        from pydlx.figures import check_figure_path
-
-        check_figure_path(args.plot)
-
-
 def _megabytes(path: str) -> int:
     return round(Path(path).stat().st_size / 1e6)
-
-
-def _numbers(text: str) -> list[float]:
-    try:
-        return [float(word) for word in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be numbers with commas between them, got {text!r}") from None

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 
 from pydlx.cli.eval import report
+from pydlx.cli.options import positive
+from pydlx.cli.outputs import give_json
 from pydlx.cli.progress import counting
 
 _MEASURES = ("psnr", "ssim", "mse", "rmse", "mae")
@@ -22,15 +24,18 @@ TRUTH and PREDICTIONS are two pictures, or two folders with pictures of the same
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments."""
     parser.epilog = _EXAMPLE
-    parser.add_argument("--per-image", action="store_true", help="also the numbers of each picture")
+    parser.add_argument("--per-image", action="store_true", help="give the numbers of each picture, too")
     parser.add_argument(
-        "--data-range", type=float, metavar="L", help="largest minus least possible value (default: of the integers)"
+        "--data-range",
+        type=positive,
+        metavar="L",
+        help="largest minus least possible value of a channel (default: that of its integers; needed for floats)",
     )
     parser.add_argument(
         "--convention",
         default="wang2004",
         choices=("wang2004", "skimage", "torchmetrics"),
-        help="of SSIM (default: wang2004)",
+        help="whose windows and borders SSIM has (default: wang2004)",
     )
 
 
@@ -48,10 +53,8 @@ def run(args: argparse.Namespace) -> int:
     if not each:
         raise ValueError(f"no picture could be measured; the first: {skipped[0]}")
     means = {key: sum(values[key] for values in each.values()) / len(each) for key in _MEASURES}
-    if args.json:
-        content = {"results": means, "images": len(each), "skipped": len(skipped)}
-        report.print_json(content | ({"per_image": each} if args.per_image else {}))
-    else:
+    content = {"results": means, "images": len(each), "skipped": len(skipped)}
+    if not give_json(args.json, content | ({"per_image": each} if args.per_image else {})):
         rows = [(name, *values.values()) for name, values in each.items()] if args.per_image or len(each) == 1 else []
         mean = [(f"mean of {len(each)}", *means.values())] if len(each) > 1 else []
         report.print_table([*rows, *mean], ("", *(name.upper() for name in _MEASURES)))
@@ -62,7 +65,12 @@ def run(args: argparse.Namespace) -> int:
 def _pairs(truth: str, predictions: str) -> list[tuple[str, Path, Path]]:
     from pydlx.data.pairs import PICTURES, paired_files
 
-    if Path(truth).is_dir() or Path(predictions).is_dir():
+    folders = Path(truth).is_dir(), Path(predictions).is_dir()
+    if any(folders) and not all(folders):
+        raise ValueError(
+            f"TRUTH and PREDICTIONS must be two pictures or two folders, got '{truth}' and '{predictions}'"
+        )
+    if all(folders):
         return paired_files(truth, predictions, PICTURES)
     return [(Path(predictions).name, Path(truth), Path(predictions))]
 

@@ -1,11 +1,11 @@
-// Included once per instruction set by line_fft_cpu.cpp, which brings in every header this needs.
-#include "common/fft_simd.h"
+// Included once per instruction set by line_fft_cpu.cpp, which includes every header this needs.
+#include "fft/fft_simd.h"
 
 namespace pydlx {
 namespace PYDLX_SIMD {
 
-// Lane l transforms samples l, l + L, l + 2L, ..; a last stage of radix L joins the lanes. The length is a multiple of
-// kMostLanes.
+// Lane l transforms samples l, l + L, l + 2L, ..; a final stage of radix L combines the lanes. The length must be a
+// multiple of kMostLanes.
 inline Table<std::complex<double>> transformed(const Table<std::complex<double>>& line) {
   constexpr int64_t L = kVecLanes<double>;
   const auto length = static_cast<int64_t>(line.size()), part = length / L;

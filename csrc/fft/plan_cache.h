@@ -1,4 +1,4 @@
-// Plans that are kept between calls: tables that depend on a length alone.
+// A cache of plans (tables that depend only on a length) between calls.
 #pragma once
 
 #include <algorithm>
@@ -10,10 +10,10 @@
 
 namespace pydlx {
 
-// What all plans together may hold. A plan above that is made for each call anew.
+// The limit for all cached plans together. A larger plan is not cached and built again for each call.
 constexpr int64_t kCachedPlanBytes = int64_t{8} << 20;
 
-// Shared, immutable plans of any kind. Those unused the longest are dropped when there is no room for a new one.
+// Least-recently-used cache of shared, immutable plans of any kind.
 class PlanCache {
  public:
   using Key = std::pair<const void*, int64_t>;  // kind and length
@@ -58,7 +58,7 @@ inline PlanCache& plan_cache() {
   return cache;
 }
 
-// The plan of this length, made on first use. It owns its parts, and bytes() counts their tables as well.
+// The plan for this length, built on first use. A plan owns its parts, so its bytes() must include them.
 template <class Plan>
 std::shared_ptr<const Plan> cached_plan(int64_t length) {
   static const char kind = 0;

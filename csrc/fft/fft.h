@@ -1,10 +1,10 @@
-// Plans of the batched complex FFT: factors, twiddles and the input permutation. The kernels that use them are in
-// fft_simd.h, compiled once per instruction set.
+// Plans of the batched complex FFT on the CPU: factors, twiddles and the input permutation. The loops that use them are
+// in fft_simd.h, compiled once per instruction set.
 //
-// Decimation in time, mixed radix, in place. One "element" is a whole pair of SIMD vectors (the real and imaginary
-// parts of as many independent lines as a vector has lanes), so permuted access costs nothing: inputs are written
-// straight to their digit-reversed slot, and the outputs stand in natural order. Lengths with a prime factor above
-// kMaxRadix go through Bluestein's chirp convolution of a smooth length. Tables are computed in float64.
+// The FFT is mixed-radix decimation in time, in place. One "element" is a pair of SIMD vectors, the real and imaginary
+// parts of as many independent lines as a vector has lanes. Permuted access to whole vectors costs nothing, so inputs
+// are written directly to their digit-reversed slots and outputs come out in natural order. Lengths with a prime factor
+// above kMaxRadix use Bluestein's chirp convolution of a smooth length. Tables are computed in float64.
 #pragma once
 
 #include <complex>
@@ -15,16 +15,16 @@
 #include <vector>
 
 #include "common/pages.h"
-#include "common/roots.h"
+#include "fft/roots.h"
 
 namespace pydlx {
 
-// A stage of odd radix R costs about R operations per element, Bluestein's convolution about 100.
+// A stage of odd radix R costs about R operations per element; Bluestein's convolution costs about 100.
 constexpr int64_t kMaxRadix = 97;
 
 template <class T>
 struct FftStage {
-  int64_t radix;  // this stage joins `radix` transforms of length `span`
+  int64_t radix;  // this stage combines `radix` transforms of length `span`
   int64_t span;
   Table<T> twiddles;  // (span, radix - 1, 2): exp(-2 pi i q k / (radix span)) for q = 1 .. radix - 1
   Table<T> roots;     // odd radix, h = radix / 2: (h, h, 2): cos and sin of 2 pi p q / radix for p, q = 1 .. h
@@ -41,8 +41,8 @@ int64_t bytes_of(const Table<T>& table) {
   return int64_t(table.size() * sizeof(T));
 }
 
-// Radices from the innermost stage outwards: odd primes first (the stage without twiddles saves most there), then a 2,
-// then 4s. Empty if n has a prime factor above kMaxRadix.
+// Radices from the innermost stage outwards: odd primes first (the innermost stage has no twiddles, which saves most
+// for a large radix), then a 2, then 4s. Empty if n has a prime factor above kMaxRadix.
 inline std::vector<int64_t> fft_radices(int64_t n) {
   std::vector<int64_t> radices;
   for (int64_t p = 3; p <= kMaxRadix; p += 2)
@@ -59,7 +59,7 @@ inline std::vector<int64_t> fft_radices(int64_t n) {
 // float64 lanes of the widest vectors.
 constexpr int64_t kMostLanes = 8;
 
-// The cheapest multiple of kMostLanes >= n without prime factors above 7, by vector operations per element.
+// The length >= n that is cheapest to transform among the multiples of kMostLanes without prime factors above 7.
 inline int64_t smooth_length(int64_t n) {
   int64_t best = 0;
   double best_cost = 0;
@@ -80,7 +80,7 @@ template <class T>
 struct FftPlan {
   int64_t length = 0;
   std::vector<FftStage<T>> stages;  // innermost first; empty for Bluestein
-  Table<int32_t> slot;              // where input n must be written
+  Table<int32_t> slot;              // input n must be written to data[slot[n]]
 
   // Bluestein: X_k = chirp_k * sum_n (chirp_n x_n) conj(chirp_{k-n}), a convolution of the smooth length inner->length.
   std::unique_ptr<const FftPlan> inner;
@@ -96,7 +96,7 @@ struct FftPlan {
     }
   }
 
-  // Elements (pairs of vectors) of work space that fft() needs besides the data.
+  // Elements (pairs of vectors) of workspace that fft() needs besides the data.
   int64_t work_size() const { return inner ? 2 * inner->length : 0; }
 
   int64_t bytes() const {
@@ -118,7 +118,7 @@ struct FftPlan {
       for (int64_t p = 1; radix % 2 && 2 * p < radix; ++p)
         for (int64_t q = 1; 2 * q < radix; ++q) append_root(&stage.roots, unit_root(p * q % radix, radix));
       stages.push_back(std::move(stage));
-      // The lowest digit of n chooses among the transforms that the outermost stage joins.
+      // The lowest digit of n selects one of the transforms that the outermost stage combines.
       Table<int32_t> inner_slot = std::move(slot);
       slot.clear();
       slot.reserve(size_t(radix * span));
@@ -131,7 +131,7 @@ struct FftPlan {
   void plan_bluestein();
 };
 
-// The transform of one line whose length smooth_length() gave, for Bluestein's tables (line_fft_cpu.cpp).
+// The FFT of a single line, whose length is one of smooth_length(); for Bluestein's tables (line_fft_cpu.cpp).
 Table<std::complex<double>> transformed(const Table<std::complex<double>>& line);
 
 template <class T>

@@ -40,7 +40,7 @@ PYDLX_ODD_ROOTS(7, {0.62348980185873353053, 0.78183148246802980871}, {-0.2225209
                 {-0.90096886790241912624, 0.43388373911755812048})
 #undef PYDLX_ODD_ROOTS
 
-// R-point transform of x in registers, R odd: outputs p and R - p share their products.
+// R-point transform of x in registers, for odd R: outputs p and R - p share their products.
 template <int R, class T>
 struct Butterfly {
   static inline void apply(Pair<T>* x) {
@@ -94,7 +94,7 @@ struct Butterfly<4, T> {
   }
 };
 
-// One stage over `count` elements: joins R neighbouring transforms of length `span`, in place.
+// One stage over `count` elements: combines R neighbouring transforms of length `span`, in place.
 template <int R, class T>
 inline void fft_stage(Pair<T>* data, int64_t count, int64_t span, const T* twiddles) {
   for (Pair<T>* block = data; block < data + count; block += R * span) {
@@ -133,7 +133,8 @@ void run_stage(Pair<T>* data, int64_t count, const FftStage<T>& stage) {
   }
 }
 
-// Output pairs p and radix - p of an odd radix, for N values of p at once: accumulated over the folded inputs.
+// Outputs p and radix - p of an odd radix, for N values of p at once, accumulated over the sums and differences of
+// inputs q and radix - q.
 template <int N, class T>
 inline void odd_outputs(const Pair<T>& first, const Pair<T>* sum, const Pair<T>* difference, const T* roots, int64_t p,
                         int64_t radix, int64_t span, Pair<T>* out) {
@@ -198,7 +199,7 @@ void fft_pass(Pair<T>* data, int64_t count, const FftStage<T>& stage) {
   }
 }
 
-// Stages 0 .. last of one block: depth first while the block is larger than the L1 cache, stage by stage below that.
+// Stages 0 .. last of one block: depth first while the block exceeds the L1 cache, then stage by stage.
 template <class T>
 void fft_block(Pair<T>* data, const FftPlan<T>& plan, size_t last) {
   constexpr int64_t kCacheElements = 32768 / int64_t(sizeof(Pair<T>));
@@ -212,8 +213,8 @@ void fft_block(Pair<T>* data, const FftPlan<T>& plan, size_t last) {
   fft_pass(data, count, stage);
 }
 
-// Forward transform in place; input n stands at data[plan.slot[n]], output k at data[k]. For the inverse (unscaled)
-// the caller exchanges re and im on both sides. `work` holds plan.work_size() elements.
+// Forward transform in place; input n is at data[plan.slot[n]], output k at data[k]. For the unscaled inverse the
+// caller swaps re and im of inputs and outputs. `work` has plan.work_size() elements.
 template <class T>
 void fft(Pair<T>* data, Pair<T>* work, const FftPlan<T>& plan) {
   if (!plan.inner) return fft_block(data, plan, plan.stages.size() - 1);

@@ -10,13 +10,13 @@ namespace pydlx {
 
 constexpr double kPi = 3.14159265358979323846;
 
-// a b. The operator of std::complex also looks for infinities, which takes several times as long.
+// a b. The operator of std::complex also handles infinities, which takes several times as long.
 inline std::complex<double> product(const std::complex<double>& a, const std::complex<double>& b) {
   return {a.real() * b.real() - a.imag() * b.imag(), a.real() * b.imag() + a.imag() * b.real()};
 }
 
-// exp(2 pi i a / n) for a in [0, n). The angle is first brought into [0, pi / 4] in integers, where sine and cosine are
-// right to the last digit or two.
+// exp(2 pi i a / n) for a in [0, n). The angle is first reduced to [0, pi / 4] in integer arithmetic, so that sine and
+// cosine are accurate to the last digit or two.
 inline std::complex<double> unit_root(int64_t a, int64_t n) {
   const int64_t octant = 8 * a / n, past = 8 * a - octant * n;
   const bool mirrored = octant % 2;
@@ -34,7 +34,8 @@ inline std::complex<double> unit_root(int64_t a, int64_t n) {
   }
 }
 
-// All n-th roots of unity, each as the product of one in a coarse and one in a fine table of about sqrt(n) entries.
+// All n-th roots of unity, each computed as the product of an entry of a coarse and one of a fine table, both with
+// about sqrt(n) entries.
 class UnitRoots {
  public:
   explicit UnitRoots(int64_t n) {

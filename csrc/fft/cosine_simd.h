@@ -1,13 +1,13 @@
 // Cosine and sine transforms of 2 kVecLanes real lines at a time, compiled once per instruction set (cosine.h has the
-// formulae). Lines [0, kVecLanes) stand in the `re` vectors, the others in `im`.
+// formulas). The `re` vectors hold lines [0, kVecLanes), the `im` vectors the others.
 namespace pydlx {
 namespace PYDLX_SIMD {
 
 template <class T>
 constexpr int64_t kGroup = 2 * kVecLanes<T>;
 
-// A group of lines in memory: where each starts, the step from one sample to the next, and how many are real (the rest
-// repeat the last one, and are not written).
+// A group of lines in memory: the offset of each one's first sample, the stride between samples, and the number of
+// distinct lines (the rest repeat the last one and are not written).
 template <class T>
 struct Lines {
   int64_t start[kGroup<T>];
@@ -20,7 +20,7 @@ struct Lines {
   }
 };
 
-// Sample n of the lines goes to data[place(n)].
+// Copies sample n of every line to data[place(n)].
 template <class T, class Place>
 void load_lines(const T* x, const Lines<T>& lines, int64_t length, Pair<T>* data, const Place& place) {
   constexpr int64_t L = kVecLanes<T>;
@@ -45,7 +45,7 @@ void load_lines(const T* x, const Lines<T>& lines, int64_t length, Pair<T>* data
   }
 }
 
-// Sample n of the lines comes from data[place(n)].
+// Copies data[place(n)] to sample n of every line.
 template <class T, class Place>
 void store_lines(T* x, const Lines<T>& lines, int64_t length, Pair<T>* data, const Place& place) {
   constexpr int64_t L = kVecLanes<T>;
@@ -79,8 +79,8 @@ void store_lines(T* x, const Lines<T>& lines, int64_t length, Pair<T>* data, con
   }
 }
 
-// After the FFT of v_a + i v_b: the two lines' DCT-II, in place, in natural order. Output 0 is scaled by `first`, the
-// others by `scale`.
+// From the FFT of v_a + i v_b to the two lines' DCT-II, in place and in natural order. Output 0 is scaled by `first`,
+// the others by `scale`.
 template <class T>
 void finish_cosine(Pair<T>* data, const CosinePlan<T>& plan, T first, T scale) {
   const int64_t n = plan.length;
@@ -110,7 +110,7 @@ void begin_cosine(const Pair<T>* line, Pair<T>* data, const CosinePlan<T>& plan,
   }
 }
 
-// DST-I of x[1 .. M-1] in place (x[0] is not touched). `data` is work space of M elements, `work` that of the FFTs.
+// DST-I of x[1 .. M-1], in place; x[0] is not touched. `data` is a workspace of M elements, `work` that of the FFTs.
 template <class T>
 void sine(Pair<T>* x, Pair<T>* data, Pair<T>* work, const SinePlan<T>& plan, T scale) {
   const int64_t m = plan.intervals;
@@ -145,17 +145,17 @@ void sine(Pair<T>* x, Pair<T>* data, Pair<T>* work, const SinePlan<T>& plan, T s
   }
 }
 
-// Samples of a group's results: in `order`, or in natural order where that is null.
+// The results of a group of lines: sample i is data[order[i]], or data[i] if `order` is null.
 template <class T>
 struct GroupResult {
   Pair<T>* data;
   const int32_t* order;
 
-  // Every result reads all samples of its line, so that a NaN or an infinity shows in each of them.
+  // Every output depends on all samples of its line, so a NaN or infinity in the input shows in the first output.
   bool finite() const { return !any((data->re - data->re) + (data->im - data->im) != T(0)); }
 };
 
-// The transform of one group of lines, in `work`.
+// Transforms one group of lines; the result is in `work`.
 template <class T>
 GroupResult<T> transform_group(const LinePlan<T>& plan, const T* x, const Lines<T>& from, T first, T scale,
                                Pair<T>* work) {
@@ -187,7 +187,7 @@ void store_group(const GroupResult<T>& result, T* y, const Lines<T>& to, int64_t
   store_lines(y, to, length, result.data, [](int64_t i) { return i; });
 }
 
-// The lines that stand in `re` (half 0) or in `im` (half 1), each in both places.
+// The lines of the `re` vectors (half 0) or of the `im` vectors (half 1), placed in both.
 template <class T>
 Lines<T> half_of(const Lines<T>& lines, int64_t half) {
   constexpr int64_t L = kVecLanes<T>;
@@ -198,9 +198,9 @@ Lines<T> half_of(const Lines<T>& lines, int64_t half) {
   return out;
 }
 
-// x -> y for one group of lines, unscaled except that outputs (of DCT-III: inputs) are multiplied by `scale`, number 0
-// by `first`. `work` holds plan.work_size() elements; x and y may be the same. Two lines that share an FFT also share
-// what is not finite; then each line is its own partner instead.
+// Transforms one group of lines from x to y. Outputs (of DCT-III: inputs) are multiplied by `scale`, element 0 by
+// `first`. `work` has plan.work_size() elements; x and y may be the same array. A NaN or infinity would spread to the
+// other line of the same FFT; if the result has one, each line is transformed again, paired with itself.
 template <class T>
 void transform_lines(const LinePlan<T>& plan, const T* x, const Lines<T>& from, T* y, const Lines<T>& to, T first,
                      T scale, Pair<T>* work) {

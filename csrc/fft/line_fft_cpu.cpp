@@ -1,8 +1,8 @@
-// The transform of a single line, for the tables of plans.
-#include "common/fft.h"
+// The FFT of a single line, for the tables of plans (fft.h).
 #include "common/workspace.h"
+#include "fft/fft.h"
 
-#define PYDLX_SIMD_FILE "common/line_fft_simd.h"
+#define PYDLX_SIMD_FILE "fft/line_fft_simd.h"
 #include "common/foreach_simd.h"
 
 namespace pydlx {

@@ -1,19 +1,21 @@
-// Plans of the discrete cosine and sine transforms of real lines (scipy.fft's definitions, unscaled):
+// Plans of the discrete cosine and sine transforms of real lines on the CPU (scipy.fft's definitions, unscaled). A line
+// is the samples along one axis.
+//
 //   DCT-II   X_k = 2 sum_n x_n cos(pi k (2n + 1) / 2N)
 //   DCT-III  y_n = X_0 + 2 sum_{k>0} X_k cos(pi k (2n + 1) / 2N)              (the inverse of DCT-II times 2N)
 //   DST-I    S_k = 2 sum_n x_n sin(pi (n + 1)(k + 1) / (N + 1))               (its own inverse times 2(N + 1))
 //
-// Cosine (Makhoul 1980): v = (x_0, x_2, x_4, .., x_5, x_3, x_1), X_k = 2 Re(V_k exp(-i pi k / 2N)) with V = FFT(v), and
-// X_{N-k} is minus twice the imaginary part. Two real lines share one complex FFT of length N as v_a + i v_b, which
-// serves odd and even N alike.
+// Cosine (Makhoul 1980): with v = (x_0, x_2, x_4, .., x_5, x_3, x_1) and V = FFT(v), X_k = 2 Re(V_k exp(-i pi k / 2N))
+// and X_{N-k} = -2 Im(V_k exp(-i pi k / 2N)). Two real lines share one complex FFT of length N as v_a + i v_b, which
+// works for odd and even N.
 #pragma once
 
 #include <algorithm>
 #include <memory>
 
-#include "common/fft.h"
-#include "common/plan_cache.h"
 #include "common/workspace.h"
+#include "fft/fft.h"
+#include "fft/plan_cache.h"
 
 namespace pydlx {
 
@@ -22,7 +24,7 @@ struct CosinePlan {
   int64_t length;
   FftPlan<T> fft;
   Table<int32_t> order;  // Makhoul's position of sample n
-  Table<int32_t> slot;   // where the FFT wants sample n: fft.slot[order[n]]
+  Table<int32_t> slot;   // the FFT's input position of sample n: fft.slot[order[n]]
   Table<T> twiddles;     // (N/2 + 1, 2): cos and sin of pi k / 2N
 
   explicit CosinePlan(int64_t n) : length(n), fft(n) {
@@ -42,10 +44,10 @@ struct CosinePlan {
 };
 
 // DST-I with M = N + 1 intervals.
-//   M even, K = M/2: odd outputs are a DCT-III of length K of the sums x_n + x_{M-n}, even ones a DST-I of K intervals
-//   of the differences.
+//   M even, K = M/2: the odd outputs are a DCT-III of length K of the sums x_n + x_{M-n}, the even ones a DST-I with K
+//   intervals of the differences x_n - x_{M-n}.
 //   M odd: sin(pi n k / M) = (-1)^n sin(pi n (k + M) / M) turns odd outputs into even ones, so one complex FFT of
-//   length M of x_n (1 + i (-1)^n) holds both.
+//   length M, of x_n (1 + i (-1)^n), gives both.
 template <class T>
 struct SinePlan {
   int64_t intervals;
@@ -70,7 +72,7 @@ struct SinePlan {
 
 enum class LineKind { kCosine2, kCosine3, kSine1 };
 
-// What transform_lines (cosine_simd.h) needs for lines of one kind and length.
+// The plan that transform_lines (cosine_simd.h) takes, for one kind and length of lines.
 template <class T>
 struct LinePlan {
   LineKind kind;
@@ -86,7 +88,7 @@ struct LinePlan {
     }
   }
 
-  // Elements of work space: the lines, the FFT's data (which for the sine kind hold sample 0, too), the FFT's own.
+  // Elements of workspace: the lines, the FFT's data (one sample more for the sine kind) and the FFT's own workspace.
   int64_t work_size() const { return 2 * (length + 1) + (sine ? sine->work_size() : cosine->work_size()); }
 };
 
