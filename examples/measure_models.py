@@ -1,9 +1,9 @@
-"""Evaluate poses and label maps, and draw what came out.
+"""Evaluates poses and label maps, and draws the results.
 
     python examples/measure_models.py [FOLDER]
 
-Draws people and street scenes at random, and what a model might have made of them; prints their scores and writes one
-picture to FOLDER (demo_output): precision over recall of the poses, and the confusion matrix of the label maps.
+Generates random ground truth and predictions for poses of people and for label maps; prints their scores and writes one
+figure to FOLDER (demo_output): precision over recall of the poses, and the confusion matrix of the label maps.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ VOID = 255
 
 
 def main() -> None:
-    """Measures, prints and draws."""
+    """Evaluates, prints the scores and draws the figure."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", nargs="?", type=Path, default=Path("demo_output"), help="where the picture goes")
     folder = parser.parse_args().folder

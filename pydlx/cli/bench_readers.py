@@ -123,7 +123,7 @@ def _train(board: Leaderboard, jobs: int) -> int:
     for done, (run, result) in enumerate(board.train(jobs), 1):
         if result is None:
             failed += 1
-            came = f"failed: {board.last_words(run)}"
+            came = f"failed: {board.last_log_line(run)}"
         else:
             came = f"exact match {result.exact_match:.1f}, F1 {result.f1:.1f}"
         left = (time.monotonic() - start) / done * (missing - done) / 60

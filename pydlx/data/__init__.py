@@ -1,4 +1,7 @@
-"""Readers of the files that data sets come in."""
+"""Data sets: readers of their files, and sequences of examples for training.
+
+Images are in this package, texts and questions in ``pydlx.data.reading`` and ``pydlx.data.text``.
+"""
 
 from pydlx.data.annotations import AnnotationWarning
 from pydlx.data.composites import Composite, Light, RandomComposites, RandomRegions, ScenePairs, random_light

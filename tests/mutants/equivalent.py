@@ -94,9 +94,9 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "light = sum(weight * part for weight, part in zip((0.299, 0.587, 0.114), colour, strict=True)) > 139",
     ): "from where on letters are black is looks",
     (
-        "pydlx/cli/info.py",
-        "print(json.dumps(facts, indent=2))",
-        "print(json.dumps(facts, indent= 1))",
+        "pydlx/cli/outputs.py",
+        "text = json.dumps(_jsonable(content), indent=2, ensure_ascii=False, allow_nan=False)",
+        "text = json.dumps(_jsonable(content), indent= 1, ensure_ascii=False, allow_nan=False)",
     ): "how JSON is indented is looks",
     (
         "pydlx/ops/sequence_pool.py",

@@ -1,4 +1,4 @@
-"""Work that is done by several processes at once."""
+"""Running tasks in several processes at once."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import TypeVar
 Task = TypeVar("Task")
 Process = subprocess.Popen[bytes]
 
-_PATIENCE = 30  # seconds that a process has to end when it is told to
+_SECONDS_TO_END = 30  # after which a process that was terminated is killed
 
 
-def side_by_side(tasks: Iterable[Task], start: Callable[[Task], Process], jobs: int) -> Iterator[tuple[Task, int]]:
-    """Has tasks done, so many at a time, and gives each with its exit code as soon as it has ended.
+def run_parallel(tasks: Iterable[Task], start: Callable[[Task], Process], jobs: int) -> Iterator[tuple[Task, int]]:
+    """Run tasks in processes, several at a time; yield each with its exit code as soon as it has ended.
 
-    Whoever stops to ask for more, as on an interrupt, ends those that are at work.
+    If the caller stops iterating, for instance on an interrupt, the running processes are terminated.
 
     Args:
-        tasks: To do, in this order.
-        start: Starts the process of one.
-        jobs: How many work at once.
+        tasks: Tasks, which are started in this order.
+        start: Starts the process of a task.
+        jobs: Number of processes that run at once.
     """
     waiting = iter(tasks)
     working: list[tuple[Task, Process]] = []
@@ -46,7 +46,7 @@ def side_by_side(tasks: Iterable[Task], start: Callable[[Task], Process], jobs: 
 
 def _end(process: Process) -> None:
     try:
-        process.wait(_PATIENCE)
+        process.wait(_SECONDS_TO_END)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

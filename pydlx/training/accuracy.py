@@ -1,4 +1,4 @@
-"""Training for questions whose answer is right or wrong: what cloze questions and multiple choice have in common."""
+"""The Lightning task for questions whose answers are right or wrong: cloze and multiple choice."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pydlx.training.samples import SHOWN_ANSWERS, show_table
 from pydlx.training.task import Optimizer, Task
 
 
-class RightnessTask(Task):
-    """A loss, and the share of the validation questions that are answered rightly, in percent.
+class AccuracyTask(Task):
+    """A loss, and the accuracy on the validation questions, in percent.
 
-    Training batches are those of the set; validation batches are one and the numbers (B,) of its examples, those of
-    `NumberedExamples`. Questions that give no example count as wrong.
+    Training batches are those of the set; validation batches come with the indices (B,) of their examples, from
+    `NumberedExamples`. Questions without an example count as wrong.
 
     Args:
         model: A reader.
-        optimizer: Makes the optimiser and the schedule, which is asked at every step.
+        optimizer: Builds the optimiser and its schedule, which is stepped after every training step.
         held_out: The validation examples.
     """
 
@@ -32,15 +32,15 @@ class RightnessTask(Task):
         self.answers: dict[int, str] = {}
 
     def loss(self, batch: Any) -> Tensor:
-        """Of a training batch."""
+        """Return the loss of a training batch."""
         raise NotImplementedError
 
     def found(self, batch: Any, numbers: list[int]) -> list[str]:
-        """The answers to the examples of a validation batch, whose numbers these are."""
+        """Return the predicted answers to the examples of a validation batch; `numbers` are their indices."""
         raise NotImplementedError
 
     def right(self, question: Any) -> str | None:
-        """What must be answered; None if nothing would be right."""
+        """Return the right answer; None if there is none."""
         raise NotImplementedError
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
@@ -67,7 +67,7 @@ class RightnessTask(Task):
         self.answers.clear()
 
     def _show(self, places: Iterable[int]) -> None:
-        """Puts some questions and answers beside TensorBoard's curves."""
+        """Show some questions and answers in TensorBoard."""
         rows: list[tuple[str, ...]] = [("question", "answer", "right answer")]
         for place in places:
             question = self.held_out.questions[place]
