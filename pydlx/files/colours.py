@@ -27,7 +27,7 @@ class ProfileError(ValueError):
 
 def imagecodecs() -> ModuleType:
     """The package, or one line that says how to get it."""
-    with needed_for("handling pictures of 16 bits or with a profile", extra="images"):
+    with needed_for("handling 16 bits or colour profiles", extra="images"):
         return importlib.import_module("imagecodecs")
 
 
