@@ -13,9 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pydlx.data import camvid
+from pydlx.data import camvid, write_image
 from pydlx.data.segmentation import CAMVID_CLASSES
-from pydlx.files import write_image
 
 
 def main() -> None:

@@ -16,8 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pydlx.data import PhotographFolders
-from pydlx.files import write_image
+from pydlx.data import PhotographFolders, write_image
 from pydlx.metrics import sliced_wasserstein
 from pydlx.models import create_model, load_model
 from pydlx.training.generation import PreparedCrops

@@ -31,6 +31,7 @@ MODULES = ("pydlx", *(f"pydlx.{part}" for part in PARTS))
 RESULTS = {
     "pydlx.data.AnnotatedText",
     "pydlx.data.AnnotationWarning",
+    "pydlx.data.ImageWarning",
     "pydlx.data.BoxedImage",
     "pydlx.data.ClassifiedImage",
     "pydlx.data.Composite",

@@ -32,7 +32,7 @@ COMMANDS = {
     "eval images a.png a.png --skip-bad": 'reading and writing pictures needs Pillow: pip install "pydlx[images]"',
     "eval images a.tif a.tif": 'reading TIFF needs tifffile: pip install "pydlx[images]"',
     "eval images a.ppm a.ppm": 'reading PPM and PAM needs netpbmfile: pip install "pydlx[images]"',
-    "eval images a.jp2 a.jp2": 'reading and writing pictures of 16 bits needs imagecodecs: pip install "pydlx[images]"',
+    "eval images a.jp2 a.jp2": 'handling 16 bits or colour profiles needs imagecodecs: pip install "pydlx[images]"',
     f"blend {' '.join(FILES)}": 'reading and writing pictures needs Pillow: pip install "pydlx[images]"',
     "bench import --quick --plot a.svg": 'drawing needs matplotlib: pip install "pydlx[plot]"',
 }

@@ -19,7 +19,7 @@ namespace pydlx {
 class MemoryShelf {
  public:
   using Memory = std::unique_ptr<void, void (*)(void*)>;
-  static constexpr size_t kLarge = size_t{1} << 20, kMost = size_t{64} << 20;
+  static constexpr size_t kLarge = size_t{1} << 20, kMost = size_t{96} << 20;
 
   // Never destroyed, because planes may live in threads that outlive static objects.
   static MemoryShelf& instance() {

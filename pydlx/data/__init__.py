@@ -40,6 +40,7 @@ from pydlx.data.segmentation import (
     median_frequency_weights,
     voc,
 )
+from pydlx.files import ImageWarning, read_image, write_image
 
 __all__ = [
     "NO_RELATION",
@@ -58,6 +59,7 @@ __all__ = [
     "Fact",
     "ImageLabelFolders",
     "ImageSet",
+    "ImageWarning",
     "LabelMapPairs",
     "LabelledImage",
     "Light",
@@ -83,6 +85,7 @@ __all__ = [
     "read_cluener",
     "read_docred",
     "read_entities",
+    "read_image",
     "read_label_map",
     "read_litbank",
     "read_relation_names",
@@ -90,4 +93,5 @@ __all__ = [
     "voc",
     "write_entities",
     "write_facts",
+    "write_image",
 ]

@@ -281,7 +281,7 @@ def _read_shapes(folder: str | os.PathLike[str]) -> list[Tensor]:
     for path in sorted(Path(folder).iterdir()):
         if path.suffix.lower() not in PICTURES or path.name.startswith("."):
             continue
-        inside = _object(read_image(path))
+        inside = _object(read_image(path, to_srgb=False))
         rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
         if not len(rows):
             empty.append(path.name)

@@ -348,8 +348,9 @@ SCENE = {
     "target": picture(TARGET, TARGET * NAN),
     "mask": Argument(MASK, [None, "x", 3, MASK[:3], MASK * 0, MASK * NAN, MASK * 2]),
     "offset": Argument(
-        (1, 2), [None, "12", 3, (1,), (1, 2, 3), (1.5, 0), (NAN, 0), (True, False), (90, 0)], [[np.int64(1), 2]]
+        (1, 2), ["12", 3, (1,), (1, 2, 3), (1.5, 0), (NAN, 0), (True, False), (90, 0)], [[np.int64(1), 2], None]
     ),
+    "center": Argument(None, ["12", 3, (1,), (1, 2, 3), (1.5, 0), (NAN, 0), (True, False), (3, 3)]),
     "alpha": flag(True),
 }
 RECOLOURING = pydlx.create_model("blending_gan", image_size=8, width=2, bottleneck=3)
@@ -360,6 +361,7 @@ BLEND = {
     "clip": flag(False),
     "threshold": number(0.5, -1, 1).without_none(),
     "return_report": flag(False),
+    "feather": whole(2, -1),
     "beta": Argument(1.0, [None, "1", 0, -1, NAN, math.inf, np.ones((2, 2)), -TARGET[..., 0]], [np.float64(1)]),
     "sigma": number(0.5, -1, math.inf),
     "formulation": word("official"),
@@ -504,8 +506,7 @@ DATA = {
     "read_label_map": Call({"path": path(LABEL_FILE)}),
     "LabelMapPairs": Call({"truth": path(FOLDER.name), "prediction": path(FOLDER.name)}),
 }
-BLENDING |= {"read_image": Call({"path": path(LABEL_FILE)}), "write_image": WRITE_IMAGE}
-VISUALIZE["write_image"] = WRITE_IMAGE
+DATA |= {"read_image": Call({"path": path(LABEL_FILE), "to_srgb": flag(True)}), "write_image": WRITE_IMAGE}
 VISUALIZE |= {
     "label_colours": Call({"num_classes": count(2, 257)}),
     "colour_labels": Call(

@@ -2,7 +2,7 @@
 
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     (
-        "pydlx/blending/dirichlet.py",
+        "pydlx/blending/poisson.py",
         "values = correction.add_(guide) if share == 1 else torch.add(guide, correction, alpha=share)",
         "values = correction.add_(guide) if share == 2 else torch.add(guide, correction, alpha=share)",
     ): "the same sum, which a share of 1 may write over the correction",
@@ -19,15 +19,10 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "formats = new_figure(1, 2).canvas.get_supported_filetypes()",
     ): "the formats do not depend on the size",
     (
-        "pydlx/files.py",
+        "pydlx/files/reading.py",
         "head = stream.read(26)",
         "head = stream.read( 27)",
-    ): "of the head, 25 bytes are looked at",
-    (
-        "pydlx/files.py",
-        "head = stream.read(26)",
-        "head = stream.read( 25)",
-    ): "of the head, 25 bytes are looked at",
+    ): "of the head, 26 bytes are looked at",
     (
         "pydlx/losses/oks.py",
         "def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> OKSLoss:",

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 import pydlx
-from pydlx.visualize import Deconvnet, Excitation, grid, top_activations, write_image
+from pydlx.data import write_image
+from pydlx.visualize import Deconvnet, Excitation, grid, top_activations
 
 
 @pytest.fixture

@@ -20,7 +20,9 @@ def warnings_on_stderr() -> Iterator[None]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
-    for text in dict.fromkeys(str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)):
+    for text in dict.fromkeys(
+        str(warning.message) for warning in caught if issubclass(warning.category, (UserWarning, RuntimeWarning))
+    ):
         print(f"warning: {text}", file=sys.stderr)
 
 

@@ -32,12 +32,10 @@ import torch
 from torch import Tensor
 
 from pydlx.blending import guidance
+from pydlx.blending.images import luma
 from pydlx.blending.scene import Scene, Window
 from pydlx.blending.solution import Solution, worst_relative_residual
 from pydlx.ops import solve_masked_poisson, solve_poisson
-
-# Rec. 601, as in OpenCV's and Pillow's conversion to grey.
-_LUMA = (0.299, 0.587, 0.114)
 
 
 def poisson(scene: Scene, measure: bool, *, tolerance: float | None = None) -> Solution:
@@ -77,8 +75,7 @@ def _window(scene: Scene) -> Window:
 def _grey(source: Tensor) -> Tensor:
     if source.shape[1] != 3:
         return source.mean(1, keepdim=True).expand_as(source)
-    luma = source.new_tensor(_LUMA)[:, None, None]
-    return (source * luma).sum(1, keepdim=True).expand_as(source)
+    return luma(source).expand_as(source)
 
 
 def _solve(
