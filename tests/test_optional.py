@@ -178,7 +178,7 @@ def test_metrics_stand_on_torchmetrics(files):
     assert run_without_extras(IMPORT_METRICS, files, missing=("torchmetrics",)) == [message, "ssim"]
     command = "eval squad a.json a.json"
     results = run_without_extras(RUN_COMMANDS, files, json.dumps([command]), missing=("torchmetrics",))
-    assert results == {command: [2, f"pydlx eval: {message}\n"]}
+    assert results == {command: [2, f"pydlx eval squad: {message}\n"]}
 
 
 def test_other_import_errors_are_not_disguised():
