@@ -88,7 +88,7 @@ def _coded(rng: np.random.Generator, centre: np.ndarray, radius: float) -> dict[
     """COCO's compressed run lengths of one outline, by pycocotools."""
     coder: Any = installed("pycocotools.mask")
     angle = np.linspace(0, 2 * np.pi, _CORNERS, endpoint=False)
-    waves = sum(size * np.sin(count * angle + rng.uniform(0, 6)) for count, size in ((3, 0.2), (7, 0.1), (19, 0.05)))
-    points = centre + radius * (1 + waves)[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
+    waves = [size * np.sin(count * angle + rng.uniform(0, 6)) for count, size in ((3, 0.2), (7, 0.1), (19, 0.05))]
+    points = centre + radius * (1 + np.sum(waves, axis=0))[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
     (code,) = coder.frPyObjects([points.ravel().tolist()], _HEIGHT, _WIDTH)
     return {"size": [_HEIGHT, _WIDTH], "counts": code["counts"].decode()}

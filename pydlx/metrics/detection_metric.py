@@ -101,11 +101,11 @@ class DetectionMetric(Metric):
         """The numbers of the states as they are, in the lines that COCO's tools print."""
         return summary_text(self.curves(), by_limit=self._by_limit)
 
-    def _evaluated(self) -> tuple[Curves, Sequence[float] | None]:
+    def _evaluated(self) -> tuple[Curves, np.ndarray | None]:
         """The curves, and the label of each of their categories; None where all are taken for one."""
         raise NotImplementedError
 
-    def _names_of(self, labels: Sequence[float] | None) -> list[str]:
+    def _names_of(self, labels: np.ndarray | None) -> list[str]:
         """A different name for each label: with the label beside it where several have it, the label where none is."""
         if labels is None:
             return ["all"]

@@ -161,7 +161,7 @@ def _sized(masks: Segmentations, sizes: np.ndarray, refuse: Refuse) -> np.ndarra
     """Which masks have a size that is not against their image's."""
     good = np.ones(len(masks.kinds), dtype=bool)
     own, image = masks.sizes, sizes
-    lost = (own <= 0).any(1) & (image <= 0).any(1)
+    lost = np.logical_and((own <= 0).any(1), (image <= 0).any(1))
     other = (own > 0).all(1) & (image > 0).all(1) & (own != image).any(1)
     huge = np.where((own > 0).all(1), own.prod(1), image.prod(1)) >= 2**31
     for i in np.flatnonzero(lost | other | huge).tolist():
