@@ -28,7 +28,7 @@ TERMINAL = Path("/dev/tty")
 
 
 def say(message: str) -> None:
-    """Print to stderr, and to the terminal: without -v pip shows nothing else of what a build prints."""
+    """Print to stderr, and also to the terminal, because without -v pip hides a build's output."""
     print(f"pydlx: {message}", file=sys.stderr, flush=True)
     if not sys.stderr.isatty():
         with suppress(OSError), TERMINAL.open("w") as terminal:
@@ -36,7 +36,7 @@ def say(message: str) -> None:
 
 
 def compiles(command: list[str], suffix: str, source: str) -> str | None:
-    """Compile a trial file; return what the compiler said if it failed."""
+    """Compile a trial file; return the compiler's message if it fails, else None."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"trial{suffix}"
         path.write_text(source)
@@ -57,7 +57,7 @@ def cxx_missing() -> str | None:
     if shutil.which(compiler.split()[0]) is None:
         return f"no C++ compiler ({compiler}) on PATH"
     include = get_paths()["include"]
-    # The kernels need what g++ has had since 12.
+    # The kernels need features of g++ 12 or later.
     trial = (
         "#include <Python.h>\n#include <optional>\n"
         "typedef float Pair __attribute__((vector_size(8)));\n"
@@ -67,7 +67,7 @@ def cxx_missing() -> str | None:
 
 
 def toolkit_of(nvcc: str) -> Path | None:
-    """The toolkit that an nvcc belongs to. The one on PATH may be a wrapper, so nvcc itself is asked."""
+    """The toolkit of an nvcc, as reported by nvcc itself, because the one on PATH may be a wrapper."""
     with tempfile.TemporaryDirectory() as folder:
         empty = Path(folder) / "empty.cu"
         empty.touch()
@@ -77,7 +77,7 @@ def toolkit_of(nvcc: str) -> Path | None:
 
 
 def find_cuda() -> tuple[Path | None, str]:
-    """The CUDA toolkit and nothing, or None and what is missing."""
+    """The CUDA toolkit and an empty string, or None and what is missing."""
     home = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH")
     nvcc = str(Path(home) / "bin" / "nvcc") if home else shutil.which("nvcc")
     if nvcc is None:
@@ -95,11 +95,11 @@ def find_cuda() -> tuple[Path | None, str]:
 
 
 def gpu_archs() -> list[str]:
-    """Compute capabilities of this machine's GPUs, of those that the kernels can run on."""
+    """Compute capabilities of this machine's GPUs, without those that are too old for the kernels."""
     query = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
     try:
         found = subprocess.run(query, capture_output=True, text=True, timeout=60, check=True).stdout.split()
-    except (OSError, subprocess.SubprocessError):  # no driver, or one too old for the question
+    except (OSError, subprocess.SubprocessError):  # no driver, or one too old for this query
         import torch
 
         gpus = range(torch.cuda.device_count())
@@ -109,7 +109,7 @@ def gpu_archs() -> list[str]:
 
 
 def cuda_plan() -> tuple[Path | None, str, str]:
-    """The toolkit and the architectures to compile CUDA kernels with and for; without a toolkit, why not."""
+    """The toolkit and the architectures for CUDA kernels; the toolkit is None, with the reason, to leave them out."""
     switch, listed = os.environ.get("PYDLX_CUDA"), os.environ.get("TORCH_CUDA_ARCH_LIST", "")
     if switch == "0":
         return None, "", "PYDLX_CUDA=0"
@@ -133,7 +133,7 @@ def static_runtime(toolkit: Path) -> Path | None:
 
 
 def sources(suffix: str) -> list[str]:
-    """Every op's file of one kind, relative to the root."""
+    """Every op's file with this suffix, relative to the root."""
     return sorted(str(path.relative_to(ROOT)) for path in (ROOT / "csrc").glob(f"*/*{suffix}"))
 
 
@@ -146,7 +146,7 @@ COMMON_FLAGS = [
 ]
 # Paths in error messages start at the root of the project.
 PREFIX_MAP = f"-ffile-prefix-map={ROOT}/="
-# No -ffast-math: NaN and infinity keep their meaning. errno and floating-point traps are nobody's interest here.
+# No -ffast-math, because NaN and infinity matter; but errno and floating-point traps are not used.
 CPU_FLAGS = [
     *COMMON_FLAGS,
     PREFIX_MAP,
@@ -200,10 +200,10 @@ def host_module(torch_version: str, archs: str) -> Extension:
 
 
 def build_command(cpp_extension, steps: list[str]):
-    """Torch's build_ext, which says first what it is about to do, with a folder of objects that stays.
+    """Torch's build_ext with a persistent folder of objects, which first prints its steps.
 
-    So only what changed is compiled, whoever asks: pip would compile an editable install in a new folder each time, and
-    a wheel in another one. pip runs this file for other reasons too, so the steps are told by the command itself.
+    Because the folder persists, only changed files are compiled; pip would use a new folder for every install. The
+    command itself prints the steps, because pip also runs this file for other reasons.
     """
 
     class BuildExtension(cpp_extension.BuildExtension.with_options(no_python_abi_suffix=True, use_ninja=True)):
@@ -220,7 +220,7 @@ def build_command(cpp_extension, steps: list[str]):
 
 
 def native_build() -> dict:
-    """What setup() needs to compile the native part."""
+    """The arguments of setup() that compile the native part."""
     if os.environ.get("PYDLX_NATIVE") == "0":
         return {}
     if reason := cxx_missing():
@@ -238,7 +238,7 @@ def native_build() -> dict:
     else:
         os.environ["TORCH_CUDA_ARCH_LIST"] = archs
         extensions.append(cuda_library(cpp_extension, toolkit))
-        minutes = max(1, len(archs.split(";")) - 1)  # each file is parsed once for all
+        minutes = max(1, len(archs.split(";")) - 1)  # parsing is shared between architectures
         steps.append(f"compiling the CUDA kernels for {archs}, about {minutes} min on two cores")
     extensions.append(host_module(torch.__version__, archs))
     return {"ext_modules": extensions, "cmdclass": {"build_ext": build_command(cpp_extension, steps)}}

@@ -1,4 +1,4 @@
-"""What can be measured: races between several ways to compute the same thing, and single quantities."""
+"""Items of a benchmark: comparisons of several ways to compute the same thing ("races"), and single quantities."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Candidate = Callable[[], object]
 
 @dataclass(frozen=True)
 class Setting:
-    """What a user may choose about a run.
+    """The user's choices for a run.
 
     Attributes:
-        device: where the tensors live.
-        threads: CPU threads of every candidate, peers included.
-        full: also measure what takes minutes.
+        device: Device of the tensors.
+        threads: CPU threads of every candidate, including peers.
+        full: Whether to measure also what takes minutes.
     """
 
     device: torch.device
@@ -35,7 +35,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Target:
-    """Asks that the native op take at most `limit` times as long as another candidate, or `seconds` if that is more."""
+    """Requires the native op to take at most `limit` times another candidate's time, or `seconds` if that is more."""
 
     text: str
     against: str
@@ -44,26 +44,27 @@ class Target:
 
 
 def at_most(times: float, against: str, or_seconds: float = 0.0) -> Target:
-    """The native op is to take at most `times` the time of another candidate, or `or_seconds` if that is more."""
+    """Require at most `times` the time of another candidate, or `or_seconds` if that is more."""
     bound = f"{times:g} × {against}"
     return Target(f"≤ max({or_seconds:g} s, {bound})" if or_seconds else f"≤ {bound}", against, times, or_seconds)
 
 
 def at_least(times: float, against: str) -> Target:
-    """The native op is to be at least `times` as fast as another candidate."""
+    """Require that the native op is at least `times` as fast as another candidate."""
     return Target(f"≥ {times:g} × as fast as {against}", against, 1 / times)
 
 
 @dataclass(frozen=True)
 class Case:
-    """A race.
+    """A comparison of candidates that compute the same thing.
 
     Attributes:
-        label: what is computed, on which sizes.
-        build: makes the inputs and returns the candidates by name, ``"native"`` among them; None for a peer that is not
-            installed. Called right before the race, so that only one case's inputs are in memory.
-        targets: what is asked of the native op, on this machine's kind of device.
-        floors: the candidates that are not competitors but yardsticks; of them the table shows how many one call costs.
+        label: What is computed, and on which sizes.
+        build: Makes the inputs and returns the candidates by name, including ``"native"``; None for a peer that is not
+            installed. Called right before the measurement, so that only one case's inputs are in memory.
+        targets: Requirements for the native op on this kind of device.
+        floors: Names of candidates that are not competitors but lower bounds; the table shows the native op's time as a
+            multiple of theirs.
     """
 
     label: str
@@ -74,7 +75,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Quantity:
-    """A number that is not a race, such as an error, asked to be at most `limit`."""
+    """A single number, such as an error, which must be at most `limit`."""
 
     label: str
     unit: str
@@ -86,7 +87,7 @@ Item = Case | Quantity
 
 
 def on_reference(candidate: Candidate) -> Candidate:
-    """The same call on the PyTorch references."""
+    """The same call with the PyTorch references."""
 
     def run() -> object:
         with pydlx.backend("reference"):
@@ -96,33 +97,33 @@ def on_reference(candidate: Candidate) -> Candidate:
 
 
 def forward(operation: Callable[..., torch.Tensor], *maps: torch.Tensor) -> Candidate:
-    """The bare operation, nothing recorded."""
+    """The operation, without gradients."""
     return lambda: operation(*maps)
 
 
 def forward_and_backward(operation: Callable[..., torch.Tensor], *maps: torch.Tensor) -> Candidate:
-    """The operation and the gradients of all inputs, from a gradient that is in memory already."""
+    """The operation and the gradients of all inputs, for an output gradient that was made beforehand."""
     points = [x.detach().requires_grad_() for x in maps]
     grad = torch.ones_like(operation(*maps))
     return lambda: torch.autograd.grad(operation(*points), points, grad)
 
 
 def compiled(operation: Callable[..., torch.Tensor], setting: Setting) -> Callable[..., torch.Tensor] | None:
-    """The operation through ``torch.compile`` on a GPU, where that is what people would use; None on the CPU."""
+    """The operation under ``torch.compile`` on a GPU, where users would compile it; None on the CPU."""
     if setting.device.type != "cuda":
         return None
-    torch.compiler.reset()  # what earlier cases compiled must not make these shapes dynamic
+    torch.compiler.reset()  # otherwise shapes of earlier cases would make these dynamic
     return torch.compile(operation, dynamic=False)
 
 
 def copying(x: torch.Tensor) -> Candidate:
-    """Copies x to memory that is there already: the least that any op pays which reads and writes as much."""
+    """Copy x to allocated memory: a lower bound for any op that reads and writes as much."""
     destination = torch.empty_like(x)
     return lambda: destination.copy_(x)
 
 
 def installed(module: str) -> ModuleType | None:
-    """A peer's module, or None where it is not installed."""
+    """A peer's module, or None if it is not installed."""
     try:
         return importlib.import_module(module)
     except ImportError:
@@ -130,5 +131,5 @@ def installed(module: str) -> ModuleType | None:
 
 
 def shape_text(shape: tuple[int, ...]) -> str:
-    """``16×64×112×112``."""
+    """The sizes as text, such as ``16×64×112×112``."""
     return "×".join(str(size) for size in shape)

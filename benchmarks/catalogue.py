@@ -1,4 +1,4 @@
-"""All that ``pydlx bench`` can measure."""
+"""The benchmarks that ``pydlx bench`` can run, by name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pydlx.benchmarks import import_time
 from pydlx.benchmarks.blending import blend, gp_gan
 from pydlx.benchmarks.case import Item, Setting
-from pydlx.benchmarks.metrics import box_ap, keypoint_ap
+from pydlx.benchmarks.metrics import box_ap, keypoint_ap, mask_ap
 from pydlx.benchmarks.models import cornernet, dynamic_decoder, span_scores
 from pydlx.benchmarks.nn import pyramid_pool
 from pydlx.benchmarks.ops import (
@@ -54,5 +54,6 @@ CATALOGUE: dict[str, Callable[[Setting], Iterable[Item]]] = {
     "span_scores": span_scores.cases,
     "keypoint_ap": keypoint_ap.cases,
     "box_ap": box_ap.cases,
+    "mask_ap": mask_ap.cases,
     "import": import_time.cases,
 }

@@ -1,4 +1,4 @@
-"""On what a run was made."""
+"""Description of the machine of a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pydlx.benchmarks.case import Setting
 
 
 def describe_machine(setting: Setting) -> dict[str, Any]:
-    """Machine, versions and settings that a measurement belongs to."""
+    """The machine, versions and settings of a measurement."""
     facts = {
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),
@@ -31,7 +31,7 @@ def describe_machine(setting: Setting) -> dict[str, Any]:
 
 
 def machine_line(machine: dict[str, Any]) -> str:
-    """The same in one line for people."""
+    """The description as one readable line."""
     build = machine["build_info"]
     parts = [
         machine.get("gpu") or f"{machine['cpu']}, {machine['cores']} cores",
@@ -43,7 +43,7 @@ def machine_line(machine: dict[str, Any]) -> str:
 
 
 def _cpu_name() -> str:
-    """The processor's own name where Linux tells it, else what Python knows."""
+    """The processor's name from /proc/cpuinfo on Linux, else from Python's platform module."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""What a race's candidates need of memory, each measured in a process of its own."""
+"""Memory use of a case's candidates, each measured in a separate process."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import subprocess
 import sys
 from typing import NamedTuple
 
-# Linux forgets the peak of a process's memory when 5 is written there.
+# Writing 5 to clear_refs resets a Linux process's peak memory (VmHWM).
 _PROBE = """
 import re, sys
 from importlib import import_module
@@ -28,11 +28,11 @@ print(kilobytes("VmHWM") - before, kilobytes("VmHWM"))
 
 
 class Memory(NamedTuple):
-    """In kilobytes.
+    """Memory use in kilobytes.
 
     Attributes:
-        added: By how much a process that has the inputs grows at most.
-        most: What it has then.
+        added: Peak growth of a process during the call, with the inputs already in memory.
+        most: The process's peak memory.
     """
 
     added: int
@@ -40,13 +40,13 @@ class Memory(NamedTuple):
 
 
 def memory(module: str, name: str, sizes: tuple[int, ...], small: tuple[int, ...], threads: int) -> Memory:
-    """Of one candidate, on Linux.
+    """Measure one candidate, on Linux.
 
     Args:
-        module: Has a function ``candidate(name, sizes)``, which returns a `Candidate`.
-        name: Which one.
-        sizes: Of its inputs.
-        small: Others, with which it is called before, so that what PyTorch loads at a first call does not count.
+        module: A module with a function ``candidate(name, sizes)`` that returns a `Candidate`.
+        name: The candidate's name.
+        sizes: Sizes of its inputs.
+        small: Sizes for a warm-up call, so that what PyTorch loads at a first call is not counted.
         threads: CPU threads.
     """
     given = (module, str(threads), name, *(",".join(map(str, each)) for each in (small, sizes)))
@@ -57,6 +57,6 @@ def memory(module: str, name: str, sizes: tuple[int, ...], small: tuple[int, ...
 
 
 def share(module: str, names: tuple[str, str], sizes: tuple[int, ...], small: tuple[int, ...], threads: int) -> float:
-    """What one candidate needs besides its inputs, gradients included, of what another needs."""
+    """The memory that the first candidate needs besides its inputs, as a fraction of what the second needs."""
     one, other = (memory(module, name, sizes, small, threads).added for name in names)
     return one / other

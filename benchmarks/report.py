@@ -10,6 +10,7 @@ from typing import Any
 from pydlx.benchmarks.case import NATIVE, REFERENCE, Target
 from pydlx.benchmarks.harness import Finding, Outcome, Race, Verdict
 from pydlx.files import replacing
+from pydlx.tables import print_table
 
 LEGEND = """\
 native: best and median time of one call.  copies: how many plain copies of the input one call costs.
@@ -17,25 +18,23 @@ native: best and median time of one call.  copies: how many plain copies of the 
 """
 
 
-def format_table(op: str, outcomes: Sequence[Outcome]) -> str:
-    """One op's outcomes as a table with a column for every candidate, followed by its quantities."""
+def print_outcomes(op: str, outcomes: Sequence[Outcome]) -> None:
+    """Prints one op's outcomes as a table with a column for every candidate, followed by its quantities."""
     races = [outcome for outcome in outcomes if isinstance(outcome, Race)]
     floors = {name for race in races for name in race.case.floors}
     names = dict.fromkeys(name for race in races for name in race.others)
     others = sorted(names, key=lambda name: (name in floors, name == REFERENCE))
-    lines = []
     if races:
         heads = [_plural(name) if name in floors else f"× {name}" for name in others]
-        rows = [[op, "native ms (median)", *heads, ""]]
-        rows += [_row(race, others) for race in races]
-        lines += _aligned(rows)
+        print_table([_row(race, others) for race in races], [op, "native ms (median)", *heads, ""])
     else:
-        lines.append(op)
-    lines += [_sentence(outcome) for outcome in outcomes if isinstance(outcome, Finding)]
+        print(op)
+    for outcome in outcomes:
+        if isinstance(outcome, Finding):
+            print(_sentence(outcome))
     missing = sorted({name for race in races for name in race.missing})
     if missing:
-        lines.append(f"  not installed, left out: {', '.join(missing)}")
-    return "\n".join(lines)
+        print(f"  not installed, left out: {', '.join(missing)}")
 
 
 def format_summary(outcomes: Iterable[tuple[str, Outcome]]) -> str:
@@ -52,18 +51,41 @@ def format_summary(outcomes: Iterable[tuple[str, Outcome]]) -> str:
 
 def write_json(path: Path, machine: dict[str, Any], outcomes: Iterable[tuple[str, Outcome]]) -> None:
     """Writes everything measured, seconds and ratios, atomically."""
-    document = {"machine": machine, "results": [{"op": op, **as_dict(outcome)} for op, outcome in outcomes]}
-    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(as_document(machine, outcomes), indent=2, ensure_ascii=False) + "\n"
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """A run's document, as :func:`write_json` wrote it.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It holds something else.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        document = None
+    if not isinstance(document, dict) or not {"machine", "results"} <= document.keys():
+        raise ValueError(f"'{path}' must be a file that `pydlx bench --json` wrote")
+    return document
+
+
+def as_document(machine: dict[str, Any], outcomes: Iterable[tuple[str, Outcome]]) -> dict[str, Any]:
+    """Everything measured, in plain types."""
+    return {"machine": machine, "results": [{"op": op, **as_dict(outcome)} for op, outcome in outcomes]}
+
+
 def as_dict(outcome: Outcome) -> dict[str, Any]:
     """One outcome in plain types."""
-    verdicts = [{"target": verdict.text, "met": verdict.met} for verdict in outcome.verdicts]
+    verdicts: list[dict[str, Any]] = [{"target": verdict.text, "met": verdict.met} for verdict in outcome.verdicts]
     if isinstance(outcome, Finding):
         quantity = outcome.quantity
         return {"quantity": quantity.label, "value": outcome.value, "unit": quantity.unit, "targets": verdicts}
+    for verdict, target in zip(verdicts, outcome.case.targets, strict=True):
+        measured = target.against in outcome.timings
+        verdict |= {"against": target.against, "asked": outcome.asked_ratio(target) if measured else None}
     return {
         "case": outcome.case.label,
         "seconds": {
@@ -85,7 +107,7 @@ def _row(race: Race, others: Sequence[str]) -> list[str]:
     cells = [_cell(race, name) for name in others]
     fates = {_fate(verdict) for verdict in race.verdicts}
     fate = next((fate for fate in ("MISSED", "not measured", "met") if fate in fates), "")
-    return [race.case.label, f"{_milliseconds(native.minimum)} ({_milliseconds(native.median)})", *cells, fate]
+    return [f"  {race.case.label}", f"{_milliseconds(native.minimum)} ({_milliseconds(native.median)})", *cells, fate]
 
 
 def _cell(race: Race, name: str) -> str:
@@ -128,14 +150,3 @@ def _short(ratio: float) -> str:
 
 def _milliseconds(seconds: float) -> str:
     return f"{seconds * 1e3:.3g}" if seconds < 0.1 else f"{seconds * 1e3:.0f}"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns of equal width; the first to the left, indented below the heading, the others to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = []
-    for index, (label, *cells) in enumerate(rows):
-        start = label.ljust(widths[0] + 2) if index == 0 else f"  {label:{widths[0]}}"
-        padded = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
-        lines.append("  ".join([start, *padded]).rstrip())
-    return lines

@@ -1,5 +1,5 @@
-// pydlx._host: what can be said or computed without torch. It imports before torch does and has no torch library among
-// its dependencies, so it cannot break the promise of the op libraries.
+// pydlx._host: facts about the build and the processor that need no torch. It does not link torch, so it imports
+// independently of torch's version, as the op libraries load.
 #include <pybind11/pybind11.h>
 
 #include "common/cpu_dispatch.h"

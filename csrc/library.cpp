@@ -1,5 +1,5 @@
-// The schema table: every op's signature and nothing else. Kernels register themselves at the end of their own files;
-// shape inference, autograd and autocast live in pydlx/ops/<op>.py.
+// The schemas of all ops. Kernels are registered at the end of their own files; shape inference, autograd and autocast
+// are in pydlx/ops/<op>.py.
 #include "common/schema_table.h"
 
 namespace pydlx {

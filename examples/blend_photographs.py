@@ -32,15 +32,19 @@ def photograph(name: str) -> np.ndarray:
 
 
 def stars_behind_the_rocket() -> dict[str, np.ndarray]:
-    """The sky takes the stars; `mixed` keeps whatever has the stronger gradient, so rocket and towers stay in front."""
+    """The sky takes the stars; `mixed` keeps whatever has the stronger gradient, so the towers stay in front.
+
+    The mask has the target's size: it reaches the borders of the sky, fades out above the horizon and leaves out the
+    rocket.
+    """
     target = photograph("rocket.jpg")
-    stars = photograph("hubble_deep_field.jpg")[60:400, 120:760]
-    mask = np.zeros(stars.shape[:2])
-    mask[4:-4, 4:-4] = 1
-    mask[220:] *= np.linspace(1, 0, mask.shape[0] - 220)[:, None]  # fading out above the horizon
+    stars = photograph("hubble_deep_field.jpg")[440:867, 330:970]
+    rows, columns = np.mgrid[: target.shape[0], : target.shape[1]]
+    sky = np.clip((330 - rows) / 120, 0, 1)
+    sky[(rows > 112) & (abs(columns - 321) < 26)] = 0
     pictures = {"source": stars, "target": target}
     for method in ("copy-paste", "poisson", "mixed"):
-        pictures[method] = blend(stars, target, mask, method=method)
+        pictures[method] = blend(stars, target, sky, method=method, feather=8)
     return pictures
 
 

@@ -1,11 +1,11 @@
-"""Test scores, learning curves and pictures of FCNs that were trained on CamVid.
+"""Tests FCNs that were trained on CamVid: a table of scores, learning curves and label maps of some test images.
 
     pydlx train fcn data=camvid model=fcn8s out=runs/fcn8s
     python examples/camvid_results.py camvid runs/fcn8s [RUN ...] [--out FOLDER]
 
-Each RUN is a folder that ``pydlx train fcn`` left; its best weights by the validation images are tested. Writes to
-FOLDER (demo_output): ``scores.md``, a table of the mean IoU and of each class's; ``curves.png``, the validation's mean
-IoU by epoch; ``pictures.png``, a few test images with the truth and what each network sees.
+Each RUN is an output folder of ``pydlx train fcn``, whose ``best.ckpt`` is tested. Writes to FOLDER (demo_output):
+``scores.md``, a table of mean IoU, pixel accuracy and the IoU of each class; ``curves.png``, the validation's mean IoU
+by epoch; ``pictures.png``, a few test images with the true label map and that of each network.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ SHOWN = (0, 58, 145, 203)  # test images, from both of the sequences
 
 
 def main() -> None:
-    """Test the runs and draw."""
+    """Tests each run and writes the three files."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("data", type=Path, help="CamVid's folder")
-    parser.add_argument("runs", type=Path, nargs="+", help="folders that pydlx train fcn left")
+    parser.add_argument("runs", type=Path, nargs="+", help="output folders of pydlx train fcn")
     parser.add_argument("--out", type=Path, default=Path("demo_output"))
     options = parser.parse_args()
     items = camvid(options.data, "test")
     options.out.mkdir(parents=True, exist_ok=True)
     rows, label_maps = [], []
     for run in options.runs:
-        scores, shown = tested(run, items)
+        scores, shown = evaluate(run, items)
         rows.append(
             [
                 run.name,
@@ -58,8 +58,8 @@ def main() -> None:
     print(f"written to {options.out}")
 
 
-def tested(run: Path, items: ImageLabelFolders) -> tuple[dict[str, Any], list[np.ndarray]]:
-    """The scores of a run's best weights, and its label maps of the images that are shown."""
+def evaluate(run: Path, items: ImageLabelFolders) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """Returns the test scores of a run's best weights, and its label maps of the images in ``SHOWN``."""
     model: Any = load_model(run / "best.ckpt")
     metrics = ConfusionMetrics(items.num_classes, items.ignore_index, class_names=items.class_names)
     shown = []
@@ -72,7 +72,7 @@ def tested(run: Path, items: ImageLabelFolders) -> tuple[dict[str, Any], list[np
 
 
 def draw_pictures(items: ImageLabelFolders, names: list[str], label_maps: list[list[np.ndarray]], path: Path) -> None:
-    """A row for each image: itself, the truth, and the label map of each network."""
+    """Draws a row for each image: the image, its true label map, and the label map of each network."""
     columns = ["image", "truth", *names]
     height, width = items[0].labels.shape
     figure = new_figure(2.2 * len(columns), 2.2 * height / width * len(SHOWN) + 0.6)

@@ -21,8 +21,9 @@ from PIL import Image, ImageDraw
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pydlx.data import write_image
 from pydlx.nn import layer_geometry
-from pydlx.visualize import Deconvnet, grid, top_activations, write_image
+from pydlx.visualize import Deconvnet, grid, top_activations
 
 PHOTOGRAPHS = Path(skimage.__file__).parent / "data"
 NAMES = (

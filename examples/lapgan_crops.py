@@ -1,9 +1,9 @@
-"""Makes a folder of small pictures with a class each from labelled images: crops that one class covers.
+"""Cuts small crops that show mostly one class out of CamVid's images, as labelled training data for LAPGAN.
 
     python examples/lapgan_crops.py camvid crops --classes sky building road tree car
 
-Goes through CamVid's training and validation images in a grid, and writes the crops that are covered by one of the
-classes to crops/train/CLASS and crops/val/CLASS.
+Moves a square window over CamVid's training and validation images, and writes the crops of which one of the classes
+covers more than --share of the pixels to crops/train/CLASS and crops/val/CLASS.
 """
 
 from __future__ import annotations
@@ -13,20 +13,19 @@ from pathlib import Path
 
 import numpy as np
 
-from pydlx.data import camvid
+from pydlx.data import camvid, write_image
 from pydlx.data.segmentation import CAMVID_CLASSES
-from pydlx.files import write_image
 
 
 def main() -> None:
-    """Writes the crops and says how many there are."""
+    """Writes the crops and prints how many there are of each class."""
     parser = argparse.ArgumentParser(description="Cut labelled crops out of CamVid.")
     parser.add_argument("camvid", type=Path, help="folder of CamVid")
     parser.add_argument("out", type=Path, help="folder for the crops")
     parser.add_argument("--classes", nargs="+", choices=CAMVID_CLASSES, required=True)
     parser.add_argument("--size", type=int, default=32, help="side of a crop (default 32)")
     parser.add_argument("--stride", type=int, default=24, help="pixels from one crop to the next (default 24)")
-    parser.add_argument("--share", type=float, default=0.6, help="least share of the crop's class (default 0.6)")
+    parser.add_argument("--share", type=float, default=0.6, help="least share of its class in a crop (default 0.6)")
     args = parser.parse_args()
     for split in ("train", "val"):
         counts = dict.fromkeys(args.classes, 0)
@@ -40,7 +39,7 @@ def main() -> None:
 
 
 def covered(labels: np.ndarray, args: argparse.Namespace) -> list[tuple[str, int, int]]:
-    """Class, row and column of the crops that one of the classes covers."""
+    """Returns class, top row and left column of each crop that is mostly of one of the classes."""
     found = []
     for row in range(0, labels.shape[0] - args.size + 1, args.stride):
         for column in range(0, labels.shape[1] - args.size + 1, args.stride):

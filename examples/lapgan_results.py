@@ -1,9 +1,10 @@
-"""Measures a trained LAPGAN on held-out pictures, and draws what it makes of each class.
+"""Measures a trained LAPGAN with classes on held-out images, and draws samples of each class.
 
     python examples/lapgan_results.py runs/lapgan/best.ckpt crops/val --out lapgan
 
-Prints the sliced Wasserstein distance of each level's pictures to real ones, for the trained network and for the same
-one before training, and how many samples have the mean colour of their class. Writes OUT_samples.png.
+Prints the sliced Wasserstein distance between samples and real images at each level of the pyramid, for the trained
+network, for the same network untrained, and between two halves of the real images; then the share of images whose mean
+colour is nearest to that of their own class. Writes OUT_samples.png.
 """
 
 from __future__ import annotations
@@ -15,8 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pydlx.data import PhotographFolders
-from pydlx.files import write_image
+from pydlx.data import PhotographFolders, write_image
 from pydlx.metrics import sliced_wasserstein
 from pydlx.models import create_model, load_model
 from pydlx.training.generation import PreparedCrops
@@ -24,12 +24,12 @@ from pydlx.visualize import chain_grid
 
 
 def main() -> None:
-    """Prints the numbers and writes the picture."""
+    """Prints the distances and shares, and writes the samples."""
     parser = argparse.ArgumentParser(description="Measure a trained LAPGAN with classes.")
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("pictures", type=Path, help="folder of held-out pictures with a subfolder for each class")
     parser.add_argument("--count", type=int, default=500, help="pictures to compare (default 500)")
-    parser.add_argument("--out", default="lapgan", help="beginning of the picture's name")
+    parser.add_argument("--out", default="lapgan", help="prefix of the image's file name")
     args = parser.parse_args()
     trained: Any = load_model(args.checkpoint)
     torch.manual_seed(0)
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def held_out(model: Any, data: PhotographFolders, count: int) -> tuple[list[Tensor], Tensor]:
-    """The pyramids of pictures from all over the data, level by level, and their labels."""
+    """Returns the pyramids of ``count`` evenly spaced images, as a batch for each level, and their labels."""
     change = PreparedCrops(model, augment=False)
     items = [data[number * len(data) // count] for number in range(count)]
     pyramid = model.pyramid(torch.stack([change(item)[0] for item in items]))
@@ -65,7 +65,7 @@ def held_out(model: Any, data: PhotographFolders, count: int) -> tuple[list[Tens
 
 
 def distance(real: Tensor, made: Tensor, normalise: str) -> float:
-    """Mean over the bands of the pictures' pyramid."""
+    """Returns the sliced Wasserstein distance, averaged over the bands of the Laplacian pyramid."""
     bands = sliced_wasserstein(real, made, smallest=8, patches=64, projections=64, normalise=normalise)
     return sum(bands.values()) / len(bands)
 

@@ -1,4 +1,4 @@
-r"""What answers are worth that no network gives: what shares words with the question, or is the most frequent.
+r"""Baselines without a network for questions about texts: overlap of words, TF-IDF, and the most frequent answer.
 
     python examples/reading_baselines.py cmrc2018_dev.json --tokeniser characters
     python examples/reading_baselines.py xquad.en.json
@@ -7,13 +7,17 @@ r"""What answers are worth that no network gives: what shares words with the que
     python examples/reading_baselines.py dream_test.json --kind choice --train dream_train.json
     python examples/reading_baselines.py dureader_search_dev.jsonl --kind free_answer
 
-Sliding window: of each clause the best overlap of any window as long as the question, each shared token counting
-log(1 + 1 / its count in the passage) (Richardson, Burges and Renshaw, EMNLP 2013, algorithm 1, without its distance
-term); of a choice, that of the passage with the words of the question and the choice. TF-IDF: the cosine between clause
-and question, or between the passage and the question with the choice, the clauses of the passage being the documents.
+The file decides with --kind what is answered:
 
-Gaps are filled with the most frequent word of the passage, or the one of the highest TF-IDF, of two characters or more;
-choices made are also the place that is right most often in the training file. Free answers are whole paragraphs.
+- span: the answer is the clause of the passage that is most like the question. ``sliding_window`` scores a clause by
+  its best window as long as the question, where each token shared with the question counts log(1 + 1 / its count in the
+  passage) (Richardson, Burges and Renshaw, EMNLP 2013, algorithm 1, without its distance term). ``tf_idf`` scores it by
+  the cosine of TF-IDF vectors, where the clauses of the passage are the documents.
+- choice: the same two scores compare the passage with the words of the question and one choice. A third baseline takes
+  the position (A, B, C) that is right most often in the training file.
+- cloze: the gap is filled with the word of the passage, of two characters or more, that is most frequent, has the
+  highest TF-IDF, or is the answer to most training questions.
+- free_answer: the answer is a whole paragraph.
 """
 
 from __future__ import annotations
@@ -46,7 +50,7 @@ def words_of(text: str, tokeniser) -> list[str]:
 
 
 def sliding_window(clause: list[str], asked: list[str], passage: list[str], clauses: list[list[str]]) -> float:
-    """The best window's overlap with the question."""
+    """Returns the overlap with the question of the clause's best window."""
     counts, wanted = Counter(passage), set(asked)
     weights = [math.log(1 + 1 / counts[word]) if word in wanted else 0.0 for word in clause]
     size = max(1, len(asked))
@@ -54,11 +58,11 @@ def sliding_window(clause: list[str], asked: list[str], passage: list[str], clau
 
 
 def tf_idf(clause: list[str], asked: list[str], passage: list[str], clauses: list[list[str]]) -> float:
-    """The cosine of the two weighted counts."""
-    spread = Counter(word for words in clauses for word in set(words))
+    """Returns the cosine of the TF-IDF vectors of clause and question."""
+    containing = Counter(word for words in clauses for word in set(words))
 
     def weighted(words: list[str]) -> dict[str, float]:
-        return {word: n * math.log((1 + len(clauses)) / (1 + spread[word])) for word, n in Counter(words).items()}
+        return {word: n * math.log((1 + len(clauses)) / (1 + containing[word])) for word, n in Counter(words).items()}
 
     a, b = weighted(clause), weighted(asked)
     lengths = math.hypot(*a.values()) * math.hypot(*b.values())
@@ -66,7 +70,7 @@ def tf_idf(clause: list[str], asked: list[str], passage: list[str], clauses: lis
 
 
 def best_clause(question: Question, similarity, tokeniser) -> str:
-    """The clause most like the question; the first of equal ones."""
+    """Returns the clause with the highest score; the first of those with equal scores."""
     texts = CLAUSE.findall(question.passage) or [question.passage]
     clauses = [words_of(text, tokeniser) for text in texts]
     asked = words_of(question.question, tokeniser)
@@ -76,7 +80,7 @@ def best_clause(question: Question, similarity, tokeniser) -> str:
 
 
 def best_choice(question: ChoiceQuestion, similarity, tokeniser) -> int:
-    """The choice whose words, with the question's, the passage is most like."""
+    """Returns the position of the choice whose words, with the question's, score highest against the passage."""
     clauses = [words_of(text, tokeniser) for text in question.passage.split("\n")]
     passage = [word for clause in clauses for word in clause]
     asked = words_of(question.question, tokeniser)
@@ -89,7 +93,7 @@ def best_choice(question: ChoiceQuestion, similarity, tokeniser) -> int:
 
 
 def spans(args: argparse.Namespace) -> None:
-    """Exact match and F1 of clauses."""
+    """Prints exact match and F1 of the best clauses."""
     tokeniser = create_tokeniser(args.tokeniser)
     scores_of = (
         pydlx.metrics.cmrc_answer_scores if args.tokeniser == "characters" else pydlx.metrics.squad_answer_scores
@@ -104,7 +108,7 @@ def spans(args: argparse.Namespace) -> None:
 
 
 def cloze(args: argparse.Namespace) -> None:
-    """Accuracy of words that stand out."""
+    """Prints the accuracy of three ways to choose the missing word."""
     trained = list(read_cmrc2017(*args.train))
     spread = Counter(word for question in trained for word in set(question.passage.split()))
     known = Counter(question.answers[0].text for question in trained)
@@ -125,7 +129,7 @@ def cloze(args: argparse.Namespace) -> None:
 
 
 def choice(args: argparse.Namespace) -> None:
-    """Accuracy of the place that is right most often, and of choices that share words with the passage."""
+    """Prints the accuracy of the position that is most often right, and of choices by overlap and by TF-IDF."""
     tokeniser = create_tokeniser(args.tokeniser)
     [place] = Counter(question.answer for path in args.train for question in read_dream(path)).most_common(1)
     asked = list(read_dream(args.data))
@@ -136,12 +140,12 @@ def choice(args: argparse.Namespace) -> None:
 
 
 def free_answer(args: argparse.Namespace) -> None:
-    """BLEU-4 and ROUGE-L of paragraphs: the first one, that with most of the question, and that most like it."""
+    """Prints BLEU-4 and ROUGE-L of the first paragraph, that with most words of the question, and TF-IDF's best."""
     tokeniser = create_tokeniser("characters")
     questions = list(read_dureader(args.data))
     truth = [{"question_id": q.id, "question_type": q.kind, "answers": list(q.references)} for q in questions]
 
-    def alike(question: Question) -> str:
+    def best_by_tf_idf(question: Question) -> str:
         texts = question.passage.split("\n")
         lines = [words_of(text, tokeniser) for text in texts]
         asked = words_of(question.question, tokeniser)
@@ -154,7 +158,7 @@ def free_answer(args: argparse.Namespace) -> None:
             as_question(q, tokeniser, documents=1).passage
         ),
         "the two with most": lambda q: as_question(q, tokeniser, documents=1, paragraphs=2).passage,
-        "tf_idf": lambda q: alike(as_question(q, tokeniser, paragraphs=1000)),
+        "tf_idf": lambda q: best_by_tf_idf(as_question(q, tokeniser, paragraphs=1000)),
     }
     for name, way in ways.items():
         given = [{"question_id": q.id, "question_type": q.kind, "answers": [way(q)]} for q in questions]
@@ -163,17 +167,17 @@ def free_answer(args: argparse.Namespace) -> None:
 
 
 def show(name: str, right: Iterable[bool]) -> None:
-    """A line of accuracy."""
+    """Prints a line with the accuracy."""
     values = list(right)
     print(f"{name}: {100 * sum(values) / len(values):.1f} % right of {len(values)} questions", flush=True)
 
 
 def main() -> None:
-    """Prints the scores of each."""
+    """Prints the scores of each baseline."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("data", help="a file of SQuAD's, CMRC2017's, DREAM's or DuReader's form")
     parser.add_argument(
-        "--kind", default="span", choices=("span", "cloze", "choice", "free_answer"), help="of the file"
+        "--kind", default="span", choices=("span", "cloze", "choice", "free_answer"), help="kind of questions"
     )
     parser.add_argument("--answers", help="of cloze: the words that are missing")
     parser.add_argument("--train", nargs="+", help="of cloze and choice: the file, or both files, to learn from")

@@ -1,11 +1,11 @@
-"""Scores, learning curves and answers of readers that were trained.
+"""Compares trained readers on a file of questions: a table of scores, learning curves and some answers.
 
     pydlx train reader model=bidaf data=train.json val=dev.json out=runs/bidaf
     python examples/reading_results.py dev.json runs/bidaf [RUN ...] [--score cmrc] [--answers 20] [--out FOLDER]
 
-Each RUN is a folder that ``pydlx train reader`` left; the weights that were best in validation answer the questions of
-the file. Writes to FOLDER (demo_output): ``scores.md``, a table; ``curves.png``, the validation's F1 by step; and
-``answers.md``, some of the first run's answers, drawn by chance.
+Each RUN is an output folder of ``pydlx train reader``; its ``best.ckpt`` answers the questions of the file. Writes to
+FOLDER (demo_output): ``scores.md``, a table of the scores; ``curves.png``, the validation's F1 by step; and
+``answers.md``, some of the first run's answers, drawn at random with a fixed seed.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ Scored = tuple[str, float, float]  # an answer, its exact match and its F1
 
 
 def main() -> None:
-    """Asks the readers and writes what they answer."""
+    """Asks each reader all questions and writes the three files."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("data", type=Path, help="questions in SQuAD's form")
-    parser.add_argument("runs", type=Path, nargs="+", help="folders that pydlx train reader left")
+    parser.add_argument("runs", type=Path, nargs="+", help="output folders of pydlx train reader")
     parser.add_argument("--score", choices=sorted(SCORES), default="squad")
-    parser.add_argument("--limit", type=int, help="ask the first so many questions only")
+    parser.add_argument("--limit", type=int, help="ask only this many questions, from the first")
     parser.add_argument("--answers", type=int, default=20, help="how many answers to write (default 20)")
     parser.add_argument("--out", type=Path, default=Path("demo_output"))
     options = parser.parse_args()
@@ -60,13 +60,13 @@ def main() -> None:
 
 
 def scored(questions: list[Question], texts: list[str], score: str) -> list[Scored]:
-    """Each answer with its scores against the right ones."""
+    """Returns each answer with its exact match and F1 against the right answers."""
     golds = [[answer.text for answer in question.answers] for question in questions]
     return [(text, *SCORES[score](text, right)) for text, right in zip(texts, golds, strict=True)]
 
 
 def answer_rows(questions: list[Question], answers: list[Scored], count: int) -> list[list[str]]:
-    """A table of some answers; the same ones each time."""
+    """Returns a table of ``count`` answers, drawn with a fixed seed."""
     rows = [["question", "answer", "right answers", "F1"], ["---", "---", "---", "---:"]]
     for place in sorted(random.Random(0).sample(range(len(questions)), min(count, len(questions)))):
         text, _, f1 = answers[place]
@@ -76,12 +76,12 @@ def answer_rows(questions: list[Question], answers: list[Scored], count: int) ->
 
 
 def cell(text: str) -> str:
-    """A text as it may stand in a table."""
+    """Returns a text as a cell of a Markdown table: on one line, bars escaped."""
     return " ".join(text.split()).replace("|", "\\|")
 
 
 def write_table(rows: list[list[str]], path: Path) -> None:
-    """A table in Markdown."""
+    """Writes a table in Markdown."""
     with replacing(path) as temporary:
         temporary.write_text("".join(f"| {' | '.join(row)} |\n" for row in rows), encoding="utf-8")
 

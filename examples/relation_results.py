@@ -1,12 +1,12 @@
-"""Scores and learning curves of models of relations that were trained, by loss, over seeds.
+"""Compares trained models of relations over several seeds: a table of scores, their predictions and learning curves.
 
     pydlx train relation data=redocred_dev.json loss=adaptive_focal seed=0 out=runs/adaptive_focal-0
     python examples/relation_results.py redocred_test.json runs/*-? --train redocred_dev.json [--out FOLDER]
 
-Each RUN is a folder that ``pydlx train relation`` left; those whose names differ in what follows the last ``-`` alone,
-the seed, share a row. The weights that were best in validation find the relations of the documents. Writes to FOLDER
-(demo_output): ``scores.md``, means and standard deviations over seeds, in percent; ``facts/RUN.json``, what was
-found, for ``pydlx eval relations``; and ``curves.png``, the validation's F1 by epoch.
+Each RUN is an output folder of ``pydlx train relation``, named NAME-SEED; runs of one NAME share a row of the table.
+Their ``best.ckpt`` finds the relations of the documents. Writes to FOLDER (demo_output): ``scores.md``, means and
+standard deviations over the seeds, in percent; ``facts/RUN.json``, the predictions in DocRED's submission format, for
+``pydlx eval relations``; and ``curves.png``, the validation's F1 by epoch.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ SCORES = {
 
 
 def main() -> None:
-    """Finds relations by the models and writes how right they are."""
+    """Predicts with each model, scores the predictions and writes the files."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("data", type=Path, help="documents in DocRED's form")
-    parser.add_argument("runs", type=Path, nargs="+", help="folders that pydlx train relation left")
-    parser.add_argument("--train", type=Path, required=True, help="the documents of the training")
-    parser.add_argument("--limit", type=int, help="read the first so many documents only")
+    parser.add_argument("runs", type=Path, nargs="+", help="output folders of pydlx train relation")
+    parser.add_argument("--train", type=Path, required=True, help="the documents that the models were trained on")
+    parser.add_argument("--limit", type=int, help="read only this many documents, from the first")
     parser.add_argument("--out", type=Path, default=Path("demo_output"))
     options = parser.parse_args()
     (options.out / "facts").mkdir(parents=True, exist_ok=True)
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def found_facts(model: Any, documents: Sequence[RelationDocument]) -> dict[str, list[Fact]]:
-    """What a model finds, by title."""
+    """Returns the facts that a model predicts, by the document's title."""
     found = zip(documents, find_all_relations(model, documents), strict=True)
     return {document.title: [Fact(e.head, e.tail, e.relation, e.evidence) for e in each] for document, each in found}
 
@@ -70,7 +70,10 @@ def found_facts(model: Any, documents: Sequence[RelationDocument]) -> dict[str, 
 def scores_of(
     documents: Sequence[RelationDocument], facts: dict[str, list[Fact]], training: Sequence[RelationDocument]
 ) -> dict[str, float]:
-    """The scores, and the recall of facts whose entities some sentence names together and of the others."""
+    """Returns the scores, and the recall of facts by whether some sentence mentions both entities.
+
+    ``together`` is the recall of facts with such a sentence, ``apart`` of those without.
+    """
     rows = [
         {"title": title, "h_idx": fact.head, "t_idx": fact.tail, "r": fact.relation}
         for title, those in facts.items()
@@ -87,7 +90,7 @@ def scores_of(
 
 
 def result_rows(results: dict[str, list[dict[str, float]]]) -> list[list[str]]:
-    """A table with a row for each group of runs."""
+    """Returns a table with a row for each group of runs."""
     rows = [["", "runs", *SCORES.values()], ["---", *(["---:"] * (len(SCORES) + 1))]]
     for name, runs in results.items():
         rows.append([name, str(len(runs)), *(spread([100 * run[score] for run in runs]) for score in SCORES)])
@@ -95,19 +98,19 @@ def result_rows(results: dict[str, list[dict[str, float]]]) -> list[list[str]]:
 
 
 def spread(values: Sequence[float]) -> str:
-    """Mean and standard deviation; the latter of several values only."""
+    """Formats mean and standard deviation; a single value has no standard deviation."""
     average = f"{statistics.fmean(values):.1f}"
     return average if len(values) < 2 else f"{average} ± {statistics.stdev(values):.1f}"
 
 
 def mean(values: Iterable[bool]) -> float:
-    """The share of True; 0 of none."""
+    """Returns the share of True; 0 for no values."""
     values = list(values)
     return sum(values) / max(len(values), 1)
 
 
 def write_table(rows: list[list[str]], path: Path) -> None:
-    """A table in Markdown."""
+    """Writes a table in Markdown."""
     with replacing(path) as temporary:
         temporary.write_text("".join(f"| {' | '.join(row)} |\n" for row in rows), encoding="utf-8")
 

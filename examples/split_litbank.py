@@ -1,9 +1,9 @@
-"""Splits a folder of tables, such as LitBank's, by file into some to train on, to validate and to test by.
+"""Splits a folder of annotated texts in LitBank's format, file by file, into training, validation and test sets.
 
     python examples/split_litbank.py litbank/ --out litbank-split
 
-Of the files in the order of their names every tenth goes to OUT/val, the one behind it to OUT/test, the others to
-OUT/train, so that no sentence of a book that is tested was trained on.
+Sorts the files by name and copies every tenth to OUT/val, the one after it to OUT/test and the others to OUT/train.
+Each book is one file, so that no sentence of a tested book is trained on.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ EVERY = 10
 
 
 def main() -> None:
-    """Copies, and says what each part holds."""
+    """Copies the files and prints what each set holds."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("folder", type=Path, help="with *.tsv")
-    parser.add_argument("--out", type=Path, default=Path("litbank-split"), help="folder that is written to")
+    parser.add_argument("folder", type=Path, help="folder of *.tsv files")
+    parser.add_argument("--out", type=Path, default=Path("litbank-split"), help="output folder")
     options = parser.parse_args()
     for part in ("train", "val", "test"):
         (options.out / part).mkdir(parents=True, exist_ok=True)

@@ -1,14 +1,14 @@
-"""What PyTorch's transforms need to know about an op: gradients of any order, batching, forward mode, export.
+"""Rules that PyTorch's transforms need for each op: gradients of any order, batching, forward mode and export.
 
-An op is reached in three ways, fastest first:
+A call reaches an op's kernel in one of three ways, fastest first:
 
-    plain eager calls            `call` goes straight to the kernel, recorded by an ``autograd.Function`` if need be
-    autocast, compile, modes     the dispatcher, which comes to the kernel of its ``Autograd`` key
-    ``torch.func`` transforms    the dispatcher, whose ``FuncTorchDynamicLayerFrontMode`` key comes before all others
+    plain eager calls            `call` runs the kernel itself, inside an ``autograd.Function`` if a gradient is needed
+    autocast, compile, modes     the dispatcher runs the kernel registered for its ``Autograd`` key
+    ``torch.func`` transforms    the dispatcher runs the kernel of ``FuncTorchDynamicLayerFrontMode``, its highest key
 
-Under ``torch.func`` an ``autograd.Function`` in its ``setup_context`` form stands for the op; PyTorch applies it once
-for each level of nested transforms. In forward mode the op's reference runs, which PyTorch differentiates by itself;
-linear ops map tangents as they map inputs.
+Under ``torch.func`` the op is replaced by an ``autograd.Function`` in its ``setup_context`` form, which PyTorch applies
+once per level of nested transforms. Forward mode runs the op's reference, which PyTorch can differentiate; a linear op
+instead applies itself to the tangents.
 """
 
 from __future__ import annotations
@@ -24,24 +24,25 @@ from torch.autograd import forward_ad
 from torch.overrides import has_torch_function
 from torch.utils import _pytree as pytree
 
-# (op, size of the new dimension, where each input has it or None, inputs) to outputs with the new dimension in front.
+# Takes the op, the size of the batch dimension, that dimension's index in each input (None where it has none) and the
+# inputs; returns the outputs with the batch dimension first.
 BatchingRule = Callable[[Callable[..., Any], int, Sequence[int | None], Sequence[Any]], Any]
 
 
 def clipped(x: Tensor, low: float, high: float) -> Tensor:
-    """x within [low, high], with its gradient on both bounds, too: ``torch.clamp`` has 0 there from torch 2.14 on."""
+    """Clamp x to [low, high] and keep the gradient at both bounds, where ``torch.clamp`` has 0 from torch 2.14 on."""
     if not wants_derivative(x):
         return x.clamp(low, high)
     return torch.where((x < low) | (x > high), x.detach().clamp(low, high), x)
 
 
 def pull_back(function: Callable[..., Any], points: tuple[Tensor, ...], grads: Any) -> tuple[Tensor, ...]:
-    """The gradients of `function` at its inputs, given those of its outputs; differentiable in both, to any order."""
+    """Vector-Jacobian product of `function` at `points`; differentiable in points and grads, to any order."""
     return torch.func.vjp(function, *points)[1](grads)
 
 
 def one_by_one(op: Callable[..., Any], size: int, dims: Sequence[int | None], inputs: Sequence[Any]) -> Any:
-    """Batching rule of any op: a call for each entry."""
+    """Batching rule for any op: call it once per batch entry and stack the outputs."""
     entries = [
         op(*(x if dim is None else x.select(dim, i) for x, dim in zip(inputs, dims, strict=True))) for i in range(size)
     ]
@@ -49,18 +50,18 @@ def one_by_one(op: Callable[..., Any], size: int, dims: Sequence[int | None], in
 
 
 def in_front(op: Callable[..., Any], size: int, dims: Sequence[int | None], inputs: Sequence[Any]) -> Any:
-    """Batching rule of ops that take any leading dimensions."""
+    """Batching rule for ops that accept any number of leading dimensions: move the batch dimension first."""
     return op(*with_batch_in_front(size, dims, inputs))
 
 
 def folded(op: Callable[..., Any], size: int, dims: Sequence[int | None], inputs: Sequence[Any]) -> Any:
-    """Batching rule of ops whose tensors all begin with a batch dimension: the new one becomes part of it."""
+    """Batching rule for ops whose tensors all begin with a batch dimension: flatten the new dimension into it."""
     merged = (x.flatten(0, 1) if isinstance(x, Tensor) else x for x in with_batch_in_front(size, dims, inputs))
     return pytree.tree_map(lambda y: y.unflatten(0, (size, y.shape[0] // size)), op(*merged))
 
 
 def with_batch_in_front(size: int, dims: Sequence[int | None], inputs: Sequence[Any]) -> list[Any]:
-    """Inputs whose tensors all have the new dimension, in front."""
+    """Move the batch dimension of every tensor first; expand the tensors that lack it."""
     return [
         x if not isinstance(x, Tensor) else x.expand(size, *x.shape) if dim is None else x.movedim(dim, 0)
         for x, dim in zip(inputs, dims, strict=True)
@@ -77,15 +78,15 @@ def as_function(
     jvp: Callable[..., Any] | None = None,
     batching: BatchingRule = one_by_one,
 ) -> type[torch.autograd.Function]:
-    """An ``autograd.Function`` that works under every transform of ``torch.func``.
+    """Build an ``autograd.Function`` that works under every transform of ``torch.func``.
 
     Args:
-        name: What errors call it.
-        forward: Computes the outputs where nothing is recorded.
-        op: What the batching rule calls, so that it is recorded.
-        setup_context: Keeps for `backward` and `jvp` what they need.
+        name: Name used in error messages.
+        forward: Computes the outputs without recording anything for autograd.
+        op: The recorded op, which the batching rule calls.
+        setup_context: Saves what `backward` and `jvp` need.
         backward: Gradient rule; None for ops without a gradient.
-        jvp: Maps tangents of inputs to those of outputs.
+        jvp: Maps tangents of the inputs to tangents of the outputs.
         batching: Rule for ``torch.vmap``.
     """
 
@@ -93,7 +94,7 @@ def as_function(
         raise RuntimeError(f"{name} has no derivative: detach its inputs")
 
     def vmap(info: Any, in_dims: Sequence[Any], *inputs: Any) -> tuple[Any, int]:
-        dims = [dim if isinstance(dim, int) else None for dim in in_dims]  # a list of numbers has a list of Nones
+        dims = [dim if isinstance(dim, int) else None for dim in in_dims]  # an input that is a list has a list of Nones
         return batching(op, info.batch_size, dims, inputs), 0
 
     members = {
@@ -107,7 +108,7 @@ def as_function(
 
 
 def _thread_state() -> tuple[Any, Any]:
-    """The dispatch keys this thread adds and leaves out: modes, autocast, functorch and inference mode change them."""
+    """This thread's included and excluded dispatch keys; modes, autocast, functorch and inference mode change them."""
     return torch._C._dispatch_tls_local_include_set(), torch._C._dispatch_tls_local_exclude_set()
 
 
@@ -116,24 +117,24 @@ with ThreadPoolExecutor(1) as _fresh_thread:
 
 
 def is_plain_eager() -> bool:
-    """Whether nothing is traced, no mode is on, and this is not inference mode."""
+    """Whether no tracing, mode, autocast, functorch transform or inference mode is active."""
     return not torch.compiler.is_compiling() and _thread_state() == _PLAIN_STATE
 
 
 def is_exporting_to_onnx() -> bool:
-    """Whether ``torch.onnx.export`` is at work, which knows PyTorch's operators but not ours."""
+    """Whether ``torch.onnx.export`` is running; it can translate PyTorch's operators but not pydlx's."""
     return torch.compiler.is_exporting() and torch.onnx.is_in_onnx_export()
 
 
 def is_transformed_by(*transforms: TransformType) -> bool:
-    """Whether one of these ``torch.func`` transforms is at work, at any level; not asked while Dynamo traces."""
+    """Whether one of these ``torch.func`` transforms is active at any level; always False while Dynamo traces."""
     if torch.compiler.is_dynamo_compiling():
         return False
     return any(level.key() in transforms for level in get_interpreter_stack() or ())
 
 
 def is_batched(x: Tensor) -> bool:
-    """Whether ``torch.vmap`` maps the tensor, so that its values are out of reach; not asked while Dynamo traces."""
+    """Whether ``torch.vmap`` batches x, so its values cannot be read; always False while Dynamo traces."""
     if torch.compiler.is_dynamo_compiling():
         return False
     while torch._C._functorch.is_functorch_wrapped_tensor(x):
@@ -144,12 +145,12 @@ def is_batched(x: Tensor) -> bool:
 
 
 def has_values(x: Tensor) -> bool:
-    """Whether the values are there to be looked at without making a GPU wait."""
+    """Whether x's values can be read, without synchronising with a GPU."""
     return x.is_cpu and not torch.compiler.is_compiling() and not is_batched(x)
 
 
 def wants_derivative(*inputs: Tensor) -> bool:
-    """Whether a gradient of one of these is asked for, or one has a tangent in forward mode."""
+    """Whether one of the inputs requires a gradient, or has a tangent in forward mode."""
     if torch.is_grad_enabled() and any(x.requires_grad for x in inputs):
         return True
     if torch.compiler.is_dynamo_compiling() or forward_ad._current_level < 0:
@@ -158,7 +159,7 @@ def wants_derivative(*inputs: Tensor) -> bool:
 
 
 def refuse_derivative(name: str, *inputs: Tensor) -> None:
-    """Require that no derivative is asked of an op that gives none."""
+    """Require that no input of an op without derivatives requires one."""
     if wants_derivative(*inputs):
         raise ValueError(f"{name}: inputs must not require a gradient, which is not given; detach them")
 
@@ -195,7 +196,7 @@ def register(
     )
 
     def under_transforms(*inputs: Any) -> Any:
-        # `functionalize` has no rule for an autograd.Function.
+        # `functionalize` cannot handle an autograd.Function.
         if backward and not jvp and is_transformed_by(TransformType.Jvp, TransformType.Functionalize):
             return reference(*inputs)
         return function.apply(*inputs)
@@ -217,24 +218,25 @@ def _with_gradient(
     setup_context: Callable[..., Any],
     backward: Callable[..., Any],
 ) -> Callable[..., Any]:
-    """Register an op's gradient and return a callable for the op: dispatched, or in plain eager mode a short cut.
+    """Register an op's gradient and return a callable for the op, which skips the dispatcher in plain eager mode.
 
-    ``torch.library.register_autograd`` registers the gradient at twice the cost, and raises under ``torch.func``; this
-    is for ops without default arguments. In plain eager mode nothing above autograd in the dispatcher has anything to
-    do, and to go through it to a rule in Python would cost more than the rule.
+    It replaces ``torch.library.register_autograd``, which makes calls twice as slow and raises under ``torch.func``.
+    Ops must have no default arguments. In plain eager mode no dispatch key above autograd has work to do, and going
+    through the dispatcher to a Python rule would cost more than the rule itself.
     """
 
-    class Rule(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, *inputs_and_run: Any) -> Any:
-            *inputs, run = inputs_and_run
-            output = run(*inputs)
-            setup_context(ctx, inputs, output)
-            return output
+    def forward(ctx: Any, *inputs_and_run: Any) -> Any:
+        *inputs, run = inputs_and_run
+        output = run(*inputs)
+        setup_context(ctx, inputs, output)
+        return output
 
-        @staticmethod
-        def backward(ctx: Any, *grads: Any) -> Any:
-            return (*backward(ctx, *grads), None)
+    def gradients(ctx: Any, *grads: Any) -> Any:
+        return (*backward(ctx, *grads), None)
+
+    # Its name is what the autograd graph and the profiler show.
+    members = {"forward": staticmethod(forward), "backward": staticmethod(gradients)}
+    rule: Any = type(f"pydlx::{name}", (torch.autograd.Function,), members)
 
     def kernel(keyset: Any, *inputs: Any) -> Any:
         def redispatch(*inputs: Any) -> Any:
@@ -243,7 +245,7 @@ def _with_gradient(
 
         if forward_ad._current_level >= 0:
             return in_forward_mode(*inputs)
-        return Rule.apply(*inputs, redispatch) if _is_recorded(inputs) else redispatch(*inputs)
+        return rule.apply(*inputs, redispatch) if _is_recorded(inputs) else redispatch(*inputs)
 
     def call(*inputs: Any) -> Any:
         # Keep the first test first: Dynamo folds it to True and skips the rest.
@@ -254,7 +256,7 @@ def _with_gradient(
             or forward_ad._current_level >= 0
         ):
             return reference(*inputs) if is_exporting_to_onnx() else op(*inputs)
-        return Rule.apply(*inputs, below_autograd) if _is_recorded(inputs) else below_autograd(*inputs)
+        return rule.apply(*inputs, below_autograd) if _is_recorded(inputs) else below_autograd(*inputs)
 
     library.impl(name, kernel, "Autograd", with_keyset=True)
     return call

@@ -1,6 +1,6 @@
-"""What functions ask of their arguments. Each failure is one sentence: function, argument, what was wanted, what came.
+"""Checks of arguments. Each error is one sentence: ``function: argument must be ..., got ...``.
 
-``name`` is the function or class that is called, ``argument`` one of its parameters.
+``name`` is the function or class that is called, ``argument`` the parameter that is checked.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 
 
 def described(value: Any) -> str:
-    """What came, in few words: a tensor's or array's dtype and shape, or the value."""
+    """A short description for error messages: a tensor's or array's dtype and shape, or else the value."""
     if isinstance(value, Tensor) or type(value).__module__ == "numpy":
         shape = tuple(getattr(value, "shape", ()))
         return f"{type(value).__name__} of {getattr(value, 'dtype', None)} and shape {shape}"
@@ -54,38 +54,38 @@ def check_real_tensor(name: str, argument: str, value: Any) -> None:
 
 
 def check_integers(name: str, argument: str, value: Any) -> None:
-    """Require a tensor of integers, which bools are not."""
+    """Require a tensor of integers; bool is refused."""
     check_tensor(name, argument, value)
     if value.is_floating_point() or value.is_complex() or value.dtype == torch.bool:
         raise TypeError(f"{name}: {argument} must be integers, got {value.dtype}")
 
 
 def check_bool(name: str, argument: str, value: Any) -> None:
-    """Require a tensor of truth values, such as a mask."""
+    """Require a tensor of dtype bool, such as a mask."""
     check_tensor(name, argument, value)
     if value.dtype != torch.bool:
         raise TypeError(f"{name}: {argument} must be a bool tensor, got {value.dtype}")
 
 
 def check_device(name: str, argument: str, value: Tensor, first: str, other: Tensor) -> None:
-    """Require that a tensor is where the argument `first` is."""
+    """Require that `value` is on the device of `other`, which is the argument named `first`."""
     if not (value.is_cpu and other.is_cpu) and value.device != other.device:
         raise ValueError(f"{name}: {argument} must be on the device of {first}, {other.device}, got {value.device}")
 
 
 def check_type(name: str, argument: str, value: Any, kinds: type | tuple[type, ...], wanted: str) -> None:
-    """Require an instance of a class; `wanted` says in words which."""
+    """Require an instance of one of the classes; `wanted` describes them in the error."""
     if not isinstance(value, kinds):
         raise TypeError(f"{name}: {argument} must be {wanted}, got {described(value)}")
 
 
 def check_path(name: str, argument: str, value: Any) -> None:
-    """Require the name of a file or folder."""
+    """Require a path: a string or an ``os.PathLike``."""
     check_type(name, argument, value, (str, os.PathLike), "a path")
 
 
 def check_beside(name: str, argument: str, value: Any, first: str, other: Tensor) -> None:
-    """Require a tensor of real numbers that is where the argument `first` is."""
+    """Require a tensor of real numbers on the device of `other`, which is the argument named `first`."""
     if not isinstance(value, Tensor) or value.is_complex():
         check_real_tensor(name, argument, value)
     if not (value.is_cpu and other.is_cpu):
@@ -93,7 +93,7 @@ def check_beside(name: str, argument: str, value: Any, first: str, other: Tensor
 
 
 def check_one_of(name: str, argument: str, value: Any, choices: Collection[str | None]) -> None:
-    """Require one of some words."""
+    """Require one of the choices, which are strings or None."""
     if not (value is None or isinstance(value, str)) or value not in choices:
         raise ValueError(f"{name}: {argument} must be one of {', '.join(map(repr, choices))}, got {described(value)}")
 
@@ -105,12 +105,12 @@ def check_flag(name: str, argument: str, value: Any) -> None:
 
 
 def is_whole(value: Any) -> TypeGuard[int]:
-    """Whether this is an integer, NumPy's and symbolic ones included; a bool is not."""
+    """Whether the value is an integer, including NumPy's and symbolic ones but not bool."""
     return isinstance(value, (int, np.integer, torch.SymInt)) and not isinstance(value, bool)
 
 
 def whole(name: str, argument: str, value: Any, least: int | None = None, most: int | None = None) -> int:
-    """The value as an int, if it is an integer of this range."""
+    """Require an integer from `least` to `most`; return it as an int (a SymInt stays one)."""
     if type(value) is not int:
         if not is_whole(value):
             raise TypeError(f"{name}: {argument} must be a whole number, got {described(value)}")
@@ -128,14 +128,14 @@ def whole(name: str, argument: str, value: Any, least: int | None = None, most: 
 
 
 def whole_or_none(name: str, argument: str, value: Any, least: int | None = None) -> int | None:
-    """The value as an int, if it is an integer of this range, or None."""
+    """Require None or an integer of at least `least`; return it as an int or None."""
     if value is not None and not is_whole(value):
         raise TypeError(f"{name}: {argument} must be a whole number or None, got {described(value)}")
     return None if value is None else whole(name, argument, value, least)
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """Whether this is a real number, NumPy's and symbolic ones included, NaN and infinity too; a bool is not."""
+    """Whether the value is a real number, including NaN, infinity, NumPy's and symbolic numbers but not bool."""
     if type(value) is float or type(value) is int:
         return True
     return isinstance(value, (Real, torch.SymFloat, torch.SymInt)) and not isinstance(value, bool)
@@ -148,7 +148,7 @@ def check_number(name: str, argument: str, value: Any) -> None:
 
 
 def check_positive(name: str, argument: str, value: Any) -> None:
-    """Require a positive number; infinity is one."""
+    """Require a positive number; infinity is allowed."""
     if type(value) is not float:
         check_number(name, argument, value)
     if not value > 0:
@@ -156,7 +156,7 @@ def check_positive(name: str, argument: str, value: Any) -> None:
 
 
 def check_not_negative(name: str, argument: str, value: Any) -> None:
-    """Require zero or a positive and finite number."""
+    """Require a finite number that is zero or positive."""
     if type(value) is not float:
         check_number(name, argument, value)
     if not 0 <= value < math.inf:
@@ -164,7 +164,7 @@ def check_not_negative(name: str, argument: str, value: Any) -> None:
 
 
 def check_not_nan(name: str, argument: str, value: Any) -> None:
-    """Require a number or infinity."""
+    """Require a number other than NaN; infinity is allowed."""
     if type(value) is not float:
         check_number(name, argument, value)
     if value != value:
@@ -172,17 +172,17 @@ def check_not_nan(name: str, argument: str, value: Any) -> None:
 
 
 def listed(name: str, argument: str, value: Any, wanted: str) -> list[Any]:
-    """The entries of whatever has some, but for text and tables; `wanted` says what the argument must be."""
+    """Return the entries of any iterable other than a string or a mapping; `wanted` describes it in the error."""
     if type(value) is tuple or type(value) is list:
         return list(value)
     if isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping)):
-        with suppress(TypeError):  # of arrays without dimensions
+        with suppress(TypeError):  # iterating over a 0-dimensional array raises it
             return list(value)
     raise TypeError(f"{name}: {argument} must be {wanted}, got {described(value)}")
 
 
 def whole_pair(name: str, argument: str, value: Any, meaning: str, least: int | None = None) -> tuple[int, int]:
-    """Two whole numbers such as a size; `meaning` names them."""
+    """Require two whole numbers, such as a size; `meaning` names them in the error."""
     try:
         first, second = value
     except (TypeError, ValueError):
@@ -193,7 +193,7 @@ def whole_pair(name: str, argument: str, value: Any, meaning: str, least: int | 
 
 
 def numbers(name: str, argument: str, value: Any) -> list[float]:
-    """The values as floats, if they are real numbers in one row."""
+    """Require a one-dimensional sequence or tensor of real numbers; return it as floats."""
     wanted = "a sequence of numbers"
     if isinstance(value, Tensor):
         if value.dim() != 1 or value.is_complex() or value.dtype == torch.bool or value.is_meta:

@@ -1,8 +1,8 @@
-"""Finding and loading the compiled libraries, and answering what is available here.
+"""Loads the compiled libraries, registers the ops with torch, and chooses between kernels and references.
 
 The CPU library defines every op's schema (``csrc/library.cpp``), so it is loaded first; the CUDA library only adds
-kernels and also loads where there is no GPU. Where nothing is compiled, :func:`register` defines the same schemas from
-Python, so that ``torch.ops.pydlx`` has the same names everywhere.
+kernels, and also loads on machines without a GPU. Where nothing is compiled, :func:`register` defines the same schemas
+from Python, so that ``torch.ops.pydlx`` has the same names everywhere.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _load(path: Path) -> Exception | None:
 
 
 def _cpu_library() -> Path:
-    """The library that defines the schemas; ``PYDLX_LIBRARY`` names another one (the test-suite's emulated kernels)."""
+    """Path of the library that defines the schemas; ``PYDLX_LIBRARY`` overrides it (the tests' emulated kernels)."""
     return Path(os.environ.get("PYDLX_LIBRARY") or _HERE / "_ops_cpu.so")
 
 
@@ -58,8 +58,8 @@ _host = _load_host()
 _cpu_error = _load(_cpu_library())
 _cuda_error = _load(_HERE / "_ops_cuda.so") if _cpu_error is None else _cpu_error
 _backend: ContextVar[str] = ContextVar("pydlx backend", default="native" if _cpu_error is None else "reference")
-# What the `backend` blocks that are open say, in all threads. While there are none, nobody looks at the ContextVar.
-# The compiler cannot trace that, but it compiles anew when this tuple is another.
+# The choices of all open `backend` blocks, in any thread. While it is empty, `use_native` does not read the ContextVar.
+# Dynamo cannot trace a ContextVar, but it guards on this tuple and recompiles when it changes.
 _open_blocks: tuple[str, ...] = ()
 _open_blocks_lock = threading.Lock()
 _registrations = torch.library.Library("pydlx", "FRAGMENT")
@@ -76,7 +76,7 @@ if _cpu_error is not None:
 
 
 def build_info() -> dict[str, Any]:
-    """Say what this installation consists of.
+    """Describe this installation.
 
     Returns:
         A dict with ``version``, ``torch_built`` (the torch release the kernels were compiled against, or None),
@@ -98,9 +98,9 @@ def build_info() -> dict[str, Any]:
 def backend(name: str) -> Iterator[None]:
     """Choose between the compiled kernels and their PyTorch references for the calls made inside a ``with`` block.
 
-    The choice holds for this thread or asyncio task, and others do not see it. A backward pass runs on what its forward
-    ran on. Threads share what ``torch.compile`` compiles, so while several have blocks open, compiled code may run on
-    another's choice.
+    The choice holds for the current thread or asyncio task only. A backward pass runs on the backend of its forward
+    pass. Threads share the code that ``torch.compile`` produces, so while several threads have blocks open, compiled
+    code may use the choice of another thread.
 
     Args:
         name: ``"native"`` or ``"reference"``. ``"native"`` raises RuntimeError where nothing is compiled.
@@ -126,8 +126,8 @@ def _chosen_backend() -> str:
     return _backend.get()
 
 
-# The compiler calls it once and keeps the answer. torch.compiler.assume_constant_result does the same, and imports the
-# compiler.
+# Dynamo calls the function once and treats its result as a constant. torch.compiler.assume_constant_result sets the
+# same mark, but would import Dynamo.
 _chosen_backend._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
@@ -137,9 +137,9 @@ def host_module() -> ModuleType | None:
 
 
 def use_native(x: torch.Tensor, op: str) -> bool:
-    """Whether this op on x's device should run a compiled kernel: what ``backend`` says, and what kernels the op has.
+    """Whether this op should run a compiled kernel: if ``backend`` allows it and one exists for x's device.
 
-    Not by ``device.type``, the first of whose calls from cold caches takes as long as a small kernel.
+    It avoids ``device.type``, which from cold caches takes as long as a small kernel.
     """
     if _cpu_error is not None or (_open_blocks and _chosen_backend() != "native"):
         return False
@@ -147,7 +147,10 @@ def use_native(x: torch.Tensor, op: str) -> bool:
 
 
 def storage_format(x: torch.Tensor) -> torch.memory_format:
-    """Channels-last if x is that and not contiguous as well, as the kernels decide it; ``torch.vmap`` knows none."""
+    """Channels-last if x is that and not contiguous as well, else contiguous: the kernels' rule for their outputs.
+
+    Under ``torch.vmap``, which has no memory formats, always contiguous.
+    """
     if not x.is_contiguous() and not _autograd.is_transformed_by(_autograd.TransformType.Vmap):
         if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
             return torch.channels_last
@@ -161,9 +164,9 @@ def _has_cuda_kernel(qualified: str) -> bool:
 
 
 def _on_one_device(name: str, fake: Callable[..., Any]) -> Callable[..., Any]:
-    """Shape inference that refuses tensors on several devices, as the kernels do.
+    """Make a fake kernel refuse tensors on different devices, as the compiled kernels do.
 
-    A call with one tensor on the meta device comes here too, and would return memory of the others' that nobody filled.
+    A direct call that mixes a meta tensor with real ones is dispatched here, and would return uninitialised memory.
     """
 
     @functools.wraps(fake)
@@ -187,18 +190,18 @@ def register(
     batching: _autograd.BatchingRule = _autograd.one_by_one,
     autocast_to: torch.dtype | None = None,
 ) -> Any:
-    """Tell torch what Python knows about an op, and return a callable that runs it.
+    """Register an op's Python rules with torch, and return a callable that runs it.
 
     Args:
-        schema: The op's line of ``csrc/library.cpp``; where no library is loaded, the op is defined from it and runs
+        schema: The op's line in ``csrc/library.cpp``. If no library is loaded, it defines the op, which then runs
             `reference`.
         reference: Takes the schema's arguments and computes the op with stock PyTorch, differentiably.
-        fake: The same for shapes only.
+        fake: Takes the same arguments and returns empty outputs of the right shapes and dtypes.
         backward: Gradient rule, as ``torch.library.register_autograd`` takes it; None for ops without one.
-        setup_context: Keeps for `backward` and `jvp` what they need; goes with `backward`.
+        setup_context: Saves what `backward` and `jvp` need; required with `backward`.
         jvp: For linear ops, the op applied to the tangents; other ops run `reference` in forward mode.
         batching: Rule for ``torch.vmap``, see `pydlx._autograd`.
-        autocast_to: dtype that autocast casts floating-point inputs to; None leaves them as they are.
+        autocast_to: dtype to which autocast casts floating-point inputs; None leaves them as they are.
     """
     name = schema[: schema.index("(")]
     if backward is not None and (setup_context is None or "=" in schema):

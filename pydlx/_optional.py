@@ -1,4 +1,4 @@
-"""Packages that pydlx does not depend on: whoever lacks one is told in one line which extra brings it."""
+"""Imports of optional packages: if one is missing, the error names the extra of pydlx that installs it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class MissingPackageError(ImportError):
 
 @contextmanager
 def needed_for(what: str, extra: str) -> Iterator[None]:
-    """Goes around imports of optional packages.
+    """Context manager for imports of optional packages.
 
     >>> with needed_for("drawing", extra="plot"):
     ...     import matplotlib  # doctest: +SKIP
 
     Args:
-        what: what cannot be done without them.
-        extra: the extra of pydlx that brings them.
+        what: What needs the packages, for the error message.
+        extra: The extra of pydlx that installs them.
 
     Raises:
         MissingPackageError: ``drawing needs matplotlib: pip install "pydlx[plot]"``.
@@ -35,7 +35,7 @@ def needed_for(what: str, extra: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        if package == "pydlx":  # a fault of ours
+        if package == "pydlx":  # a bug in pydlx, not a missing extra
             raise
         name = _INSTALLED_AS.get(package, package)
         raise MissingPackageError(f'{what} needs {name}: pip install "pydlx[{extra}]"', name=package) from error

@@ -47,7 +47,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _kept(name: str, parts: list[str], make: Callable[[Path], object]) -> Path:
-    """The file that these parts make, from the cache or made now."""
+    """The file made from these parts, from the cache or built now."""
     stem, suffix = Path(name).stem, Path(name).suffix
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
     path = cache_folder() / f"{stem}-{key}{suffix}"
@@ -62,7 +62,7 @@ def _kept(name: str, parts: list[str], make: Callable[[Path], object]) -> Path:
 
 
 def compile_object(source: Path, flags: list[str], root: Path) -> Path:
-    """Compile one file below ``root``, whose own place makes no difference to the result."""
+    """Compile one file below ``root``; the result does not depend on the path of root."""
     compiler = cxx()
     flags = [*flags, f"-ffile-prefix-map={root}/="]
     command = [compiler, *flags, "-x", "c++", str(source)]
@@ -90,7 +90,7 @@ def link(name: str, objects: list[Path], flags: list[str]) -> Path:
 
 
 def _delete_unused() -> None:
-    """Keep the most recently used files that fit."""
+    """Delete the least recently used files beyond the limit."""
     found = []
     for path in cache_folder().glob("*-*"):
         with contextlib.suppress(FileNotFoundError):  # another run has just renamed or deleted it

@@ -1,4 +1,4 @@
-"""What every test may ask for: the kernels to run on, the shared sample data, a CUDA device."""
+"""Fixtures for all tests: the kernels to run on, the shared sample data, a CUDA device."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Share the cores among workers, and point pydlx at the kernels, before anything imports it."""
+    """Divide the cores among workers and select pydlx's kernels, before anything imports it."""
     if worker := getattr(config, "workerinput", None):
         threads = max(1, (os.cpu_count() or 1) // worker["workercount"])
         os.environ.setdefault("OMP_NUM_THREADS", str(threads))
@@ -82,7 +82,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(autouse=True)
 def chosen_kernels(request: pytest.FixtureRequest):
-    """Run each test on the kernels asked for with --kernels."""
+    """Run each test on the kernels chosen by --kernels."""
     import pydlx
 
     if request.config.getoption("--kernels") == "reference":
@@ -94,7 +94,7 @@ def chosen_kernels(request: pytest.FixtureRequest):
 
 @pytest.fixture
 def kernels(request: pytest.FixtureRequest) -> str:
-    """What the ops run on: native, reference or emulated."""
+    """The kernels that ops use: native, reference or emulated."""
     return request.config.getoption("--kernels")
 
 

@@ -1,4 +1,4 @@
-"""Valid arguments of every registered op, and what further values of each are wrong, for ``test_direct_calls``."""
+"""Valid arguments of every registered op, and further wrong values of each, for ``test_direct_calls``."""
 
 from __future__ import annotations
 
@@ -54,6 +54,7 @@ BOXES = torch.tensor([[0.0, 0, 4, 4], [1, 1, 4, 4], [2, 0, 3, 5]]).double()
 TRUTHS, CROWD = BOXES[:2] + 0.5, torch.tensor([False, True])
 FOUND_OFFSETS, TRUE_OFFSETS = ints(0, 2, 3), ints(0, 1, 2)
 BAD_OFFSETS = [ints(0, 1, 4), ints(1, 2, 3), ints(0, 4, 3), ints(0, -1, 3), ints(), ints(0, HUGE, 3)]
+SPANS = torch.tensor([[0, 3], [2, 9], [5, 8]], dtype=torch.int32)
 SCORES = torch.tensor([0.9, 0.8, 0.7]).double()
 
 POSES, TRUE_POSES = torch.rand(2, 3, 4, 2), torch.rand(2, 2, 4, 2)
@@ -305,6 +306,27 @@ CALLS = {
         Call(
             {"rhs": PLANES, "mask": HOLE, "initial": PLANES * 0, "tolerance": 1e-6, "max_iterations": 50},
             {"max_iterations": [-1, 0, -HUGE]},
+        )
+    ],
+    "ragged_mask_iou": [
+        Call(
+            {
+                "spans": SPANS,
+                "span_offsets": ints(0, 1, 2, 3),
+                "heights": ints(4, 4, 4),
+                "true_spans": SPANS[:2],
+                "true_span_offsets": ints(0, 1, 2),
+                "true_heights": ints(4, 4),
+                "crowd": CROWD,
+                "detection_offsets": FOUND_OFFSETS,
+                "truth_offsets": TRUE_OFFSETS,
+            },
+            {
+                "heights": [ints(4, 0, 4), ints(4, -1, 4), ints(4, 4, HUGE)],
+                "true_heights": [ints(4, 0), ints(HUGE, 4)],
+                "detection_offsets": BAD_OFFSETS,
+                "truth_offsets": BAD_OFFSETS,
+            },
         )
     ],
     "ragged_box_iou": [

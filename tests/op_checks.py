@@ -1,4 +1,4 @@
-"""What the tests of every op share: tolerances, layouts, and the checks torch itself offers."""
+"""Helpers shared by the tests of all ops: tolerances, layouts, and torch's own checks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def assert_close(actual: Tensor, expected: Tensor, **tolerance: float) -> None:
 
 
 def sliced(x: Tensor) -> Tensor:
-    """The same values with strides that belong to a larger tensor."""
+    """The same values with the strides of a slice of a larger tensor."""
     larger = torch.empty([size + 3 for size in x.shape], dtype=x.dtype, device=x.device)
     window = larger[tuple(slice(1, size + 1) for size in x.shape)]
     return window.copy_(x)

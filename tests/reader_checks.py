@@ -1,4 +1,4 @@
-"""Batches of random texts, and the comparison that holds for every part: a padded batch against single examples."""
+"""Batches of random texts, and a check for all parts of readers: a padded batch against single examples."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def check_masks(module: nn.Module, run: Callable[..., Tensor], *texts: tuple[Ten
 
 
 def _dot(out: Tensor, weights: Tensor) -> Tensor:
-    """A number that hangs on all finite outputs."""
+    """A number that depends on all finite outputs."""
     return (torch.where(out.isfinite(), out, 0) * weights).sum()
 
 

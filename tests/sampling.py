@@ -1,4 +1,4 @@
-"""Which cases of the parametrised tests run where a part of them is enough."""
+"""The selection of parametrised cases in sampled runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import groupby
 
 
 def drawn(cases: list[str], one_in: int, backend: str) -> set[str]:
-    """One in so many cases of each test and at least one, by lot: the same ones in every run on this backend."""
+    """A pseudo-random sample of each test's cases, at least one; the same in every run on this backend."""
     kept = set()
     for _, group in groupby(cases, key=lambda case: case.partition("[")[0]):
         lots = {case: zlib.crc32(f"{backend} {case}".encode()) for case in group}

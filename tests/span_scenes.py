@@ -1,4 +1,4 @@
-"""Texts with gold spans for GlobalPointer's loss, and the loss by its definition."""
+"""Inputs of GlobalPointer's loss with gold spans, and the loss by its definition."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class Scene(NamedTuple):
     scale: float | None = None
 
     def losses(self, **options):
-        """(B, C) by the op."""
+        """The op's losses, (B, C)."""
         return global_pointer_loss(**self._asdict(), **{"reduction": "none"} | options)
 
     @property
     def points(self):
-        """What has a gradient."""
+        """The tensors that get a gradient."""
         return [x for x in (getattr(self, name) for name in POINTS) if x is not None]
 
     def changed(self, change, *names):
-        """The tensors of these names, or all that have a gradient, changed."""
+        """The scene with the tensors of these names, or all that get a gradient, replaced."""
         chosen = {name: getattr(self, name) for name in names or POINTS}
         return self._replace(**{name: change(x) for name, x in chosen.items() if x is not None})
 
@@ -42,7 +42,7 @@ class Scene(NamedTuple):
 def draw(
     batch, types, length, size, *, shared=False, biased=False, masked=True, gold=9, dtype=torch.float64, **options
 ):
-    """Scores of a size that float16 holds; every other mask a prefix, the first one without any token."""
+    """A scene whose scores fit into float16; every other mask is a prefix, the first one is empty."""
     generator = torch.Generator().manual_seed(length + size)
 
     def numbers(*shape):
@@ -63,7 +63,7 @@ def draw(
 
 
 def turned(x):
-    """Every pair of numbers as a complex one, times e^(i angle)."""
+    """Rotary embedding: every pair as a complex number, times e^(i angle)."""
     length, size = x.shape[-2:]
     angle = torch.outer(torch.arange(length).double(), 10000 ** (-torch.arange(0, size, 2).double() / size))
     return torch.view_as_real(

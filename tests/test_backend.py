@@ -1,4 +1,4 @@
-"""`pydlx.backend`: who sees the choice, and for how long."""
+"""`pydlx.backend`: the scope of the choice, and its end."""
 
 from __future__ import annotations
 

@@ -31,6 +31,7 @@ MODULES = ("pydlx", *(f"pydlx.{part}" for part in PARTS))
 RESULTS = {
     "pydlx.data.AnnotatedText",
     "pydlx.data.AnnotationWarning",
+    "pydlx.data.ImageWarning",
     "pydlx.data.BoxedImage",
     "pydlx.data.ClassifiedImage",
     "pydlx.data.Composite",
@@ -86,7 +87,7 @@ CALLS = {
 
 
 def public_functions() -> dict[str, Any]:
-    """All that can be called of what the packages export, by its full name."""
+    """Everything callable that the packages export, by its full name."""
     exported = {
         f"{module}.{name}": getattr(importlib.import_module(module), name)
         for module in MODULES

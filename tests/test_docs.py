@@ -1,4 +1,4 @@
-"""Every code block of README.md and docs/ does what it says, on small files of the names that it uses."""
+"""Every code block of README.md and docs/ runs, on small files with the names that it uses."""
 
 import gzip
 import json
@@ -53,6 +53,8 @@ NOT_RUN_HERE = (
     "seed=0 epochs=50 val_every=2 progress=false out=runs/adaptive_focal-0",
     # tests/examples/test_relation_results.py runs it.
     "python examples/relation_results.py redocred_test.json runs/adaptive_focal-0 --train redocred_dev.json",
+    # tests/cli/test_bench.py runs it on a tiny case.
+    "pydlx bench --json bench.json --plot bench.png --plot-all bench_all.png",
     # tests/cli/test_bench_readers.py runs it on less.
     "pydlx bench readers --settings examples/reader_settings.json --minutes 3 --seeds 3 --jobs 2 --out runs/readers    "
     "--data cmrc2018 data=cmrc2018_train.json val=cmrc2018_dev.json --data squad data=squad/train.json "
@@ -84,7 +86,7 @@ NOT_RUN_HERE = (
     "python examples/split_litbank.py litbank --out litbank-split",
     "pydlx train ner data=litbank-split/train val=litbank-split/val encoder=minilm dropout=0.1 epochs=6 "
     "out=runs/litbank",
-    "pydlx predict runs/litbank/best.ckpt --data litbank-split/test --out litbank_found.json",
+    "pydlx predict --checkpoint runs/litbank/best.ckpt --data litbank-split/test --out litbank_found.json",
     # tests/cli/test_blend_list.py starts torchrun.
     "torchrun --nproc-per-node 2 -m pydlx.cli blend --list pictures.txt --method gp-gan --out blended/",
 )
@@ -123,7 +125,7 @@ def coco_files(keypoints, rng):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """The working directory, with the files that the documents speak of."""
+    """A working directory with the files that the documents mention."""
     pillow = pytest.importorskip("PIL.Image")
     rng = np.random.default_rng(0)
     monkeypatch.chdir(tmp_path)
@@ -178,7 +180,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def write_answers():
-    """Data sets of questions and predictions of them, which score something."""
+    """Write data sets of questions, and predictions that are partly right."""
     answers = {"a": ["Denver", "Denver Broncos"], "b": ["308"]}
 
     def squad(golds):
@@ -204,7 +206,7 @@ def write_answers():
 
 
 def write_annotated():
-    """Texts with entities, documents with relations, and what was found in them."""
+    """Write texts with entities and documents with relations, and predictions for them."""
     line = json.dumps({"text": "Ann in Rome", "label": {"PER": {"Ann": [[0, 2]]}}})
     for name in ("cluener_dev.json", "entities_found.json"):
         Path(name).write_text(f"{line}\n")

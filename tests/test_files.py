@@ -211,6 +211,8 @@ def test_truncated_files(tmp_path, rng, codecs, dtype):
     ("name", "image", "message"),
     [
         ("x.jpg", np.zeros((3, 4), np.uint16), "cannot hold uint16 pictures"),
+        ("x.tif", np.zeros((3, 4), np.int32), "cannot hold int32 pictures"),
+        ("x.tif", np.zeros((3, 4, 5), np.uint16), "cannot hold a picture of shape"),
         ("x.png", np.zeros((3, 4)), "cannot hold float64 pictures"),
         ("x.xyz", np.zeros((3, 4), np.uint8), "no suffix of a picture format"),
         ("x", np.zeros((3, 4), np.uint8), "no suffix of a picture format"),
@@ -238,7 +240,7 @@ def test_unwritable_places(tmp_path):
 
 def test_a_failure_half_way_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "x.npy"
-    write_image(path, np.zeros(3))
+    write_image(path, np.zeros((2, 3)))
 
     def full_disk(stream, *_, **__):
         stream.write(b"half")
@@ -246,19 +248,19 @@ def test_a_failure_half_way_leaves_the_old_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(np, "save", full_disk)
     with pytest.raises(OSError, match="No space left on device"):
-        write_image(path, np.ones(3))
+        write_image(path, np.ones((2, 3)))
     assert [p.name for p in tmp_path.iterdir()] == ["x.npy"]
-    np.testing.assert_array_equal(read_image(path), np.zeros(3))
+    np.testing.assert_array_equal(read_image(path), np.zeros((2, 3)))
 
 
 def test_the_old_picture_stays_whole_for_who_has_it_open(tmp_path):
     """The new one takes its place and is not copied into it."""
     path = tmp_path / "x.npy"
-    write_image(path, np.zeros(3))
+    write_image(path, np.zeros((2, 3)))
     with path.open("rb") as stream:
-        write_image(path, np.ones(3))
-        np.testing.assert_array_equal(np.load(stream), np.zeros(3))
-    np.testing.assert_array_equal(read_image(path), np.ones(3))
+        write_image(path, np.ones((2, 3)))
+        np.testing.assert_array_equal(np.load(stream), np.zeros((2, 3)))
+    np.testing.assert_array_equal(read_image(path), np.ones((2, 3)))
 
 
 def test_permissions_are_those_of_any_new_file(tmp_path):

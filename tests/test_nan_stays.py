@@ -1,4 +1,4 @@
-"""NaN reaches exactly the results that read it, and no others. The judge is a finite outlier at the same place."""
+"""NaN reaches exactly the results that depend on it, as found by a finite outlier at the same place."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def at(place: tuple[int, int], value: float) -> Tensor:
 
 
 def reached(run: Callable[[Tensor], Tensor], place: tuple[int, int], rounding: float = 0.0) -> Tensor:
-    """The results that an outlier changes by more than `rounding`, in one direction or the other."""
+    """The results that a positive or a negative outlier changes by more than `rounding`."""
     usual = run(draw(*SIZE))
     changes = [(run(at(place, outlier)) - usual).abs() for outlier in (1e3, -1e3)]
     return torch.maximum(*changes) > rounding

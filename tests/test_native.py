@@ -1,4 +1,4 @@
-"""Which ops run a compiled kernel where, and what their shape inference refuses."""
+"""On which devices ops run a compiled kernel, and what their shape inference refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Without the packages of the extras: what can work works, the rest says in one line which extra it needs."""
+"""Without the extras' packages: what does not need them works, and the rest names its extra in one line."""
 
 import json
 import subprocess
@@ -21,7 +21,6 @@ OPTIONAL = (
     "scipy",
     "skimage",
     "tifffile",
-    "torchmetrics",
 )
 
 FILES = ["--source", "a.png", "--target", "a.png", "--mask", "a.png", "--out", "b.png"]
@@ -33,7 +32,7 @@ COMMANDS = {
     "eval images a.png a.png --skip-bad": 'reading and writing pictures needs Pillow: pip install "pydlx[images]"',
     "eval images a.tif a.tif": 'reading TIFF needs tifffile: pip install "pydlx[images]"',
     "eval images a.ppm a.ppm": 'reading PPM and PAM needs netpbmfile: pip install "pydlx[images]"',
-    "eval images a.jp2 a.jp2": 'reading and writing pictures of 16 bits needs imagecodecs: pip install "pydlx[images]"',
+    "eval images a.jp2 a.jp2": 'handling 16 bits or colour profiles needs imagecodecs: pip install "pydlx[images]"',
     f"blend {' '.join(FILES)}": 'reading and writing pictures needs Pillow: pip install "pydlx[images]"',
     "bench import --quick --plot a.svg": 'drawing needs matplotlib: pip install "pydlx[plot]"',
 }
@@ -46,6 +45,12 @@ class Blocker(importlib.abc.MetaPathFinder):
         if name.partition(".")[0] in MISSING:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
+if "torchmetrics" not in MISSING:
+    import torchmetrics  # first, since it takes for installed what pip knows of
+
+    for name in list(sys.modules):
+        if name.partition(".")[0] in MISSING:
+            del sys.modules[name]
 sys.meta_path.insert(0, Blocker())
 """
 
@@ -112,7 +117,7 @@ def run_without_extras(code, folder, text="", missing=OPTIONAL):
 
 @pytest.fixture
 def files(tmp_path):
-    """Files of the kinds that the commands ask for; what is in them is never read."""
+    """Files of the kinds that the commands take; their contents are never read."""
     contents = {"tif": b"II*\0", "ppm": b"P6\n", "jp2": b"\0\0\0\x0cjP  \r\n\x87\n"}
     for suffix in ("json", "png", "tif", "ppm", "jp2"):
         (tmp_path / f"a.{suffix}").write_bytes(contents.get(suffix, b"{}"))
@@ -124,8 +129,13 @@ def files(tmp_path):
 
 def test_commands_name_the_extra_in_one_line_and_exit_with_2(files):
     results = run_without_extras(RUN_COMMANDS, files, json.dumps(list(COMMANDS)))
-    expected = {command: [2, f"pydlx {command.split()[0]}: {message}\n"] for command, message in COMMANDS.items()}
+    expected = {command: [2, f"pydlx {_called(command)}: {message}\n"] for command, message in COMMANDS.items()}
     assert results == expected
+
+
+def _called(command):
+    """The command, and of eval the kind."""
+    return " ".join(command.split()[: 2 if command.startswith("eval") else 1])
 
 
 def test_every_recipe_names_the_extra_that_it_trains_with(files):
@@ -136,7 +146,8 @@ def test_every_recipe_names_the_extra_that_it_trains_with(files):
 
 
 def test_commands_that_need_none_run(files):
-    assert run_without_extras(RUN_COMMANDS, files, json.dumps(["info", "bench --list"])) == {
+    missing = (*OPTIONAL, "torchmetrics")
+    assert run_without_extras(RUN_COMMANDS, files, json.dumps(["info", "bench --list"]), missing=missing) == {
         "info": [0, ""],
         "bench --list": [0, ""],
     }
@@ -151,6 +162,23 @@ def test_the_package_is_there_and_functions_name_the_extra(files):
         'reading and writing pictures needs Pillow: pip install "pydlx[images]"',
         'reading label maps needs Pillow: pip install "pydlx[images]"',
     ]
+
+
+IMPORT_METRICS = """
+import pydlx
+try:
+    import pydlx.metrics
+except ImportError as error:
+    print(json.dumps([str(error), pydlx.ops.ssim.__name__]))
+"""
+
+
+def test_metrics_stand_on_torchmetrics(files):
+    message = 'pydlx.metrics needs torchmetrics: pip install "pydlx[metrics]"'
+    assert run_without_extras(IMPORT_METRICS, files, missing=("torchmetrics",)) == [message, "ssim"]
+    command = "eval squad a.json a.json"
+    results = run_without_extras(RUN_COMMANDS, files, json.dumps([command]), missing=("torchmetrics",))
+    assert results == {command: [2, f"pydlx eval squad: {message}\n"]}
 
 
 def test_other_import_errors_are_not_disguised():

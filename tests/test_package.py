@@ -1,4 +1,4 @@
-"""What happens as the package is imported: parts that are imported when used, a library that does not load."""
+"""Importing the package: parts that are imported on first use, and a library that does not load."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_unknown_names_are_no_attributes():
 
 
 def test_a_library_that_does_not_load_is_no_crash(tmp_path):
-    """Why not is returned, and said in the warning that the references are used."""
+    """The reason is returned, and given in the warning that the references are used."""
     assert isinstance(_native._load(tmp_path / "missing.so"), FileNotFoundError)
     (tmp_path / "broken.so").write_text("no library")
     error = _native._load(tmp_path / "broken.so")

@@ -1,4 +1,4 @@
-"""What is homogeneous in its inputs is right in any unit, from 1e-30 to 1e30 in float32, forward and gradient."""
+"""Homogeneous functions are right in any unit, from 1e-30 to 1e30 in float32, forward and gradient."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ DIFFERENTIABLE: dict[str, tuple[tuple[Tensor, Tensor], Callable[[Tensor, Tensor,
     "psnr": (IMAGES, lambda x, y, s: metrics.psnr(x, y, s), 0),
     "rmse": (IMAGES, lambda x, y, s: metrics.rmse(x, y), 1),
     "mae": (IMAGES, lambda x, y, s: metrics.mae(x, y), 1),
-    "sd": (IMAGES, lambda x, y, s: metrics.sd(x), 1),
+    "std": (IMAGES, lambda x, y, s: metrics.std(x), 1),
     "corner_pool": (IMAGES, lambda x, y, s: ops.corner_pool(x, "left"), 1),
     "top_left_pool": (IMAGES, lambda x, y, s: ops.top_left_pool(x, y), 1),
     "dctn": (IMAGES, lambda x, y, s: ops.dctn(x), 1),
@@ -59,7 +59,7 @@ DIFFERENTIABLE: dict[str, tuple[tuple[Tensor, Tensor], Callable[[Tensor, Tensor,
 
 
 def evaluated(name: str, scale: float) -> tuple[Tensor, Tensor]:
-    """The result and the gradient of a fixed weighted sum of it, both brought back to scale 1."""
+    """The result and the gradient of a fixed weighted sum of it, both rescaled to scale 1."""
     (x, y), function, degree = DIFFERENTIABLE[name]
     x, y = (x * scale).requires_grad_(), y * scale
     result = function(x, y, scale)
@@ -86,7 +86,7 @@ def test_mse_has_the_square_of_the_unit(scale):
 
 @pytest.mark.parametrize("scale", [2.0**k for k in (-8, 20, 40, 56)])
 def test_oks_is_of_no_unit(scale):
-    """As far as float32 holds the area, and the 2^-52 that the definition adds to it does not count."""
+    """As long as float32 holds the area, and the 2^-52 that the definition adds is negligible."""
     pred, truth = draw(2, 3, 5, 2) * 100, draw(2, 4, 5, 2, seed=1) * 100
     visible, area, sigmas = torch.ones(2, 4, 5), draw(2, 4, seed=2) * 900 + 90, [0.1, 0.2, 0.1, 0.3, 0.2]
     expected = ops.oks(pred, truth, visible, area, sigmas)
@@ -109,7 +109,7 @@ def test_soft_pool_of_huge_numbers(size):
 
 @pytest.mark.parametrize("place", [(0, 0), (6, 8), (6, 4), (11, 13), (3, 20), (22, 25)])
 def test_ssim_where_one_pixel_lies_far_above_the_range(place):
-    """float64 is the judge. Windows that do not see the pixel keep all their digits."""
+    """Compared with float64. Windows without the pixel keep all their digits."""
     x, y = (image.clone() for image in IMAGES)
     x[(..., *place)] = 1e6
     for convention in ("wang2004", "skimage", "torchmetrics"):

@@ -1,4 +1,4 @@
-"""What setup.py decides to build, and for which GPUs."""
+"""setup.py's choice of what to build, and for which GPUs."""
 
 import importlib.util
 import subprocess
@@ -25,7 +25,7 @@ def setup(monkeypatch, tmp_path):
 
 @pytest.fixture
 def nvidia_smi(tmp_path, monkeypatch):
-    """Puts a program of that name on PATH, which prints these lines."""
+    """Put a program of that name on PATH that prints these lines."""
 
     def put(*capabilities, code=0):
         program = tmp_path / "nvidia-smi"
@@ -58,7 +58,7 @@ def test_torch_is_asked_where_the_driver_does_not_answer(setup, nvidia_smi, monk
     assert setup.cuda_plan()[1] == "8.9;12.0"
 
 
-def test_who_asks_gets_every_architecture_without_a_gpu(setup, nvidia_smi, monkeypatch):
+def test_without_a_gpu_pydlx_cuda_1_builds_every_architecture(setup, nvidia_smi, monkeypatch):
     nvidia_smi()
     monkeypatch.setenv("PYDLX_CUDA", "1")
     assert setup.cuda_plan() == (Path("/toolkit"), EVERY_ARCH, "")
@@ -79,7 +79,7 @@ def test_cuda_can_be_left_out(setup, nvidia_smi, monkeypatch):
     assert setup.cuda_plan() == (None, "", "PYDLX_CUDA=0")
 
 
-def test_a_missing_compiler_is_an_error_only_for_who_asks(setup, nvidia_smi, monkeypatch):
+def test_missing_cuda_compiler_is_an_error_only_with_pydlx_cuda_1(setup, nvidia_smi, monkeypatch):
     nvidia_smi("9.0")
     monkeypatch.setattr(setup, "find_cuda", lambda: (None, "nvcc is not on PATH and CUDA_HOME is not set"))
     assert setup.cuda_plan() == (None, "", "nvcc is not on PATH and CUDA_HOME is not set")

@@ -1,4 +1,4 @@
-"""The parts of the test-suite that a fault could silence: samples, and what is kept between compilations."""
+"""The parts of the test-suite whose faults would go unnoticed: sampling, and the compilation cache."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def heat_like(x: Tensor) -> Tensor:
 
 
 def corner_loss(x: Tensor) -> Tensor:
-    """Of maps of two classes, and two objects in every image."""
+    """Corner loss of maps of two classes, with two objects per image."""
     maps = losses.CornerMaps(*x.split([2, 2, 1, 1, 2, 2], 1))
     cells = torch.tensor([1, 6]).expand(x.shape[0], 2)
     offset = torch.full((2, 2), 0.25, dtype=x.dtype).expand(x.shape[0], 2, 2)
@@ -77,7 +77,7 @@ def corner_loss(x: Tensor) -> Tensor:
 
 
 def on_pairs_of_entities(run: Callable[..., Tensor], **options) -> Case:
-    """Of relations some hold, of one pair all and of one none."""
+    """Random relations; one pair has all of them and one none."""
 
     def flat(x: Tensor) -> Tensor:
         labels = torch.arange(x.numel()).remainder(3).reshape(x.shape).eq(1)
@@ -110,7 +110,7 @@ def reading(cell: str, gated: bool, layer: bool = False) -> Case:
 
 
 def reading_weights(x: Tensor) -> Tensor:
-    """The numbers are weights."""
+    """The attention RNN as a function of its weights."""
     width = x.shape[1]
     sequence = torch.linspace(-1, 1, 2 * width, dtype=x.dtype).view(1, 2, width)
     cell = x.sum(0).sin()
@@ -200,7 +200,7 @@ def compare_texts(x: Tensor, padded: bool = False) -> Tensor:
 
 
 def labels_like(x: Tensor, soft: bool = False) -> Tensor:
-    """Of every cell, by its number."""
+    """A label for every element, from its index."""
     numbers = torch.arange(x.numel()).view(x.shape)
     return (numbers % 5).to(x.dtype) / 4 if soft else numbers % 3 == 0
 
@@ -211,7 +211,7 @@ def compare_labels(x: Tensor, soft: bool = False) -> Tensor:
 
 
 def span_loss(x: Tensor, shared: bool = False) -> Tensor:
-    """Of two items: query and key of two types, or of one head and numbers for the types; spans of each kind."""
+    """Two items, with query and key of two types, or of one head with biases; spans of each kind."""
     spans = torch.tensor([[0, 0, 1, 2], [1, 1, 0, 0], [0, 1, 0, 2], [1, 1, 0, 0]])
     mask = torch.arange(x.shape[2]).ne(1).expand(x[:, :, :, 0].shape[::2]) if shared else None
     query, key = x.unflatten(-1, (2, 2)).unbind(-2)
@@ -255,6 +255,14 @@ def in_groups(x: Tensor) -> Tensor:
 def overlaps(x: Tensor) -> Tensor:
     boxes = torch.cat([x[:, :2], 1 + x[:, 2:].abs()], 1)
     return ops.ragged_box_iou(boxes, boxes.flip(0), torch.zeros(3, dtype=torch.bool), OFFSETS, OFFSETS)
+
+
+def mask_overlaps(x: Tensor) -> Tensor:
+    first = x.abs().floor()
+    spans, each = torch.cat([first, first + 2], 1).to(torch.int32), torch.arange(4)
+    heights = torch.full((3,), 4)
+    sides = (spans, each, heights, spans.flip(0), each, heights)
+    return ops.ragged_mask_iou(*sides, torch.zeros(3, dtype=torch.bool), OFFSETS, OFFSETS)
 
 
 def match(x: Tensor) -> Tensor:
@@ -351,6 +359,7 @@ _CASES = {
     "soft_oks_nms": Case(lambda x: ops.soft_oks_nms(*poses_of(x), 0.5)[1], (2, 4, 6), (3, 6, 6)),
     "ragged_oks": Case(in_groups, (3, 3, 2), (3, 3, 2)),
     "ragged_box_iou": Case(overlaps, (3, 4), (3, 4)),
+    "ragged_mask_iou": Case(mask_overlaps, (3, 1), (3, 1)),
     "match_detections": Case(match, (5,), (5,)),
     "precision_curves": Case(curves, (3,), (3,)),
 }
@@ -362,6 +371,7 @@ WITHOUT_DERIVATIVE = {
     "confusion_matrix": "–",
     "oks_nms": "–",
     "match_detections": "–",
+    "ragged_mask_iou": "–",
     "decode_corners": "✗",
     "soft_nms": "✗",
     "soft_oks_nms": "✗",
@@ -381,6 +391,7 @@ RAISES = {
     "soft_oks_nms": ("ONNX",),
     "ragged_oks": _GROUPS,
     "ragged_box_iou": _GROUPS,
+    "ragged_mask_iou": _GROUPS,
     "match_detections": _GROUPS,
     "precision_curves": _GROUPS,
 }

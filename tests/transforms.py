@@ -1,4 +1,4 @@
-"""Every transform of PyTorch as two functions of an op: what the transform gives, and what plain differentiation gives.
+"""Every transform of PyTorch as two functions of an op: its result, and that of plain differentiation.
 
 python tests/transforms.py    writes the table of docs/transforms.md
 """
@@ -41,12 +41,12 @@ class Transform(NamedTuple):
 
 
 def weights(like: Tensor, seed: int) -> Tensor:
-    """Numbers without a pattern, and without a random generator, which ``vmap`` refuses."""
+    """Irregular numbers without a random generator, which ``vmap`` refuses."""
     return (torch.arange(1, like.numel() + 1, dtype=torch.float64) * (seed + 0.7)).sin().reshape(like.shape)
 
 
 def total(run: Run) -> Run:
-    """A number with a different weight for each element of the output."""
+    """A weighted sum of the output, with a different weight for each element."""
 
     def number(x: Tensor) -> Tensor:
         y = run(x)
@@ -63,7 +63,7 @@ def slope(y: Tensor, x: Tensor, create_graph: bool = True) -> Tensor:
 
 
 def derivative(run: Run, x: Tensor, order: int = 1) -> Tensor:
-    """The gradient of the weighted sum, of that times weights, and so on."""
+    """The gradient of the weighted sum, then that of its weighted sum, and so on."""
     x = x.detach().requires_grad_()
     y = total(run)(x)
     for further in range(order):
@@ -218,7 +218,7 @@ TRANSFORMS = {
 
 
 def outcome(name: str, transform: str) -> str:
-    """What the table says: ``✓`` right, ``✗`` one clear error, ``–`` nothing to differentiate."""
+    """The table's symbol: ``✓`` right, ``✗`` one clear error, ``–`` nothing to differentiate."""
     if TRANSFORMS[transform].derives and name in WITHOUT_DERIVATIVE:
         return WITHOUT_DERIVATIVE[name]
     return "✗" if transform in RAISES.get(name, ()) else "✓"

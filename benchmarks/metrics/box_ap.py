@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from pydlx.benchmarks.case import NATIVE, Candidate, Case, Setting, at_most
-from pydlx.metrics import BoxAP
+from pydlx.benchmarks.case import NATIVE, Candidate, Case, Setting, at_most, installed
+
+if TYPE_CHECKING:
+    from pydlx.metrics import BoxAP
 
 _IMAGES, _DETECTIONS, _TRUTHS = 5_000, 200_000, 50_000
 _CATEGORIES, _FEW = 1_203, 12
@@ -17,7 +20,7 @@ _FEW_CATEGORIES = f"{_FEW} categories"
 
 def cases(setting: Setting) -> Iterator[Case]:
     """As many detections, of many categories and of few."""
-    if setting.device.type == "cpu":
+    if setting.device.type == "cpu" and installed("torchmetrics"):
         label = f"{_DETECTIONS} detections, {_CATEGORIES} categories"
         yield Case(label, candidates, (at_most(2, _FEW_CATEGORIES),), floors=(_FEW_CATEGORIES,))
 
@@ -29,6 +32,8 @@ def candidates() -> dict[str, Candidate | None]:
 
 def _filled(categories: int) -> BoxAP:
     """A metric that has seen every detection near a truth of its category, in random order."""
+    from pydlx.metrics import BoxAP
+
     generator = torch.Generator().manual_seed(0)
     corner = 500 * torch.rand(_TRUTHS, 2, generator=generator)
     boxes = torch.cat([corner, corner + 10 + 150 * torch.rand(_TRUTHS, 2, generator=generator)], 1)

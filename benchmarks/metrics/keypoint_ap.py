@@ -17,7 +17,6 @@ from pydlx.benchmarks.case import NATIVE, Candidate, Case, Item, Quantity, Setti
 from pydlx.benchmarks.metrics import coco_peers
 from pydlx.benchmarks.metrics.coco_peers import HOTCOCO, PYCOCOTOOLS
 from pydlx.benchmarks.metrics.people import people
-from pydlx.metrics import KeypointAP, evaluate_keypoints
 
 # Images, people, detections: as many as a detector finds on COCO's val2017; fewer for what takes seconds; and many.
 _EVERYONE = (5_000, 10_944, 104_125)
@@ -38,7 +37,7 @@ Sizes = tuple[int, int, int]
 
 def cases(setting: Setting) -> Iterator[Item]:
     """Evaluation alone, then with the files, then what that takes of memory (with ``--full``)."""
-    if setting.device.type != "cpu":
+    if setting.device.type != "cpu" or not installed("torchmetrics"):
         return
     yield Case(f"{_text(_EVERYONE)}, from arrays", array_candidates, (at_most(0.7, HOTCOCO),))
     if not installed("msgspec"):  # what reads JSON here
@@ -66,6 +65,8 @@ def _text(sizes: Sizes) -> str:
 
 def array_candidates() -> dict[str, Candidate | None]:
     """Matching and curves of what is in memory."""
+    from pydlx.metrics import KeypointAP
+
     truth, found = people(*_EVERYONE)
     metric = KeypointAP(box_format="xywh")
     metric.update(*batch(truth, found))
@@ -79,6 +80,8 @@ def array_candidates() -> dict[str, Candidate | None]:
 
 def file_candidates(sizes: Sizes, peers: tuple[str, ...]) -> dict[str, Candidate | None]:
     """All from reading to the ten numbers."""
+    from pydlx.metrics import evaluate_keypoints
+
     folder = tempfile.TemporaryDirectory()
     files = _write(folder.name, *people(*sizes))
 

@@ -1,1 +1,1 @@
-"""Cases of whole models."""
+"""Benchmark cases of layers of models, and of whole models."""

@@ -1,4 +1,4 @@
-"""Hourglass-104 of CornerNet with the native corner pools, and with ``torch.cummax`` in their place."""
+"""CornerNet's hourglass-104 with native corner pooling, against corner pooling by ``torch.cummax``."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from pydlx.models import create_model
 from pydlx.models.detection.cornernet import CornerModule
 from pydlx.nn import BottomRightPool2d, TopLeftPool2d
 
-# What each of the four corner modules pools of an image of 511 pixels: half of 256 channels.
+# Size of the maps that each corner module pools, for an image of 511 pixels; 128 is half of the 256 channels.
 _MAP = (128, 128, 128)
 _POOLS = 2 * ("top_left", "bottom_right")
 
 
 class CummaxPool2d(nn.Module):
-    """A pair of corner pools from flips and ``torch.cummax``."""
+    """A pair of corner pools, computed by flips and ``torch.cummax``."""
 
     def __init__(self, directions: tuple[str, str]) -> None:
         super().__init__()
         self.directions = directions
 
     def forward(self, vertical: Tensor, horizontal: Tensor) -> Tensor:
-        """The sum of both running maxima."""
+        """Return the sum of both running maxima."""
         first, second = self.directions
         return cummax_pool(vertical, first) + cummax_pool(horizontal, second)
 
@@ -43,7 +43,7 @@ _LAYERS: dict[str, dict[str, Callable[[], nn.Module]]] = {
 
 
 def cases(setting: Setting) -> Iterator[Case]:
-    """Forward and backward, the pools alone, and the whole model around them."""
+    """Yield cases of forward and backward of the four pairs of pools and, in full runs, of the whole model."""
     targets = (at_least(15, CUMMAX),) if setting.device.type == "cpu" else ()
     for images in (1, 4):
         yield Case(f"hourglass-104, its 4 pools, {images}×511×511", partial(_pools, setting, images), targets)

@@ -1,4 +1,4 @@
-"""DCN's decoder, all tokens of a passage at once, against one token after another."""
+"""DCN's decoder for all tokens of a passage at once, against a loop over tokens."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SIZE, _POOL, _ITERATIONS, _LENGTH = 200, 16, 4, 400  # the paper's
 
 
 def cases(setting: Setting) -> Iterator[Case]:
-    """Passages of SQuAD's length at the paper's sizes. A batch as it is trained takes seconds, so only full runs do."""
+    """Yield cases of SQuAD's passage length at the paper's sizes; full runs add a training batch, which is slow."""
     for batch in (8, 32) if setting.full else (8,):
         label = f"{batch}×{_LENGTH}×{2 * _SIZE}, {_ITERATIONS} iterations, forward"
         yield Case(label, partial(_candidates, setting, batch), (at_least(2, LOOP),))
@@ -26,7 +26,7 @@ def cases(setting: Setting) -> Iterator[Case]:
 
 def _candidates(setting: Setting, batch: int) -> dict[str, Candidate | None]:
     torch.manual_seed(0)
-    # In training no example stops before the last iteration.
+    # In training mode no example stops before the last iteration.
     decoder = DynamicDecoder(_SIZE, 2 * _SIZE, _POOL, _ITERATIONS).to(setting.device).train()
     U = torch.randn(batch, _LENGTH, 2 * _SIZE).to(setting.device)
     mask = torch.ones(U.shape[:2], dtype=torch.bool, device=setting.device)
@@ -38,7 +38,7 @@ def _candidates(setting: Setting, batch: int) -> dict[str, Candidate | None]:
 
 
 def one_by_one(decoder: DynamicDecoder, U: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """What a decoder in training gives for texts without padding, as the equations have it: token by token."""
+    """Compute a decoder in training mode by the paper's equations, token by token, for texts without padding."""
     batch = torch.arange(U.shape[0], device=U.device)
     s, e = torch.zeros_like(batch), torch.full_like(batch, U.shape[1] - 1)
     h = c = U.new_zeros(U.shape[0], decoder.cell.hidden_size)

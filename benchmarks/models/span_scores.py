@@ -1,4 +1,4 @@
-"""RaSoR's scores of all spans against the pairs of states side by side: time and memory."""
+"""RaSoR's scores of all spans, against concatenating the states of every pair: time and memory."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pydlx.models.readers.pointers import SpanScoring
 
 PAIRS = "pairs"
 
-_SIZES = (16, 400, 200, 100, 30)  # passages, tokens, numbers of a state, hidden, tokens of the longest span
+_SIZES = (16, 400, 200, 100, 30)  # passages, tokens, size of a state, hidden size, tokens of the longest span
 _SMALL = (1, 20, 8, 8, 4)
 
 
 def cases(setting: Setting) -> Iterator[Item]:
-    """Passages of SQuAD's length at the paper's sizes; and on the CPU the memory that this takes."""
+    """Yield cases of SQuAD's passage length at the paper's sizes and, on the CPU, their memory."""
     on_cpu = setting.device.type == "cpu"
     label = "16×400×200, hidden 100, spans to 30, forward+backward"
     yield Case(label, partial(_candidates, setting), (at_least(3, PAIRS),) if on_cpu else ())
@@ -36,7 +36,7 @@ def _candidates(setting: Setting) -> dict[str, Candidate | None]:
 
 
 def candidate(name: str, sizes: tuple[int, ...], device: torch.device | str = "cpu") -> Candidate:
-    """One way to the scores and the gradients of states and weights."""
+    """Return one way to compute the scores and the gradients of states and weights."""
     batch, length, size, hidden, max_length = sizes
     torch.manual_seed(0)
     part = SpanScoring(size, hidden, max_length).to(device)
@@ -48,7 +48,7 @@ def candidate(name: str, sizes: tuple[int, ...], device: torch.device | str = "c
 
 
 def of_pairs(part: SpanScoring, states: Tensor, mask: Tensor) -> Tensor:
-    """As the equation says it, (B, n, w), over both states of every span, (B, n, w, 2 size)."""
+    """Compute scores (B, n, w) by the paper's equation, from both states (B, n, w, 2 size) of every span."""
     length, width = states.shape[1], part.max_length
     first = torch.arange(length, device=states.device).unsqueeze(1)
     last = first + torch.arange(width, device=states.device)

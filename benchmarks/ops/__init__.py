@@ -1,1 +1,1 @@
-"""Cases of the ops, one file for each."""
+"""Benchmark cases of the ops, one file per op."""

@@ -1,4 +1,4 @@
-"""The attention RNN against the loop over steps in stock PyTorch, and against attention that knows no state."""
+"""The attention RNN against a loop over steps in stock PyTorch, and against attention that ignores the state."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _forward_and_backward(module: nn.Module, x: Tensor, memory: Tensor) -> Candi
 
 
 class StepLoop(nn.Module):
-    """A layer of one direction as a loop over steps, with the projections of inputs and memory done before."""
+    """A layer of one direction as a loop over steps, with inputs and memory projected beforehand."""
 
     def __init__(self, layer: AttentionRNN) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class StepLoop(nn.Module):
 
 
 class StaticAttention(nn.Module):
-    """Attention that knows no state, for all steps at once, then gate and GRU: R-Net as HKUST trained it."""
+    """Attention that ignores the state, for all steps at once, then gate and GRU: R-Net in HKUST's implementation."""
 
     def __init__(self, input_size: int, memory_size: int, hidden_size: int) -> None:
         super().__init__()

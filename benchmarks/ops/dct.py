@@ -1,4 +1,4 @@
-"""The cosine transform against SciPy's (pocketfft), on a GPU CuPy's, and against the real FFT, about its least cost."""
+"""The cosine transform against SciPy's (pocketfft), on a GPU CuPy's, and the real FFT, which costs about the least."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CornerNet's decode against the usual formula of stock PyTorch: max pooling, ``topk``, pairing, ``topk``."""
+"""CornerNet's decoding against the usual implementation in stock PyTorch: max pooling, ``topk``, pairing, ``topk``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _TOP_K, _ROWS, _TAG_THRESHOLD = 100, 1000, 0.5
 
 
 def cases(setting: Setting) -> Iterator[Case]:
-    """Maps of an image with some objects, and of noise, whose peaks are as many as they can be."""
+    """Maps of an image with some objects, and of noise, which has the most peaks."""
     targets = (at_least(5, EAGER),) if setting.device.type == "cpu" else ()
     for kind, dtype in (("objects", torch.float32), ("noise", torch.float32), ("objects", torch.bfloat16)):
         extra = "" if dtype == torch.float32 else " bfloat16"
@@ -68,7 +68,7 @@ def draw_maps(kind: str, shape: tuple[int, ...]) -> list[Tensor]:
 def eager_decode(
     heat_tl: Tensor, heat_br: Tensor, tag_tl: Tensor, tag_br: Tensor, offset_tl: Tensor, offset_br: Tensor
 ) -> tuple[Tensor, ...]:
-    """As it is usually written; equal scores come in any order."""
+    """The usual implementation; ties are in any order."""
     score_tl, label_tl, x_tl, y_tl, tags_tl = (x.unsqueeze(2) for x in _corners(heat_tl, tag_tl, offset_tl))
     score_br, label_br, x_br, y_br, tags_br = (x.unsqueeze(1) for x in _corners(heat_br, tag_br, offset_br))
     rejected = (label_tl != label_br) | ((tags_tl - tags_br).abs() > _TAG_THRESHOLD) | (x_br < x_tl) | (y_br < y_tl)

@@ -1,4 +1,4 @@
-"""Decoding of spans against the table of all sums, as readers make it, and a sliding maximum in stock PyTorch."""
+"""Decoding of spans against the usual table of all sums, and against a sliding maximum in stock PyTorch."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def _build(length: int, top_k: int, setting: Setting) -> dict[str, Candidate | N
 
 
 def scores(length: int) -> tuple[Tensor, Tensor]:
-    """Logarithms of probabilities, (32, length)."""
+    """Log-probabilities, (32, length)."""
     generator = torch.Generator().manual_seed(0)
     start, end = torch.randn(2, 32, length, generator=generator).log_softmax(2)
     return start, end
 
 
 def outer_product(start: Tensor, end: Tensor, top_k: int) -> tuple[Tensor, ...]:
-    """Of all pairs, those in a band count; equal scores come in any order."""
+    """The usual implementation: the best of all pairs in a band; ties are in any order."""
     length = start.shape[1]
     band = torch.ones(length, length, dtype=torch.bool, device=start.device).triu().tril(WINDOW - 1)
     table = (start.unsqueeze(2) + end.unsqueeze(1)).masked_fill(~band, -torch.inf).flatten(1)

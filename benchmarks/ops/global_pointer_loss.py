@@ -1,4 +1,4 @@
-"""GlobalPointer's loss against the table of all scores in stock PyTorch: time and memory."""
+"""GlobalPointer's loss against stock PyTorch with a table of all scores: time and memory."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _SMALL = (1, 10, 20, 64)
 
 
 class Inputs(NamedTuple):
-    """Arguments of the op by name; biases where one head serves all types."""
+    """Arguments of the op by name; with biases if one head is shared by all types."""
 
     query: Tensor
     key: Tensor
@@ -54,7 +54,7 @@ class Inputs(NamedTuple):
 
 
 def cases(setting: Setting) -> Iterator[Item]:
-    """Full and shared heads, forward and with gradients; and on the CPU the memory that this takes."""
+    """Full and shared heads, forward and with gradients; on the CPU also the memory."""
     on_cpu = setting.device.type == "cpu"
     for sizes in (_SIZES, _SHARED):
         for direction in ("forward", "forward+backward"):
@@ -76,7 +76,7 @@ def _candidates(sizes: tuple[int, ...], direction: str, setting: Setting) -> dic
 
 
 def inputs(sizes: tuple[int, ...]) -> Inputs:
-    """Random vectors and spans; all tokens are there, which is what costs most."""
+    """Random vectors and spans, without padding, which is the most expensive case."""
     batch, heads, length, _ = sizes
     generator = torch.Generator().manual_seed(0)
     query, key = (torch.randn(sizes, generator=generator) for _ in range(2))
@@ -89,7 +89,7 @@ def inputs(sizes: tuple[int, ...]) -> Inputs:
 
 
 def build(name: str, given: Inputs, with_gradients: bool) -> Candidate:
-    """One way to compute the mean loss, and the gradients of all that has some."""
+    """One way to compute the mean loss and all gradients."""
     if not with_gradients:
         return lambda: losses()[name](given)
     given = Inputs._make(x.requires_grad_() if x is not None and x.is_floating_point() else x for x in given)
@@ -98,7 +98,7 @@ def build(name: str, given: Inputs, with_gradients: bool) -> Candidate:
 
 
 def candidate(name: str, sizes: tuple[int, ...]) -> Candidate:
-    """With gradients, on the CPU."""
+    """A candidate for measuring memory: with gradients, on the CPU."""
     return build(name, inputs(sizes), True)
 
 
@@ -107,7 +107,7 @@ def _gigabytes(threads: int) -> float:
 
 
 def losses() -> dict[str, Loss]:
-    """Ways to the mean loss."""
+    """Ways to compute the mean loss."""
     return {NATIVE: lambda given: ops.global_pointer_loss(**given._asdict()), DENSE: _dense, INDEXED: _indexed}
 
 
@@ -125,7 +125,7 @@ def _masked(scores: Tensor, mask: Tensor) -> Tensor:
 
 
 def _dense(given: Inputs) -> Tensor:
-    """As it is usually written, with a table of labels."""
+    """The usual implementation, with a table of labels."""
     scores = _masked(_scores(given), given.mask)
     labels = torch.zeros_like(scores)
     labels[tuple(given.spans.unbind(1))] = 1
@@ -138,7 +138,7 @@ def _dense(given: Inputs) -> Tensor:
 
 
 def _indexed(given: Inputs) -> Tensor:
-    """With as few passes over the table as we could think of: gold scores are taken out of it by their indices."""
+    """An implementation with few passes over the table: gold scores are gathered by their indices."""
     scores = _scores(given)
     cells = tuple(given.spans.unique(dim=0).unbind(1))
     gold = scores[cells]

@@ -14,7 +14,7 @@ from pydlx.benchmarks.pictures import irregular_mask, natural_picture
 
 SPARSE = "scipy.sparse"
 
-# Without multigrid a ragged mask takes the reference thousands of iterations: minutes at larger sizes.
+# The reference has no multigrid, so a ragged mask takes it thousands of iterations: minutes at larger sizes.
 _REFERENCE_UP_TO = 128
 
 
@@ -33,7 +33,7 @@ def _candidates_of_size(side: int, setting: Setting) -> dict[str, Candidate | No
 
 
 def candidates(rhs: Tensor, mask: Tensor) -> dict[str, Candidate | None]:
-    """A u = rhs (C, H, W) where `mask` (H, W) is True, from scratch: setting up belongs to the solve."""
+    """A u = rhs (C, H, W) where `mask` (H, W) is True; the time includes the setup for the mask."""
     linalg = installed("scipy.sparse.linalg")
     host_rhs, host_mask = rhs.cpu().numpy(), mask.cpu().numpy()
 
@@ -54,7 +54,7 @@ def candidates(rhs: Tensor, mask: Tensor) -> dict[str, Candidate | None]:
 
 
 def _sparse_matrix(mask: np.ndarray):
-    """n_p u[p] - sum of u over p's unknown neighbours, as a sparse matrix over the unknown pixels in reading order."""
+    """n_p u[p] - sum of u over p's unknown neighbours, as a sparse matrix over the unknown pixels, row-major."""
     sparse = installed("scipy.sparse")
     number = np.full(mask.shape, -1)
     number[mask] = np.arange(mask.sum())

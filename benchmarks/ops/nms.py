@@ -1,4 +1,4 @@
-"""Suppression against its definition in PyTorch, one operation per row taken; on a GPU, hard against torchvision's."""
+"""Suppression against its definition in PyTorch, row by row; on a GPU hard suppression also against torchvision's."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SIGMAS = torch.linspace(0.025, 0.107, 17)
 
 
 def cases(setting: Setting) -> Iterator[Case]:
-    """Boxes of which each overlaps some dozens; and 200 poses."""
+    """Boxes that each overlap some dozens of others; and 200 poses."""
     for method in ("gaussian", "hard"):
         for count in (300, 2000, 10000) if setting.device.type == "cuda" else (1000,):
             yield Case(f"{method} {count} boxes", partial(_boxes, method, count, setting), floors=())

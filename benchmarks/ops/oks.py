@@ -1,4 +1,4 @@
-"""OKS against its formula in broadcast PyTorch, on a GPU also compiled."""
+"""OKS against its formula with broadcasting in PyTorch, on a GPU also compiled."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Scene = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
 def cases(setting: Setting) -> Iterator[Case]:
-    """Images of many people; and poses that are matched already, as a loss has them."""
+    """Images of many people; and poses that are already matched, as in a loss."""
     for batch, sizes, dtype in _CASES:
         for direction in ("forward", "forward+backward"):
             asked = batch == 64 and direction == "forward" and setting.device.type == "cpu"
@@ -67,7 +67,7 @@ def _candidates(
 
 
 def scene(batch: int, detections: int, truths: int) -> Scene:
-    """Poses (B, D, K, 2) and (B, G, K, 2), visibility, area and sigmas; four points of five are visible."""
+    """Poses (B, D, K, 2) and (B, G, K, 2), visibility, area and sigmas; four of five points are visible."""
     generator = torch.Generator().manual_seed(0)
 
     def draw(*shape: int) -> Tensor:
@@ -88,9 +88,9 @@ def differentiable(*others: Tensor) -> dict[str, Callable[[Tensor], Tensor]]:
 def eager_oks(
     pred: Tensor, truth: Tensor, visibility: Tensor, area: Tensor, sigmas: Tensor, *, in_place: bool = True
 ) -> Tensor:
-    """The formula in stock PyTorch, where each truth has a visible point: of several such forms tried, the fastest.
+    """The formula in stock PyTorch, if each truth has a visible point; the fastest of several forms tried.
 
-    In place it makes two temporaries of the size of all pairs of points; it is differentiable only otherwise.
+    With `in_place` it needs only two temporaries of the size of all pairs of points, but is not differentiable.
     """
     falloff = (-1 / (8 * (area + 2**-52).unsqueeze(-1) * sigmas.square())).unsqueeze(-3)
     share = (visibility / visibility.sum(-1, keepdim=True)).unsqueeze(-3)

@@ -31,13 +31,13 @@ from pydlx.benchmarks.pictures import natural_picture
 SCIPY = "scipy.fft"
 RFFTS = "rfft2 + irfft2"
 
-# Sizes, and the part of SciPy's time that the solve may take. The last has prime factors only.
+# Sizes, and the fraction of SciPy's time that the solve may take. Both sides of the last are primes.
 _SHAPES = (((3, 1024, 1024), 0.6), ((3, 1080, 1920), 0.6), ((3, 1021, 1031), 0.5))
 _BETAS = (1e-8, 1e-6, 1e-4, 1e-2, 1.0, 10.0)
 
 
 def cases(setting: Setting) -> Iterator[Item]:
-    """Gaussian-Poisson and Dirichlet solves in float32, and what float32 costs in accuracy."""
+    """Gaussian-Poisson and Dirichlet solves in float32, and the error of float32."""
     on_cpu = setting.device.type == "cpu"
     for shape, part in _SHAPES:
         targets = (at_most(part, SCIPY),) if on_cpu else ()
@@ -63,7 +63,7 @@ def _build(
 
 
 def scene(shape: tuple[int, ...], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """The Laplacian of one picture, and another picture to take the colours from, (C, H, W) in grey levels."""
+    """The Laplacian of one image, and another image for the colours, (C, H, W) in grey levels."""
     wanted, colour = (natural_picture(shape, seed).to(dtype) for seed in (1, 2))
     rhs = torch.zeros_like(wanted)
     for axis in (-2, -1):
@@ -75,7 +75,7 @@ def scene(shape: tuple[int, ...], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
 
 
 def gaussian_candidates(rhs: Tensor, colour: Tensor, threads: int, beta: float = 1.0) -> dict[str, Candidate | None]:
-    """(L + βG) u = rhs + β colour; SciPy's route has its divisor ready."""
+    """(L + βG) u = rhs + β colour; for SciPy the divisor is computed beforehand."""
     scipy_fft = installed("scipy.fft")
     host_rhs, host_colour = rhs.cpu().numpy(), colour.cpu().numpy()
     divisor = _gaussian_symbol(rhs.shape[-2:], beta).astype(host_rhs.dtype)
@@ -121,7 +121,7 @@ def dirichlet_candidates(rhs: Tensor, _colour: Tensor, threads: int) -> dict[str
 
 
 def _gaussian_symbol(size: tuple[int, ...], beta: float, sigma: float = 0.5) -> np.ndarray:
-    """Eigenvalues of L + βG: G is the 3×3 part of a Gaussian that is normalised out to 4 σ."""
+    """Eigenvalues of L + βG, where G is the 3×3 centre of a Gaussian normalised over 4 σ."""
     tail = [math.exp(-0.5 * (k / sigma) ** 2) for k in range(1, int(4 * sigma + 0.5) + 1)]
     total = 1 + 2 * sum(tail)
     angles = [np.pi * np.arange(n) / n for n in size]
@@ -131,7 +131,7 @@ def _gaussian_symbol(size: tuple[int, ...], beta: float, sigma: float = 0.5) -> 
 
 
 def float32_error(size: int, device: torch.device) -> float:
-    """Largest difference between the float32 and the float64 solve over all weights, for pictures of 0 to 255."""
+    """Largest difference between the float32 and the float64 solve over all weights, for images of 0 to 255."""
     rhs, colour = (tensor.to(device) for tensor in scene((1, size, size), torch.float64))
     worst = 0.0
     for beta in _BETAS:

@@ -1,4 +1,4 @@
-"""Pooling over time against the formulae that fill the padding in first, on a GPU also compiled."""
+"""Pooling over time against the formulas that first fill the padding, on a GPU also compiled."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _candidates(mode: str, layout: str, direction: str, setting: Setting) -> dic
     x = x.to(setting.device)
     ways = pools(mode, layout, _SHAPE[1], lengths, setting.device)
     found = {name: passes(pool, x) for name, pool in ways.items()}
-    # The layouts differ little to the compiler, which takes seconds for each.
+    # Compiled code differs little between layouts, and compiling takes seconds for each.
     if layout == "lengths" and (formula := compiled(ways[EAGER], setting)):
         found[COMPILED] = passes(formula, x)
     return {**found, REFERENCE: on_reference(found[NATIVE]), COPY: copying(x)}
@@ -73,7 +73,7 @@ def sequences(shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
 def pools(
     mode: str, layout: str, steps: int, lengths: Tensor, device: torch.device
 ) -> dict[str, Callable[[Tensor], Tensor]]:
-    """The op, and where x is padded its formula in stock PyTorch, with a mask that is there already."""
+    """The op and, if x is padded, its formula in stock PyTorch, with a mask that was made beforehand."""
     k = K if mode == "k-max" else None
     valid = (torch.arange(steps) < lengths.unsqueeze(1)).to(device) if layout in _RAGGED else None
     given = {"lengths": lengths, "packed": lengths, "mask": valid, "full": None}[layout]

@@ -1,4 +1,4 @@
-"""SoftPool against the eager formula, and against max pooling, which it is to be as cheap as.
+"""SoftPool against the eager formula, and against max pooling, whose time is the goal.
 
 On a GPU also against ``torch.compile`` of the formula.
 """
@@ -131,9 +131,9 @@ def pools(kernel: int, spatial: int) -> dict[str, Pool]:
 
 
 def eager_soft_pool2d(x: Tensor, kernel: int, stride: int) -> Tensor:
-    """The formula in stock PyTorch, stable and differentiable: of several such forms tried, the fastest in all.
+    """The formula in stock PyTorch, stable and differentiable; the fastest of several forms tried.
 
-    x is (N, C, H, W); the windows have to fit, there is no padding.
+    x is (N, C, H, W); the windows must fit, without padding.
     """
     batch, channels, height, width = x.shape
     windows = F.unfold(x, kernel, stride=stride).view(batch, channels, kernel * kernel, -1)
@@ -142,13 +142,13 @@ def eager_soft_pool2d(x: Tensor, kernel: int, stride: int) -> Tensor:
 
 
 def window_soft_pool(x: Tensor, kernel: int) -> Tensor:
-    """The formula with stride 2 over views of the windows, in any dimensions; ``torch.compile`` makes it one loop."""
+    """The formula with stride 2 over views of the windows, in any dimensions; ``torch.compile`` fuses it."""
     windows = x
     for axis in range(2, x.dim()):
         windows = windows.unfold(axis, kernel, 2)
-    cells = tuple(range(2 - x.dim(), 0))
-    weights = (windows - windows.amax(cells, keepdim=True)).exp()
-    return (weights * windows).sum(cells) / weights.sum(cells)
+    elements = tuple(range(2 - x.dim(), 0))
+    weights = (windows - windows.amax(elements, keepdim=True)).exp()
+    return (weights * windows).sum(elements) / weights.sum(elements)
 
 
 def eager_soft_pool3d(x: Tensor, size: int) -> Tensor:

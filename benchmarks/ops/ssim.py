@@ -22,6 +22,7 @@ from pydlx.benchmarks.case import (
     Setting,
     Target,
     at_least,
+    at_most,
     compiled,
     copying,
     forward,
@@ -34,6 +35,8 @@ from pydlx.benchmarks.case import (
 MSSSIM = "pytorch-msssim"
 SKIMAGE = "scikit-image"
 FUSED = "fused-ssim"
+FAST = "Fast-SSIM"
+FLOATS = "as float32"
 COMPILED = "compiled"
 
 _LARGE = (1, 3, 1080, 1920)
@@ -46,11 +49,16 @@ _TARGETS: dict[str, tuple[Target, ...]] = {
 
 
 def cases(setting: Setting) -> Iterator[Case]:
-    """Mean SSIM of the 2004 paper, forward, and forward with the gradients of both images."""
+    """Mean SSIM of the 2004 paper, forward, and with the gradients of both images; the uniform window on bytes."""
     for shape in (_LARGE, _SMALL, _BATCH) if setting.device.type == "cuda" else (_LARGE, _SMALL):
         for direction in ("forward", "forward+backward"):
             targets = _TARGETS[direction] if shape == _LARGE and setting.device.type == "cpu" else ()
             yield Case(f"{shape_text(shape)} {direction}", partial(_candidates, shape, direction, setting), targets)
+    yield Case(
+        f"{shape_text(_LARGE)} uint8, uniform window",
+        partial(_of_bytes, setting),
+        (at_most(1.3, FLOATS), at_most(1.3, FAST)) if setting.device.type == "cpu" else (),
+    )
 
 
 def _candidates(shape: tuple[int, ...], direction: str, setting: Setting) -> dict[str, Candidate | None]:
@@ -66,6 +74,20 @@ def _candidates(shape: tuple[int, ...], direction: str, setting: Setting) -> dic
     native = found[NATIVE]
     assert native is not None
     return {**found, REFERENCE: on_reference(native), COPY: copying(images[0])}
+
+
+def _of_bytes(setting: Setting) -> dict[str, Candidate | None]:
+    """Images as files hold them: arrays (H, W, 3) of bytes for the peer, contiguous planes for the op."""
+    x, y = ((255 * image).to(torch.uint8).to(setting.device) for image in pictures(_LARGE))
+    wide_x, wide_y = x.float(), y.float()
+    peer = installed("fast_ssim")
+    arrays = [image[0].permute(1, 2, 0).cpu().contiguous().numpy() for image in (x, y)]
+    return {
+        NATIVE: lambda: ops.ssim(x, y, convention="skimage"),
+        FLOATS: lambda: ops.ssim(wide_x, wide_y, 255, convention="skimage"),
+        FAST: peer and (lambda: peer.ssim(*arrays, data_range=255)),
+        COPY: copying(x),
+    }
 
 
 def _gpu_peers(passes: Callable[..., Candidate], images: list[Tensor], setting: Setting) -> dict[str, Candidate | None]:

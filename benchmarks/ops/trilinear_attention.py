@@ -48,7 +48,7 @@ def _build(kind: str, direction: str, setting: Setting) -> dict[str, Candidate |
 
 
 def inputs(sizes: tuple[int, int, int, int], kind: str) -> tuple[list[Tensor], list[Tensor | None]]:
-    """Context, question and weight; their masks, if "padded", else None."""
+    """Context, question and weight; and the masks, or None unless "padded"."""
     batch, n, m, size = sizes
     generator = torch.Generator().manual_seed(0)
     shapes = ((batch, n, size), (batch, m, size), (3 * size,))
@@ -71,7 +71,7 @@ def with_gradients(way: Callable[..., Attention], *texts: Tensor) -> Candidate:
 def attentions(
     context_mask: Tensor | None, question_mask: Tensor | None
 ) -> dict[str, Callable[[Tensor, Tensor, Tensor], Attention]]:
-    """Ways to the similarities and both softmaxes."""
+    """Ways to compute the similarities and both softmaxes."""
 
     def native(context: Tensor, question: Tensor, weight: Tensor) -> Attention:
         return ops.trilinear_attention(

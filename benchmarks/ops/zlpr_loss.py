@@ -1,4 +1,4 @@
-"""The zlpr loss against its usual form in stock PyTorch, and against what one would write without a concatenation."""
+"""The zlpr loss against its usual form in stock PyTorch, and against a form without concatenation."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def inputs(shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
 
 
 def losses(labels: Tensor, dims: int) -> dict[str, Callable[[Tensor], Tensor]]:
-    """Ways to the mean loss over the last `dims` dimensions; labels are at hand in the dtype that each takes."""
+    """Ways to compute the mean loss over the last `dims` dimensions; labels are given in the dtype that each takes."""
     flat = labels.flatten(-dims)
     numbers = flat.float()
 

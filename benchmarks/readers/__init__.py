@@ -1,5 +1,5 @@
-"""The leaderboard of readers: trained equally long on the same questions, asked the same, timed side by side.
+"""The leaderboard of readers: all are trained for the same processor time on the same questions, scored, and timed.
 
-``plan`` says which runs there are, ``single`` is one of them, in a process of its own, ``crew`` has them done,
-``speed`` times the trained readers, ``board`` writes tables, ``picture`` draws, and ``leaderboard`` is all of it.
+``plan`` lists the runs, ``single`` is one run in its own process, ``parallel`` runs several processes at once,
+``speed`` times the trained readers, ``board`` writes tables, ``picture`` draws, and ``leaderboard`` combines them all.
 """

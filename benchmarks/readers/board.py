@@ -1,4 +1,4 @@
-"""What came of a leaderboard's runs, as JSON for programs and as tables for people."""
+"""The results of a leaderboard's runs as JSON and as Markdown tables."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Timed:
     """How fast the readers of a data set answer.
 
     Attributes:
-        runs: The runs whose weights were timed, by reader.
-        speeds: By reader, and of making numbers of texts.
+        runs: Name of the run whose weights were timed, by reader.
+        speeds: Speed by reader and, under `TEXTS`, of featurising the texts.
     """
 
     runs: dict[str, str]
@@ -37,12 +37,12 @@ class Timed:
 
 @dataclass(frozen=True)
 class Standing:
-    """A reader on a data set: what its runs came to.
+    """The results of a reader on a data set: a row of the leaderboard.
 
     Attributes:
-        reader: Its name.
-        results: One of each seed.
-        speed: Of answering; None where it was not measured yet.
+        reader: Name of the reader.
+        results: Result of each seed.
+        speed: Speed of answering; None if it was not measured yet.
     """
 
     reader: str
@@ -50,22 +50,22 @@ class Standing:
     speed: Speed | None
 
     def values(self, of: Callable[[Result], float]) -> list[float]:
-        """A number of each run."""
+        """Return a value of each run."""
         return [of(result) for result in self.results]
 
     @property
     def f1(self) -> float:
-        """Mean over the seeds."""
+        """Mean F1 over the seeds."""
         return statistics.fmean(self.values(lambda result: result.f1))
 
     @property
     def f1_spread(self) -> float:
-        """Standard deviation over the seeds, 0 of one."""
+        """Standard deviation of F1 over the seeds; 0 for one seed."""
         return _spread(self.values(lambda result: result.f1))
 
 
 def standings(results: Iterable[Result], timed: Mapping[str, Timed]) -> dict[str, list[Standing]]:
-    """Of each data set its readers, the best F1 first."""
+    """Return the rows of each data set, by descending F1."""
     found: dict[str, dict[str, list[Result]]] = {}
     for result in results:
         found.setdefault(result.data, {}).setdefault(result.reader, []).append(result)
@@ -78,7 +78,7 @@ def standings(results: Iterable[Result], timed: Mapping[str, Timed]) -> dict[str
 
 
 def markdown(results: Sequence[Result], timed: Mapping[str, Timed], minutes: float, machine: Mapping[str, Any]) -> str:
-    """A table for each data set, with what its numbers are."""
+    """Return a Markdown table for each data set, with a caption that explains its numbers."""
     parts = []
     for data, rows in standings(results, timed).items():
         lines = [" | ".join(_HEADS), " | ".join(["---"] + ["---:"] * (len(_HEADS) - 1))]
@@ -108,7 +108,7 @@ def _caption(rows: Sequence[Standing], timed: Timed | None, minutes: float) -> s
 
 
 def _cells(row: Standing) -> list[str]:
-    """A reader's row."""
+    """Return the cells of a reader's row."""
     speed = "" if row.speed is None else _three(row.speed.best)
     return [
         f"`{row.reader}`",
@@ -132,7 +132,7 @@ def _with_spread(values: Sequence[float]) -> str:
 
 
 def _three(value: float) -> str:
-    """Three figures, without decimals from 100 on."""
+    """Format a number with three significant digits, without decimals from 100 on."""
     return f"{value:.0f}" if value >= 99.95 else f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
 
 
@@ -143,7 +143,7 @@ def write_board(
     minutes: float,
     machine: Mapping[str, Any],
 ) -> None:
-    """Writes ``leaderboard.json`` and ``leaderboard.md``."""
+    """Write ``leaderboard.json`` and ``leaderboard.md``."""
     document = {
         "machine": machine,
         "minutes": minutes,
@@ -160,9 +160,9 @@ def write_board(
 
 
 def read_timed(folder: Path) -> dict[str, Timed]:
-    """The speeds that were measured before, of each data set."""
+    """Read the speeds of each data set that were measured before."""
     try:
         document = msgspec.json.decode((folder / "leaderboard.json").read_bytes())
         return msgspec.convert(document["answering"], dict[str, Timed])
-    except (FileNotFoundError, msgspec.DecodeError, KeyError):  # none, or another version's
+    except (FileNotFoundError, msgspec.DecodeError, KeyError):  # no file, or one of another version
         return {}

@@ -1,4 +1,4 @@
-"""A leaderboard in a folder: what is there, what is missing, and how it comes about."""
+"""A leaderboard in a folder: it finds the results that are there, and trains and times what is missing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from pydlx.benchmarks.case import Setting
 from pydlx.benchmarks.machine import describe_machine, machine_line
 from pydlx.benchmarks.readers.board import Timed, markdown, read_timed, standings, write_board
-from pydlx.benchmarks.readers.crew import Process, side_by_side
+from pydlx.benchmarks.readers.parallel import Process, run_parallel
 from pydlx.benchmarks.readers.picture import write_picture
 from pydlx.benchmarks.readers.plan import Run
 from pydlx.benchmarks.readers.single import Result, read_result
@@ -22,20 +22,20 @@ from pydlx.data.reading import read_squad
 
 PICTURE = "leaderboard.png"
 _LOG = "log.txt"
-# One thread also for libraries that torch.set_num_threads does not reach.
+# These limit libraries to one thread that torch.set_num_threads does not affect.
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
 
 
 class Leaderboard:
-    """Runs and what came of them, which is written anew after each.
+    """The runs of a leaderboard and their results; tables are written again after each run.
 
     Args:
-        folder: Where everything is kept.
-        runs: All that belong to it, whether they are there or not.
-        minutes: The budget of each.
+        folder: Folder of all results.
+        runs: All runs of the leaderboard, finished or not.
+        minutes: Budget of each run, in minutes of processor time.
 
     Attributes:
-        timed: How fast the readers of each data set answer, where that was measured with the weights that are there.
+        timed: Speeds of the readers of each data set, if they were measured with the present weights.
     """
 
     def __init__(self, folder: Path, runs: Sequence[Run], minutes: float) -> None:
@@ -44,26 +44,26 @@ class Leaderboard:
         self.timed = {data: timed for data, timed in read_timed(folder).items() if timed.runs == self._to_time(data)}
 
     def results(self) -> list[Result]:
-        """Of the runs that are done."""
+        """Return the results of the finished runs."""
         return [result for run in self.runs if (result := read_result(self._place(run))) is not None]
 
     def missing(self) -> list[Run]:
-        """The runs that are still to do."""
+        """Return the runs without a result."""
         return [run for run in self.runs if read_result(self._place(run)) is None]
 
     def train(self, jobs: int) -> Iterator[tuple[Run, Result | None]]:
-        """Does what is missing, so many at a time; gives each run as it ends, and None with one that failed."""
-        for run, _ in side_by_side(self.missing(), self._start, jobs):
+        """Do the missing runs, `jobs` at a time; yield each as it ends, with its result, or None if it failed."""
+        for run, _ in run_parallel(self.missing(), self._start, jobs):
             self.timed = {data: timed for data, timed in self.timed.items() if timed.runs == self._to_time(data)}
             self.write()
             yield run, read_result(self._place(run))
 
-    def last_words(self, run: Run) -> str:
-        """The last line that a run said."""
+    def last_log_line(self, run: Run) -> str:
+        """Return the last line of a run's log."""
         return next(reversed((self._place(run) / _LOG).read_text(encoding="utf-8").strip().splitlines()), "no word")
 
     def untimed(self) -> list[str]:
-        """The data sets whose readers' answers are still to be timed."""
+        """Return the data sets whose readers are not timed yet."""
         return [
             data
             for data in dict.fromkeys(run.data for run in self.runs)
@@ -71,7 +71,7 @@ class Leaderboard:
         ]
 
     def time_answers(self, data: str) -> None:
-        """Times the answers of a data set's readers, each with the weights of its first seed."""
+        """Time the readers of a data set, each with the weights of its first finished seed."""
         runs = self._to_time(data)
         questions = list(read_squad(next(run.questions for run in self.runs if run.data == data)))
         questions = questions[:: max(1, len(questions) // QUESTIONS)][:QUESTIONS]
@@ -80,11 +80,11 @@ class Leaderboard:
         self.write()
 
     def table(self) -> str:
-        """In Markdown."""
+        """Return the tables in Markdown."""
         return markdown(self.results(), self.timed, self.minutes, self.machine)
 
     def write(self) -> None:
-        """Writes JSON, tables and, where answers were timed, the picture."""
+        """Write JSON, tables and, if readers were timed, the picture."""
         results = self.results()
         write_board(self.folder, results, self.timed, self.minutes, self.machine)
         if tables := {data: rows for data, rows in standings(results, self.timed).items() if data in self.timed}:
@@ -94,7 +94,7 @@ class Leaderboard:
         return self.folder / "runs" / run.name
 
     def _to_time(self, data: str) -> dict[str, str]:
-        """The first run that is done of each of a data set's readers."""
+        """Return the name of the first finished run of each reader of a data set."""
         found: dict[str, str] = {}
         for run in self.runs:
             if run.data == data and read_result(self._place(run)) is not None:

@@ -1,4 +1,4 @@
-"""How much memory this process has held."""
+"""The peak memory of this process."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _MIB = 2**20
 
 
 def peak_memory() -> float:
-    """The most that was resident at once, in MiB.
+    """Return the peak resident memory of this process, in MiB.
 
-    ``getrusage`` alone will not do: on Linux it begins a program with what the process held from which it was started.
+    On Linux it is read from ``/proc``: there, ``getrusage`` starts a program with the peak of its parent process.
     """
     with suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
@@ -30,22 +30,22 @@ def peak_memory() -> float:
 
 
 class TrainingMemory(Callback):
-    """The memory of a training, from its first step on. Checkpoints keep it, for a training that is resumed.
+    """Measures the peak memory of a training from its first step on. Checkpoints store it, for resumed trainings.
 
     Attributes:
-        before: MiB resident before the first step, where Linux tells it; else the most until then.
-        most: MiB resident at most, as far as a checkpoint or ``measure`` has looked.
+        before: MiB resident before the first step; on systems other than Linux, the peak until then.
+        most: Peak in MiB, as of the last checkpoint or call of ``measure``.
     """
 
     def __init__(self) -> None:
         self.before = self.most = 0.0
 
     def measure(self) -> None:
-        """Looks how much it was until now."""
+        """Update the peak."""
         self.most = max(self.most, peak_memory())
 
     def state_dict(self) -> dict[str, Any]:
-        """What checkpoints keep."""
+        """Return the state for checkpoints."""
         self.measure()
         return {"before": self.before, "most": self.most}
 
@@ -56,5 +56,5 @@ class TrainingMemory(Callback):
     def on_train_start(self, *_: Any) -> None:
         """Called by Lightning."""
         with suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")  # Linux forgets the peak, such as of reading word vectors
+            Path("/proc/self/clear_refs").write_text("5")  # resets Linux's peak, which includes reading of word vectors
         self.before = self.before or peak_memory()

@@ -1,4 +1,4 @@
-"""A leaderboard as a picture: F1 over the questions that a reader answers in a second."""
+"""The picture of a leaderboard: F1 over questions answered per second."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from pydlx.figures import FAINT, INK, matplotlib, new_figure, save_figure
 
 _BEST, _OTHER = "#2a7f9e", "#9fb3c4"
 _WIDTH, _PANEL, _HEADER = 9.0, 5.0, 1.0  # inches
-# Where a name may stand: to the right, to the left, above, below, and askew.
+# Candidate positions of a label: right, left, above, below, and the diagonals.
 _SIDES = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
-_REACHES = (9, 16, 26, 40, 58, 80)  # points from the mark to the name
-_CLEAR = 4  # points that a name stays away from another's mark, lest it seem to be its
+_REACHES = (9, 16, 26, 40, 58, 80)  # candidate distances from mark to label, in points
+_CLEAR = 4  # distance of a label from other marks, in points, so that it is not taken for theirs
 
 
 def write_picture(path: Path, tables: Mapping[str, Sequence[Standing]], minutes: float, machine: str) -> None:
-    """Draws a panel for each data set, and writes the picture as a whole.
+    """Draw a panel for each data set, and write the picture as a whole or not at all.
 
     Args:
         path: The file; its suffix chooses the format.
-        tables: The readers of each data set; those whose speed was measured are drawn.
-        minutes: The budget of a training.
-        machine: In one line.
+        tables: Rows of each data set; those with a measured speed are drawn.
+        minutes: Budget of a training.
+        machine: Description of the machine in one line.
     """
     panels = {data: [row for row in rows if row.speed is not None] for data, rows in tables.items()}
     total = _HEADER + _PANEL * len(panels)
@@ -71,12 +71,12 @@ def _speed(row: Standing) -> float:
 
 
 def unbeaten(row: Standing, rows: Sequence[Standing]) -> bool:
-    """Whether no other reader is both better and faster."""
+    """Return whether no other reader is both better and faster."""
     return not any(other.f1 > row.f1 and _speed(other) > _speed(row) for other in rows)
 
 
 def _set_limits(axes: Any, rows: Sequence[Standing]) -> None:
-    """Room for labels around the points, and ticks at round numbers."""
+    """Set limits with room for labels around the points, and ticks at round numbers."""
     speeds = [_speed(row) for row in rows]
     low, high = min(speeds) / 1.5, max(speeds) * 1.5
     axes.set_xlim(low, high)
@@ -93,9 +93,9 @@ def _set_limits(axes: Any, rows: Sequence[Standing]) -> None:
 
 
 def _label(axes: Any, rows: Sequence[Standing]) -> None:
-    """Names the points, each beside its own, where the name covers no other name, no point and no bar.
+    """Label the points, so that labels overlap no other label, point or error bar where possible.
 
-    Points in a crowd are named first, while there is room.
+    Points with the nearest neighbours are labelled first, while there is room.
     """
     marks = [_mark(axes, row) for row in rows]
     centres = axes.transData.transform([(_speed(row), row.f1) for row in rows]).tolist()
@@ -108,14 +108,14 @@ def _label(axes: Any, rows: Sequence[Standing]) -> None:
 
 
 def _mark(axes: Any, row: Standing) -> Any:
-    """The box of pixels that a point and its bar take."""
+    """Return the bounding box, in pixels, of a point and its error bar."""
     ends = [(_speed(row), row.f1 - row.f1_spread), (_speed(row), row.f1 + row.f1_spread)]
     (left, low), (right, high) = axes.transData.transform(ends)
     return _box(left, low, right, high).padded(6 * axes.figure.dpi / 72)
 
 
 def _place_label(axes: Any, row: Standing, own: Any, taken: Sequence[Any]) -> Any:
-    """Draws a name where it covers least of what is there, the nearer the better; returns its box of pixels."""
+    """Draw a label at the nearest position with least overlap; returns its bounding box in pixels."""
     label = axes.annotate(
         row.reader, (_speed(row), row.f1), xytext=(0, 0), textcoords="offset points", size=9.5, color=INK, zorder=4,
         ha="center", va="center",
@@ -125,7 +125,7 @@ def _place_label(axes: Any, row: Standing, own: Any, taken: Sequence[Any]) -> An
     centre, inside = axes.transData.transform((_speed(row), row.f1)) * point, axes.bbox
 
     def at(reach: float, side: tuple[int, int]) -> tuple[tuple[float, float], Any]:
-        """Where the label's middle is then, in points from the mark, and its box of pixels."""
+        """Return the label's centre, in points from the mark, and its bounding box in pixels."""
         shift = (side[0] * (reach + width / 2), side[1] * (reach + height / 2))
         x, y = centre[0] + shift[0], centre[1] + shift[1]
         return shift, _box(*(end / point for end in (x - width / 2, y - height / 2, x + width / 2, y + height / 2)))
@@ -154,6 +154,6 @@ def _box(left: float, low: float, right: float, high: float) -> Any:
 
 
 def _shared(one: Any, other: Any) -> float:
-    """The area that two boxes have in common."""
+    """Return the area of the intersection of two boxes."""
     across, up = (min(one.max[axis], other.max[axis]) - max(one.min[axis], other.min[axis]) for axis in (0, 1))
     return max(0.0, across) * max(0.0, up)

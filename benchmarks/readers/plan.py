@@ -1,4 +1,4 @@
-"""Which runs make a leaderboard, and what each tells the recipe ``reader``."""
+"""The plan of a leaderboard: its runs, and the options of the recipe ``reader`` for each."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ with needed_for("training", extra="train"):
 
 Options = dict[str, str]  # of the recipe, by name
 
-# What the leaderboard decides, so that every run spends its budget, in one process. No rate falls until an end that
-# nobody knows.
+# Options that the leaderboard fixes, so that every run spends its budget in one process. Learning rates do not decay,
+# because the number of steps is not known in advance.
 _FIXED = {"epochs": "1000000", "max_steps": "-1", "accelerator": "cpu", "devices": "1", "nodes": "1", "workers": "0"}
 _FIXED |= {"progress": "false", "resume": "auto", "patience": "none", "decay": "false"}
 _OWN = {*_FIXED, "model", "seed", "budget", "out"}
 _FILES = ("data", "val")
-_WITHOUT_EFFECT = ("cache", *_FILES)  # on a result; of files it is what they hold that has one
+_NOT_IN_FINGERPRINT = ("cache", *_FILES)  # they do not change a result; the contents of the files do
 
 
 class Settings(msgspec.Struct, forbid_unknown_fields=True):
-    """Options of the recipe: for all runs, for those on a data set, for those of a reader."""
+    """Options of the recipe for all runs, for runs on a data set, and for runs of a reader."""
 
     all: dict[str, Any] = {}
     data: dict[str, dict[str, Any]] = {}
@@ -46,9 +46,9 @@ class Run:
     Attributes:
         data: Name of the data set.
         reader: Name of the model.
-        seed: The training's.
+        seed: Seed of the training.
         words: Options of the recipe, each ``key=value``.
-        name: Of its folder; another one for other options, another budget or other questions.
+        name: Name of its folder, which depends on options, budget and questions.
     """
 
     data: str
@@ -59,17 +59,17 @@ class Run:
 
     @property
     def questions(self) -> str:
-        """The file of questions that it is asked."""
+        """The file of validation questions."""
         return assigned(self.words)["val"]
 
 
 def known_readers() -> list[str]:
-    """The names of all readers that can be trained."""
+    """Return the names of all readers that can be trained."""
     return models_of(Reader)
 
 
 def read_settings(path: Path) -> Settings:
-    """Settings from a JSON file.
+    """Read settings from a JSON file.
 
     Raises:
         ValueError: If it has another form.
@@ -82,7 +82,7 @@ def read_settings(path: Path) -> Settings:
 
 
 def assigned(words: Iterable[str]) -> dict[str, Any]:
-    """What words ``key=value`` say."""
+    """Parse words ``key=value``."""
     pairs = [word.partition("=") for word in words]
     if wrong := [key for key, sign, _ in pairs if not sign]:
         raise ValueError(f"options must be KEY=VALUE, got {wrong[0]!r}")
@@ -98,18 +98,18 @@ def plan_runs(
     seeds: int,
     minutes: float,
 ) -> list[Run]:
-    """All runs of a leaderboard, those of the first seed first.
+    """List all runs of a leaderboard; for each data set, those of the first seed come first.
 
-    The more special option wins: a reader's over a data set's over those for all; of the same kind the command line's
-    over the file's.
+    More specific options take precedence: a reader's over a data set's, these over those for all runs. Among options of
+    one kind, the command line's take precedence over the file's.
 
     Args:
-        settings: Those of the file.
-        data: The command line's data sets; those of the file if there are none.
-        readers: Names of models.
-        given: The command line's options for all.
-        seeds: How many runs there are of each reader on each data set.
-        minutes: The budget of each.
+        settings: Settings of the file.
+        data: Data sets of the command line, with their options; if empty, those of the file are used.
+        readers: Names of the readers.
+        given: Options of the command line for all runs.
+        seeds: Number of runs of each reader on each data set.
+        minutes: Budget of each run, in minutes of processor time.
 
     Raises:
         ValueError: If a name is not known, or an option is not the recipe's, does not fit, or is the leaderboard's.
@@ -164,7 +164,7 @@ def _run(
 
 
 def _text(value: Any) -> str:
-    """An option's value as the command line has it."""
+    """Format an option's value as on the command line."""
     if isinstance(value, list):
         return ",".join(map(_text, value))
     if value is None or isinstance(value, bool):
@@ -173,10 +173,10 @@ def _text(value: Any) -> str:
 
 
 def _fingerprint(chosen: Mapping[str, str]) -> str:
-    """Eight letters that are others for whatever changes a result."""
-    telling = {key: value for key, value in chosen.items() if key not in _WITHOUT_EFFECT}
-    telling |= {part: _digest(chosen[part]) for part in _FILES}
-    return hashlib.sha256(json.dumps(telling, sort_keys=True).encode()).hexdigest()[:8]
+    """Return eight hexadecimal digits that depend on everything that changes a result."""
+    relevant = {key: value for key, value in chosen.items() if key not in _NOT_IN_FINGERPRINT}
+    relevant |= {part: _digest(chosen[part]) for part in _FILES}
+    return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()[:8]
 
 
 @cache

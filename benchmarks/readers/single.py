@@ -1,6 +1,6 @@
 """One run of a leaderboard: ``python -m pydlx.benchmarks.readers.single FOLDER DATA READER SEED KEY=VALUE ...``.
 
-Trains a reader by the recipe, asks it all validation questions, and leaves ``result.json`` in the folder.
+Trains a reader by the recipe, scores its answers to all validation questions, and writes ``result.json`` to the folder.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ with needed_for("training", extra="train"):
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a run.
+    """The result of a run.
 
     Attributes:
         data: Name of the data set.
-        reader: Name of the model.
-        seed: The training's.
-        exact_match: Of the weights that were best in validation, on all validation questions, in percent.
-        f1: Likewise.
-        parameters: How many are trained.
-        questions: That there are to train on.
-        epochs: How often the training went through them.
-        steps: Of the optimiser.
-        seconds: Of processor time that the steps took.
-        memory: MiB that the training's process held at most, from the first step to the last.
-        memory_before: MiB of it that it held before.
-        words: The options of the recipe.
+        reader: Name of the reader.
+        seed: Seed of the training.
+        exact_match: Exact match of the best weights on all validation questions, in percent.
+        f1: F1 of the best weights on all validation questions, in percent.
+        parameters: Number of trained parameters.
+        questions: Number of training questions.
+        epochs: Number of epochs, also fractional.
+        steps: Number of optimiser steps.
+        seconds: Processor time of the steps.
+        memory: Peak memory of the process from the first to the last step, in MiB.
+        memory_before: Memory of the process before the first step, in MiB.
+        words: Options of the recipe.
     """
 
     data: str
@@ -62,12 +62,12 @@ class Result:
 
     @property
     def learned_per_second(self) -> float:
-        """Questions that were trained on in a second of processor time."""
+        """Training questions per second of processor time."""
         return self.epochs * self.questions / self.seconds
 
 
 def read_result(folder: Path) -> Result | None:
-    """What a finished run left in its folder; None if there is none, or it is another version's."""
+    """Read the result of a run from its folder; None if there is none, or it is of another version."""
     try:
         return msgspec.json.decode((folder / "result.json").read_bytes(), type=Result)
     except (FileNotFoundError, msgspec.DecodeError):
@@ -75,11 +75,11 @@ def read_result(folder: Path) -> Result | None:
 
 
 def run(folder: Path, data: str, reader: str, seed: int, words: Sequence[str]) -> Result:
-    """Trains and asks; a training that was stopped goes on."""
+    """Train and score a reader; a training that was stopped is resumed."""
     options = parse_options(ReaderOptions, [*words, f"out={folder}"])
     memory = TrainingMemory()
     trainer: Any = train(options, [memory])
-    memory.measure()  # before all questions are asked
+    memory.measure()  # before answering, which takes memory, too
     examples = trainer.train_dataloader.dataset.items
     place = trainer.train_dataloader.state_dict()
     exact_match, f1 = _scores(trainer.lightning_module.score, folder, options)
@@ -103,7 +103,7 @@ def run(folder: Path, data: str, reader: str, seed: int, words: Sequence[str]) -
 
 
 def _scores(score: Any, folder: Path, options: ReaderOptions) -> tuple[float, float]:
-    """Exact match and F1 of the best weights, in percent."""
+    """Return exact match and F1 of the best weights, in percent."""
     model: Any = load_model(folder / "best.ckpt")
     questions = list(read_squad(options.val))
     score.reset()
@@ -116,7 +116,7 @@ def _scores(score: Any, folder: Path, options: ReaderOptions) -> tuple[float, fl
 
 
 def main(words: Sequence[str]) -> int:
-    """Runs and writes; returns the exit code, 2 for bad input, of which the last line on stderr says what is wrong."""
+    """Do a run and write its result; returns the exit code, 2 for bad input, which the last line on stderr explains."""
     folder, (data, reader, seed, *options) = Path(words[0]), words[1:]
     try:
         with pinned_threads(1):

@@ -1,4 +1,4 @@
-"""How fast trained readers answer: all the same questions, in turn, on one thread."""
+"""How fast trained readers answer: all answer the same questions in turn, on one thread."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from pydlx.models.readers import decode_answers
 from pydlx.models.text.batches import batches_by_length
 
 QUESTIONS = 96
-BATCH = 32  # passages that are read at once
-TEXTS = "texts"  # the candidate that makes numbers of them
+BATCH = 32  # passages in a batch
+TEXTS = "texts"  # name of the candidate that featurises the texts
 _EFFORT = Effort(seconds=4.0, least=5, most=40)
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Questions that are answered in a second of processor time.
+    """Questions answered per second of processor time.
 
     Attributes:
-        best: In the fastest round.
-        median: In the middle one.
-        rounds: How often all were asked.
+        best: Of the fastest round.
+        median: Of the median round.
+        rounds: Number of rounds.
     """
 
     best: float
@@ -39,13 +39,14 @@ class Speed:
 
 
 def answering_speeds(checkpoints: Mapping[str, Path], questions: list[Question]) -> dict[str, Speed]:
-    """Of each reader, and under `TEXTS` of making numbers of the questions, which is not in the readers' time.
+    """Measure the speed of each reader and, under `TEXTS`, of featurising, which the readers' times do not include.
 
-    Each round asks every reader once, so that all are measured on the machine as it then is; slow ones sit out some.
+    Each round times every reader once, so that all are measured in the same state of the machine; slow readers skip
+    some rounds.
 
     Args:
-        checkpoints: A trained reader by name.
-        questions: N of them; the same ones for all.
+        checkpoints: Checkpoint of each reader, by its name.
+        questions: The questions.
     """
     with pinned_threads(1):
         models: dict[str, Any] = {name: load_model(path).eval() for name, path in checkpoints.items()}

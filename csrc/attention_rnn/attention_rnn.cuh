@@ -1,9 +1,9 @@
 // The attention RNN on CUDA. The maths and the shapes are in attention_rnn.h.
 //
-// A block of threads reads an example from its first step to its last: a warp takes a dot product, whose numbers lie
-// side by side, and a thread a column of a sum over rows. What steps hand on lies in shared memory, or where that is
-// too small in memory of the block's own. A step must move the weights, from the L2 cache, and the example's memory
-// twice, keys and values; the whole pass besides that what attention_rnn.h says is kept.
+// A block of threads runs an example from its first step to its last. A dot product of contiguous vectors is computed
+// by a warp, a column of a sum over rows by a thread. The state is in shared memory, or if that is too small in a
+// global buffer of the block. Bytes: each step reads the weights (from the L2 cache) and the example's keys and values;
+// the whole pass also writes (backward: reads) the values that attention_rnn.h lists as saved.
 #pragma once
 
 #include "attention_rnn/attention_rnn.h"
@@ -13,7 +13,7 @@ namespace pydlx {
 
 constexpr int kRnnThreads = 256;
 
-// What the threads of a block share while they read an example.
+// The buffers that the threads of a block share while they process an example.
 template <class T>
 struct RnnWork {
   T *hidden, *state, *query, *scores, *context, *sums, *read, *joined, *gate;
@@ -41,7 +41,7 @@ __device__ inline T rnn_sigmoid(T x) {
   return T(1) / (T(1) + exp(-x));
 }
 
-// In all lanes; by all lanes of a warp.
+// The dot product of two vectors, returned in every lane. All lanes of the warp must call it.
 template <class T>
 __device__ inline T warp_dot(const T* a, const T* b, int64_t count) {
   T sum = 0;
@@ -57,7 +57,7 @@ __device__ inline T column_sum(const T* factors, const T* rows, int64_t count, i
   return sum;
 }
 
-// for (index = this warp's number; ...) and for (index = this thread's number; ...) within the block.
+// Loops over [0, count) that are distributed over the warps, or over the threads, of the block.
 #define PYDLX_EACH_WARP(index, count) \
   for (int64_t index = threadIdx.x / kWarp; index < (count); index += kRnnThreads / kWarp)
 #define PYDLX_EACH_THREAD(index, count) for (int64_t index = threadIdx.x; index < (count); index += kRnnThreads)
@@ -83,7 +83,7 @@ struct RnnExample {
     if (arrays.lengths) length = max(int64_t{0}, min(arrays.lengths[b], shape.steps));
   }
 
-  // Of a column of rows of this width that belong to the memory, weighted.
+  // The weighted sum over the valid memory of one column of `rows`, which have this width.
   __device__ T weighted_sum(const T* weights, const T* rows, int64_t width, int64_t column) const {
     T sum = 0;
     for (int64_t j = 0; j < shape.memory; ++j) {
@@ -97,14 +97,14 @@ struct RnnExample {
   __device__ T* kept(int64_t at) const { return arrays.kept + at * shape.kept(); }
   __device__ T* gradients(int64_t at) const { return arrays.gradients + at * shape.gradients(); }
 
-  // Zeros behind the last step of a tensor with rows of this width.
+  // Writes zeros after the example's last step, in a tensor with rows of this width.
   __device__ void clear_padding(T* tensor, int64_t width) const {
     T* rows = tensor + (number * shape.steps + length) * width;
     PYDLX_EACH_THREAD(i, (shape.steps - length) * width) rows[i] = 0;
   }
 };
 
-// Softmax of the valid scores, by one warp; 0 for the others.
+// Softmax of the valid scores, 0 for the others; by one warp.
 template <class T>
 __device__ inline void rnn_softmax(const RnnExample<T>& example, T* scores) {
   const int64_t m = example.shape.memory, lane = threadIdx.x % kWarp;
@@ -123,7 +123,7 @@ __device__ inline void rnn_softmax(const RnnExample<T>& example, T* scores) {
   }
 }
 
-// The cell's step at place `at` for state h.
+// One step of the cell, for element h of the state; `at` is the step's row in the batch.
 template <class T>
 __device__ inline void rnn_cell(const RnnExample<T>& example, const RnnWork<T>& work, int64_t at, int64_t h) {
   const int64_t H = example.shape.hidden;
@@ -154,7 +154,7 @@ __device__ inline void rnn_cell(const RnnExample<T>& example, const RnnWork<T>& 
   example.arrays.y[at * H + h] = hidden;
 }
 
-// The step's context, and with a gate what passes it. Ends with all of it visible.
+// Computes the context and, with a gate, the gated input. Ends with a barrier.
 template <class T>
 __device__ inline void rnn_context(const RnnExample<T>& example, const RnnWork<T>& work, int64_t at) {
   const AttentionRnnShape& shape = example.shape;
@@ -241,8 +241,9 @@ __global__ void attention_rnn_kernel(AttentionRnnShape shape, AttentionRnnArrays
 
 // ---------------------------------------------------------------------------------------------------------- backward
 
-// From the gradient of state h behind step s to those of the sums that made it: `read`, `sums` with the GRU's inner
-// part in place of its last, and in `hidden` what goes straight to the state before.
+// Backward of one step of the cell, for element h of the state. From the gradient of the new state it computes those of
+// the input's pre-activations (`read`), of the state's pre-activations (`sums`, whose last part differs for a GRU) and,
+// in `hidden`, the part that goes directly to the previous state.
 template <class T>
 __device__ inline void rnn_cell_backward(const RnnExample<T>& example, const RnnWork<T>& work, int64_t s, int64_t h) {
   const int64_t H = example.shape.hidden, at = example.place(s);
@@ -269,7 +270,8 @@ __device__ inline void rnn_cell_backward(const RnnExample<T>& example, const Rnn
   }
 }
 
-// From what the cell read to `context` and, with a gate, `gate`. Ends with all of it visible.
+// From the gradient of the cell's input to those of the context and, with a gate, of its pre-activation. Ends with a
+// barrier.
 template <class T>
 __device__ inline void rnn_context_backward(const RnnExample<T>& example, const RnnWork<T>& work, int64_t at) {
   const AttentionRnnShape& shape = example.shape;
@@ -294,7 +296,7 @@ __device__ inline void rnn_context_backward(const RnnExample<T>& example, const 
   __syncthreads();
 }
 
-// In `scores` the gradients of the scores. Ends with them visible.
+// Writes the gradients of the scores to `scores`. Ends with a barrier.
 template <class T>
 __device__ inline void rnn_scores_backward(const RnnExample<T>& example, const RnnWork<T>& work, int64_t at) {
   const AttentionRnnShape& shape = example.shape;
@@ -321,7 +323,7 @@ __device__ inline void rnn_scores_backward(const RnnExample<T>& example, const R
   __syncthreads();
 }
 
-// Column c of the query, the keys and the score.
+// Gradients of the query, the keys and the score vector, for their column c.
 template <class T>
 __device__ inline void rnn_query_backward(const RnnExample<T>& example, const RnnWork<T>& work, int64_t at, int64_t c) {
   const AttentionRnnShape& shape = example.shape;
@@ -348,7 +350,7 @@ __global__ void attention_rnn_backward_kernel(AttentionRnnShape shape, Attention
   for (int64_t b = blockIdx.x; b < shape.batch; b += gridDim.x) {
     const RnnExample<T> example(shape, arrays, b);
     example.clear_padding(arrays.gradients, shape.gradients());
-    // Column c of both sums belongs to one thread here and in rnn_query_backward.
+    // Column c of d_score and d_keys is written by the same thread here and in rnn_query_backward.
     PYDLX_EACH_THREAD(c, A) {
       arrays.d_score[b * A + c] = 0;
       for (int64_t j = 0; j < m; ++j) arrays.d_keys[(b * m + j) * A + c] = 0;

@@ -1,31 +1,33 @@
-// A recurrence with attention to a memory at each step: maths, shapes, and the checks of both devices' ops. Products
-// that need no state were done before (pydlx/ops/attention_rnn.py); what is left for step t, with the operands' names,
+// A recurrence with attention to a memory at each step: maths, shapes, and the checks of the CPU and CUDA ops. Matrix
+// products that do not depend on the state are computed beforehand (pydlx/ops/attention_rnn.py). Step t, with the
+// operands' names:
 //
 //     q   = queries_t + query_weight h                        (A)    queries_t alone without query_weight
 //     s_j = score . tanh(keys_j + q),  a = softmax(s)         (m)    over the valid j
 //     c   = sum_j a_j values_j                                (D)
 //     with a gate, Z = I + D:
 //       g    = sigmoid(gate_inputs_t + sum_j a_j gate_values_j)      or + gate_weight c
-//       read = weight_ih (g o [inputs_t; c]) + bias_ih        (G H)
-//     without, where inputs and values hold their products with weight_ih: read = inputs_t + c
+//       read = weight_ih (g * [inputs_t; c]) + bias_ih        (G H)
+//     without, where inputs and values have already been multiplied by weight_ih: read = inputs_t + c
 //     GRU   r, z = sigmoid(read + weight_hh h + bias_hh),  n = tanh(read_n + r (weight_hh h + bias_hh)_n)
 //           h <- n + z (h - n)
 //     LSTM  i, f, o = sigmoid(..), g = tanh(..) of read + weight_hh h + bias_hh;  e <- f e + i g,  h <- o tanh(e)
 //
-// h and e start from 0. Example b reads its first length_b steps, in reverse from the last of them to the first. An
-// example without valid memory has a context of 0.
+// h and e start from 0. Example b has length_b valid steps; with `reverse` they are run from last to first. An example
+// without valid memory has context 0.
 //
-// Softmax does not see what is added to all scores, and tanh x = 1 - 2 rho(x) with rho(x) = 1 / (1 + exp(2 x)), so
-// kernels take s_j = -2 score . rho; and exp(2 (keys_j + q)) is a product of two numbers, of which one is known from
-// the start and one belongs to the step: where neither is far from 0, one division does the work of a tanh. In the
-// backward pass tanh' = 4 (rho - rho^2), and because the gradients of scores sum to 0, d score = -2 sum ds_j rho.
+// The CPU kernels replace tanh. With rho(x) = 1 / (1 + exp(2 x)), tanh x = 1 - 2 rho(x), and softmax does not change
+// when a constant is added to all scores, so s_j = -2 score . rho(keys_j + q). exp(2 (keys_j + q)) is the product of
+// exp(2 keys_j), computed once, and exp(2 q), computed once per step; unless one of the arguments is large, a rho then
+// costs one division. In the backward pass tanh' = 4 (rho - rho^2), and d score = -2 sum ds_j rho because the gradients
+// of the scores sum to 0.
 //
-// Kept for the backward pass, by example and step: y, a, and in one row of `kept`
-//     GRU r z n and (weight_hh h + bias_hh)_n, LSTM i f g o e | q | with a gate: g | c
-// The backward pass gives d keys, d score by example, and by step in one row
-//     gradients of the sums in r z n (or i f g o) and, for a GRU, of (weight_hh h + bias_hh)_n | of q
-//     | with a gate: of the sum in it | of [inputs_t; c]
-// from which products over all steps at once make the others. All of it is 0 in the padding.
+// Saved for the backward pass, for each example and step: y, a, and a row of `kept` with
+//     r z n and (weight_hh h + bias_hh)_n (GRU) or i f g o e (LSTM) | q | with a gate: g | c
+// The backward pass returns d keys, d score for each example, and for each step a row with the gradients of
+//     the pre-activations of r z n and of (weight_hh h + bias_hh)_n (GRU) or of i f g o (LSTM) | q
+//     | with a gate: its pre-activation | [inputs_t; c]
+// from which matrix products over all steps at once give the other gradients. Everything is 0 in the padding.
 #pragma once
 
 #include <tuple>
@@ -43,7 +45,7 @@ struct AttentionRnnShape {
 
   PYDLX_HOST_DEVICE int64_t gates() const { return lstm ? 4 : 3; }
 
-  // Where the parts of a row of `kept` begin, and its width.
+  // Offsets of the parts of a row of `kept`, and its width.
   PYDLX_HOST_DEVICE int64_t query_at() const { return (lstm ? 5 : 4) * hidden; }
   PYDLX_HOST_DEVICE int64_t gate_at() const { return query_at() + attention; }
   PYDLX_HOST_DEVICE int64_t context_at() const { return gate_at() + joined; }
@@ -56,7 +58,7 @@ struct AttentionRnnShape {
   PYDLX_HOST_DEVICE int64_t gradients() const { return d_joined_at() + joined; }
 };
 
-// Operands and results of one call, contiguous; what is not given is null.
+// Operands and results of one call, contiguous; operands that are not given are null.
 template <class T>
 struct AttentionRnnArrays {
   const T *queries, *keys, *score, *query_weight, *inputs, *values, *gate_inputs, *gate_values, *gate_weight,
@@ -77,7 +79,7 @@ struct AttentionRnnOperands {
   std::optional<Tensor> lengths, mask;
   AttentionRnnShape shape;
 
-  // Checks everything, and makes it contiguous.
+  // Checks all operands and makes them contiguous.
   AttentionRnnOperands(const char* op, const Tensor& queries_, const Tensor& keys_, const Tensor& score_,
                        const std::optional<Tensor>& query_weight_, const Tensor& inputs_, const Tensor& values_,
                        const std::optional<Tensor>& gate_inputs_, const std::optional<Tensor>& gate_values_,
@@ -169,7 +171,7 @@ struct AttentionRnnOperands {
             uninitialised(queries, {shape.batch, shape.steps, shape.kept()})};
   }
 
-  // By step, of keys, and of score for each example.
+  // The gradients of each step, of the keys, and of score for each example.
   std::tuple<Tensor, Tensor, Tensor> new_gradients() const {
     return {uninitialised(queries, {shape.batch, shape.steps, shape.gradients()}), uninitialised(queries, keys.sizes()),
             uninitialised(queries, {shape.batch, shape.attention})};
@@ -186,7 +188,7 @@ struct AttentionRnnOperands {
   }
 };
 
-// Both ops, for a Device with a Scope to be alive around all work on a tensor's device, and
+// The forward and backward op. Device has a Scope, which lives during all work on a tensor's device, and
 // run(scope, operands, arrays, backward).
 template <class Device>
 struct AttentionRnnOp {

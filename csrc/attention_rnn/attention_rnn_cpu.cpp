@@ -8,7 +8,7 @@
 
 namespace pydlx {
 
-// Most examples of a block: each line of the weights that comes from the cache serves that many.
+// Most examples of a block; each row of weights that is loaded is used for all of them.
 constexpr int64_t kMostRows = 8;
 
 }  // namespace pydlx
@@ -19,21 +19,21 @@ constexpr int64_t kMostRows = 8;
 namespace pydlx {
 namespace {
 
-// Even a small batch is cut into as many blocks, for that many threads.
+// A small batch is still cut into this many blocks, for as many threads.
 constexpr int64_t kFewestBlocks = 4;
 
 int64_t rows_of_block(int64_t batch) {
   return std::clamp<int64_t>((batch + kFewestBlocks - 1) / kFewestBlocks, 1, kMostRows);
 }
 
-// Numbers of the examples: in blocks of similar lengths, and the blocks such that long and short ones alternate, for
-// each thread takes a run of them.
+// The order of the examples: blocks of examples of similar lengths, with long and short blocks alternating, because
+// each thread takes a run of consecutive blocks.
 std::vector<int64_t> reading_order(const AttentionRnnShape& shape, const int64_t* lengths, int64_t rows) {
   std::vector<int64_t> sorted(static_cast<size_t>(shape.batch));
   std::iota(sorted.begin(), sorted.end(), 0);
   if (!lengths) return sorted;
   std::stable_sort(sorted.begin(), sorted.end(), [&](int64_t a, int64_t b) { return lengths[a] > lengths[b]; });
-  // The last block alone may have less rows, so it stays where it is.
+  // Only the last block may be smaller, so it stays last.
   const int64_t whole = shape.batch / rows;
   std::vector<int64_t> order(sorted);
   for (int64_t i = 0; i < whole; ++i) {

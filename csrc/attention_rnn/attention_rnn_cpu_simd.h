@@ -1,11 +1,11 @@
-// The recurrence on the CPU. Included once per instruction set by attention_rnn_cpu.cpp, which brings in every header
+// The recurrence on the CPU. Included once per instruction set by attention_rnn_cpu.cpp, which includes every header
 // this needs.
 //
-// A unit of work is a block of a few examples, longest first, so that those still being read are the first rows of
-// every buffer. Products with weights take all rows of the block at once; attention takes one after the other, each
-// with its own memory, of which only the valid rows are packed.
+// A unit of work is a block of a few examples, longest first, so that the examples that are not finished are the first
+// rows of every buffer. Products with weights are computed for all rows of the block at once, attention for one example
+// at a time, over a packed copy of the valid rows of its memory.
 
-// In this order: each needs the one before.
+// The order matters: each file needs the previous one.
 // clang-format off
 #include "attention_rnn/panels_simd.h"
 #include "attention_rnn/network_simd.h"
@@ -15,7 +15,7 @@
 namespace pydlx {
 namespace PYDLX_SIMD {
 
-// A buffer of one row for each example of a block.
+// A buffer with one row per example of a block.
 template <class T>
 struct Rows {
   T* data;
@@ -70,14 +70,14 @@ struct ForwardBlock {
     }
   }
 
-  // Row of all steps of the batch.
+  // The row of step s of example r among all steps of the batch.
   int64_t place(int64_t r, int64_t s) const {
     return examples[r].number * net.shape.steps + examples[r].step(net.shape, s);
   }
 
   T* kept(int64_t at) const { return net.arrays.kept + at * net.shape.kept(); }
 
-  // The query, its weights and the context.
+  // Computes the query, the attention weights and the context.
   void look_up(int64_t r, int64_t at) {
     Example<T>& example = examples[r];
     net.attention.spread(net.arrays.queries + at * net.shape.attention, example.query);
@@ -119,7 +119,7 @@ struct ForwardBlock {
     net.joined.gather(g, kept(at) + shape.gate_at());
   }
 
-  // Part i of what is to be kept.
+  // Saves part i for the backward pass.
   void keep(int64_t at, int i, const T* part) { std::copy_n(part, net.shape.hidden, kept(at) + i * net.shape.hidden); }
 
   void gru(int64_t r, int64_t at) {
@@ -227,7 +227,7 @@ struct BackwardBlock {
   const T* kept(int64_t at) const { return net.arrays.kept + at * net.shape.kept(); }
   T* gradients(int64_t at) const { return net.arrays.gradients + at * net.shape.gradients(); }
 
-  // Parts that were kept, the state before the step, and the gradient of the state behind it: d_hidden and grad.
+  // Loads the saved parts, the state before the step, and the gradient of the state after it (d_hidden plus grad).
   void begin(int64_t r, int64_t s, int parts, const T*& part, const T*& before, T*& dh) {
     const int64_t H = net.shape.hidden, width = net.hidden.width, at = place(r, s);
     T* to = buffer.data;
@@ -273,7 +273,7 @@ struct BackwardBlock {
     const T *part, *unused;
     T *dh, *to = d_read[r], *de = d_state[r];
     begin(r, s, 5, part, unused, dh);
-    T* before = buffer.data + 6 * width;  // the cell's state
+    T* before = buffer.data + 6 * width;  // the cell state before the step
     if (s > 0) {
       net.hidden.spread(kept(place(r, s - 1)) + 4 * H, before);
     } else {
@@ -294,7 +294,7 @@ struct BackwardBlock {
     net.read.gather(to, gradients(place(r, s)));
   }
 
-  // From the gradient of what the cell read to those of the gate's sum and of [x; c].
+  // From the gradient of the gated input to those of the gate's pre-activation and of [x; c].
   void pass_gate(int64_t r, int64_t at) {
     constexpr int64_t L = kVecLanes<T>;
     const AttentionRnnShape& shape = net.shape;
@@ -310,7 +310,7 @@ struct BackwardBlock {
     net.joined.gather(d_gate[r], gradients(at) + shape.d_gate_at());
   }
 
-  // From the gradient of the context to that of the query, which goes back to the state with the cell's.
+  // From the gradient of the context to that of the query, which goes to the previous state along with the cell's.
   void look_up(int64_t r, int64_t at) {
     const AttentionRnnShape& shape = net.shape;
     Example<T>& example = examples[r];
@@ -339,7 +339,7 @@ struct BackwardBlock {
     net.attention.gather(d_query, gradients(at) + shape.d_query_at());
   }
 
-  // Results that are sums over steps.
+  // Writes the results that are sums over steps.
   void finish(int64_t r) {
     const AttentionRnnShape& shape = net.shape;
     const Example<T>& example = examples[r];
@@ -364,7 +364,7 @@ void pack_network(const AttentionRnnShape& shape, const AttentionRnnArrays<T>& a
   Network<T>(shape, arrays, backward, data).pack(backward);
 }
 
-// Rows behind an example's last step.
+// Zeroes the rows after an example's last step.
 template <class T>
 void clear_padding(const Network<T>& net, const Example<T>& example, bool backward) {
   const AttentionRnnShape& shape = net.shape;
@@ -378,7 +378,7 @@ void clear_padding(const Network<T>& net, const Example<T>& example, bool backwa
   clear(net.arrays.kept, shape.kept());
 }
 
-// Reads blocks [begin, end) of `rows` examples; `order` holds their numbers, longest first in each block.
+// Runs blocks [begin, end) of `rows` examples each; `order` has the examples' indices, longest first in each block.
 template <class T, class Block>
 void run_blocks(const AttentionRnnShape& shape, const AttentionRnnArrays<T>& arrays, T* weights, bool backward,
                 const int64_t* order, int64_t rows, int64_t begin, int64_t end) {

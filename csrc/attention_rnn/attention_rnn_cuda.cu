@@ -5,11 +5,11 @@
 namespace pydlx {
 namespace {
 
-// Dynamic shared memory that every GPU gives without being asked.
+// Dynamic shared memory that needs no request.
 #ifdef __CUDACC__
 constexpr int64_t kSharedBytes = 48 * 1024;
 #else
-constexpr int64_t kSharedBytes = 1024;  // so that small tests go both ways
+constexpr int64_t kSharedBytes = 1024;  // low on the emulator, so that small tests take both paths
 #endif
 
 struct Cuda {

@@ -1,10 +1,10 @@
-// One example's attention to its memory on the CPU, there and back. Included once per instruction set.
+// The attention of one example to its memory on the CPU, forward and backward. Included once per instruction set.
 
 namespace pydlx {
 namespace PYDLX_SIMD {
 
-// The largest distance from 0 at which exp(2 (keys + q)) is taken as a product: no factor or product overflows, and the
-// rounding of 2 keys costs no more than that of keys + q.
+// exp(2 (keys + q)) is computed as a product of two factors if |keys| and |q| are at most this: then nothing overflows,
+// and rounding the factors' arguments costs no more accuracy than rounding keys + q.
 constexpr int kNear = 20;
 
 template <class T>
@@ -15,14 +15,14 @@ bool is_near(const T* x, int64_t width) {
   return near;
 }
 
-// An example being read: its valid memory, and where its steps are.
+// One example: its valid memory, packed, and the order of its steps.
 template <class T>
 struct Example {
   int64_t number, length, count;
-  bool near;
-  int64_t* rows;                  // of its memory
-  T *keys, *factors, *values;     // count x attention.width twice, count x context.width
-  T *scores, *d_scores, *d_keys;  // by valid row; d_keys like keys
+  bool near;                      // whether all keys are within kNear
+  int64_t* rows;                  // indices of the valid rows of memory
+  T *keys, *factors, *values;     // (count, attention.width): keys and exp(2 keys); (count, context.width)
+  T *scores, *d_scores, *d_keys;  // (count,) twice; d_keys like keys
   T *query, *factor;              // q and exp(2 q)
 
   void carve(Carver<T>& carver, const Network<T>& net, bool backward) {
@@ -65,7 +65,7 @@ struct Example {
 
   int64_t step(const AttentionRnnShape& shape, int64_t s) const { return shape.reverse ? length - 1 - s : s; }
 
-  // rho of row i at column c.
+  // rho (attention_rnn.h) of the keys at offset `at`, for query q and e = exp(2 q).
   template <bool kFactors>
   __attribute__((always_inline)) Vec<T> rho(int64_t at, const Vec<T>& q, const Vec<T>& e) const {
     if constexpr (kFactors) return T(1) / (T(1) + load(factors + at) * e);
@@ -73,7 +73,7 @@ struct Example {
     return T(1) / (T(1) + limited_exp<T>(sum + sum));
   }
 
-  // Returns whether factors may be used.
+  // Prepares the query; returns whether factors may be used.
   bool set_query(int64_t width) {
     for (int64_t c = 0; c < width; c += kVecLanes<T>) {
       store(factor + c, limited_exp<T>(load(query + c) + load(query + c)));
@@ -113,7 +113,7 @@ struct Example {
     for (int64_t i = 0; i < width; i += L) store(scores + i, Vec<T>(load(scores + i) * scale));
   }
 
-  // The weights of `query`, in `scores`.
+  // Computes the attention weights of `query`; they replace the scores.
   void attend(const Network<T>& net) {
     if (count == 0) return;
     if (set_query(net.attention.width)) {
@@ -124,14 +124,14 @@ struct Example {
     softmax();
   }
 
-  // sum_i scores_i values_i.
+  // out = sum_i scores_i values_i.
   void weigh(int64_t width, T* out) const {
     int64_t c = weigh_columns<8>(0, width, out);
     c = weigh_columns<4>(c, width, out);
     weigh_columns<1>(c, width, out);
   }
 
-  // As many columns from c on as go into groups of so many vectors; returns the next one.
+  // Computes columns from c on, in groups of kVectors vectors while they fit; returns the next column.
   template <int kVectors>
   int64_t weigh_columns(int64_t c, int64_t width, T* out) const {
     constexpr int64_t L = kVecLanes<T>;
@@ -148,7 +148,7 @@ struct Example {
     return c;
   }
 
-  // d_scores from the gradient of what `weigh` gave.
+  // Computes d_scores from the gradient of weigh's output.
   void weigh_backward(int64_t width, const T* grad) {
     constexpr int64_t L = kVecLanes<T>;
     Vec<T> total{};
@@ -167,7 +167,8 @@ struct Example {
     for (int64_t i = 0; i < count; i += L) store(d_scores + i, Vec<T>(load(d_scores + i) - load(scores + i) * mean));
   }
 
-  // Adds to d_keys, up to 4 score, and to d_score, up to -2; sets d_query, up to 4 score.
+  // Adds to d_keys and d_score and sets d_query, without their common factors: 4 score for d_keys and d_query, -2 for
+  // d_score.
   template <bool kFactors>
   void attend_backward(int64_t width, T* d_query, T* d_score) {
     int64_t c = attend_columns<kFactors, 4>(0, width, d_query, d_score);

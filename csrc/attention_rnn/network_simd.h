@@ -1,10 +1,9 @@
-// What the recurrence is computed with on the CPU: functions of vectors, memory, and the weights of a call, packed.
-// Included once per instruction set.
+// Vector functions, scratch memory and packed weights of the recurrence on the CPU. Included once per instruction set.
 
 namespace pydlx {
 namespace PYDLX_SIMD {
 
-// exp(x), where x is limited to what gives finite and normal numbers; NaN for NaN.
+// exp(x) with x clamped so that the result is finite and normal; NaN for NaN.
 template <class T>
 __attribute__((always_inline)) inline Vec<T> limited_exp(const Vec<T>& x) {
   constexpr T kHighest = std::is_same_v<T, float> ? T(88) : T(709);
@@ -24,7 +23,7 @@ __attribute__((always_inline)) inline Vec<T> tanh(const Vec<T>& x) {
   return T(1) - T(2) / (T(1) + limited_exp<T>(x + x));
 }
 
-// In lane i the sum of the lanes of v[i].
+// A vector whose lane i is the sum of the lanes of v[i]. Overwrites v.
 template <class T>
 __attribute__((always_inline)) inline Vec<T> sums_of_lanes(Vec<T>* v) {
   transpose<T>(v);
@@ -41,7 +40,7 @@ int64_t whole_vectors(int64_t count) {
   return (count + kVecLanes<T> - 1) / kVecLanes<T> * kVecLanes<T>;
 }
 
-// Hands out pieces of a work space, each at a whole vector; without one it counts what they need.
+// Allocates pieces of a workspace, aligned for vectors; with base null it only counts the elements needed.
 template <class T>
 struct Carver {
   T* base;
@@ -54,17 +53,17 @@ struct Carver {
   }
 };
 
-// How buffers are laid out, and the weights, packed for one of the two passes.
+// The layouts of buffers, and the weights packed for the forward or the backward pass.
 template <class T>
 struct Network {
   AttentionRnnShape shape;
   AttentionRnnArrays<T> arrays;
   Layout<T> attention, hidden, joined;
-  Layout<T> read;     // what the cell reads, in its gates
+  Layout<T> read;     // the cell's gates
   Layout<T> parts;    // r z n and (weight_hh h + bias_hh)_n, or i f g o
-  Layout<T> context;  // values, and behind them gate_values
+  Layout<T> context;  // values, followed by gate_values
   Panels<T> recurrent, gate, reading;
-  T *bias, *score;  // in `parts`; times -2
+  T *bias, *score;  // in the layout `parts`; score times -2
   int64_t numbers;
 
   Network(const AttentionRnnShape& shape, const AttentionRnnArrays<T>& arrays, bool backward, T* data)
@@ -96,7 +95,7 @@ struct Network {
 
   int gates() const { return int(shape.gates()); }
 
-  // What is multiplied with the state: in the forward pass the scores come first, in the backward pass last.
+  // The weights that multiply the state: in the forward pass those of the query come first, in the backward pass last.
   Layout<T> states(bool backward) const {
     Layout<T> all;
     if (!backward && arrays.query_weight) all.add(shape.attention);
@@ -134,7 +133,7 @@ struct Network {
     pack_bias();
   }
 
-  // Sums of both biases, but for the GRU's n, whose two stay apart.
+  // The sums of both biases, except for the GRU's n, whose two biases stay separate.
   void pack_bias() {
     std::fill_n(bias, parts.width, T(0));
     for (int i = 0; i < gates(); ++i) {

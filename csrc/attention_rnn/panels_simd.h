@@ -1,7 +1,7 @@
-// Products of a few rows with a matrix that is used many times, packed once. Included once per instruction set.
+// Products of a few rows with a matrix that is packed once and used many times. Included once per instruction set.
 //
-// Rows lie in buffers whose parts begin at multiples of a vector, with zeros or anything finite between (Layout). The
-// matrix is cut into panels of kPanelVectors vectors of columns; a panel holds its lines one behind the other.
+// A row is stored as parts that start at multiples of a vector, with finite padding between them (Layout). The matrix
+// is cut into panels of kPanelVectors vectors of columns; a panel stores its lines one after another.
 
 #include "common/product_simd.h"
 
@@ -11,7 +11,7 @@ namespace PYDLX_SIMD {
 constexpr int kPanelVectors = 4;
 constexpr int kMostParts = 5;
 
-// Parts of a row, each begun at a whole vector.
+// The parts of a row, each starting at a multiple of a vector.
 template <class T>
 struct Layout {
   int parts = 0;
@@ -33,7 +33,7 @@ struct Layout {
 
   int64_t vectors() const { return width / kVecLanes<T>; }
 
-  // From parts side by side to parts at whole vectors, with zeros between.
+  // Copies contiguous parts to this layout, with zeros as padding.
   void spread(const T* from, T* to) const {
     for (int i = 0; i < parts; ++i) {
       const int64_t end = i + 1 < parts ? at[i + 1] : width;
@@ -52,7 +52,7 @@ struct Layout {
   }
 };
 
-// A matrix from rows laid out as `lines` to rows laid out as `columns`.
+// A packed matrix that maps rows with layout `lines` to rows with layout `columns`.
 template <class T>
 struct Panels {
   Layout<T> lines, columns;
@@ -60,7 +60,7 @@ struct Panels {
 
   int64_t numbers() const { return lines.total * columns.width; }
 
-  // entry(part of lines, place in it, part of columns, place in it)
+  // Packs the matrix with elements entry(part of lines, index in it, part of columns, index in it).
   template <class Entry>
   void pack(T* to, const Entry& entry) {
     data = to;
@@ -79,7 +79,7 @@ struct Panels {
   }
 };
 
-// kRows rows with kVectors vectors of columns; `panel` is where these begin and `step` the numbers of a panel's line.
+// Multiplies kRows rows with kVectors vectors of columns, which start at `panel`; `step` is the stride between lines.
 template <class T, int kRows, int kVectors, bool kAdd>
 __attribute__((always_inline)) inline void multiply_tile(const Layout<T>& lines, const T* in, int64_t in_stride,
                                                          const T* panel, int64_t step, T* out, int64_t out_stride) {
@@ -92,7 +92,7 @@ __attribute__((always_inline)) inline void multiply_tile(const Layout<T>& lines,
   tile.end(out, out_stride);
 }
 
-// Tiles are as large as the registers: 32 of them with 64-byte vectors, else 16.
+// Tiles are sized for the number of registers: 32 with 64-byte vectors, else 16.
 constexpr bool kManyRegisters = PYDLX_SIMD_BYTES == 64;
 
 template <class T, int kRows, bool kAdd>

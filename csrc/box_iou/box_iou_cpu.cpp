@@ -2,14 +2,14 @@
 //
 // Boxes are (x, y, width, height). For a detection d and a truth g of the same group
 //   i = max(0, min(dx + dw, gx + gw) - max(dx, gx)) * (the same in y),   iou = i / (area d + area g - i),
-// and where g is a crowd region, iou = i / area d. 0 where the boxes share nothing. Group n holds the rows
-// [offsets[n], offsets[n + 1]) of either side; the result holds group after group the row-major (D_n, G_n) matrix.
+// and if g is a crowd region, iou = i / area d; 0 if the boxes do not overlap. Group n has the rows
+// [offsets[n], offsets[n + 1]) of either side; the result is the groups' row-major (D_n, G_n) matrices, concatenated.
 //
 //   boxes (D, 4) and truths (G, 4) float64, crowd (G,) bool, offsets (n + 1,) int64 -> (P,) float64.
-// Bytes: 32 per box once, 8 per pair written.
+// Bytes: 32 read per box, 8 written per pair.
 //
-// Thresholds are compared with these numbers, so they are rounded as the formula says: this file is compiled for the
-// baseline alone, whose compiler has no fused multiply-add to round with.
+// The results are compared with thresholds, so every operation of the formula must be rounded on its own. Therefore
+// this file is compiled for the baseline instruction set only, which has no fused multiply-add.
 #include <algorithm>
 
 #include "common/checks.h"

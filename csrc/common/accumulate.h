@@ -1,4 +1,4 @@
-// The types kernels compute in, shared by the CPU and the CUDA side.
+// The types that kernels accumulate in, for CPU and CUDA code.
 #pragma once
 
 // Marks functions that CPU code and CUDA kernels both call.
@@ -10,7 +10,7 @@
 
 namespace pydlx {
 
-// The type sums are kept in: float16 and bfloat16 accumulate in float32.
+// The type of sums: float16 and bfloat16 accumulate in float32.
 template <class T>
 struct AccumulateType {
   using type = float;

@@ -1,6 +1,6 @@
-// What ops ask of their arguments before they follow a pointer. pydlx/ops has checked the same by then, with messages
-// for people; these checks keep direct calls of torch.ops.pydlx from reading or writing outside of a tensor. They
-// compare a few integers and allocate nothing; each failure is one sentence that names the argument.
+// Checks of an op's arguments, made before any pointer is followed. pydlx/ops has already checked the same with
+// friendly messages; these keep direct calls of torch.ops.pydlx from reading or writing outside of a tensor. They
+// compare a few integers and allocate nothing; each error is one sentence that names the argument.
 #pragma once
 
 #include <string>
@@ -9,7 +9,7 @@
 
 namespace pydlx {
 
-// Stands for any size in the shape that is asked for.
+// Matches any size in an expected shape.
 constexpr int64_t kAnySize = -1;
 
 inline std::string shape_text(IntHeaderOnlyArrayRef sizes) {
@@ -26,7 +26,7 @@ inline bool has_shape(const Tensor& x, IntHeaderOnlyArrayRef wanted) {
          std::equal(sizes.begin(), sizes.end(), wanted.begin(), [](auto a, auto b) { return a == b || b == kAnySize; });
 }
 
-// The arguments of one call of an op, all on the device of the first tensor.
+// Checks the arguments of one call. `first` is the tensor whose device, dtype and shape others are compared with.
 class Arguments {
  public:
   Arguments(const char* op, const char* name, const Tensor& first) : op_(op), first_name_(name), first_(first) {}
@@ -57,10 +57,10 @@ class Arguments {
     check_shape(name, x, shape);
   }
 
-  // Requires what the first tensor has.
+  // Requires the device, dtype and shape of the first tensor.
   void check_alike(const char* name, const Tensor& x) const { check(name, x, first_.scalar_type(), first_.sizes()); }
 
-  // Offsets (n + 1,) on the CPU that rise from 0 to the number of rows.
+  // Requires offsets (n + 1,) on the CPU, non-decreasing from 0 to the number of rows.
   void check_offsets(const char* name, const Tensor& offsets, int64_t rows) const {
     check(name, offsets, ScalarType::Long, {kAnySize});
     STD_TORCH_CHECK(rises(made_contiguous(offsets), rows), op_, ": ", name, " must rise from 0 to the number of rows, ",

@@ -1,4 +1,4 @@
-// Complex numbers in kernels: pairs that are read and written by one access.
+// Complex numbers for kernels, aligned so that one memory access reads or writes both parts.
 #pragma once
 
 #include "common/device.cuh"

@@ -30,7 +30,7 @@ inline const char* simd_name(SimdLevel level) {
 
 inline SimdLevel detect_simd_level() {
 #if PYDLX_X86_LEVELS
-  // The features of x86-64-v3 and x86-64-v4; the names of the levels themselves are not known to every compiler.
+  // The features of x86-64-v3 and x86-64-v4 one by one: not every compiler knows the names of the levels.
   const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
                   __builtin_cpu_supports("bmi2");
   const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&

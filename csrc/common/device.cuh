@@ -1,8 +1,8 @@
 #pragma once
 
-// The words that kernel files (.cuh) and their launchers (_cuda.cu) share, so that one source serves two compilers:
-// nvcc builds it for the GPU; g++ builds it, on top of tests/cuda_on_cpu, into a library that runs the same kernels on
-// the CPU, where they can be tested, stepped through and sanitised without a GPU.
+// Macros for kernel files (.cuh) and their launchers (_cuda.cu), which two compilers build from the same source: nvcc
+// for the GPU; and g++, with the emulator of tests/cuda_on_cpu, into a library that runs the same kernels on the CPU,
+// where they can be tested, debugged and sanitised without a GPU.
 //
 // Kernels are otherwise plain CUDA, with two rules: shared memory is declared with the macros below (so that the
 // emulator can poison and fence it), and kernels are launched with PYDLX_LAUNCH.
@@ -32,14 +32,14 @@ using array_t = typename ArrayOf<T, sizes...>::type;
 
 }  // namespace pydlx
 
-// PYDLX_DEVICE_KEY: the dispatch key the launchers register for: STABLE_TORCH_LIBRARY_IMPL(pydlx, PYDLX_DEVICE_KEY, m).
+// PYDLX_DEVICE_KEY: the launchers' dispatch key, as in STABLE_TORCH_LIBRARY_IMPL(pydlx, PYDLX_DEVICE_KEY, m).
 //
 // PYDLX_LAUNCH(kernel, grid, block, shared_bytes, stream, arguments...): a kernel launch. A template instance with
 // commas goes in parentheses: PYDLX_LAUNCH((scale<float, 2>), grid, block, 0, scope.stream(), x, y, n).
 //
 // PYDLX_SHARED(T, name, sizes...): static shared memory, e.g. PYDLX_SHARED(float, tile, 32, 33) for float[32][33].
 //
-// PYDLX_DYNAMIC_SHARED(T, name): T* name, the start of the launch's dynamic shared memory, 16-byte aligned.
+// PYDLX_DYNAMIC_SHARED(T, name): declares T* name, the start of the launch's dynamic shared memory, 16-byte aligned.
 #ifdef __CUDACC__
 
 #define PYDLX_DEVICE_KEY CUDA
@@ -62,9 +62,9 @@ using array_t = typename ArrayOf<T, sizes...>::type;
 
 #endif
 
-// PYDLX_BLOCKS(count): the second number of __launch_bounds__, how many blocks registers are to suffice for on a
-// multiprocessor. The counts are chosen on compute capability 9.0; others may need a few registers more, and have one
-// block less rather than spill.
+// PYDLX_BLOCKS(count): the second argument of __launch_bounds__, the least number of resident blocks per
+// multiprocessor. The counts are tuned for compute capability 9.0. Other architectures may need a few registers more,
+// so there the count is one lower, which avoids spills.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ != 900
 #define PYDLX_BLOCKS(count) ((count) > 1 ? (count) - 1 : 1)
 #else

@@ -1,10 +1,11 @@
 // Includes the file PYDLX_SIMD_FILE once per instruction set.
 //
-// That file has no include guard and puts its code into `namespace pydlx { namespace PYDLX_SIMD { ... } }`; it may not
-// include anything itself (a system header met first under a wider target would leak that target into baseline code),
-// so the including .cpp brings every header in beforehand. PYDLX_SIMD_CALL(f)(args...) then picks the version to run.
+// That file has no include guard and puts its code into `namespace pydlx { namespace PYDLX_SIMD { ... } }`. It must not
+// include headers other than such files: a system header first included under a wider target would compile its inline
+// functions for that target, also for baseline callers. So the .cpp includes every header beforehand.
+// PYDLX_SIMD_CALL(f)(args...) then calls the version for this processor.
 //
-// vector_simd.h (Vec<A>, load, store, vector_exp) is in scope there. One kernel file per .cpp.
+// vector_simd.h (Vec<A>, load, store, exp_nonpositive) is in scope there. Each .cpp has one such kernel file.
 #pragma once
 
 #include <cstdint>

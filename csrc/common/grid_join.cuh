@@ -1,4 +1,4 @@
-// What the blocks of a grid hold, put together by the last of them to arrive: neither a second kernel nor a wait.
+// Reductions over the blocks of a grid, finished by the last block to arrive, without a second kernel or waiting.
 #pragma once
 
 #include "common/device.cuh"
@@ -6,10 +6,11 @@
 
 namespace pydlx {
 
-/// Of `blocks` blocks of `threads` each, which number themselves from 0. Returns true in all threads of the last block
-/// to arrive, with the whole in `value`; which block that is depends on the schedule, and the result does not.
-/// A collective of the block. `parts` has room for a value of each block; `arrived` is 0 before and after; A() is
-/// neutral to `join`. What other blocks wrote before they called this is seen by the last one after it.
+/// Joins the values of all threads of `blocks` blocks, numbered from 0, of `threads` threads each. Returns true in all
+/// threads of the last block to arrive, with the result in `value`. Which block is last depends on scheduling; the
+/// result does not. All threads of the block must call it. `parts` has space for one value per block; `arrived` is 0
+/// before and after; A() is the neutral element of `join`. Whatever other blocks wrote before their call is visible to
+/// the last block after its call.
 template <int threads, class A, class Join>
 __device__ inline bool join_of_blocks(A& value, int block, int blocks, A* parts, unsigned* arrived,
                                       array_t<A, threads / kWarp>& room, const Join& join) {

@@ -1,12 +1,12 @@
-// Which element is a thread's: loops over a grid, 32 or 64 bits, and division without a divide.
+// Indexing in kernels: grid-stride loops, the choice of 32- or 64-bit indices, and fast division.
 #pragma once
 
 #include <cstdint>
 
 #include "common/device.cuh"
 
-/// for (index = this thread's number in the grid; index < count; index += threads in the grid), in 64 bits, over a
-/// one-dimensional grid. Right for every grid size, so the launcher may clamp it (blocks_for).
+/// A grid-stride loop over [0, count) with a 64-bit index, for one-dimensional grids. It works with any grid size, so
+/// the launcher may clamp it (blocks_for).
 #define PYDLX_GRID_STRIDE(index, count)                                                              \
   for (int64_t index = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; index < (count); \
        index += static_cast<int64_t>(gridDim.x) * blockDim.x)
@@ -14,22 +14,22 @@
 namespace pydlx {
 
 #ifdef __CUDACC__
-/// Up to here elements can be counted in 32 bits.
+/// The largest value that a 32-bit index is used for.
 constexpr int64_t kNarrowIndexLimit = 2147483647;
 #else
-/// Low, so that tests on small tensors also run the kernels that count in 64 bits.
+/// Low on the emulator, so that tests on small tensors also run the kernels with 64-bit indices.
 constexpr int64_t kNarrowIndexLimit = 5000;
 #endif
 
-/// Calls body(int32_t{}) or body(int64_t{}), whichever is needed to count to `largest`.
+/// Calls body(int32_t{}) if indices up to `largest` fit into 32 bits, else body(int64_t{}).
 template <class Body>
 void dispatch_index(int64_t largest, const Body& body) {
   if (largest <= kNarrowIndexLimit) return body(int32_t{});
   body(int64_t{});
 }
 
-/// Divides many n >= 0 by one number of at least 1. A GPU has no instruction for that: 32 bits take some 20 of others,
-/// 64 bits some 70.
+/// Divides many n >= 0 by the same divisor >= 1. GPUs have no integer division: they emulate it in about 20
+/// instructions for 32 bits and 70 for 64 bits.
 template <class Index>
 struct Divisor {
   Index divisor;
@@ -40,8 +40,8 @@ struct Divisor {
   __host__ __device__ Index remainder(Index n) const { return n % divisor; }
 };
 
-/// In 32 bits by one multiplication (Granlund and Montgomery 1994, figure 4.1): with s = ceil(log2 d) and
-/// f = floor(2^32 (2^s - d) / d) + 1, n / d = (floor(n f / 2^32) + n) / 2^s. The sum stays below 2^32 as n < 2^31.
+/// The 32-bit version needs one multiplication (Granlund and Montgomery 1994, figure 4.1): with s = ceil(log2 d) and
+/// f = floor(2^32 (2^s - d) / d) + 1, n / d = (floor(n f / 2^32) + n) / 2^s. The sum is below 2^32 because n < 2^31.
 template <>
 struct Divisor<int32_t> {
   uint32_t divisor, factor, shift = 0;

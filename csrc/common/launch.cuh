@@ -1,4 +1,4 @@
-// What launchers (_cuda.cu) need beside PYDLX_LAUNCH: the device and its stream, sizes of grids, refused launches.
+// Helpers of launchers (_cuda.cu): the device and its stream, grid sizes, and launch errors.
 #pragma once
 
 #include <torch/csrc/stable/accelerator.h>
@@ -19,8 +19,8 @@ namespace pydlx {
 /// Enough blocks to fill any GPU many times over.
 constexpr int64_t kMaxBlocks = 65535;
 
-/// The stream that torch works on. The function that tells it is in libtorch_cuda, which must not be linked: the
-/// library loads under a CPU-only torch too.
+/// Torch's current stream. The function that returns it is in libtorch_cuda, which is not linked because this library
+/// must also load under a CPU-only torch.
 inline cudaStream_t current_stream(int32_t device) {
   using CurrentStream = AOTITorchError(int32_t, void**);
   static const auto ask = torch_function<CurrentStream>("libtorch_cuda.so", "aoti_torch_get_current_cuda_stream");
@@ -31,13 +31,13 @@ inline cudaStream_t current_stream(int32_t device) {
   return static_cast<cudaStream_t>(stream);
 }
 
-/// Makes the tensor's device current for as long as it lives and knows that device's current stream.
-/// To be created before any allocation.
+/// Makes the tensor's device current while it lives, and holds that device's current stream. Create it before any
+/// allocation.
 class DeviceScope {
  public:
   explicit DeviceScope(const torch::stable::Tensor& tensor) : stream_(current_stream(tensor.get_device_index())) {
     int current = -1;
-    // A guard is made on the heap, and hardly ever has anything to do.
+    // A guard allocates, and is rarely needed.
     if (cudaGetDevice(&current) != cudaSuccess || current != tensor.get_device_index()) {
       guard_.emplace(tensor.get_device_index());
     }
@@ -52,7 +52,7 @@ class DeviceScope {
 
 #else
 
-/// Few, so that tests on small tensors also take the second turn of every grid-stride loop.
+/// Low on the emulator, so that in tests on small tensors grid-stride loops run more than once.
 constexpr int64_t kMaxBlocks = 8;
 
 /// The emulated device is the CPU: nothing to select, and launches are synchronous.
@@ -65,12 +65,12 @@ class DeviceScope {
 
 #endif
 
-/// Blocks of a one-dimensional grid for a PYDLX_GRID_STRIDE loop over `count` > 0 items with `threads` per block.
+/// Number of blocks of a one-dimensional grid whose blocks loop over `count` items, `threads` at a time.
 inline unsigned blocks_for(int64_t count, int64_t threads) {
   return static_cast<unsigned>(std::min((count + threads - 1) / threads, kMaxBlocks));
 }
 
-/// Of the current device, such as how many multiprocessors it has.
+/// An attribute of the current device.
 inline int64_t device_attribute(cudaDeviceAttr which) {
   int device = 0, value = 0;
   cudaGetDevice(&device);
@@ -80,12 +80,12 @@ inline int64_t device_attribute(cudaDeviceAttr which) {
 
 inline int64_t multiprocessors() { return device_attribute(cudaDevAttrMultiProcessorCount); }
 
-/// The most shared memory that a block may ask for.
+/// The largest shared memory that a block may request.
 inline int64_t most_shared_bytes() { return device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin); }
 
-/// Calls body(first, count) for stretches of `planes`, each of `plane_bytes` of what is written by one launch and read
-/// by the next: as many at a time as stay in the second-level cache with what else passes through it. Where not even
-/// one does, or all do, all go at once. The parts are those of an H100, counted and not yet measured.
+/// Calls body(first, count) for consecutive groups of `planes` planes, where one launch writes `plane_bytes` per plane
+/// and the next reads them: a group is small enough for these to stay in the L2 cache. If not even one plane fits, or
+/// all do, there is one group. The fractions of the cache (1/3, 1/2) were estimated for an H100, not measured.
 template <class Body>
 void for_cached_planes(int64_t planes, int64_t plane_bytes, const Body& body) {
   const int64_t cache = device_attribute(cudaDevAttrL2CacheSize);
@@ -98,15 +98,15 @@ void for_cached_planes(int64_t planes, int64_t plane_bytes, const Body& body) {
   }
 }
 
-/// Lets a kernel be launched with this much dynamic shared memory, which has to be asked for above 48 KiB. Every
-/// GPU has 64 KiB.
+/// Allows a kernel this much dynamic shared memory, which must be requested above 48 KiB. Every supported GPU has 64
+/// KiB.
 template <class... Parameters>
 void allow_shared(void (*kernel)(Parameters...), int bytes, const char* op) {
   const cudaError_t status = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
   STD_TORCH_CHECK(status == cudaSuccess, op, ": ", cudaGetErrorString(status));
 }
 
-/// Raises if the launches since the last check were refused, as "<op>: <CUDA's own words>".
+/// Raises "<op>: <CUDA's message>" if a launch since the last check failed.
 inline void check_launch(const char* op) {
   const cudaError_t status = cudaGetLastError();
   STD_TORCH_CHECK(status == cudaSuccess, op, ": ", cudaGetErrorString(status));

@@ -1,4 +1,4 @@
-// Sums of exponentials put together over a warp.
+// Sums of exponentials over the lanes of a warp.
 #pragma once
 
 #include "common/log_sum.h"
@@ -6,7 +6,7 @@
 
 namespace pydlx {
 
-/// The sum of what the lanes of a warp hold, known to all of them; to be called by whole warps.
+/// The sum over the lanes of a warp, returned in every lane. All lanes must call it.
 template <class A>
 __device__ inline LogSum<A> sum_of_warp(LogSum<A> value) {
   value.raise(largest_of_warp(value.peak));

@@ -1,4 +1,4 @@
-// log(1 + sum of exp(x)), of which the terms come one after another. Used by CPU code and by CUDA kernels.
+// log(1 + sum of exp(x)), computed term by term without overflow. For CPU code and CUDA kernels.
 #pragma once
 
 #include <cmath>
@@ -7,20 +7,20 @@
 
 namespace pydlx {
 
-// Terms are x of type A, their sum is kept in S. NaN among them makes the sum NaN and leaves the peak alone.
+// Terms x have type A, the sum has type S. A NaN term makes the sum NaN and does not change the peak.
 template <class A, class S = A>
 struct LogSum {
-  A peak = 0;  // the largest term; the 1 is a term of 0
-  S sum = 0;   // of exp(x - peak), without the 1
+  A peak = 0;  // the largest x so far, including x = 0 for the 1
+  S sum = 0;   // sum of exp(x - peak), without the 1
 
-  // To be called before terms are added that are larger than all before.
+  // Raises the peak to `to`, if that is larger. Must be called before a term above the peak is added.
   PYDLX_HOST_DEVICE void raise(A to) {
     if (!(to > peak)) return;
     sum *= std::exp(S(peak) - S(to));
     peak = to;
   }
 
-  // exp(x - peak) of an x that is not above the peak; 1 where both are infinite.
+  // exp(x - peak) for x <= peak; 1 if both are infinite.
   PYDLX_HOST_DEVICE S term(A x) const { return x == peak ? S(1) : std::exp(S(x) - S(peak)); }
 
   PYDLX_HOST_DEVICE void add(A x) {
@@ -33,7 +33,7 @@ struct LogSum {
     sum += other.sum * term(other.peak);
   }
 
-  // Small sums keep their digits; those of weighted terms may be far smaller than their peak.
+  // log(1 + sum of exp(x)). log1p keeps the digits of small sums, which occur when terms have small weights.
   PYDLX_HOST_DEVICE A value() const {
     return peak > 0 ? peak + A(std::log(sum + std::exp(-S(peak)))) : A(std::log1p(sum));
   }

@@ -1,4 +1,5 @@
-// Functions for which GPUs have one instruction, a little less exact than the C library's, and float64's own beside it.
+// Fast float32 functions that use a single GPU instruction, slightly less accurate than the C library's; the float64
+// overloads are exact. "ulp" is a unit in the last place.
 #pragma once
 
 #include <cmath>
@@ -9,7 +10,7 @@ namespace pydlx {
 
 constexpr double kLog2E = 1.4426950408889634074;
 
-/// 2^x within 2 units in the last place; of float32, results below the smallest normal number are 0.
+/// 2^x within 2 ulp; float32 results below the smallest normal number are 0.
 __device__ __forceinline__ float fast_exp2(float x) {
 #ifdef __CUDACC__
   float y;
@@ -22,13 +23,13 @@ __device__ __forceinline__ float fast_exp2(float x) {
 }
 __device__ __forceinline__ double fast_exp2(double x) { return exp2(x); }
 
-/// e^x for x of no more than 0, within x / 10 + 2 units in the last place.
+/// e^x for x <= 0, within |x| / 10 + 2 ulp.
 template <class A>
 __device__ __forceinline__ A fast_exp(A x) {
   return fast_exp2(x * static_cast<A>(kLog2E));
 }
 
-/// 1 / x within 1 unit in the last place, for x that is neither below 2^-126 nor above 2^126 in magnitude.
+/// 1 / x within 1 ulp, for 2^-126 <= |x| <= 2^126.
 __device__ __forceinline__ float fast_reciprocal(float x) {
 #ifdef __CUDACC__
   float y;
@@ -40,14 +41,14 @@ __device__ __forceinline__ float fast_reciprocal(float x) {
 }
 __device__ __forceinline__ double fast_reciprocal(double x) { return 1.0 / x; }
 
-/// a / b within 1 unit in the last place, and 1 where they are equal; b as for fast_reciprocal.
+/// a / b within 1 ulp, exactly 1 if they are equal; b must be in the range of fast_reciprocal.
 __device__ __forceinline__ float fast_quotient(float a, float b) {
   const float by_b = fast_reciprocal(b), quotient = a * by_b;
   return fmaf(fmaf(-quotient, b, a), by_b, quotient);
 }
 __device__ __forceinline__ double fast_quotient(double a, double b) { return a / b; }
 
-/// x, or `least` if x is below it; NaN stays NaN.
+/// max(x, least), but NaN if x is NaN.
 template <class A>
 __device__ __forceinline__ A at_least(A x, A least) {
   return x < least ? least : x;

@@ -1,5 +1,5 @@
-// Functions of torch's C interface that the oldest supported torch lacks, or that only its CUDA build has. They are
-// looked up at run time, so that one binary loads under all of them.
+// Access to functions of torch's C interface that the oldest supported torch, or a CPU-only build, lacks. They are
+// looked up at run time, so that one binary loads under every supported torch.
 #pragma once
 
 #include <dlfcn.h>
@@ -8,17 +8,17 @@
 
 namespace pydlx {
 
-// The function `name` of the torch library `library` that is loaded in this process, or null where there is none.
+// The function `name` of the torch library `library`, if that is loaded in this process and has it; else null.
 template <class Function>
 Function* torch_function(const char* library, const char* name) {
-  // Where torch's libraries were not loaded into the global scope, they are found by their own name.
+  // Torch's libraries may not be in the global scope, so look for the library by its name first.
   void* const loaded = dlopen(library, RTLD_LAZY | RTLD_NOLOAD);
   void* const found = dlsym(loaded ? loaded : RTLD_DEFAULT, name);
-  if (loaded) dlclose(loaded);  // RTLD_NOLOAD counted one more user
+  if (loaded) dlclose(loaded);  // dlopen incremented the reference count even with RTLD_NOLOAD
   return reinterpret_cast<Function*>(found);
 }
 
-// Raises what torch said of a call of its C interface that failed; before torch 2.13 it does not tell.
+// Raises if a call of torch's C interface failed, with torch's message where it provides one (from 2.13 on).
 inline void check_torch(AOTITorchError status, const char* call) {
   if (status == AOTI_TORCH_SUCCESS) return;
   const auto words = torch_function<const char*()>("libtorch_cpu.so", "torch_exception_get_what_without_backtrace");

@@ -1,4 +1,4 @@
-// Large memory straight from the system.
+// Allocation of large memory directly from the operating system.
 #pragma once
 
 #include <cstddef>
@@ -14,8 +14,8 @@ namespace pydlx {
 
 constexpr size_t kLargePage = size_t{2} << 20;
 
-// Asks the system to back large memory that nothing was written to yet with 2 MiB pages. Where it hands out memory in
-// 4 KiB pages, first touching 32 MiB of it takes longer than most kernels take to fill it.
+// Asks the system to use 2 MiB pages for memory that has not been written yet. With 4 KiB pages, the page faults of the
+// first writes to 32 MiB take longer than most kernels take to fill it.
 inline void prefer_large_pages([[maybe_unused]] void* fresh, [[maybe_unused]] size_t bytes) {
 #ifdef MADV_HUGEPAGE
   const auto begin = reinterpret_cast<uintptr_t>(fresh);
@@ -25,8 +25,8 @@ inline void prefer_large_pages([[maybe_unused]] void* fresh, [[maybe_unused]] si
 #endif
 }
 
-// Memory aligned for any vector. What is large comes from the system and goes back to it when it is freed: glibc keeps
-// freed blocks of up to 32 MiB for itself once it has seen one of that size.
+// An allocator of memory aligned for any vector. Large blocks come from the system and return to it when freed, whereas
+// glibc would keep freed blocks of up to 32 MiB once it has seen one of that size.
 template <class T>
 struct PageAllocator {
   using value_type = T;

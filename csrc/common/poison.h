@@ -1,6 +1,6 @@
-// Poisoned memory: with PYDLX_POISON=1, as the tests set it, all memory that a kernel is to fill starts as bytes of
-// ones, which read as NaN or as -1. An element that no kernel wrote, or that one read too early, then shows in the
-// result instead of being the zero that fresh memory often is.
+// Poisoned memory. With PYDLX_POISON=1, as in the tests, all memory that a kernel will fill starts as 0xFF bytes, which
+// are NaN or -1. An element that no kernel wrote, or that was read too early, then shows in the result; fresh memory
+// would often be zero and hide it.
 #pragma once
 
 #include <torch/csrc/stable/tensor.h>
@@ -15,7 +15,7 @@
 
 namespace pydlx {
 
-// Asked when the library is loaded.
+// Read once, when the library is loaded.
 inline const bool kPoison = [] {
   const char* choice = std::getenv("PYDLX_POISON");
   return choice && !std::strcmp(choice, "1");
@@ -27,7 +27,7 @@ inline void poison(void* fresh, int64_t bytes) {
   if (kPoison && bytes > 0) std::memset(fresh, kPoisonByte, static_cast<size_t>(bytes));
 }
 
-// Of a tensor on the device that the including file's kernels run on.
+// Poisons a tensor, which must be on the device that the including file is compiled for.
 inline void poison(const torch::stable::Tensor& fresh) {
   if (!kPoison) return;
   const int64_t bytes = fresh.numel() * static_cast<int64_t>(fresh.element_size());

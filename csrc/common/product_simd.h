@@ -1,5 +1,4 @@
-// A tile of a matrix product, held in registers while products are added to it. Included once per instruction set; no
-// include guard.
+// A tile of a matrix product, accumulated in registers. Included once per instruction set; no include guard.
 
 namespace pydlx {
 namespace PYDLX_SIMD {
@@ -10,7 +9,7 @@ struct ProductTile {
   static constexpr int64_t L = kVecLanes<A>;
   Vec<A> sum[kRows][kVectors];
 
-  // Begins with the numbers at `from`, or with zeros.
+  // Starts from the values at `from` (row stride from_row) with kAdd, else from zeros.
   template <bool kAdd>
   __attribute__((always_inline)) void begin(const A* from, int64_t from_row) {
 #pragma GCC unroll 8
@@ -20,7 +19,7 @@ struct ProductTile {
     }
   }
 
-  // Adds the product of x, whose number in row i and column k is x[i * row + k * column], with `depth` rows of y.
+  // Adds the product of x, whose element (i, k) is x[i * row + k * column], with `depth` rows of y.
   __attribute__((always_inline)) void add(int64_t depth, const A* x, int64_t row, int64_t column, const A* y,
                                           int64_t y_row) {
     for (int64_t k = 0; k < depth; ++k, x += column, y += y_row) {

@@ -1,4 +1,4 @@
-// The order in which ops take the largest numbers: NaN is above all, and of equals the first comes first.
+// The order in which ops rank numbers: NaN above all numbers, and of equal ones the lower index first.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@ PYDLX_HOST_DEVICE bool is_higher(A a, A b) {
   return a > b || (a != a && b == b);
 }
 
-// A number and its place among those it was taken from.
+// A number and its index.
 template <class A>
 struct Ranked {
   A score;

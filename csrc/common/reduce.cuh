@@ -1,17 +1,17 @@
-// What the threads of a warp or a block hold, put together: sums, maxima, running ones. Every result has one order of
-// its own, whatever the schedule, so that it is the same at every run.
+// Reductions and scans over the threads of a warp or a block. The order of operations is fixed and does not depend on
+// scheduling, so results are the same in every run.
 #pragma once
 
 #include "common/device.cuh"
 
 namespace pydlx {
 
-/// This thread's number in its block, x running fastest: warps are 32 in a row.
+/// This thread's linear index in its block, x running fastest, so that a warp is 32 consecutive indices.
 __device__ inline int thread_of_block() {
   return static_cast<int>(threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z));
 }
 
-/// The value of the lane whose number differs from this one's in the bits of `apart`. Overloaded for structs.
+/// The value of the lane whose index is this lane's XOR `apart`. Overloaded for structs.
 template <class A>
 __device__ inline A exchanged(const A& value, int apart) {
   return __shfl_xor_sync(kWholeWarp, value, apart);
@@ -24,7 +24,7 @@ struct Sum {
   }
 };
 
-/// The larger one; NaN takes no part.
+/// The larger of two numbers. A NaN in b is ignored but one in a is kept, so values must not be NaN.
 struct Largest {
   template <class A>
   __device__ A operator()(const A& a, const A& b) const {
@@ -32,7 +32,7 @@ struct Largest {
   }
 };
 
-/// Of the lanes of a warp, known to all of them; to be called by whole warps. `join` is the same either way round.
+/// Joins the values of a warp, returned in every lane. All lanes must call it. `join` must be commutative.
 template <class A, class Join>
 __device__ inline A join_of_warp(A value, const Join& join) {
   for (int apart = kWarp / 2; apart > 0; apart /= 2) value = join(value, exchanged(value, apart));
@@ -48,7 +48,7 @@ template <class A>
 __device__ inline A largest_of_warp(A value) {
   return join_of_warp(value, Largest());
 }
-/// By one instruction, where the GPU has it.
+/// One instruction on GPUs that have it.
 __device__ inline unsigned largest_of_warp(unsigned value) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
   return __reduce_max_sync(kWholeWarp, value);
@@ -57,7 +57,7 @@ __device__ inline unsigned largest_of_warp(unsigned value) {
 #endif
 }
 
-/// The bits that are set in any lane, known to all of them; to be called by whole warps.
+/// The bitwise OR over the lanes of a warp, returned in every lane. All lanes must call it.
 __device__ inline unsigned bits_of_warp(unsigned value) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
   return __reduce_or_sync(kWholeWarp, value);
@@ -70,9 +70,8 @@ __device__ inline uint64_t bits_of_warp(uint64_t value) {
   return static_cast<uint64_t>(bits_of_warp(static_cast<unsigned>(value >> 32))) << 32 | low;
 }
 
-/// Each lane's own value joined to those of the lanes below it in its segment, neighbouring lanes of a warp of which it
-/// is number `lane`; to be called by whole warps. `join(before, own)` must be associative, but may take heed of the
-/// order.
+/// Inclusive scan over segments of consecutive lanes of a warp; `lane` is this lane's index in its segment. All lanes
+/// must call it. `join(before, own)` must be associative, but need not be commutative.
 template <class A, class Join>
 __device__ inline A scan_of_segment(A value, int lane, const Join& join) {
 #pragma unroll
@@ -83,18 +82,18 @@ __device__ inline A scan_of_segment(A value, int lane, const Join& join) {
   return value;
 }
 
-/// The same over all lanes.
+/// Inclusive scan over all lanes of a warp.
 template <class A, class Join>
 __device__ inline A scan_of_warp(A value, const Join& join) {
   return scan_of_segment(value, thread_of_block() % kWarp, join);
 }
 
-/// Of a block of `threads`, whole warps, known to all of them. A collective of the block; `room`, shared memory for a
-/// value of each warp, may be that of the call before.
+/// Joins the values of a block of `threads` threads (whole warps), returned in every thread. All threads must call it.
+/// `room` is shared memory for one value per warp and may be reused from call to call.
 template <int threads, class A, class Join>
 __device__ inline A join_of_block(A value, array_t<A, threads / kWarp>& room, const Join& join) {
   value = join_of_warp(value, join);
-  __syncthreads();  // what was in the room has been read
+  __syncthreads();  // wait until `room` has been read
   if (thread_of_block() % kWarp == 0) room[thread_of_block() / kWarp] = value;
   __syncthreads();
   value = room[0];
@@ -107,11 +106,11 @@ __device__ inline A sum_of_block(A value, array_t<A, threads / kWarp>& room) {
   return join_of_block<threads>(value, room, Sum());
 }
 
-/// Of the warps of a block in each lane, in the order of the warps and known to all, for blocks of (kWarp, parts)
-/// threads. A collective of the block; `room` may be that of the call before.
+/// For each lane index, joins the values of that lane in all warps, in the order of the warps, returned in every
+/// thread. The block must have (kWarp, parts) threads, and all must call it. `room` may be reused from call to call.
 template <int parts, class A, class Join>
 __device__ inline A join_of_parts(array_t<A, parts, kWarp>& room, const A& value, const Join& join) {
-  __syncthreads();  // what was in the room has been read
+  __syncthreads();  // wait until `room` has been read
   room[threadIdx.y][threadIdx.x] = value;
   __syncthreads();
   A whole = room[0][threadIdx.x];

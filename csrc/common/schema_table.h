@@ -1,4 +1,4 @@
-// Defines schemas in torch's dispatcher, each with the tag that tells torch.compile that the op follows its rules.
+// Defines schemas in torch's dispatcher with the tag pt2_compliant_tag, which torch.compile asks for.
 #pragma once
 
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
@@ -10,8 +10,8 @@
 
 namespace pydlx {
 
-// The library "pydlx" in the dispatcher, for as long as this object lives. Not STABLE_TORCH_LIBRARY, which takes tags
-// from torch 2.12 on only: older releases get the schemas without.
+// The library "pydlx" in the dispatcher, while this object lives. It replaces STABLE_TORCH_LIBRARY, which supports tags
+// only from torch 2.12 on; under older releases the schemas have no tag.
 class SchemaTable {
  public:
   SchemaTable(std::initializer_list<const char*> schemas) {

@@ -1,4 +1,4 @@
-// What every op needs from the stable tensor API: dtype dispatch, memory formats, threads.
+// Helpers on torch's stable tensor API: dtype dispatch, memory formats, allocation, threads.
 #pragma once
 
 #include <torch/csrc/stable/library.h>
@@ -43,7 +43,7 @@ void dispatch_floating(ScalarType dtype, const char* op, const Body& body) {
   }
 }
 
-// Calls body(T{}) for float64 and float32 only: transforms have no half-precision kernel.
+// Calls body(T{}) for float64 or float32; for kernels without a 16-bit version.
 template <class Body>
 void dispatch_full_precision(ScalarType dtype, const char* op, const Body& body) {
   STD_TORCH_CHECK(dtype == ScalarType::Double || dtype == ScalarType::Float, op,
@@ -52,7 +52,7 @@ void dispatch_full_precision(ScalarType dtype, const char* op, const Body& body)
   return body(float{});
 }
 
-// The type that sums of x's numbers are kept in, see accumulate.h.
+// The dtype in which x's elements are summed, see accumulate.h.
 inline ScalarType wide_dtype(const Tensor& x) {
   return x.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
 }
@@ -72,8 +72,8 @@ inline bool same_sizes(const Tensor& a, const Tensor& b) {
   return std::equal(m.begin(), m.end(), n.begin(), n.end());
 }
 
-// Dense with channels innermost: (N, C, spatial...) stored as (N, spatial..., C). Dimensions of size 1 put no demand on
-// their stride. A tensor that is contiguous as well (one channel, one pixel) counts as contiguous.
+// Whether x (N, C, spatial...) is dense and stored as (N, spatial..., C). Strides of dimensions of size 1 are ignored.
+// A tensor that is contiguous as well (one channel, or one pixel) counts as contiguous.
 inline bool is_channels_last(const Tensor& x) {
   if (x.dim() < 4 || x.is_contiguous()) return false;
   const auto expect = [&](int64_t dim, int64_t stride) { return x.size(dim) == 1 || x.stride(dim) == stride; };
@@ -86,9 +86,9 @@ inline bool is_channels_last(const Tensor& x) {
   return expect(0, stride);
 }
 
-// A tensor of these sizes on the device of `like` and, unless told otherwise, of its dtype; stored channels-last if
-// asked: strides of (N, spatial..., C). Not torch::stable::new_empty, which looks its op up by name: a fifth of what a
-// call on a small tensor costs.
+// An uninitialised tensor of these sizes on the device of `like`, by default with its dtype, contiguous or
+// channels-last. It replaces torch::stable::new_empty, which looks up its op by name and so takes a fifth of the time
+// of a call on a small tensor.
 inline Tensor uninitialised(const Tensor& like, IntHeaderOnlyArrayRef sizes, std::optional<ScalarType> dtype = {},
                             bool channels_last = false) {
   const auto dims = static_cast<int64_t>(sizes.size());
@@ -113,17 +113,16 @@ inline Tensor uninitialised(const Tensor& like, IntHeaderOnlyArrayRef sizes, std
   return tensor;
 }
 
-// A tensor like x, which is contiguous or channels-last.
+// An uninitialised tensor with the sizes, dtype and memory format of x, which must be contiguous or channels-last.
 inline Tensor uninitialised_like(const Tensor& x) { return uninitialised(x, x.sizes(), {}, is_channels_last(x)); }
 
-// torch::stable::contiguous costs microseconds also where there is nothing to do.
+// Avoids torch::stable::contiguous, which takes microseconds even if x is contiguous.
 inline Tensor made_contiguous(const Tensor& x) { return x.is_contiguous() ? x : torch::stable::contiguous(x); }
 
-// x in one of the two storage orders that kernels know, contiguous or channels-last; other strides are copied to the
-// contiguous one.
+// x itself if it is contiguous or channels-last, the two memory formats that kernels support; else a contiguous copy.
 inline Tensor dense(const Tensor& x) { return is_channels_last(x) ? x : made_contiguous(x); }
 
-// x in the order asked for.
+// x in the given memory format, copied if necessary.
 inline Tensor in_format(const Tensor& x, bool channels_last) {
   if (!channels_last) return made_contiguous(x);
   if (is_channels_last(x)) return x;
@@ -135,7 +134,7 @@ inline void prefer_large_pages(const Tensor& fresh) {
   prefer_large_pages(fresh.mutable_data_ptr(), static_cast<size_t>(fresh.numel()) * fresh.element_size());
 }
 
-// body(begin, end) over [0, count) on torch's threads, at least `grain` items each.
+// Calls body(begin, end) for parts of [0, count) on torch's threads, with at least `grain` items per part.
 template <class Body>
 void parallel_for(int64_t count, int64_t grain, const Body& body) {
   if (count > 0) torch::stable::parallel_for(0, count, grain < 1 ? 1 : grain, body);

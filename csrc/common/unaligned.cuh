@@ -1,5 +1,5 @@
-// Vectors of neighbours that start at any element, as in rows of odd width: moved by aligned accesses all the same, two
-// of which make one vector.
+// Loads and stores of vectors that start at any element, as in rows of odd width. Only aligned accesses are used: two
+// of them make one unaligned vector.
 #pragma once
 
 #include <cstring>
@@ -9,7 +9,7 @@
 
 namespace pydlx {
 
-/// The bits of `size` neighbours, in the registers that they fill.
+/// The bits of `size` consecutive elements, as 32-bit registers.
 template <class T, int size>
 struct Packed {
   static constexpr int kWords = static_cast<int>(sizeof(T)) * size / 4;
@@ -26,14 +26,14 @@ struct Packed {
   }
 };
 
-/// How many elements beyond a multiple of `size` of them an address lies.
+/// How many elements an address lies past the previous multiple of `size` elements.
 template <int size, class T>
 __device__ __forceinline__ int elements_past_alignment(const T* address) {
   return static_cast<int>(reinterpret_cast<uintptr_t>(address) / sizeof(T) % size);
 }
 
-/// Of the elements of two vectors in a row, the `size` that follow the first `skipped` < size: a barrel shifter over
-/// the words, then over their halves.
+/// Concatenates two vectors and returns the `size` elements after the first `skipped` < size: a barrel shifter over the
+/// words, then over 16-bit halves.
 template <class T, int size>
 __device__ __forceinline__ Packed<T, size> joined(const Packed<T, size>& first, Packed<T, size> second, int skipped) {
   constexpr int kWords = Packed<T, size>::kWords;
@@ -52,7 +52,7 @@ __device__ __forceinline__ Packed<T, size> joined(const Packed<T, size>& first, 
   return second;
 }
 
-/// `size` neighbours from any element on. Outside of the tensor, [begin, end), nothing is read and all is 0.
+/// Loads `size` elements starting at any element. Elements outside of the tensor [begin, end) are not read and are 0.
 template <int size, class T>
 __device__ __forceinline__ Vector<T, size> unaligned_vector(const T* from, const T* begin, const T* end) {
   const int past = elements_past_alignment<size>(from);
@@ -69,9 +69,9 @@ __device__ __forceinline__ Vector<T, size> unaligned_vector(const T* from, const
   return vector;
 }
 
-/// Writes the neighbours [first, last) of `size` to any address. `follows` tells that the lane below writes, by the
-/// same call, the `size` elements before these, of which it may leave out the first: the vector that the two share is
-/// then written whole, by this lane. To be called by whole warps; a lane with nothing to write has first == last.
+/// Stores elements [first, last) of a vector of `size` to any address. `follows` says that the lane below stores, in
+/// the same call, the `size` elements just before these (it may omit its first ones); this lane then writes the aligned
+/// vector that both share. All lanes must call it; a lane with nothing to write passes first == last.
 template <int size, class T>
 __device__ __forceinline__ void store_unaligned(T* to, const accumulate_t<T> (&from)[size], int first, int last,
                                                 bool follows) {
@@ -89,7 +89,7 @@ __device__ __forceinline__ void store_unaligned(T* to, const accumulate_t<T> (&f
   const bool followed = __ballot_sync(kWholeWarp, follows) >> (thread_of_block() % kWarp) >> 1 & 1;
   const int past = elements_past_alignment<size>(to);
 
-  // The vector that ends among this lane's elements: its first `past` are the lane below's.
+  // The aligned vector that ends among this lane's elements; its first `past` elements are the lane below's.
   const auto shared = past ? joined(below, own, size - past).vector() : rounded;
   T* const low = to - past;
   const int shared_first = follows ? 0 : past + first, shared_last = past + last < size ? past + last : size;

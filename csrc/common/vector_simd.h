@@ -1,8 +1,8 @@
-// One vector register's worth of numbers, for the instruction set being compiled. Included by foreach_simd.h, once per
+// SIMD vectors of one register, for the instruction set being compiled. Included by foreach_simd.h, once per
 // instruction set, before the kernel file; no include guard.
 //
-// Vec<A> is the compiler's own vector type: + - * / work lane by lane, a comparison gives a lane mask, and
-// `mask ? a : b` selects. Nothing here depends on the auto-vectoriser.
+// Vec<A> is the compiler's vector type: + - * / work lane by lane, a comparison gives a lane mask, and `mask ? a : b`
+// selects. Nothing here depends on the auto-vectoriser.
 
 namespace pydlx {
 namespace PYDLX_SIMD {
@@ -35,8 +35,8 @@ __attribute__((always_inline)) inline Vec<A> splat(A value) {
   return value - Vec<A>{};
 }
 
-// The same value, of which the compiler now knows nothing. To choose the larger of a number and a constant takes it two
-// instructions; of two unknown numbers it is the processor's own maximum.
+// Returns the same value but hides it from the optimiser: g++ compiles the maximum of a vector and a constant to two
+// instructions, but that of two unknown vectors to one.
 template <class A>
 __attribute__((always_inline)) inline Vec<A> opaque(Vec<A> value) {
 #if PYDLX_X86_LEVELS
@@ -77,9 +77,9 @@ __attribute__((always_inline)) inline void store_pairs(A* to, const Vec<A>& even
   store(to + kVecLanes<A>, high);
 }
 
-// The next four part pairs like the two above, but within each 128-bit block of a register, where that takes a single
-// instruction, and let the halves of a vector come from two places. Lanes come in "block order", the same for every
-// vector parted so: lane i is element block_order<A>(i) of the vector in natural order.
+// The next four functions separate and join pairs like those above, but within each 128-bit block of a register, which
+// takes a single instruction, and with the two halves of a vector at different addresses. The lanes are then in "block
+// order": lane i is element block_order<A>(i) of the vector in natural order.
 template <class A>
 constexpr int64_t kBlockLanes = 16 / sizeof(A);
 
@@ -117,8 +117,8 @@ __attribute__((always_inline)) inline Vec<A> join_block_halves(const A* low, con
                                  int(block_order<A>(I))...);
 }
 
-// kVecLanes / 2 numbers at `low`, then as many at `high`; in block order. Put together in registers: what two stores
-// have just written a processor loads slowly as one.
+// kVecLanes / 2 numbers at `low`, then as many at `high`; in block order. The halves are joined in registers, because
+// one load of data that two stores have just written would stall (no store forwarding).
 template <class A>
 __attribute__((always_inline)) inline Vec<A> load_block_halves(const A* low, const A* high) {
   return join_block_halves<A>(low, high, std::make_index_sequence<kVecLanes<A>>());
@@ -134,7 +134,7 @@ __attribute__((always_inline)) inline void store_block_halves(A* low, A* high, c
   __builtin_memcpy(high, reinterpret_cast<const char*>(&natural) + PYDLX_SIMD_BYTES / 2, PYDLX_SIMD_BYTES / 2);
 }
 
-// Transposes a square of kVecLanes x kVecLanes values held in vectors: log2(kVecLanes) perfect shuffles.
+// Transposes kVecLanes vectors as a square matrix, by log2(kVecLanes) perfect shuffles.
 template <class T, size_t... I>
 inline void interleave(const Vec<T>& a, const Vec<T>& b, Vec<T>* out, std::index_sequence<I...>) {
   constexpr int n = int(sizeof...(I));
@@ -163,7 +163,7 @@ __attribute__((always_inline)) inline A sum_of_lanes(const Vec<A>& v) {
   return sum;
 }
 
-// NaN takes no part, but in lane 0.
+// The largest lane. NaN in lane 0 is returned, NaN in other lanes is ignored.
 template <class A>
 __attribute__((always_inline)) inline A largest_of_lanes(const Vec<A>& v) {
   A found = v[0];
@@ -175,7 +175,10 @@ __attribute__((always_inline)) inline A largest_of_lanes(const Vec<A>& v) {
 // True if any lane of the mask is set.
 template <class Mask>
 __attribute__((always_inline)) inline bool any(const Mask& mask) {
-#if PYDLX_X86_LEVELS && PYDLX_SIMD_BYTES == 32
+#if PYDLX_X86_LEVELS && PYDLX_SIMD_BYTES == 64
+  typedef long long Words __attribute__((vector_size(64)));
+  return __builtin_ia32_ptestmq512((Words)mask, (Words)mask, 0xff) != 0;
+#elif PYDLX_X86_LEVELS && PYDLX_SIMD_BYTES == 32
   typedef long long Words __attribute__((vector_size(32)));
   return !__builtin_ia32_ptestz256((Words)mask, (Words)mask);
 #else
@@ -203,16 +206,16 @@ struct ExpConstants<double> {
   static constexpr double kMagic = 6755399441055744.0;  // 1.5 * 2^52
   static constexpr double kLowest = -708.396;
   static constexpr int kMantissa = 52, kDegree = 11;
-  // The same for degree 11: 3.1e-18.
+  // Minimax likewise, of degree 11, with error 3.1e-18.
   static constexpr double kPowers[] = {4.4352809446103363e-10, 7.074105626245659e-09,  1.0178198033328528e-07,
                                        1.321543308959463e-06,  1.5252733489960805e-05, 1.5403530462514614e-04,
                                        1.333355814678995e-03,  9.618129107588335e-03,  5.5504108664819925e-02,
                                        2.4022650695910155e-01, 6.931471805599453e-01,  1.0};
 };
 
-// exp(x) for kLowest <= x <= 0: 2^n 2^r with n = round(x / ln 2). Adding kMagic rounds to an integer and leaves n in
-// the low bits, from where it is added to the exponent; kLowest keeps the result a normal number. The error is 1.3e-7
-// (float) of the largest possible result, 1. NaN gives anything.
+// exp(x) for kLowest <= x <= 0, as 2^n 2^r with n = round(x / ln 2). Adding kMagic rounds to an integer and leaves n in
+// the low bits, from where it is added to the exponent; kLowest keeps the result a normal number. The absolute error is
+// 1.3e-7 for float. The result for NaN is undefined.
 template <class A, class C = ExpConstants<A>>
 __attribute__((always_inline)) inline Vec<A> exp_nonpositive(const Vec<A>& x) {
   using BitVector = typename VecOf<A>::bits;
@@ -225,7 +228,7 @@ __attribute__((always_inline)) inline Vec<A> exp_nonpositive(const Vec<A>& x) {
   return (Vec<A>)((BitVector)p + ((BitVector)shifted << C::kMantissa));
 }
 
-// For where exp(0) has to be exactly 1, which the float32 polynomial above misses by an ulp. This one is minimax on
+// For when exp(0) must be exactly 1, which the float32 polynomial above misses by an ulp. This one is minimax under
 // that condition, with an error of 1.6e-8.
 template <class A>
 struct ExactExpConstants : ExpConstants<A> {};
@@ -236,7 +239,7 @@ struct ExactExpConstants<float> : ExpConstants<float> {
       1.53551548e-4f, 1.33989356e-3f, 9.61842947e-3f, 5.55033237e-2f, 2.40226477e-1f, 6.93147182e-1f, 1.0f};
 };
 
-// exp(x) for x <= 0: exactly 1 at 0, exactly 0 where the result would not be a normal number, NaN for NaN.
+// exp(x) for x <= 0: exactly 1 at 0, exactly 0 if the result would not be a normal number, NaN for NaN.
 template <class A>
 __attribute__((always_inline)) inline Vec<A> exp_to_one(const Vec<A>& x) {
   using Bits = typename VecOf<A>::bits;
@@ -245,8 +248,8 @@ __attribute__((always_inline)) inline Vec<A> exp_to_one(const Vec<A>& x) {
   return (Vec<A>)(((Bits)e & ~(Bits)(lowest > x)) | (Bits)(x != x));
 }
 
-// How far a lies below a peak, for exp_nonpositive: where the weight exp(a - peak) vanishes, the distance is kept at
-// which it does, so that -inf never meets a 0. With kCareful, equal infinities are 0 apart; otherwise they give NaN.
+// a - peak, clamped from below to kLowest for exp_nonpositive, so that a weight of 0 is never multiplied with -inf.
+// With kCareful, inf - inf is 0; otherwise it gives NaN.
 template <class A, bool kCareful>
 __attribute__((always_inline)) inline Vec<A> distance_below(const Vec<A>& a, const Vec<A>& peak) {
   Vec<A> distance = a - peak;

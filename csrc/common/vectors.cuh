@@ -1,4 +1,4 @@
-// Neighbouring elements that are read or written by one access of up to 16 bytes, computed with in their wide type.
+// Vectorised loads and stores of up to 16 bytes, with conversion to and from the accumulation type.
 #pragma once
 
 #include <torch/headeronly/util/BFloat16.h>
@@ -14,18 +14,18 @@ namespace pydlx {
 
 constexpr int kVectorBytes = 16;
 
-/// How many elements one access takes at the most: 2 float64, 4 float32, 8 float16 or bfloat16, 16 bytes.
+/// Elements of a 16-byte access: 2 float64, 4 float32, 8 float16 or bfloat16.
 template <class T>
 constexpr int kVectorSize = kVectorBytes / static_cast<int>(sizeof(T));
 
-/// `size` neighbours, a power of two. Where they are more than 16 bytes, they take several accesses of 16.
+/// `size` consecutive elements, a power of two. More than 16 bytes take several accesses.
 template <class T, int size>
 struct alignas(sizeof(T) * size < kVectorBytes ? sizeof(T) * size : kVectorBytes) Vector {
   T values[size];
 };
 
-/// Whether vectors of `size` elements may be read and written at all these addresses, and at any multiple of `apart`
-/// elements from them.
+/// Whether all these addresses, and addresses at any multiple of `apart` elements from them, are aligned for vectors of
+/// `size` elements.
 template <int size, class T, class... Rest>
 bool takes_vectors(int64_t apart, const T* address, const Rest*... others) {
   const bool whole = apart % size == 0 && reinterpret_cast<uintptr_t>(address) % alignof(Vector<T, size>) == 0;
@@ -36,8 +36,8 @@ bool takes_vectors(int64_t apart, const T* address, const Rest*... others) {
   }
 }
 
-/// Calls body(std::integral_constant<int, n>{}) with the size of the vectors to read and write: the first of those
-/// given that all these addresses take, else 1. `apart` as above.
+/// Calls body(std::integral_constant<int, n>{}) with n the first of the given vector sizes for which takes_vectors is
+/// true, else 1.
 template <int size, int... smaller, class Body, class... T>
 void dispatch_vectors(int64_t apart, const Body& body, const T*... addresses) {
   if (size == 1 || takes_vectors<size>(apart, addresses...)) return body(std::integral_constant<int, size>{});
@@ -48,14 +48,14 @@ void dispatch_vectors(int64_t apart, const Body& body, const T*... addresses) {
   }
 }
 
-/// Reads `size` neighbours.
+/// Loads `size` consecutive elements.
 template <int size, class T>
 __device__ __forceinline__ void load_vector(const T* from, accumulate_t<T> (&to)[size]) {
   const auto vector = *reinterpret_cast<const Vector<T, size>*>(from);
   for (int i = 0; i < size; ++i) to[i] = static_cast<accumulate_t<T>>(vector.values[i]);
 }
 
-/// Two numbers rounded at once, which takes one instruction for 16-bit types.
+/// Rounds two numbers at once, which takes one instruction for 16-bit types.
 template <class T>
 __device__ __forceinline__ void round_pair(accumulate_t<T> first, accumulate_t<T> second, T* to) {
 #ifdef __CUDACC__
@@ -72,7 +72,7 @@ __device__ __forceinline__ void round_pair(accumulate_t<T> first, accumulate_t<T
   to[1] = static_cast<T>(second);
 }
 
-/// Writes `size` neighbours.
+/// Stores `size` consecutive elements.
 template <int size, class T>
 __device__ __forceinline__ void store_vector(T* to, const accumulate_t<T> (&from)[size]) {
   Vector<T, size> vector;

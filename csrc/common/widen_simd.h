@@ -1,14 +1,14 @@
-// Vectors of cells as kernels compute with them: float16 and bfloat16 are widened to float32 on the way in and rounded
-// once on the way out. Included once per instruction set; no include guard. accumulate.h and tensor_utils.h come first.
+// Vector loads that widen float16, bfloat16 and bytes to float32, and stores that round to float16 and bfloat16 once.
+// Included once per instruction set; no include guard. accumulate.h and tensor_utils.h must be included first.
 
 namespace pydlx {
 namespace PYDLX_SIMD {
 
-// A vector's worth of 16-bit cells, at any address.
+// 16-bit elements, as many as Vec<float> has lanes, at any address.
 typedef uint16_t Words __attribute__((vector_size(PYDLX_SIMD_BYTES / 2), aligned(2), may_alias));
 typedef int16_t SignedWords __attribute__((vector_size(PYDLX_SIMD_BYTES / 2), aligned(2), may_alias));
 
-// kVecLanes cells from `from`.
+// Loads kVecLanes elements.
 template <class T>
 __attribute__((always_inline)) inline Vec<accumulate_t<T>> load_wide(const T* from) {
   using A = accumulate_t<T>;
@@ -16,7 +16,7 @@ __attribute__((always_inline)) inline Vec<accumulate_t<T>> load_wide(const T* fr
     return load(from);
   } else if constexpr (std::is_same_v<T, BFloat16>) {
     using Bits = typename VecOf<float>::bits;
-    // The compiler's own conversion takes five instructions where one will do.
+    // The compiler's generic conversion takes five instructions instead of one.
 #if PYDLX_SIMD_BYTES == 64
     const auto wide = __builtin_ia32_pmovzxwd512_mask(*reinterpret_cast<const SignedWords*>(from),
                                                       typename VecOf<int32_t>::type{}, 0xffff);
@@ -26,6 +26,9 @@ __attribute__((always_inline)) inline Vec<accumulate_t<T>> load_wide(const T* fr
     const auto wide = __builtin_convertvector(*reinterpret_cast<const Words*>(from), Bits);
 #endif
     return (Vec<float>)((Bits)wide << 16);
+  } else if constexpr (std::is_same_v<T, uint8_t>) {
+    typedef uint8_t Bytes __attribute__((vector_size(PYDLX_SIMD_BYTES / 4), aligned(1), may_alias));
+    return __builtin_convertvector(*reinterpret_cast<const Bytes*>(from), Vec<float>);
   } else {
 #if PYDLX_SIMD_BYTES == 64
     return __builtin_ia32_vcvtph2ps512_mask(*reinterpret_cast<const SignedWords*>(from), Vec<float>{}, 0xffff, 4);
@@ -47,7 +50,8 @@ __attribute__((always_inline)) inline Words upper_words(const VecOf<float>::bits
   return __builtin_shufflevector((Halves)bits, (Halves)bits, (2 * int(I) + kUpper)...);
 }
 
-// kVecLanes cells to `to`, rounded to nearest even. With kExact they are cells of type T as load_wide gave them.
+// Stores kVecLanes elements, rounded to nearest even. With kExact the values must be representable in T, and are not
+// rounded.
 template <class T, bool kExact = false>
 __attribute__((always_inline)) inline void store_narrow(T* to, const Vec<accumulate_t<T>>& value) {
   using A = accumulate_t<T>;
@@ -72,7 +76,7 @@ __attribute__((always_inline)) inline void store_narrow(T* to, const Vec<accumul
   }
 }
 
-// Reads and writes whole vectors of cells; store_exact writes what load gave, or zeros.
+// Loads and stores whole vectors. store_exact takes only values that `load` returned, or zeros.
 template <class T>
 struct WholeVector {
   using Value = Vec<accumulate_t<T>>;
@@ -81,7 +85,7 @@ struct WholeVector {
   __attribute__((always_inline)) void store_exact(T* to, const Value& value) const { store_narrow<T, true>(to, value); }
 };
 
-// Reads and writes the first `count` cells of a vector; the others are 0.
+// Loads and stores the first `count` elements of a vector; the others are loaded as 0 and not stored.
 template <class T>
 struct PartVector {
   using Value = Vec<accumulate_t<T>>;
@@ -102,9 +106,9 @@ struct PartVector {
   void store_exact(T* to, const Value& value) const { store(to, value); }
 };
 
-// Calls body(at, vector) with a WholeVector for each that fits into `count` cells and a PartVector for the rest. With
-// `descending` the whole ones come last to first: a walk through memory that goes down all the way is foreseen by the
-// processor, one that goes up within rows and down from row to row is not.
+// Calls body(at, vector) for vectors that cover `count` elements: a PartVector for the remainder and WholeVectors for
+// the others. With `descending` these go from last to first, for loops that also go through rows from last to first:
+// processors prefetch memory that is read in one direction throughout.
 template <class T, class Body>
 __attribute__((always_inline)) inline void for_vectors(int64_t count, bool descending, const Body& body) {
   constexpr int64_t L = kVecLanes<accumulate_t<T>>;

@@ -9,11 +9,11 @@
 
 namespace pydlx {
 
-// What a thread keeps for its next call.
+// The most memory that a thread keeps for its next call.
 constexpr int64_t kKeptWorkspaceBytes = int64_t{16} << 20;
 
-// Work space for as long as this object lives, aligned for any vector; what it holds is undefined. A thread has one at
-// a time, and keeps the memory for the next one unless it is large.
+// Uninitialised scratch memory while this object lives, aligned for any vector. A thread must not hold two at a time:
+// unless it is large, the memory is the thread's own block, which the next Workspace reuses.
 class Workspace {
  public:
   explicit Workspace(int64_t bytes) {

@@ -12,6 +12,9 @@ namespace pydlx {
 // nothing is kept, and a strip is long enough for its beginning and its end not to matter.
 constexpr int64_t kLogitStrip = 1024, kLabelStrip = 16384;
 
+// How many bytes ahead of its reads a loop asks for labels.
+constexpr int64_t kFetchedAhead = 4096;
+
 // Up to here codes fit into 8 bits, pairs into 16, and every thread has counters of its own.
 constexpr int64_t kMostNarrowClasses = 254;
 

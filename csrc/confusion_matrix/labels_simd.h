@@ -42,17 +42,18 @@ __attribute__((always_inline)) inline Vec<int16_t> clip(const Vec<int32_t>& firs
 #endif
 }
 
-// The same for 64-bit numbers, in 32 bits. On x86 the halves of each are clipped to 16 bits. Side by side again these
-// are the number itself if it fits into 16 bits, and else one that does not fit either.
-__attribute__((always_inline)) inline Vec<int32_t> clip(const Vec<int64_t>& first, const Vec<int64_t>& second) {
+// The 64-bit numbers of two vectors at `from`, clipped to 32 bits. On x86 the halves of each are clipped to 16 bits:
+// side by side they are the number itself if it fits into 16 bits, and else one that does not fit either. They are
+// loaded as halves, since GCC 12 moves a vector of 512 bits through memory when its elements change their size.
+__attribute__((always_inline)) inline Vec<int32_t> load_clipped(const int64_t* from) {
 #if PYDLX_X86_LEVELS
-  return (Vec<int32_t>)clip((Vec<int32_t>)first, (Vec<int32_t>)second);
+  const int32_t* halves = reinterpret_cast<const int32_t*>(from);
+  return (Vec<int32_t>)clip(load(halves), load(halves + kVecLanes<int32_t>));
 #else
   const int64_t least = INT32_MIN, most = INT32_MAX;
-  return Vec<int32_t>{static_cast<int32_t>(std::clamp(first[0], least, most)),
-                      static_cast<int32_t>(std::clamp(first[1], least, most)),
-                      static_cast<int32_t>(std::clamp(second[0], least, most)),
-                      static_cast<int32_t>(std::clamp(second[1], least, most))};
+  Vec<int32_t> clipped;
+  for (int i = 0; i < 4; ++i) clipped[i] = static_cast<int32_t>(std::clamp(from[i], least, most));
+  return clipped;
 #endif
 }
 
@@ -78,9 +79,7 @@ __attribute__((always_inline)) inline Vec<uint16_t> load_words(const int32_t* la
 }
 
 __attribute__((always_inline)) inline Vec<uint16_t> load_words(const int64_t* labels) {
-  constexpr int64_t L = kVecLanes<int64_t>;
-  return in_order<int32_t, 4>(
-      clip(clip(load(labels), load(labels + L)), clip(load(labels + 2 * L), load(labels + 3 * L))));
+  return in_order<int32_t, 4>(clip(load_clipped(labels), load_clipped(labels + 2 * kVecLanes<int64_t>)));
 }
 
 template <size_t... I>

@@ -7,16 +7,23 @@ namespace pydlx {
 // Columns that are scanned together, at most.
 constexpr int64_t kMaxBundle = 1024;
 
-// The columns of a scan, cut into bundles of neighbours: few enough for their cells to stay in the second-level cache
-// between the two walks of the backward, whole cache lines of them.
+// The columns of a scan, cut into bundles of neighbours, whole cache lines of them.
 struct CornerBundles {
-  static constexpr int64_t kCells = 32768, kLine = 64;
+  static constexpr int64_t kLine = 64, kUnits = 16, kKeptElements = 32768;
 
   CornerScan scan;
   int64_t width, per_block;
 
-  explicit CornerBundles(const CornerScan& s) : scan(s) {
-    width = std::min(kMaxBundle, std::max(kLine, kCells / std::max<int64_t>(1, s.length) / kLine * kLine));
+  // Bundles for one walk: as wide as leaves work for many threads, since memory is fastest when it is read in order.
+  static CornerBundles wide(const CornerScan& s) { return CornerBundles(s, s.outer * s.inner / kUnits); }
+
+  // Bundles for the two walks of the backward, between which their elements stay in the second-level cache.
+  static CornerBundles kept(const CornerScan& s) {
+    return CornerBundles(s, kKeptElements / std::max<int64_t>(1, s.length));
+  }
+
+  CornerBundles(const CornerScan& s, int64_t columns) : scan(s) {
+    width = std::clamp(columns / kLine * kLine, kLine, kMaxBundle);
     per_block = (s.inner + width - 1) / width;
   }
 
@@ -56,7 +63,7 @@ Tensor corner_pool(const Tensor& input, int64_t direction) {
         PYDLX_SIMD_CALL(corner_pool_rows<T>)(scan, from, to, begin, end);
       });
     }
-    const CornerBundles bundles(scan);
+    const auto bundles = CornerBundles::wide(scan);
     parallel_for(bundles.total(), kGrain / bundles.cost(), [&](int64_t begin, int64_t end) {
       PYDLX_SIMD_CALL(corner_pool_columns<T>)(bundles, from, to, begin, end);
     });
@@ -80,7 +87,7 @@ Tensor corner_pool_backward(const Tensor& grad_output, const Tensor& input, int6
         PYDLX_SIMD_CALL(corner_pool_backward_rows<T>)(scan, gradient, from, to, begin, end);
       });
     }
-    const CornerBundles bundles(scan);
+    const auto bundles = CornerBundles::kept(scan);
     parallel_for(bundles.total(), kGrain / bundles.cost(), [&](int64_t begin, int64_t end) {
       PYDLX_SIMD_CALL(corner_pool_backward_columns<T>)(bundles, gradient, from, to, begin, end);
     });
@@ -105,7 +112,7 @@ Tensor corner_pool_pair(const Tensor& vertical, const Tensor& horizontal, bool t
       });
     }
     const int64_t width = a.size(3);
-    const CornerBundles bundles({a.size(0), a.size(2) * width, a.size(1), columns.from_end});
+    const auto bundles = CornerBundles::kept({a.size(0), a.size(2) * width, a.size(1), columns.from_end});
     parallel_for(bundles.total(), kGrain / bundles.cost(), [&](int64_t begin, int64_t end) {
       PYDLX_SIMD_CALL(corner_pair_pixels<T>)(bundles, width, from_a, from_b, to, begin, end);
     });

@@ -1,10 +1,10 @@
 // Cosine transforms of float32 columns of N samples, a power of two, in one pass over memory: the transforms of
-// rows.cuh along the middle axis of (planes, N, width), width even. Two neighbouring columns are the complex line a +
-// ib, and a block takes lanes<N> such lines side by side, so that it reads and writes pieces of 32 bytes (N above 512)
-// to 128. Columns may be transformed in place.
+// rows.cuh along the middle axis of (planes, N, width), for even width. Two neighbouring columns form the complex line
+// a + ib. A block transforms lanes<N> adjacent lines, so it accesses memory in pieces of 32 bytes (N above 512) to 128.
+// Columns may be transformed in place.
 //
-// Bytes: each number read once and written once, 8 a number. The lines of 2048 and 4096 samples need 70 and 139 KB of
-// shared memory, which not every GPU has.
+// Bytes: each element is read once and written once, 8 per element. N = 2048 and 4096 need 70 and 139 KB of shared
+// memory, which not every GPU has.
 #pragma once
 
 #include "dct/rows.cuh"
@@ -19,13 +19,13 @@ template <int N>
 constexpr int kColumnThreads = kLineThreads<N> * kColumnLanes<N>;
 template <int N>
 constexpr int kColumnBytes = kLineSlots<N> * kColumnLanes<N> * static_cast<int>(sizeof(Complex<float>));
-// Blocks to a multiprocessor that registers should allow.
+// Resident blocks per multiprocessor to limit registers for.
 template <int N>
 constexpr int kColumnBlocks = N <= 1024   ? 768 / kColumnThreads<N>
                               : N == 2048 ? 2
                                           : 1;
 
-/// columns of x -> y: DCT-II, or back: DCT-III. Block number plane * tiles + tile.
+/// Transforms the columns of x to y: DCT-II, or with kBack DCT-III. The block index is plane * tiles + tile.
 template <int N, bool kBack>
 __global__ __launch_bounds__(kColumnThreads<N>, PYDLX_BLOCKS(kColumnBlocks<N>)) void cosine_columns_kernel(
     const float* x, float* y, int width, int tiles, LineScale<float> scale, bool apart) {
@@ -44,7 +44,7 @@ __global__ __launch_bounds__(kColumnThreads<N>, PYDLX_BLOCKS(kColumnBlocks<N>)) 
   SpoiledPairs spoiled(apart, marks, lane);
   spoiled.clear(t == 0);
   Complex<float> v[kHeld];
-  const auto sample = [&](int m) {  // of Makhoul's order, as a row of the plane
+  const auto sample = [&](int m) {  // the row of the plane that Makhoul's order puts at this thread's m-th sample
     const int n = t + m * T;
     return static_cast<int64_t>(m < kHeld / 2 ? 2 * n : 2 * (N - 1 - n) + 1) * pitch;
   };

@@ -1,13 +1,14 @@
-// Kernels around a Fourier transform that make it a cosine or sine transform of any length along any axis, in float32
-// or float64 (maths in dct.h and, for Makhoul's order, common/cosine.h). Tensors are seen as (outer, N, inner) with the
-// transformed axis in the middle.
+// Kernels before and after a Fourier transform that turn it into a cosine or sine transform of any length along any
+// axis, in float32 or float64 (maths in dct.h and, for Makhoul's order, fft/cosine.h). Tensors are viewed as (outer, N,
+// inner) with the transformed axis in the middle.
 //
 //     DCT-II   cosine_order<false>, real FFT, cosine_from_spectrum
 //     DCT-III  spectrum_from_cosine, inverse real FFT, cosine_order<true>
 //     DST-I    sine_extend to 2(N + 1) samples, real FFT, sine_from_spectrum
 //
-// The Fourier transform is torch's (cuFFT). Consecutive threads take consecutive elements of what is written. Floor of
-// an axis: four passes over the tensor, two of them the Fourier transform's.
+// The Fourier transform is torch's (cuFFT). Consecutive threads write consecutive elements. Bytes: an axis needs one
+// read and one write of the tensor (dct.h); this path makes about four such passes, one in each kernel here and about
+// two in cuFFT.
 #pragma once
 
 #include <cmath>
@@ -17,7 +18,7 @@
 
 namespace pydlx {
 
-// Sizes of the view and, for a Fourier transform's result, which torch may return in another order, its strides.
+// Sizes of the view, and strides, which torch may choose freely for a Fourier transform's result.
 template <class Index>
 struct LineView {
   Index samples, inner;
@@ -28,11 +29,11 @@ struct LineView {
   }
 };
 
-// Element number `index` of a contiguous (outer, count, inner) tensor.
+// The coordinates of element `index` of a contiguous (outer, count, inner) tensor.
 template <class Index>
 struct LineElement {
   Index outer, sample, inner;
-  Index line;  // its number among all lines
+  Index line;  // index among all lines
 
   __host__ __device__ LineElement(Index index, Index count, Index inner_size) {
     inner = index % inner_size;
@@ -43,8 +44,8 @@ struct LineElement {
   }
 };
 
-// The lines of a view that are not finite, where some share a transform (shares_lines): their samples are taken as 0
-// and their results are NaN. Null where none share one.
+// Marks of the lines with NaN or infinity, for transforms in which cuFFT may combine lines (shares_lines): samples that
+// are not finite are replaced by 0, and all results of marked lines become NaN. Null if no lines are combined.
 struct SpoiledLines {
   uint8_t* spoiled;
 
@@ -61,7 +62,7 @@ struct SpoiledLines {
   }
 };
 
-// Where Makhoul's order keeps sample n: even samples ascending, then odd ones descending.
+// The position of sample n in Makhoul's order: even samples ascending, then odd ones descending.
 template <class Index>
 __host__ __device__ inline Index makhoul_position(Index n, Index samples) {
   return n % 2 ? samples - 1 - n / 2 : n / 2;

@@ -4,14 +4,14 @@
 //     DCT-III  y_n = x_0 + 2 sum_{k>0} x_k cos(pi k (2n + 1) / 2N)
 //     DST-I    X_k = 2 sum_n x_n sin(pi (n + 1)(k + 1) / (N + 1))
 //
-// The norm multiplies by 1 (backward), 1 / sqrt(2M) (ortho) or 1 / 2M (forward), M = N or for DST-I N + 1; ortho also
-// makes the matrix orthogonal: DCT-II's X_0 is divided, DCT-III's x_0 multiplied by sqrt(2). So "inverse of type 2 with
-// norm backward" is type 3 with norm forward, and kernels know forward transforms only.
+// The norm multiplies by 1 (backward), 1 / sqrt(2M) (ortho) or 1 / 2M (forward), with M = N, or N + 1 for DST-I. Ortho
+// also makes the matrix orthogonal: DCT-II's X_0 is divided and DCT-III's x_0 multiplied by sqrt(2). The inverse of
+// type 2 with norm backward is type 3 with norm forward, and so on, so kernels implement forward transforms only.
 //
-// The gradient is the transposed matrix. As DCT-II = F C and DCT-III = C' E with C' the transpose of C but for the
-// first column, which is half of it, each is the other with a changed factor on number 0; DST-I is symmetric.
+// The gradient multiplies by the transposed matrix. DCT-II and DCT-III are each other's transpose except for the factor
+// of element 0; DST-I is symmetric.
 //
-// Bytes an axis must move: its tensor read once and written once.
+// Bytes: for each axis the tensor must be read once and written once.
 #pragma once
 
 #include <cmath>
@@ -32,8 +32,7 @@ struct DctCall {
   bool adjoint;
 };
 
-// What to run along an axis of n samples: DCT-II scales its outputs, DCT-III its inputs, by `scale`, and number 0 by
-// `first`.
+// The transform of one axis: DCT-II scales its outputs, DCT-III its inputs, by `scale`, and element 0 by `first`.
 struct DctAxis {
   int64_t type;  // 2, 3, or 1 for DST-I
   double first, scale;

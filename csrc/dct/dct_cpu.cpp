@@ -1,11 +1,11 @@
-// Cosine and sine transforms on the CPU: one pass over the tensor per axis. The maths is in dct.h and common/cosine.h,
-// the loops in common/cosine_simd.h and common/fft_simd.h.
+// Cosine and sine transforms on the CPU: one pass over the tensor per axis. The maths is in dct.h and fft/cosine.h,
+// the loops in fft/cosine_simd.h and fft/fft_simd.h.
 #include "dct/dct.h"
 
 #include <algorithm>
 #include <utility>
 
-#include "common/cosine.h"
+#include "fft/cosine.h"
 
 #define PYDLX_SIMD_FILE "dct/dct_cpu_simd.h"
 #include "common/foreach_simd.h"
@@ -13,7 +13,7 @@
 namespace pydlx {
 namespace {
 
-constexpr int64_t kLinesPerTask = 32;  // a multiple of every instruction set's group
+constexpr int64_t kLinesPerTask = 32;  // a multiple of kGroup for every instruction set
 constexpr int64_t kElementsPerThread = 65536;
 
 template <class T>

@@ -1,7 +1,7 @@
-// Included once per instruction set by dct_cpu.cpp, which brings in every header this needs.
-#include "common/fft_simd.h"
+// Included once per instruction set by dct_cpu.cpp, which includes every header this needs.
+#include "fft/fft_simd.h"
 
-#include "common/cosine_simd.h"
+#include "fft/cosine_simd.h"
 
 namespace pydlx {
 namespace PYDLX_SIMD {
@@ -11,7 +11,7 @@ int64_t work_bytes(const LinePlan<T>& plan) {
   return plan.work_size() * int64_t(sizeof(Pair<T>));
 }
 
-// Lines [begin, end) of x -> y along an axis of plan.length samples, `inner` elements apart.
+// Transforms lines [begin, end) from x to y along an axis of plan.length samples, `inner` elements apart.
 template <class T>
 void dct_lines(const LinePlan<T>& plan, const T* x, T* y, int64_t inner, T first, T scale, int64_t begin, int64_t end) {
   constexpr int64_t G = kGroup<T>;

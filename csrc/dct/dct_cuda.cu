@@ -1,4 +1,4 @@
-// Cosine and sine transforms on CUDA: the last two axes together, others one by one, then registration.
+// Cosine and sine transforms on CUDA: the last two axes are transformed together, others one by one. With registration.
 #include <algorithm>
 
 #include "common/launch.cuh"

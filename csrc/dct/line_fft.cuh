@@ -1,13 +1,14 @@
-// Fourier transforms of complex float32 lines of N = 64 .. 4096 samples, a power of two, held by threads of one block:
+// Fourier transforms of complex float32 lines of N = 64 .. 4096 samples, a power of two, in registers of one block:
 //
-//     V_k = sum_n v_n exp(-2 pi i n k / N)         or with exp(+...), neither scaled
+//     V_k = sum_n v_n exp(-2 pi i n k / N)         or with exp(+...), both unscaled
 //
-// N / 16 threads share a line; thread t holds samples t + m N / 16, m = 0 .. 15, before and after. Stockham's passes of
-// radix 16, 16 (above 256) and what is left meet in shared memory; a pass costs about 11 operations a number, a
-// transform of 1024 numbers about 35. Nothing here touches global memory.
+// N / 16 threads share a line; thread t holds samples t + m N / 16, m = 0 .. 15, before and after. The Stockham
+// algorithm makes passes of radix 16, 16 (for N above 256) and the remaining factor, with an exchange in shared memory
+// between passes. A pass costs about 11 operations per sample, a transform of 1024 samples about 35. Global memory is
+// not used.
 //
-// In shared memory sample n of lane c, of `lanes` lines side by side, lies at slot(n) + c with one slot in 17 unused,
-// so that accesses of stride 1 and of stride 16 both find all banks.
+// In shared memory, sample n of line c of `lanes` adjacent lines is at slot(n) + c. One slot in 17 is unused, so that
+// accesses of stride 1 and of stride 16 are both free of bank conflicts.
 #pragma once
 
 #include <utility>
@@ -23,8 +24,8 @@ constexpr int kLineThreads = N / kHeld;
 template <int N>
 constexpr int kLineSlots = N + N / 16;
 
-/// Calls body(std::integral_constant<int, n>()) if n is a power of two from `least` to `most`, which are such; returns
-/// whether it is.
+/// Calls body(std::integral_constant<int, n>()) if n is a power of two from `least` to `most`, which are powers of two;
+/// returns whether it did.
 template <int least, int most, class Body>
 bool dispatch_power(int64_t n, const Body& body) {
   if (n == least) return body(std::integral_constant<int, least>()), true;
@@ -37,8 +38,8 @@ __device__ __forceinline__ int slot(int n) {
   return (n + (n >> 4)) * lanes;
 }
 
-/// The slots of samples t + m N / 16, and of N - t - m N / 16; from one address each where the step is of whole 17
-/// slots.
+/// The slots of samples t + m N / 16 and of N - t - m N / 16. If the step is a multiple of 17 slots, all are at
+/// constant offsets from one address.
 template <int N, int lanes>
 __device__ __forceinline__ int held_slot(int t, int m) {
   constexpr int T = kLineThreads<N>;
@@ -55,13 +56,13 @@ __device__ __forceinline__ void unrolled(const Body& body, std::integer_sequence
   (body(std::integral_constant<int, indices>()), ...);
 }
 
-/// body(0) .. body(count - 1), each with its number as a type: decltype(i)::value.
+/// Calls body(0) .. body(count - 1), unrolled, where the index is a compile-time constant: decltype(i)::value.
 template <int count, class Body>
 __device__ __forceinline__ void unrolled(const Body& body) {
   unrolled(body, std::make_integer_sequence<int, count>());
 }
 
-// Sine and cosine for constants, |angle| <= pi.
+// Sine and cosine at compile time, for |angle| <= pi.
 __host__ __device__ constexpr double constant_cosine(double angle) {
   double term = 1, sum = 1;
   for (int k = 1; k < 20; ++k) {
@@ -79,7 +80,7 @@ __host__ __device__ constexpr double constant_sine(double angle) {
   return sum;
 }
 
-/// a exp(-2 pi i part / whole); back: turned the other way.
+/// a exp(-2 pi i part / whole), or with kBack a exp(+2 pi i part / whole).
 template <int part, int whole, bool kBack>
 __device__ __forceinline__ Complex<float> turned(const Complex<float>& a) {
   constexpr int k = part % whole;
@@ -104,7 +105,7 @@ __device__ __forceinline__ void transform_four(Complex<float>& a, Complex<float>
   a = p + r, b = q + s, c = p - r, d = q - s;
 }
 
-// The transform of R numbers in registers, in natural order before and after.
+// Transforms R numbers in registers; inputs and outputs are in natural order.
 template <int R, bool kBack>
 __device__ __forceinline__ void transform_registers(Complex<float> (&v)[R]) {
   static_assert(R == 2 || R == 4 || R == 8 || R == 16);
@@ -124,7 +125,7 @@ __device__ __forceinline__ void transform_registers(Complex<float> (&v)[R]) {
     });
   } else {
     for (int i = 0; i < 4; ++i) transform_four<kBack>(v[i], v[i + 4], v[i + 8], v[i + 12]);
-    // v[i + 4 k] is number k of the transform of i, i + 4, i + 8, i + 12.
+    // Now v[i + 4 k] is element k of the transform of v[i], v[i + 4], v[i + 8], v[i + 12].
     Complex<float> y[16];
     unrolled<4>([&](auto quarter) {
       constexpr int k = decltype(quarter)::value;
@@ -139,7 +140,7 @@ __device__ __forceinline__ void transform_registers(Complex<float> (&v)[R]) {
   }
 }
 
-// v[r] *= w^r, with few powers in registers at a time.
+// v[r] *= w^r, with few powers of w in registers at a time.
 template <int R>
 __device__ __forceinline__ void multiply_by_powers(Complex<float> (&v)[R], const Complex<float>& w) {
   if constexpr (R == 2) {
@@ -159,7 +160,7 @@ __device__ __forceinline__ void multiply_by_powers(Complex<float> (&v)[R], const
   }
 }
 
-/// The samples that thread t holds, to shared memory and from it.
+/// Writes the samples that thread t holds to shared memory, or reads them.
 template <int N, int lanes>
 __device__ __forceinline__ void put_line(const Complex<float> (&v)[kHeld], int t, Complex<float>* room) {
 #pragma unroll
@@ -171,7 +172,7 @@ __device__ __forceinline__ void take_line(Complex<float> (&v)[kHeld], int t, con
   for (int m = 0; m < kHeld; ++m) v[m] = room[held_slot<N, lanes>(t, m)];
 }
 
-// One of Stockham's passes, of radix R, on transforms of `done` samples.
+// One Stockham pass of radix R, which combines transforms of `done` samples.
 template <int N, int lanes, int R, int done, bool kBack>
 __device__ __forceinline__ void transform_pass(Complex<float> (&v)[kHeld], int t, Complex<float>* room) {
   constexpr int groups = kHeld / R;
@@ -202,7 +203,8 @@ __device__ __forceinline__ void transform_pass(Complex<float> (&v)[kHeld], int t
   }
 }
 
-/// The transform. A collective of the block; the room may be written before and after without a barrier.
+/// The whole transform. All threads of the block must call it. `room` may be written before and after without a
+/// barrier.
 template <int N, int lanes, bool kBack>
 __device__ __forceinline__ void transform_line(Complex<float> (&v)[kHeld], int t, Complex<float>* room) {
   static_assert(N >= 32 && N <= 4096 && (N & (N - 1)) == 0);

@@ -1,5 +1,5 @@
-// One axis of a transform on CUDA: kernels for powers of two (rows.cuh, columns.cuh), or those of dct.cuh around a
-// Fourier transform of torch.
+// The transform of one axis on CUDA: by the kernels for powers of two (rows.cuh, columns.cuh), or by those of dct.cuh
+// and torch's Fourier transform.
 #include <optional>
 
 #include "common/launch.cuh"
@@ -11,7 +11,7 @@ namespace {
 
 constexpr int kDctThreads = 256;
 
-// A view of `lines` for lines of n samples, strided as torch returned them.
+// The view of a tensor that torch returned, with lines of n samples.
 template <class Index>
 LineView<Index> line_view(const Tensor& lines, int64_t n) {
   return {static_cast<Index>(n), static_cast<Index>(lines.size(2)), static_cast<Index>(lines.stride(0)),
@@ -25,7 +25,7 @@ Tensor transform_lines(const Tensor& x, const DctAxis& axis, cudaStream_t stream
   const T first = static_cast<T>(axis.first), scale = static_cast<T>(axis.scale);
   const auto view = line_view<Index>(x, n);
   Tensor y = uninitialised_like(x);
-  std::optional<Tensor> marks;  // one for each line
+  std::optional<Tensor> marks;  // one per line
   if (axis.type != 1 && shares_lines(n)) marks = torch::stable::new_zeros(x, {outer * inner}, ScalarType::Byte);
   const SpoiledLines lines{marks ? output_data<uint8_t>(*marks) : nullptr};
   const auto grid = [](int64_t count) { return blocks_for(count, kDctThreads); };
@@ -55,7 +55,7 @@ Tensor transform_lines(const Tensor& x, const DctAxis& axis, cudaStream_t stream
   return y;
 }
 
-// By the kernels for powers of two, if they take it.
+// Transforms by the kernels for powers of two; empty if they do not support x.
 std::optional<Tensor> transform_power_lines(const Tensor& x, const DctAxis& axis, cudaStream_t stream) {
   const int64_t outer = x.size(0), n = x.size(1), inner = x.size(2);
   if (x.scalar_type() != ScalarType::Float || axis.type == 1 || !lies_by_pairs(x.const_data_ptr())) return {};

@@ -1,17 +1,17 @@
-// Kernels around one two-dimensional real Fourier transform (cuFFT) that make it the cosine transform of planes of any
-// height H and width W. With Makhoul's order along both axes, V the half spectrum (H, W / 2 + 1), a = exp(-i pi k / 2H)
-// and b = exp(-i pi l / 2W),
+// Kernels before and after a two-dimensional real Fourier transform (cuFFT) that turn it into the cosine transform of
+// planes of any height H and width W. With Makhoul's order along both axes, the half spectrum V (H, W / 2 + 1),
+// a = exp(-i pi k / 2H) and b = exp(-i pi l / 2W),
 //
 //     b (a V[k, l] + conj(a) V[H - k, l]) = (X[k, l] - i X[k, W - l]) / 2
 //     b (a V[k, l] - conj(a) V[H - k, l]) = -(X[H - k, W - l] + i X[H - k, l]) / 2
 //
-// so that two numbers of V make four of X, and for DCT-III four make two. Numbers beyond the spectrum, X[H, l] and
+// so two elements of V give four of X, and for DCT-III four give two. Elements outside of the spectrum, X[H, l] and
 // X[k, W], are zero.
 //
 //     DCT-II     makhoul_planes<false>, real FFT, cosine_planes
 //     DCT-III    spectrum_planes, inverse real FFT, makhoul_planes<true>
 //
-// Bytes, a float32 number: 8 for each of the two kernels, those of the Fourier transform between them.
+// Bytes per float32 element: 8 in each of the two kernels, besides the Fourier transform's.
 #pragma once
 
 #include "common/vectors.cuh"
@@ -21,17 +21,17 @@
 namespace pydlx {
 
 constexpr int kPlaneThreads = 256;
-constexpr int kOrderedRows = 4;     // of a block
-constexpr int kRowFrequencies = 4;  // of a thread
+constexpr int kOrderedRows = 4;     // per block of makhoul_planes_kernel
+constexpr int kRowFrequencies = 4;  // per thread
 
-// The block's plane and its number in it, for grids of planes * parts blocks.
+// The block's plane and its index in that plane, for grids of planes * parts blocks.
 struct BlockOfPlane {
   unsigned plane, part;
   __device__ explicit BlockOfPlane(unsigned parts) : plane(blockIdx.x / parts), part(blockIdx.x - plane * parts) {}
 };
 
-// kBack: y[i, j] = x[p(i), p(j)] with p Makhoul's position; otherwise y[p(i), p(j)] = x[i, j]. kVectors: W a multiple
-// of 4 and whole vectors.
+// y[p(i), p(j)] = x[i, j] with p Makhoul's position, or with kBack y[i, j] = x[p(i), p(j)]. kVectors requires that W is
+// a multiple of 4 and addresses are aligned for vectors.
 template <class T, bool kBack, bool kVectors>
 __global__ __launch_bounds__(kPlaneThreads) void makhoul_planes_kernel(const T* __restrict__ x, T* __restrict__ y,
                                                                        int height, int width, unsigned parts,
@@ -73,7 +73,7 @@ __global__ __launch_bounds__(kPlaneThreads) void makhoul_planes_kernel(const T* 
   }
 }
 
-// Row frequencies k .. k + 3 of column l, each with H - k, are a thread's; l runs fastest.
+// A thread computes row frequencies k .. k + 3 of column l, and H - k of each; l runs fastest.
 struct PlaneFrequency {
   int l, first;
   bool inside;

@@ -1,5 +1,5 @@
-// Both axes of planes on CUDA: two passes of kernels for powers of two (rows.cuh, columns.cuh), kernels around one
-// two-dimensional Fourier transform of torch (planes.cuh), or for sines axis by axis.
+// Transforms of both axes of planes on CUDA: by two passes of the kernels for powers of two (rows.cuh, columns.cuh), by
+// kernels around torch's two-dimensional Fourier transform (planes.cuh), or axis by axis for sines.
 #include <optional>
 
 #include "common/launch.cuh"
@@ -9,7 +9,7 @@
 namespace pydlx {
 namespace {
 
-// Both passes on as many planes as stay in the cache between them; the second one in place.
+// Makes both passes on groups of planes that stay in the cache between the passes; the second pass is in place.
 Tensor transform_power_planes(const Tensor& x, const DctAxis& down, const DctAxis& across, cudaStream_t stream) {
   const int64_t height = x.size(1), width = x.size(2), plane = height * width;
   const Tensor y = uninitialised_like(x);
@@ -64,7 +64,7 @@ class PlaneTransform {
                  static_cast<unsigned>(parts), spoiled());
   }
 
-  // Of the kernels between plane and spectrum.
+  // Blocks per plane of cosine_planes_kernel and spectrum_planes_kernel.
   int64_t parts() const {
     const int64_t groups = (height_ / 2 + kRowFrequencies) / kRowFrequencies;
     return ((width_ / 2 + 1) * groups + kPlaneThreads - 1) / kPlaneThreads;
@@ -90,7 +90,7 @@ Tensor transform_axes(const Tensor& x, const DctAxis& down, const DctAxis& acros
 
 Tensor transform_planes_cuda(const Tensor& x, const DctAxis& down, const DctAxis& across, cudaStream_t stream) {
   const int64_t height = x.size(1), width = x.size(2);
-  // Planes of 2^31 numbers have indices of their own beyond 32 bits.
+  // The kernels of planes.cuh index a plane in 32 bits.
   if (across.type == 1 || height * width > INT32_MAX) return transform_axes(x, down, across, stream);
   if (x.scalar_type() == ScalarType::Float && has_power_rows(width) && has_power_columns(height, width)) {
     const Tensor whole = lies_by_pairs(x.const_data_ptr()) ? x : torch::stable::clone(x);

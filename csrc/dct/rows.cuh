@@ -1,11 +1,12 @@
-// Cosine transforms of float32 rows of N samples, a power of two, in one pass over memory (maths in dct.h):
+// Cosine transforms of float32 rows of N samples, a power of two, in one pass over memory (maths in dct.h). With v two
+// rows a + ib in Makhoul's order, V = FFT(v) and w = exp(-i pi k / 2N):
 //
-//     v = Makhoul's order of two rows a, b as a + ib, V = FFT(v), w = exp(-i pi k / 2N)
 //     DCT-II     A_k + i B_k = w V_k + conj(w) V_{N-k}
 //     DCT-III    V_k = (Y_k - i Y_{N-k}) conj(w) with Y = A + iB, v = inverse FFT(V)
 //
-// Bytes: a row is read once and written once, by 8 bytes in time and by 4 in frequency. A block of 256 threads takes
-// 4096 / N pairs of rows; a row may be transformed in place.
+// Bytes: each element is read once and written once, in accesses of 8 bytes on the side of the samples and of 4 bytes
+// on the side of the frequencies. A block of 256 threads transforms 4096 / N pairs of rows. Rows may be transformed in
+// place.
 #pragma once
 
 #include <cmath>
@@ -17,32 +18,33 @@ namespace pydlx {
 constexpr int kRowThreads = 256;
 template <int N>
 constexpr int kRowPairs = kRowThreads / kLineThreads<N>;
-// Blocks to a multiprocessor that registers should allow.
+// Resident blocks per multiprocessor to limit registers for.
 template <int N>
 constexpr int kRowBlocks = N == 64 ? 2 : 3;
 constexpr int kRowSlots = kRowPairs<64> * kLineSlots<64>;  // the same for every N
 
-// Factors of number 0 and of the others.
+// The factors of element 0 and of the others.
 template <class T>
 struct LineScale {
   T first, others;
   __device__ T at(int k) const { return k == 0 ? first : others; }
 };
 
-// Which real lines of a block are not finite. Two lines that are transformed as one complex line would spoil each
-// other, unless they are lines of one plane, whose other axis is transformed as well.
+// Marks real lines of a block that have NaN or infinity, which would spread to the other line of their complex line.
+// With `apart` such lines are handled separately; it is not needed for planes whose other axis is transformed as well,
+// since that spreads NaN over the plane anyway.
 class SpoiledPairs {
  public:
   __device__ SpoiledPairs(bool apart, int* marks, int pair) : apart_(apart), marks_(marks + 2 * pair) {}
 
-  /// A collective of the block, before the first number is looked at.
+  /// Clears the marks. All threads of the block must call it, before the first use of `finite`.
   __device__ void clear(bool first_thread) {
     if (!apart_) return;
     if (first_thread) marks_[0] = marks_[1] = 0;
     __syncthreads();
   }
 
-  /// The number of line 0 or 1, or 0 in its place where it is not finite.
+  /// Returns an element of line 0 or 1; if it is not finite, marks the line and returns 0.
   __device__ float finite(float value, int line) {
     if (!apart_ || value - value == 0.0f) return value;
     marks_[line] = 1;
@@ -50,7 +52,7 @@ class SpoiledPairs {
   }
   __device__ Complex<float> finite(const Complex<float>& value) { return {finite(value.re, 0), finite(value.im, 1)}; }
 
-  /// What a spoiled line's results are multiplied by, to be asked for after a barrier.
+  /// The factor of a line's results: NaN if it is marked, else 1. Valid after a barrier.
   __device__ float factor(int line) const { return apart_ && marks_[line] ? NAN : 1.0f; }
 
  private:
@@ -58,8 +60,8 @@ class SpoiledPairs {
   int* marks_;
 };
 
-/// visit(m, A_k + i B_k), unscaled, for k = t + m N / 16, of two lines whose Fourier transform the threads hold. A
-/// collective of the block. visit gets m as a type, as from `unrolled`.
+/// Calls visit(m, A_k + i B_k), unscaled, for k = t + m N / 16, given that the threads hold the Fourier transform of
+/// the two lines. All threads of the block must call it. m is a compile-time constant, as in `unrolled`.
 template <int N, int lanes, class Visit>
 __device__ __forceinline__ void each_cosine_number(const Complex<float> (&v)[kHeld], int t, Complex<float>* room,
                                                    const Visit& visit) {
@@ -74,8 +76,8 @@ __device__ __forceinline__ void each_cosine_number(const Complex<float> (&v)[kHe
   });
 }
 
-/// The way back: v holds scaled numbers Y_k, and then the V_k whose inverse transform the lines are. A collective of
-/// the block, after which the room may be written.
+/// The reverse: replaces the scaled Y_k in v by the V_k whose inverse transform gives the lines. All threads of the
+/// block must call it. `room` may be written afterwards without a barrier.
 template <int N, int lanes>
 __device__ __forceinline__ void make_spectrum(Complex<float> (&v)[kHeld], int t, Complex<float>* room) {
   put_line<N, lanes>(v, t, room);
@@ -89,7 +91,7 @@ __device__ __forceinline__ void make_spectrum(Complex<float> (&v)[kHeld], int t,
   __syncthreads();
 }
 
-// Where a thread works: its pair of rows, which may be one at the end, and its part of the line.
+// A thread's pair of rows (the last pair may be a single row) and its index t within the line.
 template <int N>
 struct RowPair {
   int pair, t;
@@ -104,7 +106,8 @@ struct RowPair {
         two(row + 1 < rows) {}
 };
 
-/// rows (rows, N) of x -> y: DCT-II, or back: DCT-III. `apart`: a row that is not finite leaves the others alone.
+/// Transforms the rows (rows, N) of x to y: DCT-II, or with kBack DCT-III. With `apart`, NaN or infinity in a row does
+/// not affect other rows.
 template <int N, bool kBack>
 __global__ __launch_bounds__(kRowThreads, PYDLX_BLOCKS(kRowBlocks<N>)) void cosine_rows_kernel(const float* x, float* y,
                                                                                                int64_t rows,
@@ -123,7 +126,7 @@ __global__ __launch_bounds__(kRowThreads, PYDLX_BLOCKS(kRowBlocks<N>)) void cosi
   Complex<float> v[kHeld];
 
   if constexpr (!kBack) {
-    // Samples 2n and 2n + 1 lie side by side; the odd one belongs to another thread.
+    // Samples 2n and 2n + 1 are adjacent and loaded together, but the odd one belongs to another thread.
 #pragma unroll
     for (int m = 0; m < kHeld / 2; ++m) {
       const int n = t + m * T;

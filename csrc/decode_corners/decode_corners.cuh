@@ -1,8 +1,8 @@
-// CornerNet's decode on CUDA, in two kernels: blocks rank the cells of chunks of the heat maps, then one block per
-// entry merges their rankings and ranks the pairs. The maths is in decode_corners.h.
+// CornerNet's decoding on CUDA, in two kernels: first, blocks rank the pixels of chunks of the heat maps; then one
+// block per batch entry merges these rankings and ranks the pairs. The maths is in decode_corners.h.
 //
-// Floor: read both heat maps once. The first kernel does; a cell is compared with its neighbours only if it is above
-// the K-th best that its block has met.
+// Bytes: the first kernel reads both heat maps once. It compares a pixel with its neighbours, which are in the cache,
+// only if the pixel is above the K-th best that its block has found so far.
 #pragma once
 
 #include "common/device.cuh"
@@ -12,21 +12,22 @@ namespace pydlx {
 
 constexpr int kDecodeThreads = 256;
 
-// Cells that a thread of the first kernel reads at a time.
+// Pixels that a thread of the first kernel reads at a time.
 constexpr int kCellsOfThread = 4;
 
 constexpr int64_t kNoIndex = std::numeric_limits<int64_t>::max();
 
-// What the threads of a block share of a ranking.
+// The state of a ranking in shared memory.
 template <class A>
 struct RankingState {
   unsigned long long size;
   bool full;
-  Ranked<A> last;  // that has a place, once it is full
+  Ranked<A> last;  // the lowest-ranked kept item, once the ranking is full
 };
 
-// The best `count` of what a block's threads offer, in the order of rank after `sort`. `kept` is room for a power of
-// two, at least count + kDecodeThreads. All functions but may_take are collectives of the block.
+// The best `count` of the items that a block's threads offer; sorted by rank after `sort`. `kept` has space for `room`
+// items, a power of two and at least count + kDecodeThreads. All functions except may_take must be called by all
+// threads.
 template <class A>
 struct BlockRanking {
   Ranked<A>* kept;
@@ -38,13 +39,13 @@ struct BlockRanking {
       state.size = 0;
       state.full = false;
     }
-    __syncthreads();  // and what was ranked before has been read
+    __syncthreads();  // also waits until the previous ranking has been read
   }
 
-  // Of cells that come after all that were offered.
+  // Whether a pixel with this heat could be taken, given that its index is above those of all items offered so far.
   __device__ bool may_take(A heat) const { return !state.full || may_rank_above(state.last.score, heat); }
 
-  // Takes a candidate of each thread that has one.
+  // Offers one candidate per thread, in threads where `given` is true.
   __device__ void offer(bool given, const Ranked<A>& candidate) {
     if (given && (!state.full || candidate.above(state.last))) kept[atomicAdd(&state.size, 1ull)] = candidate;
     __syncthreads();
@@ -53,7 +54,7 @@ struct BlockRanking {
     if (crowded) sort();
   }
 
-  // Bitonic: falling, and cut to `count`.
+  // Bitonic sort in descending order, then truncation to `count`.
   __device__ void sort() {
     const int64_t size = static_cast<int64_t>(state.size);
     int64_t length = 1;
@@ -82,12 +83,12 @@ struct BlockRanking {
   }
 };
 
-// The cells of a heat map, in chunks: block x ranks chunk x and leaves the best K in the first of `room` places; all of
-// them where a last chunk has fewer than K.
+// A heat map's pixels in chunks: block x ranks chunk x and writes the best K to the first of `room` slots; if the last
+// chunk has fewer than K pixels, all of them.
 struct DecodeChunks {
   int64_t count, cells, room;
 
-  // Where the ranking of a map's chunk is; maps are by entry, top-left before bottom-right.
+  // Offset of the ranking of a chunk of a map; each batch entry has two maps, top-left then bottom-right.
   PYDLX_HOST_DEVICE int64_t place(int64_t map, int64_t chunk) const { return (map * count + chunk) * room; }
 };
 
@@ -120,7 +121,7 @@ __global__ void rank_cells_kernel(DecodeTask task, DecodeChunks chunks, const T*
   }
 }
 
-// `ranked` is room for the pairs' ranking of each block, `corners` for 2 K corners of each.
+// `ranked` is a workspace for each block's ranking of pairs, `corners` for its 2 K corners.
 template <class T>
 __global__ void pair_corners_kernel(DecodeTask task, DecodeChunks chunks, int64_t room, CornerMaps<T> tl_maps,
                                     CornerMaps<T> br_maps, const Ranked<accumulate_t<T>>* __restrict__ of_chunks,

@@ -1,23 +1,24 @@
-// CornerNet's decode (Law and Deng, arXiv 1808.01244): boxes from the maps of their top-left and bottom-right corners.
+// CornerNet's decoding (Law and Deng, arXiv 1808.01244): boxes from the maps of their top-left and bottom-right
+// corners.
 //
-//     1. A cell scores what its heat map holds where no cell of the window around it, on the same plane, is higher;
-//        elsewhere 0. Cells outside of the plane are lower than any.
-//     2. The corners are the K = min(top_k, C H W) best cells of a map, over (class, y, x) jointly.
-//     3. Each top-left corner is paired with each bottom-right one, at (x, y) + offset. A pair scores the mean of its
-//        corners; -1 where it is rejected: another class, tags further apart than tag_threshold, br.x < tl.x or
-//        br.y < tl.y.
+//     1. The score of a pixel is its heat if no pixel of the window around it, in the same channel, is higher; else 0.
+//        The window ends at the map's border.
+//     2. The corners are the K = min(top_k, C H W) pixels of a map with the highest scores, over (class, y, x) jointly.
+//     3. Each top-left corner is paired with each bottom-right one, at (x, y) + offset. The score of a pair is the mean
+//        of its corners' scores; or -1 if it is rejected, because the classes differ, the tags are more than
+//        tag_threshold apart, br.x < tl.x or br.y < tl.y.
 //     4. The detections are the M = min(max_detections, K^2) best pairs.
 //
-// "Best" is by falling score; NaN counts as larger than any number, so that it is a peak, and of equals the one of the
-// lower index comes first: of cells (class, y, x), of pairs (rank of the top-left corner, rank of the bottom-right
-// one). Rejected pairs are equal at -1, and keep their boxes. A NaN tag or offset rejects nothing.
+// Scores are sorted in descending order, with NaN above all numbers (so a NaN is a peak). Ties go to the lower index:
+// of pixels by (class, y, x), of pairs by (rank of the top-left corner, rank of the bottom-right one). Rejected pairs
+// are ties at -1 and keep their boxes. A NaN tag or offset rejects no pair.
 //
-// Shapes: heat (B, C, H, W), tag (B, 1, H, W), offset (B, 2, H, W: x, y), all of one dtype, of each kind of corner.
-// Results: boxes (B, M, 4), scores (B, M) and corner scores (B, M, 2), in the dtype that is computed in, float32 for
-// 16-bit maps; labels (B, M) int64, the top-left corner's.
+// Shapes: heat (B, C, H, W), tag (B, 1, H, W), offset (B, 2, H, W: x, y), of one dtype, for both kinds of corner.
+// Results: boxes (B, M, 4), scores (B, M) and corner scores (B, M, 2), in the accumulation dtype (float32 for 16-bit
+// maps); labels (B, M) int64, the top-left corner's.
 //
-// Both heat maps must be read once, 2 B C H W cells; of the others K cells each. Few cells are above the K-th best
-// that was met so far: only those are compared with their neighbours.
+// Bytes: both heat maps must be read once, 2 B C H W elements; of the other maps B K pixels each. Only pixels above the
+// K-th best found so far, which are few, are compared with their neighbours.
 #pragma once
 
 #include <algorithm>
@@ -34,7 +35,7 @@ namespace pydlx {
 
 struct DecodeTask {
   int64_t batch, classes, height, width;
-  int64_t reach;    // of the window, to each side
+  int64_t reach;    // pixels of the window to each side of its centre
   int64_t corners;  // K
   int64_t rows;     // M
   double tag_threshold;
@@ -73,7 +74,7 @@ struct DecodeResults {
   }
 };
 
-// Step 1 for a cell of one entry's heat map (C, H, W).
+// Step 1 for one pixel of a batch entry's heat map (C, H, W).
 template <class T>
 PYDLX_HOST_DEVICE accumulate_t<T> cell_score(const DecodeTask& task, const T* heat, int64_t cell) {
   using A = accumulate_t<T>;
@@ -91,7 +92,8 @@ PYDLX_HOST_DEVICE accumulate_t<T> cell_score(const DecodeTask& task, const T* he
   return score;
 }
 
-// False for a cell that ranks below one of score `last` in front of it, whether it is a peak or scores 0.
+// Whether a pixel with this heat may rank above an item of score `last` and lower index. The pixel's score is its heat
+// or 0, so it cannot if neither is above `last`.
 template <class A>
 PYDLX_HOST_DEVICE bool may_rank_above(A last, A heat) {
   return !(last >= 0 && heat <= last);
@@ -121,7 +123,7 @@ PYDLX_HOST_DEVICE A mean_score(const Corner<A>& tl, const Corner<A>& br) {
   return (tl.score + br.score) / 2;
 }
 
-// One call's arguments, checked, and its results, to be written.
+// The checked arguments and the output tensors of one call.
 struct DecodeCall {
   struct Maps {
     Tensor heat, tag, offset;

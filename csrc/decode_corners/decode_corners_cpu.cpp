@@ -1,15 +1,15 @@
-// CornerNet's decode on the CPU: rankings, threads, registration. The maths is in decode_corners.h.
+// CornerNet's decoding on the CPU: rankings, threads, registration. The maths is in decode_corners.h.
 #include "decode_corners/decode_corners.h"
 
 namespace pydlx {
 
-// The best `count` of what is offered.
+// Keeps the best `count` of the items offered.
 template <class A>
 class Ranking {
  public:
   explicit Ranking(int64_t count) : count_(count) {}
 
-  // The score of the last one that has a place: -inf while there is room.
+  // The score of the lowest-ranked kept item, or -inf until the ranking is full.
   A last() const { return last_.score; }
 
   void offer(const Ranked<A>& candidate) {
@@ -22,7 +22,7 @@ class Ranking {
     for (const Ranked<A>& candidate : other.kept_) offer(candidate);
   }
 
-  // The best ones, which the ranking is left with, in order.
+  // Truncates the ranking to the best `count` items and returns them in order.
   const std::vector<Ranked<A>>& sorted() {
     cut();
     std::sort(kept_.begin(), kept_.end(), is_above);
@@ -54,7 +54,7 @@ class Ranking {
 namespace pydlx {
 namespace {
 
-// Cells that a thread takes at a time, and how many parts of them are worth a thread.
+// Pixels of a part, which one task takes, and the number of parts that is worth another thread.
 constexpr int64_t kPartCells = 16384, kGrain = 4;
 
 template <class T, class A>
@@ -65,7 +65,8 @@ std::vector<Corner<A>> corners_at(const DecodeTask& task, const DecodeCall::Maps
   return corners;
 }
 
-// Steps 3 and 4 for one entry. Most pairs are rejected, and in order already: only the others are ranked.
+// Steps 3 and 4 for one batch entry. Most pairs are rejected; these tie, so they are already in order, and only the
+// others are ranked.
 template <class A>
 void pair_corners(const DecodeTask& task, const std::vector<Corner<A>>& tl, const std::vector<Corner<A>>& br,
                   const DecodeResults<A>& results, int64_t first_row) {
@@ -100,7 +101,8 @@ void decode(const DecodeCall& call) {
   using A = accumulate_t<T>;
   const DecodeTask& task = call.task;
   const int64_t parts = (task.cells() + kPartCells - 1) / kPartCells;
-  // By entry, kind of corner and part. A thread's parts of one map share the ranking of the first of them.
+  // One ranking per batch entry, kind of corner and part. A task uses the ranking of its first part of a map for all
+  // its parts of that map.
   std::vector<Ranking<A>> best(task.batch * 2 * parts, Ranking<A>(task.corners));
   parallel_for(task.batch * 2 * parts, kGrain, [&](int64_t begin, int64_t end) {
     while (begin < end) {

@@ -1,12 +1,12 @@
-// Finding the best cells of a heat map on the CPU, lanes over cells. Included once per instruction set by
-// decode_corners_cpu.cpp, which brings in every header this needs.
+// Finds the best pixels of a heat map on the CPU, with lanes over pixels. Included once per instruction set by
+// decode_corners_cpu.cpp, which includes every header this needs.
 
 #include "common/widen_simd.h"
 
 namespace pydlx {
 namespace PYDLX_SIMD {
 
-// Whether one of the cells in the four vectors at `heat` is above `last`; NaN is.
+// Whether one of the pixels in the four vectors at `heat` is above `last`; NaN is.
 template <class T>
 __attribute__((always_inline)) inline bool any_above(const T* heat, const Vec<accumulate_t<T>>& last) {
   using A = accumulate_t<T>;
@@ -16,7 +16,7 @@ __attribute__((always_inline)) inline bool any_above(const T* heat, const Vec<ac
   return any(low | high);
 }
 
-// Offers the cells [begin, end) of one entry's heat map (C, H, W).
+// Offers pixels [begin, end) of a batch entry's heat map (C, H, W).
 template <class T>
 void offer_cells(const DecodeTask& task, const T* heat, int64_t begin, int64_t end, Ranking<accumulate_t<T>>& best) {
   using A = accumulate_t<T>;

@@ -1,14 +1,14 @@
-// CornerNet's decode on CUDA: launches and registration. The kernels are in decode_corners.cuh.
+// CornerNet's decoding on CUDA: launches and registration. The kernels are in decode_corners.cuh.
 #include "common/launch.cuh"
 #include "decode_corners/decode_corners.cuh"
 
 namespace pydlx {
 namespace {
 
-// Blocks that share a heat map, and cells that a block should have for each place of its ranking.
+// The most chunks of a heat map, and the least number of pixels that a chunk has per slot of its ranking.
 constexpr int64_t kMostChunks = 64, kCellsOfPlace = 4;
 
-// Room for the ranking of so many.
+// Slots that a ranking of `count` items needs: a power of two.
 int64_t ranking_room(int64_t count) {
   int64_t room = 1;
   while (room < count + kDecodeThreads) room *= 2;

@@ -1,7 +1,7 @@
-// Decoding of spans on CUDA: a block takes a row. The maths is in decode_spans.h.
+// Decoding of spans on CUDA, one block per row. The maths is in decode_spans.h.
 //
-// Floor: read start and end once. The row is then kept in a work space, mostly in the caches: it is read and written
-// again in log2(max_length) passes, and read once for every span asked for.
+// Bytes: start and end are read once. The row is then in a workspace, mostly in the caches: it is read and written in
+// log2(max_length) passes, and read once more for each of the top_k spans.
 #pragma once
 
 #include "common/ranked.cuh"
@@ -11,14 +11,14 @@ namespace pydlx {
 
 constexpr int kSpanThreads = 128;
 
-// What a token scores where it may begin or end a span; -inf where it may not.
+// A token's score if it may start or end a span, else -inf.
 template <class A>
 __device__ inline A usable(A score, bool allowed) {
   return allowed && score > kNoSpan<A> ? score : kNoSpan<A>;
 }
 
-// What a block knows of its row, (L,) each: usable scores, the best score left to each start, and the end that has it,
-// -1 until it is asked for.
+// A block's data of its row, (L,) each: the usable scores, the best score among each start's remaining spans, and the
+// end of that span, or -1 until it is computed.
 template <class A>
 struct SpanRow {
   A *starts, *ends, *best;
@@ -31,7 +31,8 @@ struct SpanRow {
         at(ends_found + block * length) {}
 };
 
-// In place, since windows begin at ever later tokens: what one turn of the block reads no turn before it has written.
+// In place: an iteration of the block reads only elements at or after its own, which earlier iterations have not
+// written.
 template <class A>
 __device__ inline void widen_windows(A* best, int64_t length, int64_t shift) {
   __syncthreads();
@@ -52,7 +53,7 @@ __global__ void decode_spans_kernel(SpanTask task, const T* __restrict__ start, 
   PYDLX_SHARED(Ranked<A>, found, kSpanThreads / kWarp);
   const SpanRow<A> row(scores, ends_found, blockIdx.x, task.length);
   for (int64_t entry = blockIdx.x; entry < task.batch; entry += gridDim.x) {
-    __syncthreads();  // the entry before is done
+    __syncthreads();  // wait until the previous row is done
     for (int64_t token = threadIdx.x; token < task.length; token += kSpanThreads) {
       const int64_t place = entry * task.length + token;
       const bool allowed = !mask || mask[place];

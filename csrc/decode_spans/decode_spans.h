@@ -1,21 +1,21 @@
-// The best spans of each row (DrQA's decode, arXiv 1704.00051), from the scores s_i of the tokens to begin one and e_j
-// to end one. The span from i to j, both inclusive, scores s_i + e_j and counts where
+// The best spans of each row (as in DrQA, arXiv 1704.00051), from start scores s_i and end scores e_j. The span from
+// token i to token j, both inclusive, has score s_i + e_j and is valid if
 //
-//     i <= j < i + max_length,  mask_i and mask_j,  s_i + e_j > -inf, which NaN is not.
+//     i <= j < i + max_length,  mask_i and mask_j,  s_i + e_j > -inf (so not NaN).
 //
-// Order: by falling score, of equals by the smaller i, then the smaller j. Scores are compared as they are after the
-// addition, in float32 for 16-bit types: two ends that differ may score the same.
+// Spans are sorted by descending score, ties by the smaller i, then the smaller j. Scores are compared after the
+// addition, in float32 for 16-bit types, so spans with different ends may tie.
 //
 // Shapes: start, end (B, L) of one dtype, mask (B, L) of bool; results (B, top_k), int64: first and last tokens, -1
-// where fewer spans count.
+// if fewer spans are valid.
 //
-// All that must be read are two scores per token. A running maximum of the ends over max_length tokens gives the best
-// score that each start can have; the end that has it is looked for only where a start is chosen, and so is what comes
-// next among the spans of that start. No table of L x max_length scores is made.
+// Bytes: two scores per token must be read. A running maximum of the end scores over max_length tokens gives the best
+// score of each start. Only when a start is chosen, its span's end and the start's next best span are searched for. No
+// table of L x max_length scores is built.
 //
-// The running maximum is taken by doubling: windows of 1, 2, 4 .. tokens, each the maximum of two of half its size.
-// That takes log2(max_length) passes, in which every lane or thread has a token of its own; a queue of candidates would
-// take one, token by token, each waiting for the one before.
+// The running maximum is computed by doubling: windows of 1, 2, 4 .. tokens, each the maximum of two windows of half
+// the size. That takes log2(max_length) passes that are parallel over tokens; a monotonic queue would take one pass,
+// but a sequential one.
 #pragma once
 
 #include <algorithm>
@@ -42,14 +42,14 @@ struct SpanTask {
 template <class A>
 constexpr A kNoSpan = -std::numeric_limits<A>::infinity();
 
-// Above all spans of a start, none of which has been taken.
+// Ranks above every span of a start: the value of `taken` in next_span before any span has been taken.
 template <class A>
 PYDLX_HOST_DEVICE Ranked<A> before_all() {
   return {std::numeric_limits<A>::infinity(), -1};
 }
 
-// The best of the spans of one start that rank below `taken`, with their ends for an index: of ends from `begin` on,
-// `stride` apart. A score of -inf says that there is none.
+// The best span of one start that ranks below `taken`, with its end as index, among the ends begin, begin + stride, ..
+// before `end`. The score is -inf if there is none.
 template <class A>
 PYDLX_HOST_DEVICE Ranked<A> next_span(A start, const A* ends, int64_t begin, int64_t end, int64_t stride,
                                       const Ranked<A>& taken) {
@@ -61,8 +61,8 @@ PYDLX_HOST_DEVICE Ranked<A> next_span(A start, const A* ends, int64_t begin, int
   return best;
 }
 
-// The windows' sizes double up to the largest power of two that fits; two of that size, which overlap, make the whole.
-// Calls widen(shift) for each step: to every window is added the one that begins `shift` tokens later.
+// Calls widen(shift) for each step of the doubling, which joins every window with the one `shift` tokens later. The
+// size doubles up to the largest power of two within `limit`; then two overlapping windows of that size cover the rest.
 template <class Widen>
 PYDLX_HOST_DEVICE void each_doubling(int64_t limit, const Widen& widen) {
   int64_t size = 1;
@@ -70,7 +70,7 @@ PYDLX_HOST_DEVICE void each_doubling(int64_t limit, const Widen& widen) {
   if (size < limit) widen(limit - size);
 }
 
-// One call's arguments, checked, and its results, to be written.
+// The checked arguments and the output tensors of one call.
 struct SpanCall {
   SpanTask task;
   Tensor start, end;

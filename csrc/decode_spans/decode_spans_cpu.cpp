@@ -6,13 +6,13 @@
 
 namespace pydlx {
 
-// The starts of a row, each with the best of its spans that is left; the best start in front.
+// A heap of a row's starts, each with its best remaining span; the start with the best one is on top.
 template <class A>
 class SpanQueue {
  public:
   void clear() { starts_.clear(); }
 
-  // Whatever has a span at all: best[i] is the best score of start i.
+  // Adds all starts that have a valid span; best[i] is the best score of start i.
   void fill(const A* best, int64_t length) {
     for (int64_t i = 0; i < length; ++i) {
       if (best[i] > kNoSpan<A>) starts_.push_back({best[i], i, kUnknown});
@@ -20,10 +20,10 @@ class SpanQueue {
     std::make_heap(starts_.begin(), starts_.end(), is_below);
   }
 
-  // The best start alone, for its first span.
+  // Adds only the best start; sufficient if one span is wanted.
   void fill_with(int64_t first, A score) { starts_.push_back({score, first, kUnknown}); }
 
-  // The best spans in order, then -1.
+  // Writes the best spans in order, then -1.
   void take(const SpanTask& task, const A* starts, const A* ends, int64_t* first, int64_t* last) {
     for (int64_t i = 0; i < task.spans; ++i) {
       first[i] = last[i] = -1;
@@ -68,7 +68,7 @@ class SpanQueue {
 namespace pydlx {
 namespace {
 
-// Tokens below which another thread is not worth waking.
+// The least number of tokens per thread.
 constexpr int64_t kGrain = 32768;
 
 std::tuple<Tensor, Tensor> decode_spans(const Tensor& start, const Tensor& end, const std::optional<Tensor> mask,

@@ -1,12 +1,12 @@
-// The best spans of rows on the CPU, lanes over tokens. Included once per instruction set by decode_spans_cpu.cpp,
-// which brings in every header this needs.
+// The best spans of rows on the CPU, with lanes over tokens. Included once per instruction set by decode_spans_cpu.cpp,
+// which includes every header this needs.
 
 #include "common/widen_simd.h"
 
 namespace pydlx {
 namespace PYDLX_SIMD {
 
-// `to` has room for a vector more than the row, and -inf there.
+// Copies a row's scores, -inf where not allowed. `to` has space for one vector more than the row, which becomes -inf.
 template <class T>
 void read_usable(const T* from, const bool* allowed, int64_t length, accumulate_t<T>* to) {
   using A = accumulate_t<T>;
@@ -19,7 +19,7 @@ void read_usable(const T* from, const bool* allowed, int64_t length, accumulate_
   for (int64_t i = 0; allowed && i < length; ++i) to[i] = allowed[i] ? to[i] : kNoSpan<A>;
 }
 
-// In place, since windows begin at ever later tokens: what is read has not been widened yet. Past the row is -inf.
+// In place: only elements at or after the current one are read, which have not been widened yet. Past the row is -inf.
 template <class A>
 void widen_windows(A* best, int64_t length, int64_t shift) {
   for (int64_t at = 0; at < length - shift; at += kVecLanes<A>) {
@@ -28,13 +28,13 @@ void widen_windows(A* best, int64_t length, int64_t shift) {
   }
 }
 
-// Adds to each window's best end its start; infinities of two signs give NaN, which below is no span's score.
+// Adds each start's score to the best end of its window. inf - inf gives NaN, which is not a valid span's score.
 template <class A>
 void add_starts(const A* starts, A* best, int64_t length) {
   for (int64_t at = 0; at < length; at += kVecLanes<A>) store(best + at, Vec<A>(load(starts + at) + load(best + at)));
 }
 
-// The largest of all but NaN, -inf past the row included.
+// The largest element, ignoring NaN; the -inf past the row does not matter.
 template <class A>
 A largest(const A* best, int64_t length) {
   Vec<A> most = splat(kNoSpan<A>);

@@ -1,15 +1,18 @@
 // GlobalPointer's loss on CUDA. The maths and the shapes are in global_pointer_loss.h.
 //
-// Scores are computed in square tiles. A block of threads has the tokens of one side of its tiles, its `own`, and goes
-// over those of the other side; in the forward pass its own are the starts of spans. The backward pass is run twice,
-// once with starts and once with ends as own, so that each block gathers the gradients of its own tokens and nobody
-// else writes them. Vectors are turned as they are loaded into shared memory, from a table of cosines and sines.
+// Scores are computed in square tiles. A block processes the tiles of a range of tokens on one side (its `own` tokens),
+// with all tokens of the other side; in the forward pass its own tokens are the starts of spans. The backward pass runs
+// twice, with starts and with ends as own tokens, so that each block accumulates the gradients of its own tokens and no
+// other block writes them. Vectors are rotated when they are loaded into shared memory, with a table of cosines and
+// sines.
 //
-// A thread has every kTileThreads-th row and column of a tile, a row of tile memory is an odd number of 16-byte loads:
-// no two lanes that load different 16 bytes at once meet in a bank. What the backward pass multiplies with the other
-// side's vectors goes through shared memory half a tile at a time, which keeps a block within 48 KiB.
+// A thread has every kTileThreads-th row and column of a tile. A row of a tile in shared memory is an odd number of
+// 16-byte loads, so lanes that load different 16 bytes at once have no bank conflicts. The slopes that the backward
+// pass multiplies with the other side's vectors go through shared memory half a tile at a time, which keeps a block
+// within 48 KiB.
 //
-// Floor: 2 L^2 d operations for each item and head forward and 8 backward, half of that with a triangle.
+// Work for each item and head: 2 L^2 d operations forward and 8 L^2 d backward (scores and products, in both runs),
+// half of that with a triangle.
 #pragma once
 
 #include "common/indexing.cuh"
@@ -32,12 +35,12 @@ struct alignas(16) Numbers {
 template <class A>
 struct TileSizes {
   static constexpr int kSide = sizeof(A) == 4 ? 64 : 32;  // tokens
-  static constexpr int kCells = kSide / kTileThreads;     // rows, and columns, of a thread
-  static constexpr int kDepth = 64;                       // numbers of a vector that are in shared memory at once
+  static constexpr int kCells = kSide / kTileThreads;     // rows, and columns, per thread
+  static constexpr int kDepth = 64;                       // elements of a vector in shared memory at once
   static constexpr int kLoads = kDepth / Numbers<A>::kCount;
-  static constexpr int kOutputs = kLoads / kTileThreads;  // of a thread, in 16 bytes each, in a row of gradients
+  static constexpr int kOutputs = kLoads / kTileThreads;  // 16-byte pieces of a row of gradients per thread
   static constexpr int kHalf = kSide / 2;
-  static constexpr int kWords = kSide / 32;  // of bits that mark the gold cells of a row
+  static constexpr int kWords = kSide / 32;  // 32-bit words of the bits that mark the gold spans of a row
 };
 
 template <class A>
@@ -49,7 +52,7 @@ using GoldBits = array_t<unsigned, TileSizes<A>::kSide, TileSizes<A>::kWords>;
 template <class A>
 using TokenFlags = array_t<int, TileSizes<A>::kSide>;
 
-/// The two sides of the scores as a block sees them. Cells are sorted by own tokens first.
+/// The own and the other side of the scores. `cells`, the gold spans' indices, are sorted by own tokens first.
 template <class T>
 struct PointerSides {
   using A = accumulate_t<T>;
@@ -72,7 +75,7 @@ struct PointerSides {
   }
 };
 
-/// What is the same for all blocks. `turns` (L, d) has the cosine and sine for each pair of numbers; null without
+/// Parameters common to all blocks. `turns` (L, d) has the cosine and sine for each pair of elements; null without
 /// rotary.
 template <class T>
 struct PointerTask {
@@ -106,7 +109,7 @@ struct PointerMemory {
   PYDLX_SHARED(int, other_flags, TileSizes<A>::kSide);                                 \
   const PointerMemory<A> memory { own_tile, other_tile, gold_bits, own_flags, other_flags }
 
-/// A block's part of the work: one head of one item, and a tile's side of own tokens.
+/// A block's part of the work: one head of one item, and kSide own tokens.
 template <class T>
 struct PointerBlock {
   using A = accumulate_t<T>;
@@ -115,7 +118,7 @@ struct PointerBlock {
 
   const PointerTask<T>& task;
   const PointerMemory<A>& memory;
-  int64_t item, head, first;  // own token
+  int64_t item, head, first;  // first: the first own token
   int64_t other = 0;          // first token of the other side
 
   __device__ PointerBlock(const PointerTask<T>& task, const PointerMemory<A>& memory, int64_t number)
@@ -139,15 +142,15 @@ struct PointerBlock {
     return task.sides.own_starts ? own_position(i) <= other_position(j) : own_position(i) >= other_position(j);
   }
 
-  /// Whether any of a tile's side of tokens is valid; in shared memory which.
+  /// Whether any of the kSide tokens from `token` on is valid; writes to shared memory which are.
   __device__ bool note_valid(int64_t token, TokenFlags<A>& flags) const {
-    __syncthreads();  // the tile before is done with
+    __syncthreads();  // wait until the previous tile is done
     const bool is_valid = thread() < Sizes::kSide && task.valid(item, token + thread());
     if (thread() < Sizes::kSide) flags[thread()] = is_valid;
     return __syncthreads_or(is_valid);
   }
 
-  /// Numbers [chunk * kDepth, ...) of the vectors of a tile's side of tokens, turned; zeros for padding.
+  /// Loads elements [chunk * kDepth, ...) of the vectors of kSide tokens, rotated; zeros for padding.
   __device__ void load_vectors(const T* from, const VectorStrides& strides, int64_t token, int64_t chunk,
                                const TokenFlags<A>& flags, VectorTile<A>& to) const {
     const int64_t size = task.shape.size;
@@ -178,14 +181,13 @@ struct PointerBlock {
     load_vectors(task.sides.other, task.sides.other_strides, other, chunk, memory.other_valid, memory.other);
   }
 
-  /// The scores of a tile without biases. Afterwards the last chunk of the other side is in shared memory, and of the
-  /// own side too.
+  /// Computes the scores of a tile without biases. Afterwards the last chunks of both sides are in shared memory.
   __device__ void compute_scores(A (&scores)[Sizes::kCells][Sizes::kCells], bool own_is_loaded) const {
     for (auto& row : scores) {
       for (A& score : row) score = 0;
     }
     for (int64_t chunk = 0; chunk < task.chunks(); ++chunk) {
-      if (chunk > 0) __syncthreads();  // the chunk before has been read
+      if (chunk > 0) __syncthreads();  // wait until the previous chunk has been read
       if (!own_is_loaded) load_own(chunk);
       load_other(chunk);
       __syncthreads();
@@ -207,7 +209,7 @@ struct PointerBlock {
     }
   }
 
-  /// Marks the gold cells of a type in this tile; false, and nothing is marked, where the block's tokens have none.
+  /// Marks the gold spans of a type in this tile. Returns false, without marking, if the block's tokens have none.
   __device__ bool mark_gold(int64_t type) const {
     const int64_t length = task.shape.length, begin = (type_number(type) * length + first) * length;
     const int64_t end = begin + min(int64_t{Sizes::kSide}, length - first) * length;
@@ -221,7 +223,7 @@ struct PointerBlock {
       }
     }
     if (low == task.gold || task.sides.cells[low] >= end) return false;
-    __syncthreads();  // what was marked before has been read
+    __syncthreads();  // wait until the previous marks have been read
     for (int i = thread(); i < Sizes::kSide * Sizes::kWords; i += kPointerThreads) {
       memory.bits[i / Sizes::kWords][i % Sizes::kWords] = 0;
     }
@@ -241,7 +243,7 @@ struct PointerBlock {
     return memory.bits[threadIdx.y + i * kTileThreads][column / 32] >> (column % 32) & 1;
   }
 
-  /// visit(i, j, whether it is gold, score) for this thread's cells that count, of one type.
+  /// Calls visit(i, j, whether the span is gold, score) for this thread's spans of one type that count.
   template <class Visit>
   __device__ void each_cell(int64_t type, const A (&scores)[Sizes::kCells][Sizes::kCells], const Visit& visit) const {
     const bool has_gold = mark_gold(type);
@@ -259,7 +261,7 @@ struct PointerBlock {
     }
   }
 
-  /// Goes over the tiles that have cells which count: visit() with `other` set.
+  /// Calls visit() for each tile with spans that count, with `other` set to the tile.
   template <class Visit>
   __device__ void each_tile(const Visit& visit) {
     if (!note_valid(first, memory.own_valid)) return;
@@ -272,7 +274,7 @@ struct PointerBlock {
   }
 };
 
-/// What a warp of a block has summed of a type; of all bytes 0 to begin with.
+/// A warp's partial sums of a type; all bytes zero is the initial state.
 template <class A>
 struct PointerSums {
   LogSum<A> gold, others;
@@ -340,7 +342,7 @@ __global__ void pointer_sum_kernel(PointerTask<T> task, PointerSums<accumulate_t
   }
 }
 
-/// A warp for each item and type.
+/// Adds the partial sums, with one warp per item and type.
 template <class A>
 __global__ void pointer_finish_kernel(int64_t count, int64_t pieces, const PointerSums<A>* __restrict__ sums,
                                       A* __restrict__ parts) {
@@ -358,11 +360,11 @@ __global__ void pointer_finish_kernel(int64_t count, int64_t pieces, const Point
   }
 }
 
-/// Numbers of a row of gradients that a thread has, 16 bytes of them at a time.
+/// A thread's elements of its rows of gradients, in pieces of 16 bytes.
 template <class A>
 using GradientRows = Numbers<A>[TileSizes<A>::kCells][TileSizes<A>::kOutputs];
 
-/// Adds the slopes of a tile times the other side's vectors, of which the right chunk is in shared memory.
+/// Adds the product of a tile's slopes and the other side's vectors, whose current chunk is in shared memory.
 template <class T>
 __device__ inline void add_product(
     const PointerBlock<T>& block,
@@ -372,7 +374,7 @@ __device__ inline void add_product(
   using Sizes = TileSizes<A>;
   constexpr int kVector = Numbers<A>::kCount, kColumns = Sizes::kCells / 2;
   for (int half = 0; half < 2; ++half) {
-    __syncthreads();  // the half before has been read, and vectors have been loaded
+    __syncthreads();  // wait until the previous half has been read and vectors have been loaded
     for (int i = 0; i < Sizes::kCells; ++i) {
       for (int j = 0; j < kColumns; ++j) {
         const int column = static_cast<int>(threadIdx.x) + j * kTileThreads;
@@ -396,7 +398,7 @@ __device__ inline void add_product(
   }
 }
 
-/// Turns the gradients of the block's own tokens back and writes them; zeros for padding.
+/// Rotates the gradients of the block's own tokens back and writes them; zeros for padding.
 template <class T>
 __device__ inline void store_gradients(const PointerBlock<T>& block, int64_t chunk,
                                        const GradientRows<accumulate_t<T>>& gradients) {
@@ -428,8 +430,8 @@ __device__ inline void store_gradients(const PointerBlock<T>& block, int64_t chu
   }
 }
 
-/// The gradients of one side's vectors and biases; grad_bias holds zeros. A block for each chunk of a vector's numbers,
-/// all of which compute the slopes; that of the first chunk adds up the biases' gradients.
+/// The gradients of one side's vectors and biases; grad_bias must start as zeros. There is a block for each chunk of
+/// the vectors; each of them computes the slopes again, and that of the first chunk sums the biases' gradients.
 template <class T>
 __global__ void pointer_backward_kernel(PointerTask<T> task, const accumulate_t<T>* __restrict__ grad,
                                         const accumulate_t<T>* __restrict__ parts) {
@@ -465,7 +467,7 @@ __global__ void pointer_backward_kernel(PointerTask<T> task, const accumulate_t<
         }
       }
       if (chunk + 1 < chunks) {
-        __syncthreads();  // the last chunk has been read
+        __syncthreads();  // wait until the last chunk has been read
         block.load_other(chunk);
       }
       add_product(block, slopes, slope_tile, gradients);

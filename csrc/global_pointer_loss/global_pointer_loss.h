@@ -1,28 +1,28 @@
 // The zlpr loss of GlobalPointer's span scores (arXiv 2208.03054), computed tile by tile. With query and key (B, H, L,
-// d), turned by their positions if rotary is set, and H = C types or 1, the span of type c from token m to token n has
+// d), rotated by their positions if rotary is set, and H = C types or 1, the span of type c from token m to token n has
 //
 //     s_c(m, n) = scale q_m . k_n [ + start_bias_c,m + end_bias_c,n ]
 //
-// Cells count where the mask (B, L) has both tokens, the score is not -inf and, with a triangle, m <= n. With the gold
-// cells G among them:
+// A span counts if the mask (B, L) is true at both tokens, the score is not -inf and, with a triangle, m <= n. With the
+// gold spans G among them:
 //
 //     P = log(1 + sum over G of exp(-s))        ds = - dP exp(-s - P)   in G
 //     N = log(1 + sum over the others of exp(s))     + dN exp(s - N)    elsewhere
 //
-// P and N are `parts` (B, C, 2), all that the backward pass keeps besides the arguments; it computes the scores again,
-// and from their slopes dQ += dS K, dK += dS^T Q, and the biases' gradients, the sums of dS over rows and columns.
-// Nothing of the size of the scores is stored. Gold cells are left out of N, not subtracted from it. Tokens of padding
-// are never read and have gradient 0.
+// P and N are `parts` (B, C, 2). Besides the arguments, only they are saved for the backward pass, which computes the
+// scores again and from the slopes dS the gradients dQ += dS K and dK += dS^T Q and those of the biases, the sums of dS
+// over rows and columns. The table of scores is never stored. N is summed without the gold spans; they are not
+// subtracted, which would cancel. Padding is ignored and has gradient 0.
 //
 // Rotary: with theta_i = 10000^(-2 i / d), at position p
 //     (x_2i, x_2i+1) -> (x_2i cos p theta_i - x_2i+1 sin p theta_i, x_2i+1 cos p theta_i + x_2i sin p theta_i)
 //
-// `cells` (2, N) has the gold cells' numbers in (B, C, start, end) and in (B, C, end, start), each row sorted; what is
-// negative, a duplicate or in padding has no effect.
+// `cells` (2, N) has the gold spans' flat indices in tables (B, C, start, end) and (B, C, end, start), each row sorted.
+// Indices that are negative, duplicates or in padding have no effect.
 //
-// Work: L^2 d multiplications and additions for each item and head in the forward pass and three times as many in the
-// backward, half of that with a triangle, and C L^2 exponentials in each. Bytes: q and k once for each tile, which is
-// little.
+// Work: L^2 d multiply-adds for each item and head in the forward pass and three times as many in the backward, half of
+// that with a triangle, and C L^2 exponentials in each. Bytes: the vectors of a tile's tokens for each tile, which is
+// little in comparison.
 #pragma once
 
 #include <cmath>
@@ -44,7 +44,7 @@ struct GlobalPointerShape {
   PYDLX_HOST_DEVICE int64_t types_of_head() const { return types / heads; }
 };
 
-// Where the vector of a token begins in (B, H, L, d), whose numbers lie side by side; in any order otherwise.
+// Strides of (B, H, L, d): the elements of a vector must be contiguous, the other strides are arbitrary.
 struct VectorStrides {
   int64_t item, head, token;
 
@@ -54,14 +54,14 @@ struct VectorStrides {
   }
 };
 
-// Pointers may be null for what is not given. The biases, parts and their gradients are of the accumulating type A.
+// Pointers of one call, null if not given. The biases, parts and their gradients have the accumulation type A.
 template <class T>
 struct GlobalPointerArrays {
   using A = accumulate_t<T>;
   const T *query, *key;
   VectorStrides query_strides, key_strides;
   const int64_t* cells;
-  int64_t gold;  // numbers in a row of cells
+  int64_t gold;  // N, the length of a row of cells
   const bool* mask;
   const A *start_bias, *end_bias;
   A* parts = nullptr;
@@ -70,12 +70,12 @@ struct GlobalPointerArrays {
   A *grad_start = nullptr, *grad_end = nullptr;
 };
 
-// The angle by which pair `pair` of a vector of `size` numbers is turned at each position.
+// theta_pair, the angle per position by which pair `pair` of a vector of `size` elements is rotated.
 PYDLX_HOST_DEVICE inline double rotary_angle(int64_t pair, int64_t size) {
   return std::pow(10000.0, -2.0 * static_cast<double>(pair) / static_cast<double>(size));
 }
 
-// The arguments of a call, checked, and those with strides that kernels know.
+// The checked arguments of a call, with supported strides.
 struct GlobalPointerOperands {
   Tensor query, key, cells;
   std::optional<Tensor> mask, start_bias, end_bias;
@@ -116,7 +116,7 @@ struct GlobalPointerOperands {
 
   static Tensor with_adjacent_numbers(const Tensor& x) { return x.stride(3) == 1 ? x : made_contiguous(x); }
 
-  // What a pass writes, and the gradient from above, are still to be set.
+  // Pointers to the inputs; the caller sets those of the outputs and of the incoming gradient.
   template <class T>
   GlobalPointerArrays<T> arrays() const {
     using A = accumulate_t<T>;

@@ -11,7 +11,7 @@
 namespace pydlx {
 namespace {
 
-// Positions below which another thread is not worth waking to turn them.
+// The least number of positions per thread when computing the rotations.
 constexpr int64_t kTurnsGrain = 64;
 
 struct Cpu {
@@ -37,7 +37,7 @@ struct Cpu {
     A* turns = output_data<A>(table);
     parallel_for(rows, kTurnsGrain,
                  [&](int64_t begin, int64_t end) { PYDLX_SIMD_CALL(fill_turns<A>)(shape, turns, begin, end); });
-    // Thread by thread a run of heads, each with all items: these differ in length.
+    // Ordered by head, then item: items differ in length, so each thread should get several of them.
     parallel_for(shape.heads * shape.batch, 1, [&](int64_t begin, int64_t end) {
       for (int64_t number = begin; number < end; ++number) {
         run(shape, arrays, turns, number % shape.batch, number / shape.batch, backward);
@@ -45,7 +45,7 @@ struct Cpu {
     });
   }
 
-  // One head of one item.
+  // Runs one head of one item.
   template <class T>
   static void run(const GlobalPointerShape& shape, const GlobalPointerArrays<T>& arrays, const accumulate_t<T>* turns,
                   int64_t item, int64_t head, bool backward) {

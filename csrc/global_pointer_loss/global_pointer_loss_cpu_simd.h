@@ -1,9 +1,9 @@
-// The tiles of scores on the CPU, with what the two passes make of them. Included once per instruction set by
-// global_pointer_loss_cpu.cpp, which brings in every header this needs.
+// The tiles of scores, their sums and their gradients on the CPU. Included once per instruction set by
+// global_pointer_loss_cpu.cpp, which includes every header this needs.
 //
-// A thread takes a head: it turns and scales its vectors once, and computes their scores in tiles, columns of tiles one
-// after another, those below the triangle left out. Of a vector the even-numbered parts lie in front of the odd ones,
-// each filled up with zeros to whole vectors, which leaves products as they are.
+// A thread processes one head of one item: it rotates and scales the vectors once and computes their scores in tiles,
+// one column of tiles after another, without those below the triangle. A vector is stored as its even elements followed
+// by its odd ones, each padded with zeros to whole SIMD vectors, which does not change products.
 
 #include "common/widen_simd.h"
 #include "global_pointer_loss/product_simd.h"
@@ -16,13 +16,13 @@ int64_t whole_vectors(int64_t count) {
   return (count + kVecLanes<A> - 1) / kVecLanes<A> * kVecLanes<A>;
 }
 
-// Numbers of a vector as it is computed with.
+// The padded size of a stored vector.
 template <class A>
 int64_t vector_width(const GlobalPointerShape& shape) {
   return 2 * whole_vectors<A>((shape.size + 1) / 2);
 }
 
-// The cosines and sines of positions [begin, end); without rotary those of no turn at all, once for all positions.
+// Computes the cosines and sines of positions [begin, end); without rotary those of angle 0, once for all positions.
 template <class A>
 void fill_turns(const GlobalPointerShape& shape, A* turns, int64_t begin, int64_t end) {
   const int64_t half = vector_width<A>(shape) / 2, pairs = shape.size / 2;
@@ -38,15 +38,16 @@ void fill_turns(const GlobalPointerShape& shape, A* turns, int64_t begin, int64_
   }
 }
 
-// Rows, and columns, of a tile on the diagonal that are computed from one and the same place on: whole vectors.
+// In a tile on the diagonal, rows are computed from their strip's first column on; a strip is a multiple of all
+// vectors.
 constexpr int64_t kStrip = 16;
 
-// A tile of scores and where it lies; with `diagonal` cells below the diagonal are not part of the triangle.
+// A tile of scores and its position; in a `diagonal` tile, spans below the diagonal do not count.
 struct Tile {
   int64_t number, row, column, rows, columns;
   bool diagonal;
 
-  // The first column that is computed in a row.
+  // The first column that is computed in this row.
   int64_t first(int64_t row_of_tile) const { return diagonal ? row_of_tile / kStrip * kStrip : 0; }
 };
 
@@ -148,7 +149,7 @@ class Head {
     std::fill_n(to, (padded_ - count_) * width_, A(0));
   }
 
-  // Turned back, and zeros for padding.
+  // Writes gradients, rotated back; zeros for padding.
   void store_gradients(const A* from, A factor, T* to) {
     const int64_t half = width_ / 2;
     int64_t number = 0;
@@ -169,7 +170,7 @@ class Head {
     }
   }
 
-  // Visits the tiles in the order of their numbers, with their products in scores_.
+  // Calls visit(tile) for the tiles in order, with their products in scores_.
   template <class Visit>
   void each_tile(const Visit& visit) {
     const int64_t tiles = padded_ / kSide;
@@ -189,7 +190,7 @@ class Head {
     }
   }
 
-  // The vectors of a tile's columns as columns.
+  // Transposes the vectors of a tile's columns.
   void turn_columns(const A* keys) {
     for (int64_t n = 0; n < kSide; n += L) {
       for (int64_t k = 0; k < width_; k += L) {
@@ -213,7 +214,7 @@ class Head {
     leave_out_others(tile, scores_);
   }
 
-  // Cells that do not count become -inf, as if their score were that.
+  // Sets the scores of spans that do not count to -inf.
   void leave_out_others(const Tile& tile, A* scores) const {
     const int64_t width = whole_vectors<A>(tile.columns);
     for (int64_t i = 0; i < tile.rows; ++i) {
@@ -223,7 +224,8 @@ class Head {
     }
   }
 
-  // visit(type, scores, gold cells from, to) for the types of the head; the scores are the visitor's own.
+  // Calls visit(type, scores, begin and end of the tile's gold spans) for the types of the head; visit may overwrite
+  // the scores.
   template <class Visit>
   void each_type(const Tile& tile, const Visit& visit) {
     const auto by_tile = [](const GoldCell& cell, int64_t number) { return cell.tile < number; };
@@ -269,7 +271,7 @@ class Head {
     sum.sum += sum_of_lanes<A>(total);
   }
 
-  // visit(place) for the vectors of a tile that have cells which count.
+  // Calls visit(offset) for the SIMD vectors of a tile that may have spans which count.
   template <class Visit>
   __attribute__((always_inline)) void each_vector(const Tile& tile, const Visit& visit) const {
     for (int64_t i = 0; i < tile.rows; ++i) {
@@ -277,7 +279,8 @@ class Head {
     }
   }
 
-  // Of the loss by the scores of one type, added to those of the types before; and what the biases take of them.
+  // Adds the gradient of the loss by the scores of one type to that of the previous types, and to the biases'
+  // gradients.
   void add_slopes(const Tile& tile, int64_t type, A* scores, const GoldCell* gold, const GoldCell* last) {
     const A* grad = arrays_.grad + 2 * (first_type_ + type);
     const A* parts = arrays_.parts + 2 * (first_type_ + type);
@@ -316,7 +319,7 @@ class Head {
     return gradients + (first_type_ + type) * shape_.length + cells_.tokens[token];
   }
 
-  // Slopes times keys for the queries, and the other way round.
+  // Adds slopes times keys to the queries' gradients, and slopes times queries to the keys'.
   void add_products(const Tile& tile) {
     for (int64_t begin = 0; begin < tile.rows; begin += kStrip) {
       const int64_t first = tile.first(begin), rows = std::min(kStrip, tile.rows - begin);
@@ -337,14 +340,14 @@ class Head {
   const HeadCells& cells_;
   const A* turns_;
   int64_t item_, head_, first_type_, width_, count_, padded_;
-  A *query_, *key_, *grad_query_, *grad_key_;  // of the tokens, turned; the query scaled
-  A* turned_key_;                              // of a tile's columns
+  A *query_, *key_, *grad_query_, *grad_key_;  // of all tokens, rotated; the query scaled
+  A* turned_key_;                              // of a tile's columns, transposed
   A *scores_, *typed_, *slopes_;               // of a tile: products, with the biases of a type, and their gradient
-  A* gold_slopes_;                             // one behind the other
+  A* gold_slopes_;                             // of the tile's gold spans
   A *column_bias_, *column_sums_, *vector_;
 };
 
-// The backward pass where no sums are asked for.
+// Runs the forward pass, or the backward pass if `sums` is null.
 template <class T>
 void run_head(const GlobalPointerShape& shape, const GlobalPointerArrays<T>& arrays, const HeadCells& cells,
               const accumulate_t<T>* turns, int64_t item, int64_t head, HeadSums<accumulate_t<T>>* sums) {

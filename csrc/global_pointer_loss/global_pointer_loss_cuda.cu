@@ -17,7 +17,7 @@ void clear(A* numbers, int64_t count, const DeviceScope& scope) {
 struct Cuda {
   using Scope = DeviceScope;
 
-  static void check_cells(const Tensor&) {}  // to look at them would wait: kernels pass over what does not fit
+  static void check_cells(const Tensor&) {}  // reading them would wait for the device; kernels ignore invalid ones
 
   template <class T>
   static void run(const DeviceScope& scope, const GlobalPointerOperands& operands, const GlobalPointerArrays<T>& arrays,

@@ -1,4 +1,4 @@
-// One head of one item, as the CPU works on it: its tokens without padding, and its gold cells.
+// One head of one item for the CPU kernel: its tokens without padding, and its gold spans.
 #pragma once
 
 #include <algorithm>
@@ -8,18 +8,18 @@
 
 namespace pydlx {
 
-// Tokens on a side of the tiles that scores are computed in: a tile of either type fits into the fastest cache.
+// Tokens per side of a tile of scores; a tile fits into the L1 cache.
 template <class A>
 constexpr int64_t kTileSide = sizeof(A) == 4 ? 64 : 32;
 
-// A gold cell: the tile that it is in, its type among those of the head, and its place in the tile.
+// A gold span: its tile, its type among those of the head, and its position in the tile.
 struct GoldCell {
   int64_t tile, type, row, column;
 
   bool operator<(const GoldCell& other) const { return std::tie(tile, type) < std::tie(other.tile, other.type); }
 };
 
-// What has been summed of a type.
+// Partial sums of a type.
 template <class A>
 struct HeadSums {
   LogSum<A, double> gold, others;
@@ -27,9 +27,9 @@ struct HeadSums {
 
 struct HeadCells {
   std::vector<int64_t> tokens;  // their positions
-  std::vector<GoldCell> gold;   // tile by tile, in these type by type
+  std::vector<GoldCell> gold;   // ordered by tile, then type
 
-  // Tiles are numbered in the order in which they are computed: all rows of the first column of tiles, and so on.
+  // Tiles are numbered in the order of computation: column of tiles by column, from the first row down.
   template <class T>
   HeadCells(const GlobalPointerShape& shape, const GlobalPointerArrays<T>& arrays, int64_t item, int64_t head) {
     constexpr int64_t kSide = kTileSide<accumulate_t<T>>;

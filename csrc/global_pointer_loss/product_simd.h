@@ -1,18 +1,18 @@
-// Products of small matrices whose rows of results are whole vectors. Included once per instruction set.
+// Products of small matrices whose result rows are whole vectors. Included once per instruction set.
 
 #include "common/product_simd.h"
 
 namespace pydlx {
 namespace PYDLX_SIMD {
 
-// The left factor of a product: its number in row i and column k is data[i * row + k * column].
+// The left factor of a product: element (i, k) is data[i * row + k * column].
 template <class A>
 struct Factor {
   const A* data;
   int64_t row, column;
 };
 
-// Sums stay in registers: there are 32 of them with 64-byte vectors, else 16.
+// Sized so that sums stay in registers: there are 32 with 64-byte vectors, else 16.
 constexpr int kProductVectors = PYDLX_SIMD_BYTES == 64 ? 4 : 2;
 
 template <class A, int kRows, bool kAdd>

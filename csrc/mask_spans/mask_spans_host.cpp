@@ -29,6 +29,11 @@ void add_span(int64_t begin, int64_t end, size_t first, std::vector<Span>& spans
 
 // The next number of the text; false where the text ends within it or holds another character.
 bool next_number(const char*& at, const char* end, int64_t& number) {
+  if (at < end && static_cast<unsigned>(*at - 48) < 32) {  // most numbers are of one character
+    const int bits = *at++ - 48;
+    number = bits & 16 ? bits - 32 : bits;
+    return true;
+  }
   number = 0;
   for (int shift = 0; shift < 60; shift += 5) {
     if (at == end) return false;
@@ -178,7 +183,7 @@ py::tuple rle_spans(const Array<uint8_t>& code, const Array<int64_t>& code_offse
   Array<int64_t> offsets(count + 1);
   Array<uint8_t> faults(count);
   std::vector<Span> spans;
-  spans.reserve(code.size() / 4);
+  spans.reserve(code.size() / 2 + count);  // a span is of two numbers
   offsets.mutable_data()[0] = 0;
   {
     const py::gil_scoped_release unlocked;

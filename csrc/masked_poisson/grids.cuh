@@ -1,14 +1,15 @@
-// The grids of the hierarchy on CUDA, and how blocks lie on them.
+// The grids of the hierarchy on CUDA, and the tiles that blocks process.
 //
-// A block of 256 threads works on a tile of 16 x 64 pixels of one plane, thread t on columns t % 64 of rows t / 64,
-// t / 64 + 4, ...: a warp reads 32 neighbours. What a stencil needs around the tile is brought into shared memory with
-// it. All launches are one-dimensional: planes x tiles blocks.
+// A block of 256 threads processes a tile of 16 x 64 pixels of one plane; thread t has column t % 64 of rows t / 64,
+// t / 64 + 4, ..., so a warp reads 32 consecutive pixels. The tile is loaded into shared memory with the ring of pixels
+// that a stencil needs. All grids are one-dimensional, planes x tiles blocks.
 //
-// Vectors hold numbers on unknown pixels only. What lies on known ones may be anything and is replaced by zero when it
-// is read, so that nothing has to be cleared, and tiles without an unknown cost no more than a look at their flag. The
-// exception is corrections of coarse levels, zero on known pixels, which prolongation reads without looking.
+// Vectors are defined on unknown pixels only. Values on known pixels are arbitrary and replaced by zero when they are
+// read, so that nothing has to be cleared; a tile without unknown pixels costs only the check of its flag. The
+// exception are the corrections of coarse levels, which are zero on known pixels, because prolongation reads them
+// unchecked.
 //
-// Rows and columns are counted in 32 bits; their product, the place in a plane, in 64: one multiplication either way.
+// Row and column indices have 32 bits, the index in a plane 64; either way its computation is one multiplication.
 #pragma once
 
 #include <cstdint>
@@ -55,8 +56,8 @@ struct GridSize {
   __device__ bool has(int i, int j) const { return i >= 0 && i < height && j >= 0 && j < width; }
 };
 
-/// Calls body(i, j, k) for this thread's pixels of a tile; (i, j) in the plane, k = row * kTileColumns + column in the
-/// tile.
+/// Calls body(i, j, k) for this thread's pixels of a tile: pixel (i, j) of the plane, at k = row * kTileColumns +
+/// column in the tile.
 template <class Body>
 __device__ __forceinline__ void each_pixel(const GridSize& size, const Place& place, const Body& body) {
 #pragma unroll
@@ -67,16 +68,16 @@ __device__ __forceinline__ void each_pixel(const GridSize& size, const Place& pl
   }
 }
 
-/// A tile with `ring` cells around it, in shared memory.
+/// A tile and a ring of `ring` pixels around it, in shared memory.
 template <class T, int ring>
 struct TileCells {
   static constexpr int kRows = kTileRows + 2 * ring, kPitch = kTileColumns + 2 * ring, kCells = kRows * kPitch;
 
-  /// The cell of pixel k of the tile.
+  /// The position of the tile's pixel k in shared memory.
   __device__ static int cell(int k) { return (k / kTileColumns + ring) * kPitch + k % kTileColumns + ring; }
 
-  /// Fills all cells by load(i, j). What lies beyond the canvas repeats its edge: no flow across it, and constants are
-  /// prolonged to constants.
+  /// Fills the tile and its ring by load(i, j). Pixels outside of the canvas repeat its edge, so that there is no flow
+  /// across it and constants are prolonged to constants.
   template <class Load>
   __device__ __forceinline__ static void fill(T* cells, const GridSize& size, const Place& place, const Load& load) {
 #pragma unroll
@@ -89,18 +90,18 @@ struct TileCells {
   }
 };
 
-/// Of pixel (i, j) to itself, (i, j + 1), (i + 1, j - 1), (i + 1, j) and (i + 1, j + 1); the other four are the
-/// neighbours' own.
+/// The stencil of pixel (i, j): its couplings to itself, (i, j + 1), (i + 1, j - 1), (i + 1, j) and (i + 1, j + 1). By
+/// symmetry the other four are stored with the neighbours.
 struct Couplings {
   float centre = 0, east = 0, south_west = 0, south = 0, south_east = 0;
 };
 
-/// The finest grid, one of each mask. Its Jacobi steps are damping / n_p, zero where known.
+/// The finest grid of each mask. Its Jacobi steps are damping / n_p, zero on known pixels.
 struct FinestGrid {
   GridSize size;
   Tiling tiling;
   const bool* unknown;  // (masks, height, width)
-  uint8_t* busy;        // (masks, tiles): whether a tile holds an unknown
+  uint8_t* busy;        // (masks, tiles): whether a tile has an unknown pixel
 
   __device__ FinestGrid of_mask(int mask) const {
     FinestGrid own = *this;
@@ -114,10 +115,10 @@ struct FinestGrid {
   }
   __device__ bool is_unknown(int i, int j) const { return size.has(i, j) && unknown[size.at(i, j)]; }
 
-  /// The Jacobi step. A canvas of one pixel, which has no neighbour, takes that of one with one.
+  /// The Jacobi step. A canvas of a single pixel, which has no neighbour, uses the step for one neighbour.
   __device__ float weight(int i, int j) const {
     const int count = neighbours(i, j);
-    const float few = count == 3 ? kDamping / 3 : count == 2 ? kDamping / 2 : kDamping;  // not a division
+    const float few = count == 3 ? kDamping / 3 : count == 2 ? kDamping / 2 : kDamping;  // constants avoid a division
     return !unknown[size.at(i, j)] ? 0.0f : count == 4 ? kDamping / 4 : few;
   }
 
@@ -138,13 +139,13 @@ struct FinestGrid {
   __device__ float apply(const float* z, int pitch, int, int) const { return apply(z, pitch); }
 };
 
-/// A coarse grid, one of each mask.
+/// A coarse grid of each mask.
 struct CoarseGrid {
   GridSize size{1, 1};
   Tiling tiling{1, 1};
   float* weights = nullptr;   // (masks, height, width): Jacobi steps
   float* stencils = nullptr;  // (masks, 5, height, width): in the order of Couplings
-  uint8_t* busy = nullptr;    // (masks, tiles): whether a tile holds an unknown
+  uint8_t* busy = nullptr;    // (masks, tiles): whether a tile has an unknown pixel
 
   __device__ CoarseGrid of_mask(int mask) const {
     CoarseGrid own = *this;
@@ -180,7 +181,7 @@ struct CoarseGrid {
     stencil[4 * pixels] = own.south_east;
   }
 
-  /// (A z)[i, j], where z[0] is z[i, j]. Couplings to known pixels and beyond the canvas are zero.
+  /// (A z)[i, j], where z[0] is z[i, j]. Couplings to known pixels and to pixels outside of the canvas are zero.
   __device__ float apply(const float* z, int pitch, int i, int j) const {
     const int64_t pixels = size.pixels();
     const float* centre = stencils + size.at(i, j);
@@ -197,7 +198,7 @@ struct CoarseGrid {
   }
 };
 
-/// Planes (masks, planes of each).
+/// The planes of all masks, (masks, planes per mask).
 struct Planes {
   int count;
   Divisor<int32_t> by_mask;

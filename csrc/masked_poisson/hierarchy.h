@@ -1,7 +1,7 @@
-// What the CPU keeps of a mask and of a solve: the grids of the hierarchy, and vectors on them.
+// Data structures of the CPU solver: the grids of a mask's hierarchy, and the vectors of a solve.
 //
 // Bytes per pixel and iteration on the finest level for float32: 4 (restrict) + 8 (correct and relax) + 12 (new
-// direction) + 12 (reduce the residual) + 8 (a quarter of four directions' way into the solution), and 4 more per pass
+// direction) + 12 (reduce the residual) + 8 (a quarter of adding four directions to the solution), and 4 more per pass
 // where the weights must be read.
 #pragma once
 
@@ -15,26 +15,26 @@
 
 namespace pydlx {
 
-// The part of a plane one task works on. Blocks do not depend on the number of threads, so neither do the results.
+// The part of a plane that one task processes. Blocks, and so results, do not depend on the number of threads.
 struct Block {
   int64_t first_row, last_row;  // [first, last)
-  int64_t begin, end;           // columns, multiples of 16; those just outside are known in all these rows
+  int64_t begin, end;           // columns, multiples of 16; the columns just outside are known in all these rows
 };
 
-// Columns of a row, a multiple of 8 each.
+// A range of columns of a row; both ends are multiples of 8.
 struct Run {
   int64_t begin, end;
 };
 
-// What the stencil is away from known pixels and from the canvas edge: the same everywhere on a level.
+// The stencil of pixels away from known pixels and from the canvas edge, the same everywhere on a level.
 struct RegularStencil {
   float centre, side, corner, weight;
 };
 
-// One grid of the hierarchy. `weight` is the Jacobi step, damping / diagonal, and doubles as the mask: zero where
-// known. Coarse levels store their stencils: the centre and the couplings of (i, j) to (i, j + 1), (i + 1, j - 1), (i +
-// 1, j) and (i + 1, j + 1); the other four are the neighbours' own. The finest level's stencil is plain and not stored.
-// In a row's `regular` runs every pixel has the level's typical stencil, so that neither stencil nor weight need be
+// One grid of the hierarchy. `weight` is the Jacobi step, damping / diagonal; zero means that the pixel is known.
+// Coarse levels store their stencils: the centre and the couplings of (i, j) to (i, j + 1), (i + 1, j - 1), (i + 1, j)
+// and (i + 1, j + 1); by symmetry the other four are stored with the neighbours. The finest level's stencil is not
+// stored. In a row's `regular` runs every pixel has the level's typical stencil, so that neither stencil nor weight is
 // read.
 struct Level {
   static constexpr int64_t kBlockRows = 32;
@@ -52,11 +52,11 @@ struct Level {
     for (Plane<float>* plane : {&centre, &east, &south_west, &south, &south_east}) *plane = Plane<float>(height, width);
   }
 
-  // Blocks that are worth a thread of their own.
+  // The least number of blocks per thread.
   int64_t grain() const { return 1 + 8192 / (kBlockRows * width); }
 };
 
-// The unknown pixels' bounding box in the canvas, with one known row or column around it except at the canvas edge.
+// The unknown pixels' bounding box in the canvas, enlarged by one known row or column except at the canvas edge.
 struct Box {
   int64_t top = 0, left = 0, height = 0, width = 0;
   bool open_bottom = false, open_right = false;  // the box ends at the canvas edge: natural Neumann
@@ -99,7 +99,7 @@ struct Canvas {
   }
 };
 
-// Lower triangular L with L L^T = the coarsest operator over its unknown pixels.
+// Cholesky factor (lower triangular L with L L^T = A) of the coarsest operator over its unknown pixels.
 struct CoarsestSolve {
   std::vector<std::pair<int64_t, int64_t>> pixels;
   std::vector<double> factor;
@@ -110,8 +110,8 @@ struct Hierarchy {
   std::vector<Level> levels;  // at least two
   CoarsestSolve coarsest;
 
-  // Grids only; the kernels fill in weights, stencils and blocks. Where the box ends at a known row or column, every
-  // coarse grid ends at a known one too; where it ends at the canvas edge, it ends at the last kept pixel.
+  // Allocates the grids; the kernels fill in weights, stencils and blocks. If the box ends at a known row or column, so
+  // does every coarse grid; if it ends at the canvas edge, coarse grids end at the last pixel that they keep.
   explicit Hierarchy(const Box& box) {
     levels.emplace_back(box.height, box.width);
     do {
@@ -122,8 +122,8 @@ struct Hierarchy {
   }
 };
 
-// The vectors of one solve; reused from plane to plane, for they stay zero outside the mask. Search directions are kept
-// with their steps, and added to the solution a few at a time.
+// The vectors of one solve. They are reused from plane to plane, because they stay zero outside the mask. Search
+// directions are saved with their step lengths and added to the solution a few at a time.
 template <class T>
 struct Workspace {
   static constexpr size_t kDirections = 4;
@@ -131,7 +131,7 @@ struct Workspace {
   Plane<double> solution;
   Plane<T> residual;
   Plane<T> directions[kDirections];
-  std::vector<double> steps;                         // of the first directions; the others are in the solution
+  std::vector<double> steps;                         // step lengths of the directions not yet added to the solution
   Plane<float> correction;                           // preconditioned residual
   std::vector<Plane<float>> coarse_rhs, coarse_fix;  // level l at index l - 1
 

@@ -1,37 +1,36 @@
-// Conjugate gradients on CUDA for all planes side by side (method in masked_poisson.h); vcycle.cuh has the
-// preconditioner, setup.cuh the hierarchy, grids.cuh how blocks lie on planes.
+// Conjugate gradients on CUDA, for all planes in parallel (method in masked_poisson.h); vcycle.cuh has the
+// preconditioner, setup.cuh the hierarchy, grids.cuh the tiles.
 //
-// An iteration is a V-cycle and two launches: the next direction with its energy, and the residual's reduction. Each
-// ends with a sum over a plane that the next needs, which its last block forms. Planes that are done cost a look at
-// their state. After kBatch iterations the solution takes its steps along the directions, which were kept, and where
-// the recursive residual has met the goal the true one is formed.
+// An iteration is a V-cycle and two launches: one computes the next direction and its energy, one updates the residual.
+// Each ends with a sum over the plane, which the last block to arrive computes and the next launch needs. Blocks of
+// planes that are done only check their state. After kBatch iterations the solution is advanced along the saved
+// directions, and the true residual is computed for planes whose recursive residual has reached the goal.
 //
-// rhs, initial, solution: (planes, height, width). Floor per pixel of an iteration in float32, on the finest level:
-// read the residual 3 times and write it once, write and read the correction and the direction, which is read twice
-// more, 36 bytes; 4 + 16 / kBatch for the solution's share; the mask's byte five times, once for all planes of a mask
-// where these run side by side. Coarse levels add a third of 16.
+// rhs, initial, solution: (planes, height, width). Bytes per pixel and iteration for float32 on the finest level: the
+// residual is read 3 times and written once (16), the correction written and read (8), the direction written once and
+// read twice (12), in total 36; adding the directions to the solution takes 4 + 16 / kBatch more; the mask's byte is
+// read five times, but from the cache for further planes of the mask. Coarse levels add a third of 16.
 #pragma once
 
 #include "masked_poisson/state.cuh"
 
 namespace pydlx {
 
-/// A block's tile of a plane of the finest grid. Numbers of the plane are called by their place in (planes, height,
-/// width).
+/// A block's tile of a plane of the finest grid. Elements are addressed by their offset in (planes, height, width).
 struct FinestTile {
   Place place;
   FinestGrid grid;
-  int64_t plane;  // where the plane begins
+  int64_t plane;  // offset of the plane
 
   __device__ FinestTile(const FinestGrid& grids, const Planes& planes)
       : place(grids.tiling),
         grid(grids.of_mask(planes.mask_of(place.plane))),
         plane(place.plane * grid.size.pixels()) {}
 
-  /// Whether it holds an unknown.
+  /// Whether it has an unknown pixel.
   __device__ bool is_busy() const { return grid.busy[place.tile]; }
 
-  /// body(place of the number, k as in each_pixel) for this thread's unknown pixels.
+  /// Calls body(offset, k) for this thread's unknown pixels, with k as in each_pixel.
   template <class Body>
   __device__ __forceinline__ void each_unknown(const Body& body) const {
     each_pixel(grid.size, place, [&](int i, int j, int k) {
@@ -40,26 +39,26 @@ struct FinestTile {
     });
   }
 
-  /// The tile's cells and those around: value(place of the number), zero on known pixels. A collective of the block.
+  /// Fills the tile and its ring by value(offset), zero on known pixels. All threads of the block must call it.
   template <class T, class Value>
   __device__ __forceinline__ void fill(T* cells, const Value& value) const {
     TileCells<T, 1>::fill(cells, grid.size, place, [&](int i, int j) {
       const int64_t at = grid.size.at(i, j);
       const bool unknown = grid.unknown[at];
-      const T here = value(plane + at);  // read in any case, for the loads not to wait for the mask
+      const T here = value(plane + at);  // read unconditionally, so that the load does not wait for the mask
       return unknown ? here : T(0);
     });
     __syncthreads();
   }
 
-  /// (A z) at pixel k of the tile, of cells as `fill` leaves them.
+  /// (A z) at pixel k of a tile that `fill` has filled.
   template <class T>
   __device__ __forceinline__ static T apply(const T* cells, int k) {
     return FinestGrid::apply(cells + TileCells<T, 1>::cell(k), TileCells<T, 1>::kPitch);
   }
 };
 
-/// The largest entry of each right side on unknown pixels, infinite if one is not finite; a block per tile.
+/// The largest absolute entry of each right side on unknown pixels, infinite if one is not finite; a block per tile.
 template <class T>
 __global__ __launch_bounds__(kTileThreads) void peak_kernel(FinestGrid grids, Planes planes, const T* __restrict__ rhs,
                                                             PlaneState* __restrict__ states,
@@ -118,7 +117,7 @@ __global__ __launch_bounds__(kTileThreads) void direction_kernel(FinestGrid grid
   const T beta = state.last_slope > 0 ? static_cast<T>(state.slope / state.last_slope) : T(0);
   double sum = 0;
   if (tile.is_busy()) {
-    const bool turns = beta != 0;  // the first direction of a round has none before it
+    const bool turns = beta != 0;  // false for the first direction of a round, which has no previous one
     tile.fill(cells, [&](int64_t at) {
       const T before = turns ? last[at] : T(0);
       return static_cast<T>(correction[at]) + beta * before;
@@ -180,8 +179,8 @@ __global__ __launch_bounds__(kTileThreads) void advance_kernel(FinestGrid grids,
   });
 }
 
-/// The true residual, in float64, of the planes that await it: they are done, or iterate from there. `ends`: all planes
-/// are done. A block per tile.
+/// The true residual, in float64, of the planes that wait for it; they are then done or continue from it. With `ends`,
+/// all planes are done. A block per tile.
 template <class T>
 __global__ __launch_bounds__(kTileThreads) void check_kernel(FinestGrid grids, Planes planes, const T* __restrict__ rhs,
                                                              const double* __restrict__ solution, int max_iterations,

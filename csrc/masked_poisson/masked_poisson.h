@@ -1,21 +1,22 @@
-// Poisson's equation on the unknown pixels of a mask, zero on the known ones (Perez, Gangnet, Blake, "Poisson image
-// editing", SIGGRAPH 2003, equation 7, after the known values have been moved to the right side):
+// Poisson's equation on the unknown pixels of a mask, with zero on the known ones (Perez, Gangnet, Blake, "Poisson
+// image editing", SIGGRAPH 2003, equation 7, with the known values moved to the right-hand side):
 //
 //     n_p u[p] - sum_{q in N(p), q unknown} u[q] = rhs[p]      for p unknown,      u[p] = 0 otherwise,
 //
-// N(p) = the 4-neighbours of p inside the canvas, n_p = |N(p)|: a neighbour beyond the canvas is dropped (a natural
-// Neumann edge). Written as a sum of differences, sum_q (u[p] - u[q]), the operator loses no digits where u is smooth.
+// N(p) = the 4-neighbours of p inside the canvas (the whole image), n_p = |N(p)|: neighbours outside of the canvas are
+// dropped, a natural Neumann boundary. The operator is evaluated as a sum of differences, sum_q (u[p] - u[q]), which
+// loses no digits where u is smooth.
 //
 // Method: conjugate gradients, preconditioned by one multigrid V-cycle (Trottenberg, Oosterlee, Schueller, "Multigrid",
-// 2001, sections 2.4 and 7.8). A coarse level keeps every second pixel of both axes; a kept pixel is unknown there if
-// it is unknown here. Prolongation P is bilinear and zero on known pixels; beyond the canvas it repeats the last coarse
-// pixel, so constants are kept. Coarse operators are Galerkin products P^T A P: symmetric 9-point stencils that feel
-// the mask's ragged edge by themselves. One sweep of damped Jacobi before and one after the coarse correction; the
-// first starts at zero, so it is a product with `weight` and is recomputed rather than stored.
+// 2001, sections 2.4 and 7.8). A coarse level keeps every second pixel of both axes, known or unknown as before.
+// Prolongation P is bilinear and zero on known pixels; outside of the canvas it repeats the last coarse pixel, so
+// constants are preserved. Coarse operators are Galerkin products P^T A P: symmetric 9-point stencils that adapt to the
+// mask's ragged boundary. There is one sweep of damped Jacobi before and one after the coarse correction; the first
+// starts at zero, so it is a product with `weight` and is recomputed rather than stored.
 //
-// Precision: the preconditioner is float32 always; residual and search direction have rhs's dtype; the solution is kept
-// in float64 (in float32 its rounding alone can leave a residual above 1e-6). When the recursive residual says "done",
-// the true one is computed in float64, and if that is not small the iteration starts again from there.
+// Precision: the preconditioner is always float32; residual and search direction have rhs's dtype; the solution is
+// float64 (in float32 its rounding alone could leave a residual above 1e-6). When the recursive residual has reached
+// the goal, the true one is computed in float64; if that is not small enough, the iteration restarts from it.
 #pragma once
 
 #include <cstdint>
@@ -27,15 +28,15 @@
 
 namespace pydlx {
 
-constexpr float kDamping = 0.8f;  // of the Jacobi step; evens out the two ends of the upper half of the spectrum
+constexpr float kDamping = 0.8f;  // of the Jacobi step; damps both ends of the upper half of the spectrum equally
 
 struct StoppingRule {
   double tolerance;
   int64_t max_iterations;
 };
 
-// Whether a round of iterations, at whose begin the residual's squared norm was `before`, is worth another one: if it
-// did not halve the residual, it has met the rounding errors.
+// Whether another round of iterations is useful after one that started with the squared residual norm `before`: a round
+// that did not halve the residual has reached the rounding errors.
 PYDLX_HOST_DEVICE inline bool goes_on(double residual, double goal, double before) {
   return residual > goal && residual < 0.25 * before;
 }

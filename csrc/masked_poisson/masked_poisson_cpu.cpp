@@ -15,7 +15,8 @@
 namespace pydlx {
 namespace {
 
-// Canvases up to this many pixels are solved side by side, one per thread; larger ones one after another, by all
+// Planes of up to this many pixels are solved in parallel, one per thread. So are larger ones of which each thread has
+// one, since the threads then need not wait for each other after every pass; others are solved one after another by all
 // threads.
 constexpr int64_t kSmallCanvas = 1 << 17;
 
@@ -30,16 +31,19 @@ struct Batch {
 
   int64_t pixels() const { return height * width; }
 
-  template <class Body>
-  void each(int64_t count, const Body& body) const {
-    if (pixels() <= kSmallCanvas && masks * planes > 1) return parallel_for(count, 1, body);
-    body(0, count);
-  }
+  bool small() const { return pixels() <= kSmallCanvas && masks * planes > 1; }
 
   void solve(const StoppingRule& rule) const {
-    each(masks, [&](int64_t begin, int64_t end) {
+    const auto body = [&](int64_t begin, int64_t end) {
       for (int64_t m = begin; m < end; ++m) solve_mask(m, rule);
-    });
+    };
+    small() ? parallel_for(masks, 1, body) : body(0, masks);
+  }
+
+  template <class Body>
+  void each_plane(const Body& body) const {
+    const bool side_by_side = small() || planes >= static_cast<int64_t>(torch::stable::get_num_threads());
+    side_by_side ? parallel_for(planes, 1, body) : body(0, planes);
   }
 
   void solve_mask(int64_t m, const StoppingRule& rule) const {
@@ -48,7 +52,7 @@ struct Batch {
     if (canvas.box.empty()) return;
     Hierarchy hierarchy(canvas.box);
     PYDLX_SIMD_CALL(build_hierarchy)(hierarchy, unknown, canvas);
-    each(planes, [&](int64_t begin, int64_t end) {
+    each_plane([&](int64_t begin, int64_t end) {
       Workspace<T> workspace(hierarchy);
       for (int64_t p = m * planes + begin; p < m * planes + end; ++p) {
         const int64_t at = p * pixels();

@@ -1,5 +1,5 @@
-// Included once per instruction set by masked_poisson_cpu.cpp, which brings in every header this needs. Conjugate
-// gradients on one plane; rows_simd.h has the loops, setup_simd.h the hierarchy, vcycle_simd.h the preconditioner.
+// Conjugate gradients on one plane; rows_simd.h has the loops, setup_simd.h the hierarchy, vcycle_simd.h the
+// preconditioner. Included once per instruction set by masked_poisson_cpu.cpp, which includes every header this needs.
 #include "masked_poisson/rows_simd.h"
 
 #include "masked_poisson/setup_simd.h"
@@ -8,8 +8,8 @@
 namespace pydlx {
 namespace PYDLX_SIMD {
 
-// One right side and its scale: a power of two that brings its largest entry to [1, 2), so that neither tiny nor huge
-// inputs leave float32's range on the way.
+// One right side and its scale, a power of two that brings its largest entry into [1, 2), so that tiny and huge inputs
+// stay within float32's range.
 template <class T>
 struct RightSide {
   const T* values;
@@ -57,8 +57,8 @@ inline Norms true_residual(const Level& finest, const RightSide<T>& rhs, Workspa
   return norms;
 }
 
-// direction = correction + beta last (or just the correction); returns direction . A direction. Neighbouring blocks
-// need each other's edge rows; each makes its neighbours' new ones for itself.
+// direction = correction + beta last (or just the correction); returns direction . A direction. The stencil needs the
+// new edge rows of neighbouring blocks, which each block computes for itself.
 template <class T>
 inline double new_direction(const Level& finest, T beta, const Plane<float>& correction, const Plane<T>* last,
                             Plane<T>& direction) {
@@ -104,7 +104,7 @@ inline double reduce_residual(const Level& finest, T step, const Plane<T>& direc
   });
 }
 
-// solution += the kept directions times their steps.
+// solution += the saved directions times their step lengths.
 template <class T>
 inline void advance_solution(const Level& finest, Workspace<T>& w) {
   sum_over_blocks<T>(finest, 0, 0, [&](const Block& block, Plane<T>&) {
@@ -120,8 +120,8 @@ inline void advance_solution(const Level& finest, Workspace<T>& w) {
   w.steps.clear();
 }
 
-// Conjugate gradients from where the solution and its residual are, until the recursive residual's squared norm is at
-// most `goal`. Returns the number of iterations.
+// Conjugate gradients from the current solution and residual, until the recursive residual's squared norm is at most
+// `goal`. Returns the number of iterations.
 template <class T>
 inline int64_t iterate(const Hierarchy& hierarchy, double squared_norm, double goal, int64_t max_iterations,
                        Workspace<T>& w) {
@@ -145,7 +145,7 @@ inline int64_t iterate(const Hierarchy& hierarchy, double squared_norm, double g
   return iterations;
 }
 
-// solution = scale initial on the unknowns.
+// solution = scale initial on unknown pixels.
 template <class T>
 inline void load_initial(const Level& finest, const RightSide<T>& rhs, const T* initial, Workspace<T>& w) {
   sum_over_blocks<T>(finest, 0, 0, [&](const Block& block, Plane<T>&) {
@@ -159,7 +159,7 @@ inline void load_initial(const Level& finest, const RightSide<T>& rhs, const T* 
   });
 }
 
-// solution = 0, so residual = scale rhs on the unknowns.
+// solution = 0, so residual = scale rhs on unknown pixels.
 template <class T>
 inline Norms start_at_zero(const Level& finest, const RightSide<T>& rhs, Workspace<T>& w) {
   const double norm = sum_over_blocks<T>(finest, 0, 0, [&](const Block& block, Plane<T>&) {
@@ -196,7 +196,7 @@ inline void store_solution(const Level& finest, const RightSide<T>& rhs, const W
   });
 }
 
-// A right side that is not finite has no solution: NaN on every unknown.
+// A right side that is not finite has no solution: writes NaN to every unknown pixel.
 template <class T>
 inline double refuse(const Level& finest, const Canvas& canvas, T* solution) {
   for (int64_t i = 0; i < finest.height; ++i) {
@@ -207,8 +207,8 @@ inline double refuse(const Level& finest, const Canvas& canvas, T* solution) {
   return std::numeric_limits<double>::quiet_NaN();
 }
 
-// Solves one plane into `solution`, which comes filled with zeros. Returns the relative residual of the float64
-// solution, before it is rounded to T.
+// Solves one plane into `solution`, which must be zero. Returns the relative residual of the float64 solution, before
+// it is rounded to T.
 template <class T>
 inline double solve_plane(const Hierarchy& hierarchy, const Canvas& canvas, const T* values, const T* initial,
                           const StoppingRule& rule, Workspace<T>& w, T* solution) {

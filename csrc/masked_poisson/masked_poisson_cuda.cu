@@ -1,10 +1,10 @@
 // The masked Poisson solver on CUDA: memory, launches and registration. The method is in masked_poisson.h, the kernels
 // in masked_poisson.cuh and what it includes.
 //
-// The host asks once in kBatch iterations how many planes are done: 2 times for the 7 to 12 iterations that float32
-// takes, 3 times for float64. To launch all that max_iterations allows instead would cost 2 to 3 microseconds for each
-// launch that finds nothing to do, a thousand by default. While a CUDA graph is captured, which cannot wait, that is
-// what happens; a replay then costs as much.
+// The host reads the number of finished planes every kBatch iterations: 2 times for the 7 to 12 iterations that float32
+// takes, 3 times for float64. Launching all max_iterations without reading it would cost 2 to 3 microseconds for each
+// launch that has nothing to do, about a thousand by default. That is done only while a CUDA graph is captured, because
+// a capture cannot wait; every replay then has that cost.
 #include <algorithm>
 #include <limits>
 #include <tuple>
@@ -17,9 +17,9 @@
 namespace pydlx {
 namespace {
 
-constexpr int64_t kLastLevelsBytes = 64 * 1024;  // what a block may have on every GPU
+constexpr int64_t kLastLevelsBytes = 64 * 1024;  // shared memory that a block may have on every GPU
 
-/// One right side per plane, and where the answers go.
+/// The right sides of all planes, and the output pointers.
 template <class T>
 struct Problem {
   int64_t masks, planes_of_each, height, width;
@@ -33,7 +33,7 @@ struct Problem {
   int64_t pixels() const { return height * width; }
 };
 
-/// Sizes of all coarse grids, from fine to coarse. There is one at least.
+/// Sizes of all coarse grids, from fine to coarse; at least one.
 std::vector<GridSize> coarse_sizes(int64_t height, int64_t width) {
   std::vector<GridSize> sizes;
   do {
@@ -44,17 +44,17 @@ std::vector<GridSize> coarse_sizes(int64_t height, int64_t width) {
   return sizes;
 }
 
-/// Shared memory of the last levels, if they start at this one.
+/// Shared memory that the last levels need if they start at level `first`.
 int64_t last_levels_bytes(const std::vector<GridSize>& sizes, size_t first) {
   int64_t floats = 2 * (int64_t{sizes[first].height} + 2) * (int64_t{sizes[first].width} + 2);
   for (size_t l = first; l < sizes.size(); ++l) floats += sizes[l].pixels();
   return floats * static_cast<int64_t>(sizeof(float));
 }
 
-/// Memory of the same kind for all coarse grids, in one tensor.
+/// One tensor that holds an array for each coarse grid.
 class Shares {
  public:
-  /// sizes[l] numbers for level l.
+  /// sizes[l] elements for level l.
   Shares(const Tensor& like, const std::vector<int64_t>& sizes, ScalarType dtype) {
     for (const int64_t size : sizes) {
       starts_.push_back(count_);
@@ -114,7 +114,7 @@ class Solve {
     build();
     start();
     const bool waits = may_wait();
-    // A batch is at least one iteration of every plane that is not done.
+    // Every plane that is not done makes at least one iteration per batch.
     const int batches = waits ? max_iterations_ : (max_iterations_ - 1) / batch_ + 1;
     for (int k = 1; k <= batches; ++k) {
       for (int number = 0; number < batch_; ++number) iterate(number);
@@ -173,7 +173,7 @@ class Solve {
   }
 
   void start() const {
-    // Corrections of coarse levels are zero where nobody writes them, on tiles without an unknown.
+    // Corrections of coarse levels must be zero on tiles without an unknown pixel, which no kernel writes.
     cudaMemsetAsync(fix_.of<float>(0), 0, static_cast<size_t>(fix_.count()) * sizeof(float), stream_);
     cudaMemsetAsync(states(), 0, static_cast<size_t>(state_bytes()) + sizeof(unsigned), stream_);
     PYDLX_LAUNCH(peak_kernel<T>, plane_blocks(tiling_), kTileThreads, 0, stream_, finest(), planes_, problem_.rhs,
@@ -231,11 +231,11 @@ class Solve {
   bool may_wait() const {
     cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
     if (cudaStreamIsCapturing(stream_, &status) == cudaSuccess) return status == cudaStreamCaptureStatusNone;
-    cudaGetLastError();  // the default stream may not be asked while another thread captures
+    cudaGetLastError();  // clear the error: the query is not allowed while another thread captures
     return true;
   }
 
-  /// Waits for the device. True also if the wait failed, which check_launch will tell.
+  /// Waits for the device. Also true if that fails; check_launch then reports the error.
   bool all_done() const {
     unsigned count = 0;
     if (cudaMemcpyAsync(&count, done(), sizeof(count), cudaMemcpyDeviceToHost, stream_) != cudaSuccess) return true;
@@ -250,12 +250,12 @@ class Solve {
   const Tiling tiling_;
   const Shares weights_, stencils_, rhs_, fix_, coarse_busy_;
   const Tensor busy_, inverses_, residual_, correction_, directions_, solution_, parts_, states_;
-  size_t first_last_ = 0;  // the coarse grid that the last levels start at
+  size_t first_last_ = 0;  // index of the coarse grid at which the last levels start
   LastLevels last_;
   int last_bytes_ = 0;
 };
 
-/// What blocks and pixels can be counted in 32 bits by.
+/// Requires that numbers of blocks and pixels fit into 32 bits.
 void check_sizes(const Tensor& rhs) {
   const int64_t height = rhs.size(2), width = rhs.size(3);
   const int64_t tiles = ((height + kTileRows - 1) / kTileRows) * ((width + kTileColumns - 1) / kTileColumns);

@@ -1,5 +1,5 @@
-// Included by masked_poisson_cpu_simd.h. What is done to one row: free functions over plain pointers, for the compiler
-// to vectorise. Columns are [begin, end); up, here and down are rows i - 1, i and i + 1.
+// Loops over one row, as functions of plain pointers that the compiler vectorises. Columns are [begin, end); up, here
+// and down are rows i - 1, i and i + 1. Included by masked_poisson_cpu_simd.h.
 
 namespace pydlx {
 namespace PYDLX_SIMD {
@@ -49,7 +49,7 @@ struct ConstantWeight {
 
 enum class Grid { kFinest, kCoarse };
 
-// Calls body(stencil, weight, begin, end) for the parts of a row: its regular runs and what lies between them.
+// Calls body(stencil, weight, begin, end) for the parts of a row: its regular runs and the gaps between them.
 template <Grid kGrid, class Body>
 inline void each_part(const Level& level, int64_t i, int64_t begin, int64_t end, const Body& body) {
   const ConstantWeight typical{level.typical.weight};
@@ -71,13 +71,13 @@ inline void each_part(const Level& level, int64_t i, int64_t begin, int64_t end,
   }
 }
 
-// Three neighbouring rows. Beyond the grid lies the edge row again: no flow across the canvas edge.
+// Three neighbouring rows. Outside of the grid the edge row is repeated, so that there is no flow across it.
 template <class T>
 struct RowTriple {
   const T *up, *here, *down;
 };
 
-// Out of a plane, or out of a ring of three scratch rows.
+// The rows around row i of a plane, or of a ring buffer of three scratch rows.
 template <class T>
 inline RowTriple<T> rows_around(const Plane<T>& plane, int64_t i, int64_t height) {
   return {plane.row(i > 0 ? i - 1 : i), plane.row(i), plane.row(i + 1 < height ? i + 1 : i)};
@@ -87,8 +87,9 @@ inline RowTriple<T> ring_around(const Plane<T>& ring, int64_t i, int64_t height)
   return {ring.row((i > 0 ? i - 1 : i) % 3), ring.row(i % 3), ring.row((i + 1 < height ? i + 1 : i) % 3)};
 }
 
-// What a stencil sees just beyond [begin, end): zero, or at the sides of the grid its edge repeated. Repeating is right
-// for the canvas edge (no flow across) and for prolongation; beyond a known edge column it does nothing.
+// Sets the elements just outside of [begin, end), which a stencil reads: to zero, or at the sides of the grid to the
+// edge column. Repeating is right for the canvas edge (no flow across it) and for prolongation; if the edge column is
+// known, it is zero anyway.
 template <class T>
 inline void finish_row(T* row, int64_t begin, int64_t end, int64_t width) {
   row[begin - 1] = begin == 0 ? row[0] : T(0);
@@ -115,7 +116,6 @@ template <class T>
 }
 
 // ---- V-cycle
-// ---------------------------------------------------------------------------------------------------------
 
 template <class Weight, class T>
 [[gnu::noinline]] inline void smooth_row(const Weight weight, const T* rhs, float* s, int64_t begin, int64_t end) {
@@ -183,8 +183,7 @@ template <class Stencil, class Weight, class T>
   }
 }
 
-// ---- Conjugate gradients
-// ---------------------------------------------------------------------------------------------
+// ---- conjugate gradients
 
 template <class T>
 [[gnu::noinline]] inline void direction_row(const float* correction, T beta, const T* old, T* direction, int64_t begin,
@@ -211,7 +210,7 @@ template <class T>
   for (int64_t j = begin; j < end; ++j) solution[j] += step * static_cast<double>(direction[j]);
 }
 
-// wanted = scale rhs on the unknowns, residual = wanted - A solution there, both in float64.
+// wanted = scale rhs and residual = wanted - A solution on unknown pixels, both in float64.
 template <class T>
 [[gnu::noinline]] inline void true_residual_row(const float* weight, const T* rhs, double scale,
                                                 const RowTriple<double>& solution, double* wanted, double* residual,
@@ -232,7 +231,7 @@ template <class To, class From>
   for (int64_t j = begin; j < end; ++j) to[j] = static_cast<To>(scale * static_cast<double>(from[j]));
 }
 
-// to = scale from on the unknowns, zero elsewhere.
+// to = scale from on unknown pixels, zero elsewhere.
 template <class To, class From>
 [[gnu::noinline]] inline void convert_unknowns_row(const float* weight, const From* from, double scale, To* to,
                                                    int64_t begin, int64_t end) {
@@ -243,7 +242,7 @@ template <class To, class From>
   }
 }
 
-// The largest |row[j]| on the unknowns; `taint` becomes NaN if one of them is not finite, and stays as it is otherwise.
+// The largest |row[j]| on unknown pixels; sets `taint` to NaN if one of them is not finite.
 template <class T>
 [[gnu::noinline]] inline T largest_in_row(const T* row, const float* weight, int64_t width, T& taint) {
   T peak = 0, mark = 0;

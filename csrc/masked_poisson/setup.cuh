@@ -1,16 +1,16 @@
 // Builds the hierarchies of all masks: one Galerkin product P^T A P per level (masked_poisson.h).
 //
-// P is a product of one-dimensional interpolations, so the product is taken one axis at a time: rows 2I - 1, 2I and
-// 2I + 1 of the fine stencil are contracted along x ("narrow" couplings) and then added up. Every coarse pixel does
-// that for itself, from some 90 fine couplings that caches hold. Floor for a mask of n pixels: read n bytes, write 8 n
-// (six numbers for each of n / 3 coarse pixels); everything is read once more on the way.
+// P is a product of one-dimensional interpolations, so the Galerkin product is computed one axis at a time: rows 2I -
+// 1, 2I and 2I + 1 of the fine stencil are contracted along x ("narrow" couplings) and then summed. Every coarse pixel
+// does that independently, from about 90 fine couplings in the caches. Bytes for a mask of n pixels: n are read and 8 n
+// written (six float32 for each of n / 3 coarse pixels), which are read once more on the way.
 #pragma once
 
 #include "masked_poisson/grids.cuh"
 
 namespace pydlx {
 
-/// Whether any thread of the block says so, in the mask's flag of this tile. A collective of the block.
+/// Sets the flag of this tile to whether `any` is true in some thread. All threads of the block must call it.
 __device__ inline void flag_tile(bool any, const Place& place, uint8_t* busy) {
   const bool flag = __syncthreads_or(any);
   if (threadIdx.x == 0) busy[place.tile] = flag;
@@ -25,8 +25,8 @@ __global__ __launch_bounds__(kTileThreads) void flag_tiles_kernel(FinestGrid gri
   flag_tile(any, place, grid.busy);
 }
 
-/// Row i of the fine stencil, contracted along x to coarse column J. `fold`: the fine row ends at an odd column with
-/// nothing beyond, which then repeats the last coarse column with weight 1 instead of 1/2.
+/// Row i of the fine stencil, contracted along x to coarse column J. With `fold` the fine row ends at an odd column,
+/// which interpolates from the last coarse column alone, with weight 1 instead of 1/2.
 template <class Grid>
 __device__ Couplings narrow_couplings(const Grid& fine, int i, int J, bool fold) {
   Couplings narrow;
@@ -46,8 +46,8 @@ __device__ Couplings narrow_couplings(const Grid& fine, int i, int J, bool fold)
   return narrow;
 }
 
-/// The couplings of coarse pixel (I, J). Those to and from known pixels vanish; a coarse pixel is what the fine one at
-/// twice its place is.
+/// The couplings of coarse pixel (I, J). Those to and from known pixels are zero; coarse pixel (I, J) is known if fine
+/// pixel (2I, 2J) is.
 template <class Grid>
 __device__ Couplings coarse_couplings(const Grid& fine, const GridSize& coarse, int I, int J) {
   const int i = 2 * I, j = 2 * J;
@@ -84,8 +84,9 @@ __global__ __launch_bounds__(kTileThreads) void coarse_couplings_kernel(Grid fin
              [&](int I, int J, int) { coarse.store(I, J, coarse_couplings(fine, coarse.size, I, J)); });
 }
 
-/// Damping over the diagonal; where couplings of both signs make their sum larger than the diagonal, over the mean of
-/// the two, so that the Jacobi sweep is stable on every mask (Gershgorin: no eigenvalue above 2).
+/// Damping / diagonal. If couplings have both signs, the sum of their magnitudes may exceed the diagonal; then damping
+/// is divided by the mean of the two, so that the Jacobi sweep is stable on every mask (by Gershgorin no eigenvalue
+/// exceeds 2).
 __device__ inline float jacobi_step(const CoarseGrid& grid, int i, int j) {
   const Couplings own = grid.couplings(i, j);
   const float couplings = fabsf(own.east) + fabsf(own.south) + fabsf(own.south_west) + fabsf(own.south_east) +
@@ -109,7 +110,7 @@ __global__ __launch_bounds__(kTileThreads) void coarse_weights_kernel(CoarseGrid
   flag_tile(any, place, grid.busy);
 }
 
-// ---- the last levels, which one block holds
+// ---- the last levels, which one block holds in shared memory
 
 constexpr int kCoarsestPixels = 64;  // at most
 constexpr int kMaxLastLevels = 8;
@@ -142,13 +143,13 @@ __device__ inline double coarsest_entry(const CoarseGrid& grid, int r, int c) {
 
 constexpr int kBuildThreads = 256;
 
-/// Inverts the coarsest operator by Gauss and Jordan, in float64: four threads hold a row, in registers, and each turn
-/// takes one barrier. A collective of the block.
+/// Inverts the coarsest operator by Gauss-Jordan elimination in float64: four threads hold a row in registers, and each
+/// step has one barrier. All threads of the block must call it.
 __device__ inline void invert_coarsest(const CoarseGrid& grid, float* inverse) {
   constexpr int kLanes = kBuildThreads / kCoarsestPixels, kOwn = kCoarsestPixels / kLanes;
   PYDLX_SHARED(double, rows, 2, kCoarsestPixels);
   PYDLX_SHARED(double, columns, 2, kCoarsestPixels);
-  // Positive definite in exact arithmetic; the floor keeps rounding from making a pivot that is not.
+  // Pivots are positive in exact arithmetic; the lower bound keeps them positive despite rounding.
   PYDLX_SHARED(double, least, kCoarsestPixels);
   const int r = static_cast<int>(threadIdx.x) / kLanes, lane = static_cast<int>(threadIdx.x) % kLanes;
   double own[kOwn];
@@ -182,7 +183,7 @@ __device__ inline void invert_coarsest(const CoarseGrid& grid, float* inverse) {
   for (int k = 0; k < kOwn; ++k) inverse[r * kCoarsestPixels + lane + kLanes * k] = static_cast<float>(own[k]);
 }
 
-/// All last levels but the first, and the inverse. A block per mask.
+/// Builds all last levels except the first, and the inverse. A block per mask.
 __global__ __launch_bounds__(kBuildThreads) void build_last_levels_kernel(LastLevels last) {
   const int mask = static_cast<int>(blockIdx.x);
   for (int l = 1; l < last.count; ++l) {

@@ -1,9 +1,9 @@
-// Included by masked_poisson_cpu_simd.h. Builds the hierarchy: the finest level's weights from the mask, then one
-// Galerkin product per level.
+// Builds the hierarchy: the finest level's weights from the mask, then one Galerkin product per level. Included by
+// masked_poisson_cpu_simd.h.
 //
-// P is a product of one-dimensional interpolations, so P^T A P is done one axis at a time. Rows i and i + 1 of the fine
-// stencil are first contracted along x ("narrow" rows: the same five couplings, half as many columns), then narrow rows
-// 2I - 1, 2I and 2I + 1 are added up to coarse row I.
+// P is a product of one-dimensional interpolations, so P^T A P is computed one axis at a time. Rows of the fine stencil
+// are first contracted along x ("narrow" rows: the same five couplings, half as many columns), then narrow rows 2I - 1,
+// 2I and 2I + 1 are summed to coarse row I.
 
 namespace pydlx {
 namespace PYDLX_SIMD {
@@ -22,7 +22,7 @@ inline StencilRow scratch_row(Plane<float>& scratch, int64_t first) {
           scratch.row(first + 4)};
 }
 
-// The finest level: damping / n_p. Only the first and last column can have a neighbour fewer than their row.
+// The finest level's weights, damping / n_p. Within a row only the first and last column can have fewer neighbours.
 inline void fill_finest_weights(Level& level, const bool* mask, const Canvas& canvas) {
   const Box& box = canvas.box;
   parallel_for(level.height, 65536 / level.width, [&](int64_t begin, int64_t end) {
@@ -43,7 +43,7 @@ inline void fill_finest_weights(Level& level, const bool* mask, const Canvas& ca
   });
 }
 
-// The finest level's stencil, made where it is wanted.
+// Computes a row of the finest level's stencil, which is not stored.
 [[gnu::noinline]] inline void finest_stencil_row(const Level& level, int64_t i, const StencilRow& row) {
   const float *here = level.weight.row(i), *below = level.weight.row(i + 1);
 #pragma omp simd
@@ -54,8 +54,8 @@ inline void fill_finest_weights(Level& level, const bool* mask, const Canvas& ca
   }
 }
 
-// narrow = the fine row contracted along x. `fold`: the fine row ends at an odd column with nothing beyond, which then
-// repeats the last coarse column with weight 1 instead of 1/2.
+// narrow = the fine row contracted along x. With `fold` the fine row ends at an odd column, which interpolates from the
+// last coarse column alone, with weight 1 instead of 1/2.
 [[gnu::noinline]] inline void contract_columns(const StencilRow& fine, int64_t coarse_width, bool fold,
                                                const StencilRow& narrow) {
   const float *c = fine.centre, *e = fine.east, *sw = fine.south_west, *s = fine.south, *se = fine.south_east;
@@ -98,7 +98,7 @@ inline void fill_finest_weights(Level& level, const bool* mask, const Canvas& ca
   }
 }
 
-// Couplings to and from known coarse pixels vanish. A coarse pixel is what the fine one at twice its place is.
+// Zeroes the couplings to and from known coarse pixels; coarse pixel (I, J) is known if fine pixel (2I, 2J) is.
 [[gnu::noinline]] inline void drop_known(const Level& fine, int64_t I, const Level& coarse, const StencilRow& row) {
   const float* here = fine.weight.row(2 * I);
   const float* below = fine.weight.row(I + 1 < coarse.height ? 2 * I + 2 : -1);
@@ -113,7 +113,7 @@ inline void fill_finest_weights(Level& level, const bool* mask, const Canvas& ca
   }
 }
 
-// The coarse stencil for coarse rows [first, last). Rows beyond the fine grid are rows of zeros.
+// Computes the coarse stencil for coarse rows [first, last). Rows outside of the fine grid are zero.
 inline void galerkin_rows(Level& fine, bool finest, Level& coarse, int64_t first, int64_t last) {
   const bool fold_columns = 2 * coarse.width == fine.width, fold_rows = 2 * coarse.height == fine.height;
   Plane<float> wide(5, fine.width), narrow(20, coarse.width);
@@ -136,8 +136,9 @@ inline void galerkin_rows(Level& fine, bool finest, Level& coarse, int64_t first
   }
 }
 
-// Damping over the diagonal; where couplings of both signs make their sum larger than the diagonal, over the mean of
-// the two, so that the Jacobi sweep is stable on every mask (Gershgorin: no eigenvalue above 2).
+// Weight = damping / diagonal. If couplings have both signs, the sum of their magnitudes may exceed the diagonal; then
+// damping is divided by the mean of the two, so that the Jacobi sweep is stable on every mask (by Gershgorin no
+// eigenvalue exceeds 2).
 [[gnu::noinline]] inline void fill_coarse_weights(Level& level, int64_t first, int64_t last) {
   for (int64_t i = first; i < last; ++i) {
     const StencilRow row = stencil_row(level, i), up = stencil_row(level, i - 1);
@@ -153,7 +154,8 @@ inline void galerkin_rows(Level& fine, bool finest, Level& coarse, int64_t first
   }
 }
 
-// Which columns of the rows [first, last) hold an unknown, one flag each; there is room for 16 more on either side.
+// Sets a flag for each column that has an unknown pixel in rows [first, last); `flags` has space for 16 more columns on
+// either side.
 inline void flag_unknowns(const Level& level, int64_t first, int64_t last, uint8_t* flags) {
   for (int64_t i = first; i < last; ++i) {
     const float* weight = level.weight.row(i);
@@ -162,7 +164,7 @@ inline void flag_unknowns(const Level& level, int64_t first, int64_t last, uint8
   }
 }
 
-// Cuts the rows [first, last) into blocks around their unknowns; known columns between two blocks are left out.
+// Cuts rows [first, last) into blocks around their unknown pixels; known columns between two blocks are skipped.
 inline void append_blocks(const Level& level, int64_t first, int64_t last, std::vector<Block>& blocks) {
   constexpr int64_t kStrip = 16;
   const int64_t width = round_up(level.width, kStrip);
@@ -190,8 +192,7 @@ inline void fill_blocks(Level& level) {
   for (const std::vector<Block>& part : parts) level.blocks.insert(level.blocks.end(), part.begin(), part.end());
 }
 
-// One level's regular stencil from the finer one's: the sums of contract_columns and contract_rows where nothing
-// varies.
+// A level's regular stencil from that of the finer level: contract_columns and contract_rows for constant couplings.
 inline RegularStencil coarser(const RegularStencil& fine) {
   const float centre = 1.5f * fine.centre + 2 * fine.side, east = 0.25f * fine.centre + fine.side;
   const float south = 1.5f * fine.side + 2 * fine.corner, south_east = 0.25f * fine.side + fine.corner;
@@ -220,7 +221,7 @@ inline RegularStencil coarser(const RegularStencil& fine) {
   }
 }
 
-// The regular runs of every row, in strips of 8 columns; short ones are not worth a call.
+// Finds the regular runs of every row, in strips of 8 columns; short runs are ignored, as they are not worth a call.
 inline void fill_regular(Level& level, bool finest) {
   constexpr int64_t kStrip = 8, kShortest = 32;
   const int64_t strips = level.width / kStrip;
@@ -259,7 +260,7 @@ inline void factor_coarsest(const Level& level, CoarsestSolve& solve) {
       const double entry = coupling(solve.pixels[k], solve.pixels[i]);
       double rest = entry;
       for (size_t t = 0; t < k; ++t) rest -= factor[i * n + t] * factor[k * n + t];
-      // Positive definite in exact arithmetic; the floor keeps rounding from making a pivot that is not.
+      // Pivots are positive in exact arithmetic; the lower bound keeps them positive despite rounding.
       factor[i * n + k] = i == k ? std::sqrt(std::max(rest, 1e-9 * entry)) : rest / factor[k * n + k];
     }
   }

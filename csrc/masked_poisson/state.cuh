@@ -1,5 +1,5 @@
-// How far the solve of each plane is: numbers that the last block of a kernel writes and the next kernels read, so that
-// the host need not ask.
+// The state of each plane's solve, which the last block of a kernel writes and the next kernels read, so that the host
+// is not involved.
 #pragma once
 
 #include "common/grid_join.cuh"
@@ -7,32 +7,32 @@
 
 namespace pydlx {
 
-constexpr int kBatch = 6;  // iterations between two looks at the true residual
+constexpr int kBatch = 6;  // iterations between checks of the true residual
 
 struct PlaneState {
   enum Phase : int {
     kIterates,
-    kAwaits,  // the true residual: the recursive one has met the goal, or there may be no further iteration
+    kAwaits,  // waits for the true residual: from an initial guess, or at the goal or limit of iterations
     kDone
   };
 
   double peak, scale;        // largest entry of the right side, and the power of two that brings it to [1, 2)
   double rhs, goal;          // squared norms, of the scaled right side; NaN if it is not finite
-  double residual, before;   // squared norms, of the residual now and at the begin of the round of iterations
+  double residual, before;   // squared norms of the residual, now and at the start of the round of iterations
   double slope, last_slope;  // residual . correction
   double energy;             // direction . A direction
-  double steps[kBatch];      // along the directions that the solution has not taken yet
-  int directions;            // their number
+  double steps[kBatch];      // step lengths along the directions that have not been added to the solution
+  int directions;            // number of these directions
   int iterations;
   Phase phase;
-  unsigned arrived;  // blocks, of the kernel at work
+  unsigned arrived;  // blocks of the running kernel that have arrived
 
   __device__ bool iterates() const { return phase == kIterates; }
   __device__ bool is_solvable() const { return rhs > 0; }
 };
 
-/// Puts together what the blocks of a plane hold in `value`; true in one thread of the last one. A collective of the
-/// block.
+/// Joins `value` over the blocks of a plane; returns true in one thread of the last block, which has the result. All
+/// threads of the block must call it.
 template <class Join>
 __device__ inline bool joined_over_plane(double& value, const Place& place, const Tiling& tiling, double* parts,
                                          PlaneState& state, const Join& join) {
@@ -47,12 +47,12 @@ __device__ inline bool sum_of_plane(double& value, const Place& place, const Til
   return joined_over_plane(value, place, tiling, parts, state, Sum());
 }
 
-/// Where the planes' residuals go and how many are done.
+/// The output of the planes' residuals and the count of finished planes.
 struct Report {
   double* residuals;
   unsigned* done;
 
-  /// Ends the solve of a plane, by one thread.
+  /// Finishes a plane; called by one thread.
   __device__ void close(PlaneState& state, int plane) const {
     state.phase = PlaneState::kDone;
     residuals[plane] = state.is_solvable() ? sqrt(state.residual / state.rhs) : state.rhs;

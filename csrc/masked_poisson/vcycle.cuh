@@ -1,12 +1,12 @@
-// The preconditioner on CUDA: one V-cycle of every plane that iterates, in two launches per level and one for the last
-// levels together.
+// The preconditioner on CUDA: one V-cycle of every plane that is not done, in two launches per level and one for all
+// last levels together.
 //
 //     down:  coarse rhs = P^T (rhs - A s),  s = weight rhs
 //     up:    z = s + P (coarse fix),        fix = z + weight (rhs - A z)
 //
-// s, z and the residual live in shared memory, a tile with a ring around it at a time. Floor, per pixel of a level:
-// read rhs twice and write fix, 12 bytes in float32, and a quarter of 8 for the coarser level; masks, weights and
-// stencils (1, 4 and 20 bytes) are read twice, but once for all planes of a mask where these run side by side.
+// s, z and the residual exist only in shared memory, a tile and its ring at a time. Bytes per pixel of a level: rhs is
+// read twice and fix written, 12 in float32, and a quarter of 8 for the coarser level; masks, weights and stencils (1,
+// 4 and 20 bytes) are read twice, but from the cache for further planes of the mask.
 #pragma once
 
 #include "masked_poisson/grids.cuh"
@@ -15,8 +15,8 @@
 
 namespace pydlx {
 
-/// Weights of the fine row and column behind those of coarse pixel (I, J): a last one at an odd place repeats the last
-/// coarse one, with weight 1 instead of 1/2.
+/// Restriction weights of the fine row 2I + 1 and column 2J + 1 for coarse pixel (I, J): 1/2, or 1 if it is the last
+/// fine one and therefore interpolates from this coarse pixel alone.
 struct RestrictionEdge {
   float down, right;
 
@@ -24,7 +24,7 @@ struct RestrictionEdge {
       : down(2 * coarse.height == fine.height && I + 1 == coarse.height ? 1.0f : 0.5f),
         right(2 * coarse.width == fine.width && J + 1 == coarse.width ? 1.0f : 0.5f) {}
 
-  /// P^T of the residual around rest[0], which is zero beyond the canvas.
+  /// P^T of the residual around rest[0]; the residual is zero outside of the canvas.
   __device__ float restricted(const float* rest, int pitch) const {
     const auto row = [this](const float* r) { return r[0] + 0.5f * r[-1] + right * r[1]; };
     return row(rest) + 0.5f * row(rest - pitch) + down * row(rest + pitch);
@@ -39,8 +39,8 @@ __device__ __forceinline__ float prolonged(const GridSize& coarse, int i, int j,
   return 0.25f * ((value(I, J) + value(I, right)) + (value(below, J) + value(below, right)));
 }
 
-/// Coarse right side of a fine one, (planes, height, width) both. A block per tile of the fine grid, which covers
-/// 8 x 32 coarse pixels.
+/// The coarse right side, from the fine one; both (planes, height, width). A block per tile of the fine grid, which
+/// covers 8 x 32 coarse pixels.
 template <class Grid, class T>
 __global__ __launch_bounds__(kTileThreads) void restrict_kernel(Grid fine_grids, CoarseGrid coarse_grids, Planes planes,
                                                                 const PlaneState* __restrict__ states,
@@ -83,8 +83,8 @@ __global__ __launch_bounds__(kTileThreads) void restrict_kernel(Grid fine_grids,
   coarse_rhs[place.plane * coarse.size.pixels() + coarse.size.at(I, J)] = edge.restricted(here, Rest::kPitch);
 }
 
-/// fix of a level from that of the coarser one, (planes, height, width) both. A block per tile. On the finest level the
-/// last block of a plane has rhs . fix, the slope; on the others fix is zero on known pixels.
+/// The fix of a level from that of the coarser one, both (planes, height, width). A block per tile. On the finest level
+/// the last block of a plane also computes the slope rhs . fix; on other levels fix is zero on known pixels.
 template <class Grid, class T>
 __global__ __launch_bounds__(kTileThreads) void correct_kernel(Grid fine_grids, GridSize coarse, Planes planes,
                                                                PlaneState* __restrict__ states,
@@ -134,8 +134,8 @@ __global__ __launch_bounds__(kTileThreads) void correct_kernel(Grid fine_grids, 
 
 constexpr int kLastThreads = 1024;
 
-/// One of the last levels of a mask, with vectors in shared memory: right sides without a border, s, z and the residual
-/// with one of zeros.
+/// One of the last levels of a mask, with vectors in shared memory: right sides without a border; s, z and the residual
+/// with a border of zeros.
 struct LastLevel {
   CoarseGrid grid;
   Divisor<int32_t> by_width, by_pitch;
@@ -148,7 +148,7 @@ struct LastLevel {
   __device__ int pitch() const { return grid.size.width + 2; }
   __device__ int cell(int i, int j) const { return (i + 1) * pitch() + j + 1; }
 
-  /// body(i, j, k) for this thread's pixels, k in reading order.
+  /// Calls body(i, j, k) for this thread's pixels; k is the row-major index.
   template <class Body>
   __device__ __forceinline__ void each(const Body& body) const {
     const int pixels = static_cast<int>(grid.size.pixels());
@@ -173,7 +173,7 @@ struct LastLevel {
   }
 };
 
-/// fix = inverse rhs on the coarsest level: a warp takes every 32nd row. A collective of the block.
+/// fix = inverse rhs on the coarsest level; a warp computes every 32nd row. All threads of the block must call it.
 __device__ inline void solve_coarsest(const LastLevel& level, const float* inverse, const float* rhs, float* fix) {
   const int pixels = static_cast<int>(level.grid.size.pixels()), width = level.grid.size.width;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
@@ -185,8 +185,8 @@ __device__ inline void solve_coarsest(const LastLevel& level, const float* inver
   }
 }
 
-/// From the first of the last levels down and up again. A block per plane; its shared memory holds s or z and the
-/// residual or fix of the largest level, and the right sides of all.
+/// The V-cycle of the last levels. A block per plane; its shared memory holds s or z and the residual or fix of the
+/// largest level, and the right sides of all.
 __global__ __launch_bounds__(kLastThreads) void last_levels_kernel(LastLevels last, Planes planes,
                                                                    const PlaneState* __restrict__ states,
                                                                    const float* __restrict__ rhs,

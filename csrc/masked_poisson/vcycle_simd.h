@@ -1,15 +1,15 @@
-// Included by masked_poisson_cpu_simd.h. The preconditioner: one V-cycle, two passes over every level.
+// The preconditioner: one V-cycle, in two passes over every level. Included by masked_poisson_cpu_simd.h.
 //
 //     down:  coarse rhs = P^T (rhs - A s),  s = weight rhs
 //     up:    z = s + P (coarse fix),        fix = z + weight (rhs - A z)
 //
-// Both passes stream rows: three rows of s or z live in scratch, nothing else is stored.
+// Both passes stream over rows and keep only three rows of s or z in scratch memory.
 
 namespace pydlx {
 namespace PYDLX_SIMD {
 
-// Runs body(block, scratch) over all blocks and adds up what it returns, in the order of the blocks.
-// `scratch` has `rows` rows of `width`, for the body alone.
+// Runs body(block, scratch) for all blocks in parallel and sums the results in the order of the blocks. `scratch` has
+// `rows` rows of `width` elements and is used by one body at a time.
 template <class T, class Body>
 inline double sum_over_blocks(const Level& level, int64_t rows, int64_t width, const Body& body) {
   const int64_t count = static_cast<int64_t>(level.blocks.size());
@@ -25,7 +25,7 @@ inline double sum_over_blocks(const Level& level, int64_t rows, int64_t width, c
 
 template <Grid kGrid, class T>
 inline void restrict_residual(const Level& fine, const Plane<T>& rhs, const Level& coarse, Plane<float>& coarse_rhs) {
-  // A last fine row or column at an odd place repeats the last coarse one: weight 1, not 1/2.
+  // A last fine row or column with an odd index interpolates from the last coarse one alone: weight 1, not 1/2.
   const bool fold_rows = 2 * coarse.height == fine.height, fold_columns = 2 * coarse.width == fine.width;
   sum_over_blocks<float>(coarse, 7, fine.width, [&](const Block& block, Plane<float>& scratch) {
     const int64_t begin = 2 * block.begin, end = std::min(2 * block.end, round_up(fine.width, 16));
@@ -36,7 +36,7 @@ inline void restrict_residual(const Level& fine, const Plane<T>& rhs, const Leve
       });
       finish_row(s, begin, end, fine.width);
     };
-    int64_t next = std::max<int64_t>(0, 2 * block.first_row - 1);  // row to take the residual of
+    int64_t next = std::max<int64_t>(0, 2 * block.first_row - 1);  // the next row to compute the residual of
     for (int64_t i = std::max<int64_t>(0, next - 1); i <= next; ++i) smooth(i);
     const auto residual_up_to = [&](int64_t last) {
       for (; next <= std::min(last, fine.height - 1); ++next) {
@@ -48,7 +48,7 @@ inline void restrict_residual(const Level& fine, const Plane<T>& rhs, const Leve
                          });
       }
     };
-    const int64_t last_row = std::min(block.last_row, (fine.height + 1) / 2);  // beyond lies a known row
+    const int64_t last_row = std::min(block.last_row, (fine.height + 1) / 2);  // coarse rows from there on are known
     for (int64_t I = block.first_row; I < last_row; ++I) {
       residual_up_to(2 * I + 1);
       const float above_weight = I > 0 ? 0.5f : 0.0f;

@@ -33,11 +33,11 @@ struct Rows {
 };
 
 struct Group {
-  int64_t detection, detections, truth, truths;  // first rows and numbers of rows
+  int64_t detection, detections, truth, truths;  // first row and number of rows, of detections and of truths
   const double* similarity;
 };
 
-// What one thread needs for one group after another.
+// A thread's buffers, reused for each group.
 struct Scratch {
   std::vector<int64_t> turns;      // detections of the group by falling score
   std::vector<int64_t> hopefuls;   // those of them that some truth is similar enough to, for the lowest threshold
@@ -82,7 +82,7 @@ int64_t order_truths(const Group& group, const bool* ignored, std::vector<int64_
   return middle - order.begin();
 }
 
-// The truth for a detection with these similarities, as its place in `order`, or -1.
+// The truth that matches a detection with these similarities, as its index in `order`, or -1.
 int64_t best_truth(const double* similarity, const bool* crowd, const Scratch& scratch, int64_t counting,
                    double threshold) {
   double best = threshold;
@@ -92,7 +92,7 @@ int64_t best_truth(const double* similarity, const bool* crowd, const Scratch& s
     if (place == counting && found >= 0) break;
     const int64_t truth = scratch.order[place];
     if (scratch.taken[place] && !crowd[truth]) continue;
-    if (!(similarity[truth] >= best)) continue;  // nor does NaN match
+    if (!(similarity[truth] >= best)) continue;  // also if NaN
     best = similarity[truth];
     found = place;
   }
@@ -149,23 +149,26 @@ void match_groups(const Rows& rows, const std::vector<int64_t>& pairs, const Thr
                       rows.truths[i + 1] - rows.truths[i], rows.similarity + pairs[i]};
     take_turns(rows, group, limit, rank, scratch);
     find_hopefuls(group, thresholds.least, scratch);
+    const double most = scratch.nearest.empty() ? -1 : *std::max_element(scratch.nearest.begin(), scratch.nearest.end());
     for (int64_t area = 0; area < rows.areas; ++area) {
       leave_unmatched(rows, group, area, scratch);
-      const int64_t counting = order_truths(group, rows.ignored + area * rows.truth_count, scratch.order);
+      const int64_t counting =
+          scratch.hopefuls.empty() ? 0 : order_truths(group, rows.ignored + area * rows.truth_count, scratch.order);
       for (int64_t t = 0; t < count; ++t) {
         uint8_t* outcomes = outcome + (area * count + t) * rows.detection_count;
         std::copy(scratch.unmatched.begin(), scratch.unmatched.end(), outcomes + group.detection);
+        if (most < thresholds.values[t] || scratch.hopefuls.empty()) continue;
         match_group(rows, group, area, thresholds.values[t], counting, scratch, outcomes);
       }
     }
   }
 }
 
-// The inputs made contiguous, kept alive for the pointers into them.
+// Owns contiguous versions of the inputs, for the pointers in Rows.
 struct MatchInput {
   Tensor similarity, scores, detection_offsets, truth_offsets, outside, ignored, crowd, thresholds;
   std::optional<Tensor> unrecorded;
-  std::vector<int64_t> pairs;  // how many similarities lie in front of each group, and in all
+  std::vector<int64_t> pairs;  // offset of each group in `similarity`, and at the end the total
 
   MatchInput(const Tensor& similarity_, const Tensor& scores_, const Tensor& detection_offsets_,
              const Tensor& truth_offsets_, const Tensor& outside_, const Tensor& ignored_, const Tensor& crowd_,
@@ -260,7 +263,8 @@ std::vector<std::vector<int64_t>> by_falling_score(const double* scores, const i
   return orders;
 }
 
-// One curve: where each truth was found, and the precision there, non-increasing from the right.
+// One curve, with an entry for each true positive: the precision there (as a running maximum from the right) and the
+// score.
 struct Curve {
   std::vector<double> precision;
   std::vector<int64_t> row, wrong;  // of the detections that found a truth, how many wrong ones came before each
@@ -337,7 +341,8 @@ std::tuple<Tensor, Tensor, Tensor> precision_curves(const Tensor& outcome_, cons
   parallel_for(categories * areas * count, kGrain / (limits * rows_each), [&](int64_t begin, int64_t end) {
     Curve curve;
     for (int64_t task = begin; task < end; ++task) {
-      const int64_t c = task / (areas * count), a = task / count % areas, t = task % count;
+      // Area ranges are neighbours in the results, so that one after the other finds their memory in the cache.
+      const int64_t c = task / (areas * count), t = task / areas % count, a = task % areas;
       const auto all = static_cast<double>(input_data<int64_t>(positives)[a * categories + c]);
       if (all == 0) continue;
       for (int64_t m = 0; m < limits; ++m) {

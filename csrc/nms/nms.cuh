@@ -1,9 +1,9 @@
-// What hard and soft suppression share on CUDA: rows by falling score, and how much two of them resemble each other.
+// Code shared by hard and soft suppression on CUDA: sorting rows by descending score, and the similarity of two rows.
 // The rules are in nms.h.
 //
-// A row's place by falling score is the number of rows before it, which many blocks count at once: n^2 comparisons, a
-// tenth of what suppression itself costs, in one launch and in one order at every run. Boxes are copied to their
-// places, so that all that follows reads them in a row; poses stay where they are.
+// A row's rank by score is the number of rows that rank above it, which many blocks count in parallel: n^2 comparisons
+// in one deterministic launch, a tenth of the cost of suppression itself. Boxes are then copied in order of rank, so
+// that the other kernels read them contiguously; poses are not copied.
 #pragma once
 
 #include <cstring>
@@ -19,18 +19,18 @@ namespace pydlx {
 template <class A>
 constexpr A kUnit = std::numeric_limits<A>::epsilon();
 
-// Tells whether shared / both, rounded, is above a threshold, without a division. It is where the quotient itself is
-// above the middle of the threshold and the next number, or on that middle and rounded to this number because it is
-// even. Near there the rest of the division, shared - threshold * both, is exact.
+// Decides without a division whether the rounded quotient shared / both is above a threshold. It is if the exact
+// quotient is above the midpoint between the threshold and the next larger number, or is that midpoint and rounds up
+// because the threshold is odd. Near the midpoint the remainder, shared - threshold * both, is exact.
 template <class A>
 struct NmsLimit {
-  A threshold, half;  // half the way to the next number
+  A threshold, half;  // half the distance to the next larger number
   bool is_odd = false;
 
   explicit NmsLimit(A threshold_) : threshold(threshold_) {
     const A next = std::nextafter(threshold, std::numeric_limits<A>::infinity());
     half = (next - threshold) / 2;
-    unsigned char lowest;  // of a little-endian machine, as all with a GPU are
+    unsigned char lowest;  // the lowest byte: machines with a GPU are little-endian
     std::memcpy(&lowest, &threshold, 1);
     is_odd = lowest & 1;
   }
@@ -42,14 +42,14 @@ struct NmsLimit {
   }
 };
 
-// Boxes by falling score.
+// Boxes in order of descending score.
 template <class A>
 struct BoxesByScore {
   struct Item {
     A low[2], high[2], size;
     int64_t label;
   };
-  // What a box must reach into to meet another: at least all of its own.
+  // A region that contains the box; a box that overlaps this one also overlaps the region.
   struct Reach {
     A low[2], high[2];
   };
@@ -64,7 +64,7 @@ struct BoxesByScore {
 
   __device__ void prepare(int) const {}
 
-  // Copies a row to its place.
+  // Copies a row to its rank `place`.
   __device__ void put(int row, int place) const {
     for (int i = 0; i < 4; ++i) boxes[place].values[i] = given.boxes[int64_t{4} * row + i];
     if (labels) labels[place] = given.labels[row];
@@ -76,14 +76,14 @@ struct BoxesByScore {
     return {{x[0], x[1]}, {x[2], x[3]}, (x[2] - x[0] + add) * (x[3] - x[1] + add), labels ? labels[place] : 0};
   }
 
-  // To be compared with boxes taken. NaN is less like any box than a number is: its similarity is 0.
+  // The box at a rank, for comparison with taken boxes. A box with NaN becomes empty, so that its similarity is 0.
   __device__ Item other_at(int place) const {
     Item item = at(place);
     if (item.size != item.size) item.high[0] = item.high[1] = -A(INFINITY);
     return item;
   }
 
-  // Whether boxes share an area, and how large it is.
+  // Whether the boxes overlap, and the area of their intersection.
   __device__ bool meet(const Item& p, const Item& q, A& shared) const {
     const A width = min(p.high[0], q.high[0]) - max(p.low[0], q.low[0]) + given.pixel_offset;
     const A height = min(p.high[1], q.high[1]) - max(p.low[1], q.low[1]) + given.pixel_offset;
@@ -91,7 +91,7 @@ struct BoxesByScore {
     return width > 0 && height > 0 && p.label == q.label;
   }
 
-  // Intersection over union of a box taken and another.
+  // Intersection over union of a taken box and another.
   __device__ A similarity(const Item& p, const Item& q) const {
     A shared;
     return meet(p, q, shared) ? shared / (p.size + q.size - shared) : A(0);
@@ -102,7 +102,7 @@ struct BoxesByScore {
     return meet(p, q, shared) ? limit.is_below(shared, p.size + q.size - shared) : 0 > limit.threshold;
   }
 
-  // Rounded outwards, so that no box that meets this one is outside.
+  // The region, rounded outwards, so that every box that overlaps this one overlaps it.
   __device__ Reach reach_of(const Item& item) const {
     const A add = max(given.pixel_offset, A(0));
     Reach reach;
@@ -119,7 +119,7 @@ struct BoxesByScore {
   }
 };
 
-// Poses by falling score.
+// Poses in order of descending score.
 template <class A>
 struct PosesByScore {
   struct Item {
@@ -130,11 +130,11 @@ struct PosesByScore {
 
   NmsPoses<A> given;
   const int* rows;
-  A* scale;  // log2(e) / (8 sigma^2) of each point
+  A* scale;  // log2(e) / (8 sigma^2), per point
 
   __device__ PosesByScore entry(int64_t b, int64_t n) const { return {nms_entry(given, b, n), rows + b * n, scale}; }
 
-  // By all threads of one block.
+  // Computes `scale`; called by all threads of one block.
   __device__ void prepare(int threads) const {
     for (int64_t k = thread_of_block(); k < given.count; k += threads) {
       scale[k] = A(kLog2E) / (8 * given.sigmas[k] * given.sigmas[k]);
@@ -149,7 +149,7 @@ struct PosesByScore {
   }
   __device__ Item other_at(int place) const { return at(place); }
 
-  // OKS over all points with the mean area.
+  // OKS over all points, with the mean of both areas.
   __device__ A similarity(const Item& p, const Item& q) const { return sum_of_points(p, q) / given.count; }
 
   __device__ A sum_of_points(const Item& p, const Item& q) const {
@@ -170,12 +170,13 @@ struct PosesByScore {
   __device__ static bool touches(const Reach&, const Item&) { return true; }
 };
 
-// ------------------------------------------------------------------------------------------------ by falling score
+// ------------------------------------------------------------------------------------------------ sorting by score
 
-// Parts of a block that share the comparisons of its kWarp rows, and scores that are staged at a time.
+// Warps of a block, which share the comparisons of its kWarp rows, and scores that are staged in shared memory at a
+// time.
 constexpr int kSortParts = 8, kSortStage = 1024;
 
-// Rows by falling score, NaN first, and those scores; of equal scores the first row comes first.
+// Sorts rows and their scores by descending score, NaN first, ties by row.
 template <class A, class Items>
 __global__ void __launch_bounds__(kWarp* kSortParts)
     nms_sort_kernel(const A* __restrict__ scores, int64_t batch, int n, Items all, int* __restrict__ rows,
@@ -191,7 +192,7 @@ __global__ void __launch_bounds__(kWarp* kSortParts)
     const ordered_key_t<A> key = ordered_key(score);
     int before = 0;
     for (int first = 0; first < n; first += kSortStage) {
-      __syncthreads();  // the keys staged before have been compared
+      __syncthreads();  // wait until the previously staged keys have been compared
       const int staged = min(kSortStage, n - first);
       for (int i = thread_of_block(); i < staged; i += kWarp * kSortParts) keys[i] = ordered_key(given[first + i]);
       __syncthreads();
@@ -207,9 +208,9 @@ __global__ void __launch_bounds__(kWarp* kSortParts)
   }
 }
 
-// ------------------------------------------------------------------------------------------------------- both ends
+// ------------------------------------------------------------------------------------------------ results
 
-// Fills up what no row was taken for; by all threads of a block, of entry b.
+// Pads the results of batch entry b after the `taken` rows; called by all threads of a block.
 template <class A>
 __device__ inline void fill_up(const NmsResult<A>& to, int64_t b, int n, int taken) {
   for (int place = taken + static_cast<int>(threadIdx.x); place < n; place += static_cast<int>(blockDim.x)) {

@@ -1,20 +1,21 @@
-// Non-maximum suppression: the highest score is taken, what resembles it loses score, and so on with what is left.
+// Non-maximum suppression: repeatedly, the remaining row with the highest score is taken, and the others are lowered by
+// their similarity s with it:
 //
-//     hard      dropped where s > threshold
-//     linear    score *= 1 - s where s > threshold              (Bodla et al., arXiv 1704.04503)
+//     hard      the row is dropped if s > threshold
+//     linear    score *= 1 - s if s > threshold                 (Bodla et al., arXiv 1704.04503)
 //     gaussian  score *= exp(-s^2 / sigma)                      (the same)
 //
-// with the similarity s of the row taken and one that is left: for boxes (x1, y1, x2, y2) their intersection over
-// union, sides being x2 - x1 + pixel_offset; for poses the OKS of oks.h over all points, with the mean of both areas.
-// Boxes of different labels have s = 0. Where s is NaN the score stays: a row with NaN lowers no other. A row whose
-// score is, or becomes, less than score_threshold is dropped, as is -inf.
+// For boxes (x1, y1, x2, y2), s is their intersection over union, with sides x2 - x1 + pixel_offset; boxes of different
+// labels have s = 0. For poses, s is the OKS of oks.h over all points, with the mean of both areas. If s is NaN the
+// score is unchanged, so a row with NaN lowers no other. A row is dropped when its score is below score_threshold or
+// -inf.
 //
 // Shapes: boxes (B, n, 4) or points (B, n, K, 2) with area (B, n); scores (B, n); labels (B, n) int64. Results: order
-// (B, n), the rows as they were taken, then -1; their scores when they were taken, then 0; and how many were taken,
-// (B,). NaN counts as larger than any number. Of rows whose scores are equal the one is taken that was given the
-// highest, and of those the first.
+// (B, n), the rows in the order in which they were taken, then -1; their scores at that time, then 0; and the number of
+// rows taken, (B,). NaN ranks above all numbers. Of rows with equal scores, the one with the highest original score is
+// taken, then the one with the lowest index.
 //
-// By the rule there are n rounds, n^2 / 2 similarities. The bytes are few and stay in the cache.
+// Work: up to n rounds and n^2 / 2 similarities. The bytes are few and stay in the cache.
 #pragma once
 
 #include <algorithm>
@@ -29,13 +30,13 @@
 #include "common/accumulate.h"
 #include "common/checks.h"
 #include "common/tensor_utils.h"
-#include "oks/oks.h"
+#include "oks/spacing.h"
 
 namespace pydlx {
 
 enum class NmsMethod : int64_t { kGaussian, kLinear, kHard };
 
-// The numbers of the schema.
+// The options as in the op's schema.
 struct NmsOptions {
   int64_t method;
   double sigma, threshold, score_threshold;
@@ -62,7 +63,7 @@ struct NmsRule {
   PYDLX_HOST_DEVICE bool drops(A score) const { return score < score_threshold || score == -A(INFINITY); }
 };
 
-// Where the results go: order, scores, how many.
+// Output pointers: order, scores, number of rows taken.
 template <class A>
 struct NmsResult {
   int64_t* order;
@@ -99,7 +100,7 @@ struct NmsBoxes {
 template <class A>
 struct NmsPoses {
   const A *points, *area, *sigmas;
-  int64_t count;  // of points
+  int64_t count;  // number of points
 };
 
 // The contiguous inputs of suppression among boxes.
@@ -146,7 +147,7 @@ struct NmsPoseInput {
   }
 };
 
-// Entry b of a batch of n rows.
+// Batch entry b, given n rows per entry.
 template <class A>
 PYDLX_HOST_DEVICE NmsBoxes<A> nms_entry(const NmsBoxes<A>& all, int64_t b, int64_t n) {
   return {all.boxes + b * n * 4, all.labels ? all.labels + b * n : nullptr, all.pixel_offset};

@@ -13,7 +13,7 @@ std::vector<int64_t> rows_by_falling_score(const A* scores, int64_t n) {
   return rows;
 }
 
-// Small numbers that are equal where labels are: exact in any floating-point type, as labels may not be.
+// Maps labels to small integers, which are exact in any floating-point type; labels may not be.
 inline std::vector<int64_t> label_ranks(const int64_t* labels, int64_t n) {
   std::vector<int64_t> ranks(n, 0);
   if (!labels) return ranks;
@@ -34,7 +34,7 @@ inline std::vector<int64_t> label_ranks(const int64_t* labels, int64_t n) {
 namespace pydlx {
 namespace {
 
-// Similarities that are worth a thread.
+// The least number of similarities per thread.
 constexpr int64_t kGrain = 16384;
 
 // Input is NmsBoxInput or NmsPoseInput.

@@ -1,10 +1,10 @@
-// Suppression on the CPU, lanes over rows. Included once per instruction set by nms_cpu.cpp, which brings in every
+// Suppression on the CPU, with lanes over rows. Included once per instruction set by nms_cpu.cpp, which includes every
 // header this needs.
 
 namespace pydlx {
 namespace PYDLX_SIMD {
 
-// Room for n rows in whole vectors, at least one.
+// n rounded up to whole vectors, at least one.
 template <class A>
 constexpr int64_t whole_vectors(int64_t n) {
   return (std::max<int64_t>(1, n) + kVecLanes<A> - 1) / kVecLanes<A> * kVecLanes<A>;
@@ -19,7 +19,7 @@ __attribute__((always_inline)) inline Vec<A> smaller(const Vec<A>& a, const Vec<
   return a < b ? a : b;
 }
 
-// Intersection over union of the box taken with a vector of others; 0 where they share nothing.
+// Intersection over union of the taken box with a vector of others; 0 if they do not overlap.
 template <class A>
 struct BoxSimilarity {
   std::vector<A> left, top, right, bottom, size, label;  // of each row, to whole vectors
@@ -55,7 +55,7 @@ struct BoxSimilarity {
   }
 };
 
-// OKS of the pose taken with a vector of others.
+// OKS of the taken pose with a vector of others.
 template <class A>
 struct PoseSimilarity {
   int64_t points, stride;
@@ -89,7 +89,7 @@ struct PoseSimilarity {
   }
 };
 
-// The rows that are left: a score each, -inf for those that are not, and which of them has the highest.
+// The current scores of all rows, -inf for those that were taken or dropped, and the row with the highest score.
 template <class A, class Similarity>
 struct NmsRound {
   using Mask = decltype(Vec<A>{} > Vec<A>{});
@@ -98,7 +98,7 @@ struct NmsRound {
   const NmsRule<A> rule;
   Similarity similarity;
   std::vector<A> scores;
-  int64_t begin = 0, highest = 0;  // nothing is left in front of begin
+  int64_t begin = 0, highest = 0;  // no row remains before `begin`
 
   NmsRound(const NmsRule<A>& rule_, Similarity similarity_, const A* given, const std::vector<int64_t>& rows)
       : rule(rule_), similarity(std::move(similarity_)), scores(whole_vectors<A>(rows.size()), kGone) {
@@ -108,7 +108,7 @@ struct NmsRound {
 
   bool done() const { return scores[highest] == kGone; }
 
-  // Takes the highest row, and its score along.
+  // Takes the row with the highest score; returns it and its score.
   std::pair<int64_t, A> take() {
     const std::pair<int64_t, A> taken{highest, scores[highest]};
     scores[highest] = kGone;
@@ -132,7 +132,7 @@ struct NmsRound {
   }
 
  private:
-  // Replaces every score by update(score, row) and finds the first of the highest, NaN above all.
+  // Replaces every score by update(score, row) and finds the first row with the highest score, with NaN above all.
   template <class Update>
   __attribute__((always_inline)) void find_highest(const Update& update) {
     const int64_t end = static_cast<int64_t>(scores.size());
@@ -168,8 +168,8 @@ PoseSimilarity<A> similarity_within(const NmsPoses<A>& entry, const std::vector<
   return {entry, rows};
 }
 
-// Entries [begin, end) of a batch of boxes or poses. Rows by falling score: then those taken lie in front, where a
-// round leaves them out.
+// Processes entries [begin, end) of a batch of boxes or poses. Rows are sorted by descending score, so that those taken
+// early are at the front, where later rounds skip them.
 template <class A, class Items>
 void nms_entries(const NmsRule<A>& rule, const Items& all, const A* scores, int64_t n, const NmsResult<A>& to,
                  int64_t begin, int64_t end) {

@@ -6,18 +6,18 @@
 namespace pydlx {
 namespace {
 
-// Up to here soft suppression is done by blocks of kFewThreads.
+// Up to this many rows, soft suppression uses blocks of kFewThreads.
 constexpr int kFewRows = 512, kFewThreads = 256;
 template <class A>
 constexpr int kManyThreads = sizeof(A) > 4 ? 512 : 1024;
 
-// Up to here a walk of hard suppression has a warp for each 2 words.
+// Up to this many words, the sweep of hard suppression uses blocks of kFewSweepThreads.
 constexpr int kFewWords = 8, kFewSweepThreads = 128;
 
-// Rows are counted in 32 bits, and a grid has at most as many tiles of 64 of them.
+// The most rows (indices have 32 bits), and the most tiles of 64 rows in a grid.
 constexpr int64_t kMostRows = INT32_MAX - kNmsSweepThreads, kMaxTiles = 65535;
 
-// What both kinds work on: a batch of n rows by falling score.
+// A batch of n rows in order of descending score, the input of both kinds of suppression.
 template <class A, class Items>
 struct NmsWork {
   Items items;
@@ -34,7 +34,7 @@ struct NmsWork {
 template <class A, class Items>
 void suppress_hard(const NmsWork<A, Items>& work, const NmsRule<A>& rule, const Tensor& like) {
   NmsBand band{work.n, (work.n + kNmsWord - 1) / kNmsWord, 0, 0};
-  // Whole words of rows, as many as there is room for.
+  // As many whole words of rows as fit into the limit.
   const int64_t bytes_of_word = work.batch * band.words * int64_t{kNmsWord} * static_cast<int64_t>(sizeof(NmsWord));
   const int64_t most = std::clamp<int64_t>(kNmsMaskBytes / bytes_of_word, 1, std::min<int64_t>(band.words, kMaxTiles));
   const Tensor mask = uninitialised(like, {work.batch * most * kNmsWord * band.words}, ScalarType::Long);
@@ -62,7 +62,7 @@ void suppress_soft(const NmsWork<A, Items>& work, const NmsRule<A>& rule) {
   run(nms_soft_kernel<kManyThreads<A>, A, Items>, kManyThreads<A>);
 }
 
-// Room for the rows by falling score: that of boxes for copies, that of poses for numbers of points.
+// Workspaces for sorted rows: for boxes their copies, for poses the scale of each point.
 struct NmsRoom {
   Tensor first, second;
 

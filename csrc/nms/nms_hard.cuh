@@ -1,28 +1,29 @@
-// Hard suppression on CUDA: all similarities at once, then a walk down the rows by falling score.
+// Hard suppression on CUDA: all similarities in parallel, then a sweep over the rows by descending score.
 //
-// One kernel writes a bit for each pair of rows, whether the first drops the second if it is taken: 64 columns to a
-// word, only words that hold columns after their row. n^2 / 2 similarities by the whole GPU, n^2 / 16 bytes.
+// The mask kernel writes a bit for each pair of rows: whether the first, if taken, drops the second. A word has 64
+// columns; only words with columns after their row are written. That takes n^2 / 2 similarities and n^2 / 16 bytes.
 //
-// In the other kernel, one block per batch entry, a step is 64 rows. Its first warp settles which of them are taken:
-// bits of a row depend on rows before it alone, so repeating "taken are those that no taken one drops" ends in the one
-// answer after as many turns as the longest chain has links, mostly 3 or 4. Meanwhile the other warps gather what the
-// rows taken in the step before drop further down. What those drop in the rows of this step, the first warp knows by
-// itself: it has read one word more of its rows. So a step costs one barrier.
+// The sweep kernel has one block per batch entry and processes 64 rows per step. The first warp decides which of them
+// are taken. Whether a row is taken depends only on earlier rows, so iterating "taken are the rows that no taken row
+// drops" converges to the unique solution, after as many iterations as the longest chain of dependencies, mostly 3 or
+// 4. Meanwhile the other warps mark the later rows that are dropped by those taken in the previous step. Which rows of
+// the current step these drop, the first warp knows already, because it also read the next word of its rows in the
+// previous step. So a step needs only one barrier.
 //
-// Bits are kept of as many rows as fit into kNmsMaskBytes; the walk goes on where the rows before it ended.
+// Bits are stored for a band of as many rows as fit into kNmsMaskBytes; then both kernels continue with the next band.
 #pragma once
 
 #include "nms/nms.cuh"
 
 namespace pydlx {
 
-constexpr int kNmsWord = 64;         // rows and columns of a word
-constexpr int kNmsWordsOfBlock = 4;  // words of 64 rows that a block writes
+constexpr int kNmsWord = 64;         // columns of a word, and rows of a step
+constexpr int kNmsWordsOfBlock = 4;  // words that a block writes for each of 64 rows
 constexpr int kNmsSweepThreads = 1024;
 
 #ifdef __CUDACC__
 constexpr int64_t kNmsMaskBytes = 1 << 28;
-constexpr int kNmsSharedWords = 4096;  // up to here a walk knows in shared memory which rows are dropped
+constexpr int kNmsSharedWords = 4096;  // up to this many words, the sweep keeps the dropped rows in shared memory
 #else
 constexpr int64_t kNmsMaskBytes = 1 << 14;
 constexpr int kNmsSharedWords = 8;
@@ -30,7 +31,7 @@ constexpr int kNmsSharedWords = 8;
 
 using NmsWord = unsigned long long;
 
-// Rows [first, first + count) of n, whose bits are in memory: mask (B, count, words). first is a multiple of kNmsWord.
+// A band: rows [first, first + count) of n, whose bits are in mask (B, count, words). first is a multiple of kNmsWord.
 struct NmsBand {
   int n, words, first, count;
 
@@ -43,12 +44,12 @@ struct NmsBand {
   __device__ bool is_last() const { return first + count == n; }
 };
 
-// Bits 0 to count - 1, of count up to kNmsWord and more.
+// A word with bits 0 to count - 1 set; all bits if count is kNmsWord or more.
 __device__ inline NmsWord first_bits(int count) {
   return count >= kNmsWord ? ~NmsWord{0} : (NmsWord{1} << max(count, 0)) - 1;
 }
 
-// Threads are (kNmsWord rows, kNmsWordsOfBlock words). Columns are staged in shared memory.
+// A block has (kNmsWord rows, kNmsWordsOfBlock words) threads. Columns are staged in shared memory.
 template <class A, class Items>
 __global__ void __launch_bounds__(kNmsWord* kNmsWordsOfBlock, 1)
     nms_mask_kernel(Items all, int64_t batch, NmsBand band, NmsLimit<A> limit, NmsWord* __restrict__ mask) {
@@ -60,7 +61,7 @@ __global__ void __launch_bounds__(kNmsWord* kNmsWordsOfBlock, 1)
   if (first_word + kNmsWordsOfBlock <= own_word) return;
   for (int64_t b = blockIdx.z; b < batch; b += gridDim.z) {
     const Items entry = all.entry(b, band.n);
-    __syncthreads();  // the columns of the entry before have been compared
+    __syncthreads();  // wait until the previous entry's columns have been compared
     columns[thread_of_block()] = entry.other_at(min(first_word * kNmsWord + thread_of_block(), band.n - 1));
     __syncthreads();
     if (row >= band.first + band.count || word < own_word || word >= band.words) continue;
@@ -81,10 +82,10 @@ __global__ void __launch_bounds__(kNmsWord* kNmsWordsOfBlock, 1)
   }
 }
 
-// The first warp's part in a step: lanes have two rows each.
+// The first warp's part of a step; each lane has two rows.
 template <class A>
 struct NmsStep {
-  NmsWord inside[2], after[2];  // what these rows drop in their own word and in the next
+  NmsWord inside[2], after[2];  // the rows that these rows drop in their own word and in the next
   A score[2];
   int row[2];
 
@@ -108,7 +109,7 @@ struct NmsStep {
     return bits_of_warp(static_cast<uint64_t>((is_among(taken, 0) ? bits[0] : 0) | (is_among(taken, 1) ? bits[1] : 0)));
   }
 
-  // Which are taken of those that are not dropped from outside.
+  // The rows that are taken, given those not dropped by rows of earlier steps.
   __device__ NmsWord settle(NmsWord alive) const {
     NmsWord taken = alive, before;
     do {
@@ -128,7 +129,8 @@ struct NmsStep {
   }
 };
 
-// The other warps' part: what rows of `word` drop in the words from `begin` on. They share it by words and by rows.
+// The other warps' part: marks the rows that the taken rows of `word` drop in words [begin, end). The warps share the
+// work by words and by rows.
 __device__ inline void drop_further(const NmsBand& band, const NmsWord* mask, int64_t b, int word, NmsWord taken,
                                     int begin, int end, NmsWord* dropped) {
   if (begin >= end) return;
@@ -146,7 +148,7 @@ __device__ inline void drop_further(const NmsBand& band, const NmsWord* mask, in
   }
 }
 
-// dropped (B, words) is kept from one band to the next. A block has kNmsSweepThreads or fewer threads, whole warps.
+// dropped (B, words) persists from one band to the next. A block has at most kNmsSweepThreads threads, in whole warps.
 template <class A>
 __global__ void __launch_bounds__(kNmsSweepThreads)
     nms_sweep_kernel(NmsRule<A> rule, int64_t batch, NmsBand band, const NmsWord* __restrict__ mask,
@@ -160,7 +162,7 @@ __global__ void __launch_bounds__(kNmsSweepThreads)
     NmsWord* const kept = dropped + b * band.words;
     NmsWord* const gone = band.words <= kNmsSharedWords ? room : kept;
     for (int i = thread; i < band.words; i += threads) gone[i] = band.first > 0 ? kept[i] : 0;
-    // Scores fall, so those that are enough are in front.
+    // Scores are sorted, so the rows that reach the score threshold are at the front; count them.
     int left = 0, found = threads;
     for (int first = 0; first < band.n && found == threads; first += threads) {
       const int place = first + thread;
@@ -199,7 +201,7 @@ __global__ void __launch_bounds__(kNmsSweepThreads)
       if (thread == 0) to.taken[b] = taken;
       for (int i = thread; i < band.words && gone != kept; i += threads) kept[i] = gone[i];
     }
-    __syncthreads();  // before the next entry's
+    __syncthreads();  // before the next batch entry
   }
 }
 

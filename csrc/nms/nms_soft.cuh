@@ -1,31 +1,32 @@
-// Soft suppression on CUDA: one block per batch entry, and in each of its rounds a window of many rows.
+// Soft suppression on CUDA: one block per batch entry, which in each round takes many rows from a window.
 //
-// Scores above 0 only fall. So let a window hold all rows above some score: while the highest of them is still above
-// it, that is the highest of all, and nothing outside has to be looked at. A round is
+// Positive scores only decrease. So if a window has all rows above some score (the cut), then as long as its highest
+// row is still above the cut, that row is the highest of all. A round consists of
 //
-//     scan     every thread lowers its rows by those that the round before took, and knows its two highest
-//     cut      the window: rows above the highest of all threads' second ones, or above a score found by bisection that
-//              leaves at most kNmsWindow rows. No thread has more than one row in it
-//     compare  all pairs of the window, by all threads: what a row's score is multiplied with if the other is taken
-//     take     the first warp alone, two rows to a lane, takes one row after the other: a maximum of the warp and one
-//              look at shared memory each
+//     scan     every thread lowers its rows' scores by the rows taken in the previous round, and finds its two highest
+//              rows
+//     cut      chooses the cut: the highest of all threads' second rows, or a higher score, found by bisection, that
+//              leaves at most kNmsWindow rows. So no thread has more than one row in the window
+//     compare  all threads compute, for all pairs of the window, the factor of one row's score if the other is taken
+//     take     the first warp, with two rows per lane, takes one row after another; each needs a maximum over the warp
+//              and one read of shared memory
 //
-// and takes some 20 to 40 rows, each of them as the rule has it: every row is multiplied with the same factors in the
-// same order as if they were taken one by one. Scores below 0 may rise and infinite ones become NaN; while there are
-// any, a round takes one row.
+// and takes about 20 to 40 rows. The result is exact: every score is multiplied by the same factors in the same order
+// as if rows were taken one by one. Negative scores may increase and infinite ones become NaN; while there are any, a
+// round takes one row.
 //
-// Scans cost most where rows are many: n^2 / 2 comparisons in all. They ask first whether boxes touch, for 32 rows
-// taken at a time, which takes 4 comparisons and no branch, and then compute what the few that do lose.
+// With many rows, scans cost most: n^2 / 2 comparisons in total. They first test whether boxes overlap, for 32 taken
+// rows at a time, with 4 comparisons and no branch, and then compute factors only for the few that do.
 #pragma once
 
 #include "nms/nms.cuh"
 
 namespace pydlx {
 
-constexpr int kNmsWindow = 64;       // rows at most: two to a lane
-constexpr int kNmsWindowLeast = 24;  // rows that are enough, if there are more
+constexpr int kNmsWindow = 64;       // most rows of a window: two per lane
+constexpr int kNmsWindowLeast = 24;  // fewest rows of a window, if enough remain
 
-// What a score is multiplied with where s is the similarity of its row and one taken.
+// The factor of a score whose row has similarity s with a taken row.
 template <class A>
 __device__ inline A decay_factor(const NmsRule<A>& rule, A s) {
   if (rule.method == NmsMethod::kLinear) return s > rule.threshold ? 1 - s : A(1);
@@ -38,23 +39,23 @@ __device__ inline A decayed(const NmsRule<A>& rule, A score, A factor) {
   return rule.drops(result) ? -A(INFINITY) : result;
 }
 
-// The rows of a round, in shared memory.
+// A round's window, in shared memory.
 template <class A, class Items>
 struct NmsWindow {
   A factor[kNmsWindow][kNmsWindow];
-  int found[kNmsWindow];  // places, as threads came by
+  int found[kNmsWindow];  // ranks of the window's rows, unordered
   int count;
-  int place[kNmsWindow];  // by falling score as it was given, and so on
+  int place[kNmsWindow];  // ranks of the window's rows, ascending; score and items likewise
   A score[kNmsWindow];
   typename Items::Item items[kNmsWindow];
-  // Those taken, as they were taken.
+  // The rows taken, in order.
   int taken;
   int slot[kNmsWindow];
   typename Items::Reach reach[kNmsWindow];
 };
 
-// A thread's two highest rows that are left. Of a thread that has a score which may rise nothing may be outside of the
-// window: its second one is above all.
+// A thread's two highest remaining rows. If a thread has a score that may increase, its `second` is set above all
+// scores, which limits the window to one row.
 template <class K>
 struct NmsHighest {
   Keyed<K> first{0, INT32_MAX}, second{0, INT32_MAX};
@@ -70,8 +71,8 @@ struct NmsHighest {
   __device__ void forbid() { second = {~K{0}, -1}; }
 };
 
-// Lowers this thread's rows by what the round before took, but for the one that was in its window, and finds the two
-// highest.
+// Lowers this thread's rows by the rows that the previous round took, except the one that was in its window, and finds
+// the two highest.
 template <class A, class Items>
 __device__ inline NmsHighest<ordered_key_t<A>> scan_rows(const NmsRule<A>& rule, const Items& entry,
                                                          const NmsWindow<A, Items>& window, int n, int in_window,
@@ -107,13 +108,14 @@ __device__ inline NmsHighest<ordered_key_t<A>> scan_rows(const NmsRule<A>& rule,
   return highest;
 }
 
-// Rows above it are the window: from kNmsWindowLeast to kNmsWindow of them, if there are as many above `bound`. Half of
-// `range`, a distance of keys below the highest, is tried first; it becomes what was found. A collective of the block.
+// Finds the cut, above which there are kNmsWindowLeast to kNmsWindow rows, or fewer if not as many are above `bound`.
+// The bisection starts at half of `range` (a distance of keys below the highest), which is then updated to the distance
+// found. All threads of the block must call it.
 template <class K>
 __device__ inline Keyed<K> window_cut(const Keyed<K>& own, const Keyed<K>& highest, const Keyed<K>& bound, K& range) {
   const auto above = [&](const Keyed<K>& cut) { return __syncthreads_count(own.above(cut)); };
   if (above(bound) <= kNmsWindow) return bound;
-  K low = bound.key, high = highest.key, step = range / 2 + 1;  // more than enough are above low, too few above high
+  K low = bound.key, high = highest.key, step = range / 2 + 1;  // too many rows are above low, too few above high
   while (high - low > 1) {
     const K middle = (high - low) / 2 > step ? high - step : low + (high - low) / 2;
     const int count = above({middle, 0});
@@ -127,7 +129,7 @@ __device__ inline Keyed<K> window_cut(const Keyed<K>& own, const Keyed<K>& highe
   }
   range = highest.key - high;
   if (above({high, 0}) >= kNmsWindowLeast) return {high, 0};
-  int some = 0, many = INT32_MAX;  // of rows with the key `high` those of the first places
+  int some = 0, many = INT32_MAX;  // many rows have the key `high`, so bisect over their ranks
   while (many - some > 1) {
     const int middle = some + (many - some) / 2, count = above({high, middle});
     if (count > kNmsWindow) {
@@ -140,7 +142,7 @@ __device__ inline Keyed<K> window_cut(const Keyed<K>& own, const Keyed<K>& highe
   return {high, some};
 }
 
-// Puts the window's rows in order; by all threads.
+// Sorts the window's rows; called by all threads.
 template <class A, class Items>
 __device__ inline void gather_window(const Items& entry, const A* left, NmsWindow<A, Items>& window) {
   const int i = static_cast<int>(threadIdx.x);
@@ -152,7 +154,8 @@ __device__ inline void gather_window(const Items& entry, const A* left, NmsWindo
   window.items[slot] = entry.at(window.found[i]);
 }
 
-// All pairs of the window; by all threads. Pairs (a, a + d) around a circle, so that each is met once.
+// Computes the factors of all pairs of the window; called by all threads. The pairs are (a, a + d) with a + d modulo
+// the number of rows, so that each occurs once.
 template <class A, class Items>
 __device__ inline void compare_window(const NmsRule<A>& rule, const Items& entry, NmsWindow<A, Items>& window) {
   const int count = window.count;
@@ -164,7 +167,7 @@ __device__ inline void compare_window(const NmsRule<A>& rule, const Items& entry
   }
 }
 
-// Takes rows of the window while the highest is above the cut, and at least one. By one warp.
+// Takes rows of the window while the highest is above the cut, but at least one; called by one warp.
 template <class A, class Items>
 __device__ inline void take_window(const NmsRule<A>& rule, const Items& entry, const Keyed<ordered_key_t<A>>& cut,
                                    NmsWindow<A, Items>& window, A* left, const int* rows, int64_t* order, A* rescored) {
@@ -207,7 +210,7 @@ __device__ inline void take_window(const NmsRule<A>& rule, const Items& entry, c
   }
 }
 
-// left (B, n): the scores by falling score, which become -inf as rows are taken or dropped.
+// left (B, n): the sorted scores, which become -inf as rows are taken or dropped.
 template <int threads, class A, class Items>
 __global__ void __launch_bounds__(threads, 1)
     nms_soft_kernel(NmsRule<A> rule, Items all, int64_t batch, int n, A* __restrict__ left,
@@ -245,7 +248,7 @@ __global__ void __launch_bounds__(threads, 1)
       taken += window.taken;
     }
     fill_up(to, b, n, taken);
-    __syncthreads();  // before the next entry's
+    __syncthreads();  // before the next batch entry
   }
 }
 

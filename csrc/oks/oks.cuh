@@ -1,8 +1,7 @@
-// OKS on CUDA, one similarity or one point's gradient to a thread: of ragged groups, and of groups of so few detections
-// that tiles of them (oks_tiles.cuh) would be empty for the most part. The maths and the shapes are in oks.h.
+// OKS on CUDA with one thread per similarity or per point's gradient: for ragged groups, and for groups with so few
+// detections that tiles (oks_tiles.cuh) would be mostly empty. The maths and the shapes are in oks.h.
 //
-// A thread gathers what it needs. Neighbouring threads share a detection and look at neighbouring truths, so most reads
-// come from the caches.
+// Neighbouring threads share a detection and read neighbouring truths, so most reads come from the caches.
 #pragma once
 
 #include "common/indexing.cuh"
@@ -11,7 +10,8 @@
 
 namespace pydlx {
 
-// What exponents are made of, the same to the bit wherever a pair stands. They are powers of 2.
+// The factor of a squared distance in the exponent of 2. Computed in one place, so that a pair's similarity is the same
+// to the bit in every kernel.
 template <class A>
 __device__ inline A oks_falloff(A steepness, A scale) {
   return steepness * scale * A(kLog2E);
@@ -42,14 +42,14 @@ __global__ void oks_kernel(OksRows<A> rows, OksSizes sizes, A* __restrict__ oks)
   }
 }
 
-// Similarities of ragged groups: a pair finds its group by bisection.
+// Similarities of ragged groups; a pair's group is found by bisection.
 template <class A>
 __global__ void oks_ragged_kernel(OksRows<A> rows, const int64_t* __restrict__ pred_offsets,
                                   const int64_t* __restrict__ truth_offsets, const int64_t* __restrict__ pair_offsets,
                                   int64_t groups, int64_t pred_rows, int64_t truth_rows, A* __restrict__ oks,
                                   int64_t pairs) {
   PYDLX_GRID_STRIDE(pair, pairs) {
-    int64_t low = 0, high = groups - 1;  // the last group that begins at or before the pair holds it
+    int64_t low = 0, high = groups - 1;  // the pair's group is the last one that begins at or before it
     while (low < high) {
       const int64_t middle = (low + high + 1) / 2;
       if (pair_offsets[middle] <= pair) {
@@ -66,7 +66,7 @@ __global__ void oks_ragged_kernel(OksRows<A> rows, const int64_t* __restrict__ p
   }
 }
 
-// Gradient of point k of one detection: all truths of its group pull at it.
+// The gradient of point k of one detection, a sum over all truths of its group.
 template <class A>
 __global__ void oks_few_backward_pred_kernel(OksRows<A> rows, OksSizes sizes, const A* __restrict__ grad,
                                              A* __restrict__ dpred, int64_t count) {
@@ -81,7 +81,7 @@ __global__ void oks_few_backward_pred_kernel(OksRows<A> rows, OksSizes sizes, co
       if (truth.count == 0 || !truth.counts(k)) continue;
       const A dx = truth.offset(pred, k, 0), dy = truth.offset(pred, k, 1);
       const A e = fast_exp2(oks_exponent(dx, dy, oks_falloff(truth.steepness, scale)));
-      if (e == 0) continue;  // also where the distance is infinite
+      if (e == 0) continue;  // the distance may be infinite
       const A pull = 2 * grad[row * sizes.truths + g] / truth.count * truth.steepness * e;
       sum[0] += pull * dx;
       sum[1] += pull * dy;
@@ -90,7 +90,7 @@ __global__ void oks_few_backward_pred_kernel(OksRows<A> rows, OksSizes sizes, co
   }
 }
 
-// Gradient of point k of one truth, and what that point adds to its area's.
+// The gradient of point k of one truth, and that point's term of the area's gradient.
 template <class A>
 __global__ void oks_few_backward_truth_kernel(OksRows<A> rows, OksSizes sizes, const A* __restrict__ grad,
                                               A* __restrict__ dtruth, A* __restrict__ growth, int64_t count) {
@@ -115,7 +115,7 @@ __global__ void oks_few_backward_truth_kernel(OksRows<A> rows, OksSizes sizes, c
   }
 }
 
-// The area's gradient is the sum over points, or over chunks of them.
+// The area's gradient, as the sum over points or over chunks of points.
 template <class A>
 __global__ void oks_backward_area_kernel(const A* __restrict__ growth, int64_t chunks, A* __restrict__ darea,
                                          int64_t count) {

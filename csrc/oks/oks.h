@@ -2,22 +2,22 @@
 //
 //     x_k = -|p_k - q_k|^2 / (2 (A + 2^-52) (2 sigma_k)^2)          OKS = mean over { k : v_k > 0 } of exp(x_k)
 //
-// Where no point of the truth is visible, COCO asks whether the detection is near the truth's box (x, y, w, h): the
-// mean is over all k, and p_k - q_k is how far p_k lies outside of [x - w, x + 2w] x [y - h, y + 2h]. Without a box
-// such a truth gives 0. A negative area gives NaN. With n the number of points in the mean:
+// If no point of the truth is visible, COCO compares the detection with the truth's box (x, y, w, h): the mean is over
+// all k, and p_k - q_k is the distance of p_k from the region [x - w, x + 2w] x [y - h, y + 2h]. Without a box the
+// similarity with such a truth is 0. A negative area gives NaN. With n the number of points in the mean:
 //
 //     dOKS/dp_k = -dOKS/dq_k = 2 exp(x_k) f_k (p_k - q_k) / n,   f_k = x_k / |p_k - q_k|^2
 //     dOKS/dA   = -sum_k exp(x_k) x_k / (n (A + 2^-52))
 //
-// and dOKS/dq_k = 0 where the box stands in for the points. On the CPU a gradient is right wherever it is a normal
-// number, however small exp(x_k) is.
+// and dOKS/dq_k = 0 if the box is used. On the CPU a gradient is accurate whenever it is a normal number, even if
+// exp(x_k) underflows.
 //
 // Shapes: pred (B, D, K, 2), truth (B, G, K, 2), visible (B, G, K) bool, area (B, G), sigmas (K,), boxes (B, G, 4);
-// OKS (B, D, G). Ragged: groups of different D and G, all rows one behind the other; OKS holds one (D, G) matrix behind
-// the other.
+// OKS (B, D, G). Ragged: groups of different D and G, with their rows concatenated; OKS is the concatenation of their
+// (D, G) matrices.
 //
-// Bytes a forward must move: pred, truth and OKS once. It takes D G K exponentials, which cost more than the bytes as
-// soon as D and G are more than a few.
+// Bytes of the forward: pred and truth are read and OKS is written once. It computes D G K exponentials per group,
+// which cost more than the bytes unless D and G are small.
 #pragma once
 
 #include <algorithm>
@@ -31,23 +31,21 @@
 #include "common/accumulate.h"
 #include "common/checks.h"
 #include "common/tensor_utils.h"
+#include "oks/spacing.h"
 
 namespace pydlx {
-
-// Added to areas, as COCO does (numpy.spacing(1)).
-constexpr double kOksSpacing = 0x1p-52;
 
 template <class A>
 PYDLX_HOST_DEVICE A oks_steepness(A area) {
   return area < 0 ? A(NAN) : -1 / (area + A(kOksSpacing));
 }
 
-// One truth's side of a comparison: its visible points or, where there is none, its box.
+// A truth: its visible points or, if there are none, its box.
 template <class A>
 struct OksTruth {
   const A* points;
   const bool* visible;
-  const A* box;  // null unless it stands in for the points
+  const A* box;  // null unless it replaces the points
   A steepness;   // -1 / (A + 2^-52), NaN for a negative area
   int64_t count;
 
@@ -58,7 +56,7 @@ struct OksTruth {
     return box ? box[axis] + 2 * box[axis + 2] : points[2 * k + axis];
   }
 
-  // How far a detection's point k lies from this truth's.
+  // The distance, along one axis, of a detection's point k from this truth's.
   PYDLX_HOST_DEVICE A offset(const A* pred, int64_t k, int axis) const {
     const A p = pred[2 * k + axis];
     if (!box) return p - points[2 * k + axis];
@@ -67,7 +65,7 @@ struct OksTruth {
   }
 };
 
-// Where the inputs' rows lie, all contiguous. Rows of pred and of truth are numbered through all groups.
+// Pointers to the contiguous inputs. Rows of pred and of truth are numbered through all groups.
 template <class A>
 struct OksRows {
   const A *pred, *truth;
@@ -93,12 +91,12 @@ struct OksRows {
 
 inline std::vector<int64_t> oks_shape(const Tensor& x) { return {x.sizes().begin(), x.sizes().end()}; }
 
-// The inputs made contiguous, kept alive for the pointers into them.
+// Owns contiguous versions of the inputs, for the pointers in OksRows.
 struct OksInput {
   Tensor pred, truth, visible, area, sigmas;
   std::optional<Tensor> boxes;
 
-  // `dims` of pred and truth: 4 for groups of one size, 3 for ragged ones.
+  // `dims` is the number of dimensions of pred and truth: 4 for groups of one size, 3 for ragged groups.
   OksInput(int64_t dims, const Tensor& pred_, const Tensor& truth_, const Tensor& visible_, const Tensor& area_,
            const Tensor& sigmas_, const std::optional<Tensor>& boxes_)
       : pred(made_contiguous(pred_)),
@@ -111,7 +109,7 @@ struct OksInput {
     arguments.check_dims("pred", pred, dims, dims);
     arguments.check_dims("truth", truth, dims, dims);
     const int64_t groups = pred.size(0), points = pred.size(dims - 2), truths = truth.size(dims - 3);
-    // Ragged rows have no dimension for their groups.
+    // Drops the group dimension for ragged groups.
     const auto rows = [&](std::initializer_list<int64_t> shape) {
       return dims == 4 ? IntHeaderOnlyArrayRef(shape) : IntHeaderOnlyArrayRef(shape.begin() + 1, shape.end());
     };
@@ -132,7 +130,7 @@ struct OksInput {
   }
 };
 
-// Some detections, all truths they are compared with, and where the first similarity goes.
+// Some detections, all truths they are compared with, and the offset of their first similarity.
 struct OksBlock {
   int64_t pred, preds, truth, truths;  // first row and number of rows
   int64_t place;
@@ -149,12 +147,12 @@ struct OksSizes {
         points(input.pred.size(2)) {}
 
   PYDLX_HOST_DEVICE int64_t pairs() const { return groups * preds * truths; }
-  // Rows of the pair, as similarities are numbered.
+  // The rows of a pair, given its index among all similarities.
   PYDLX_HOST_DEVICE int64_t pred_of(int64_t pair) const { return pair / truths; }
   PYDLX_HOST_DEVICE int64_t truth_of(int64_t pair) const { return pair / (preds * truths) * truths + pair % truths; }
 };
 
-// Of pred, of truth and of area, to be written where they are wanted and empty where not.
+// The gradients of pred, truth and area; empty tensors for those not wanted.
 struct OksNewGradients {
   Tensor pred, truth, area;
 
@@ -177,14 +175,15 @@ inline Tensor oks_gradient(const OksInput& input, const OksSizes& sizes, const T
   return made_contiguous(grad);
 }
 
-// Whether there is a pair at this place of its group, and rows of these numbers to make it of. Offsets in a GPU's
-// memory are looked at by the kernel alone.
+// Whether `at` is a pair of the group, and the group's rows exist. Kernels must check this, because offsets in a GPU's
+// memory are not checked before.
 PYDLX_HOST_DEVICE inline bool oks_has_pair(const OksBlock& group, int64_t at, int64_t pred_rows, int64_t truth_rows) {
   return at >= 0 && group.truths > 0 && at / group.truths < group.preds && group.pred >= 0 && group.truth >= 0 &&
          group.preds <= pred_rows - group.pred && group.truths <= truth_rows - group.truth;
 }
 
-// Group i of a ragged batch holds the rows [offsets[i], offsets[i + 1]), and as many similarities.
+// Offsets of a ragged batch: group i has the rows [offsets[i], offsets[i + 1]) of pred and truth, and the similarities
+// [pair[i], pair[i + 1]).
 struct OksOffsets {
   Tensor pred, truth, pair;
   int64_t groups;
@@ -199,7 +198,7 @@ struct OksOffsets {
     arguments.check("pair_offsets", pair, ScalarType::Long, pred.sizes());
   }
 
-  // Of offsets on the CPU.
+  // Checks the values of offsets on the CPU.
   void check_values(const OksInput& input, int64_t pairs) const {
     const Arguments arguments("oks_ragged", "pred", input.pred);
     arguments.check_offsets("pred_offsets", pred, input.pred.size(0));

@@ -1,13 +1,13 @@
-// OKS on the CPU: what is prepared once per truth, work cutting, registration. The maths is in oks.h, the loops in
+// OKS on the CPU: preparation of truths, work cutting, registration. The maths is in oks.h, the loops in
 // oks_cpu_simd.h.
 #include "oks/oks.h"
 
 namespace pydlx {
 
-// Detections that are compared together, at most; a whole number of vectors.
+// The most detections that are compared together; a multiple of all vectors.
 constexpr int64_t kOksBlock = 64;
 
-// Pairs whose exponentials are taken together.
+// Pairs that are computed together.
 constexpr int64_t kOksPairs = 64;
 
 template <class A>
@@ -17,7 +17,7 @@ struct OksPoint {
   A falloff;
 };
 
-// What of one truth counts, as many detections are to be compared with it.
+// The points of one truth that count, prepared for comparison with many detections.
 template <class A>
 struct OksTarget {
   std::vector<OksPoint<A>> points;
@@ -37,7 +37,8 @@ struct OksTarget {
   }
 };
 
-// The gradients' places, zeros to begin with. Each of areas is a sum over all detections, which may cancel.
+// Output pointers of the gradients, which must start as zeros. An area's gradient is a sum over all detections, which
+// may cancel.
 template <class A>
 struct OksGradients {
   A *pred, *truth;
@@ -52,7 +53,7 @@ struct OksGradients {
 namespace pydlx {
 namespace {
 
-// Exponentials that are worth a thread.
+// The least number of exponentials per thread.
 constexpr int64_t kGrain = 8192;
 
 void add_blocks(const OksBlock& group, std::vector<OksBlock>& blocks) {
@@ -84,7 +85,7 @@ void run_blocks(const OksInput& input, const std::vector<OksBlock>& blocks, cons
   });
 }
 
-// Groups of fewer detections than this would leave most lanes of a block empty.
+// With fewer detections per group than this, most lanes of a block would be empty.
 constexpr int64_t kFewDetections = 4;
 
 void run_pairs(const OksInput& input, const OksSizes& sizes, const Tensor& oks) {
@@ -133,7 +134,7 @@ std::tuple<Tensor, Tensor, Tensor> oks_backward(const Tensor& grad_output, const
     const int64_t pairs = sizes.preds * sizes.truths;
     const int64_t cost = std::max<int64_t>(1, pairs * sizes.points);
     const A least_half = PYDLX_SIMD_CALL(oks_least_half<A>)(rows, scale, sizes, input_data<A>(grad));
-    // Pairs of one group share rows of the gradients, so a group is one thread's.
+    // Pairs of one group add to the same rows of the gradients, so one thread processes a whole group.
     parallel_for(sizes.groups, kGrain / cost, [&](int64_t begin, int64_t end) {
       PYDLX_SIMD_CALL(oks_backward_groups<A>)(rows, scale, sizes, input_data<A>(grad), least_half, to, begin, end);
     });

@@ -1,12 +1,12 @@
-// OKS on the CPU. Included once per instruction set by oks_cpu.cpp, which brings in every header this needs.
+// OKS on the CPU. Included once per instruction set by oks_cpu.cpp, which includes every header this needs.
 //
-// Lanes are detections: one truth is compared with many of them, whose coordinates lie apart by point and axis. So the
-// truth's invisible points cost nothing. A pair's similarity does not depend on where in the block it stands.
+// Lanes are detections: one truth is compared with many of them, whose coordinates are stored by point and axis. So
+// invisible points of the truth cost nothing. A pair's similarity does not depend on its position in the block.
 
 namespace pydlx {
 namespace PYDLX_SIMD {
 
-// How far p lies from a visible coordinate, where low and high are the same; or, with kBox, from [low, high].
+// The distance of p from a visible coordinate, where low == high; or with kBox from the interval [low, high].
 template <class A, bool kBox>
 __attribute__((always_inline)) inline Vec<A> distance(const Vec<A>& p, const Vec<A>& low, const Vec<A>& high) {
   if constexpr (!kBox) return p - low;
@@ -72,7 +72,7 @@ void oks_blocks(const OksRows<A>& rows, const std::vector<A>& scale, const OksBl
 
 // ----------------------------------------------------------------------------------------------------------- by pair
 
-// Lanes are pairs, in the order of the result. Points that do not count have the exponent -inf, and so add nothing.
+// Here lanes are pairs, in the order of the result. Points that do not count have the exponent -inf and add 0.
 template <class A>
 struct OksPairLanes {
   using Row = A[kOksPairs];
@@ -118,20 +118,20 @@ void oks_pairs(const OksRows<A>& rows, const std::vector<A>& scale, const OksSiz
   }
 }
 
-// What a point's gradient is multiplied with, exp(x); or, where that is 0, -exp(x / 2), to be multiplied with twice:
-// the gradient may still be a normal number. It is -0 where that half is below `least`.
+// The factor exp(x) of a point's gradient. If it underflows, -exp(x / 2), to be multiplied twice, because the gradient
+// may still be a normal number; or 0 if exp(x / 2) is below `least`.
 template <class A>
 __attribute__((always_inline)) inline Vec<A> exp_or_half(const Vec<A>& x, const Vec<A>& least) {
   const Vec<A> e = exp_to_one<A>(x), half = exp_to_one<A>(x / 2);
   return e == 0 ? (half < least ? Vec<A>{} : -half) : e;
 }
 
-// The half below which nothing is left of a point's gradients: even the sum of as many as the call has of a point is no
-// normal number.
+// `least` for exp_or_half: the value of exp(x / 2) below which a point's gradients can be dropped, because even the sum
+// of as many as the call has for a point is not a normal number.
 //
-// With x the exponent, they are share x exp(x) and 2 share sqrt(scale x / steepness) exp(x). Both fall with x below -1,
-// and exp(x / 2) is 0 below kLowest. As 2 sqrt(a) <= 1 + a, `bound` is above all factors of exp(x). NaN and infinity
-// stay in it, and then nothing is left out.
+// With exponent x, the gradients are share x exp(x) and 2 share sqrt(scale x / steepness) exp(x). The magnitudes of
+// both decrease for x below -1, and exp(x / 2) is 0 below kLowest. Because 2 sqrt(a) <= 1 + a, `bound` exceeds all
+// factors of exp(x). If an input is NaN or infinite, so is the bound, and nothing is dropped.
 template <class A>
 A oks_least_half(const OksRows<A>& rows, const std::vector<A>& scale, const OksSizes& sizes, const A* grad) {
   constexpr A kLowest = A(1.4) * std::numeric_limits<A>::min_exponent;
@@ -157,7 +157,7 @@ struct WideOf<float> {
   typedef double type __attribute__((vector_size(2 * PYDLX_SIMD_BYTES)));
 };
 
-// A sum in float64, lane by lane.
+// A float64 sum per lane.
 template <class A>
 struct WideSum {
   using Wide = typename WideOf<A>::type;
@@ -172,13 +172,14 @@ struct WideSum {
   }
 };
 
-// Lanes are points. A row of (points, 2) numbers is kept as all x, then all y, each `width` numbers: whole vectors.
+// In the backward pass lanes are points. A row (points, 2) is stored as all x, then all y, each padded to `width`
+// elements, whole vectors.
 template <class A>
 int64_t oks_width(int64_t points) {
   return (points + kVecLanes<A> - 1) / kVecLanes<A> * kVecLanes<A>;
 }
 
-// Detections (preds, points, 2) and their gradients, parted so; lanes beyond the last point hold zeros.
+// Detections (preds, points, 2) and their gradients in that layout; lanes past the last point are zero.
 template <class A>
 struct OksPartedDetections {
   int64_t points, width;
@@ -201,7 +202,7 @@ struct OksPartedDetections {
   }
 };
 
-// One truth parted likewise, with 1 at the points that count and 0 at the others.
+// One truth in that layout, with flags 1 for points that count and 0 for others.
 template <class A>
 struct OksPartedTruth {
   int64_t points, width;
@@ -233,15 +234,16 @@ struct OksPartedTruth {
     std::fill(gradient.begin(), gradient.end(), A(0));
   }
 
-  // A box is no input that has a gradient here.
+  // With a box there is no gradient: boxes are not differentiable inputs.
   void store_gradient(A* dtruth) const {
     if (truth.box) return;
     for (int64_t k = 0; k < points; ++k) dtruth[2 * k] = -gradient[k], dtruth[2 * k + 1] = -gradient[k + width];
   }
 };
 
-// Adds the gradients of one pair to both sides', and that of its exponents' sum to `area`, lane by lane. share is the
-// incoming gradient / n * steepness. Where exp_or_half is 0 nothing is left, whatever it would be multiplied with.
+// Adds the gradients of one pair to those of both sides, and its terms of the area's gradient to `area`, lane by lane.
+// `share` is the incoming gradient / n * steepness. Where exp_or_half is 0 the gradient is 0, even if other factors are
+// infinite.
 template <class A, bool kBox>
 void differentiate(OksPartedTruth<A>& target, const A* pred, A* dpred, A share, const Vec<A>& least, WideSum<A>& area) {
   const Vec<A> none{}, one = none + 1, lowest = splat(-std::numeric_limits<A>::infinity());
@@ -264,7 +266,7 @@ void differentiate(OksPartedTruth<A>& target, const A* pred, A* dpred, A share, 
   }
 }
 
-// Adds the gradients of the groups [begin, end). Each row's sum runs in the order of the rows on the other side.
+// Adds the gradients of groups [begin, end). Each row's sum is in the order of the rows on the other side.
 template <class A>
 void oks_backward_groups(const OksRows<A>& rows, const std::vector<A>& scale, const OksSizes& sizes, const A* grad,
                          A least_half, const OksGradients<A>& to, int64_t begin, int64_t end) {

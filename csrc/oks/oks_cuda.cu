@@ -7,10 +7,10 @@ namespace {
 
 constexpr int kThreads = 128, kTileThreads = kOksWarps * kWarp;
 
-// Groups of fewer detections than this would leave most lanes of a tile empty.
+// With fewer detections per group than this, most lanes of a tile would be empty.
 constexpr int64_t kFewDetections = 4;
 
-// What tiles count in 32 bits.
+// Limits of the tile kernels, which have 32-bit indices.
 constexpr int64_t kMostPoints = 1 << 20, kMostRows = 1 << 30;
 
 bool takes_tiles(const OksSizes& sizes) {
@@ -18,7 +18,7 @@ bool takes_tiles(const OksSizes& sizes) {
          std::max(sizes.preds, sizes.truths) <= kMostRows;
 }
 
-// Blocks from which on a lane has two detections.
+// From this many blocks on, a lane processes two detections.
 #ifdef __CUDACC__
 constexpr int64_t kManyBlocks = 264;
 #else
@@ -83,7 +83,7 @@ void differentiate_truth(const OksRows<A>& rows, const OksSizes& sizes, const A*
   if (truths == 0) return;
   const bool few = !takes_tiles(sizes);
   const int64_t chunks = few ? sizes.points : ceil_div(sizes.points, kOksChunk);
-  // What a single chunk adds is all there is.
+  // With a single chunk its terms are already the sum.
   const Tensor growth = chunks == 1 ? to.area : uninitialised(to.area, {truths, chunks});
   if (few && sizes.points > 0) {
     PYDLX_LAUNCH(oks_few_backward_truth_kernel<A>, blocks_for(truths * sizes.points, kThreads), kThreads, 0, stream,

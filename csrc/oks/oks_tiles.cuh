@@ -1,17 +1,17 @@
 // OKS on CUDA for groups of one size, and its gradients. The maths and the shapes are in oks.h.
 //
-// What must be moved is read once or a few times: a forward takes D G K exponentials, each of which costs 2
-// subtractions, 2 products, a fused one, the power of 2 and a sum, so arithmetic is the floor. Truths are staged in
-// shared memory as (x, y, falloff, kind) of each point: whatever needs a division is done there, once for a tile.
+// The forward is bound by arithmetic: it computes D G K exponentials per group, each with 2 subtractions, 2 products, a
+// fused multiply-add, a power of 2 and an addition. Bytes: the inputs are read once or a few times. Truths are staged
+// in shared memory as (x, y, falloff, kind) of each point, so that divisions are done only there, once per tile.
 //
-//     forward   lanes are detections, a warp has kTruths truths: a point of a truth is read once for 32 or 64 of
-//               them, and skipped by all if it does not count
-//     d pred    lanes are detections, a warp has kPoints points and walks through all truths
-//     d truth   lanes are points, a warp has kTruths truths and walks through all detections; an area's gradient is
-//               the sum over points, 32 of them at a time
+//     forward   lanes are detections, a warp has kTruths truths: a point of a truth is read once for 32 or 64
+//               detections, and skipped if it does not count
+//     d pred    lanes are detections, a warp has kPoints points and loops over all truths
+//     d truth   lanes are points, a warp has kTruths truths and loops over all detections; an area's gradient is the
+//               sum over points, 32 at a time
 //
-// Points, detections and truths of a group are counted in 32 bits. Sums have one order, so results are the same at
-// every run. In gradients a similarity of 0 adds nothing: its exponent, and its distance too, may be infinite.
+// Indices of points, detections and truths of a group have 32 bits. The order of sums is fixed, so results are the same
+// in every run. In gradients, terms with exp(x) = 0 are skipped, because the exponent and the distance may be infinite.
 #pragma once
 
 #include "common/reduce.cuh"
@@ -21,9 +21,9 @@
 namespace pydlx {
 
 constexpr int kOksWarps = 8;
-constexpr int kOksChunk = 32;  // points that are staged at a time
+constexpr int kOksChunk = 32;  // points staged at a time
 
-// How much fits into 48 kB of shared memory, and how many blocks a multiprocessor should have room for.
+// Tile sizes, which fit into 48 KiB of shared memory, and resident blocks per multiprocessor.
 template <class A>
 struct OksTiling {
   static constexpr int kTruths = 7, kRoom = 64, kDetections = 64, kBlocks = 3, kTruthBlocks = 5;
@@ -33,7 +33,7 @@ struct OksTiling<double> {
   static constexpr int kTruths = 3, kRoom = 24, kDetections = 32, kBlocks = 2, kTruthBlocks = 3;
 };
 
-// How a point of a truth counts.
+// How a truth's point is compared: not at all, as a point, or by the truth's box.
 enum OksKind { kHidden, kShown, kBox };
 
 template <class A>
@@ -42,16 +42,16 @@ struct alignas(16) OksStaged {
   float kind;
 };
 
-// What all points of `room` truths share.
+// Data per truth, for `room` truths.
 template <class A, int room>
 struct OksTruths {
-  int count[room];  // of points in the mean
+  int count[room];  // number of points in the mean
   bool is_box[room];
   A steepness[room];
-  A box[room][4];  // the low and high ends of where the distance is 0
+  A box[room][4];  // the region where the distance is 0: low and high ends
 };
 
-// Loads truths [first, first + number); a warp to each, by all threads of a block.
+// Loads truths [first, first + number), one warp per truth; called by all threads of a block.
 template <bool kBoxes, class A, int room>
 __device__ inline void load_truths(const OksRows<A>& rows, int64_t first, int number, OksTruths<A, room>& to) {
   const int lane = thread_of_block() % kWarp, warps = static_cast<int>(blockDim.x) / kWarp;
@@ -73,8 +73,8 @@ __device__ inline void load_truths(const OksRows<A>& rows, int64_t first, int nu
   }
 }
 
-// Stages points [first_point, first_point + kOksChunk) of the truths that were loaded, and of as many as fit nothing
-// that counts.
+// Stages points [first_point, first_point + kOksChunk) of the loaded truths; the remaining slots get points that do not
+// count.
 template <class A, int room>
 __device__ inline void stage_points(const OksRows<A>& rows, int64_t first, int number, int first_point,
                                     const OksTruths<A, room>& truths, OksStaged<A> (&to)[room][kOksChunk]) {
@@ -94,14 +94,14 @@ __device__ inline void stage_points(const OksRows<A>& rows, int64_t first, int n
   }
 }
 
-// How far p lies from a point, or outside of a box.
+// The signed distance of p from the interval [low, high], 0 inside.
 template <class A>
 __device__ inline A outside(A p, A low, A high) {
   const A below = p - low, above = p - high;
   return (below > 0 ? 0 : below) + (above < 0 ? 0 : above);
 }
 
-// Truths shared among tiles of up to `room` of them, about as many to each.
+// Divides truths evenly among tiles of up to `room` truths.
 struct OksShares {
   int all, tiles, size;
 
@@ -112,7 +112,7 @@ struct OksShares {
   __device__ int number(int first) const { return max(min(size, all - first), 0); }
 };
 
-// A tile is kDet detections to a lane and up to kTruths truths to a warp.
+// A tile has kDet detections per lane and up to kTruths truths per warp.
 template <class A, int kDet, bool kBoxes>
 __global__ void __launch_bounds__(kOksWarps* kWarp, PYDLX_BLOCKS(OksTiling<A>::kBlocks))
     oks_tile_kernel(OksRows<A> rows, OksSizes sizes, A* __restrict__ oks) {
@@ -169,7 +169,7 @@ __global__ void __launch_bounds__(kOksWarps* kWarp, PYDLX_BLOCKS(OksTiling<A>::k
         }
       }
     }
-    __syncthreads();  // truths have been read
+    __syncthreads();  // wait until truths have been read
 #pragma unroll
     for (int t = 0; t < kTruths; ++t) {
       const int g = warp + kOksWarps * t, count = g < number ? truths.count[g] : 0;
@@ -181,11 +181,11 @@ __global__ void __launch_bounds__(kOksWarps* kWarp, PYDLX_BLOCKS(OksTiling<A>::k
       A* to = oks + (pred_row + d) * sizes.truths + first_truth;
       for (int g = lane; g < number; g += kWarp) to[g] = results[d][g];
     }
-    __syncthreads();  // before the next tile's truths
+    __syncthreads();  // before the next tile's truths are loaded
   }
 }
 
-// A block has kWarp detections, kOksChunk points of them, and all truths of their group.
+// A block processes kWarp detections, kOksChunk of their points, and all truths of their group.
 template <class A, bool kBoxes>
 __global__ void __launch_bounds__(kOksWarps* kWarp, PYDLX_BLOCKS(OksTiling<A>::kBlocks))
     oks_backward_pred_kernel(OksRows<A> rows, OksSizes sizes, const A* __restrict__ grad, A* __restrict__ dpred) {
@@ -217,7 +217,7 @@ __global__ void __launch_bounds__(kOksWarps* kWarp, PYDLX_BLOCKS(OksTiling<A>::k
     for (int first = 0; first < all_truths; first += kRoom) {
       const int number = min(kRoom, all_truths - first);
       const int64_t row = group * sizes.truths + first;
-      __syncthreads();  // the truths before have been read
+      __syncthreads();  // wait until the previous truths have been read
       load_truths<kBoxes>(rows, row, number, truths);
       __syncthreads();
       stage_points(rows, row, number, first_point, truths, staged);
@@ -258,8 +258,8 @@ __global__ void __launch_bounds__(kOksWarps* kWarp, PYDLX_BLOCKS(OksTiling<A>::k
   }
 }
 
-// A block has kOksChunk points, a lane to each, of up to kTruths truths to a warp, and all detections of their group.
-// growth (rows of truth, chunks of points): what points add to the area's gradient.
+// A block processes kOksChunk points (one per lane) of up to kTruths truths per warp, and all detections of their
+// group. growth (rows of truth, chunks of points): the points' terms of the area's gradient.
 constexpr int kOksTruthWarps = 4;
 
 template <class A, bool kBoxes>
@@ -268,7 +268,7 @@ __global__ void __launch_bounds__(kOksTruthWarps* kWarp, PYDLX_BLOCKS(OksTiling<
                               A* __restrict__ growth) {
   constexpr int kTruths = OksTiling<A>::kTruths, kRoom = kOksTruthWarps * kTruths;
   constexpr int kDetections = OksTiling<A>::kDetections;
-  constexpr int kSlots = kTruths <= 4 ? 4 : 8;  // of a warp's weights, so that they are read by vectors
+  constexpr int kSlots = kTruths <= 4 ? 4 : 8;  // slots for a warp's weights, which are read as vectors
   using Truths = OksTruths<A, kRoom>;
   using Point = Vector<A, 2>;
   using Weights = Vector<A, 4>;
@@ -285,7 +285,7 @@ __global__ void __launch_bounds__(kOksTruthWarps* kWarp, PYDLX_BLOCKS(OksTiling<
     const int64_t group = part / shares.tiles;
     const int first_truth = static_cast<int>(part % shares.tiles) * shares.size, number = shares.number(first_truth);
     const int64_t row = group * sizes.truths + first_truth;
-    __syncthreads();  // the truths before have been read
+    __syncthreads();  // wait until the previous truths have been read
     load_truths<kBoxes>(rows, row, number, truths);
     __syncthreads();
     const A* truth = rows.truth + 2 * row * rows.points;
@@ -306,7 +306,7 @@ __global__ void __launch_bounds__(kOksTruthWarps* kWarp, PYDLX_BLOCKS(OksTiling<
       const int64_t pred_row = group * sizes.preds + first;
       const A* from = rows.pred + 2 * pred_row * rows.points;
       const A* weight = grad + pred_row * sizes.truths + first_truth;
-      __syncthreads();  // the detections before have been read
+      __syncthreads();  // wait until the previous detections have been read
       for (int d = warp; d < preds_here; d += kOksTruthWarps) {
         const int at = 2 * (d * points + k);
         preds[d][lane] = k < points ? Point{{from[at], from[at + 1]}} : Point{{0, 0}};

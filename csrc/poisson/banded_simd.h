@@ -1,11 +1,12 @@
-// Included once per instruction set by poisson_cpu_simd.h: factors of banded systems, one per lane, and their solution.
+// Factorisation and solution of banded systems, one per lane. Included once per instruction set by poisson_cpu_simd.h.
 
 namespace pydlx {
 namespace PYDLX_SIMD {
 
-// L D L^T of a strip of symmetric banded Toeplitz matrices with mirrored (or plain) ends, computed in float64 and kept
-// as T: reciprocal pivots and the first subdiagonal of L; the second is outer / pivot. Both converge geometrically down
-// the rows, so rows beyond `known` repeat the last one kept; the last row of the matrix is kept apart.
+// The L D L^T factors of a strip of symmetric banded Toeplitz matrices with mirrored (or plain) ends, computed in
+// float64 and stored as T: reciprocal pivots and the first subdiagonal of L; the second is outer / pivot. Both converge
+// geometrically down the rows, so only `known` rows are stored and later rows use the last of them; the last row of the
+// matrix, which differs, is stored separately.
 template <class T>
 struct StripFactors {
   T* reciprocal;  // (known, S)
@@ -36,7 +37,7 @@ void factor_strip(const ColumnBands* bands, int64_t height, bool dirichlet, Stri
     out->reciprocal[c] = T(1 / pivot[c]);
     out->lower[c] = 0;
   }
-  // Row i from rows i - 1 and i - 2; the first coupling (and the last) has the mirrored outer band added.
+  // Row i from rows i - 1 and i - 2. The mirrored outer band is added to the first and the last coupling.
   const auto step = [&](int64_t i, bool last) {
     int moving = 0;
     for (int64_t c = 0; c < S; ++c) {
@@ -88,8 +89,8 @@ inline void put(T* to, const V& value) {
   __builtin_memcpy(to, &value, sizeof(V));
 }
 
-// Solves the strip: down with z_i = x_i - lower_i z_{i-1} - outer r_{i-2} z_{i-2}, up with
-// u_i = r_i z_i - lower_{i+1} u_{i+1} - outer r_i u_{i+2}. z is packed (height, S); x and u may be one.
+// Solves the strip: forward substitution z_i = x_i - lower_i z_{i-1} - outer r_{i-2} z_{i-2}, then back substitution
+// u_i = r_i z_i - lower_{i+1} u_{i+1} - outer r_i u_{i+2}. z is packed (height, S); x and u may be the same array.
 template <class V, class T, int64_t S, bool kOuter>
 void sweep_strip(const StripFactors<T>& f, int64_t height, const T* x, T* u, int64_t stride, T* z) {
   constexpr int64_t W = int64_t(sizeof(V) / sizeof(T)), N = S / W;
@@ -127,8 +128,8 @@ void sweep_strip(const StripFactors<T>& f, int64_t height, const T* x, T* u, int
   }
 }
 
-// Reciprocal pivots r_i and steps w_i = -e r_i of a strip of complex symmetric tridiagonal matrices, real and imaginary
-// parts apart. Their real part is that of L, positive, so that no pivoting is needed.
+// Reciprocal pivots r_i and multipliers w_i = -e r_i of a strip of complex symmetric tridiagonal matrices, with
+// separate real and imaginary parts. The matrices' real part is L, which is positive, so no pivoting is needed.
 template <class T>
 struct ComplexFactors {
   T* rows;  // (known, 4, S): re r, im r, re w, im w
@@ -185,7 +186,8 @@ void factor_complex_strip(const ColumnBands* bands, int64_t height, ComplexFacto
   keep(out->last);
 }
 
-// u = Re of the solution for the right-hand side x + i weight y. z is packed (height, 2, S); x and u may be one.
+// u = the real part of the solution for the right-hand side x + i weight y. z is packed (height, 2, S); x and u may be
+// the same array.
 template <class V, class T, int64_t S>
 void sweep_complex_strip(const ComplexFactors<T>& f, int64_t height, T weight, const T* x, const T* y, T* u,
                          int64_t stride, T* z) {
@@ -223,7 +225,7 @@ void sweep_complex_strip(const ComplexFactors<T>& f, int64_t height, T weight, c
   }
 }
 
-// The factored systems of S neighbouring columns, in work space of work_size elements. V is the vector to sweep with.
+// The factored systems of S neighbouring columns, in a workspace of work_size elements. V is the vector type to use.
 template <class V, class T, int64_t S>
 struct ColumnSolver {
   const PoissonProblem& p;
@@ -244,7 +246,7 @@ struct ColumnSolver {
     }
   }
 
-  // In place in x (and for `paper` with y, to be scaled by sqrt(beta)), `stride` elements from row to row.
+  // Solves in place in x, with `stride` elements between rows; for `paper` also with y, which is scaled by sqrt(beta).
   void solve(T* x, const T* y, int64_t stride) const {
     switch (p.formulation) {
       case kPaper:

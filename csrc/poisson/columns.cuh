@@ -1,18 +1,18 @@
-// The systems of all column frequencies, where they lie between the transforms of the rows (maths in recurrence.h).
+// Solves the systems of all column frequencies in place, between the transforms of the rows (maths in recurrence.cuh).
 //
-// Rows are transformed two by two: z (planes, pairs, W) is the complex Fourier transform, along the rows and in
-// Makhoul's order, of rows 2q + i rows (2q + 1), the last one alone if H is odd. With w = exp(-i pi l / 2W), in both
-// rows at once,
+// Rows are transformed in pairs: z (planes, pairs, W) is the complex Fourier transform, along the rows and in Makhoul's
+// order, of row 2q + i times row 2q + 1; if H is odd, the last row is alone. With w = exp(-i pi l / 2W), for both rows
+// at once,
 //
 //     C_l = w z_l + conj(w z_{W-l}),  C_{W-l} = i (w z_l - conj(w z_{W-l}))              (C_0 = 2 z_0, no C_W)
 //     z_l = conj(w) (C_l - i C_{W-l}) / 2,  z_{W-l} = w (C_l + i C_{W-l}) / 2            and back
 //
 // so a thread that reads columns l and W - l of its rows has two columns of the cosine transform, for l = 0 .. W / 2.
 //
-// Bytes: each number read and written once, 8 a number, by pieces of 8 `lanes` bytes; about 20 operations a number.
-// A block of kThreads at the most, kBlocks to a multiprocessor, takes `lanes` such l; a thread keeps kRows rows of its
-// two columns in registers, solves them from states of zero, learns through shared memory what enters from the rows
-// above and below, and adds that.
+// Bytes: each element is read and written once, 8 per element, in pieces of 8 `lanes` bytes; about 20 operations per
+// element. A block of at most kThreads threads (kBlocks resident per multiprocessor) processes `lanes` values of l. A
+// thread holds kRows rows of its two columns in registers and solves them with initial states of zero; then it gets the
+// true states, which enter from the rows above and below, through shared memory and adds their effect.
 #pragma once
 
 #include "common/complex.cuh"
@@ -22,13 +22,13 @@
 
 namespace pydlx {
 
-// What threads of a block share, by a filter's states: `pitch` a column.
+// The shared memory of a block; `pitch` filter states per column.
 template <class Filter, int lanes>
 struct ColumnRoom {
-  ColumnFilter* filters;  // of 2 lanes columns
+  ColumnFilter* filters;  // for 2 * lanes columns
   typename Filter::State *ends, *tops;
-  Complex<float>* turns;  // w of each lane
-  float* level;           // of column 0
+  Complex<float>* turns;  // w, per lane
+  float* level;           // the correction of column 0
   int pitch;
 
   __host__ __device__ static constexpr int columns() { return 2 * lanes; }
@@ -51,9 +51,10 @@ struct ColumnsCall {
   float beta, centre, side;
 };
 
-// Values of the solution at the first and the last column, as sums over the tile's column frequencies of even and of
-// odd number: to edges (planes, 2, tiles, height). Of charges (planes, 2, height) the other way: what they add to the
-// right side of column frequency l. The bases' first samples are the weights.
+// For Dirichlet borders (edges.cuh). The values of the solution at the first and the last column are written as partial
+// sums over the tile's even and odd column frequencies, to edges (planes, 2, tiles, height). The charges (planes, 2,
+// height) are added to the right side of every column frequency. In both, the weights are the first samples of the
+// basis functions.
 struct Edges {
   float* values;
   const float* charges;
@@ -72,19 +73,19 @@ __global__ __launch_bounds__(kThreads,
   const int tile = static_cast<int>(blockIdx.x) - plane * call.tiles, width = call.width;
   const bool inside = tile * lanes + lane <= width / 2;
   const int column = inside ? tile * lanes + lane : 0, mirrored = column == 0 ? 0 : width - column;
-  // Rows of this chunk, and their pairs.
+  // The rows of this thread's chunk, and their pairs.
   const int first_row = chunk * kRows, rows = min(kRows, call.height - first_row), first_pair = first_row / 2;
   Complex<float>* const pairs = z + static_cast<int64_t>(plane) * call.pairs * width;
   const int offset = first_pair * width + column;
 
-  // Column 0 is the sums of the rows. What they should be on average is known in float64.
+  // Column 0 has the sums of the rows, whose mean over the rows is known in float64.
   const bool sets_mean = !Filter::kDirichlet && mean_of_plane.partials != nullptr && tile == 0;
   if (sets_mean && threadIdx.x < kWarp) {
     const double level = 2.0 * mean_of_plane.of(plane);
     if (threadIdx.x == 0) *room.level = static_cast<float>(level);
   }
 
-  // The filters, once for the block. In the basis of Dirichlet borders frequencies run the other way.
+  // The filters, computed once per block. For Dirichlet borders the basis has the frequencies in reverse order.
   if (static_cast<int>(threadIdx.x) < room.columns()) {
     const int l = min(tile * lanes + lane, width / 2), which = static_cast<int>(threadIdx.x) / lanes;
     const int number = which == 0 || l == 0 ? l : width - l;
@@ -93,7 +94,7 @@ __global__ __launch_bounds__(kThreads,
     if (which == 0) room.turns[lane] = turn(-float(l) / (2.0f * float(width)));
   }
 
-  float x[2][kRows];  // z at first: the numbers of l, then those of W - l
+  float x[2][kRows];  // first z at l and at W - l, then the columns of the cosine transform
   const Complex<float>* from = pairs + offset;
 #pragma unroll
   for (int n = 0; n < kRows / 2; ++n, from += width) {
@@ -114,7 +115,7 @@ __global__ __launch_bounds__(kThreads,
       x[1][n] = there.im - here.im, x[1][n + 1] = here.re - there.re;
     }
   }
-  // What the first sample of a basis wave is.
+  // The first sample of a basis function.
   const auto weight = [&](int number) {
     return number == 0 ? 0.0f : cospif(0.5f * float(number) * fast_reciprocal(float(width)));
   };
@@ -131,7 +132,7 @@ __global__ __launch_bounds__(kThreads,
     }
   }
 
-  // Rows below the plane hold zeros throughout.
+  // Rows below the plane are zero throughout.
 #pragma unroll
   for (int c = 0; c < 2; ++c) {
     const ColumnFilter& coefficients = room.filters[c * lanes + lane];
@@ -156,7 +157,7 @@ __global__ __launch_bounds__(kThreads,
   }
   __syncthreads();
 
-  // What enters a last chunk that is not full enters above its empty rows.
+  // If the last chunk is not full, the state from below enters above its empty rows.
   const bool full = rows >= kRows;
 #pragma unroll
   for (int c = 0; c < 2; ++c) {
@@ -205,7 +206,7 @@ __global__ __launch_bounds__(kThreads,
 #pragma unroll
     for (int n = 0; n < kRows; ++n) missing += x[0][n];
     float* const sums = reinterpret_cast<float*>(memory);
-    __syncthreads();  // states have been read
+    __syncthreads();  // wait until states have been read
     if (lane == 0) sums[chunk] = missing;
     __syncthreads();
     double total = 0;

@@ -1,4 +1,4 @@
-// The systems of column frequencies on CUDA (columns.cuh), and what Dirichlet borders add to them (edges.cuh).
+// Launches of the systems of column frequencies (columns.cuh) and of the corrections for Dirichlet borders (edges.cuh).
 #include "common/launch.cuh"
 #include "poisson/columns.cuh"
 #include "poisson/edges.cuh"
@@ -7,7 +7,7 @@
 namespace pydlx {
 namespace {
 
-// Rows of a thread, column frequencies of a block with their mirrored ones, threads of a block at most.
+// Rows per thread, column frequencies l per block (each with W - l), and most threads per block.
 template <int rows_, int lanes_, int threads_>
 struct Shape {
   static constexpr int rows = rows_, lanes = lanes_, threads = threads_;
@@ -16,17 +16,18 @@ struct Shape {
 using LowShape = Shape<16, 4, 256>;
 using HighShape = Shape<32, 4, 512>;
 
-// Below these weights the lowest column frequencies multiply rounding errors by more than float32 should bear; then
-// every frequency is solved on its own, from transforms of rhs and colour each. A picture of 0 to 255 then errs by less
-// than 0.002 (measured to 1024 rows). `paper` squares L, and so has the root of its weight for the others' weight.
+// Below these weights the lowest column frequencies amplify float32 rounding errors too much. Then every frequency is
+// solved separately, from transforms of both rhs and colour, so that errors in an image of 0 to 255 are below 0.002
+// (measured up to 1024 rows). `paper` squares L, so its limit is larger: the square root of its weight is what compares
+// with the others' weight.
 constexpr double kLeastBeta = 1e-3, kLeastBetaOfPaper = 0.1;
 
 template <class Filter, class S>
 void launch_columns(const ColumnsCall& call, int64_t planes, const Tensor& z, const MeanOfPlane& mean,
                     const Edges& edges, cudaStream_t stream) {
-  constexpr int step = S::lanes >= kWarp ? 1 : kWarp / S::lanes;  // whole warps
+  constexpr int step = S::lanes >= kWarp ? 1 : kWarp / S::lanes;  // chunks that make up whole warps
   const int chunks = ((call.height + S::rows - 1) / S::rows + step - 1) / step * step;
-  // As many blocks to a multiprocessor as registers allow without spills.
+  // As many resident blocks per multiprocessor as registers allow without spills.
   constexpr int blocks = S::threads > 256 ? 1 : Filter::kSecondOrder ? 2 : 3;
   const auto kernel = solve_columns_kernel<Filter, S::rows, S::lanes, S::threads, blocks>;
   PYDLX_LAUNCH(kernel, static_cast<unsigned>(planes * call.tiles), chunks * S::lanes,
@@ -34,7 +35,7 @@ void launch_columns(const ColumnsCall& call, int64_t planes, const Tensor& z, co
                edges);
 }
 
-// Where E = 1 - beta g side > 0 in all columns, `official` is a filter of the first order with 0 < r < 1.
+// If 1 - beta g side > 0 for all columns, `official` is a first-order filter with 0 < r < 1.
 bool is_first_order(const PoissonProblem& p) {
   const double gain = std::max(p.centre + 2 * p.side, -(p.centre - 2 * p.side));
   return p.formulation == kOfficial && p.beta * p.side * gain < 0.9;
@@ -61,7 +62,7 @@ class Columns {
     launch<SecondOrder>(z, mean, edges);
   }
 
-  // The charges of the first and the last column that make the basis' borders Dirichlet's, (planes, 2, H).
+  // The charges of the first and the last column that turn the basis's borders into Dirichlet borders, (planes, 2, H).
   Tensor charges(const Tensor& z) const {
     const int64_t lines = 2 * planes_, height = problem_.height;
     const auto fresh = [&](int64_t parts) { return uninitialised(z, {lines, parts, height}, ScalarType::Float); };

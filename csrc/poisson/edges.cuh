@@ -1,16 +1,17 @@
-// Dirichlet borders on the left and right by way of the basis whose waves vanish half a sample beyond the edge, which a
-// transform of length W serves, instead of 2 (W + 1). The equation in that basis has 3 + s where it should have 2 + s
-// at the first and the last column: with A the operator in the basis, e0 and e1 those columns,
+// Dirichlet borders on the left and right, computed with basis functions that vanish half a sample outside of the edge:
+// these need a transform of length W instead of 2 (W + 1). In that basis the operator's diagonal is 3 + s instead of
+// 2 + s at the first and the last column. With A the operator in the basis and e0, e1 the unit vectors of those
+// columns,
 //
 //     (A - e0 e0' - e1 e1') u = rhs    so    u = A^-1 (rhs + e0 q0 + e1 q1),  q the first and last column of u itself
 //
-// Rows couple only through their sine transforms along the columns, and the even and the odd waves along the rows not
-// at all: for row frequency k with mu = screening + 4 sin^2(pi k / 2(H + 1)), r the root of r + 1/r = 2 + mu below 1,
-// and d the edge of A^-1 rhs (twice the sum of its even or its odd waves there), the charge of one kind is
+// A sine transform along the columns decouples the rows, and even and odd basis functions do not interact. For row
+// frequency k, with mu = screening + 4 sin^2(pi k / 2(H + 1)), r < 1 the root of r + 1/r = 2 + mu, and d the value of
+// A^-1 rhs at the edge (twice the sum over its even or its odd basis functions), the charge q is
 //
-//     q = d (1 + r)(1 +- r^W) / (1 +- r^(W+1))      + for waves that are symmetric about the middle
+//     q = d (1 + r)(1 +- r^W) / (1 +- r^(W+1))      + for the symmetric functions, - for the antisymmetric ones
 //
-// The sine transforms, of 2 lines a plane, are sums as they stand: H^2 multiplications, of an H of at most a few
+// The sine transforms of 2 lines per plane are computed directly, with H^2 multiplications; H is at most a few
 // thousand.
 #pragma once
 
@@ -19,15 +20,15 @@
 
 namespace pydlx {
 
-constexpr int kEdgeParts = 8;  // of a sum, a warp each
+constexpr int kEdgeParts = 8;  // parts of a sum, one per warp
 
 struct EdgeLines {
   int height, width, tiles;
-  unsigned blocks;  // to a line, of 32 numbers each
+  unsigned blocks;  // blocks per line, of 32 elements each
   float screening;
 };
 
-// Number 32 b + lane of line `line`, for grids of lines * blocks.
+// A thread's element of a line, for grids of lines * blocks.
 struct EdgeNumber {
   unsigned line;
   int number;
@@ -50,7 +51,7 @@ __global__ __launch_bounds__(kWarp* kEdgeParts) void sum_edges_kernel(EdgeLines 
   if (threadIdx.y == 0 && at.number < p.height) sums[static_cast<int64_t>(at.line) * p.height + at.number] = 2 * sum;
 }
 
-// What the edge of the solution in the basis is multiplied by, and the sine transforms' scale.
+// The factor q / d of the formula above, times the scale of the sine transforms.
 __device__ inline float charge_factor(const EdgeLines& p, int frequency, bool odd_waves) {
   const float n = float(p.height + 1), s = sinpif(float(frequency) / (2.0f * n)), mu = p.screening + 4.0f * s * s;
   const float t = mu / (sqrtf(mu + 0.25f * mu * mu) + 0.5f * mu), log_r = log1pf(-t), w = float(p.width);
@@ -60,10 +61,10 @@ __device__ inline float charge_factor(const EdgeLines& p, int frequency, bool od
   return ratio * (2.0f - t) * 2.0f / n;
 }
 
-/// Lines x -> y by y_k = sum_i x_i sin(pi i k / (H + 1)), i and k from 1 to H; `charge`: times charge_factor.
+/// y_k = sum_i x_i sin(pi i k / (H + 1)) for each line, i and k from 1 to H; with `charge` times charge_factor.
 __global__ __launch_bounds__(kWarp* kEdgeParts) void transform_edges_kernel(EdgeLines p, const float* __restrict__ x,
                                                                             float* __restrict__ y, bool charge) {
-  constexpr int kTurns = 32;  // of one angle before it is computed anew
+  constexpr int kTurns = 32;  // rotations by the same angle before sine and cosine are computed exactly again
   PYDLX_SHARED(float, room, kEdgeParts, kWarp);
   const EdgeNumber at(p.blocks);
   const int n = p.height + 1, k = at.number + 1, length = (p.height + kEdgeParts - 1) / kEdgeParts;

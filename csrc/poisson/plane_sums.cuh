@@ -1,4 +1,4 @@
-// Sums over planes in float64, of which the mean of a solution is made (poisson.h).
+// Float64 sums over planes, from which the mean of a solution is computed (poisson.h).
 #pragma once
 
 #include "common/reduce.cuh"
@@ -12,7 +12,7 @@ struct PlanePartial {
   double colour;
 };
 
-/// Of a block of `threads`; a collective of the block, thread 0 writes.
+/// Sums over a block of `threads` threads and writes the result. All threads of the block must call it.
 template <int threads>
 __device__ inline void store_sums(double rhs, double magnitude, double colour, PlanePartial* to) {
   PYDLX_SHARED(double, parts, threads / kWarp);
@@ -28,7 +28,7 @@ struct MeanOfPlane {
   double epsilon;
   PoissonProblem problem;
 
-  /// To be asked by whole warps.
+  /// The mean of a plane's solution, returned in every lane. All lanes of the warp must call it.
   __device__ double of(int64_t plane) const {
     PlanePartial sums{{0, 0}, 0};
     for (int k = thread_of_block() % kWarp; k < count; k += kWarp) {

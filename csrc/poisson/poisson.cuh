@@ -1,13 +1,13 @@
-// Kernels of the closed-form Poisson solves on CUDA by transforms of both axes (maths in poisson.h), so that every
-// frequency is solved on its own by a division. For float64, weights below what the systems of columns.cuh bear in
-// float32, and planes of more rows than those take:
+// Closed-form Poisson solves on CUDA by transforms of both axes (maths in poisson.h), so that every frequency is solved
+// by a division. Used for float64, for weights too small for the float32 systems of columns.cuh, and for planes with
+// more rows than those support:
 //
-//     official   (B + beta C) / (l + beta G)        l_ij = s_i + s_j,  s = 4 sin^2(theta / 2), which does not cancel
+//     official   (B + beta C) / (l + beta G)        l_ij = s_i + s_j,  s = 4 sin^2(theta / 2), to avoid cancellation
 //     screened   (B + beta G C) / (l + beta G^2)    G_ij = g_i g_j,    g = centre + 2 side - side s
 //     paper      (l B + beta G C) / (l^2 + beta G^2)
 //
-// with B and C the transforms of rhs and colour. Bytes, a float32 number: rhs and colour read, u written (12), and what
-// three transforms move.
+// with B and C the transforms of rhs and colour. Bytes per float32 element: rhs and colour are read and u is written
+// (12), besides three transforms.
 #pragma once
 
 #include "common/complex.cuh"
@@ -19,8 +19,8 @@ namespace pydlx {
 constexpr int kSumThreads = 256;
 constexpr int kSumBlocks = 64;  // per plane
 
-// Block (b, plane) sums every kSumBlocks-th stretch of its plane, in an order that does not depend on the GPU. With
-// `combined`, it writes rhs + beta colour on the way.
+// Block (b, plane) sums every kSumBlocks-th segment of its plane, in an order that does not depend on the GPU. With
+// `combined` it also writes rhs + beta colour.
 template <class T>
 __global__ void plane_sums_kernel(const T* __restrict__ rhs, const T* __restrict__ colour, T* __restrict__ combined,
                                   T beta, int64_t area, int64_t planes, PlanePartial* __restrict__ partials) {
@@ -52,10 +52,11 @@ struct PoissonKernel {
   PoissonProblem problem;
   double epsilon;
   T beta, centre, side;
-  T scale;  // of the two inverse transforms
+  T scale;  // the normalisation of the two inverse transforms
 };
 
-// Divides a spectrum by the symbol, in place. `colour` is the spectrum of colour, or null where it is part of rhs.
+// Divides a spectrum by the operator's eigenvalues, in place. `colour` is the spectrum of colour, or null if colour has
+// already been added to rhs.
 template <class T>
 __global__ void divide_kernel(PoissonKernel<T> p, T* __restrict__ spectrum, const T* __restrict__ colour,
                               const PlanePartial* __restrict__ partials, int64_t count) {
@@ -71,7 +72,7 @@ __global__ void divide_kernel(PoissonKernel<T> p, T* __restrict__ spectrum, cons
         sums.rhs.magnitude += part.rhs.magnitude;
         sums.colour += part.colour;
       }
-      // Number 0 of the inverse transforms is the mean itself.
+      // Element 0 of the inverse transforms is the mean itself.
       spectrum[index] = static_cast<T>(solution_mean(p.problem, sums.rhs, sums.colour, p.epsilon));
       continue;
     }
@@ -82,7 +83,7 @@ __global__ void divide_kernel(PoissonKernel<T> p, T* __restrict__ spectrum, cons
     const T b = spectrum[index], c = colour ? colour[index] : T(0);
     T u;
     if (p.problem.formulation == kPaper) {
-      // Divided through by l where that is the larger term, so that nothing is squared down to nothing.
+      // Divide numerator and denominator by l, the larger term, so that l^2 cannot underflow.
       u = (b + p.beta * g * c / l) / (l + p.beta * g * g / l);
     } else if (p.problem.formulation == kScreened) {
       u = (b + p.beta * g * c) / (l + p.beta * g * g);

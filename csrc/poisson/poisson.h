@@ -1,28 +1,29 @@
 // Poisson and Gaussian-Poisson equations on rectangles, in closed form.
 //
 // On a plane of H rows and W columns, L is minus the 5-point Laplacian and G the separable 3 x 3 filter with taps
-// (side, centre, side). For a column frequency j (after a DCT, or for Dirichlet borders a DST-I, along the rows)
+// (side, centre, side). A DCT along the rows (for Dirichlet borders a DST-I) decouples the columns. For column
+// frequency j, with
 //
 //     s_j = 4 sin^2(pi j / 2W)            g_j = centre + 2 side - side s_j            Neumann,   j = 0 .. W-1
 //     s_j = 4 sin^2(pi (j+1) / 2(W+1))                                                Dirichlet, j = 0 .. W-1
 //
-// both are tridiagonal along the rows: L has (-1, 2 + s_j, -1) and G has g_j (side, centre, side); mirrored ends add
+// both are tridiagonal along the column: L has (-1, 2 + s_j, -1) and G has g_j (side, centre, side); mirrored ends add
 // the missing neighbour to the diagonal. So each formulation is one banded system per column frequency:
 //
 //     official   (L + beta G) u = rhs + beta colour                    tridiagonal
 //     screened   (L + beta G^2) u = rhs + beta G colour                pentadiagonal
 //     paper      (L^2 + beta G^2) u = L rhs + beta G colour            complex tridiagonal:
-//                u = Re (L + i sqrt(beta) G)^-1 (rhs + i sqrt(beta) colour), whose condition is that of `official`;
-//                the pentadiagonal system of L^2 has the square of it
+//                u = Re (L + i sqrt(beta) G)^-1 (rhs + i sqrt(beta) colour), whose condition number is that of
+//                `official`; the pentadiagonal system of L^2 + beta G^2 would have the square of it
 //
-// Solving along H by elimination needs no transform along H and no transpose, and a prime H costs nothing.
+// Elimination along H needs no transform along H and no transpose, and a prime H costs nothing extra.
 //
-// The mean of u (Neumann) is set apart, because beta may be 1e-8 and rhs, a divergence, sums to zero but for rounding:
-// mean(u) = mean(colour) / g^2 + mean(rhs) / (beta g^2) for `official` with g = centre + 2 side (a filter in each
-// direction), and a sum of rhs within eps(dtype) * sum |rhs| counts as zero.
+// The mean of u (Neumann) is computed separately, because beta may be 1e-8 and rhs, a divergence, sums to zero except
+// for rounding: mean(u) = mean(colour) / g^2 + mean(rhs) / (beta g^2) for `official` with g = centre + 2 side (a filter
+// in each direction), and a sum of rhs within eps(dtype) * sum |rhs| counts as zero.
 //
-// Bytes a float32 solve must move, per number: read rhs and colour, write u (12); the CPU version also reads and writes
-// the spectrum twice (16), which stays in the cache for planes of a few megabytes.
+// Bytes per element of a float32 solve: rhs and colour must be read and u written (12); the CPU version also reads and
+// writes the spectrum twice (16), which stays in the cache for planes of a few megabytes.
 #pragma once
 
 #include <cmath>
@@ -32,8 +33,8 @@
 
 #include "common/accumulate.h"
 #include "common/checks.h"
-#include "common/fft.h"
 #include "common/tensor_utils.h"
+#include "fft/fft.h"
 
 namespace pydlx {
 
@@ -47,21 +48,21 @@ struct PoissonProblem {
   double centre, side;
 };
 
-// Rows of one column frequency's system: diagonal, first and second off-diagonal. For `paper` the imaginary parts are
-// those of sqrt(beta) G.
+// The coefficients of one column frequency's system: diagonal, first and second off-diagonal. For `paper` the imaginary
+// parts are those of sqrt(beta) G.
 struct ColumnBands {
   double diagonal, inner, outer;
   double imaginary_diagonal, imaginary_inner;
 };
 
-// s_j, the row part of L's symbol; as 4 sin^2, which does not cancel.
+// s_j, the row part of L's eigenvalues; as 4 sin^2, which avoids cancellation.
 inline double frequency(const PoissonProblem& p, int64_t j) {
   const double half_angle =
       p.dirichlet ? kPi * double(j + 1) / (2.0 * double(p.width + 1)) : kPi * double(j) / (2.0 * double(p.width));
   return 4 * std::sin(half_angle) * std::sin(half_angle);
 }
 
-// g_j, the row part of G's symbol.
+// g_j, the row part of G's eigenvalues.
 inline double filter_gain(const PoissonProblem& p, int64_t j) {
   return p.centre + 2 * p.side - p.side * frequency(p, j);
 }
@@ -88,13 +89,13 @@ struct RowSums {
 
 inline RowSums operator+(const RowSums& a, const RowSums& b) { return {a.sum + b.sum, a.magnitude + b.magnitude}; }
 
-// Columns of the spectrum that a badly conditioned float32 problem takes from float64 sums over its rows (for Neumann
-// borders beside column 0, which is always so). Rounding in the row transform, and of rhs + beta colour, is much the
-// same from row to row, so it adds up along the column, and the lowest columns multiply it by up to 1 / symbol.
+// The lowest columns of the spectrum, which a badly conditioned float32 problem computes as float64 sums over its rows
+// (with Neumann borders, column 0 always is). Rounding errors of the row transform and of rhs + beta colour are similar
+// from row to row, so they add up along a column, and the lowest columns amplify them by up to 1 / eigenvalue.
 constexpr int64_t kExactColumns = 5;
 
-// Float64 sums over the rows of the planes, each null where not wanted: plain ones for column 0 of Neumann problems,
-// and (rows, kExactColumns) exact columns.
+// Float64 sums over each row of the planes, null if not wanted: plain sums for column 0 of Neumann problems, and the
+// exact columns (rows, kExactColumns).
 struct PlaneSums {
   RowSums *rhs, *colour;
   double *exact_rhs, *exact_colour;
@@ -108,7 +109,8 @@ struct PlaneSums {
 
 inline int64_t first_exact_column(const PoissonProblem& p) { return p.dirichlet ? 0 : 1; }
 
-// Without exact columns, a float32 solution of an image then errs by less than about 0.003 / 255 (measured to 4096^2).
+// Whether the problem needs exact columns. Where this says no, errors of a float32 solution for an image are below
+// about 0.003 / 255 (measured up to 4096^2).
 template <class T>
 bool wants_exact_columns(const PoissonProblem& p) {
   if (sizeof(T) == 8 || p.width <= kExactColumns) return false;
@@ -116,7 +118,8 @@ bool wants_exact_columns(const PoissonProblem& p) {
   return frequency(p, first_exact_column(p)) + weight < 4e-5;
 }
 
-// (kExactColumns, width): an exact column of a row's spectrum is the sum of the row times this.
+// The basis functions (kExactColumns, width): element c of a row's spectrum is the dot product of the row and function
+// c.
 inline std::vector<double> exact_basis(const PoissonProblem& p) {
   std::vector<double> basis;
   for (int64_t c = 0; c < kExactColumns; ++c) {
@@ -140,7 +143,7 @@ PYDLX_HOST_DEVICE inline double solution_mean(const PoissonProblem& p, const Row
   return mean + rhs.sum / area / (p.beta * (p.formulation == kScreened ? g * g : g));
 }
 
-// What a call asks for.
+// The problem of a call.
 inline PoissonProblem poisson_problem(const Tensor& rhs, bool dirichlet, double screening) {
   const int64_t dims = rhs.dim();
   STD_TORCH_CHECK(dims >= 2, "poisson: rhs must have shape (..., H, W), got ", dims, " dimensions");

@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "common/cosine.h"
 #include "common/tensor_utils.h"
+#include "fft/cosine.h"
 
 #define PYDLX_SIMD_FILE "poisson/poisson_cpu_simd.h"
 #include "common/foreach_simd.h"
@@ -16,8 +16,8 @@
 namespace pydlx {
 namespace {
 
-// Planes solved together: enough of them to keep the threads busy, few enough that the spectrum stays in the cache
-// between the passes.
+// The size of planes solved together: enough to keep the threads busy, and small enough for the spectrum to stay in the
+// cache between passes.
 constexpr int64_t kChunkBytes = int64_t(1) << 24;
 constexpr int64_t kRowsPerTask = 32;
 constexpr int64_t kSweepTasks = 64;
@@ -44,7 +44,7 @@ void solve(const PoissonProblem& problem, const T* rhs, const T* colour, T* u) {
   if (!problem.dirichlet) sums.rhs = row_sums.data(), sums.colour = sums.rhs + chunk * h;
   if (exact) sums.exact_rhs = exact_sums.data(), sums.exact_colour = sums.exact_rhs + chunk * h * kExactColumns;
   std::vector<T> colour_spectrum(paper ? size_t(chunk * plane) : 0);
-  // body(first, last) over [0, rows) in whole tasks
+  // Calls body(first, last) in parallel for parts of [0, rows), in whole tasks.
   const auto rows_parallel = [&](int64_t rows, const auto& body) {
     parallel_for((rows + kRowsPerTask - 1) / kRowsPerTask, kElementsPerThread / (w * kRowsPerTask),
                  [&](int64_t begin, int64_t end) { body(begin * kRowsPerTask, std::min(rows, end * kRowsPerTask)); });

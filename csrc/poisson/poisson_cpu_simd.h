@@ -1,8 +1,8 @@
-// Included once per instruction set by poisson_cpu.cpp, which brings in every header this needs. Rows are transformed
-// in rows_simd.h, systems of one column each are solved in banded_simd.h; here are the columns of whole planes.
-#include "common/fft_simd.h"
+// Solves the columns of whole planes; rows_simd.h has the row transforms, banded_simd.h the systems of single columns.
+// Included once per instruction set by poisson_cpu.cpp, which includes every header this needs.
+#include "fft/fft_simd.h"
 
-#include "common/cosine_simd.h"
+#include "fft/cosine_simd.h"
 
 #include "poisson/rows_simd.h"
 
@@ -11,8 +11,8 @@
 namespace pydlx {
 namespace PYDLX_SIMD {
 
-// Columns swept together: wide enough to hide the latency of the recurrence, narrow enough that a strip of a few
-// thousand rows stays in the second-level cache.
+// Columns solved together: enough to hide the latency of the recurrence, and few enough for a strip of a few thousand
+// rows to stay in the L2 cache.
 template <class T>
 constexpr int64_t kStrip = 256 / int64_t(sizeof(T));
 
@@ -24,8 +24,8 @@ int64_t strip_width() {
 // The first columns, whose systems are nearly singular, are solved in float64 whatever T is.
 constexpr int64_t kLowColumns = 8;
 
-// Columns of one array of rows -> another, of any pitch and type. Lanes that are not written keep what they held, which
-// stays in its lane.
+// Copies columns between arrays of rows of any pitch and type. Other lanes of the target keep their values, which do
+// not affect other lanes.
 template <class From, class To>
 inline void copy_columns(const From* from, int64_t from_pitch, To* to, int64_t to_pitch, int64_t rows,
                          int64_t columns) {
@@ -48,7 +48,7 @@ inline void combine_column(const PoissonProblem& p, int64_t c, const double* col
   }
 }
 
-// Puts the exact columns in place of what the row transform gave.
+// Replaces the row transform's lowest columns by the exact columns.
 inline void set_exact_columns(const PoissonProblem& p, const PlaneSums& sums, double* x, double* y) {
   constexpr int64_t S = kLowColumns, J = kExactColumns;
   for (int64_t j = 0; j < J; ++j) {
@@ -61,8 +61,8 @@ inline void set_exact_columns(const PoissonProblem& p, const PlaneSums& sums, do
   }
 }
 
-// Column 0 of a Neumann problem without its mean, which is set apart: returns what to add to the solution's column 0
-// once it has mean 0.
+// Sets column 0 of a Neumann problem, with its mean removed, and returns what to add to the solution's column 0, once
+// that has mean 0.
 template <class T>
 double set_mean_column(const PoissonProblem& p, const PlaneSums& sums, double* x, double* y) {
   constexpr int64_t S = kLowColumns;
@@ -84,7 +84,7 @@ using LowSolver = ColumnSolver<Vec<double>, double, kLowColumns>;
 template <class T>
 using StripSolver = ColumnSolver<Vec<T>, T, kStrip<T>>;
 
-// Columns [0, kLowColumns) of the spectrum of one plane -> u, with y as work space, both (height, kLowColumns).
+// Solves columns [0, kLowColumns) of one plane's spectrum into u, with y as workspace, both (height, kLowColumns).
 template <class T>
 void solve_low_columns(const LowSolver& solver, const T* spectrum, const T* colour_spectrum, const PlaneSums& sums,
                        double* u, double* y) {
@@ -102,7 +102,7 @@ void solve_low_columns(const LowSolver& solver, const T* spectrum, const T* colo
   for (int64_t i = 0; i < h; ++i) u[i * S] += level - mean;
 }
 
-// `columns` columns of one plane, fewer than the solver's, by way of (height, kStrip) blocks x and y.
+// Solves `columns` columns of one plane, fewer than the solver's, through (height, kStrip) buffers x and y.
 template <class T>
 void solve_narrow_strip(const StripSolver<T>& solver, T* spectrum, const T* colour_spectrum, int64_t columns, T* x,
                         T* y) {
@@ -114,8 +114,8 @@ void solve_narrow_strip(const StripSolver<T>& solver, T* spectrum, const T* colo
   copy_columns(x, S, spectrum, w, h, columns);
 }
 
-// Strip number `strip` of planes [first, last); strip 0 has the low columns. `bands` are those of all columns, the last
-// one repeated up to a multiple of the strip width.
+// Solves one strip of planes [first, last); strip 0 includes the low columns. `bands` has those of all columns, padded
+// with the last one to a multiple of the strip width.
 template <class T>
 void solve_strips(const PoissonProblem& p, const ColumnBands* bands, int64_t strip, T* spectra, const T* colour_spectra,
                   const PlaneSums& sums, int64_t first, int64_t last) {

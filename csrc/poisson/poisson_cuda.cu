@@ -1,5 +1,5 @@
-// Closed-form Poisson solves on CUDA: by transforms of the rows and systems of column frequencies (solve_parts.h), or
-// by transforms of both axes and a division (poisson.cuh).
+// Closed-form Poisson solves on CUDA: by row transforms and systems of column frequencies (solve_parts.h), or by
+// transforms of both axes and a division (poisson.cuh). With registration.
 #include <limits>
 #include <optional>
 
@@ -13,13 +13,14 @@ namespace {
 
 constexpr int kThreads = 256;
 
-// Unscaled transforms of both axes of a contiguous (planes, H, W) tensor: forward, or back again.
+// Unscaled transforms of both axes of a contiguous (planes, H, W) tensor, or with `back` the inverse ones.
 Tensor transform_planes(const PoissonProblem& p, const Tensor& planes, bool back, cudaStream_t stream) {
   const DctAxis axis{p.dirichlet ? 1 : back ? 3 : 2, 1, 1};
   return transform_planes_cuda(planes, axis, axis, stream);
 }
 
-// Adding a small beta * colour to rhs before the transform would lose its digits; then both are transformed.
+// Whether beta * colour is added to rhs before the transform. With a small beta its digits would be lost, so rhs and
+// colour are transformed separately.
 template <class T>
 bool combines(const PoissonProblem& p) {
   return p.formulation == kOfficial && (sizeof(T) == 8 || p.beta >= 1e-3);
@@ -30,7 +31,7 @@ Tensor sums_of_planes(const Tensor& like, int64_t planes, int64_t parts) {
   return uninitialised(like, {planes * parts, size}, ScalarType::Double);
 }
 
-// By systems of columns, as many planes at a time as stay in the cache between its steps.
+// Solves by systems of columns, on groups of planes that stay in the cache between the steps.
 Tensor solve_by_columns(const PoissonProblem& p, const Tensor& rhs, const Tensor* colour, cudaStream_t stream) {
   const Tensor u = uninitialised(rhs, {p.planes, p.height, p.width});
   const int64_t plane = p.height * p.width;
@@ -47,7 +48,7 @@ Tensor solve_by_columns(const PoissonProblem& p, const Tensor& rhs, const Tensor
   return u;
 }
 
-// By a division of the spectrum.
+// Solves by division of the spectrum.
 template <class T>
 Tensor solve(const PoissonProblem& p, const Tensor& rhs, const Tensor* colour, cudaStream_t stream) {
   const auto as_planes = [&](const Tensor& x) { return torch::stable::view(x, {p.planes, p.height, p.width}); };

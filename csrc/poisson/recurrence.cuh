@@ -1,24 +1,24 @@
-// Systems of one column frequency in closed form. Along the rows a system is the symmetric filter
+// The closed-form solution of one column frequency's system. The system is a symmetric filter along the column,
 //
-//     q(s) = c0 + c1 s + c2 s^2,  s = 2 - Z - Z^-1,  Z the step to the next row,  q > 0 on [0, 4]
+//     q(s) = c0 + c1 s + c2 s^2,  s = 2 - Z - Z^-1,  Z the shift to the next row,  q > 0 on [0, 4]
 //          = kappa P(Z) P(Z^-1),  P(Z) = 1 - a Z + b Z^2, its roots outside the unit circle:
 //     h0 = sqrt(q(0)), h4 = sqrt(q(4)), g = (m + d) / 2 with m = (h0 + h4) / 2, d^2 = m^2 - 4 c2
 //     kappa = g^2, b = c2 / g^2, a = (h4 - h0) / 2g
 //
-// so q u = x is solved by a recurrence down, z_i = x_i + a z_{i-1} - b z_{i-2}, and one up, v_i = z_i + a v_{i+1}
-// - b v_{i+2}, with u = v / kappa. What enters at the ends stands for the rows beyond them: mirrored for Neumann
-// borders (v_{-1-i} = v_i), mirrored and negated about rows -1 and H for Dirichlet borders.
+// so q u = x is solved by a recurrence downwards, z_i = x_i + a z_{i-1} - b z_{i-2}, and one upwards, v_i = z_i + a
+// v_{i+1} - b v_{i+2}, with u = v / kappa. The initial states at the ends represent the rows outside: mirrored for
+// Neumann borders (v_{-1-i} = v_i), mirrored and negated about rows -1 and H for Dirichlet borders.
 //
-// A recurrence's state is z_i (first order, b = 0 and a = 1 - t) or (z_i, z_{i-1}); n steps without input multiply it
-// by A^n. With z from a state of zero, V = sum_i A^i e z_i is what the recurrence up makes of it at row 0, and f the
-// state at the last row. Then the state that enters at row 0 is
+// The state of the recurrence is z_i (first order, b = 0 and a = 1 - t) or (z_i, z_{i-1}) (second order); n steps
+// without input multiply it by A^n. For z computed with initial state zero, let f be its state at the last row and V =
+// sum_i A^i e z_i the state of the upward recurrence at row 0. Then the true initial state at row 0 is
 //
 //     first order, Neumann      (1 + r) (t V + r^H f) / (1 - r^2H)          r = 1 - t
 //     first order, Dirichlet    -r (1 - r^2) V / (1 - r^(2H + 2))
 //     second order, Neumann     (I - A^2H)^-1 (P(A) V + A^H y), y = (f1 + a (1 - b) f1 - b f2, f2 - b f1)
 //
-// and the one that enters from below follows from the state at the last row alone. Powers of r are kept as 1 - r^n, so
-// that a system of t = 1e-3 keeps its digits.
+// and the one from below follows from the state at the last row alone. Powers of r are stored as 1 - r^n, which keeps
+// their digits for t as small as 1e-3.
 #pragma once
 
 #include <cmath>
@@ -29,13 +29,13 @@
 
 namespace pydlx {
 
-// A first- or second-order filter of one column and the factor of its input.
+// The first- or second-order filter of one column.
 struct ColumnFilter {
-  float first, second;  // t; or a, b
-  float input;          // 1 / kappa W, the row transforms' scale with it
+  float first, second;  // first order: t in `first`; second order: a and b
+  float input;          // factor of the input: 1 / (kappa W), including the row transforms' scale
 };
 
-// Of column frequency number `column`, whose s is 4 sin^2(pi column / 2W).
+// The filter of column frequency `column`, where s = 4 sin^2(pi column / 2W).
 template <bool kSecondOrder>
 __device__ inline ColumnFilter column_filter(Formulation formulation, float beta, float centre, float side, int column,
                                              int width) {
@@ -58,7 +58,7 @@ __device__ inline ColumnFilter column_filter(Formulation formulation, float beta
   }
   const float h0 = sqrtf(c0), h4 = sqrtf(q4), mean = 0.5f * (h0 + h4);
   if (!kSecondOrder) return {h0 / mean, 0.0f, 1.0f / (mean * mean * float(width))};
-  // d^2 without its cancellation: mean^2 = (c0 + q4 + 2 h0 h4) / 4 and q4 = c0 + 4 c1 + 16 c2.
+  // d^2 without cancellation, from mean^2 = (c0 + q4 + 2 h0 h4) / 4 and q4 = c0 + 4 c1 + 16 c2.
   const float root = sqrtf(fmaxf(0.5f * c0 + c1 + 0.5f * h0 * h4, 0.0f));
   const float half = 0.5f * (mean + root);
   return {0.5f * (h4 - h0) / half, c2 / (half * half), 1.0f / (half * half * float(width))};
@@ -82,7 +82,7 @@ class FirstOrder {
   __device__ float joined(float m, float n) const { return fmaf(-m, n, m + n); }
   __device__ float applied(float power, float state) const { return fmaf(-power, state, state); }
 
-  /// sum_{i < n} A^i e z_i of the z that follow from a state, n the rows of `power`.
+  /// sum_{i < n} A^i e z_i for the z that follow from `state` without input, where n is the power's exponent.
   __device__ float echo(float power, float state) const {
     return (1.0f - t_) * fast_reciprocal(t_ * (2.0f - t_)) * joined(power, power) * state;
   }
@@ -96,7 +96,7 @@ class FirstOrder {
   }
   __device__ float entering_below(float last) const { return kDirichlet ? 0.0f : last * fast_reciprocal(t_); }
 
-  /// What a state adds to the input of the row before it and of the one before that.
+  /// What a state from below adds to the input of the row above it, and of the row above that.
   __device__ float added_above(float state) const { return step(state, 0.0f); }
   static __device__ float added_second_above(float) { return 0.0f; }
 
@@ -123,7 +123,7 @@ __device__ inline float shuffled_up(float value, int lanes) { return __shfl_up_s
 __device__ inline float shuffled_down(float value, int lanes) { return __shfl_down_sync(kWholeWarp, value, lanes); }
 __device__ inline float shuffled(float value, int lane) { return __shfl_sync(kWholeWarp, value, lane); }
 
-// A = (a, -b; 1, 0), whose powers are p A + q I.
+// Second order: A = (a, -b; 1, 0), whose powers have the form p A + q I.
 class SecondOrder {
  public:
   using State = Pair;
@@ -151,8 +151,8 @@ class SecondOrder {
     return {fmaf(power.p, next.now, power.q * state.now), fmaf(power.p, next.before, power.q * state.before)};
   }
 
-  /// As for the first order: X state - A^n X A^n state, X the sum without end, whose entries are the autocorrelations
-  /// of the recurrence's answer to an impulse.
+  /// As for the first order: X state - A^n X A^n state, with X the infinite sum, whose entries are the autocorrelations
+  /// of the impulse response.
   __device__ Pair echo(const Power& power, const Pair& state) const {
     const Pair all = endless_echo(state), after = applied(power, endless_echo(applied(power, state)));
     return {all.now - after.now, all.before - after.before};
@@ -199,7 +199,8 @@ __device__ inline typename Filter::Power power_of(const Filter& filter, int n) {
   return result;
 }
 
-// How a column's rows are cut: chunk number k holds rows k * size .. , the last one with rows holds `last_rows`.
+// The division of a column's rows into chunks: chunk k starts at row k * size; chunk `last` has `last_rows` rows, and
+// those after it are empty.
 struct Chunks {
   int count, size, last, last_rows, rows;
 
@@ -211,8 +212,8 @@ struct Chunks {
         rows(height) {}
 };
 
-/// A warp joins the chunks of a column, each of which was solved from states of zero: `ends` has z's state at the end
-/// of each and `tops` v's at its top. They become the states that enter it from above and from below.
+/// A warp joins the chunks of a column, which were solved with initial states of zero: `ends` has z's state at the end
+/// of each chunk and `tops` v's state at its top. They are replaced by the true states that enter from above and below.
 template <class Filter>
 __device__ void join_chunks(const Filter& filter, const Chunks& chunks, typename Filter::State* ends,
                             typename Filter::State* tops) {
@@ -222,7 +223,7 @@ __device__ void join_chunks(const Filter& filter, const Chunks& chunks, typename
   const auto chunk = power_of(filter, chunks.size), tail = power_of(filter, chunks.last_rows);
   const auto whole = power_of(filter, chunks.rows), stretch = power_of(filter, chunks.size * each);
 
-  // Down: lanes are full but for the last ones, after which nothing comes.
+  // Downwards: only the last lanes may have fewer chunks, and nothing follows them.
   State state = Filter::zero();
 #pragma unroll 1
   for (int k = first; k < stop; ++k) state = Filter::sum(filter.applied(chunk, state), ends[k]);
@@ -245,7 +246,7 @@ __device__ void join_chunks(const Filter& filter, const Chunks& chunks, typename
   }
   last = shuffled(last, chunks.last / each);
 
-  // Up: v's state at the top of chunk k from the one below it.
+  // Upwards: v's state at the top of chunk k, from the state below it.
   const auto above_chunk = [&](int k, const State& below) {
     const auto& rows = k == chunks.last ? tail : chunk;
     const State own = Filter::sum(tops[k], filter.echo(rows, ends[k]));

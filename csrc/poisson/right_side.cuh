@@ -1,9 +1,9 @@
-// The right side y of a solve, put together in space from rhs and colour, so that one transform serves both images:
+// The right side y of a solve, combined from rhs and colour before the transform, so that one transform suffices:
 //
 //     official   rhs + beta colour        screened   rhs + beta G colour        paper   L rhs + beta G colour
 //
-// with L and G (poisson.h) mirrored at the edges; sums for the mean are taken on the way. For Dirichlet borders the
-// basis sin(pi (l + 1)(2j + 1) / 2W) is the cosine's with every second sample negated.
+// with L and G (poisson.h) mirrored at the edges; the sums for the mean are computed in the same pass. For Dirichlet
+// borders the basis sin(pi (l + 1)(2j + 1) / 2W) is the cosine basis with every second sample negated.
 #pragma once
 
 #include "poisson/plane_sums.cuh"
@@ -13,7 +13,7 @@ namespace pydlx {
 struct RightSide {
   const float *rhs, *colour;  // colour: null for none
   int height, width, pairs;
-  unsigned parts;  // blocks to a plane
+  unsigned parts;  // blocks per plane
   Formulation formulation;
   float beta, centre, side;
   bool alternate;
@@ -24,7 +24,7 @@ struct PlainSums {
   double rhs = 0, magnitude = 0, colour = 0;
 };
 
-// What column j of an image and its neighbours hold in one row, rows beyond the edge mirrored.
+// Reads column j of an image and its neighbours in one row; pixels outside of the image are mirrored.
 class ImageColumn {
  public:
   __device__ ImageColumn(const float* plane, int height, int width, int j)
@@ -43,7 +43,7 @@ class ImageColumn {
   int last_, width_, j_, left_, right_;
 };
 
-/// put(n, y) for the right side of column j in rows first .. first + kRows - 1; 0 below the plane.
+/// Calls put(n, y) for the right side of column j in rows first .. first + kRows - 1; y is 0 below the plane.
 template <int kRows, class Put>
 __device__ inline void right_side(const RightSide& p, int64_t plane, int first, int j, PlainSums* sums,
                                   const Put& put) {

@@ -1,15 +1,9 @@
-// Rows on their way into the systems of columns.cuh and out of them, two rows at a time as one complex row. In: the
-// right side y is put together from rhs and colour, in space,
+// The row passes before and after the systems of columns.cuh, which treat two rows as one complex row. The pass before
+// computes the right side y (right_side.cuh) and the float64 sums for the mean. Rows of 256 .. 4096 samples, a power of
+// two, are also transformed in these passes (dct/line_fft.cuh); others are transformed by torch between these kernels.
 //
-//     official   rhs + beta colour        screened   rhs + beta G colour        paper   L rhs + beta G colour
-//
-// with L and G (poisson.h) mirrored at the edges, so that one transform serves both images; sums in float64 for the
-// mean are taken on the way. Dirichlet borders: the basis sin(pi (l + 1)(2j + 1) / 2W) is the cosine's with every
-// second sample negated. Rows of 256 .. 4096 samples, a power of two, are transformed in the same pass
-// (dct/line_fft.cuh), others by torch between these kernels.
-//
-// Bytes: in, rhs and colour are read once (with a neighbour's rows from the cache where there is a filter) and a number
-// is written, 12; out, 8. The columns of a block's rows are its threads', consecutive ones side by side.
+// Bytes per element: before, rhs and colour are read (neighbouring rows, if there is a filter, from the cache) and one
+// element is written, 12; after, 8. Consecutive threads have consecutive columns.
 #pragma once
 
 #include "dct/dct.cuh"
@@ -19,9 +13,9 @@
 namespace pydlx {
 
 constexpr int kPackThreads = 256;
-constexpr int kPackRows = 8;  // of a block, without a transform
+constexpr int kPackRows = 8;  // rows per block in the kernels without a transform
 
-/// y -> z (planes, pairs, W), pairs of rows as complex rows in Makhoul's order.
+/// Packs y to z (planes, pairs, W): pairs of rows as complex rows in Makhoul's order.
 __global__ __launch_bounds__(kPackThreads) void pack_rows_kernel(RightSide p, Complex<float>* __restrict__ z) {
   const unsigned plane = blockIdx.x / p.parts;
   const int first = static_cast<int>(blockIdx.x - plane * p.parts) * kPackRows;
@@ -41,7 +35,7 @@ __global__ __launch_bounds__(kPackThreads) void pack_rows_kernel(RightSide p, Co
   }
 }
 
-/// z -> u (planes, H, W); the numbers of p that say what y is are not read.
+/// Unpacks z to u (planes, H, W); of p only the sizes are used.
 __global__ __launch_bounds__(kPackThreads) void unpack_rows_kernel(RightSide p, const Complex<float>* __restrict__ z,
                                                                    float* __restrict__ u) {
   const unsigned plane = blockIdx.x / p.parts;
@@ -61,7 +55,7 @@ __global__ __launch_bounds__(kPackThreads) void unpack_rows_kernel(RightSide p, 
   }
 }
 
-// The pair of rows of a thread's line, among those of its block's plane.
+// A thread's pair of rows, within its block's plane.
 template <int N>
 struct PlanePair {
   unsigned plane;
@@ -75,11 +69,11 @@ struct PlanePair {
         pair(first + line) {}
 };
 
-/// y -> the Fourier transform of z, in one pass.
+/// Computes the Fourier transform of z from rhs and colour, in one pass.
 template <int N>
 __global__ __launch_bounds__(kRowThreads, PYDLX_BLOCKS(3)) void pack_power_rows_kernel(RightSide p,
                                                                                        Complex<float>* __restrict__ z) {
-  constexpr int rows = kRowPairs<N> < 2 ? 2 : 4;  // of a column, summed in float32
+  constexpr int rows = kRowPairs<N> < 2 ? 2 : 4;  // rows of a column that are summed in float32
   PYDLX_SHARED(Complex<float>, rooms, kRowSlots);
   const PlanePair<N> at(p.parts);
   PlainSums sums;
@@ -110,7 +104,7 @@ __global__ __launch_bounds__(kRowThreads, PYDLX_BLOCKS(3)) void pack_power_rows_
   }
 }
 
-/// The inverse Fourier transform of z -> u, in one pass.
+/// Computes u from the Fourier transform of z, in one pass.
 template <int N>
 __global__ __launch_bounds__(kRowThreads,
                              PYDLX_BLOCKS(3)) void unpack_power_rows_kernel(RightSide p,

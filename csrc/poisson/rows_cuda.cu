@@ -1,4 +1,4 @@
-// Rows of the right side into the systems of column frequencies and out of them (rows.cuh).
+// Launches of the row passes before and after the systems of column frequencies (rows.cuh).
 #include "common/launch.cuh"
 #include "dct/transforms.h"
 #include "poisson/rows.cuh"
@@ -7,7 +7,7 @@
 namespace pydlx {
 namespace {
 
-// Rows of these widths, powers of two, are transformed in one pass with their right side.
+// Rows with a power of two in this range as width are transformed in the same pass.
 constexpr int kLeastWidth = 256, kMostWidth = 4096;
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Included once per instruction set by poisson_cpu_simd.h: row transforms and the sums over rows.
+// Row transforms and sums over rows. Included once per instruction set by poisson_cpu_simd.h.
 
 namespace pydlx {
 namespace PYDLX_SIMD {
@@ -8,7 +8,7 @@ inline Vec<double> magnitude_of(const Vec<double>& value) {
   return value > opposite ? value : opposite;
 }
 
-// Sums in float64 of a row and of its absolute values, in a fixed order.
+// The float64 sums of a row and of its absolute values, in a fixed order.
 template <class T>
 inline RowSums row_sums(const T* row, int64_t n) {
   constexpr int64_t L = kVecLanes<double>, kChains = 4;
@@ -91,14 +91,14 @@ inline void combine_row(const T* rhs, const T* colour, const T* above, const T* 
   if (n > 1) out[n - 1] = rhs[n - 1] + beta_centre * column(n - 1) + beta_side * (column(n - 1) + column(n - 2));
 }
 
-// Rows [begin, end) of rhs, combined with colour unless that is null -> their spectra and the sums that are asked for.
-// Rows are numbered over all planes; `basis` is that of exact_columns.
+// Computes the spectra of rows [begin, end) of rhs, combined with colour unless that is null, and the wanted sums. Rows
+// are numbered through all planes; `basis` is that of exact_columns.
 template <class T>
 void forward_rows(const PoissonProblem& p, const LinePlan<T>& plan, const T* rhs, const T* colour, T* spectrum,
                   const PlaneSums& sums, const double* basis, int64_t begin, int64_t end) {
   constexpr int64_t G = kGroup<T>;
   const int64_t h = p.height, w = p.width;
-  const int64_t pitch = w + 64 / int64_t(sizeof(T));  // no power of two: the rows of a group would share cache sets
+  const int64_t pitch = w + 64 / int64_t(sizeof(T));  // not a power of two, so that rows map to different cache sets
   const Workspace space(plan.work_size() * int64_t(sizeof(Pair<T>)) + G * pitch * int64_t(sizeof(T)));
   Pair<T>* work = space.as<Pair<T>>();
   T* combined = reinterpret_cast<T*>(work + plan.work_size());

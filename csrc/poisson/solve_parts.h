@@ -1,22 +1,21 @@
-// Float32 solves by the systems of column frequencies: their steps, for poisson_cuda.cu. Rows are in rows_cuda.cu, the
-// systems in columns_cuda.cu.
+// The steps of float32 solves by systems of column frequencies, for poisson_cuda.cu. rows_cuda.cu implements the row
+// passes, columns_cuda.cu the systems.
 #pragma once
 
 #include "poisson/right_side.cuh"
 
 namespace pydlx {
 
-/// The right side of some planes, and how many blocks sum a part of each.
+/// The parameters of the right side of some planes, including the number of blocks per plane.
 RightSide right_side_of(const PoissonProblem& p, const float* rhs, const float* colour);
 
-/// The right side of planes -> the Fourier transforms of their pairs of rows (planes, pairs, W).
+/// Computes the right side of planes and the Fourier transforms of its pairs of rows, (planes, pairs, W).
 Tensor transform_right_side(const RightSide& side, int64_t planes, const Tensor& like, cudaStream_t stream);
 
-/// z as left by the systems -> u.
+/// Transforms z, the solution of the systems, back to u.
 void transform_back(const RightSide& side, int64_t planes, const Tensor& z, float* u, cudaStream_t stream);
 
-/// Whether there are kernels for the systems of planes of this size and whether float32 solves them to its own
-/// accuracy.
+/// Whether there are kernels for planes of this size, and float32 is accurate enough for the systems.
 bool solves_columns(const PoissonProblem& p);
 
 /// Solves the systems of z (planes, pairs, W), in place.

@@ -1,16 +1,17 @@
 // Kernels of k-max pooling (maths and shapes in sequence_pool.h).
 //
-// A block takes one sequence, or a chunk of it, and 32 channels, a lane to each; its 8 warps take parts of the time.
+// A block processes one sequence, or a chunk of it, and 32 channels, one per lane; its 8 warps split the time.
 //
-//   - k up to 8: every thread walks its part once and keeps the best 4 or 8 in registers. The lists of the warps are
-//     merged in three rounds, those of chunks by the same kernel in a second launch, which walks over lists in place of
-//     x. What is left is put in the order of time by counting, and read from x again.
-//   - larger k: the k-th largest key of each channel is found digit by digit of 8 bits, with counters in shared memory,
-//     in 2 walks for bfloat16, 3 for float16, 4 for float32, 8 for float64. Two more walks count what lies above the
-//     threshold and what equals it, by which each part knows where its values go, and write.
+//   - k up to 8: every thread goes through its part once and keeps the best 4 or 8 values in registers. Then the lists
+//     of the warps are merged in three rounds; those of chunks by a second launch of the same kernel, which reads lists
+//     instead of x. The result is sorted by time, by counting, and read from x again.
+//   - larger k: the k-th largest key of each channel is found by a radix search over 8-bit digits, with counters in
+//     shared memory, in 2 passes over x for bfloat16, 3 for float16, 4 for float32, 8 for float64. A further pass
+//     counts the values above and equal to that threshold, which gives each part its output positions; the last one
+//     writes.
 //
-// Values are compared as unsigned integers, NaN above all; of equal ones the first in time is taken. Floors: x once and
-// k values with their rows once. The walks after the first mostly find x in the cache.
+// Values are compared as unsigned integers, with NaN above all; ties go to the first in time. Bytes: x must be read
+// once, and k values and their rows written. Passes after the first mostly find x in the cache.
 #pragma once
 
 #include "common/ranked.cuh"
@@ -21,7 +22,7 @@ namespace pydlx {
 template <class T>
 using OrderKey = ordered_key_t<accumulate_t<T>>;
 
-/// A value of x that may be among the k largest. Key 0 stands for none.
+/// A value of x that may be among the k largest; key 0 means none.
 template <class Key>
 struct Candidate {
   Key key;
@@ -32,7 +33,7 @@ struct Candidate {
   }
 };
 
-/// The best of what has been seen, the highest first. `size` is a power of two.
+/// The `size` best candidates so far, highest first; `size` is a power of two.
 template <class Key, int size>
 struct BestOf {
   Candidate<Key> best[size];
@@ -41,7 +42,7 @@ struct BestOf {
 #pragma unroll
     for (int i = 0; i < size; ++i) best[i] = {0, INT64_MAX};
   }
-  /// Takes in a candidate that is later than all before.
+  /// Inserts a candidate, which must be later in time than all previous ones.
   __device__ __forceinline__ void add(const Candidate<Key>& candidate) {
     if (candidate.key <= best[size - 1].key) return;
     best[size - 1] = candidate;
@@ -50,8 +51,8 @@ struct BestOf {
       if (best[i].key > best[i - 1].key) exchange(i - 1, i);
     }
   }
-  /// The best of both. Each of one list against that of the other's opposite rank leaves the best in an order that
-  /// first falls, then rises, and is sorted in log2(size) steps (Batcher 1968).
+  /// Merges two lists and keeps the best (bitonic merge, Batcher 1968): the maximum of each entry and the other list's
+  /// entry of opposite rank gives a bitonic sequence, which is sorted in log2(size) steps.
   __device__ void merge(const BestOf& other) {
 #pragma unroll
     for (int i = 0; i < size; ++i) {
@@ -82,8 +83,8 @@ struct KMaxResults {
   int64_t k;
 };
 
-/// Of up to `size` values, from x, or from `lists` (B, chunks, size, C) of an earlier launch if there are; results, or
-/// such lists if `lists_out` is given.
+/// k-max for k up to `size`, from x, or if given from `lists` (B, chunks, size, C) of an earlier launch. Writes the
+/// results, or such lists if `lists_out` is given.
 template <int size, class T>
 __global__ void __launch_bounds__(kPoolThreads, PYDLX_BLOCKS(2))
     k_best_kernel(SequenceBatch batch, PoolCut cut, const T* __restrict__ x,
@@ -99,7 +100,7 @@ __global__ void __launch_bounds__(kPoolThreads, PYDLX_BLOCKS(2))
     BestOf<Key, size> list;
     list.clear();
     if (channel >= C) {
-      // takes part in barriers and nothing else
+      // only takes part in barriers
     } else if (lists) {
       const StepRange part = StepRange{0, lists_each}.part(warp, kPoolWarps);
       for (int64_t i = part.begin * size; i < part.end * size; ++i) {
@@ -116,7 +117,7 @@ __global__ void __launch_bounds__(kPoolThreads, PYDLX_BLOCKS(2))
               });
     }
     for (int half = kPoolWarps / 2; half > 0; half /= 2) {
-      __syncthreads();  // what was in the room has been read
+      __syncthreads();  // wait until the buffer has been read
       if (warp >= half && warp < 2 * half) {
 #pragma unroll
         for (int i = 0; i < size; ++i) room[warp - half][i][lane] = list.best[i];
@@ -140,7 +141,7 @@ __global__ void __launch_bounds__(kPoolThreads, PYDLX_BLOCKS(2))
     for (int i = 0; i < size; ++i) {
       if (i >= results.k) continue;
       const int64_t step = list.best[i].step;
-      int64_t place = list.best[i].key == 0 ? i : 0;  // those that are missing come last in the list
+      int64_t place = list.best[i].key == 0 ? i : 0;  // missing values stay last
 #pragma unroll
       for (int j = 0; j < size; ++j) {
         if (list.best[i].key != 0 && j < results.k && list.best[j].step < step) ++place;
@@ -153,7 +154,8 @@ __global__ void __launch_bounds__(kPoolThreads, PYDLX_BLOCKS(2))
   }
 }
 
-/// Digits of 8 bits that tell numbers of a type apart: those further down follow from the sign.
+/// The number of 8-bit digits, from the highest, that distinguish values of a type; lower digits of the key depend only
+/// on the sign.
 template <class T>
 constexpr int kOrderDigits = sizeof(T);
 template <>
@@ -166,14 +168,15 @@ __device__ __forceinline__ OrderKey<T> digits_of(T a) {
 
 constexpr int kDigitValues = 256;
 
-/// Which value of a digit the `wanted`-th largest has, by the counters of its values; how many have a larger one. -1 if
-/// there are less than that.
+/// The value of a digit that the `wanted`-th largest key has, and the number of keys with a larger digit; -1 if there
+/// are fewer than `wanted` keys.
 struct ChosenDigit {
   int value;
   unsigned above;
 };
 
-/// For each lane, known to its threads in all warps; a collective of the block.
+/// Chooses the digit for each lane's channel from the counts, returned in all warps. All threads of the block must call
+/// it.
 __device__ inline ChosenDigit choose_digit(const array_t<unsigned, kDigitValues, kWarp>& counts, uint64_t wanted,
                                            array_t<unsigned, kPoolWarps, kWarp>& sums,
                                            array_t<ChosenDigit, kWarp>& chosen) {
@@ -196,7 +199,7 @@ __device__ inline ChosenDigit choose_digit(const array_t<unsigned, kDigitValues,
   return chosen[lane];
 }
 
-/// Any k. What lies above the k-th largest key is taken and, of what equals it, the first.
+/// k-max for any k: takes all values above the k-th largest key and the first of those equal to it.
 template <class T>
 __global__ void __launch_bounds__(kPoolThreads, PYDLX_BLOCKS(2))
     k_max_kernel(SequenceBatch batch, PoolCut cut, const T* __restrict__ x, KMaxResults<T> results) {
@@ -209,7 +212,7 @@ __global__ void __launch_bounds__(kPoolThreads, PYDLX_BLOCKS(2))
   for (int64_t unit = blockIdx.x; unit < cut.count; unit += gridDim.x) {
     const int64_t b = cut.sequence(unit), channel = cut.channel_block(unit) * kWarp + lane;
     const StepRange part = batch.span(b).part(warp, kPoolWarps);
-    // visit(value, step) for the valid steps of this thread's part, in the order of time.
+    // Calls visit(value, step) for the valid steps of this thread's part, in order of time.
     const auto each = [&](const auto& visit) {
       if (channel >= batch.channels) return;
       walk<1>(batch, x, b, channel, part.begin, 1, part.end, part.end,
@@ -221,7 +224,8 @@ __global__ void __launch_bounds__(kPoolThreads, PYDLX_BLOCKS(2))
               });
     };
     Key threshold = 0;
-    uint64_t wanted = static_cast<uint64_t>(results.k);  // of those that share the digits so far
+    uint64_t wanted =
+        static_cast<uint64_t>(results.k);  // rank of the threshold among keys with the digits found so far
     bool takes_all = false;
     for (int shift = 8 * (kOrderDigits<T> - 1); shift >= 0; shift -= 8) {
       for (int i = warp; i < kDigitValues; i += kPoolWarps) counts[i][lane] = 0;
@@ -271,7 +275,8 @@ __global__ void __launch_bounds__(kPoolThreads, PYDLX_BLOCKS(2))
   }
 }
 
-/// Each gradient goes to the row its value came from. No two values of a channel come from one cell.
+/// Adds each gradient to the row that its value came from. Within a channel these rows differ, so there are no
+/// conflicts.
 template <class T>
 __global__ void give_back_kernel(const T* __restrict__ grad, const int64_t* __restrict__ index, T* __restrict__ dx,
                                  int64_t x_rows, int64_t channels, int64_t count) {

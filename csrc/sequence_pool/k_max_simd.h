@@ -1,8 +1,8 @@
 // k-max pooling over time. Included once per instruction set by sequence_pool_cpu_simd.h.
 //
-// First each channel's threshold, its k-th largest value, is found; a second walk through time then takes what lies
-// above it and, of what equals it, the first, so that values come out in the order of time. Values are compared as
-// integers (keys), by which NaN is above everything and no value escapes the order.
+// First each channel's threshold, its k-th largest value, is found. A second pass through time then takes all values
+// above it and the first of those equal to it, so that values come out in order of time. Values are compared as integer
+// keys, in which NaN is the largest.
 
 namespace pydlx {
 namespace PYDLX_SIMD {
@@ -12,7 +12,7 @@ using Keys = decltype(Vec<A>{} < Vec<A>{});
 template <class A>
 using Key = std::conditional_t<sizeof(A) == 4, int32_t, int64_t>;
 
-// Integers in the order of the numbers: the bits of a negative number, but for the sign, run backwards.
+// Signed integers in the order of the floating-point numbers: for negative numbers all bits but the sign are inverted.
 template <class A>
 __attribute__((always_inline)) inline Keys<A> keys(const Vec<A>& a) {
   constexpr Key<A> kLargest = std::numeric_limits<Key<A>>::max();
@@ -24,14 +24,14 @@ __attribute__((always_inline)) inline Keys<A> keys(const Vec<A>& a) {
 template <class A>
 struct KMax {
   static constexpr Key<A> kLowest = std::numeric_limits<Key<A>>::min();
-  // Up to here a sorted list of the k largest is kept, at k operations per value that enters it; beyond, the threshold
-  // is found bit by bit, at one walk through time for each.
+  // Up to this k, a sorted list of the k largest is kept, with k operations per value that enters it; for larger k, the
+  // threshold is found bit by bit, with one pass through time per bit.
   static constexpr int64_t kListed = 64;
 
   int64_t k;
-  std::vector<Block<Key<A>>> list;  // the largest first
+  std::vector<Block<Key<A>>> list;  // largest first
   alignas(64) Block<Key<A>> threshold;
-  Block<int64_t> ties, found;  // how many equal to the threshold may still be taken; how many are taken
+  Block<int64_t> ties, found;  // numbers of values equal to the threshold still to be taken, and of values taken
 
   explicit KMax(int64_t k_) : k(k_), list(std::min(k_, kListed)) {}
 
@@ -79,7 +79,7 @@ struct KMax {
     }
   }
 
-  // The largest key that at least k keys reach; the lowest of all where there are fewer.
+  // Finds the largest key such that at least k keys are not below it; the lowest of all keys if there are fewer than k.
   template <class T>
   void find_by_bits(const SequenceUnit<T>& unit) {
     using Unsigned = std::make_unsigned_t<Key<A>>;
@@ -91,7 +91,7 @@ struct KMax {
       count_reaching(unit, trial, reached);
       for (int64_t c = 0; c < kBlockChannels; ++c) threshold[c] = reached[c] >= k ? trial[c] : threshold[c];
     }
-    // Nothing lies above the largest key, that of NaN.
+    // No key is above the largest one, that of NaN.
     for (int64_t c = 0; c < kBlockChannels; ++c) trial[c] = Unsigned(threshold[c]) + 1;
     count_reaching(unit, trial, reached);
     for (int64_t c = 0; c < kBlockChannels; ++c) ties[c] = trial[c] == kLowest ? k : k - reached[c];

@@ -1,16 +1,16 @@
 // Kernels of pooling over time: max, mean, soft (maths and shapes in sequence_pool.h; k-max in k_max.cuh).
 //
-// A block of 256 threads takes one sequence, or one of the chunks its time is cut into, and a run of channels: 8 lanes
-// that read 16 bytes each, 128 bytes of a row, or 32 lanes that read one element each where x cannot be read so. The
-// remaining 32 (or 8) ways of the threads go along time: thread r sees steps r, r + 32, ... of the chunk, 8 of them at
-// once, while the mask of the next 8 is on its way. What the threads found is joined over warps by shuffles, then in
-// shared memory. All joins are symmetric, or in one order, so results do not depend on scheduling.
+// A block of 256 threads processes one sequence, or a chunk of its time, and a range of channels: 8 lanes that read 16
+// bytes each, 128 bytes of a row; or, if x is not aligned for that, 32 lanes that read one element each. The other 32
+// (or 8) rows of threads are spread over time: row r has steps r, r + 32, ... of the chunk and loads kAhead of them at
+// once, while the mask of the next ones is being loaded. The threads' results are joined over warps by shuffles, then
+// in shared memory. Joins are commutative or in a fixed order, so results do not depend on scheduling.
 //
-// One chunk to a sequence writes its results at once. Where the batch is too small to fill the device so, chunks leave
-// what they found in memory, sizeof(state) for each channel, and a second kernel joins it.
+// With one chunk per sequence, the block writes the results. If the batch is too small to fill the device that way,
+// chunks write their states, sizeof(state) per channel, and a second kernel joins them.
 //
-// Floors: max, mean and soft read the valid rows of x once. The backward of mean reads no x and writes dx once; that of
-// soft reads x twice, the second time mostly from cache.
+// Bytes: max, mean and soft read the valid rows of x once. The backward of mean does not read x and writes dx once;
+// that of soft reads x twice, the second time mostly from cache.
 #pragma once
 
 #include <cmath>
@@ -25,30 +25,30 @@ namespace pydlx {
 
 constexpr int kPoolThreads = 256;
 constexpr int kPoolWarps = kPoolThreads / kWarp;
-// Blocks that a multiprocessor takes at once at the least: as many as there are registers for without spills.
+// Resident blocks per multiprocessor: as many as registers allow without spills.
 template <class T>
 constexpr int kPoolBlocks = sizeof(T) == sizeof(float) ? 4 : 2;
 
-/// How the threads of a block lie over channels and time, for vectors of `size` channels.
+/// The arrangement of a block's threads over channels and time, for vectors of `size` channels.
 template <int size>
 struct PoolLayout {
   static constexpr int kLanes = size > 1 ? 8 : kWarp;  // along the channels
   static constexpr int kChannels = kLanes * size;
-  static constexpr int kRows = kPoolThreads / kLanes;  // steps side by side
-  static constexpr int kAhead = size > 1 ? 4 : 8;      // steps that a thread reads at once
+  static constexpr int kRows = kPoolThreads / kLanes;  // threads along time
+  static constexpr int kAhead = size > 1 ? 4 : 8;      // steps that a thread loads at once
 
   static __device__ __forceinline__ int lane() { return static_cast<int>(threadIdx.x) % kLanes; }
   static __device__ __forceinline__ int row() { return static_cast<int>(threadIdx.x) / kLanes; }
 };
 
-// What has been found in some steps of one channel. take() sees `count` steps more, in the order of time: step, step +
-// apart, ...; bit i of `valid` says whether the i-th of them counts. merge() takes in what was found elsewhere.
-// Plain aggregates, since shared memory is not initialised.
+// Partial results over some steps of one channel. take() adds `count` further steps in order of time, step, step +
+// apart, ...; bit i of `valid` says whether the i-th of them is valid. merge() adds another partial result. They are
+// plain aggregates, because shared memory is not initialised.
 
 template <class A>
 struct MaxState {
   A value;
-  int64_t row;  // -1: nothing seen
+  int64_t row;  // -1 if no step was valid
 
   static __device__ MaxState empty() { return {A(0), -1}; }
 
@@ -100,14 +100,14 @@ __device__ inline MeanState<A> exchanged(const MeanState<A>& state, int apart) {
   return {exchanged(state.sum, apart), exchanged(state.steps, apart)};
 }
 
-/// Sums measured from the peak m: S = sum exp(x - m), D = sum exp(x - m) (x - m), y = m + D / S. Taken to a peak that
-/// lies -s higher they become e^s S and e^s (D + s S). The peak is never NaN; S is, if any x is.
+/// Sums relative to the peak m: S = sum exp(x - m), D = sum exp(x - m) (x - m), y = m + D / S. When the peak rises by
+/// -s, they become e^s S and e^s (D + s S). The peak is never NaN; S is NaN if any x is.
 template <class A>
 struct SoftState {
   A peak, total, distance;
 
   static __device__ SoftState empty() { return {-INFINITY, A(0), A(0)}; }
-  // Equal infinities are 0 apart.
+  // a - peak, where inf - inf is 0.
   static __device__ __forceinline__ A below(A a, A peak) { return a == peak ? A(0) : a - peak; }
 
   __device__ __forceinline__ void raise(A higher) {
@@ -144,7 +144,7 @@ __device__ inline SoftState<A> exchanged(const SoftState<A>& state, int apart) {
   return {exchanged(state.peak, apart), exchanged(state.total, apart), exchanged(state.distance, apart)};
 }
 
-/// The cut of a batch into what blocks take, one after another.
+/// The division of a batch into units of work for blocks.
 struct PoolCut {
   int64_t channel_blocks, chunks, count;
 
@@ -158,7 +158,7 @@ struct PoolCut {
   __device__ int64_t sequence(int64_t unit) const { return unit / (channel_blocks * chunks); }
 };
 
-/// Which of the `count` steps from `step` on, `apart` from each other, lie before `end` and are valid.
+/// A bit mask of which of the `count` steps step, step + apart, ... are before `end` and valid.
 template <int count>
 __device__ __forceinline__ unsigned valid_steps(const SequenceBatch& batch, int64_t b, int64_t step, int64_t apart,
                                                 int64_t end) {
@@ -170,8 +170,8 @@ __device__ __forceinline__ unsigned valid_steps(const SequenceBatch& batch, int6
   return valid;
 }
 
-/// Walks from `step` in strides of `apart` to `end` and calls visit(rows, valid, step) for each kAhead steps: the
-/// channels from `channel` on of those that are valid and before `last`, zeros for others.
+/// Goes from `step` in strides of `apart` to `end` and calls visit(rows, valid, step) for every kAhead steps; `rows`
+/// has the channels from `channel` on, loaded for valid steps before `last` and zero for others.
 template <int size, class T, class Visit>
 __device__ __forceinline__ void walk(const SequenceBatch& batch, const T* x, int64_t b, int64_t channel, int64_t step,
                                      int64_t apart, int64_t end, int64_t last, const Visit& visit) {
@@ -191,7 +191,8 @@ __device__ __forceinline__ void walk(const SequenceBatch& batch, const T* x, int
   }
 }
 
-/// What each channel of a block holds in `range`; a collective of the block, and known to its first kChannels threads.
+/// The state of each of the block's channels over `range`, returned in the first kChannels threads. All threads of the
+/// block must call it.
 template <class State, int size, class T>
 __device__ __forceinline__ State pool_of_block(const SequenceBatch& batch, const T* x, int64_t b, int64_t channel,
                                                const StepRange& range,
@@ -213,7 +214,7 @@ __device__ __forceinline__ State pool_of_block(const SequenceBatch& batch, const
     };
     walk<size>(batch, x, b, channel, range.begin + Layout::row(), Layout::kRows, range.end, range.end, visit);
   }
-  __syncthreads();  // what was in the room has been read
+  __syncthreads();  // wait until the buffer has been read
 #pragma unroll
   for (int v = 0; v < size; ++v) {
     for (int apart = Layout::kLanes; apart < kWarp; apart *= 2) states[v].merge(exchanged(states[v], apart));
@@ -241,7 +242,7 @@ struct PoolResults {
   }
 };
 
-/// Results, or where a sequence has several chunks what each of them holds: parts (B, chunks, C).
+/// Writes the results or, if a sequence has several chunks, their states to parts (B, chunks, C).
 template <class State, int size, class T>
 __global__ void __launch_bounds__(kPoolThreads, PYDLX_BLOCKS(kPoolBlocks<T>))
     pool_kernel(SequenceBatch batch, PoolCut cut, const T* __restrict__ x, PoolResults<T> results,
@@ -262,7 +263,7 @@ __global__ void __launch_bounds__(kPoolThreads, PYDLX_BLOCKS(kPoolBlocks<T>))
   }
 }
 
-/// Results from the parts. A block of (kWarp, kPoolWarps) threads takes 32 channels of a sequence.
+/// Computes the results from the parts. A block of (kWarp, kPoolWarps) threads processes 32 channels of a sequence.
 template <class State, class T>
 __global__ void __launch_bounds__(kPoolThreads, PYDLX_BLOCKS(kPoolBlocks<T>))
     pool_join_kernel(SequenceBatch batch, PoolCut cut, const State* __restrict__ parts, PoolResults<T> results) {
@@ -283,7 +284,7 @@ __global__ void __launch_bounds__(kPoolThreads, PYDLX_BLOCKS(kPoolBlocks<T>))
   }
 }
 
-/// What the backward of mean knows of a channel.
+/// The gradient rule of mean, for one channel.
 template <class A>
 struct MeanSlope {
   A grad;
@@ -291,10 +292,10 @@ struct MeanSlope {
   __device__ __forceinline__ A at(A) const { return grad; }
 };
 
-/// And that of soft: dy/dx = w (1 + x - y), with w = e / total and x - y = d - distance / total.
+/// The gradient rule of soft: dy/dx = w (1 + x - y), with w = e / total and x - y = d - distance / total.
 template <class A>
 struct SoftSlope {
-  A peak, one, grad;  // one is 1 - distance / total, grad has been divided by total
+  A peak, one, grad;  // one: 1 - distance / total; grad: already divided by total
 
   __device__ __forceinline__ A at(A a) const {
     const A d = SoftState<A>::below(a, peak), e = fast_exp(d);
@@ -302,7 +303,7 @@ struct SoftSlope {
   }
 };
 
-/// Valid steps of a sequence, known to all threads; a collective of the block.
+/// The number of valid steps of a sequence, returned in all threads. All threads of the block must call it.
 __device__ inline int64_t count_of_block(const SequenceBatch& batch, int64_t b, array_t<int64_t, kPoolWarps>& room) {
   const StepRange span = batch.span(b);
   if (!batch.mask) return span.size();
@@ -311,8 +312,8 @@ __device__ inline int64_t count_of_block(const SequenceBatch& batch, int64_t b, 
   return sum_of_block<kPoolThreads>(count, room);
 }
 
-/// dx, of mean without x, of soft with it. Where sequences have several chunks, `parts` are what pool_kernel has found
-/// in them.
+/// Computes dx, for soft from x, for mean without x. If sequences have several chunks, `parts` has pool_kernel's
+/// states.
 template <bool kSoft, int size, class T>
 __global__ void __launch_bounds__(kPoolThreads, PYDLX_BLOCKS(kPoolBlocks<T>))
     pool_backward_kernel(SequenceBatch batch, PoolCut cut, const T* __restrict__ grad, const T* __restrict__ x,
@@ -335,7 +336,7 @@ __global__ void __launch_bounds__(kPoolThreads, PYDLX_BLOCKS(kPoolBlocks<T>))
           whole.merge(parts[(b * cut.chunks + i) * batch.channels + first + threadIdx.x]);
         }
       }
-      __syncthreads();  // what was in the room has been read
+      __syncthreads();  // wait until the buffer has been read
       if (threadIdx.x < Layout::kChannels) room[0][threadIdx.x] = whole;
       __syncthreads();
       if (channel >= batch.channels) continue;

@@ -1,4 +1,4 @@
-// Pooling over time for sequences of different lengths. With n valid steps x_t in one channel of one sequence:
+// Pooling over time for sequences of different lengths. For the n valid steps x_t of one channel of one sequence:
 //
 //     max     y = max_t x_t                        dy/dx_t = 1 at the first maximum
 //     mean    y = 1/n sum_t x_t                    dy/dx_t = 1/n
@@ -6,15 +6,15 @@
 //     k-max   the k largest x_t, in the order of   dy_j/dx_t = 1 where y_j was taken from   (arXiv 1404.2188)
 //             time; missing ones are 0
 //
-// Shapes: x (B, T, C), or packed (R, C) with the sequences one behind the other; y (B, C), for k-max (B, k, C).
-//     ends (B,)    padded: the lengths; packed: the row behind a sequence's last one. Cut to what x holds.
+// Shapes: x (B, T, C), or packed (R, C) with the sequences concatenated; y (B, C), for k-max (B, k, C).
+//     ends (B,)    padded: the lengths; packed: the row after a sequence's last one. Clamped to the rows of x.
 //     mask (B, T)  for padded x: which steps are valid, in any pattern.
-// Ties go to the first in time. NaN is larger than any number. A sequence without steps gives 0.
+// Ties go to the first in time. NaN is larger than any number. A sequence without valid steps gives 0.
 //
-// Bytes a forward must move: the valid rows of x once (an invalid one is never read), y once. Max and k-max also write
-// where their values came from (int64): that is 8k bytes per channel instead of reading x again, and x need not be kept
-// for the backward, which then is a fill with zeros and k writes per channel. The backwards of mean and soft write all
-// of dx; soft reads x again and recomputes its sums, mean reads no x.
+// Bytes of the forward: the valid rows of x must be read once (invalid ones are never read) and y written. Max and
+// k-max also write the row of each value (int64), 8k bytes per channel. In return the backward does not need x: it
+// fills dx with zeros and makes k writes per channel. The backwards of mean and soft write all of dx; soft reads x
+// again and recomputes its sums, mean does not read x.
 #pragma once
 
 #include <algorithm>
@@ -35,16 +35,16 @@ struct StepRange {
   int64_t begin, end;
 
   PYDLX_HOST_DEVICE int64_t size() const { return end - begin; }
-  // Part `i` of `parts`, in order and about equal.
+  // Part `i` when the range is divided into `parts` about equal parts.
   PYDLX_HOST_DEVICE StepRange part(int64_t i, int64_t parts) const {
     return {begin + size() * i / parts, begin + size() * (i + 1) / parts};
   }
 };
 
-// Where the steps of each sequence lie. Steps of packed sequences are numbered through all of x.
+// The layout of the sequences in x. Steps of packed sequences are numbered through all of x.
 struct SequenceBatch {
   int64_t count, steps, channels;
-  int64_t sequence_stride, step_stride;  // of x, in elements
+  int64_t sequence_stride, step_stride;  // strides of x, in elements
   bool packed;
   const int64_t* ends;
   const bool* mask;
@@ -52,29 +52,29 @@ struct SequenceBatch {
   PYDLX_HOST_DEVICE int64_t end_of(int64_t b) const { return ends[b] < 0 ? 0 : ends[b] > steps ? steps : ends[b]; }
   PYDLX_HOST_DEVICE int64_t begin_of(int64_t b) const { return packed && b > 0 ? end_of(b - 1) : 0; }
 
-  // All steps that may be valid.
+  // The range of steps that may be valid.
   PYDLX_HOST_DEVICE StepRange span(int64_t b) const {
     const int64_t begin = begin_of(b), end = ends ? end_of(b) : steps;
     return {begin, end < begin ? begin : end};
   }
 
-  // All steps whose gradient this sequence writes: its own and the padding up to the next one.
+  // The range of steps whose gradient this sequence writes: its own steps and the padding up to the next sequence.
   PYDLX_HOST_DEVICE StepRange owned(int64_t b) const {
     return {begin_of(b), packed && b + 1 < count ? begin_of(b + 1) : steps};
   }
 
-  // Number of a step in x seen as (rows, channels).
+  // The row of a step in x viewed as (rows, channels).
   PYDLX_HOST_DEVICE int64_t row(int64_t b, int64_t step) const { return packed ? step : b * steps + step; }
   PYDLX_HOST_DEVICE int64_t offset(int64_t b, int64_t step) const { return b * sequence_stride + step * step_stride; }
   PYDLX_HOST_DEVICE bool valid(int64_t b, int64_t step) const { return !mask || mask[row(b, step)]; }
 };
 
-// The batch, and the tensors its pointers look into.
+// Owns the tensors of a batch.
 struct SequenceInput {
   std::optional<Tensor> x, ends, mask;
   SequenceBatch batch;
 
-  // `like` is x, or the gradient where x is left out because only its shape matters.
+  // `like` is x, or in a backward that needs only x's shape the gradient.
   SequenceInput(const Tensor& like, const std::vector<int64_t>& shape, const std::optional<Tensor>& input,
                 const std::optional<Tensor>& given_ends, const std::optional<Tensor>& given_mask) {
     const Arguments arguments("sequence_pool", "x", like);
@@ -110,7 +110,7 @@ struct SequenceInput {
             uninitialised(like, keeps_index ? shape : std::vector<int64_t>{0}, ScalarType::Long)};
   }
 
-  // In the backward x is one more argument, which has to be of the shape that is given.
+  // Checks the backward's gradient and, if given, x, which must have the given shape.
   void check_gradient(const Tensor& grad, const std::vector<int64_t>& shape) const {
     const Arguments arguments("_sequence_pool_backward", "grad", grad);
     arguments.check_shape("grad", grad, {batch.count, batch.channels});
@@ -125,8 +125,8 @@ inline SequencePoolMode sequence_pool_mode(int64_t mode, int64_t k) {
   return static_cast<SequencePoolMode>(mode);
 }
 
-// For max and k-max: the index is of grad's shape, (B, C) or (B, k, C), for an x of this shape. What it holds is not
-// looked at here: kernels pass over rows that x does not have.
+// Checks the backward of max and k-max: the index must have grad's shape, (B, C) or (B, k, C), for an x of this shape.
+// Its values are not checked; kernels ignore rows outside of x.
 inline void check_given_back(const Tensor& grad, const Tensor& index, const std::vector<int64_t>& shape) {
   const Arguments arguments("_sequence_pool_backward", "grad", grad);
   arguments.check_range("the number of dimensions of x", int64_t(shape.size()), 2, 3);

@@ -4,8 +4,8 @@
 
 namespace pydlx {
 
-// Most channels of a unit of work, a whole number of vectors, and the rows it looks at together: 16 KB of float32. Rows
-// are read fastest in one piece; where sequences are few, narrow blocks leave work for every thread.
+// The most channels of a unit of work, a multiple of all vectors, and the rows it processes together: 16 KB of float32.
+// Long contiguous reads are fastest, but with few sequences narrow blocks are needed to give every thread work.
 constexpr int64_t kBlockChannels = 256;
 constexpr int64_t kNarrowChannels = 64;
 constexpr int64_t kFewSequences = 16;
@@ -19,10 +19,10 @@ constexpr int64_t kTileRows = 16;
 namespace pydlx {
 namespace {
 
-// Elements below which another thread is not worth waking.
+// The least number of elements per thread.
 constexpr int64_t kGrain = 16384;
 
-// body(width, begin, end) over units of work, see sequence_unit.
+// Calls body(width, begin, end) in parallel for parts of the units of work (see sequence_unit).
 template <class Body>
 void each_unit(const SequenceBatch& batch, const Body& body) {
   const int64_t width = batch.count < kFewSequences ? kNarrowChannels : kBlockChannels;
@@ -50,7 +50,7 @@ std::tuple<Tensor, Tensor> sequence_pool(const Tensor& x, const std::optional<Te
   return {y, index};
 }
 
-// Each gradient goes to the row its value came from. No two values of a channel come from one cell.
+// Adds each gradient to the row that its value came from. Within a channel these rows differ.
 template <class T>
 void give_back(const T* grad, const int64_t* index, T* dx, int64_t x_rows, int64_t rows, int64_t channels) {
   parallel_for(rows, kGrain / channels, [&](int64_t begin, int64_t end) {

@@ -1,14 +1,14 @@
-// Pooling over time, lanes across channels. Included once per instruction set by sequence_pool_cpu.cpp, which brings in
-// every header this needs.
+// Pooling over time, with lanes over channels. Included once per instruction set by sequence_pool_cpu.cpp, which
+// includes every header this needs.
 //
-// A unit of work is one sequence and a block of channels. It walks through time in tiles of valid rows: a tile is
-// pointers to lanes of x, so the pooling itself knows no layout, mask or padding. Rows come from memory once, however
-// often a tile is used. Results do not depend on who computes a unit.
+// A unit of work is one sequence and a block of channels. It is processed in tiles of consecutive valid rows: a tile is
+// an array of pointers to lanes of x, so the pooling code is independent of layout, mask and padding. A tile stays in
+// the cache while it is used. Results do not depend on which thread computes a unit.
 
 namespace pydlx {
 namespace PYDLX_SIMD {
 
-// One number per channel of the block, with room for whole vectors.
+// One number per channel of the block, a multiple of all vectors.
 template <class V>
 using Block = V[kBlockChannels];
 
@@ -27,10 +27,11 @@ struct SequenceUnit {
   const T* x;
   int64_t b, first, lanes;
 
-  // A vector may not read past the tensor, and other types are widened: such rows go through a buffer.
+  // Whether rows are used in place. Rows of 16-bit types, which are widened, and rows that are not whole vectors, which
+  // would be read past their end, are copied to a buffer first.
   bool in_place() const { return std::is_same_v<T, A> && lanes % kVecLanes<A> == 0; }
 
-  // Calls visit(tile) over the valid steps, in the order of time.
+  // Calls visit(tile) for tiles of the valid steps, in order of time.
   template <class Visit>
   __attribute__((always_inline)) void each_tile(const Visit& visit) const {
     alignas(64) A buffer[kTileRows][kBlockChannels];
@@ -51,7 +52,7 @@ struct SequenceUnit {
 
   __attribute__((always_inline)) const A* load_row(int64_t step, A* buffer) const {
     const T* cells = x + batch.offset(b, step) + first;
-    // Rows may lie far apart, where the processor's own prefetching gives up.
+    // Prefetch, because rows may be farther apart than the hardware prefetcher can follow.
     const T* ahead = cells + kTileRows * batch.step_stride;
     for (int64_t c = 0; c < lanes; c += 64 / int64_t{sizeof(T)}) __builtin_prefetch(ahead + c);
     if constexpr (std::is_same_v<T, A>) {
@@ -63,7 +64,7 @@ struct SequenceUnit {
 
   int64_t row(int64_t step) const { return batch.row(b, step); }
 
-  // Place of this unit's channels in row `r` of a contiguous (rows, channels) tensor.
+  // Offset of this unit's channels in row `r` of a contiguous (rows, channels) tensor.
   int64_t place(int64_t r) const { return r * batch.channels + first; }
 
   template <class To, class From>
@@ -74,8 +75,8 @@ struct SequenceUnit {
 
 // ---------------------------------------------------------------------------------------------------- max and mean
 
-// The largest of a tile's rows and of `best`; `at` becomes the row it was first met in, and stays if none is larger.
-// With kNan a NaN is larger than any number; otherwise one is passed over, and true returned.
+// Updates `best` by the rows of a tile, and `at` to the row of the first maximum if it changes. With kNan, NaN is
+// larger than any number; otherwise NaN is ignored and the function returns true if there is one.
 template <class A, bool kNan>
 __attribute__((always_inline)) inline bool raise_peak(const Tile<A>& tile, int64_t c, Vec<A>& best,
                                                       typename VecOf<A>::bits& at) {
@@ -105,7 +106,7 @@ void max_over_time(const SequenceUnit<T>& unit, T* y, int64_t* index) {
   std::fill_n(peak, kBlockChannels, -std::numeric_limits<A>::infinity());
   std::fill_n(from, kBlockChannels, -1);
   unit.each_tile([&](const Tile<A>& tile) {
-    if (from[0] < 0) std::fill_n(from, kBlockChannels, unit.row(tile.step[0]));  // if nothing is above -inf
+    if (from[0] < 0) std::fill_n(from, kBlockChannels, unit.row(tile.step[0]));  // for channels of only -inf
     for (int64_t c = 0; c < unit.lanes; c += kVecLanes<A>) {
       Vec<A> best = load(peak + c);
       Bits at = kNone - Bits{};
@@ -143,7 +144,7 @@ void mean_over_time(const SequenceUnit<T>& unit, T* y) {
   unit.write(y, unit.b, sum);
 }
 
-// Writes `value` to every valid row and 0 to the others.
+// Writes grad / n to every valid row and 0 to the others.
 template <class T>
 void mean_backward(const SequenceUnit<T>& unit, const T* grad, T* dx) {
   const SequenceBatch& batch = unit.batch;
@@ -166,9 +167,8 @@ void mean_backward(const SequenceUnit<T>& unit, const T* grad, T* dx) {
 
 // ------------------------------------------------------------------------------------------------------------ soft
 
-// Sums over the steps seen so far, measured from their peak m as in soft_pool_cpu_simd.h: d_t = x_t - m, e_t =
-// exp(d_t), S = sum e_t, D = sum e_t d_t, y = m + D / S. A tile that raises the peak by -s moves them by S <- e^s S, D
-// <- e^s (D + s S).
+// Sums over the steps so far, relative to their peak m as in soft_pool_cpu_simd.h: d_t = x_t - m, e_t = exp(d_t),
+// S = sum e_t, D = sum e_t d_t, y = m + D / S. If a tile raises the peak by -s, then S <- e^s S and D <- e^s (D + s S).
 template <class A>
 struct SoftSums {
   alignas(64) Block<A> peak, total = {}, distance = {};
@@ -198,7 +198,7 @@ struct SoftSums {
     }
   }
 
-  // From here on `distance` is the mean D / S.
+  // Replaces `distance` by the mean D / S.
   void finish() {
     for (int64_t c = 0; c < kBlockChannels; ++c) distance[c] /= total[c];
   }
@@ -258,14 +258,14 @@ void soft_backward(const SequenceUnit<T>& unit, const T* grad, T* dx) {
 namespace pydlx {
 namespace PYDLX_SIMD {
 
-// Unit i of the batch: all sequences of the first block of channels come before those of the next.
+// Unit i of the batch, ordered by block of channels, then by sequence.
 template <class T>
 SequenceUnit<T> sequence_unit(const SequenceBatch& batch, int64_t width, const T* x, int64_t i) {
   const int64_t first = i / batch.count * width;
   return {batch, x, i % batch.count, first, std::min(width, batch.channels - first)};
 }
 
-// Units [begin, end) with blocks of `width` channels.
+// Pools units [begin, end), with blocks of `width` channels.
 template <class T>
 void pool_units(const SequenceBatch& batch, int64_t width, SequencePoolMode mode, int64_t k, const T* x, T* y,
                 int64_t* index, int64_t begin, int64_t end) {
@@ -289,7 +289,7 @@ void pool_units(const SequenceBatch& batch, int64_t width, SequencePoolMode mode
   }
 }
 
-// The gradient of soft, or where no x is given, of mean.
+// The gradient of soft or, if x is null, of mean.
 template <class T>
 void backward_units(const SequenceBatch& batch, int64_t width, const T* grad, const T* x, T* dx, int64_t begin,
                     int64_t end) {

@@ -8,12 +8,10 @@ namespace pydlx {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int64_t kLongestList = 8;  // of the best values that a thread keeps
+constexpr int64_t kLongestList = 8;  // the most values that a thread keeps in registers
 
-unsigned grid_of(int64_t units) { return static_cast<unsigned>(std::min(units, kMaxBlocks)); }
-
-// Into how many chunks time is cut so that the blocks fill the device; 1 where they do so to a half without, since the
-// second launch costs about as much. No chunk has much less than kLeastSteps.
+// The division of time into chunks such that the blocks fill the device. There is one chunk if the device is at least
+// half full without cutting, because the second launch costs about as much. Chunks have about kLeastSteps or more.
 PoolCut cut_of(const SequenceBatch& batch, int64_t channels_each) {
   constexpr int64_t kLeastSteps = 128, kBlocksEach = 4;
   const PoolCut whole(batch, channels_each, 1);
@@ -24,12 +22,12 @@ PoolCut cut_of(const SequenceBatch& batch, int64_t channels_each) {
   return {batch, channels_each, std::min((wanted + whole.count - 1) / whole.count, most)};
 }
 
-// Numbers that all rows begin at multiples of.
+// A number of elements of which every row's offset is a multiple.
 int64_t rows_apart(const SequenceBatch& batch) {
   return std::gcd(batch.channels, std::gcd(batch.step_stride, batch.sequence_stride));
 }
 
-// Room for `count` structs, as bytes: 16-byte aligned.
+// A workspace for `count` structs, as bytes; 16-byte aligned.
 template <class S>
 Tensor room_for(const Tensor& like, int64_t count) {
   return uninitialised(like, {count * static_cast<int64_t>(sizeof(S))}, ScalarType::Byte);
@@ -38,7 +36,7 @@ Tensor room_for(const Tensor& like, int64_t count) {
 template <class State, int size, class T>
 void find_parts(const SequenceBatch& batch, const PoolCut& cut, const T* x, PoolResults<T> results, State* parts,
                 cudaStream_t stream) {
-  PYDLX_LAUNCH((pool_kernel<State, size, T>), grid_of(cut.count), kPoolThreads, 0, stream, batch, cut, x, results,
+  PYDLX_LAUNCH((pool_kernel<State, size, T>), blocks_for(cut.count, 1), kPoolThreads, 0, stream, batch, cut, x, results,
                parts);
 }
 
@@ -54,8 +52,8 @@ void pool(const Tensor& like, const SequenceBatch& batch, const T* x, PoolResult
         State* const parts = output_data<State>(room);
         find_parts<State, kSize, T>(batch, cut, x, results, parts, stream);
         const int64_t blocks = batch.count * ((batch.channels + kWarp - 1) / kWarp);
-        PYDLX_LAUNCH((pool_join_kernel<State, T>), grid_of(blocks), dim3(kWarp, kPoolWarps), 0, stream, batch, cut,
-                     parts, results);
+        PYDLX_LAUNCH((pool_join_kernel<State, T>), blocks_for(blocks, 1), dim3(kWarp, kPoolWarps), 0, stream, batch,
+                     cut, parts, results);
       },
       x);
 }
@@ -74,8 +72,8 @@ void pool_backward(const SequenceBatch& batch, const Tensor& grad, const T* x, T
         if constexpr (kSoft) {
           if (has_parts) find_parts<State, kSize, T>(batch, cut, x, {}, parts, stream);
         }
-        PYDLX_LAUNCH((pool_backward_kernel<kSoft, kSize, T>), grid_of(cut.count), kPoolThreads, 0, stream, batch, cut,
-                     input_data<T>(grad), x, parts, dx);
+        PYDLX_LAUNCH((pool_backward_kernel<kSoft, kSize, T>), blocks_for(cut.count, 1), kPoolThreads, 0, stream, batch,
+                     cut, input_data<T>(grad), x, parts, dx);
       },
       kSoft ? x : dx, dx);
 }
@@ -89,10 +87,10 @@ void keep_best(const Tensor& like, const SequenceBatch& batch, const T* x, KMaxR
   const Tensor room = room_for<Entry>(like, has_lists ? batch.count * cut.chunks * size * batch.channels : 0);
   Entry* const lists = has_lists ? output_data<Entry>(room) : nullptr;
   const Entry* const none = nullptr;
-  PYDLX_LAUNCH((k_best_kernel<size, T>), grid_of(cut.count), kPoolThreads, 0, stream, batch, cut, x, none, int64_t{0},
-               lists, results);
+  PYDLX_LAUNCH((k_best_kernel<size, T>), blocks_for(cut.count, 1), kPoolThreads, 0, stream, batch, cut, x, none,
+               int64_t{0}, lists, results);
   if (!has_lists) return;
-  PYDLX_LAUNCH((k_best_kernel<size, T>), grid_of(whole.count), kPoolThreads, 0, stream, batch, whole, x, lists,
+  PYDLX_LAUNCH((k_best_kernel<size, T>), blocks_for(whole.count, 1), kPoolThreads, 0, stream, batch, whole, x, lists,
                cut.chunks, static_cast<Entry*>(nullptr), results);
 }
 
@@ -103,7 +101,7 @@ void k_max(const Tensor& like, const SequenceBatch& batch, const T* x, KMaxResul
   STD_TORCH_CHECK(batch.steps <= int64_t{UINT32_MAX}, "sequence_pool: x must have less than 2^32 steps for k above ",
                   kLongestList, ", got ", batch.steps);
   const PoolCut whole(batch, kWarp, 1);
-  PYDLX_LAUNCH(k_max_kernel<T>, grid_of(whole.count), kPoolThreads, 0, stream, batch, whole, x, results);
+  PYDLX_LAUNCH(k_max_kernel<T>, blocks_for(whole.count, 1), kPoolThreads, 0, stream, batch, whole, x, results);
 }
 
 std::tuple<Tensor, Tensor> sequence_pool(const Tensor& x, const std::optional<Tensor> ends,

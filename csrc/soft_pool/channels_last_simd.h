@@ -1,15 +1,15 @@
-// SoftPool over channels-last tensors: lanes across channels. Included once per instruction set by
+// SoftPool of channels-last tensors, with lanes over channels. Included once per instruction set by
 // soft_pool_cpu_simd.h.
 
 namespace pydlx {
 namespace PYDLX_SIMD {
 
-// One pixel under a window, numbered from the start of its image; its row is (d, h).
+// A pixel of a window: its index within the image, and its coordinates.
 struct Pixel {
   int64_t index, d, h, w;
 };
 
-// The pixels under the window of output (od, oh, ow); cells in the padding are left out.
+// The pixels of the window of output (od, oh, ow), without the padding.
 inline void window_pixels(const SoftPoolShape& s, int64_t od, int64_t oh, int64_t ow, std::vector<Pixel>& pixels) {
   pixels.clear();
   each_tap_row(s, od, oh, [&](int64_t, int64_t d, int64_t h, bool inside) {
@@ -21,8 +21,8 @@ inline void window_pixels(const SoftPoolShape& s, int64_t od, int64_t oh, int64_
   });
 }
 
-// The taps of one window. Lanes are read in place where they are whole vectors of the type that sums are kept in;
-// others are widened into a buffer first, since a vector may not read past the tensor.
+// The taps of one window. Lanes are used in place if they are whole vectors of the accumulation type; otherwise they
+// are copied to a buffer, widened if necessary, because a vector must not be read past the end of the tensor.
 template <class T>
 struct PixelWindow {
   using A = accumulate_t<T>;
@@ -37,7 +37,7 @@ struct PixelWindow {
 
   int64_t count() const { return static_cast<int64_t>(pixels.size()); }
 
-  // Points the taps at channels [first, first + lanes).
+  // Sets the taps to channels [first, first + lanes).
   void load_lanes(const T* image, int64_t channels, int64_t first, int64_t lanes) {
     for (int64_t t = 0; t < count(); ++t) {
       const T* cells = image + pixels[t].index * channels + first;
@@ -66,7 +66,7 @@ bool soft_pool_some_rows_channels_last(const SoftPoolShape& s, const T* x, T* y,
     for (int64_t ow = 0; ow < s.out[2]; ++ow) {
       window_pixels(s, row.od, row.oh, ow, window.pixels);
       T* y_pixel = y + (index * s.out[2] + ow) * s.channels;
-      // Dilation may leave a window without cells.
+      // A dilated window may have no pixel inside the input.
       if (window.pixels.empty()) std::fill_n(y_pixel, s.channels, static_cast<T>(-std::numeric_limits<A>::infinity()));
       for (int64_t first = 0; first < s.channels && !window.pixels.empty(); first += kLanes) {
         const int64_t lanes = std::min(kLanes, s.channels - first);
@@ -79,7 +79,7 @@ bool soft_pool_some_rows_channels_last(const SoftPoolShape& s, const T* x, T* y,
   return any(probe != A(0));
 }
 
-// Output rows [begin, end), counted over images, depths and heights.
+// Computes output rows [begin, end), numbered through images, depths and heights.
 template <class T>
 void soft_pool_rows_channels_last(const SoftPoolShape& s, const T* x, T* y, int64_t begin, int64_t end) {
   if (soft_pool_some_rows_channels_last<T, false>(s, x, y, begin, end)) {
@@ -87,7 +87,7 @@ void soft_pool_rows_channels_last(const SoftPoolShape& s, const T* x, T* y, int6
   }
 }
 
-// The backward's buffers, made once for many blocks.
+// Buffers of the backward pass, reused for many blocks.
 template <class T>
 struct PixelBackward {
   using A = accumulate_t<T>;
@@ -103,7 +103,7 @@ struct PixelBackward {
     for (int64_t i = 0; i < kLanes; ++i) in_use[i] = i < lanes ? A(1) : A(0);
   }
 
-  // Pixels of other blocks are given a place that nobody reads.
+  // Pixels outside of the block get a place that is never read.
   void find_places(const SoftPoolShape& s, const SoftPoolBlock& block, int64_t first) {
     for (int64_t t = 0; t < window.count(); ++t) {
       const Pixel& pixel = window.pixels[t];
@@ -113,7 +113,7 @@ struct PixelBackward {
   }
 };
 
-// Returns false where the careful version must be run.
+// Returns false if the careful version must be run.
 template <class T, bool kCareful>
 bool soft_pool_backward_pixels(const SoftPoolShape& s, const T* grad, const T* x, T* dx, int64_t n,
                                const SoftPoolBlock& block, accumulate_t<T> slope, PixelBackward<T>& work) {
@@ -141,7 +141,7 @@ bool soft_pool_backward_pixels(const SoftPoolShape& s, const T* grad, const T* x
   return !any(probe != A(0));
 }
 
-// Blocks [begin, end), counted over images.
+// Computes blocks [begin, end), numbered through images.
 template <class T>
 void soft_pool_backward_channels_last(const SoftPoolBlocks& blocks, const T* grad, const T* x, T* dx,
                                       bool straight_through, int64_t begin, int64_t end) {

@@ -1,16 +1,15 @@
-// SoftPool over contiguous tensors: lanes along W. Included once per instruction set by soft_pool_cpu_simd.h.
+// SoftPool of contiguous tensors, with lanes along W. Included once per instruction set by soft_pool_cpu_simd.h.
 //
-// An input row is first split into `stride` phases (polyphase form): phase p holds the cells p, p + stride,
-// p + 2 stride ..., so a tap at column offset q * stride + p is phase p shifted by q lanes and every load is
-// contiguous. The padding becomes -inf there: weight 0. A run holds a stretch of one long row of outputs, or as many
-// short rows as fit, one behind the other.
+// An input row is first split into `stride` phases (polyphase form): phase p has elements p, p + stride, p + 2 stride,
+// .., so the tap at column offset q * stride + p is phase p shifted by q lanes, and every load is contiguous. Padding
+// becomes -inf, which has weight 0. A run has part of one long row of outputs, or as many short rows as fit.
 
 #include "soft_pool/halves_simd.h"
 
 namespace pydlx {
 namespace PYDLX_SIMD {
 
-// Where the cells of input rows go, for the outputs of a run.
+// The layout of the phases of input rows, for the outputs of a run.
 template <class A>
 struct PhaseLayout {
   int64_t stride, padding, width, reach, length;
@@ -41,7 +40,7 @@ struct PhaseLayout {
     }
   }
 
-  // Takes the phases back to a row of the input: adds them (kAdd) or writes them. Cells outside the row are dropped.
+  // The reverse: adds (kAdd) or writes the phases to a row of the input. Elements outside of the row are dropped.
   template <bool kAdd, class T>
   __attribute__((always_inline)) void merge(const A* phases, int64_t first, int64_t lanes, T* row) const {
     const int64_t start = first * stride - padding, steps = lanes + reach;
@@ -56,14 +55,15 @@ struct PhaseLayout {
   }
 
  private:
-  // The steps j < count whose cells, of every phase, lie within the row.
+  // The range of steps j < count whose elements, in every phase, lie within the row.
   __attribute__((always_inline)) std::pair<int64_t, int64_t> inside(int64_t start, int64_t count) const {
     const int64_t begin = start >= 0 ? 0 : std::min(count, (-start + stride - 1) / stride);
     const int64_t end = start + stride * count <= width ? count : start >= width ? 0 : (width - start) / stride;
     return {begin, std::max(begin, end)};
   }
 
-  // Whole vectors, the last one overlapping the one before; fewer pairs than a vector, or other types, one by one.
+  // Splits pairs by whole vectors, the last of which may overlap the one before; one by one if there are too few pairs
+  // or the type is not the accumulation type.
   template <class T>
   __attribute__((always_inline)) void split_pairs(const T* cells, int64_t count, A* even) const {
     int64_t j = 0;
@@ -119,14 +119,14 @@ struct PhaseLayout {
   }
 };
 
-// Outputs [first, first + lanes) of one row, in lanes [at, at + lanes) of a run.
+// Outputs [first, first + lanes) of one row, stored in lanes [at, at + lanes) of a run.
 struct Segment {
   int64_t plane, od, oh, first, lanes, at;
 
   int64_t output(const SoftPoolShape& s) const { return ((plane * s.out[0] + od) * s.out[1] + oh) * s.out[2] + first; }
 };
 
-// A run: its segments, the phases of the rows they read, and the taps, which are the same for all of them.
+// A run: its segments, the phases of the rows they read, and the taps, which all segments share.
 template <class A>
 struct RowRun {
   const SoftPoolShape& s;
@@ -145,7 +145,7 @@ struct RowRun {
   int64_t tap_offset(int64_t r, int64_t kw) const { return r * layout.size() + layout.place(kw * s.dilation[2]); }
   int64_t tap_count() const { return static_cast<int64_t>(taps.size()); }
 
-  // Adds one row of outputs; calls flush() whenever the run is full.
+  // Adds one row of outputs; calls flush() when the run is full.
   template <class Flush>
   void add_row(int64_t plane, int64_t od, int64_t oh, const Flush& flush) {
     for (int64_t first = 0; first < s.out[2]; first += kLanes) {
@@ -162,7 +162,7 @@ struct RowRun {
     segments = used = 0;
   }
 
-  // Lanes to compute: the last segment's reach needs none.
+  // Number of lanes to compute, without the last segment's reach.
   int64_t lanes() const { return used - layout.reach; }
 
   template <class T>
@@ -186,7 +186,7 @@ bool soft_pool_some_rows(const SoftPoolShape& s, const T* x, T* y, int64_t begin
   const auto flush = [&] {
     run.load_cells(x);
     soft_pool_run<A, kCareful>(run.taps.data(), run.tap_count(), run.lanes(), out);
-    // Segments without reach lie as close in the run as in y.
+    // Without reach, segments are contiguous in the run as they are in y.
     if (run.layout.reach == 0) return copy_out(out, run.lanes(), y + run.segment[0].output(s), probe);
     for (int64_t i = 0; i < run.segments; ++i) {
       const Segment& segment = run.segment[i];
@@ -199,7 +199,7 @@ bool soft_pool_some_rows(const SoftPoolShape& s, const T* x, T* y, int64_t begin
   return any(probe != A(0));
 }
 
-// Output rows [begin, end), counted over planes, depths and heights.
+// Computes output rows [begin, end), numbered through planes, depths and heights.
 template <class T>
 void soft_pool_rows(const SoftPoolShape& s, const T* x, T* y, int64_t begin, int64_t end) {
   if constexpr (std::is_same_v<T, accumulate_t<T>>) {
@@ -208,7 +208,7 @@ void soft_pool_rows(const SoftPoolShape& s, const T* x, T* y, int64_t begin, int
   if (soft_pool_some_rows<T, false>(s, x, y, begin, end)) soft_pool_some_rows<T, true>(s, x, y, begin, end);
 }
 
-// The backward's buffers, made once for many blocks.
+// Buffers of the backward pass, reused for many blocks.
 template <class T>
 struct RowBackward {
   using A = accumulate_t<T>;
@@ -231,7 +231,7 @@ struct RowBackward {
     }
   }
 
-  // Takes the gradient of the run to the block's rows: row(d, h, slot) says where they are.
+  // Adds or writes the gradient of the run to the block's rows; row(d, h, slot) returns a row's address.
   template <bool kAdd, class Row>
   void merge(const SoftPoolBlock& block, const Row& row) {
     for (int64_t k = 0; k < run.segments; ++k) {
@@ -246,14 +246,14 @@ struct RowBackward {
   }
 };
 
-// Windows that do not overlap: no two taps share a cell, so gradients are written, not added.
+// Whether windows do not overlap: then no two taps share an element, and gradients are written instead of added.
 inline bool windows_are_apart(const SoftPoolShape& s) {
   bool apart = true;
   for (int axis = 0; axis < 3; ++axis) apart &= s.dilation[axis] * (s.kernel[axis] - 1) < s.stride[axis];
   return apart;
 }
 
-// Windows that together cover every element; gradients outside of them are 0.
+// Whether the windows together cover every element; if not, gradients of the others must be set to 0.
 inline bool windows_cover_input(const SoftPoolShape& s) {
   bool covered = true;
   for (int axis = 0; axis < 3; ++axis) {
@@ -263,7 +263,7 @@ inline bool windows_cover_input(const SoftPoolShape& s) {
   return covered;
 }
 
-// Returns false where the careful version must be run.
+// Returns false if the careful version must be run.
 template <class T, bool kCareful, bool kAdd>
 bool soft_pool_backward_block(const SoftPoolShape& s, const T* grad, const T* x, T* dx, int64_t plane,
                               const SoftPoolBlock& block, accumulate_t<T> slope, RowBackward<T>& work) {
@@ -312,7 +312,7 @@ void soft_pool_backward_blocks(const SoftPoolBlocks& blocks, const T* grad, cons
   }
 }
 
-// Blocks [begin, end), counted over planes.
+// Computes blocks [begin, end), numbered through planes.
 template <class T>
 void soft_pool_backward_rows(const SoftPoolBlocks& blocks, const T* grad, const T* x, T* dx, bool straight_through,
                              int64_t begin, int64_t end) {

@@ -1,9 +1,10 @@
-// SoftPool over 2 x 2 and 2 x 2 x 2 windows at stride 2 of contiguous float32 or float64 rows, the commonest pooling
-// there is. Included once per instruction set by soft_pool_cpu_simd.h.
+// SoftPool with 2 x 2 and 2 x 2 x 2 windows at stride 2 over contiguous float32 or float64 rows, the most common
+// pooling. Included once per instruction set by soft_pool_cpu_simd.h.
 //
-// The taps of a vector of outputs are parted in registers from vectors of two input rows a slice: no phases in between.
-// A vector is two halves of neighbouring outputs each; the half that is left over at the end of a row is joined with
-// that of the next, and a shorter rest is a half that overlaps the one before it, whose values are written twice.
+// The taps of a vector of outputs are separated in registers, from vectors of two input rows per slice, without a phase
+// buffer. A vector has two halves of neighbouring outputs each. A half that remains at the end of a row is paired with
+// one of the next row; a shorter remainder becomes a half that overlaps the one before it, whose values are written
+// twice.
 
 namespace pydlx {
 namespace PYDLX_SIMD {
@@ -22,11 +23,11 @@ inline bool halves_rows(const SoftPoolShape& s) {
   return halves && s.out[2] >= kHalfLanes<accumulate_t<T>>;
 }
 
-// A stretch of outputs: where the first one lies, and the upper left cell of its window.
+// A range of outputs: the offset of the first one, and of the upper left element of its window.
 struct Stretch {
   int64_t cell, output;
 
-  // The row of outputs (plane, od, oh).
+  // The start of output row (plane, od, oh).
   static Stretch row(const SoftPoolShape& s, int64_t plane, int64_t od, int64_t oh) {
     return {((plane * s.in[0] + od * s.stride[0]) * s.in[1] + 2 * oh) * s.in[2],
             ((plane * s.out[0] + od) * s.out[1] + oh) * s.out[2]};
@@ -34,9 +35,9 @@ struct Stretch {
   Stretch from(int64_t output_offset) const { return {cell + 2 * output_offset, output + output_offset}; }
 };
 
-// Cuts rows of outputs into halves and calls visit(low, high) for pairs of them; next_row() gives row after row. There
-// is one place of visit for all: a second one, for whole vectors within a row, would have to fetch its constants anew
-// two times a row, which costs short rows more than it saves.
+// Cuts rows of outputs into halves and calls visit(low, high) for pairs of them; next_row() returns one row after
+// another. There is only one call of visit: with a second one, for whole vectors within a row, the compiler would
+// reload visit's constants twice per row, which costs short rows more than it saves.
 template <class A, class NextRow, class Visit>
 __attribute__((always_inline)) inline void visit_halves(const SoftPoolShape& s, int64_t rows, const NextRow& next_row,
                                                         const Visit& visit) {
@@ -58,9 +59,9 @@ __attribute__((always_inline)) inline void visit_halves(const SoftPoolShape& s, 
   }
 }
 
-// Asks for the cells that will be read, or written (kWrite), some rows further down: between two accesses lies more
-// arithmetic than the processor looks ahead over, so it would wait for memory at each of them. Distances of 2 to 16 KiB
-// do much the same.
+// Prefetches the elements that will be read, or written (kWrite), some rows further down. Between two accesses there is
+// more arithmetic than the processor's out-of-order window covers, so it would wait for memory at each of them.
+// Distances from 2 to 16 KiB perform about equally.
 template <bool kWrite, class A>
 __attribute__((always_inline)) inline void prefetch_ahead(const A* cells) {
   constexpr uintptr_t kDistance = 8192, kLine = 64;
@@ -71,7 +72,7 @@ __attribute__((always_inline)) inline void prefetch_ahead(const A* cells) {
   }
 }
 
-// The input rows under a window, kRows of them: two of a slice, and two of the next.
+// The kRows input rows of a window: two rows of a slice, and for 3-D windows two of the next slice.
 template <int64_t kRows>
 struct HalvedRows {
   int64_t offset[kRows];
@@ -81,7 +82,7 @@ struct HalvedRows {
   }
 };
 
-// The cells of the windows of two halves of outputs, in block order; `low` and `high` are their upper left ones.
+// The elements of the windows of two halves of outputs, in block order; `low` and `high` point to the upper left ones.
 template <class A, int64_t kRows>
 __attribute__((always_inline)) inline std::array<Vec<A>, 2 * kRows> halved_cells(const A* low, const A* high,
                                                                                  const HalvedRows<kRows>& rows) {
@@ -117,7 +118,7 @@ bool soft_pool_halves(const SoftPoolShape& s, const A* x, A* y, int64_t begin, i
   return any(probe - probe != A(0));
 }
 
-// Output rows [begin, end), counted over planes, depths and heights.
+// Computes output rows [begin, end), numbered through planes, depths and heights.
 template <class A>
 void soft_pool_halved_rows(const SoftPoolShape& s, const A* x, A* y, int64_t begin, int64_t end) {
   if (s.kernel[0] == 1) {
@@ -127,7 +128,7 @@ void soft_pool_halved_rows(const SoftPoolShape& s, const A* x, A* y, int64_t beg
   }
 }
 
-// The gradient of the windows of a block. Returns false where the careful version must be run.
+// The gradient of the windows of a block. Returns false if the careful version must be run.
 template <class A, bool kCareful, int64_t kRows>
 bool soft_pool_halves_backward(const SoftPoolShape& s, const A* grad, const A* x, A* dx, int64_t plane,
                                const SoftPoolBlock& block, A slope) {
@@ -162,7 +163,7 @@ bool soft_pool_halves_backward(const SoftPoolShape& s, const A* grad, const A* x
   return !any(probe - probe != A(0));
 }
 
-// The same, for either kind of window.
+// The same for both kinds of windows.
 template <class A, bool kCareful>
 bool soft_pool_halved_block(const SoftPoolShape& s, const A* grad, const A* x, A* dx, int64_t plane,
                             const SoftPoolBlock& block, A slope) {

@@ -1,14 +1,15 @@
-// SoftPool kernels for every window (maths and shapes in soft_pool.h) over channels-last (N, D, H, W, C) tensors; a
-// contiguous one is that of planes with one channel. The windows that matter most have kernels of their own:
+// SoftPool kernels for any window (maths and shapes in soft_pool.h) on channels-last (N, D, H, W, C) tensors; a
+// contiguous tensor is treated as planes with one channel. The most common windows have their own kernels:
 // soft_pool_rows.cuh for contiguous tensors, soft_pool_pixels.cuh for channels-last ones.
 //
 // Forward: one thread per window and vector of channels. One pass finds the peak, a second one sums, from cache.
-// Floor: read x once, write y once.
+// Bytes: x must be read once and y written once.
 //
-// Backward, in two kernels: the first leaves of each window what its cells need (peak, grad / S, slope at the peak:
-// three numbers per output) in a workspace; the second has one thread per cell and vector of channels, which gathers
-// from the at most ceil(window / stride) windows per axis that cover the cell, in a fixed order: no atomics, bitwise
-// repeatable. Floor: read x and grad once, write dx once. These read x twice, and write and read the workspace.
+// Backward, in two kernels: the first writes what the elements need of each window (peak, grad / S, slope at the peak:
+// three numbers per output) to a workspace. The second has one thread per element and vector of channels, which gathers
+// in a fixed order from the at most ceil(window / stride) windows per axis that cover the element: no atomics, bitwise
+// reproducible. Bytes: x and grad must be read once and dx written once; these kernels read x twice, and write and read
+// the workspace.
 #pragma once
 
 #include <cmath>
@@ -21,8 +22,8 @@
 
 namespace pydlx {
 
-/// Everything the kernels need, passed by value. Index is int32_t where every index fits, which spares the 64-bit
-/// divisions, and int64_t otherwise. Channels are counted in vectors.
+/// The kernels' parameters, passed by value. Index is int32_t if every index fits, which avoids 64-bit divisions, else
+/// int64_t. Channels are counted in vectors.
 template <class Index>
 struct SoftPoolKernel {
   Index in[3], out[3];
@@ -48,7 +49,7 @@ struct SoftPoolKernel {
   }
 };
 
-/// One vector of a tensor of spatial size `size`, where it lies and how many come before it.
+/// The coordinates of one vector of channels in a tensor of spatial size `size`.
 template <class Index>
 struct SoftPoolCell {
   Index n, at[3], vector;
@@ -63,13 +64,13 @@ struct SoftPoolCell {
     n = index;
   }
 
-  /// The number of the vector with the same channels at another place of a tensor.
+  /// The index of the vector with the same channels at another spatial position.
   __device__ Index index(const SoftPoolKernel<Index>& p, const Index (&size)[3], Index d, Index h, Index w) const {
     return (((n * size[0] + d) * size[1] + h) * size[2] + w) * static_cast<Index>(p.vectors.divisor) + vector;
   }
 };
 
-/// Calls visit(vector of cells) for every cell of a window that lies inside the input.
+/// Calls visit(vector) for every element of a window that lies inside the input.
 template <int channels, class T, class Index, class Visit>
 __device__ __forceinline__ void for_each_tap(const SoftPoolKernel<Index>& p, const T* x,
                                              const SoftPoolCell<Index>& window, const Visit& visit) {
@@ -90,7 +91,7 @@ __device__ __forceinline__ void for_each_tap(const SoftPoolKernel<Index>& p, con
   }
 }
 
-/// Peak m, total weight S and mean distance from the peak of one window in several channels: y = m + mean.
+/// Peak m, total weight S and mean distance from the peak of one window, for several channels: y = m + mean.
 template <class A, int channels>
 struct SoftPoolSums {
   A peak[channels], total[channels], mean[channels];
@@ -122,14 +123,14 @@ __global__ void soft_pool_forward_kernel(SoftPoolKernel<Index> p, const T* __res
     const SoftPoolSums<A, channels> sums(p, x, window);
     A values[channels];
     for (int i = 0; i < channels; ++i) {
-      // A window without cells (dilated past the input) is a window of -inf.
+      // A window without elements (dilated past the input) counts as a window of -inf.
       values[i] = sums.total[i] == 0 ? sums.peak[i] : sums.peak[i] + sums.mean[i];
     }
     store_vector(y + index * channels, values);
   }
 }
 
-/// What cells need to know of the windows that they lie in: `count` vectors of each number.
+/// The per-window numbers that the second backward kernel reads, one array each.
 template <class A>
 struct SoftPoolStatistics {
   A *peaks, *shares, *slopes;
@@ -158,7 +159,7 @@ __global__ void soft_pool_statistics_kernel(SoftPoolKernel<Index> p, const T* __
   }
 }
 
-/// Outputs [first, last) along one axis whose windows may reach input position `in`.
+/// The outputs [first, last) along one axis whose windows may cover input position `in`.
 template <class Index>
 struct SoftPoolReach {
   Index first, last;
@@ -172,7 +173,7 @@ struct SoftPoolReach {
   }
 };
 
-/// Whether output `out` has a tap exactly on input position `in`: with dilation a window skips cells.
+/// Whether output `out` has a tap exactly at input position `in`; a dilated window skips elements.
 template <class Index>
 __device__ inline bool has_tap(const SoftPoolKernel<Index>& p, int axis, Index out, Index in) {
   return p.dilation[axis] == 1 || p.dilation_by[axis].remainder(in + p.padding[axis] - out * p.stride[axis]) == 0;

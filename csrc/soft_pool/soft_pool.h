@@ -1,18 +1,18 @@
 // SoftPool (Stergiou et al., "Refining activation downsampling with SoftPool", arXiv 2101.00440).
 //
-// Each output is the average of its window, weighted by the softmax of the window itself. For activations a_i of one
-// window of one channel, m = max a_i, e_i = exp(a_i - m):
+// Each output is the mean of its window, weighted by the softmax of the window's elements. For the elements a_i of one
+// window of one channel, with m = max a_i and e_i = exp(a_i - m):
 //
 //     w_i = e_i / sum_j e_j        y = sum_i w_i a_i
 //     dy/da_i = w_i (1 + a_i - y)                      exact
 //     dy/da_i ~ w_i                                    straight-through, as published: weights taken as constants
 //
-// Shapes: x (N, C, D, H, W), or with fewer spatial dimensions; y (N, C, OD, OH, OW). A window's cells that lie in the
-// padding do not take part. Special values: NaN gives NaN; a cell of weight 0 contributes 0, so -inf beside finite
-// values is harmless; a window of only -inf gives -inf; +inf gives +inf.
+// Shapes: x (N, C, D, H, W), or with fewer spatial dimensions; y (N, C, OD, OH, OW). Elements in the padding have
+// weight 0. Special values: NaN gives NaN; an element of weight 0 contributes 0, so -inf next to finite values is
+// ignored; a window of only -inf gives -inf; +inf gives +inf.
 //
-// Bytes a forward must move: all of x once, all of y once. A backward: x, grad and the gradient of x once each; nothing
-// else is saved, because m, the denominator and y are cheaper to recompute than to read.
+// Bytes: the forward must read x and write y once, the backward read x and grad and write the gradient of x once.
+// Nothing else is saved for the backward, because m, the denominator and y are cheaper to recompute than to read.
 #pragma once
 
 #include <algorithm>
@@ -48,13 +48,13 @@ inline int64_t pooled_size(int64_t in, int64_t kernel, int64_t stride, int64_t p
   return out;
 }
 
-// The largest kernel size, stride, padding or dilation: sums and products of two of them fit into 64 bits.
+// The largest kernel size, stride, padding or dilation, such that products of two of them fit into 64 bits.
 constexpr int64_t kSoftPoolLargest = (int64_t(1) << 31) - 1;
 
-// The most cells of a window, of which lists are made.
+// The most elements of a window; kernels make lists of them.
 constexpr int64_t kSoftPoolMostCells = int64_t(1) << 26;
 
-// `window` holds the kernel sizes of all axes, then the strides, paddings and dilations.
+// Checks the arguments. `window` has the kernel sizes of all axes, then the strides, paddings and dilations.
 inline SoftPoolShape soft_pool_shape(const Tensor& x, const std::vector<int64_t>& window, bool ceil_mode) {
   const Arguments arguments("soft_pool", "x", x);
   arguments.check_dims("x", x, 3, 5);
@@ -77,7 +77,7 @@ inline SoftPoolShape soft_pool_shape(const Tensor& x, const std::vector<int64_t>
     cells *= shape.kernel[axis];
     arguments.check_range("stride", shape.stride[axis], 1, kSoftPoolLargest);
     arguments.check_range("dilation", shape.dilation[axis], 1, kSoftPoolLargest);
-    // At most half of the window: then each window has a cell that is not padding.
+    // At most half of the window, so that each (undilated) window has an element that is not padding.
     arguments.check_range("padding", shape.padding[axis], 0, (shape.dilation[axis] * (shape.kernel[axis] - 1) + 1) / 2);
     shape.out[axis] = pooled_size(shape.in[axis], shape.kernel[axis], shape.stride[axis], shape.padding[axis],
                                   shape.dilation[axis], ceil_mode);
@@ -86,7 +86,7 @@ inline SoftPoolShape soft_pool_shape(const Tensor& x, const std::vector<int64_t>
   return shape;
 }
 
-// The sizes of the output for x of 3 to 5 dimensions.
+// The sizes of the output, for x of 3 to 5 dimensions.
 struct OutputSizes {
   int64_t sizes[5];
   size_t dims;
@@ -98,7 +98,7 @@ struct OutputSizes {
   operator IntHeaderOnlyArrayRef() const { return {sizes, dims}; }
 };
 
-// x in one of the two storage orders, which its output and gradient share.
+// x in one of the two supported memory formats, which its output and gradient share.
 struct SoftPoolLayout {
   Tensor x;
   bool channels_last;
@@ -107,7 +107,7 @@ struct SoftPoolLayout {
 
   Tensor new_output(const SoftPoolShape& s) const { return uninitialised(x, OutputSizes(x, s), {}, channels_last); }
 
-  // The gradient of an output, in x's storage order.
+  // The gradient of the output, in x's memory format.
   Tensor gradient(const SoftPoolShape& s, const Tensor& grad) const {
     Arguments("_soft_pool_backward", "x", x).check("grad", grad, x.scalar_type(), OutputSizes(x, s));
     return in_format(grad, channels_last);

@@ -5,31 +5,31 @@
 
 namespace pydlx {
 
-// A box of input rows (d, h) that one unit of backward work owns, and the output rows whose windows can reach it.
+// The input rows (d, h) of one unit of backward work, a box, and the output rows whose windows may cover them.
 struct SoftPoolBlock {
   int64_t first_in[2], last_in[2];
   int64_t first_out[2], last_out[2];
 
   int64_t rows() const { return (last_in[0] - first_in[0]) * (last_in[1] - first_in[1]); }
 
-  // Place of input row (d, h) within the block, or -1.
+  // The index of input row (d, h) within the block, or -1 if it is outside.
   int64_t slot(int64_t d, int64_t h) const {
     const bool ours = d >= first_in[0] && d < last_in[0] && h >= first_in[1] && h < last_in[1];
     return ours ? (d - first_in[0]) * (last_in[1] - first_in[1]) + h - first_in[1] : -1;
   }
 
-  // Number of the row, counted from the start of its plane.
+  // The index of a row of the block within its plane.
   int64_t row(const SoftPoolShape& s, int64_t slot) const {
     const int64_t height = last_in[1] - first_in[1];
     return (first_in[0] + slot / height) * s.in[1] + first_in[1] + slot % height;
   }
 };
 
-// About what a core's first-level cache holds, in elements.
+// About the size of an L1 cache, in elements.
 constexpr int64_t kBlockElements = 8192;
 
-// The cut of the input rows into blocks. Blocks start at multiples of the stride counted from the padded edge, so that
-// windows which do not overlap fall into one block each and nothing is computed twice.
+// The division of the input rows into blocks. Blocks start at multiples of the stride, counted from the padded edge, so
+// that windows which do not overlap lie in one block each and are computed once.
 struct SoftPoolBlocks {
   const SoftPoolShape& s;
   int64_t rows_per_block[2], count[2];

@@ -1,34 +1,33 @@
-// SoftPool's maths over lanes. Included once per instruction set by soft_pool_cpu.cpp, which brings in every header
+// SoftPool's arithmetic over lanes. Included once per instruction set by soft_pool_cpu.cpp, which includes every header
 // this needs.
 //
-// How the work is cut. A "lane" is one output of a run of outputs whose windows look alike: neighbours along W for a
-// contiguous tensor (contiguous_simd.h; halves_simd.h for 2 x 2 windows), channels for a channels-last one
-// (channels_last_simd.h). The taps of a run are pointers to lanes of inputs, so the maths (soft_pool_run,
-// soft_pool_run_backward) knows neither layout nor stride.
+// A "lane" is one output of a run of outputs whose windows have the same shape: neighbours along W for a contiguous
+// tensor (contiguous_simd.h; halves_simd.h for 2 x 2 windows), channels for a channels-last one (channels_last_simd.h).
+// The taps of a run are pointers to lanes of inputs, so the functions here depend neither on layout nor on stride.
 //
-// The backward works on blocks of input rows; a block visits every window that reaches it and adds up in a fixed order
-// in a buffer of its own, so no two threads write one cell and results do not depend on the number of threads.
+// The backward processes blocks of input rows. A block visits every window that covers it and accumulates in a fixed
+// order in its own buffer, so no two threads write the same element and results do not depend on the number of threads.
 
 namespace pydlx {
 namespace PYDLX_SIMD {
 
-// Outputs per run, a whole number of vectors. Vectors may reach past the last output of a run: lane buffers have room
-// for that, and the backward adds 0 there.
+// Outputs per run, a multiple of all vectors. Vectors may extend past the last output of a run: lane buffers are large
+// enough, and the backward adds 0 there.
 constexpr int64_t kLanes = 256;
 
-// Everything is measured from the peak m of the window, d_i = a_i - m (distance_below): with e_i = exp(d_i), S = sum
-// e_i and the mean distance d = sum e_i d_i / S,  y = m + d  and  a_i - y = d_i - d, which loses no digits however
-// large m is.
+// All values are taken relative to the peak m of the window, d_i = a_i - m (distance_below). With e_i = exp(d_i),
+// S = sum e_i and the mean distance d = sum e_i d_i / S,  y = m + d  and  a_i - y = d_i - d, which loses no digits even
+// if m is large.
 
-// y of one window per lane, of kTaps > 1 cells. Of two cells the lower one is set aside and the higher one goes on, to
-// meet the next: the last to go on is the peak, whose weight is 1, so it takes an exponential less. Written such that a
-// NaN is neither lost nor doubled.
+// y of one window of kTaps > 1 elements per lane. The running maximum is compared with each further element; the
+// smaller of the two is put aside in `lower`. The final maximum is the peak, whose weight is 1, so only kTaps - 1
+// exponentials are needed. The comparisons are written such that a NaN ends up in exactly one of the two.
 template <class A, bool kCareful, int64_t kTaps, class Cell>
 __attribute__((always_inline)) inline Vec<A> pooled(const Cell& cell) {
   Vec<A> peak = cell(0), lower[kTaps];
 #pragma GCC unroll 8
   for (int64_t t = 1; t < kTaps; ++t) {
-    const Vec<A> a = cell(t), same = opaque<A>(peak);  // both choices from one comparison would be slower
+    const Vec<A> a = cell(t), same = opaque<A>(peak);  // without `opaque`, g++ selects both by one comparison, slower
     lower[t] = same < a ? same : a;
     peak = a > peak ? a : peak;
   }
@@ -43,14 +42,14 @@ __attribute__((always_inline)) inline Vec<A> pooled(const Cell& cell) {
   return peak + mean_distance / total;
 }
 
-// One window per lane. kTaps fixes the number of taps at compile time, so that distances and weights stay in registers
-// between the sums and their use; with 0 it is open, and they are computed anew.
+// One window per lane. kTaps is the number of taps, so that distances and weights stay in registers until they are
+// used; with kTaps 0 the number is known only at run time, and they are recomputed.
 template <class A, bool kCareful, int64_t kTaps>
 struct Windows {
   Vec<A> peak, total{}, mean_distance{};
   Vec<A> distances[kTaps ? kTaps : 1], weights[kTaps ? kTaps : 1];
 
-  // cell(t) is the vector of cells that tap t sees.
+  // cell(t) returns the vector of elements of tap t.
   template <class Cell>
   __attribute__((always_inline)) Windows(const Cell& cell, int64_t tap_count) {
     const int64_t count = kTaps ? kTaps : tap_count;
@@ -86,7 +85,7 @@ struct Windows {
   }
 };
 
-// y of a run's lanes, whole vectors of them.
+// Computes y for the lanes of a run, in whole vectors.
 template <class A, bool kCareful, int64_t kTaps>
 inline void soft_pool_vectors(const A* const* taps, int64_t tap_count, int64_t lanes, A* y) {
   for (int64_t at = 0; at < lanes; at += kVecLanes<A>) {
@@ -106,9 +105,9 @@ inline void soft_pool_run(const A* const* taps, int64_t tap_count, int64_t lanes
   soft_pool_vectors<A, kCareful, 0>(taps, tap_count, lanes, y);
 }
 
-// The gradient of a run, at the places its taps came from. With kAdd it is added there, in the lanes where `in_use` is
-// not 0; otherwise every tap has places of its own and is written, whatever the lane. `probe` becomes other than 0
-// where a window holds a NaN or has an infinite peak.
+// The gradient of a run, at the places of its taps. With kAdd it is added in the lanes where `in_use` is not 0;
+// otherwise every tap has its own places, which are written in all lanes. `probe` becomes nonzero if a window has a NaN
+// or an infinite peak.
 template <class A, bool kCareful, bool kAdd, int64_t kTaps>
 inline void soft_pool_vectors_backward(const A* const* taps, A* const* places, int64_t tap_count, int64_t lanes,
                                        const A* grad, const A* in_use, A slope, Vec<A>& probe) {
@@ -141,8 +140,8 @@ inline void soft_pool_run_backward(const A* const* taps, A* const* places, int64
   soft_pool_vectors_backward<A, kCareful, kAdd, 0>(taps, places, tap_count, lanes, grad, in_use, slope, probe);
 }
 
-// Copies outputs to where they belong. `probe` becomes other than 0 if one is not finite: the quick version gives NaN
-// for infinities too, so the careful one is then run, which costs nothing as long as there are none.
+// Copies outputs to their destination. `probe` becomes nonzero if one is not finite: the fast version gives NaN also
+// for infinities, so the careful version is then run, at no cost for finite outputs.
 template <class A, class T>
 inline void copy_out(const A* from, int64_t count, T* to, Vec<A>& probe) {
   if (count < kVecLanes<A>) {
@@ -183,7 +182,7 @@ __attribute__((always_inline)) inline void each_tap_row(const SoftPoolShape& s, 
 
 inline int64_t tap_rows(const SoftPoolShape& s) { return s.kernel[0] * s.kernel[1]; }
 
-// Output rows in the order of memory.
+// Iterates over output rows in memory order.
 struct RowCounter {
   const SoftPoolShape& s;
   int64_t plane, od, oh;
@@ -200,7 +199,7 @@ struct RowCounter {
   }
 };
 
-// Writes the rows of a block; `to` is the image or plane they belong to.
+// Writes the rows of a block to `to`, their image or plane.
 template <class A, class T>
 inline void copy_block_out(const SoftPoolShape& s, const SoftPoolBlock& block, const A* sums, int64_t row_size, T* to) {
   for (int64_t slot = 0; slot < block.rows(); ++slot) {

@@ -1,4 +1,4 @@
-// SoftPool on CUDA: which kernels take a call, launches and registration. The kernels are in soft_pool*.cuh.
+// SoftPool on CUDA: choice of kernels, launches and registration. The kernels are in soft_pool*.cuh.
 #include <limits>
 #include <optional>
 
@@ -14,7 +14,7 @@ constexpr int kThreads = 256;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-/// One call. `y` is the output or, backward, its gradient; without `dx` the call is forward.
+/// One call. `y` is the output, or in the backward its gradient; without `dx` it is a forward call.
 struct SoftPoolCall {
   const SoftPoolShape& shape;
   bool channels_last, straight_through;
@@ -29,7 +29,7 @@ struct SoftPoolCall {
     return dx ? output_data<T>(*dx) : nullptr;
   }
 
-  /// Whether vectors of `size` may be read from x, and written to dx, at multiples of `apart`.
+  /// Whether x, and dx if given, are aligned for vectors of `size` at multiples of `apart`.
   template <int size, class T>
   bool input_takes_vectors(int64_t apart) const {
     return takes_vectors<size>(apart, input_data<T>(x), static_cast<const T*>(gradient<T>()));
@@ -41,9 +41,9 @@ struct SoftPoolCall {
   }
 };
 
-// ------------------------------------------------------------------------------- windows that the compiler knows
+// ------------------------------------------------------------------------------- windows with compile-time sizes
 
-/// Windows of kernel x kernel cells every `stride`, or `depth` such slices every `depth`.
+/// Windows of kernel x kernel elements every `stride`, or of `depth` such slices every `depth` slices.
 template <int depth_, int kernel_, int stride_>
 struct KnownWindow {
   static constexpr int depth = depth_, kernel = kernel_, stride = stride_;
@@ -57,14 +57,15 @@ struct KnownWindow {
     return same;
   }
 
-  /// The same call as one of more planes, where windows do not go through slices.
+  /// Folds the depth into the batch if windows have only one slice.
   static SoftPoolShape folded(SoftPoolShape s) {
     if (depth == 1) s.batch *= s.in[0], s.in[0] = s.out[0] = 1;
     return s;
   }
 };
 
-/// body(window) for the window of the call, if it is known. Returns what that does: whether it took the call.
+/// Calls body(window) if the call's window is one of the known ones and returns its result: whether it handled the
+/// call.
 template <class Body>
 bool dispatch_window(const SoftPoolShape& s, const Body& body) {
   if (KnownWindow<1, 2, 2>::is(s)) return body(KnownWindow<1, 2, 2>{});
@@ -74,20 +75,20 @@ bool dispatch_window(const SoftPoolShape& s, const Body& body) {
   return false;
 }
 
-/// How many windows begin along an axis, or, backward, steps from one to the next that the axis takes.
+/// Number of windows along an axis; in the backward, the number of strides that cover the whole axis.
 int64_t steps_along(const SoftPoolShape& s, int axis, bool backward) {
   return backward ? ceil_div(s.in[axis] + s.padding[axis], s.stride[axis]) : s.out[axis];
 }
 
-/// Blocks for so many threads, where they and all places can be counted in 32 bits.
+/// Number of blocks for this many threads; empty if threads or positions do not fit into 32 bits.
 std::optional<unsigned> blocks_of_all(const SoftPoolShape& s, double threads, int block) {
   const int64_t longest = std::max({s.in[0], s.in[1], s.in[2], s.out[0], s.out[1], s.out[2]});
   if (longest >= int64_t{1} << 30 || threads + block > double(kNarrowIndexLimit)) return {};
   return static_cast<unsigned>(ceil_div(static_cast<int64_t>(threads), block));
 }
 
-/// The rows of windows of a backward strip: enough that those which it repeats count little, so few that all of the GPU
-/// has work.
+/// Rows of windows per strip in the backward: enough for the repeated rows to be a small part, and few enough for the
+/// strips to fill the GPU.
 template <class Window>
 int64_t strip_rows(int64_t rows, int64_t lanes_of_a_row) {
   if (Window::rows_before == 0) return 1;
@@ -176,9 +177,9 @@ bool pool_pixels(const SoftPoolCall& call, Known) {
 
 // ------------------------------------------------------------------------------------------------------ all windows
 
-/// The largest number an index, or a sum on the way to one, takes in the input or the padded output windows.
+/// The largest value of an index, or of an intermediate sum, in the input or the padded output windows.
 int64_t largest_index(const SoftPoolShape& s) {
-  double padded = double(s.batch) * double(s.channels);  // which 64 bits need not hold
+  double padded = double(s.batch) * double(s.channels);  // may exceed 64 bits
   for (int axis = 0; axis < 3; ++axis) {
     padded *= double(std::max(s.in[axis], s.out[axis]) + s.stride[axis] + s.dilation[axis] * s.kernel[axis] +
                      s.padding[axis]);
@@ -186,7 +187,7 @@ int64_t largest_index(const SoftPoolShape& s) {
   return padded < double(kNarrowIndexLimit) ? int64_t(padded) : std::numeric_limits<int64_t>::max();
 }
 
-/// With `channels` channels to a thread.
+/// Runs the kernels for any window, with `channels` channels per thread.
 template <class T, class Index, int channels>
 void pool_any(const SoftPoolCall& call) {
   using A = accumulate_t<T>;

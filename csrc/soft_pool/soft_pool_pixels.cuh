@@ -1,13 +1,13 @@
-// SoftPool of channels-last tensors for windows that the compiler knows (maths in soft_pool_window.cuh): `kernel` x
+// SoftPool of channels-last tensors for windows with compile-time sizes (maths in soft_pool_window.cuh): `kernel` x
 // `kernel` pixels every `stride` rows and columns, or `depth` such slices every `depth` slices.
 //
-// A thread has 16 bytes of channels (8 of 16-bit types where windows are of more than 4 pixels) of one window, or,
-// backward, of the pixels between the start of one window and that of the next; threads run along channels, then along
-// rows. The pixels stay in the registers as they were read, and are overwritten there by their gradients. Backward is
-// for windows that do not overlap.
+// A thread has 16 bytes of channels (8 for 16-bit types if windows have more than 4 pixels) of one window or, in the
+// backward, of the pixels from the start of one window to that of the next. Threads are ordered along channels, then
+// along rows. The pixels stay in registers in their original type and are replaced there by their gradients. The
+// backward supports only windows that do not overlap.
 //
-// Floor: forward, read x and write y once; backward, read x and grad and write dx once. Pixels that windows share come
-// from the cache.
+// Bytes: the forward reads x and writes y once, the backward reads x and grad and writes dx once. Pixels that windows
+// share come from the cache.
 #pragma once
 
 #include "common/indexing.cuh"
@@ -18,24 +18,24 @@
 namespace pydlx {
 
 constexpr int kPixelThreads = 128;
-constexpr int kPixelBlocks = 4;  // on a multiprocessor at the least: registers without spills
+constexpr int kPixelBlocks = 4;  // resident blocks per multiprocessor that registers allow without spills
 
 /// The windows of one kernel, for elements of type T.
 template <class T, int depth_, int kernel_, int stride_>
 struct PixelWindow {
   static constexpr int depth = depth_, kernel = kernel_, stride = stride_;
   static constexpr int cells = depth * kernel * kernel;
-  // Of a thread: more would take too many registers.
+  // Channels per thread; more would need too many registers.
   static constexpr int channels = cells > 4 ? 4 : kVectorSize<T>;
 };
 
-/// Sizes, and how threads are laid over windows: through the vectors of a pixel, then along its row, down the slice,
-/// through the volume.
+/// Sizes, and the order of threads: over the vectors of a pixel, then along its row, down the slice, through the
+/// volume.
 struct SoftPoolPixels {
   Divisor<int32_t> vectors, columns, rows, slices;  // of a pixel; of windows
   int in[3], out[3], padding[3];
   int64_t channels;
-  int32_t count;  // of threads
+  int32_t count;  // number of threads
   float exact;    // 0 if straight-through, else 1
 };
 
@@ -46,7 +46,7 @@ struct PixelPlace {
   using Pixel = Vector<T, kChannels>;
 
   const SoftPoolPixels& p;
-  int at[3];  // of the window
+  int at[3];  // the window's coordinates
   int64_t image;
   int64_t channel;
 
@@ -61,13 +61,13 @@ struct PixelPlace {
 
   __device__ bool in_output() const { return at[0] < p.out[0] && at[1] < p.out[1] && at[2] < p.out[2]; }
 
-  /// Where the window's output, or its gradient, lies.
+  /// The offset of the window's output, or of its gradient.
   __device__ int64_t output() const {
     return (((image * p.out[0] + at[0]) * p.out[1] + at[1]) * p.out[2] + at[2]) * p.channels + channel;
   }
 
-  /// Calls visit(cell, offset in the tensor) for the cells of the window that are not padding, padding(cell) for
-  /// others.
+  /// Calls visit(index in the window, offset in the tensor) for the pixels of the window that are not padding, and
+  /// padding(index in the window) for the others.
   template <class Visit, class Padding>
   __device__ __forceinline__ void for_each_cell(const Visit& visit, const Padding& padding) const {
     constexpr int kernel = Window::kernel;
@@ -104,7 +104,7 @@ struct PixelPlace {
   }
 };
 
-/// One channel of the window's pixels.
+/// Extracts one channel of the window's pixels.
 template <class T, int channels, int cells>
 __device__ __forceinline__ void take_channel(const Vector<T, channels> (&pixels)[cells], int channel,
                                              accumulate_t<T> (&to)[cells]) {
@@ -161,7 +161,7 @@ __global__ void __launch_bounds__(kPixelThreads, PYDLX_BLOCKS(kPixelBlocks))
 #pragma unroll
       for (int i = 0; i < Window::cells; ++i) round_pair(slopes[0][i], slopes[1][i], pixels[i].values + k);
     }
-  } else {  // rows and columns at the end that no window reaches
+  } else {  // pixels at the end that no window covers
 #pragma unroll
     for (auto& pixel : pixels) {
       for (T& value : pixel.values) value = static_cast<T>(A(0));

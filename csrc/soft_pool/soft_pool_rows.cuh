@@ -1,21 +1,22 @@
-// SoftPool of contiguous tensors for windows that the compiler knows (maths in soft_pool_window.cuh): `kernel` x
-// `kernel` cells every `stride` rows and columns, or `depth` such slices every `depth` slices. Rows are those of the
+// SoftPool of contiguous tensors for windows with compile-time sizes (maths in soft_pool_window.cuh): `kernel` x
+// `kernel` elements every `stride` rows and columns, or `depth` such slices every `depth` slices. Rows are those of the
 // padded input.
 //
-// A lane has `lane_columns` of a row, 16 bytes as a rule, and the windows that begin among them; lanes run along rows.
-// It reads the few cells that these windows have beyond them as well, which its neighbour's read brings into the cache.
+// A lane has `lane_columns` columns of a row, usually 16 bytes, and the windows that start among them; consecutive
+// lanes are neighbours along rows. It also reads the few elements of these windows beyond its own columns, which the
+// neighbour's read brings into the cache.
 //
-// Forward: a lane reads all rows of `forward_rows` rows of windows at once, then computes. Nothing is shared.
-// Backward: a lane moves down a strip of the image. It reads each row once, holds as many as a window is high, and adds
-// the window's gradients to those of its rows; a row that no later window reaches is written. Where windows overlap
-// sideways, it passes on what they add to the columns of the lane above it; the lowest lane of a warp only repeats the
-// highest one of the warp before, to have that to pass. Where they overlap downwards, a strip begins with windows that
-// end in it. Every window is weighed once, but for these; every gradient is written once; there are no atomics, and the
-// order of sums is fixed.
+// Forward: a lane reads the input rows of `forward_rows` rows of windows at once, then computes. Nothing is shared.
+// Backward: a lane goes down a strip of the image. It reads each row once, holds as many rows as a window has, and adds
+// the window's gradients to those of its rows; a row is written when no later window covers it. If windows overlap
+// sideways, a lane passes its contributions to the next lane's columns; the lowest lane of a warp only repeats the
+// computation of the highest lane of the previous warp, to be able to pass them. If windows overlap downwards, a strip
+// starts with the windows above it that end in it. Apart from these repetitions, every window is computed once; every
+// gradient is written once, without atomics, and the order of sums is fixed.
 //
-// Rows of odd width, and padded ones, are moved by aligned accesses as well (common/unaligned.cuh).
+// Rows of odd width and padded rows also use aligned accesses (common/unaligned.cuh).
 //
-// Floor: forward, read x and write y once; backward, read x and grad and write dx once.
+// Bytes: the forward reads x and writes y once, the backward reads x and grad and writes dx once.
 #pragma once
 
 #include "common/indexing.cuh"
@@ -27,7 +28,7 @@
 namespace pydlx {
 
 constexpr int kRowThreads = 128;
-constexpr int kRowBlocks = 4;  // backward, on a multiprocessor at the least: registers without spills
+constexpr int kRowBlocks = 4;  // resident blocks per multiprocessor in the backward, without register spills
 
 /// The windows of one kernel, for elements of type T.
 template <class T, int depth_, int kernel_, int stride_>
@@ -35,28 +36,28 @@ struct RowWindow {
   using A = accumulate_t<T>;
   static constexpr int depth = depth_, kernel = kernel_, stride = stride_;
   static constexpr int cells = depth * kernel * kernel;
-  // With windows every column, 8 columns of 16-bit types would take more registers than 4 blocks of threads have.
+  // With stride 1, 8 columns of 16-bit types would need more registers than 4 resident blocks have.
   static constexpr int lane_columns = stride > 1 ? kVectorSize<T> : 4;
   static constexpr int lane_windows = lane_columns / stride;
-  static constexpr int overlap = kernel - stride;  // rows, or columns, that two windows share
+  static constexpr int overlap = kernel - stride;  // rows, or columns, that neighbouring windows share
   static constexpr int columns = lane_columns + overlap;
   static constexpr int forward_rows = kernel == stride ? 1 : stride > 1 ? 2 : 4;
-  static constexpr int rows_before = (kernel - 1) / stride;  // of windows, that reach into a strip from above
+  static constexpr int rows_before = (kernel - 1) / stride;  // rows of windows that reach into a strip from above
   static constexpr int repeated_lanes = overlap > 0 ? 1 : 0;
   static_assert(lane_columns % stride == 0 && overlap >= 0 && overlap < lane_columns);
 };
 
-/// Sizes and how lanes are laid over them. Lanes count through a row of an image, then down its strips, then through
-/// images; an image is what a window has of depths, so that its rows lie in `depth` slices.
+/// Sizes and the order of lanes: along a row of an image, then down its strips, then through images. An image here is a
+/// group of `depth` slices, the depth of a window.
 struct SoftPoolRows {
-  Divisor<int32_t> lanes, strips, images;  // in a row; in an image; in a volume
+  Divisor<int32_t> lanes, strips, images;  // numbers per row, per image and per volume
   int in[3], out[3], padding[3];           // sizes of a volume
-  int strip_rows;                          // of windows
-  int32_t count;                           // of lanes
+  int strip_rows;                          // rows of windows per strip
+  int32_t count;                           // number of lanes
   bool aligned_input, aligned_output;      // all lanes' columns, or windows, begin at multiples of a vector
   float exact;                             // 0 if straight-through, else 1
 
-  /// How many cells of the window at this place are not padding.
+  /// The number of elements of this window that are not padding.
   template <class Window>
   __device__ int cells_inside(int slice, int row, int column) const {
     const auto inside = [](int first, int length, int size) { return min(first + length, size) - max(first, 0); };
@@ -66,11 +67,11 @@ struct SoftPoolRows {
   }
 };
 
-/// Where a lane stands.
+/// A lane's position.
 template <class Window>
 struct SoftPoolLane {
   int lane_of_row, strip;
-  int slice = 0;  // of windows
+  int slice = 0;  // index of the windows along the depth
   int64_t volume;
   bool inside;
 
@@ -87,7 +88,7 @@ struct SoftPoolLane {
   }
 };
 
-/// A lane's cells of one row, as they were read: nothing waits for them until they are asked for.
+/// A lane's elements of one row, unconverted, so that nothing waits for the loads until the values are used.
 template <class T, class Window>
 struct RowCells {
   Vector<T, Window::lane_columns> own;
@@ -112,10 +113,10 @@ struct RowReader {
   using A = accumulate_t<T>;
   using Cells = RowCells<T, Window>;
   const SoftPoolRows& p;
-  const T *begin, *end;  // of the tensor
+  const T *begin, *end;  // the tensor's range
   const T* slices[Window::depth];
   bool slice_inside[Window::depth];
-  int column;  // the lane's first one
+  int column;  // the lane's first column
 
   __device__ RowReader(const SoftPoolRows& shape, const SoftPoolLane<Window>& lane, const T* x, int64_t elements)
       : p(shape), begin(x), end(x + elements), column(lane.lane_of_row * Window::lane_columns - shape.padding[2]) {
@@ -127,7 +128,7 @@ struct RowReader {
     }
   }
 
-  /// One row of the padded input; outside of the input all is -inf.
+  /// Reads one row of the padded input; elements outside of the input are -inf.
   __device__ __forceinline__ Cells read(int slice, int padded_row) const {
     const T outside = static_cast<T>(A(-INFINITY));
     Cells cells;
@@ -160,7 +161,7 @@ struct RowReader {
   }
 };
 
-/// The cells of window `number` of a lane, of the rows that begin at `first_row` in each slice.
+/// The elements of a lane's window `number`, from the rows that start at `first_row` in each slice.
 template <class Window, class Row, int rows, class A>
 __device__ __forceinline__ void gather_window(const Row (&lane)[Window::depth][rows], int first_row, int number,
                                               A (&cells)[Window::cells]) {
@@ -230,7 +231,7 @@ __global__ void __launch_bounds__(kRowThreads, PYDLX_BLOCKS(kRowBlocks))
   const T* const grads = grad + (lane.volume * p.out[0] + lane.slice) * p.out[1] * p.out[2] + first_column;
 
   const bool slice_has_windows = lane.inside && (Window::depth == 1 || lane.slice < p.out[0]);
-  // The gradients of a row of windows, as they were read; 0 where there is no window.
+  // The incoming gradients of a row of windows, unconverted; 0 where there is no window.
   using Gradients = Vector<T, Window::lane_windows>;
   const auto read_gradients = [&](int row) {
     Gradients to;
@@ -243,7 +244,7 @@ __global__ void __launch_bounds__(kRowThreads, PYDLX_BLOCKS(kRowBlocks))
     return p.aligned_output ? *reinterpret_cast<const Gradients*>(from)
                             : unaligned_vector<Window::lane_windows>(from, grad, grad + out_elements);
   };
-  // The last `kStride` of a window's rows, which the one above does not share.
+  // Reads the last `kStride` rows of a window, which the window above does not share.
   const auto read_next = [&](int row, RowCells<T, Window>(&to)[Window::depth][kStride]) {
 #pragma unroll
     for (int slice = 0; slice < Window::depth; ++slice) {
@@ -271,7 +272,7 @@ __global__ void __launch_bounds__(kRowThreads, PYDLX_BLOCKS(kRowBlocks))
 
 #pragma unroll 1
   for (; row < last_row; ++row) {
-    // One window further down. What the next one needs is asked for before this one is weighed.
+    // Go to the next window down. Its loads are issued before the current window is computed.
 #pragma unroll
     for (int slice = 0; slice < Window::depth; ++slice) {
 #pragma unroll

@@ -1,11 +1,11 @@
-// What one window of SoftPool comes to, in the registers of one thread (maths in soft_pool.h). With peak m, distances
+// One window of SoftPool, computed in the registers of one thread (maths in soft_pool.h). With peak m, distances
 // d_i = a_i - m, weights e_i = exp(d_i), their sum S and the mean distance D = sum e_i d_i / S:
 //
 //     y = m + D        dy/da_i = e_i / S (1 + d_i - D)        straight-through: e_i / S
 //
-// Distances end at a floor below which a weight is 0 anyway: 0 times a finite number is 0, also for cells of -inf. Each
-// window is measured from its own peak, so that no spread and no offset of the input costs accuracy. Cells outside of
-// the input stand as -inf; only where the peak itself is infinite must they be told apart from real ones.
+// Distances are clamped at a value where the weight is 0, so that 0 is never multiplied with -inf. All values are
+// relative to the window's own peak, so that neither the range nor the offset of the input costs accuracy. Elements
+// outside of the input are -inf; only if the peak itself is -inf must they be distinguished from real elements.
 #pragma once
 
 #include <cmath>
@@ -15,7 +15,7 @@
 
 namespace pydlx {
 
-/// exp() of it is 0.
+/// The lower bound of distances; its exponential is 0.
 template <class A>
 constexpr A kFarBelow = sizeof(A) == sizeof(double) ? A(-800) : A(-150);
 
@@ -24,26 +24,26 @@ __device__ __forceinline__ bool is_infinite_or_nan(A a) {
   return !(fabs(a) < A(INFINITY));
 }
 
-/// a - peak. Equal infinities are 0 apart.
+/// a - peak, clamped from below; inf - inf is 0.
 template <class A>
 __device__ __forceinline__ A distance_below(A a, A peak) {
   return a == peak ? A(0) : at_least(a - peak, kFarBelow<A>);
 }
 
-/// The share of one window in the gradient of a cell: share = grad / S, slope_at_peak = 1 - D, or 1 if
-/// straight-through, when `exact` is 0 and else 1.
+/// The gradient of one element from one window, where share = grad / S. Exact: slope_at_peak = 1 - D and exact = 1;
+/// straight-through: slope_at_peak = 1 and exact = 0.
 template <class A>
 __device__ __forceinline__ A gradient_of_cell(A distance, A weight, A share, A slope_at_peak, A exact) {
   return share * weight * fma(exact, distance, slope_at_peak);
 }
 
-/// A window of `count` cells, known to the compiler.
+/// A window of `count` elements, a compile-time constant.
 template <class A, int count>
 struct SoftPoolWindow {
   A peak, reciprocal, mean;  // m, 1 / S, D
   A distances[count], weights[count];
 
-  /// `cells_inside()` is how many of the cells are not padding: asked where all are -inf.
+  /// `cells_inside()` returns how many elements are not padding; it is called only if all are -inf.
   template <class CellsInside>
   __device__ __forceinline__ SoftPoolWindow(const A (&cells)[count], const CellsInside& cells_inside)
       : peak(largest<0, count>(cells)) {
@@ -65,7 +65,7 @@ struct SoftPoolWindow {
     mean = weighted * reciprocal;
   }
 
-  /// Of the cells [first, last), as a tree, since each step waits for the one before.
+  /// The largest of elements [first, last), as a tree, because steps of a chain would wait for each other.
   template <int first, int last>
   static __device__ __forceinline__ A largest(const A (&cells)[count]) {
     if constexpr (last - first == 1) {

@@ -140,6 +140,13 @@ inline Tensor ssim_gradient(const Tensor& x, const SsimShape& shape, bool map, c
   return made_contiguous(grad);
 }
 
+// Calls body(T{}) for what images are made of: bytes, which are widened as they are read, or floating-point numbers.
+template <class Body>
+void dispatch_pixels(ScalarType dtype, const Body& body) {
+  if (dtype == ScalarType::Byte) return body(uint8_t{});
+  dispatch_floating(dtype, "ssim", body);
+}
+
 // Near the values of a row: the median of the pixels at a quarter, half and three quarters of it, so that a single
 // outlier is not taken. What is not a number counts as 0.
 template <class T>

@@ -81,7 +81,7 @@ Tensor ssim(const Tensor& x, const Tensor& y, int64_t window, double sigma, doub
   Tensor out = uninitialised(x, ssim_output_sizes(x, shape, map), wide_dtype(x));
   if (out.numel() == 0) return out;
   const SsimTiles tiles(shape, shape.out, window - 1);
-  dispatch_floating(x.scalar_type(), "ssim", [&](auto zero) {
+  dispatch_pixels(x.scalar_type(), [&](auto zero) {
     using T = decltype(zero);
     using A = accumulate_t<T>;
     const auto taps = options.taps<A>();

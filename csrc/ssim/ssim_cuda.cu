@@ -116,7 +116,7 @@ Tensor ssim(const Tensor& x, const Tensor& y, int64_t window, double sigma, doub
   const Tensor first = made_contiguous(x), second = made_contiguous(y);
   Tensor out = uninitialised(x, ssim_output_sizes(x, shape, map), wide_dtype(x));
   if (out.numel() == 0) return out;
-  dispatch_floating(x.scalar_type(), "ssim", [&](auto zero) {
+  dispatch_pixels(x.scalar_type(), [&](auto zero) {
     using T = decltype(zero);
     const Ssim<T> call(shape, options, first, second, scope);
     dispatch_radius(shape, [&](auto radius) {

@@ -1,9 +1,10 @@
 // The softmaxes of trilinear attention on CUDA. The maths is in trilinear_attention.h.
 //
-// A warp takes a row, lanes over columns. Columns are taken 32 at a time by a block, whose warps share the rows; what
-// they found is put together by every thread for itself, in one order, so that results do not depend on scheduling.
+// Softmaxes over rows: one warp per row, with lanes over columns. Softmaxes over columns: one block per 32 columns,
+// whose warps share the rows; every thread then joins the warps' partial results in the same order, so results do not
+// depend on scheduling.
 //
-// Floor: read S, write Q and C. Rows and columns are read three times, mostly from cache.
+// Bytes: S must be read and Q and C written. Each of the two kernels reads S three times, mostly from cache.
 #pragma once
 
 #include <cmath>
@@ -15,7 +16,7 @@ namespace pydlx {
 
 constexpr int kAttentionParts = 8;  // warps of a block
 
-// The rows of the batch that come to this warp: visit(row, entry).
+// Calls visit(row, entry) for the rows of the batch that this warp processes.
 template <class Visit>
 __device__ inline void each_row_of_warp(const AttentionTask& task, const Visit& visit) {
   const int64_t first = static_cast<int64_t>(blockIdx.x) * kAttentionParts + threadIdx.y;
@@ -47,7 +48,8 @@ __global__ void softmax_rows_kernel(AttentionTask task, const T* __restrict__ si
   });
 }
 
-// The blocks of columns that come to this block: visit(entry, column), the column beyond the last one in idle lanes.
+// Calls visit(entry, column) for the blocks of columns that this block processes; idle lanes get a column past the
+// last.
 template <class Visit>
 __device__ inline void each_column_block(const AttentionTask& task, const Visit& visit) {
   const int64_t blocks = (task.columns + kWarp - 1) / kWarp;
@@ -56,7 +58,7 @@ __device__ inline void each_column_block(const AttentionTask& task, const Visit&
   }
 }
 
-// visit(place, row) for the rows of a column that come to this warp.
+// Calls visit(index of the element, row) for the elements of a column that this warp processes.
 template <class Visit>
 __device__ inline void each_cell(const AttentionTask& task, int64_t entry, int64_t column, const Visit& visit) {
   for (int64_t i = threadIdx.y; column < task.columns && i < task.rows; i += kAttentionParts) {

@@ -1,17 +1,17 @@
-// Both softmaxes of the similarities of two texts (BiDAF, arXiv 1611.01603; QANet). With S (B, n, m) the similarities
-// of n tokens of the context, the rows, and m of the question, the columns, in every entry of the batch:
+// Both softmaxes of the similarities of two texts (BiDAF, arXiv 1611.01603; QANet). With the similarities S (B, n, m)
+// of n tokens of the context (rows) and m tokens of the question (columns), for every batch entry:
 //
 //     Q_ij = exp(S_ij) / sum_j exp(S_ij)   over the question       dS_ij =   Q_ij (dQ_ij - sum_j dQ_ij Q_ij)
 //     C_ij = exp(S_ij) / sum_i exp(S_ij)   over the context                + C_ij (dC_ij - sum_i dC_ij C_ij)
 //
-// Sums run over the tokens that the masks (B, n) and (B, m) leave in. In rows and columns of padding Q, C and dS are 0,
-// whatever S and the gradients hold there. NaN and infinity, where they are valid, have the results of the formula on
-// differences from the largest number: NaN in their row of Q and their column of C.
+// Sums run over the tokens that are valid by the masks (B, n) and (B, m). Q, C and dS are 0 in masked rows and columns,
+// where the values of S and of the gradients are ignored. NaN or +inf at a valid element gives NaN in its row of Q and
+// its column of C.
 //
-// Similarities themselves are matrix products, which are PyTorch's.
+// The similarities themselves are matrix products, computed by PyTorch.
 //
 // Bytes: the forward must read S and write Q and C; it reads S twice, by rows and by columns, the second time mostly
-// from cache. The backward reads Q, dQ, C and dC, of these C and dC twice, and writes dS.
+// from cache. The backward reads Q, dQ, C and dC (C and dC twice) and writes dS.
 #pragma once
 
 #include <algorithm>
@@ -31,7 +31,7 @@ struct AttentionTask {
   const bool *row_mask, *column_mask;  // or null, where all are valid
 
   PYDLX_HOST_DEVICE int64_t row_count() const { return batch * rows; }
-  // Number `row` of the whole batch.
+  // Rows are numbered through the whole batch.
   PYDLX_HOST_DEVICE bool has_row(int64_t row) const { return !row_mask || row_mask[row]; }
   PYDLX_HOST_DEVICE bool has_column(int64_t entry, int64_t column) const {
     return !column_mask || column_mask[entry * columns + column];
@@ -69,7 +69,7 @@ struct SoftmaxCall {
         over_context(uninitialised(similarity, similarity.sizes())) {}
 };
 
-// What a softmax gave and the gradient it got.
+// A softmax's output and the gradient of it.
 template <class T>
 struct SoftmaxGradient {
   const T *grad, *weights;

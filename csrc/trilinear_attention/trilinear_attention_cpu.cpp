@@ -10,19 +10,19 @@
 namespace pydlx {
 namespace {
 
-// Similarities below which another thread is not worth waking.
+// The least number of similarities per thread.
 constexpr int64_t kGrain = 8192;
 
-// Numbers that a whole vector may reach beyond the last one.
+// The most elements past the end that a whole vector may read.
 constexpr int64_t kRoomForVector = 16;
 
-// body(begin, end) over the rows of the batch.
+// Calls body(begin, end) in parallel for parts of the rows of the batch.
 template <class Body>
 void each_row(const AttentionTask& task, const Body& body) {
   parallel_for(task.row_count(), kGrain / task.columns, body);
 }
 
-// body(begin, end) over blocks of columns, see ColumnBlock.
+// Calls body(begin, end) in parallel for parts of the column blocks (see ColumnBlock).
 template <class T, class Body>
 void each_column_block(const AttentionTask& task, const Body& body) {
   const int64_t blocks = PYDLX_SIMD_CALL(ColumnBlock<T>::per_entry)(task);

@@ -1,12 +1,12 @@
-// Both softmaxes and their gradient on the CPU, lanes over columns. Included once per instruction set by
-// trilinear_attention_cpu.cpp, which brings in every header this needs.
+// Both softmaxes and their gradient on the CPU, with lanes over columns. Included once per instruction set by
+// trilinear_attention_cpu.cpp, which includes every header this needs.
 
 #include "common/widen_simd.h"
 
 namespace pydlx {
 namespace PYDLX_SIMD {
 
-// 1 where a column is valid, 0 where it is not; also in `room` places from there, past the last column.
+// Writes 1 for valid and 0 for other columns, for `room` columns from `begin` on; columns past the last are 0.
 template <class A>
 void mark_columns(const AttentionTask& task, int64_t entry, int64_t begin, int64_t room, A* valid) {
   for (int64_t i = 0; i < room; ++i) {
@@ -19,8 +19,8 @@ __attribute__((always_inline)) inline Vec<A> larger(const Vec<A>& a, const Vec<A
   return a > b ? a : b;
 }
 
-// Calls body(at, vector) for vectors that cover `count` cells: whole ones, of which the last overlaps the one before,
-// or where there is no room for one, a part. Cells in the overlap come twice.
+// Calls body(at, vector) for vectors that cover `count` elements: whole vectors, the last of which may overlap the one
+// before, or a part vector if count is too small. Elements in the overlap are processed twice.
 template <class T, class Body>
 __attribute__((always_inline)) inline void for_covering(int64_t count, const Body& body) {
   constexpr int64_t L = kVecLanes<accumulate_t<T>>;
@@ -29,8 +29,8 @@ __attribute__((always_inline)) inline void for_covering(int64_t count, const Bod
   if (count % L) body(count - L, WholeVector<T>{});
 }
 
-// Calls body(row, valid) for the rows [begin, end) of the batch, in order; `valid` marks the columns, in whole vectors.
-// Of two arrays of that size the second is the body's own.
+// Calls body(row, valid, own) for rows [begin, end) of the batch, in order; `valid` marks the valid columns, padded to
+// whole vectors, and `own` is a scratch array of the same size.
 template <class A, class Body>
 void each_row(const AttentionTask& task, int64_t begin, int64_t end, const Body& body) {
   const int64_t room = (task.columns + kVecLanes<A> - 1) / kVecLanes<A> * kVecLanes<A>;
@@ -74,7 +74,7 @@ void softmax_rows(const AttentionTask& task, const T* similarity, T* weights, in
   });
 }
 
-// A vector's worth of columns of one entry; the last block has a second vector for what is left, which overlaps.
+// One vector of columns of a batch entry; the last block has a second, overlapping vector for the remaining columns.
 template <class T>
 struct ColumnBlock {
   using A = accumulate_t<T>;
@@ -86,7 +86,7 @@ struct ColumnBlock {
   ColumnBlock(const AttentionTask& task_, int64_t number_)
       : task(task_), entry(number_ / per_entry(task_)), number(number_ % per_entry(task_)) {}
 
-  // body(column, vector), the vector being what reads and writes its cells.
+  // Calls body(column, vector), where `vector` loads and stores elements.
   template <class Body>
   void each_vector(const Body& body) const {
     if (task.columns < kVecLanes<A>) return body(0, PartVector<T>{task.columns});
@@ -95,7 +95,7 @@ struct ColumnBlock {
     if (is_last && task.columns % kVecLanes<A>) body(task.columns - kVecLanes<A>, WholeVector<T>{});
   }
 
-  // visit(place, is_valid) for every cell of a column.
+  // Calls visit(index of the element, whether its row is valid) for every element of a column.
   template <class Visit>
   __attribute__((always_inline)) void each_cell(int64_t column, const Visit& visit) const {
     for (int64_t row = entry * task.rows; row < (entry + 1) * task.rows; ++row) {
@@ -150,7 +150,8 @@ void dot_columns(const AttentionTask& task, const SoftmaxGradient<T>& context, a
   }
 }
 
-// The gradient by the similarities, in rows [begin, end) of the batch. A vector at any of the dots can be read.
+// The gradient of the similarities, for rows [begin, end) of the batch. `dots` is padded, so that a whole vector may be
+// read from any of its elements.
 template <class T>
 void softmax_backward(const AttentionTask& task, const SoftmaxGradient<T>& question, const SoftmaxGradient<T>& context,
                       const accumulate_t<T>* dots, T* grad, int64_t begin, int64_t end) {

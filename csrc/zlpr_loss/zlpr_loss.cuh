@@ -1,7 +1,7 @@
 // The zlpr loss on CUDA. The maths is in zlpr_loss.h.
 //
-// A warp takes a chunk of a row, lanes over cells. What the chunks of a row sum to is put together in their order, so
-// that results do not depend on scheduling. Floor: see zlpr_loss.h; the sums of chunks are next to nothing.
+// A warp sums a chunk of a row, with lanes over elements. The chunks' sums are then added in order, so results do not
+// depend on scheduling. Bytes: as in zlpr_loss.h; the chunks' sums are negligible.
 #pragma once
 
 #include "common/indexing.cuh"
@@ -10,10 +10,10 @@
 
 namespace pydlx {
 
-constexpr int kZlprWarps = 8;  // of a block
-constexpr int kZlprBatch = 4;  // cells that a lane loads at once
+constexpr int kZlprWarps = 8;  // per block
+constexpr int kZlprBatch = 4;  // elements that a lane loads at once
 
-// The chunks that come to this warp: visit(number of the chunk, row, its first cell, the end of its cells).
+// Calls visit(index of the chunk, row, its first element, the end of its elements) for the chunks of this warp.
 template <class T, class Label, class Visit>
 __device__ inline void each_chunk(const ZlprCells<T, Label>& cells, const Visit& visit) {
   const int64_t chunks = cells.chunks();
@@ -63,7 +63,7 @@ __global__ void zlpr_finish_kernel(int64_t rows, int64_t chunks, const ZlprSums<
   }
 }
 
-// weight exp(x), where the exponential alone may be too large: that of a soft label which is almost 0.
+// weight exp(x) as weight exp(x / 2)^2, because exp(x) alone may overflow when the weight is a soft label close to 0.
 template <class A>
 __device__ inline A weighted_exp(A weight, A x) {
   const A root = exp(x / 2);

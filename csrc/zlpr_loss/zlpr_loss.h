@@ -1,14 +1,15 @@
-// The zlpr loss (arXiv 2208.02955). With scores s (R, n), a row for each example, and labels y (R, n), bools or soft
-// ones from 0 to 1, over the cells that count:
+// The zlpr loss (arXiv 2208.02955). With scores s (R, n), one row per example, and labels y (R, n), bool or soft labels
+// from 0 to 1, where sums run over the elements that count:
 //
 //     P = log(1 + sum y exp(-s))          dL/ds = - dP y exp(-s - P)
 //     N = log(1 + sum (1 - y) exp(s))             + dN (1 - y) exp(s - N)
 //
-// P and N, the two columns of `parts` (R, 2), are kept for the backward pass. A cell counts unless its mask is false or
-// its score -inf; others are never read and have gradient 0. A cell with y = 1 is left out of N, one with y = 0 out of
-// P. NaN in a cell that counts makes P or N NaN, +inf in a cell of N makes it infinite.
+// P and N, the two columns of `parts` (R, 2), are saved for the backward pass. An element counts unless its mask is
+// false or its score is -inf; other elements do not affect the loss and have gradient 0. An element with y = 1 is left
+// out of N, one with y = 0 out of P. NaN in an element that counts makes P or N NaN, +inf in an element of N makes N
+// infinite.
 //
-// Rows are summed in chunks, whose number depends on n alone.
+// Rows are summed in chunks, whose number depends only on n.
 //
 // Bytes: the forward must read the scores, labels and mask once; the backward reads them again and writes the gradient.
 #pragma once
@@ -22,13 +23,13 @@
 
 namespace pydlx {
 
-// Label is bool, or accumulate_t<T> for soft ones.
+// Label is bool, or accumulate_t<T> for soft labels.
 template <class T, class Label>
 struct ZlprCells {
   int64_t rows, cells, chunk;
   const T* scores;
   const Label* labels;
-  const bool* mask;  // or null, where all cells count
+  const bool* mask;  // null if there is no mask
 
   PYDLX_HOST_DEVICE int64_t chunks() const { return (cells + chunk - 1) / chunk; }
   PYDLX_HOST_DEVICE bool counts(int64_t place) const {
@@ -36,7 +37,7 @@ struct ZlprCells {
   }
 };
 
-// What has been summed of a row, in S.
+// Partial sums of a row, accumulated in type S.
 template <class A, class S>
 struct ZlprSums {
   LogSum<A, S> labels, others;
@@ -65,7 +66,7 @@ struct ZlprCall {
     if (mask_) mask = made_contiguous(*mask_);
   }
 
-  // body(ZlprCells<T, Label>) of these types.
+  // Calls body(ZlprCells<T, Label>) with the types of this call.
   template <class Body>
   void dispatch(const char* op, int64_t chunk, const Body& body) const {
     dispatch_floating(scores.scalar_type(), op, [&](auto zero) {

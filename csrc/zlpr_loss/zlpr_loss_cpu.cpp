@@ -10,7 +10,7 @@
 namespace pydlx {
 namespace {
 
-// Cells below which another thread is not worth waking.
+// The least number of elements per thread.
 constexpr int64_t kGrain = 16384;
 
 struct Cpu {

@@ -1,12 +1,12 @@
 // The sums of the zlpr loss and their gradient on the CPU. Included once per instruction set by zlpr_loss_cpu.cpp,
-// which brings in every header this needs.
+// which includes every header this needs.
 
 #include "common/widen_simd.h"
 
 namespace pydlx {
 namespace PYDLX_SIMD {
 
-// Lanes are all ones where the bool is true.
+// Loads bools as a lane mask.
 template <class A>
 __attribute__((always_inline)) inline auto load_bools(const bool* from) {
   typedef uint8_t Bytes __attribute__((vector_size(kVecLanes<A>), aligned(1), may_alias));
@@ -14,14 +14,14 @@ __attribute__((always_inline)) inline auto load_bools(const bool* from) {
   return wide != typename VecOf<A>::bits{};
 }
 
-// A vector of cells.
+// A vector of elements.
 template <class A>
 struct ZlprVector {
-  Vec<A> score, label;  // a label that is a bool is 0 or 1
+  Vec<A> score, label;  // bool labels become 0 or 1
   decltype(Vec<A>{} > Vec<A>{}) counts;
 };
 
-// Calls body(place, count, cells) for vectors of cells [begin, end); those behind the last one do not count.
+// Calls body(index, count, vector) for vectors of the elements [begin, end); lanes past `end` do not count.
 template <class T, class Label, class Body>
 __attribute__((always_inline)) inline void each_vector(const ZlprCells<T, Label>& cells, int64_t begin, int64_t end,
                                                        const Body& body) {
@@ -62,13 +62,13 @@ __attribute__((always_inline)) inline Vec<A> larger(const Vec<A>& a, const Vec<A
   return a > b ? a : b;
 }
 
-// exp(x - peak) of the sum where x is not above the peak.
+// exp(x - peak) for x <= peak; 1 if both are infinite.
 template <class A>
 __attribute__((always_inline)) inline Vec<A> below_peak(const Vec<A>& x, const Vec<A>& peak) {
   return exp_to_one<A>(x == peak ? splat(A(0)) : x - peak);
 }
 
-// Of the cells [begin, end).
+// Adds the elements [begin, end) to the sums.
 template <class T, class Label>
 void sum_cells(const ZlprCells<T, Label>& cells, int64_t begin, int64_t end, ZlprSums<accumulate_t<T>, double>& sums) {
   using A = accumulate_t<T>;
@@ -97,10 +97,10 @@ void sum_cells(const ZlprCells<T, Label>& cells, int64_t begin, int64_t end, Zlp
   sums.others.sum += sum_of_lanes<A>(of_others);
 }
 
-// Cells that are read twice before the next ones are.
+// sum_cells reads its elements twice, so it is called for blocks that stay in the cache.
 constexpr int64_t kZlprBlock = 1024;
 
-// Chunks [begin, end) of all rows.
+// Sums chunks [begin, end) of all rows' chunks.
 template <class T, class Label>
 void sum_chunks(const ZlprCells<T, Label>& cells, int64_t chunks, ZlprSums<accumulate_t<T>, double>* sums,
                 int64_t begin, int64_t end) {
@@ -113,7 +113,7 @@ void sum_chunks(const ZlprCells<T, Label>& cells, int64_t chunks, ZlprSums<accum
   }
 }
 
-// weight exp(x), where the exponential alone may be too large: that of a soft label which is almost 0.
+// weight exp(x) as weight exp(x / 2)^2, because exp(x) alone may overflow when the weight is a soft label close to 0.
 template <class A>
 __attribute__((always_inline)) inline Vec<A> weighted_exp(const Vec<A>& weight, const Vec<A>& x) {
   const Vec<A> root = exp_to_one<A>(x / A(2));

@@ -12,7 +12,7 @@ struct Cuda {
 #ifdef __CUDACC__
   static constexpr int64_t kChunk = 4096;
 #else
-  static constexpr int64_t kChunk = 192;  // so that small tests have several chunks
+  static constexpr int64_t kChunk = 192;  // low on the emulator, so that small tests have several chunks
 #endif
 
   template <class T, class Label>

@@ -1,4 +1,4 @@
-"""Train small networks on real pictures with the pooling layers of pydlx and with those they compete with.
+"""Compares pydlx's pooling layers with their alternatives in small networks trained on real images.
 
     python examples/pooling_networks [EXPERIMENT ...] [--folder FOLDER] [--quick]
 
@@ -8,9 +8,9 @@ EXPERIMENT is one of
     pyramid   a pyramid of bins against one global average, at sizes not seen in training
     corners   corner pooling against convolutions
 
-or all of them, which takes about ten minutes. Prints tables of means and standard deviations over the seeds, and draws
-them into FOLDER (demo_output). What each training run found is kept there, so that a run broken off goes on where it
-was. --quick only shows that everything runs.
+or all of them (the default), which takes about ten minutes. Prints tables of means and standard deviations over the
+seeds, and draws them into FOLDER (demo_output). The result of each training is saved there, so that an interrupted run
+skips the trainings that are done. --quick trains for two steps, only to show that everything runs.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ Found = dict[str, dict[str, dict[str, float]]]  # variant, seed, quantity
 
 @functools.cache
 def crops(test_batches: int) -> tuple[Crops, Crops]:
-    """To train on, and to test on."""
+    """Returns the crops for training and those for testing."""
     return Crops(scenes("train"), LARGEST_CROP), Crops(scenes("test"), LARGEST_CROP, test_batches)
 
 
 def complete(name: str, path: Path, seeds: int, quick: bool) -> Found:
-    """Carries out the runs of an experiment that are not in the file yet, adding each."""
+    """Trains the variants and seeds of an experiment that are not in the file yet, and adds each result to it."""
     experiment = EXPERIMENTS[name]
     steps, test_batches = (2, 1) if quick else (experiment.STEPS, 20)
     found: Found = json.loads(path.read_text()) if path.exists() else {}
@@ -63,7 +63,7 @@ def complete(name: str, path: Path, seeds: int, quick: bool) -> Found:
 
 
 def table(columns: tuple[str, ...], found: Found) -> Iterator[str]:
-    """Lines of a table in Markdown."""
+    """Yields the lines of a table in Markdown."""
     yield f"| | {' | '.join(columns)} |"
     yield "|---" * (len(columns) + 1) + "|"
     for variant, runs in found.items():
@@ -72,14 +72,14 @@ def table(columns: tuple[str, ...], found: Found) -> Iterator[str]:
 
 
 def _summary(column: str, values: list[float]) -> str:
-    """Mean and standard deviation; of times, which others on the machine can only lengthen, the median."""
+    """Formats mean and standard deviation, or of times the median: other processes can only lengthen a time."""
     if column.startswith("ms") or len(values) == 1:
         return f"{statistics.median(values):.1f}"
     return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"
 
 
 def main() -> None:
-    """Run, tell, draw."""
+    """Runs the experiments, prints their tables and draws the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("experiments", nargs="*", choices=("all", *EXPERIMENTS), default="all", metavar="EXPERIMENT")
     parser.add_argument("--folder", type=Path, default=Path("demo_output"))

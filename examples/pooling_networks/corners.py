@@ -1,9 +1,10 @@
 """Corner pooling: where is the top-left corner of the box around an object?
 
-Oval cut-outs of scikit-image's photographs, pasted on real backgrounds. The corner of the box around an oval lies
-outside of it: it can only be told from the oval's top, some way to the right, and its left end, some way below. Three
-networks of the same parameters draw a heat map of it: with small windows, with dilated ones that would reach, and with
-`TopLeftPool2d`, which takes from anywhere to the right and below.
+Oval cut-outs of scikit-image's photographs are pasted on real backgrounds. The corner of the box around an oval lies
+outside the oval: a network must locate it from the oval's topmost point, to the right of the corner, and its leftmost
+point, below the corner. Three networks with the same number of parameters predict a heat map of the corner: one with
+3 by 3 convolutions, one with dilated convolutions, whose receptive field is large enough, and one with `TopLeftPool2d`,
+which takes the maximum over all pixels to the right and all below.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ COLUMNS = ("mean distance", "within 3 px", "ms per step")
 
 
 class Network(nn.Module):
-    """(N, 3, 48, 48) to heat maps (N, 24 * 24)."""
+    """Maps images (N, 3, 48, 48) to heat maps (N, 24 * 24)."""
 
     def __init__(self, variant: str) -> None:
         super().__init__()
@@ -45,13 +46,13 @@ class Network(nn.Module):
         self.head = nn.Sequential(convolution(CHANNELS, CHANNELS, dilation=dilation), nn.Conv2d(CHANNELS, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scores of all places, row by row."""
+        """Returns the score of each pixel of the heat map, row by row."""
         features = self.stem(x)
         return self.head(self.pool(self.top(features), self.left(features))).flatten(1)
 
 
 def cut_outs() -> list[Tensor]:
-    """The objects, (3, side, side) each."""
+    """Returns the objects, (3, side, side) each."""
     found = []
     for name, (top, left, side) in OBJECTS.items():
         square = Image.open(PHOTOGRAPHS / name).convert("RGB").crop((left, top, left + side, top + side))
@@ -60,7 +61,7 @@ def cut_outs() -> list[Tensor]:
 
 
 def draw(count: int, backgrounds: Crops, objects: list[Tensor], generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Pictures (count, 3, 48, 48) with an oval in each, and the corners (count, 2) of the boxes around: row, column."""
+    """Returns images (count, 3, 48, 48) with an oval each, and the top-left corners (count, 2) as row and column."""
     pictures, _ = backgrounds.draw(count, SIZE, generator)
     corners = torch.empty(count, 2, dtype=torch.int64)
     for picture, corner in zip(pictures, corners, strict=True):
@@ -77,7 +78,7 @@ def draw(count: int, backgrounds: Crops, objects: list[Tensor], generator: torch
 
 
 def run(variant: str, seed: int, steps: int, train: Crops, test: Crops) -> dict[str, float]:
-    """Trains one network, measures how far off it is."""
+    """Trains one network and measures the distances of its predictions to the true corners."""
     torch.manual_seed(seed)
     net, objects = Network(variant), cut_outs()
 
@@ -94,7 +95,7 @@ def run(variant: str, seed: int, steps: int, train: Crops, test: Crops) -> dict[
 
 @torch.no_grad()
 def distances(net: nn.Module, test: Crops, objects: list[Tensor]) -> Tensor:
-    """Pixels from the strongest place to the corner, in pictures that are the same for every network."""
+    """Returns the pixels between the heat map's maximum and the corner, for images that all networks are tested on."""
     generator = torch.Generator().manual_seed(0)
     off = []
     for _ in range(test.test_batches):

@@ -1,8 +1,8 @@
-"""Real pictures with a class for every pixel, and crops of them.
+"""Real images with a class for every pixel, and crops of them.
 
-CamVid's street scenes (11 classes; CC BY-NC, so not part of this package) where they lie in ``camvid/`` under
-$PYDLX_SHARED_DATA or ../shared/data of the repository; otherwise scikit-image's photographs, where a pixel's class is
-the photograph it comes from: the left halves train, the right halves test.
+The images are CamVid's street scenes (11 classes; CC BY-NC, so not part of this package) if ``camvid/`` exists under
+$PYDLX_SHARED_DATA or ../shared/data of the repository. Otherwise they are scikit-image's photographs, where a pixel's
+class is the photograph it comes from; the left halves are for training, the right halves for testing.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ CLASSES = 11
 
 
 class Scenes(NamedTuple):
-    """Pictures (S, 3, H, W) and the class of each pixel (S, H, W), 11 for none; both uint8."""
+    """Images (S, 3, H, W) and the class of each pixel (S, H, W), 11 for none; both uint8."""
 
     images: Tensor
     labels: Tensor
 
 
 def camvid_folder() -> Path | None:
-    """Where CamVid lies, if it does."""
+    """Returns CamVid's folder, or None if there is none."""
     beside = Path(__file__).resolve().parents[3] / "shared" / "data"
     folder = Path(os.environ.get("PYDLX_SHARED_DATA") or beside) / "camvid"
     return folder if folder.is_dir() else None
 
 
 def scenes(split: str) -> Scenes:
-    """The scenes to train on ("train") or to test on ("test")."""
+    """Returns the scenes of a split, ``train`` or ``test``."""
     folder = camvid_folder()
     return photographs(split) if folder is None else camvid(folder / split)
 
 
 def camvid(folder: Path) -> Scenes:
-    """One split of CamVid."""
+    """Reads one split of CamVid."""
     images, labels = (
         [np.array(Image.open(path).convert(mode)) for path in sorted((folder / kind).iterdir())]
         for kind, mode in (("images", "RGB"), ("labels", "L"))
@@ -59,7 +59,7 @@ def camvid(folder: Path) -> Scenes:
 
 
 def photographs(split: str) -> Scenes:
-    """One half of each photograph."""
+    """Reads one half of each of scikit-image's photographs."""
     height, width = SIZE
     pictures = [Image.open(PHOTOGRAPHS / name).convert("RGB").resize((2 * width, height)) for name in NAMES]
     images = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
@@ -68,12 +68,12 @@ def photographs(split: str) -> Scenes:
 
 
 class Crops:
-    """Square crops of scenes, each with the class of the pixel at its centre; all classes are equally frequent.
+    """Draws square crops of scenes, each labelled with the class of its central pixel; classes are equally frequent.
 
     Args:
         scenes: What to cut from.
-        largest: Side of the largest crop to be asked for.
-        test_batches: How many batches of 110 crops a test takes.
+        largest: Side of the largest crop that will be drawn.
+        test_batches: Number of batches of 110 crops in a test.
     """
 
     def __init__(self, scenes: Scenes, largest: int, test_batches: int = 20) -> None:
@@ -84,7 +84,7 @@ class Crops:
         self.centres = [(inner == label).nonzero() + torch.tensor([0, margin, margin]) for label in range(CLASSES)]
 
     def draw(self, count: int, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Crops (count, 3, size, size) from -2 to 2, mirrored at random, and their classes (count,)."""
+        """Returns crops (count, 3, size, size) in [-2, 2], mirrored at random, and their classes (count,)."""
         labels = torch.randint(CLASSES, (count,), generator=generator)
         crops = []
         for label in labels.tolist():
@@ -97,7 +97,7 @@ class Crops:
 
     @torch.no_grad()
     def accuracy(self, scores: Callable[[Tensor], Tensor], size: int) -> float:
-        """Percent told right of crops that are the same every time."""
+        """Returns the accuracy in percent on crops that are the same for every call."""
         generator = torch.Generator().manual_seed(size)
         right = 0
         for _ in range(self.test_batches):

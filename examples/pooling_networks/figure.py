@@ -1,4 +1,4 @@
-"""The results of the three experiments in one picture."""
+"""Draws the results of the three experiments in one figure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 
 
 def draw(results: dict[str, Found], path: Path) -> None:
-    """Writes the picture."""
+    """Writes the figure."""
     plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True})
     plt.rcParams.update({"grid.color": "#e6e6e6", "axes.axisbelow": True, "axes.titlesize": 10})
     chart, (left, middle, right) = plt.subplots(1, 3, figsize=(10.5, 3.5), layout="constrained")
@@ -28,7 +28,7 @@ def draw(results: dict[str, Found], path: Path) -> None:
 
 
 def _strips(axes: Axes, found: Found) -> None:
-    """A dot for each seed, joined across the poolings, and a bar at the mean."""
+    """Draws a dot for each seed, joined across the pooling layers, and a bar at the mean."""
     seeds = sorted(next(iter(found.values())))
     accuracy = np.array([[runs[seed]["accuracy"] for seed in seeds] for runs in found.values()])
     places = np.arange(len(found))
@@ -45,7 +45,7 @@ def _strips(axes: Axes, found: Found) -> None:
 
 
 def _by_size(axes: Axes, found: Found) -> None:
-    """Mean over seeds against the size of the crops, one standard deviation either side."""
+    """Draws the mean over seeds against the size of the crops, with a band of one standard deviation."""
     for colour, (variant, runs) in zip(COLOURS, found.items(), strict=False):
         accuracy = np.array([[run[f"accuracy at {size}"] for size in pyramid.TEST_SIZES] for run in runs.values()])
         _band(axes, pyramid.TEST_SIZES, accuracy, colour, variant)
@@ -59,7 +59,7 @@ def _by_size(axes: Axes, found: Found) -> None:
 
 
 def _within(axes: Axes, found: Found) -> None:
-    """Share of corners found as near as that."""
+    """Draws the share of corners predicted within each distance."""
     for colour, (variant, runs) in zip(COLOURS, found.items(), strict=False):
         share = np.array([[run[f"within {reach} px"] for reach in corners.REACHES] for run in runs.values()])
         _band(axes, corners.REACHES, share, colour, variant)

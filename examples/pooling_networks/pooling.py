@@ -1,6 +1,6 @@
 """SoftPool against max and average pooling: which class does the centre of a 32 by 32 crop belong to?
 
-Networks alike but for their three pooling layers, from the same weights, on the same batches.
+The networks differ only in their three pooling layers; they start from the same weights and see the same batches.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ COLUMNS = ("accuracy", "ms per step")
 
 
 def network(variant: str) -> nn.Sequential:
-    """(N, 3, 32, 32) to scores (N, CLASSES)."""
+    """Builds a network that maps (N, 3, 32, 32) to scores (N, CLASSES)."""
     pool = POOLS[variant]
     return nn.Sequential(
         *(convolution(3, 16), pool()),

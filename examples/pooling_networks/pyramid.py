@@ -1,8 +1,8 @@
 """A pyramid of bins against one average of the whole map, for crops of many sizes.
 
-The class of the crop's centre again. Batches mix crops of three sizes; the networks are tested on five others, from
-smaller than any of them to larger. All have about as many parameters: what the average saves in features, its head has
-as a hidden layer.
+The task is again to classify the centre of a crop. Batches mix crops of three sizes; the networks are tested on five
+other sizes, some smaller and some larger than all of these. All have about as many parameters: the network with the
+global average has fewer features to classify, and a hidden layer in its head instead.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ COLUMNS = (*(f"accuracy at {size}" for size in TEST_SIZES), "ms per step")
 
 
 class Network(nn.Module):
-    """Batches of crops, each batch of a size of its own, to the scores of all."""
+    """Maps a list of batches of crops, each of its own size, to the scores of all crops."""
 
     def __init__(self, variant: str) -> None:
         super().__init__()
@@ -43,13 +43,13 @@ class Network(nn.Module):
         self.head = nn.Sequential(*hidden, nn.Linear(HIDDEN if hidden else features, CLASSES))
 
     def forward(self, batches: list[Tensor]) -> Tensor:
-        """[(n, 3, H, W), ...] to (sum of all n, CLASSES)."""
+        """Maps [(n, 3, H, W), ...] to scores (sum of all n, CLASSES)."""
         maps = [image for batch in batches for image in self.trunk(batch)]
         return self.head(self.pool(maps))
 
 
 def run(variant: str, seed: int, steps: int, train: Crops, test: Crops) -> dict[str, float]:
-    """Trains one network, tests it on every size."""
+    """Trains one network and tests it on every size."""
     torch.manual_seed(seed)
     net = Network(variant)
 

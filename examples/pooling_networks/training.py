@@ -1,4 +1,4 @@
-"""What the experiments share: the blocks of their networks, and the training loop."""
+"""The convolution block and the training loop that the experiments share."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from torch import Tensor, nn
 
 
 def convolution(inputs: int, outputs: int, dilation: int = 1) -> nn.Sequential:
-    """A 3 by 3 convolution that keeps the size, batch normalisation and ReLU."""
+    """Builds a 3 by 3 convolution that keeps the size, batch normalisation and ReLU."""
     conv = nn.Conv2d(inputs, outputs, 3, padding=dilation, dilation=dilation, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU())
 
 
 def fit(network: nn.Module, loss: Callable[[torch.Generator], Tensor], seed: int, steps: int) -> float:
-    """Trains with Adam, its rate falling to 0; returns the median milliseconds of a step.
+    """Trains with AdamW, its rate falling linearly to 0; returns the median milliseconds of a step.
 
     Args:
-        network: What to train; left ready for use.
+        network: The network to train; left in evaluation mode.
         loss: Draws a batch with the generator it is given and returns the network's loss on it.
-        seed: Of that generator, so that networks trained with one seed see the same batches.
-        steps: How many.
+        seed: Seed of that generator; networks trained with the same seed see the same batches.
+        steps: Number of steps.
     """
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=0.01)

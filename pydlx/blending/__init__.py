@@ -1,6 +1,6 @@
 """Image blending: pasting, Poisson editing and Gaussian-Poisson blending, for NumPy arrays and torch tensors.
 
->>> from pydlx.blending import blend, read_image, write_image
+>>> from pydlx.blending import blend
 >>> picture = blend(source, target, mask, offset=(332, 404), method="poisson")  # doctest: +SKIP
 """
 
@@ -9,7 +9,6 @@ from pydlx.blending.evaluation import evaluate_blend
 from pydlx.blending.methods import METHODS, method_options
 from pydlx.blending.placement import centred_offset
 from pydlx.blending.solution import BlendReport
-from pydlx.files import read_image, write_image
 
 __all__ = [
     "METHODS",
@@ -18,6 +17,4 @@ __all__ = [
     "centred_offset",
     "evaluate_blend",
     "method_options",
-    "read_image",
-    "write_image",
 ]

@@ -11,6 +11,7 @@ from torch import Tensor
 from pydlx._checks import check_number
 from pydlx.blending import guidance
 from pydlx.blending.images import Image, as_planes, full_scale, split_alpha
+from pydlx.blending.pillow import as_arrays, from_pillow, is_pillow
 from pydlx.blending.scene import build_scene
 
 
@@ -20,8 +21,9 @@ def evaluate_blend(
     source: Image,
     target: Image,
     mask: Image,
-    offset: tuple[int, int] = (0, 0),
+    offset: tuple[int, int] | None = None,
     *,
+    center: tuple[int, int] | None = None,
     threshold: float = 0.0,
     alpha: bool = True,
 ) -> dict[str, float]:
@@ -40,6 +42,7 @@ def evaluate_blend(
         target: as given to `blend`.
         mask: as given to `blend`; pixels whose weight exceeds `threshold` count as inside.
         offset: as given to `blend`.
+        center: as given to `blend`.
         threshold: see `mask`.
         alpha: as given to `blend`.
 
@@ -47,8 +50,11 @@ def evaluate_blend(
         ``{"gradRMS": ..., "seam": ..., "bg": ...}``, each over the whole batch.
     """
     check_number("evaluate_blend", "threshold", threshold)
-    scene = build_scene(source, target, mask, offset, threshold=threshold, alpha=alpha, clip=False)
-    result = as_planes("output", output)
+    source, target, mask, _ = as_arrays(source, target, mask)
+    scene = build_scene(
+        source, target, mask, offset, center=center, threshold=threshold, feather=0, alpha=alpha, clip=False
+    )
+    result = as_planes("output", from_pillow("output", output).pixels if is_pillow(output) else output)
     if alpha:
         result, _ = split_alpha(result)
     if result.shape != scene.target.shape:

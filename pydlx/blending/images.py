@@ -7,6 +7,8 @@ NumPy      ``(H, W)``, ``(H, W, C)`` or a batch ``(N, H, W, C)``      a view ``(
 torch      ``(H, W)``, ``(C, H, W)`` or a batch ``(N, C, H, W)``      a view ``(N, C, H, W)``
 =========  =========================================================  ==========================
 
+`pydlx.blending.pillow` makes NumPy arrays of Pillow's pictures.
+
 Integer images (uint8, uint16) use their full range, floating ones are taken as they are: high dynamic range passes
 through unscaled and unclipped. The arithmetic runs in the target's own unit (0..255 for uint8), in float64 when an
 image is float64 and in float32 otherwise.
@@ -29,13 +31,18 @@ ROUNDINGS = ("nearest", "truncate")
 _DTYPES = (torch.uint8, torch.uint16, torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _FULL_SCALE = {torch.uint8: 255, torch.uint16: 65535}
 
+# Rec. 601, as in OpenCV's and Pillow's conversion to grey.
+_LUMA = (0.299, 0.587, 0.114)
+
 
 def as_tensor(name: str, array: Image) -> Tensor:
     """Returns `array` as a tensor, sharing its memory where torch can."""
     if isinstance(array, Tensor):
         return array
     if not isinstance(array, np.ndarray):
-        raise TypeError(f"blend: {name} must be a NumPy array or a torch tensor, got {type(array).__name__}")
+        raise TypeError(
+            f"blend: {name} must be a NumPy array, a torch tensor or a Pillow image, got {type(array).__name__}"
+        )
     # torch takes neither read-only memory (arrays made by Pillow) nor negative strides (image[..., ::-1]).
     if not array.flags.writeable or any(stride < 0 for stride in array.strides):
         array = array.copy()
@@ -78,6 +85,12 @@ def split_alpha(planes: Tensor) -> tuple[Tensor, Tensor | None]:
 def full_scale(dtype: torch.dtype) -> int:
     """The value of white: 255, 65535, or 1 for floating images."""
     return _FULL_SCALE.get(dtype, 1)
+
+
+def luma(planes: Tensor) -> Tensor:
+    """Grey of floating (N, 3, H, W) as (N, 1, H, W)."""
+    weights = planes.new_tensor(_LUMA)[:, None, None]
+    return (planes * weights).sum(1, keepdim=True)
 
 
 def convert(planes: Tensor, scale_to: torch.dtype, dtype: torch.dtype) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 
 from pydlx._checks import check_one_of
-from pydlx.blending import dirichlet, gaussian, gp_gan
+from pydlx.blending import gaussian_poisson, gp_gan, poisson
 from pydlx.blending.scene import Scene
 from pydlx.blending.solution import Solution
 
@@ -26,12 +27,12 @@ def copy_paste(scene: Scene, measure: bool) -> Solution:
 
 _METHODS: Mapping[str, Method] = {
     "copy-paste": copy_paste,
-    "poisson": dirichlet.poisson,
-    "mixed": dirichlet.mixed,
-    "average": dirichlet.average,
-    "monochrome": dirichlet.monochrome,
-    "modified-poisson": gaussian.modified_poisson,
-    "gaussian-poisson": gaussian.gaussian_poisson,
+    "poisson": poisson.poisson,
+    "mixed": poisson.mixed,
+    "average": poisson.average,
+    "monochrome": poisson.monochrome,
+    "modified-poisson": gaussian_poisson.modified_poisson,
+    "gaussian-poisson": gaussian_poisson.gaussian_poisson,
     "gp-gan": gp_gan.gp_gan,
 }
 
@@ -44,11 +45,16 @@ def find_method(name: str) -> Method:
     return _METHODS[name]
 
 
+@functools.cache
+def _options_of(name: str) -> tuple[str, ...]:
+    parameters = inspect.signature(find_method(name)).parameters.values()
+    return tuple(parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY)
+
+
 def method_options(name: str) -> tuple[str, ...]:
     """Names of the options that a method takes on top of those of `blend`."""
     check_one_of("method_options", "name", name, METHODS)
-    parameters = inspect.signature(find_method(name)).parameters.values()
-    return tuple(parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY)
+    return _options_of(name)
 
 
 def check_options(name: str, options: Mapping[str, Any]) -> None:

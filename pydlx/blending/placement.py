@@ -55,7 +55,7 @@ class Box(NamedTuple):
         )
 
 
-def whole(planes: Tensor) -> Box:
+def box_of(planes: Tensor) -> Box:
     """The box of all pixels of ``planes (..., H, W)``."""
     return Box(0, 0, planes.shape[-2], planes.shape[-1])
 
@@ -66,7 +66,7 @@ def crop(planes: Tensor, box: Box, beyond: str) -> Tensor:
     `beyond` says what stands there: ``"replicate"``, the nearest pixel (so all gradients there are 0), or ``"zero"``.
     The box has to share at least one pixel with the planes.
     """
-    inside = box.intersect(whole(planes))
+    inside = box.intersect(box_of(planes))
     margins = (inside.left - box.left, box.right - inside.right, inside.top - box.top, box.bottom - inside.bottom)
     cropped = inside.of(planes)
     if not any(margins):
@@ -94,3 +94,22 @@ def centred_offset(source_size: tuple[int, int], target_size: tuple[int, int]) -
     rows, columns = whole_pair("centred_offset", "source_size", source_size, "(height, width)", 1)
     target_rows, target_columns = whole_pair("centred_offset", "target_size", target_size, "(height, width)", 1)
     return (target_rows - rows) // 2, (target_columns - columns) // 2
+
+
+def offset_for_centre(inside: Tensor, x: int, y: int) -> tuple[int, int]:
+    """The offset that puts the middle of a mask on column x and row y of the target, as ``cv2.seamlessClone`` does.
+
+    The middle of rows top to bottom − 1 is row (top + bottom) // 2. The outermost pixels of the source do not count, as
+    OpenCV does not take them for the mask, unless there are no others.
+
+    Args:
+        inside: (N or 1, 1, h, w), bool. Of several masks the box around all counts; without any, that of the source.
+        x: column of the target.
+        y: row of the target.
+    """
+    box, margin = None, 1
+    if min(inside.shape[-2:]) > 2:
+        box = bounding_boxes(inside[..., 1:-1, 1:-1].any(0, keepdim=True))[0]
+    if box is None:
+        box, margin = bounding_boxes(inside.any(0, keepdim=True))[0] or box_of(inside), 0
+    return y - margin - (box.top + box.bottom) // 2, x - margin - (box.left + box.right) // 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 
@@ -9,8 +10,9 @@ import torch
 from torch import Tensor
 
 from pydlx._autograd import clipped
-from pydlx._checks import check_flag, check_number, whole_pair
+from pydlx._checks import check_flag, check_number, whole, whole_pair
 from pydlx.blending import guidance
+from pydlx.blending.feather import soften
 from pydlx.blending.images import (
     Image,
     as_planes,
@@ -19,10 +21,12 @@ from pydlx.blending.images import (
     dtype_name,
     full_scale,
     is_finite,
+    luma,
     split_alpha,
 )
 from pydlx.blending.masks import decode_mask
-from pydlx.blending.placement import Box, bounding_boxes, crop, whole
+from pydlx.blending.placement import Box, bounding_boxes, box_of, crop, offset_for_centre
+from pydlx.files.colours import ImageWarning
 
 
 @dataclass(frozen=True)
@@ -122,12 +126,12 @@ class Scene:
     @property
     def canvas(self) -> Box:
         """The box of the whole target."""
-        return whole(self.target)
+        return box_of(self.target)
 
     def window(self, box: Box) -> Window:
         """Crops everything to a box inside the canvas, which has to meet the source."""
         on_source = box.shift(-self.offset[0], -self.offset[1])
-        reach = on_source.intersect(whole(self.source))
+        reach = on_source.intersect(box_of(self.source))
         # Crop in the images' own dtype first: only what is read is converted.
         source = convert(reach.of(self.source), self.target.dtype, self.dtype)
         around = on_source.shift(-reach.top, -reach.left)
@@ -161,57 +165,101 @@ def build_scene(
     source: Image,
     target: Image,
     mask: Image,
-    offset: tuple[int, int],
+    offset: tuple[int, int] | None,
     *,
+    center: tuple[int, int] | None,
     threshold: float | None,
+    feather: int,
     alpha: bool,
     clip: bool,
 ) -> Scene:
     """Checks and places what `blend` was given."""
     check_flag("blend", "alpha", alpha)
+    feather = whole("blend", "feather", feather, 0)
     target_planes = as_planes("target", target)
     source_planes = _on_device("source", as_planes("source", source), source, target_planes.device)
     if isinstance(mask, Tensor):
         _on_device("mask", mask, mask, target_planes.device)
-    opacity = hidden = None
+    opacity = None
     if alpha:
         target_planes, _ = split_alpha(target_planes)
         source_planes, opacity = split_alpha(source_planes)
     source_planes = _match("source", source_planes, target_planes)
 
     dtype = torch.float64 if torch.float64 in (source_planes.dtype, target_planes.dtype) else torch.float32
-    size = (source_planes.shape[-2], source_planes.shape[-1])
-    weight = decode_mask(mask, size, len(target_planes), target_planes.device, dtype)
+    limit = _check_threshold(threshold)
+    size, canvas = box_of(source_planes).size, box_of(target_planes)
+    weight = decode_mask(mask, size, canvas.size, len(target_planes), target_planes.device, dtype)
+    offset = _place(weight, size, offset, center, limit)
+    landing = Box(0, 0, *size).shift(*offset)
+    _check_landing(landing, canvas, offset)
+    if weight.shape[-2:] != size:
+        weight = crop(weight, landing, "zero")
+    hidden = None
     if opacity is not None:
         weight = weight * clipped(opacity.to(dtype) / full_scale(opacity.dtype), 0, 1)
         transparent = opacity.detach().to(dtype) <= 0
         hidden = transparent if bool(transparent.any()) else None
     if threshold is not None:
-        check_number("blend", "threshold", threshold)
-        if not 0 <= threshold < 1:
-            raise ValueError(f"blend: threshold must lie in [0, 1), got {threshold}")
         weight = (weight > threshold).to(dtype)
-    offset = whole_pair("blend", "offset", offset, "(row, column)")
-    mask_box = _find_mask(weight.detach(), offset, whole(target_planes))
+    mask_box = _find_mask(weight.detach(), landing, canvas, offset)
+    if feather:
+        weight = soften(weight, feather, landing, canvas)
     return Scene(source_planes, target_planes, weight, hidden, offset, mask_box, clip)
 
 
-def _find_mask(weight: Tensor, offset: tuple[int, int], canvas: Box) -> Box:
-    """The box of the canvas around the positive weights of all images, each of which has to have some there."""
-    landing = whole(weight).shift(*offset)
-    visible = landing.intersect(canvas)
-    if min(visible.size) <= 0:
+def _check_threshold(threshold: float | None) -> float:
+    """What weights must exceed to count, 0 without a threshold."""
+    if threshold is None:
+        return 0.0
+    check_number("blend", "threshold", threshold)
+    if not 0 <= threshold < 1:
+        raise ValueError(f"blend: threshold must lie in [0, 1), got {threshold}")
+    return float(threshold)
+
+
+def _place(
+    weight: Tensor,
+    size: tuple[int, int],
+    offset: tuple[int, int] | None,
+    center: tuple[int, int] | None,
+    threshold: float,
+) -> tuple[int, int]:
+    """Row and column of the target where the source's top-left pixel lands."""
+    if center is None:
+        return (0, 0) if offset is None else whole_pair("blend", "offset", offset, "(row, column)")
+    x, y = whole_pair("blend", "center", center, "(x, y)")
+    if offset is not None:
+        raise ValueError(f"blend: offset and center both say where the source lands, got {offset} and {center}")
+    if weight.shape[-2:] != size:
+        raise ValueError(
+            f"blend: center goes with a mask of the source's size {size}; one of the target's size "
+            f"{tuple(weight.shape[-2:])} says itself where it lies"
+        )
+    return offset_for_centre(weight.detach() > threshold, x, y)
+
+
+def _check_landing(landing: Box, canvas: Box, offset: tuple[int, int]) -> None:
+    if min(landing.intersect(canvas).size) <= 0:
         raise ValueError(
             f"blend: the source lies wholly outside the target: a source of size {landing.size} at offset {offset} "
             f"and a target of size {canvas.size}"
         )
+
+
+def _find_mask(weight: Tensor, landing: Box, canvas: Box, offset: tuple[int, int]) -> Box:
+    """The box of the canvas around the positive weights of all images, each of which has to have some there."""
+    visible = landing.intersect(canvas)
     boxes = []
-    for index, box in enumerate(bounding_boxes(visible.shift(-offset[0], -offset[1]).of(weight).bool())):
+    for index, box in enumerate(bounding_boxes(visible.shift(-landing.top, -landing.left).of(weight).bool())):
         if box is None:
             name = "mask" if len(weight) == 1 else f"mask of image {index}"
             if bool((weight[index] > 0).any()):
                 raise ValueError(f"blend: {name} lies wholly outside the target at offset {offset}")
-            raise ValueError(f"blend: {name} is empty: no pixel is positive (the source's alpha multiplies it)")
+            raise ValueError(
+                f"blend: {name} is empty: no pixel of the source at offset {offset} has a positive weight "
+                "(the source's alpha multiplies it)"
+            )
         boxes.append(box)
     return reduce(Box.join, boxes).shift(visible.top, visible.left)
 
@@ -224,7 +272,7 @@ def _on_device(name: str, planes: Tensor, given: Image, device: torch.device) ->
 
 
 def _match(name: str, image: Tensor, target: Tensor) -> Tensor:
-    """Checks that an image fits the target's batch, channels and kind of dtype; grey is spread over the channels."""
+    """Checks that an image fits the target's batch, channels and kind of dtype; grey and colours follow the target."""
     if image.is_floating_point() != target.is_floating_point():
         raise TypeError(
             f"blend: {name} and target must both be integer or both be floating images, got "
@@ -234,7 +282,18 @@ def _match(name: str, image: Tensor, target: Tensor) -> Tensor:
         expected = "one image" if len(target) == 1 else f"one image or {len(target)}, one for each target"
         raise ValueError(f"blend: {name} must be {expected}, got {len(image)}")
     channels = target.shape[1]
+    if image.shape[1] == 3 and channels == 1:
+        return _as_grey(name, image)
     if image.shape[1] not in (1, channels):
         expected = "1 channel" if channels == 1 else f"1 or {channels} channels"
         raise ValueError(f"blend: {name} must have {expected} like the target, got {image.shape[1]}")
     return image.expand(-1, channels, -1, -1)
+
+
+def _as_grey(name: str, image: Tensor) -> Tensor:
+    warnings.warn(
+        f"blend: {name} has colours and the target is grey, so it is blended as grey", ImageWarning, stacklevel=6
+    )
+    if image.is_floating_point():
+        return luma(image)
+    return luma(image.float()).round_().to(image.dtype)

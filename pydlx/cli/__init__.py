@@ -1,20 +1,24 @@
-"""The command line: ``pydlx COMMAND ...``, also ``python -m pydlx.cli``.
+"""The command line: ``pydlx COMMAND ...``, also ``python -m pydlx``.
 
 Each command is a module of this package with two functions: ``add_parser(subparsers)`` declares its arguments and
-``run(args)`` returns its exit code. Only the module of the command that was called is imported.
+``run(args)`` returns its exit code. Only the module of the command that was called is imported, and it imports torch
+when it runs, not for its help.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from importlib import import_module
+from typing import Any, NoReturn
 
 from pydlx._optional import MissingPackageError
 from pydlx._version import __version__
+from pydlx.cli.completion import complete, words_to_complete
+from pydlx.cli.messages import one_line
+from pydlx.cli.progress import set_quiet, wipe
 
 COMMANDS = {
     "answer": "answer questions about a passage",
@@ -22,6 +26,7 @@ COMMANDS = {
     "bench": "measure what the compiled kernels buy",
     "bench readers": "train all readers for the same time, and compare them",
     "blend": "blend a picture into another",
+    "completion": "let the shell complete commands, options and files",
     "eval": "measure predictions against the truth",
     "export": "write a model as ONNX or as a PyTorch program",
     "models": "list the models and their options",
@@ -30,11 +35,17 @@ COMMANDS = {
     "train": "train a model by a recipe",
 }
 
+# Exit codes. An interruption is no bad input: shells and make expect 128 plus its signal, and end a loop then.
+BAD_INPUT = 2
+INTERRUPTED = 130  # by SIGINT
+PIPE_CLOSED = 141  # by SIGPIPE, which a program that does not ignore it ends with
+
 _EXAMPLE = """\
 example:
   pydlx blend --source bear.jpg --target lake.jpg --mask bear_mask.png --offset 332,404 --out blended.png
 
-Every command has its own --help.
+Every command has its own --help. Exit codes: 0 for success, 2 for bad input, of which one line on stderr says what is
+wrong, 130 when interrupted.
 """
 
 
@@ -42,7 +53,7 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line and leaves the usage to ``--help``."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(BAD_INPUT, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,34 +63,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after ``pydlx``; those of the process by default.
 
     Returns:
-        The exit code: 0 for success, 2 for bad input, of which one line on stderr says what is wrong.
+        The exit code: 0 for success; 2 for bad input, of which one line on stderr says what is wrong; 130 when
+        interrupted, which is no bad input and ends a shell's loop.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if " ".join(words[:2]) in COMMANDS:  # a command of two words
-        words[:2] = [" ".join(words[:2])]
-    parser = _parser(words[0] if words else None)
+    args = argparse.Namespace(command=None)
+    parser = None
     try:
-        args = parser.parse_args(words)
-    except SystemExit as stop:  # --help, --version and bad arguments
-        return int(stop.code or 0)
-    if args.command is None:
-        parser.print_help()
-        return 0
-    try:
-        return _module(args.command).run(args)
+        parser = new_parser(words)
+        if "_ARGCOMPLETE" in os.environ:  # the shell asks what could follow
+            complete(parser)
+        args = parser.parse_args(_joined(words))
+        code = _run(parser, args)
+        sys.stdout.flush()  # here, where a closed pipe is no surprise
     except BrokenPipeError:  # who reads what is printed, such as head, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would say so at the end
-        return 141  # what a shell says of a program that such a pipe ends
+        return PIPE_CLOSED
+    except SystemExit as stop:  # --help, --version and bad arguments
+        if isinstance(stop.code, str):
+            raise
+        return int(stop.code or 0)
     except (ValueError, TypeError, OSError, MissingPackageError) as error:
-        print(f"pydlx {args.command}: {_one_line(error)}", file=sys.stderr)
-        return 2
+        return _said(args, one_line(error, parser, args), BAD_INPUT)
     except KeyboardInterrupt:
-        print(f"pydlx {args.command}: interrupted", file=sys.stderr)
-        return 130
+        return _said(args, "interrupted", INTERRUPTED)
+    finally:
+        wipe()
+        set_quiet(False)
+    return code
 
 
-def _parser(called: str | None) -> argparse.ArgumentParser:
-    """The parser of everything, with the arguments of the called command alone."""
+def new_parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser of everything, with the arguments of that command alone which the words begin with."""
     parser = _Parser(
         prog="pydlx",
         description="Native deep-learning operators for PyTorch, and tools built on them.",
@@ -88,6 +103,7 @@ def _parser(called: str | None) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"pydlx {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    called = next(iter(_joined(words_to_complete() or words)), None)
     for name, summary in COMMANDS.items():
         if name == called:
             _module(name).add_parser(subparsers)
@@ -96,11 +112,26 @@ def _parser(called: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def _module(command: str):
-    return importlib.import_module(f"pydlx.cli.{command.replace(' ', '_')}")
+def _run(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
+    if args.command is None:
+        parser.print_help()
+        return 0
+    set_quiet(getattr(args, "quiet", False))
+    return _module(args.command).run(args)
 
 
-def _one_line(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror and error.filename:  # the system's, "[Errno 2] No such file ..."
-        return f"{error.strerror[0].lower()}{error.strerror[1:]}: '{error.filename}'"
-    return next(iter(str(error).splitlines()), type(error).__name__)
+def _joined(words: Sequence[str]) -> list[str]:
+    """The words, of which those of a command of two words are one."""
+    two = " ".join(words[:2])
+    return [two, *words[2:]] if two in COMMANDS else list(words)
+
+
+def _said(args: argparse.Namespace, message: str, code: int) -> int:
+    wipe()
+    called = " ".join(word for word in ("pydlx", args.command, getattr(args, "kind", None)) if word)
+    print(f"{called}: {message}", file=sys.stderr)
+    return code
+
+
+def _module(command: str) -> Any:
+    return import_module(f"pydlx.cli.{command.replace(' ', '_')}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import signal
 import time
 from collections.abc import Iterator
@@ -11,7 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydlx.cli.bench import positive
+from pydlx.cli.inputs import check_file
+from pydlx.cli.options import count, new_command, positive
+from pydlx.cli.outputs import check_folder, say
 from pydlx.cli.progress import doing
 
 if TYPE_CHECKING:
@@ -31,32 +32,53 @@ again does what is missing: runs that are there with these options, this budget 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
     """Adds the command ``bench readers`` to the command line."""
-    parser = subparsers.add_parser(
+    parser = new_command(
+        subparsers,
         "bench readers",
-        help="train all readers for the same time, and compare them",
-        description="Train readers for the same time on the same questions, each in a process and a thread of its own, "
-        "and compare their answers, speed and memory.",
-        epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "train all readers for the same time, and compare them",
+        "Train readers for the same time on the same questions, each in a process and a thread of its own, and compare "
+        "their answers, speed and memory.",
+        _EXAMPLE,
     )
     parser.add_argument(
-        "--data", nargs="+", action="append", default=[], metavar=("NAME", "KEY=VALUE"),
+        "--data",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar=("NAME", "KEY=VALUE"),
         help="a data set: its name, data= and val=, files of SQuAD's form, and options for it; once for each",
-    )  # fmt: skip
-    parser.add_argument("--readers", metavar="NAME,...", help="which readers (default: all)")
-    parser.add_argument("--seeds", type=positive, default=3, metavar="N", help="trainings of each (default: 3)")
-    parser.add_argument(
-        "--minutes", type=_minutes, default=3.0, metavar="M", help="of the processor, for each training (default: 3)"
     )
-    parser.add_argument("--jobs", type=positive, default=1, metavar="N", help="trainings side by side (default: 1)")
-    parser.add_argument("--settings", type=Path, metavar="FILE", help="JSON of options for all, data sets and readers")
-    parser.add_argument("--out", type=Path, default=Path("runs/readers"), help="folder (default: runs/readers)")
+    parser.add_argument("--readers", metavar="NAME,...", help="which readers to train (default: all)")
+    parser.add_argument("--seeds", type=count, default=3, metavar="N", help="how often to train each (default: 3)")
+    parser.add_argument(
+        "--minutes",
+        type=positive,
+        default=3.0,
+        metavar="M",
+        help="how many minutes of processor time each training has (default: 3)",
+    )
+    parser.add_argument(
+        "--jobs", type=count, default=1, metavar="N", help="how many trainings run side by side (default: 1)"
+    )
+    parser.add_argument(
+        "--settings", type=Path, metavar="FILE", help="a JSON file of options for all runs, data sets and readers"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs/readers"),
+        metavar="FOLDER",
+        help="where to write (default: runs/readers)",
+    )
     parser.add_argument("assignments", nargs="*", metavar="KEY=VALUE", help="options for all runs")
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Trains, times, shows and writes; returns the exit code, 1 if a run failed."""
+    if args.settings is not None:
+        check_file(args.settings, "--settings")
+    check_folder(args.out, "--out")
     with doing("loading"):
         from pydlx.benchmarks.readers import plan
         from pydlx.benchmarks.readers.leaderboard import PICTURE, Leaderboard
@@ -79,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
             with doing(f"{data}: timing answers"):
                 board.time_answers(data)
     print(board.table())
-    print(f"written to {args.out}")
+    say(f"written to {args.out}")
     return 1 if failed else 0
 
 
@@ -101,7 +123,7 @@ def _train(board: Leaderboard, jobs: int) -> int:
     for done, (run, result) in enumerate(board.train(jobs), 1):
         if result is None:
             failed += 1
-            came = f"failed: {board.last_words(run)}"
+            came = f"failed: {board.last_log_line(run)}"
         else:
             came = f"exact match {result.exact_match:.1f}, F1 {result.f1:.1f}"
         left = (time.monotonic() - start) / done * (missing - done) / 60
@@ -118,13 +140,3 @@ def _ended_like_interrupted() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _minutes(text: str) -> float:
-    try:
-        minutes = float(text)
-    except ValueError:
-        minutes = math.nan
-    if not 0 < minutes < math.inf:
-        raise argparse.ArgumentTypeError(f"must be a positive number, got {text!r}")
-    return minutes

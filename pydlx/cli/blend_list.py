@@ -19,11 +19,12 @@ import numpy as np
 import torch
 
 from pydlx._checks import described, whole_or_none
-from pydlx.blending import read_image, write_image
+from pydlx.cli.eval.report import warnings_on_stderr
 from pydlx.cli.progress import counting
+from pydlx.data import read_image, write_image
 
 Offset = tuple[int, int] | str
-Blender = Callable[[np.ndarray, np.ndarray, np.ndarray, Offset], np.ndarray]
+Blender = Callable[[np.ndarray, np.ndarray, np.ndarray, Offset | None], np.ndarray]
 
 # What a picture is written as: floating ones fit only the second.
 _SUFFIXES = (".png", ".npy")
@@ -38,14 +39,14 @@ class Entry:
         source: picture to take from.
         target: picture to blend into.
         mask: what of the source to take.
-        offset: row and column in the target, or ``"centre"``.
+        offset: row and column in the target, or ``"center"``; None where the line does not say.
     """
 
     number: int
     source: Path
     target: Path
     mask: Path
-    offset: Offset
+    offset: Offset | None
 
     @property
     def name(self) -> str:
@@ -89,7 +90,7 @@ class Share:
         return self.processes > 1 and "MASTER_ADDR" in os.environ
 
 
-def read_list(path: Path, offset: Offset, parse_offset: Callable[[str], Offset]) -> list[Entry]:
+def read_list(path: Path, offset: Offset | None, parse_offset: Callable[[str], Offset]) -> list[Entry]:
     """The lines ``source;target;mask`` or ``source;target;mask;row,col`` of a file.
 
     Paths are relative to the file. Empty lines and those that begin with # say nothing.
@@ -151,8 +152,9 @@ def _failures(entries: Sequence[Entry], folder: Path, blender: Blender, quiet: b
     """Blends; of each entry, whether it failed."""
     for entry in entries if quiet else counting(entries, "blending"):
         try:
-            source, target, mask = (read_image(path) for path in (entry.source, entry.target, entry.mask))
-            picture = blender(source, target, mask, entry.offset)
+            with warnings_on_stderr():
+                source, target = read_image(entry.source), read_image(entry.target)
+                picture = blender(source, target, read_image(entry.mask, to_srgb=False), entry.offset)
             write_image(folder / f"{entry.name}{_SUFFIXES[picture.dtype.kind == 'f']}", picture)
         except (OSError, ValueError, TypeError) as error:
             print(

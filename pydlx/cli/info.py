@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 from typing import Any
 
-import torch
-
-import pydlx
+from pydlx.cli.options import add_json, new_command
+from pydlx.cli.outputs import check_outputs, give_json
+from pydlx.tables import print_table
 
 _EXAMPLE = """\
 example:
@@ -20,30 +19,31 @@ example:
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
     """Adds the command ``info`` to the command line."""
-    parser = subparsers.add_parser(
+    parser = new_command(
+        subparsers,
         "info",
-        help="say what this installation consists of",
-        description="Say which kernels are compiled in, for what, and what they run on.",
-        epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "say what this installation consists of",
+        "Say which kernels are compiled in, for what, and what they run on.",
+        _EXAMPLE,
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_json(parser, "the facts")
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints what `pydlx.build_info` says, and what torch finds here."""
+    import pydlx
+
+    check_outputs({"--json": args.json})
     facts = {**pydlx.build_info(), **_surroundings()}
-    if args.json:
-        print(json.dumps(facts, indent=2))
-        return 0
-    width = max(map(len, facts))
-    for name, value in facts.items():
-        print(f"{name.ljust(width)}  {_text(value)}")
+    if not give_json(args.json, facts):
+        print_table([(name, _text(value)) for name, value in facts.items()], left=(0, 1))
     return 0
 
 
 def _surroundings() -> dict[str, Any]:
+    import torch
+
     return {
         "torch": torch.__version__,
         "torch_threads": torch.get_num_threads(),

@@ -1,4 +1,7 @@
-"""Readers of the files that data sets come in."""
+"""Data sets: readers of their files, and sequences of examples for training.
+
+Images are in this package, texts and questions in ``pydlx.data.reading`` and ``pydlx.data.text``.
+"""
 
 from pydlx.data.annotations import AnnotationWarning
 from pydlx.data.composites import Composite, Light, RandomComposites, RandomRegions, ScenePairs, random_light
@@ -37,6 +40,7 @@ from pydlx.data.segmentation import (
     median_frequency_weights,
     voc,
 )
+from pydlx.files import ImageWarning, read_image, write_image
 
 __all__ = [
     "NO_RELATION",
@@ -55,6 +59,7 @@ __all__ = [
     "Fact",
     "ImageLabelFolders",
     "ImageSet",
+    "ImageWarning",
     "LabelMapPairs",
     "LabelledImage",
     "Light",
@@ -80,6 +85,7 @@ __all__ = [
     "read_cluener",
     "read_docred",
     "read_entities",
+    "read_image",
     "read_label_map",
     "read_litbank",
     "read_relation_names",
@@ -87,4 +93,5 @@ __all__ = [
     "voc",
     "write_entities",
     "write_facts",
+    "write_image",
 ]

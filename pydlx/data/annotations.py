@@ -18,7 +18,7 @@ def in_order(ids: Iterable[Id]) -> list[Id]:
     """The different ids: numbers ascending, then strings in alphabetical order."""
     different = set(ids)
     try:
-        return sorted(different)  # type: ignore[type-var]
+        return sorted(different)
     except TypeError:  # numbers and strings
         return sorted(different, key=lambda key: (isinstance(key, str), key))
 

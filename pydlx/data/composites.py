@@ -1,8 +1,8 @@
-"""Pasted pictures whose true picture is known: what blending networks learn from, and are measured by.
+"""Composites with ground truth, for training and evaluating blending networks.
 
-A region of a source photograph is pasted into a target of the same scene. The source is another exposure of the scene
-(folders of webcam pictures, as in Transient Attributes), or the target itself under another light. Either way the
-target is what a perfect blend would give. Everything random is drawn from torch's default generator.
+A region of a source photograph is pasted into a target photograph of the same scene. The source is another exposure of
+the scene (webcam pictures, as in Transient Attributes), or the target itself with changed colours. In both cases the
+target is the result of a perfect blend. All random numbers come from torch's default generator.
 """
 
 from __future__ import annotations
@@ -33,30 +33,30 @@ from pydlx.files import read_image, read_rgb
 
 REGIONS = ("masks", "rectangles", "centre")
 
-# The weights of red, green and blue in a grey that looks as bright (ITU-R BT.601).
+# Weights of red, green and blue in luma (ITU-R BT.601).
 _LUMA = (0.299, 0.587, 0.114)
 
 
 class Composite(NamedTuple):
-    """A pasted picture and the truth."""
+    """A composite and its ground truth."""
 
     pasted: Tensor  # (3, H, W) in [0, 1]: mask * source + (1 - mask) * target
-    target: Tensor  # (3, H, W) in [0, 1]: what the scene looks like
-    mask: Tensor  # (1, H, W) in [0, 1]: 1 where the source was pasted
+    target: Tensor  # (3, H, W) in [0, 1]: the ground truth
+    mask: Tensor  # (1, H, W) in [0, 1]: 1 at pasted pixels
 
 
 class Light(NamedTuple):
-    """How a scene is lit, against how it was photographed: y = gain * x^gamma, then closer to its grey or further."""
+    """A change of light of a photograph: y = gain * x^gamma, followed by a change of saturation."""
 
     gains: tuple[float, float, float]  # of red, green and blue
     gamma: float
-    saturation: float  # 0 is grey, 1 leaves the colours
+    saturation: float  # 0 for grey, 1 for no change
 
     def __call__(self, image: Tensor) -> Tensor:
-        """The photograph (..., 3, H, W) in [0, 1] under this light, in [0, 1].
+        """Apply the change to a photograph (..., 3, H, W) in [0, 1]; the result is clipped to [0, 1].
 
         Raises:
-            TypeError: If image is no floating tensor.
+            TypeError: If image is no floating-point tensor.
             ValueError: If image has another shape.
         """
         check_floating("Light", "image", image)
@@ -68,10 +68,11 @@ class Light(NamedTuple):
 
 
 def random_light(strength: float = 1.0) -> Light:
-    """Draws exposure, gamma, colour temperature, tint and saturation.
+    """Draw a random change of light: exposure, gamma, colour temperature, tint and saturation.
 
-    At strength 1 the exposure changes by up to one stop, gamma lies in [1/1.4, 1.4], red against blue changes by up to
-    25 % each, green by up to 10 %, and saturation by up to half; at strength s by up to the s-th power of these.
+    At strength 1, the exposure changes by up to one stop, gamma is in [1/1.4, 1.4], red and blue change in opposite
+    directions by factors up to 1.25, green by a factor up to 1.1, and saturation by a factor up to 1.5. At strength s,
+    the largest factors are the s-th powers of these.
 
     Raises:
         ValueError: If strength is negative.
@@ -84,17 +85,17 @@ def random_light(strength: float = 1.0) -> Light:
 
 
 class RandomRegions:
-    """Draws the region to paste: a real mask, mirrored, sized and placed at random; a rectangle; or the middle.
+    """Draws the region to paste: an object mask at random size and place, a random rectangle, or the centre.
 
     Args:
-        kind: ``"masks"``; ``"rectangles"``, with sides from a fifth to three quarters of the picture's; or
-            ``"centre"``, the middle rectangle with sides half as long, as GP-GAN was trained.
-        masks: Folder of mask pictures, needed for ``"masks"``: what is positive is the object. Its longer side becomes
-            a third to nine tenths of the picture's shorter one.
+        kind: ``"masks"``; ``"rectangles"``, with sides of 1/5 to 3/4 of the picture's; or ``"centre"``, the central
+            rectangle with half of the picture's sides, as in GP-GAN's training.
+        masks: Folder of mask pictures, required for ``"masks"``; positive pixels are the object. Its longer side is
+            scaled to 1/3 to 9/10 of the picture's shorter side.
 
     Raises:
         FileNotFoundError: If the folder is missing or holds no mask.
-        ValueError: If there is no such kind, or a folder is missing, or given for another kind.
+        ValueError: If there is no such kind, or `masks` is missing for ``"masks"`` or given for another kind.
     """
 
     def __init__(self, kind: str = "masks", masks: str | os.PathLike[str] | None = None) -> None:
@@ -107,7 +108,7 @@ class RandomRegions:
         self.shapes = [] if masks is None else _read_shapes(masks)
 
     def __call__(self, size: tuple[int, int]) -> Tensor:
-        """A region of a picture of this size (height, width): weights (1, H, W) in [0, 1], soft along the rim."""
+        """Draw a region of a picture of size (height, width): a mask (1, H, W) in [0, 1], with soft edges."""
         height, width = whole_pair("RandomRegions", "size", size, "(height, width)", 4)
         if self.kind == "masks":
             shape = self._shape(min(height, width))
@@ -124,27 +125,28 @@ class RandomRegions:
         return F.pad(shape, (left, width - w - left, top, height - h - top))[None]
 
     def _shape(self, side: int) -> Tensor:
-        """One of the masks."""
+        """Draw one of the masks, flipped and scaled at random, for a picture whose shorter side is `side`."""
         shape = self.shapes[int(torch.randint(len(self.shapes), ()))].float()
         if torch.rand(()) < 0.5:
             shape = shape.flip(1)
         longer = side * float(torch.empty(()).uniform_(1 / 3, 0.9))
-        # Not one column: to that torch 2.13 resamples wrongly (findings/interpolate-to-one-column.sh).
+        # At least two columns: torch 2.13 resamples to one column wrongly (findings/interpolate-to-one-column.sh).
         size = [max(2, round(length * longer / max(shape.shape))) for length in shape.shape]
         return F.interpolate(shape[None, None], size=size, mode="bilinear", antialias=True)[0, 0].clamp(0, 1)
 
 
 class RandomComposites:
-    """Makes a `Composite` of a source and a target of one scene.
+    """Makes a `Composite` of a source and a target photograph of one scene.
 
-    A window of the same place is cut out of both and brought to the size wanted, and mirrored half of the time.
+    The same random square is cropped from both, resized, and flipped with probability 1/2.
 
     Args:
-        regions: Draws what is pasted.
-        size: Side of the square pictures.
-        zoom: Windows are up to so many times smaller than the largest square; with 1 they are the largest squares.
-        light: Strength of the change of light in the source, see `random_light`; 0 for other exposures.
-        scene_light: The same of source and target together, which makes more scenes of few photographs.
+        regions: Draws the region to paste.
+        size: Side of the square result in pixels.
+        zoom: Largest zoom: the crop's side is the picture's shorter side divided by a random number from 1 to `zoom`.
+        light: Strength of a random change of light of the source, see `random_light`; use 0 if source and target are
+            different exposures.
+        scene_light: Strength of a random change of light of source and target together, which augments few photographs.
 
     Raises:
         ValueError: If a number is out of range.
@@ -164,7 +166,7 @@ class RandomComposites:
         self.zoom, self.light, self.scene_light = zoom, light, scene_light
 
     def __call__(self, scene: tuple[np.ndarray, np.ndarray]) -> Composite:
-        """Compose a source and a target, (H, W, 3) uint8 of one size.
+        """Compose a source and a target, both (H, W, 3) uint8.
 
         Raises:
             ValueError: If their sizes differ.
@@ -184,7 +186,7 @@ class RandomComposites:
         return Composite(torch.lerp(new, old, mask), new, mask)
 
     def _window(self, pictures: list[np.ndarray]) -> Tensor:
-        """The same square of all pictures, as (N, 3, size, size) in [0, 1]."""
+        """Crop the same random square from all pictures; returns (N, 3, size, size) in [0, 1]."""
         height, width = pictures[0].shape[:2]
         side = max(1, round(min(height, width) / float(torch.empty(()).uniform_(1.0, self.zoom))))
         top, left = int(torch.randint(height - side + 1, ())), int(torch.randint(width - side + 1, ()))
@@ -195,19 +197,19 @@ class RandomComposites:
 
 
 class ScenePairs(Sequence[tuple[np.ndarray, np.ndarray]]):
-    """Two photographs of one scene each: a folder per scene, as Transient Attributes has one per webcam.
+    """Random pairs of photographs of the same scene, with one folder per scene, such as Transient Attributes' webcams.
 
     Args:
-        folder: Holds a folder for every scene, with at least two pictures of one size in it. Folders with fewer are
-            passed over, with a warning.
-        pairs: How many fixed pairs to draw, source and target from one scene (150,000 in GP-GAN).
-        seed: All pairs follow from it. The authors' program seeds only one of its two generators.
+        folder: Holds a folder for every scene, each with at least two pictures of one size. Folders with fewer are
+            skipped with a warning.
+        pairs: Number of pairs (source, target) to draw once and for all (150,000 in GP-GAN).
+        seed: Seed of all pairs. The authors' code seeds only one of its two generators.
         part: ``"train"``, ``"val"`` for the first 5 % of the sorted folders (at least one), or ``"all"``.
 
     Raises:
-        FileNotFoundError: If there is no folder, or none with two pictures in this part.
-        ValueError: If a number or name is out of range. On reading: if two pictures of a scene differ in size.
-        OSError: On reading: if a file is no picture.
+        FileNotFoundError: If there is no such folder, or no scene with two pictures in this part.
+        ValueError: If an argument is out of range; on access, if two pictures of a scene differ in size.
+        OSError: On access, if a file is no picture.
     """
 
     def __init__(self, folder: str | os.PathLike[str], pairs: int, *, seed: int = 0, part: str = "all") -> None:
@@ -241,15 +243,15 @@ def _two_of(count: int, generator: torch.Generator) -> list[int]:
 
 
 def _scenes(folder: Path) -> list[list[Path]]:
-    """The pictures of every scene that has two."""
+    """Return the pictures of every scene with at least two."""
     if not folder.is_dir():
         raise FileNotFoundError(f"ScenePairs: no such folder: '{folder}'")
     folders = sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
     pictures = [
         sorted(p for p in one.iterdir() if p.suffix.lower() in PICTURES and p.name[0] != ".") for one in folders
     ]
-    lonely = [one.name for one, found in zip(folders, pictures, strict=True) if len(found) < 2]
-    warn_of(len(lonely), "scenes have fewer than two pictures and are left out", lonely, "folders")
+    too_few = [one.name for one, found in zip(folders, pictures, strict=True) if len(found) < 2]
+    warn_of(len(too_few), "scenes have fewer than two pictures and are left out", too_few, "folders")
     return [found for found in pictures if len(found) >= 2]
 
 
@@ -259,7 +261,7 @@ def _part_of(scenes: list[list[Path]], part: str) -> list[list[Path]]:
 
 
 def _object(mask: np.ndarray) -> np.ndarray:
-    """Where a mask (H, W) or (H, W, C) is positive: in its alpha channel where that varies, else in any colour."""
+    """Return where a mask (H, W) or (H, W, C) is positive: in alpha if alpha is not constant, else in any colour."""
     if mask.ndim == 2:
         return mask > 0
     if mask.shape[2] in (2, 4):
@@ -271,7 +273,7 @@ def _object(mask: np.ndarray) -> np.ndarray:
 
 
 def _read_shapes(folder: str | os.PathLike[str]) -> list[Tensor]:
-    """The masks of a folder, each cut to the object's box, as bool (h, w)."""
+    """Read the masks of a folder, each cropped to its object, as bool (h, w)."""
     check_path("RandomRegions", "masks", folder)
     if not Path(folder).is_dir():
         raise FileNotFoundError(f"RandomRegions: no such folder: '{folder}'")
@@ -279,7 +281,7 @@ def _read_shapes(folder: str | os.PathLike[str]) -> list[Tensor]:
     for path in sorted(Path(folder).iterdir()):
         if path.suffix.lower() not in PICTURES or path.name.startswith("."):
             continue
-        inside = _object(read_image(path))
+        inside = _object(read_image(path, to_srgb=False))
         rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
         if not len(rows):
             empty.append(path.name)

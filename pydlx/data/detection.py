@@ -1,4 +1,4 @@
-"""Data sets of images with boxes, as COCO's annotation files describe them."""
+"""Data sets of images with boxes, in COCO's annotation format."""
 
 from __future__ import annotations
 
@@ -19,31 +19,29 @@ from pydlx.files import read_rgb
 class BoxedImage(NamedTuple):
     """An image and the boxes of its objects."""
 
-    name: str  # the file's
+    name: str  # of the file
     image: np.ndarray  # (H, W, 3) uint8
-    boxes: np.ndarray  # (n, 4) float64 as x1, y1, x2, y2
-    labels: np.ndarray  # (n,) int64, places in class_names
+    boxes: np.ndarray  # (n, 4) float64 as x1, y1, x2, y2 in pixels
+    labels: np.ndarray  # (n,) int64, indices of class_names
 
 
 class CocoBoxes(Sequence[BoxedImage]):
-    """The images that a COCO annotation file lists, with their boxes; crowd regions are left out.
-
-    Items are read when they are asked for.
+    """The images of a COCO annotation file with their boxes, without crowd regions. Images are read on access.
 
     Args:
         annotations: The annotation file.
-        images: The folder of the files that it names.
+        images: Folder of the images.
         keep_empty: Whether to keep images without a box.
 
     Attributes:
-        class_names: Of the categories, in the order of their ids.
-        category_ids: Their ids in the file.
-        image_ids: Of the items.
+        class_names: Names of the categories, in the order of their ids.
+        category_ids: Ids of the categories.
+        image_ids: Ids of the images.
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ValueError: If the annotation file is not as it must be.
-        OSError: On reading: if a file is no picture.
+        ValueError: If the annotation file is invalid.
+        OSError: On access, if a file is no picture.
     """
 
     def __init__(
@@ -52,7 +50,7 @@ class CocoBoxes(Sequence[BoxedImage]):
         check_path("CocoBoxes", "annotations", annotations)
         check_path("CocoBoxes", "images", images)
         check_flag("CocoBoxes", "keep_empty", keep_empty)
-        # Not at the head of this file: it needs packages that those without COCO's files can do without.
+        # Imported here because it needs an optional package.
         from pydlx.data.coco import read_coco_listing, read_coco_truth
 
         truth = read_coco_truth(Path(annotations))

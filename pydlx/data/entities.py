@@ -1,6 +1,6 @@
-"""Texts in which entities are marked: CLUENER's JSON lines and LitBank's tables of nested tags.
+"""Texts with annotated entities: CLUENER's JSON lines and LitBank's tables of nested tags.
 
-The end of every span is its last character or token, as in both kinds of file, and not the one past it.
+Ends of spans are inclusive, as in both formats: the last character or token, not the one past it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from pydlx.files import replacing
 
 
 class Entity(NamedTuple):
-    """A span of a text and what it is.
+    """An entity: a span of a text with a type.
 
     Attributes:
-        type: Such as ``"PER"``.
-        start: Its first character or token.
-        end: Its last one, inclusive.
+        type: Its type, such as ``"PER"``.
+        start: Index of its first character or token.
+        end: Index of its last character or token, inclusive.
     """
 
     type: str
@@ -33,15 +33,15 @@ class Entity(NamedTuple):
 
 @dataclass(frozen=True)
 class AnnotatedText:
-    """A text and the entities in it, which may overlap and lie in each other.
+    """A text and its entities, which may be nested or overlap.
 
     Attributes:
-        id: Where it stands: ``"line 7"`` of a file of JSON lines, ``"file:7"`` of the sentences of a table.
-        text: A string, of which spans count characters, or a tuple of tokens, of which they count tokens.
-        entities: Spans of the text. Readers give each once, in the order of start, end and type.
+        id: Its place in the file: ``"line 7"`` of JSON lines, ``"file:7"`` for the seventh sentence of a table.
+        text: A string, where spans count characters, or a tuple of tokens, where spans count tokens.
+        entities: Entities of the text; file readers sort them by start, end and type, without duplicates.
 
     Raises:
-        ValueError: An entity is no span of the text.
+        ValueError: If an entity is no span of the text.
     """
 
     id: str
@@ -54,21 +54,21 @@ class AnnotatedText:
                 raise ValueError(f"AnnotatedText: entities must be spans of their text ({self.id}), got {wrong}")
 
     def surface(self, entity: Entity) -> str:
-        """The words of an entity, tokens with spaces between them."""
+        """Return the text of an entity; tokens are joined by spaces."""
         return _surface(self.text, entity)
 
 
 @dataclass
 class EntityReport(Report):
-    """What happened to the entities of a file. Nothing is dropped that is not listed here.
+    """What a file reader changed or left out. Everything that it drops is listed here.
 
     Attributes:
-        texts: How many were read.
-        entities: How many they have.
-        left_out: Spans that are none of their text, or not of a known type, and why.
-        repeated: Spans that their text has already with the same type, which count once.
-        mended: Tags ``I-X`` that continue nothing; they begin an entity, as in conlleval.
-        without_entities: Texts without any. They are kept.
+        texts: Number of texts read.
+        entities: Number of their entities.
+        left_out: Entities that were left out because they are no span of their text or have an unknown type.
+        repeated: Entities with the span and the type of another one; they count once.
+        mended: Tags ``I-X`` that continue no entity; they begin one, as in conlleval.
+        without_entities: Texts without entities. They are kept.
     """
 
     texts: int = 0
@@ -82,31 +82,31 @@ class EntityReport(Report):
 def read_cluener(
     path: str | os.PathLike[str], report: EntityReport | None = None, *, types: Sequence[str] | None = None
 ) -> Iterator[AnnotatedText]:
-    """Reads JSON lines of CLUENER's form (Xu et al., arXiv 2001.04351), text after text.
+    """Read JSON lines in CLUENER's format (Xu et al., arXiv 2001.04351) lazily.
 
-    A line is ``{"text": ..., "label": {type: {surface: [[start, end], ...]}}}``, the end inclusive; ``label`` may be
-    absent, other fields are passed over. Besides strings ``text`` may be a list of tokens, as :func:`write_entities`
-    writes it; the surface then has a space between two of them.
+    A line is ``{"text": ..., "label": {type: {surface: [[start, end], ...]}}}`` with inclusive ends. ``label`` may be
+    missing, other fields are ignored. ``text`` may also be a list of tokens, as :func:`write_entities` writes it; the
+    surface then joins them by spaces.
 
-    Left out, with a note: spans outside of the text or with an end before their start, those where the text reads
-    otherwise than their surface (an exclusive end, most often), and types that are not in `types`.
+    Entities are left out, and reported, if they are no span of the text, if the text at the span differs from the
+    surface (most often because the end is exclusive), or if their type is not in `types`.
 
     Args:
         path: The file; may be gzipped and may begin with a byte order mark.
-        report: Takes note of what was left out or repeated.
-        types: The types to take. By default all.
+        report: Collects what is left out or repeated.
+        types: Types to keep, by default all.
 
     Raises:
-        OSError: The file cannot be read.
-        ValueError: On the way: the file is not UTF-8, or a line is not of this form; the message says which.
-        ImportError: msgspec is not installed.
+        OSError: If the file cannot be read.
+        ValueError: While iterating, if the file is not UTF-8 or a line has another format; the message names the line.
+        ImportError: If msgspec is not installed.
     """
     check_path("read_cluener", "path", path)
-    noted = _Noted("read_cluener", report, types)
+    texts = _CheckedTexts("read_cluener", report, types)
     from pydlx.data.entity_records import cluener_lines  # needs msgspec
 
     return (
-        noted.text(where, text, ((Entity(kind, *span), surface) for kind, surface, span in spans))
+        texts.text(where, text, ((Entity(kind, *span), surface) for kind, surface, span in spans))
         for where, text, spans in cluener_lines(path)
     )
 
@@ -114,43 +114,43 @@ def read_cluener(
 def read_litbank(
     path: str | os.PathLike[str], report: EntityReport | None = None, *, types: Sequence[str] | None = None
 ) -> Iterator[AnnotatedText]:
-    """Reads tables of tokens and nested tags such as LitBank's (Bamman et al., NAACL 2019), sentence after sentence.
+    """Read tables of tokens with nested tags, such as LitBank's (Bamman et al., NAACL 2019), sentence by sentence.
 
-    A line is a token and one or more tags ``O``, ``B-X`` or ``I-X``, with tabs between them; a blank line ends a
-    sentence. Each column of tags is one level of nesting, read by itself. An ``I-X`` that continues nothing begins an
-    entity, with a note.
+    A line is a token and one or more tags ``O``, ``B-X`` or ``I-X``, separated by tabs; a blank line ends a sentence.
+    Each column of tags is one level of nesting and is decoded separately. An ``I-X`` that continues no entity begins
+    one, and is reported.
 
     Args:
-        path: A file, or a folder, of which all files ``*.tsv`` are read in the order of their names.
-        report: Takes note of what was left out, repeated or mended.
-        types: The types to take. By default all.
+        path: A file, or a folder whose files ``*.tsv`` are read in the order of their names.
+        report: Collects what is left out, repeated or mended.
+        types: Types to keep, by default all.
 
     Raises:
-        OSError: A file cannot be read, or the folder holds none.
-        ValueError: On the way: a file is not UTF-8, or a line is not of this form; the message says which.
+        OSError: If a file cannot be read, or the folder holds none.
+        ValueError: While iterating, if a file is not UTF-8 or a line has another format; the message names the line.
     """
     check_path("read_litbank", "path", path)
-    noted = _Noted("read_litbank", report, types)
+    texts = _CheckedTexts("read_litbank", report, types)
     place = Path(path)
     files = sorted(place.glob("*.tsv")) if place.is_dir() else [place]
     if not files or not files[0].is_file():
         raise FileNotFoundError(f"read_litbank: no such file, or folder with *.tsv: '{path}'")
-    return (noted.sentence(f"{file.stem}:{number}", rows) for file in files for number, rows in _sentences(file))
+    return (texts.sentence(f"{file.stem}:{number}", rows) for file in files for number, rows in _sentences(file))
 
 
 def read_entities(
     path: str | os.PathLike[str], report: EntityReport | None = None, *, types: Sequence[str] | None = None
 ) -> Iterator[AnnotatedText]:
-    """Reads a folder or a ``*.tsv`` as :func:`read_litbank` does, any other file as :func:`read_cluener` does.
+    """Read a folder or a ``*.tsv`` file by :func:`read_litbank`, any other file by :func:`read_cluener`.
 
     Args:
-        path: What to read.
-        report: Takes note of what was left out, repeated or mended.
-        types: The types to take. By default all.
+        path: A file or a folder.
+        report: Collects what is left out, repeated or mended.
+        types: Types to keep, by default all.
 
     Raises:
-        OSError: As these raise it.
-        ValueError: As these raise it.
+        OSError: As in these functions.
+        ValueError: As in these functions.
     """
     check_path("read_entities", "path", path)
     table = Path(path).is_dir() or Path(path).suffix == ".tsv"
@@ -158,15 +158,15 @@ def read_entities(
 
 
 def entities_of_tags(tags: Sequence[str]) -> list[Entity]:
-    """The entities of a sequence of tags ``O``, ``B-X`` and ``I-X``, in their order.
+    """Decode a sequence of tags ``O``, ``B-X`` and ``I-X`` to its entities, in their order.
 
     An ``I-X`` that continues no entity of its type begins one, as in conlleval and in seqeval's default mode.
 
     Args:
-        tags: One for each token.
+        tags: One tag for each token.
 
     Raises:
-        ValueError: A tag is none of these.
+        ValueError: If a tag is none of these.
 
     Example:
         >>> entities_of_tags(["B-PER", "I-PER", "O", "I-LOC"])
@@ -179,14 +179,14 @@ def entities_of_tags(tags: Sequence[str]) -> list[Entity]:
 
 
 def write_entities(path: str | os.PathLike[str], texts: Iterable[AnnotatedText]) -> None:
-    """Writes texts and their entities as JSON lines, which :func:`read_cluener` reads.
+    """Write texts and their entities as JSON lines, which :func:`read_cluener` reads.
 
     Args:
         path: The file.
-        texts: Each becomes a line.
+        texts: One text for each line.
 
     Raises:
-        OSError: The file cannot be written; what stood there before is untouched.
+        OSError: If the file cannot be written; an existing file is then left as it was.
     """
     name = "write_entities"
     check_path(name, "path", path)
@@ -205,8 +205,8 @@ def _record(text: AnnotatedText) -> dict[str, object]:
     return {"text": text.text, "label": label}
 
 
-class _Noted:
-    """Makes texts of what a file holds, and takes note of what is not as it should be."""
+class _CheckedTexts:
+    """Makes `AnnotatedText` of a file's records, and reports what is wrong with them."""
 
     def __init__(self, name: str, report: EntityReport | None, types: Sequence[str] | None) -> None:
         self.report = EntityReport() if report is None else report
@@ -251,8 +251,8 @@ class _Noted:
 
 
 def _of_tags(tags: Sequence[str]) -> Iterator[tuple[Entity, bool]]:
-    """The entities of a column of tags, each with whether it begins with B."""
-    start, inside, begun = 0, "", True  # inside: the type of the entity that is open
+    """Yield the entities of a column of tags, each with whether it begins with B."""
+    start, inside, begun = 0, "", True  # inside: type of the open entity, "" for none
     for place, tag in enumerate([*tags, "O"]):
         kind = tag[2:]
         if tag[0] == "I" and kind == inside:
@@ -263,7 +263,7 @@ def _of_tags(tags: Sequence[str]) -> Iterator[tuple[Entity, bool]]:
 
 
 def _misplaced(text: str | tuple[str, ...], entity: Entity) -> str | None:
-    """What is wrong with the place of an entity."""
+    """Return what is wrong with an entity's span, or None."""
     if not 0 <= entity.start <= entity.end < len(text):
         return f"{_words(entity)}, no span of a text of {len(text)}"
     return None
@@ -279,7 +279,7 @@ def _surface(text: str | tuple[str, ...], entity: Entity) -> str:
 
 
 def _sentences(path: Path) -> Iterator[tuple[int, list[list[str]]]]:
-    """The sentences of a table with their numbers from 1: a list of token and tags for each line."""
+    """Yield the sentences of a table with their numbers from 1; a sentence is a list of [token, *tags]."""
     rows: list[list[str]] = []
     count = 0
     for number, line in _lines(path):
@@ -305,7 +305,7 @@ def _row(where: str, line: str, before: list[list[str]]) -> list[str]:
 
 
 def _no_tags(values: Iterable[object]) -> list[object]:
-    """Those that are no tags."""
+    """Return the values that are no tags."""
     return [
         tag
         for tag in values
@@ -314,7 +314,7 @@ def _no_tags(values: Iterable[object]) -> list[object]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines with their numbers from 1; blank ones are empty."""
+    """Yield the lines with their numbers from 1; blank lines are empty strings."""
     with path.open(encoding="utf-8-sig", newline="\n") as stream:
         number = 0
         try:

@@ -20,11 +20,11 @@ class _Line(msgspec.Struct):
     label: dict[str, dict[str, list[tuple[int, int]]]] = {}
 
 
-Spans = list[tuple[str, str, tuple[int, int]]]  # type, surface, first and last
+Spans = list[tuple[str, str, tuple[int, int]]]  # type, surface, (start, end)
 
 
 def cluener_lines(path: str | os.PathLike[str]) -> Iterator[tuple[str, str | tuple[str, ...], Spans]]:
-    """Place, text and spans of each line that is not blank."""
+    """Yield line number (as ``"line 7"``), text and spans of each line that is not blank."""
     file = JsonFile("read_cluener", path, _FORM)
     for number, line in file.lines():
         record = file.decode(line, _Line, f"line {number}")

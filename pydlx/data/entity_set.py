@@ -1,4 +1,4 @@
-"""Texts with entities as examples for a tagger: characters become tokens, and tokens exact characters again."""
+"""Texts with entities as examples for a tagger, with the conversion between character offsets and tokens."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ from pydlx.data.text.windows import TextWindow, text_windows
 
 
 class EntityExample(NamedTuple):
-    """What a window shows of a text.
+    """A window of a text, as an example.
 
     Attributes:
-        text: Its n tokens.
-        spans: (k, 3) int64: type, first and last token, inclusive, of each entity that lies in the window whole.
+        text: The window's n tokens.
+        spans: (k, 3) int64; each row is an entity's type, first and last token, inclusive, counted from the window's
+            first token. Entities that the window cuts are left out.
     """
 
     text: TextFeatures
@@ -33,11 +34,11 @@ class EntityExample(NamedTuple):
 
 
 class EntityBatch(NamedTuple):
-    """What a tagger learns from.
+    """A training batch of a tagger.
 
     Attributes:
         text: B texts of up to n tokens.
-        spans: (N, 4) int64: text, type, first and last token, inclusive, of each entity.
+        spans: (N, 4) int64; each row is an entity's text, type, first and last token, inclusive.
     """
 
     text: TextBatch
@@ -46,16 +47,16 @@ class EntityBatch(NamedTuple):
 
 @dataclass
 class AlignmentReport(Report):
-    """What happened to entities on their way to tokens. Nothing is dropped that is not listed here.
+    """What the conversion of entities to spans of tokens changed or left out. Everything that it drops is listed here.
 
     Attributes:
-        texts: How many there are.
-        entities: How many they have.
-        widened: Entities that begin or end inside a token, and were widened to its edges. Of such a tagger can find
-            the widened form only.
-        lost: Entities that hold no token, being white space.
-        merged: Entities that are the same as another one once they are tokens.
-        cut: Entities that no window holds whole.
+        texts: Number of texts.
+        entities: Number of their entities.
+        widened: Entities that begin or end inside a token; their spans were widened to whole tokens. A tagger can only
+            find the widened span.
+        lost: Entities of white space only, which touch no token.
+        merged: Entities with the same tokens and type as another one.
+        cut: Entities that do not fit into any window.
         left_out: Texts without a token.
     """
 
@@ -69,16 +70,16 @@ class AlignmentReport(Report):
 
 
 class TokenisedEntities:
-    """Texts with entities, cut into tokens. Texts that come as tokens stay as they are.
+    """Texts with entities, tokenised. Texts that are given as tokens keep their tokens.
 
     Args:
-        texts: Of a reader of files, or one's own.
-        tokeniser: As of ``create_tokeniser``.
+        texts: Texts, such as ``read_entities`` returns.
+        tokeniser: A tokeniser, such as ``create_tokeniser`` returns.
 
     Attributes:
-        texts: All of them.
-        tokeniser: What cut them.
-        tokens: Their tokens; offsets count the characters of the text, or of its tokens with a space between two.
+        texts: All texts.
+        tokeniser: The tokeniser.
+        tokens: Their tokens; offsets count characters of the text, or of its tokens joined by spaces.
     """
 
     def __init__(self, texts: Iterable[AnnotatedText], tokeniser: Tokeniser) -> None:
@@ -90,11 +91,11 @@ class TokenisedEntities:
         self.tokens: TokenisedTexts = tokenise([text.text for text in self.texts], tokeniser)
 
     def types(self) -> list[str]:
-        """The types that occur, sorted."""
+        """Return the types that occur, sorted."""
         return sorted({entity.type for text in self.texts for entity in text.entities})
 
     def token_span(self, place: int, entity: Entity) -> tuple[int, int, bool] | None:
-        """First and last token that an entity of a text touches, and whether they hold more than it; None for none."""
+        """Return first and last token that an entity touches, and whether they extend beyond it; None for no token."""
         if not isinstance(self.texts[place].text, str):
             return entity.start, entity.end, False
         offsets = self.tokens.of(place)[1]
@@ -105,7 +106,7 @@ class TokenisedEntities:
         return first, last, bool(offsets[first, 0] < entity.start or offsets[last, 1] > entity.end + 1)
 
     def text_span(self, place: int, first: int, last: int) -> tuple[int, int]:
-        """Where tokens `first` to `last` stand in a text: its characters, inclusive, or its tokens as they came."""
+        """Return the inclusive span of tokens `first` to `last` in the original text, in characters or own tokens."""
         if not isinstance(self.texts[place].text, str):
             return first, last
         offsets = self.tokens.of(place)[1]
@@ -113,9 +114,9 @@ class TokenisedEntities:
 
 
 def outermost(spans: Iterable[Sequence[int]]) -> list[Sequence[int]]:
-    """Of spans (type, first, last) that overlap, the one that stays where a token has one tag.
+    """Choose spans (type, first, last) that do not overlap, for taggers with one tag per token.
 
-    The longest comes first, then the earliest, then that of the lowest type: of nested ones the outermost stays.
+    Longest spans are chosen first, then earlier ones, then those of lower type, so the outermost of nested spans stays.
     """
     kept: list[Sequence[int]] = []
     for span in sorted(spans, key=lambda span: (span[1] - span[2], span[1], span[0])):
@@ -125,22 +126,22 @@ def outermost(spans: Iterable[Sequence[int]]) -> list[Sequence[int]]:
 
 
 class EntitySet(Sequence[EntityExample]):
-    """Texts with entities as examples for a tagger, in windows where a text is longer than the tagger reads.
+    """Texts with entities as examples for a tagger; texts that are too long become several overlapping windows.
 
     Args:
         source: The texts, tokenised by the featurizer's tokeniser.
-        featurizer: Makes tensors.
-        types: Names by number. An entity of another type is an error.
-        max_length: Tokens, or wordpieces if the featurizer makes such, of a window.
+        featurizer: Converts tokens to ids.
+        types: Names of the types by index. An entity of another type is an error.
+        max_length: Maximum number of tokens of a window, or of wordpieces if the featurizer has them.
 
     Attributes:
-        windows: (text, window) of each example.
-        lengths: (N,) int64, tokens of each example, for :func:`length_buckets`.
-        owners: (N,) int64, the place of each example's text.
-        report: What was changed, lost or left out.
+        windows: (index of the text, window) of each example.
+        lengths: (N,) int64, number of tokens of each example, for :func:`length_buckets`.
+        owners: (N,) int64, index of each example's text.
+        report: What was changed or left out.
 
     Raises:
-        ValueError: If an entity is of no known type, or there are no types.
+        ValueError: If an entity has an unknown type, or there are no types.
     """
 
     def __init__(
@@ -170,7 +171,7 @@ class EntitySet(Sequence[EntityExample]):
         self.owners = np.array([place for place, _ in self.windows], np.int64)
 
     def longest(self) -> int:
-        """What the longest example fills of a window, 1 at least."""
+        """Return the largest number of tokens, or wordpieces, of an example, at least 1."""
         costs = (
             self._table.costs[self.source.tokens.of(place)[0][window.first : window.past]].sum()
             for place, window in self.windows
@@ -178,7 +179,7 @@ class EntitySet(Sequence[EntityExample]):
         return max(1, max(map(int, costs), default=1))
 
     def overlapped(self) -> int:
-        """How many entities a tagger cannot learn, see `outermost`."""
+        """Return the number of entities that a tagger without nested entities cannot learn, see `outermost`."""
         return sum(len(spans) - len(outermost(spans.tolist())) for spans in self._spans)
 
     def __len__(self) -> int:
@@ -192,13 +193,13 @@ class EntitySet(Sequence[EntityExample]):
         return EntityExample(text, spans[inside] - [0, window.first, window.first])
 
     def collate(self, examples: Sequence[EntityExample]) -> EntityBatch:
-        """Pads examples to a batch; there must be one at least."""
+        """Pad examples to a batch; there must be at least one."""
         spans = [np.insert(example.spans, 0, item, 1) for item, example in enumerate(examples)]
         text = self.featurizer.collate([example.text for example in examples])
         return EntityBatch(text, torch.from_numpy(np.concatenate(spans)))
 
     def _spans_of(self, place: int) -> np.ndarray:
-        """The entities of a text as (k, 3) type, first and last token, each once."""
+        """Return the entities of a text as (k, 3) int64, type, first and last token, without duplicates."""
         text, spans = self.source.texts[place], set()
         for entity in text.entities:
             number = self._numbers.get(entity.type)
@@ -218,7 +219,7 @@ class EntitySet(Sequence[EntityExample]):
         return np.array(sorted(spans), np.int64).reshape(-1, 3)
 
     def _note(self, place: int, windows: Sequence[TextWindow]) -> None:
-        """Takes note of what the windows of a text do not hold."""
+        """Report a text without tokens, and entities that no window holds whole."""
         name = self.source.texts[place].id
         if not windows:
             self.report.left_out.append((name, "the text holds no token"))

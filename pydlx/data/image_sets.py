@@ -1,4 +1,4 @@
-"""Data sets of whole images, with a class each or without: CIFAR-10's and STL-10's binary files, and folders."""
+"""Data sets of images with or without a class: CIFAR-10's and STL-10's binary files, and folders of photographs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pydlx._checks import check_flag, check_one_of, check_path
 from pydlx.data.photographs import Photographs
 
 _CIFAR_RECORD = np.dtype([("label", "u1"), ("pixels", "u1", (3, 32, 32))])
-_STL_SHAPE = (3, 96, 96)  # of a picture in the file, whose columns come one after the other
+_STL_SHAPE = (3, 96, 96)  # of a picture in the file, stored column by column
 
-# The pictures and labels of STL-10's parts; unlabelled ones are 100,000.
+# Files of pictures and labels of STL-10's splits. "unlabeled" has 100,000 pictures.
 _STL_FILES = {
     "train": ("train_X.bin", "train_y.bin"),
     "test": ("test_X.bin", "test_y.bin"),
@@ -24,17 +24,17 @@ _STL_FILES = {
 
 
 class ClassifiedImage(NamedTuple):
-    """An image, and what it shows as a whole."""
+    """An image and its class."""
 
     image: np.ndarray  # (H, W, 3) uint8
-    label: int | None  # place in class_names; None where the data set has no classes
+    label: int | None  # index of class_names; None if the data set has no classes
 
 
 class ImageSet(Sequence[ClassifiedImage]):
-    """Images in memory or mapped from files; made by `cifar10` and `stl10`.
+    """Images mapped from files, with labels in memory; returned by `cifar10` and `stl10`.
 
     Attributes:
-        class_names: Of the labels.
+        class_names: Names of the classes.
         labels: (N,) int64, or None.
     """
 
@@ -57,23 +57,23 @@ class ImageSet(Sequence[ClassifiedImage]):
 
 
 class PhotographFolders(Sequence[ClassifiedImage]):
-    """Photographs whose class is the subfolder that they are in; without subfolders they have none.
+    """Photographs in one subfolder per class; without subfolders they have no classes.
 
-    The classes are the subfolders in alphabetical order. What is deeper belongs to its topmost subfolder.
+    The classes are the topmost subfolders in alphabetical order.
 
     Args:
         folder: The folder.
-        check: As of `Photographs`.
+        check: See `Photographs`.
 
     Attributes:
         photographs: The pictures without their classes.
-        class_names: Of the labels; empty without subfolders.
-        labels: Of the pictures, or None.
+        class_names: Names of the classes; empty without subfolders.
+        labels: (N,) int64, or None without subfolders.
 
     Raises:
-        FileNotFoundError: As `Photographs`.
-        OSError: As `Photographs`.
-        ValueError: If some of the pictures are in subfolders and others are not.
+        FileNotFoundError: See `Photographs`.
+        OSError: See `Photographs`.
+        ValueError: If some pictures are in subfolders and others are not.
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, check: bool = True) -> None:
@@ -99,16 +99,16 @@ class PhotographFolders(Sequence[ClassifiedImage]):
 
 
 def cifar10(folder: str | os.PathLike[str], split: str) -> ImageSet:
-    """CIFAR-10 in its binary version: 32 x 32 pixels, 10 classes.
+    """Open CIFAR-10 in its binary version: 32 x 32 pixels, 10 classes. The pictures are mapped, not read into memory.
 
     Args:
-        folder: With ``data_batch_1.bin`` to ``data_batch_5.bin`` (of these, those that are there), ``test_batch.bin``
-            and ``batches.meta.txt``.
+        folder: Holds ``data_batch_1.bin`` to ``data_batch_5.bin`` (or some of these), ``test_batch.bin`` and
+            ``batches.meta.txt``.
         split: ``"train"`` or ``"test"``.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If a file's length is not that of whole records, or a label is none of the classes.
+        FileNotFoundError: If a file is missing.
+        ValueError: If a file's length is no multiple of a record's, or a label is no class.
     """
     check_path("cifar10", "folder", folder)
     check_one_of("cifar10", "split", split, ("train", "test"))
@@ -125,18 +125,18 @@ def cifar10(folder: str | os.PathLike[str], split: str) -> ImageSet:
 
 
 def stl10(folder: str | os.PathLike[str], split: str) -> ImageSet:
-    """STL-10 in its binary version: 96 x 96 pixels, 10 classes. The files are mapped, not read into memory.
+    """Open STL-10 in its binary version: 96 x 96 pixels, 10 classes. The pictures are mapped, not read into memory.
 
     Labels are from 1 to 10 in the files and from 0 to 9 here.
 
     Args:
-        folder: With ``class_names.txt`` and the files of the split, such as ``train_X.bin`` and ``train_y.bin``.
+        folder: Holds ``class_names.txt`` and the split's files, such as ``train_X.bin`` and ``train_y.bin``.
         split: ``"train"``, ``"test"`` or ``"unlabeled"``.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If a file's length is not that of whole pictures, there are not as many labels as pictures, or a
-            label is none of the classes.
+        FileNotFoundError: If a file is missing.
+        ValueError: If a file's length is no multiple of a picture's, the numbers of labels and pictures differ, or a
+            label is no class.
     """
     check_path("stl10", "folder", folder)
     check_one_of("stl10", "split", split, tuple(_STL_FILES))
@@ -154,7 +154,7 @@ def stl10(folder: str | os.PathLike[str], split: str) -> ImageSet:
 
 
 def _mapped(name: str, path: Path, record: np.dtype) -> np.ndarray:
-    """A file of whole records."""
+    """Map a file of records into memory, after checking that its length is a multiple of a record's."""
     if not path.is_file():
         raise FileNotFoundError(f"{name}: no such file: '{path}'")
     length = path.stat().st_size
@@ -164,7 +164,7 @@ def _mapped(name: str, path: Path, record: np.dtype) -> np.ndarray:
 
 
 def _class_names(name: str, path: Path) -> list[str]:
-    """One in a line."""
+    """Read the names of the classes, one per line."""
     if not path.is_file():
         raise FileNotFoundError(f"{name}: no such file: '{path}'")
     names = path.read_text().split()

@@ -1,4 +1,4 @@
-"""JSON files as typed records, a few of which are Python objects at a time."""
+"""JSON files read as typed records, without turning the whole file into Python objects at once."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _GZIP = b"\x1f\x8b"
 
 
 class JsonFile:
-    """The text of a file, without being copied into memory if it is not gzipped.
+    """The text of a JSON file, which is mapped and not copied into memory unless it is gzipped.
 
     Args:
-        name: The function that reads it, for errors.
+        name: Name of the function that reads it, for error messages.
         path: The file.
-        form: What a record looks like, for errors.
+        form: An example of the expected format, for error messages.
     """
 
     def __init__(self, name: str, path: str | os.PathLike[str], form: str = "") -> None:
@@ -41,10 +41,10 @@ class JsonFile:
         self.data = data[len(codecs.BOM_UTF8) :] if data[:3] == codecs.BOM_UTF8 else data
 
     def decode(self, text: Any, kind: type[Kind], where: str = "") -> Kind:
-        """A part of the text as a record.
+        """Decode a part of the text to a record of a type.
 
         Raises:
-            ValueError: It is not UTF-8, no JSON, or another kind of record, with the file and the place.
+            ValueError: If it is not UTF-8, no JSON, or a record of another type; the message names file and place.
         """
         try:
             return msgspec.json.decode(text, type=kind, strict=False)
@@ -62,10 +62,10 @@ class JsonFile:
             raise ValueError(f"{self.name}: '{self.path}': {where or 'the file'} is no JSON: {reason}") from error
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
-        """The lines that are not blank, with their numbers from 1."""
+        """Yield the lines that are not blank, with their numbers from 1."""
         whole: Any = self.data.obj
         stream = whole if isinstance(whole, mmap.mmap) else io.BytesIO(whole)
-        stream.seek(len(whole) - len(self.data))  # past a byte order mark
+        stream.seek(len(whole) - len(self.data))  # after a byte order mark
         for number, line in enumerate(iter(stream.readline, b""), 1):
             if line.strip():
                 yield number, line
@@ -86,6 +86,6 @@ def _contents(path: Path) -> memoryview:
         if stream.read(2) == _GZIP:
             stream.seek(0)
             return memoryview(gzip.decompress(stream.read()))
-        if path.stat().st_size == 0:  # which cannot be mapped
+        if path.stat().st_size == 0:  # an empty file cannot be mapped
             return memoryview(b"")
         return memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))

@@ -1,4 +1,4 @@
-"""Label maps in files: pictures whose pixels are class numbers, and folders of truths and predictions."""
+"""Label maps, pictures whose pixels are class indices: reading them, and pairing folders of targets and predictions."""
 
 from __future__ import annotations
 
@@ -15,22 +15,25 @@ from pydlx.data.pairs import paired_files
 
 SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif", ".npy")
 
-# Pillow's modes of one whole number per pixel.
+# Pillow's modes with one integer per pixel.
 _LABEL_MODES = {"P": np.uint8, "L": np.uint8, "1": np.uint8, "I;16": np.uint16, "I;16B": np.uint16, "I": np.int32}
 
 
 def read_label_map(path: str | os.PathLike[str]) -> np.ndarray:
-    """Reads a label map (H, W): the grey levels of a picture, the indices of one with a palette, or a ``.npy`` file.
+    """Read a label map (H, W): the grey levels of a picture, the indices of a palette picture, or a ``.npy`` array.
 
-    The orientation that a file notes is applied, as :func:`pydlx.files.read_image` does.
+    EXIF orientation is applied, as in :func:`pydlx.files.read_image`.
+
+    Args:
+        path: The file: PNG, TIFF, BMP, GIF or ``.npy``.
 
     Returns:
-        uint8, uint16 or int32; of a ``.npy`` file the integer type it holds.
+        (H, W) uint8, uint16 or int32; for ``.npy`` files of their own integer type.
 
     Raises:
-        ValueError: the file holds colours or fractions, or a format that changes labels (JPEG).
-        OSError: the file is missing, cannot be read, is cut short or holds no picture.
-        ImportError: Pillow is not installed (``pip install "pydlx[images]"``).
+        ValueError: If the file holds colours or floating-point numbers, or has a lossy format (JPEG, WebP).
+        OSError: If the file is missing, cannot be read, is cut short or holds no picture.
+        ImportError: If Pillow is not installed (``pip install "pydlx[images]"``).
 
     Example:
         >>> read_label_map("truth/frame_0001.png").max()  # doctest: +SKIP
@@ -44,7 +47,7 @@ def read_label_map(path: str | os.PathLike[str]) -> np.ndarray:
         raise
     except FileNotFoundError:
         raise FileNotFoundError(f"read_label_map: no such file: '{path}'") from None
-    except Exception as error:  # decoders raise all sorts
+    except Exception as error:  # decoders raise many kinds of errors
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise OSError(f"read_label_map: cannot read '{path}' as a label map: {reason}") from error
     if labels.ndim != 2 or labels.dtype.kind not in "iub":
@@ -55,13 +58,13 @@ def read_label_map(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 class _NotLabelsError(ValueError):
-    """A file that can be read, but holds no labels."""
+    """A file that can be read but holds no labels."""
 
 
 def _read_picture(path: Path) -> np.ndarray:
     with needed_for("reading label maps", extra="images"):
         from PIL import Image, ImageOps
-    with path.open("rb") as stream, Image.open(stream) as picture:  # not by name, see `pydlx.files`
+    with path.open("rb") as stream, Image.open(stream) as picture:  # from a stream, see `pydlx.files`
         if picture.format in ("JPEG", "WEBP"):
             raise _NotLabelsError(f"read_label_map: '{path}' is a {picture.format}, which does not keep labels exactly")
         if picture.mode not in _LABEL_MODES:
@@ -73,7 +76,7 @@ def _read_picture(path: Path) -> np.ndarray:
 
 
 def _grey_step(path: Path) -> int:
-    """How far apart Pillow puts the grey levels of PNG files of 2 and 4 bits, which it stretches to 0 .. 255."""
+    """Return the step by which Pillow scales grey levels of PNG files of 2 or 4 bits, to fill 0 to 255; otherwise 1."""
     with path.open("rb") as stream:
         head = stream.read(26)
     if head.startswith(b"\x89PNG\r\n\x1a\n") and head[25] == 0:
@@ -82,18 +85,17 @@ def _grey_step(path: Path) -> int:
 
 
 class LabelMapPairs(Sequence[tuple[str, np.ndarray, np.ndarray]]):
-    """Truths and predictions in two folders, paired by the files' names without suffix, in the order of these names.
+    """Label maps of two folders, targets and predictions, paired by file names without suffix and sorted by name.
 
-    Items are (name, truth, prediction), read when they are asked for; truth and prediction are (H, W), see
-    :func:`read_label_map`.
+    Items are (name, truth, prediction), read on access; truth and prediction are (H, W), see :func:`read_label_map`.
 
     Args:
-        truth: folder of label maps; files of other kinds and hidden ones are passed over.
-        prediction: folder with a label map for each of them, and no others.
+        truth: Folder of target label maps; hidden files and files with other suffixes are ignored.
+        prediction: Folder with exactly one label map for each of them.
 
     Raises:
-        FileNotFoundError: a folder does not exist or holds no label map, or a file has no partner.
-        ValueError: two files of a folder have one name; on reading, if a truth and its prediction differ in size.
+        FileNotFoundError: If a folder is missing or holds no label map, or a file has no partner.
+        ValueError: If two files of a folder have the same name; on access, if truth and prediction differ in size.
     """
 
     def __init__(self, truth: str | os.PathLike[str], prediction: str | os.PathLike[str]) -> None:

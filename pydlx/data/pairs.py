@@ -1,4 +1,4 @@
-"""Files of two folders that belong together by their names."""
+"""Pairing of the files of two folders by their names."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", "
 def paired_files(
     truth: str | os.PathLike[str], prediction: str | os.PathLike[str], suffixes: Sequence[str]
 ) -> list[tuple[str, Path, Path]]:
-    """Pairs the files of two folders by their names without suffix.
+    """Pair the files of two folders by their names without suffix.
 
     Args:
-        truth: a folder; files of other kinds and hidden ones are passed over.
-        prediction: a folder with a partner for each of them, and no others.
-        suffixes: of the files that count, in small letters.
+        truth: A folder; hidden files and files with other suffixes are ignored.
+        prediction: A folder with exactly one partner for each of them.
+        suffixes: Suffixes of the files, in lower case.
 
     Returns:
-        (name, truth, prediction) in the order of the names.
+        Tuples (name, truth, prediction), sorted by name.
 
     Raises:
-        FileNotFoundError: a folder does not exist or holds no such file, or a file has no partner.
-        ValueError: two files of a folder have one name.
+        FileNotFoundError: If a folder is missing or holds no such file, or a file has no partner.
+        ValueError: If two files of a folder have the same name.
     """
     truths, predictions = _files(truth, suffixes), _files(prediction, suffixes)
     for name in sorted(truths.keys() ^ predictions.keys()):
@@ -34,7 +34,7 @@ def paired_files(
 
 
 def _files(folder: str | os.PathLike[str], suffixes: Sequence[str]) -> dict[str, Path]:
-    """The files of a folder by name without suffix."""
+    """Return the files of a folder by name without suffix."""
     if not Path(folder).is_dir():
         raise FileNotFoundError(f"no such folder: '{folder}'")
     found: dict[str, Path] = {}

@@ -1,4 +1,4 @@
-"""A folder of photographs, of any sizes and formats."""
+"""A folder of photographs of any size and format."""
 
 from __future__ import annotations
 
@@ -17,22 +17,21 @@ from pydlx.files import read_rgb
 class Photographs(Sequence[np.ndarray]):
     """The pictures in a folder and its subfolders, each (H, W, 3) uint8, in the order of their paths.
 
-    Items are read when they are asked for. Grey pictures become three equal channels, an alpha channel is left out.
-    Files that are no pictures by their suffix and hidden ones are passed over. Pictures that cannot be read, or have
-    more than 8 bits, are skipped; a warning counts them and names the first.
+    Pictures are read on access. Grey ones get three equal channels, alpha channels are dropped. Hidden files and files
+    with other suffixes are ignored. Pictures that cannot be read, or have more than 8 bits, are skipped with a warning.
 
     Args:
         folder: The folder.
-        check: Whether to read every picture once at the beginning, to find those that cannot be read. Without, such a
-            picture is an error when it is asked for.
+        check: Whether to read every picture once at the beginning, to find those that cannot be read. Otherwise such a
+            picture raises an error on access.
 
     Attributes:
         folder: The folder.
-        paths: Of the pictures.
-        skipped: Paths of those that cannot be read, each with the reason.
+        paths: Paths of the pictures.
+        skipped: Paths of pictures that cannot be read, each with the reason.
 
     Raises:
-        FileNotFoundError: If there is no such folder, or it holds no picture.
+        FileNotFoundError: If the folder is missing or holds no picture.
         OSError: If none of its pictures can be read.
     """
 
@@ -60,7 +59,7 @@ class Photographs(Sequence[np.ndarray]):
 
 
 def _pictures(folder: Path) -> list[Path]:
-    """The files below a folder that are pictures by their suffix."""
+    """Return the files below a folder that have a picture's suffix."""
     if not folder.is_dir():
         raise FileNotFoundError(f"Photographs: no such folder: '{folder}'")
     files = sorted(
@@ -76,7 +75,7 @@ def _pictures(folder: Path) -> list[Path]:
 
 
 def _unreadable(paths: list[Path]) -> dict[Path, str]:
-    """Those that cannot be read, and why."""
+    """Return the pictures that cannot be read, each with the reason."""
     reasons = {}
     for path in paths:
         try:

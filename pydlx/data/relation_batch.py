@@ -1,4 +1,4 @@
-"""What models of relations read: documents with their entities and every ordered pair of these, padded to batches."""
+"""Batches for relation models: documents with their entities and every ordered pair of these."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from pydlx.data.text.featurizer import TextFeatures
 
 
 class RelationExample(NamedTuple):
-    """A document of n tokens, k entities with m mentions, and k (k − 1) pairs.
+    """A document of n tokens with k entities, their m mentions, and k (k − 1) pairs.
 
     Attributes:
-        text: Of the document.
-        types: (n,) int64: what kind of entity a token names, from 1; 0 outside of mentions.
-        numbers: (n,) int64: which entity it names, from 1; 0 outside of mentions.
-        mentions: (m, 3) int64: entity, first token and last token, inclusive.
-        distances: (k (k − 1),) int64: how far the entities of each pair are apart, of ``distance_numbers``.
+        text: The document's tokens.
+        types: (n,) int64, type of the entity that a token mentions, from 1; 0 outside of mentions.
+        numbers: (n,) int64, number of the entity that it mentions, from 1; 0 outside of mentions.
+        mentions: (m, 3) int64; each row is a mention's entity, first and last token, inclusive.
+        distances: (k (k − 1),) int64, distance classes of the pairs, see ``distance_numbers``.
         entities: k.
-        labels: (k (k − 1), C) bool: what holds of each pair, in the order of :func:`ordered_pairs`; None if not known.
-            Column 0 is True where nothing else is.
+        labels: (k (k − 1), C) bool, relations of each pair, in the order of :func:`ordered_pairs`; None if unknown.
+            Column 0 is True for pairs without a relation.
     """
 
     text: TextFeatures
@@ -37,19 +37,20 @@ class RelationExample(NamedTuple):
 
 
 class RelationBatch(NamedTuple):
-    """B documents of up to n tokens, with E entities, M mentions and P pairs in all.
+    """B documents of up to n tokens, with E entities, M mentions and P pairs in total.
 
-    The entities of the first document come first, then those of the second, and so do mentions and pairs.
+    Entities, mentions and pairs are concatenated document after document.
 
     Attributes:
-        text: Of the documents.
-        types: (B, n) int64, as of `RelationExample`, 0 in padding.
+        text: The documents' tokens.
+        types: (B, n) int64, see `RelationExample`; 0 in padding.
         numbers: (B, n) int64, likewise.
-        mentions: (M, 4) int64: document, first token, last token (inclusive), and entity from 0 to E − 1.
-        pairs: (P, 2) int64: entities, from 0 to E − 1, never the same twice.
-        distances: (P,) int64.
-        sizes: Entities k of each document, which has k (k − 1) pairs, in the order of :func:`ordered_pairs`.
-        labels: (P, C) bool; None if not known.
+        mentions: (M, 4) int64; each row is a mention's document, first token, last token (inclusive), and entity from 0
+            to E − 1.
+        pairs: (P, 2) int64, head and tail entity, two different numbers from 0 to E − 1.
+        distances: (P,) int64, see `RelationExample`.
+        sizes: Number of entities k of each document, which has k (k − 1) pairs in the order of :func:`ordered_pairs`.
+        labels: (P, C) bool; None if unknown.
     """
 
     text: TextBatch
@@ -63,15 +64,15 @@ class RelationBatch(NamedTuple):
 
     @property
     def pair_counts(self) -> list[int]:
-        """Pairs of each document."""
+        """Number of pairs of each document."""
         return [size * (size - 1) for size in self.sizes]
 
 
 def pair_batch(text: TextBatch, examples: Sequence[RelationExample]) -> RelationBatch:
-    """Puts examples, the text of which is a batch already, together.
+    """Make a batch of examples, given the batch of their texts.
 
     Raises:
-        ValueError: Some have labels and some have none.
+        ValueError: If some examples have labels and others do not.
     """
     sizes = tuple(example.entities for example in examples)
     firsts = [sum(sizes[:place]) for place in range(len(sizes))]
@@ -95,5 +96,9 @@ def pair_batch(text: TextBatch, examples: Sequence[RelationExample]) -> Relation
 
 
 def ordered_pairs(count: int) -> Tensor:
-    """(count (count − 1), 2) int64: all pairs of different numbers below `count`, (0, 1), (0, 2), ..., (1, 0), ..."""
+    """Return all ordered pairs of different numbers below `count`: (0, 1), (0, 2), ..., (1, 0), ...
+
+    Returns:
+        (count (count − 1), 2) int64.
+    """
     return (~torch.eye(count, dtype=torch.bool)).nonzero()

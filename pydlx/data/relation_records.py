@@ -19,7 +19,7 @@ _FORM = (
 
 
 class RawMention(msgspec.Struct):
-    """Of DocRED's form; the second number of `pos` is the one past the last word."""
+    """A mention in DocRED's format; the second number of `pos` is exclusive."""
 
     name: str
     sent_id: int
@@ -28,7 +28,7 @@ class RawMention(msgspec.Struct):
 
 
 class RawFact(msgspec.Struct):
-    """Of DocRED's form."""
+    """A fact in DocRED's format: head, tail, relation and evidence."""
 
     h: int
     t: int
@@ -37,7 +37,7 @@ class RawFact(msgspec.Struct):
 
 
 class RawDocument(msgspec.Struct):
-    """Of DocRED's form; test sets have no labels."""
+    """A document in DocRED's format; test sets have no labels."""
 
     title: str
     sents: tuple[tuple[str, ...], ...]
@@ -46,7 +46,7 @@ class RawDocument(msgspec.Struct):
 
 
 def documents(path: str | os.PathLike[str]) -> Iterator[RawDocument]:
-    """The documents of a file, one after another."""
+    """Yield the documents of a file."""
     file = JsonFile("read_docred", path, _FORM)
     for place, raw in enumerate(file.decode(file.data, list[msgspec.Raw])):
         yield file.decode(raw, RawDocument, f"[{place}]")

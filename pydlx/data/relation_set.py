@@ -1,4 +1,4 @@
-"""Documents as examples for models of relations."""
+"""Documents as examples for relation models."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from pydlx.data.report import Note, Report
 from pydlx.data.text.featurizer import TextFeaturizer
 from pydlx.data.text.texts import TokenisedTexts, tokenise
 
-_FAR = 10  # distances are told apart by their number of binary digits, up to this many
-DISTANCES = 2 * _FAR + 2  # different distances, the unknown one included
+_FAR = 10  # distance classes go by the number of binary digits, up to this many
+DISTANCES = 2 * _FAR + 2  # number of distance classes, the unknown distance included
 
 
 @dataclass
 class PairReport(Report):
-    """What became of documents and mentions on their way to examples. Nothing is dropped that is not listed here.
+    """What the conversion of documents to examples left out. Everything that it drops is listed here.
 
     Attributes:
-        documents: How many there are.
-        pairs: How many ordered pairs of entities their examples have.
-        left_out: Documents without a word, or with fewer than two entities: they have no pair.
-        cut: Mentions behind what the model reads of a document.
+        documents: Number of documents.
+        pairs: Number of ordered pairs of entities in all examples.
+        left_out: Documents without a word or with fewer than two entities, which have no pairs.
+        cut: Mentions beyond the maximum length of a document.
     """
 
     documents: int = 0
@@ -38,27 +38,27 @@ class PairReport(Report):
 
 
 class RelationSet(Sequence[RelationExample]):
-    """Documents as examples: those that have a word and two entities at least.
+    """Documents as examples for a relation model; each needs at least a word and two entities.
 
     Args:
-        documents: Of ``read_docred``, or one's own.
-        featurizer: Makes tensors of words.
+        documents: Documents, such as ``read_docred`` returns.
+        featurizer: Converts words to ids.
         relations: Names of the C classes, ``"Na"`` first.
-        types: Names of the types of entities; another type counts as none.
-        labels: Whether facts become labels.
-        max_length: Tokens, or wordpieces if the featurizer makes such, that are read of a document. The rest is cut
+        types: Names of the entity types; mentions of other types are treated as without type.
+        labels: Whether to make labels of the documents' facts.
+        max_length: Maximum number of tokens of a document, or of wordpieces if the featurizer has them. The rest is cut
             off, and mentions in it are left out. None for no limit.
 
     Attributes:
         documents: All documents.
-        places: The place of each example's document among them.
-        lengths: (N,) int64, tokens of each example, for :func:`length_buckets`.
-        owners: (N,) int64, each example's own number, as each is a whole document.
+        places: Index in `documents` of each example's document.
+        lengths: (N,) int64, number of tokens of each example, for :func:`length_buckets`.
+        owners: (N,) int64, index of each example itself, as each is a whole document.
         report: What was left out.
 
     Raises:
-        ValueError: A mention is no span of its document; or with `labels` a fact is of entities that are not there, of
-            an entity with itself, or of an unknown relation.
+        ValueError: If a mention is no span of its document; with `labels`, if a fact's entities do not exist or are the
+            same, or its relation is unknown.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class RelationSet(Sequence[RelationExample]):
         texts = tokenise([document_words(document) for document in own], featurizer.tokeniser)
         self._table = featurizer.table(texts.words)
         self._tokens = [self._read(texts, place, max_length) for place in range(len(own))]
-        self._marks = [self._marked(place) for place in range(len(own))]
+        self._entities = [self._entity_parts(place) for place in range(len(own))]
         self._labels = [self._labelled(document) for document in own] if labels else None
         self.lengths = np.array([len(tokens) for tokens in self._tokens], np.int64)
         self.owners = np.arange(len(own))
@@ -103,7 +103,7 @@ class RelationSet(Sequence[RelationExample]):
         return len(self.places)
 
     def __getitem__(self, index: int) -> RelationExample:  # type: ignore[override]
-        mentions, distances, types, numbers = self._marks[index]
+        mentions, distances, types, numbers = self._entities[index]
         return RelationExample(
             self.featurizer.features(self._table, self._tokens[index]),
             types,
@@ -115,11 +115,11 @@ class RelationSet(Sequence[RelationExample]):
         )
 
     def document(self, index: int) -> RelationDocument:
-        """The document of an example."""
+        """Return the document of an example."""
         return self.documents[self.places[index]]
 
     def collate(self, examples: Sequence[RelationExample]) -> RelationBatch:
-        """Pads examples to a batch; there must be one at least."""
+        """Pad examples to a batch; there must be at least one."""
         return pair_batch(self.featurizer.collate([example.text for example in examples]), examples)
 
     def _has_pairs(self, document: RelationDocument) -> bool:
@@ -131,15 +131,15 @@ class RelationSet(Sequence[RelationExample]):
         return False
 
     def _read(self, texts: TokenisedTexts, place: int, max_length: int | None) -> np.ndarray:
-        """The tokens of a document that are read, one at least."""
+        """Return the first tokens of a document up to `max_length`, at least one."""
         tokens = texts.of(place)[0]
         if max_length is None:
             return tokens
         filled = np.cumsum(self._table.costs[tokens])
         return tokens[: max(1, int(np.searchsorted(filled, max_length, "right")))]
 
-    def _marked(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Mentions, distances, and of each token its type and the number of its entity."""
+    def _entity_parts(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return mentions, distances, types and numbers of an example, see `RelationExample`."""
         document, length = self.document(index), len(self._tokens[index])
         types, numbers = (np.zeros(length, np.int64) for _ in range(2))
         mentions: list[tuple[int, int, int]] = []
@@ -157,7 +157,7 @@ class RelationSet(Sequence[RelationExample]):
         return rows, distance_numbers(rows, len(document.entities)), types, numbers
 
     def _labelled(self, document: RelationDocument) -> np.ndarray:
-        """The facts as (f, 3) head, tail and relation."""
+        """Return the facts as (f, 3) int64: head, tail and relation."""
         rows = []
         for fact in document.facts:
             number = self._numbers.get(fact.relation, 0)
@@ -170,7 +170,7 @@ class RelationSet(Sequence[RelationExample]):
         return np.array(rows, np.int64).reshape(-1, 3)
 
     def _table_of(self, index: int) -> Tensor:
-        """The labels of all pairs of a document."""
+        """Return the labels (k (k − 1), C) of all pairs of a document."""
         assert self._labels is not None
         count = len(self.document(index).entities)
         table = torch.zeros(count, count, len(self.relations), dtype=torch.bool)
@@ -180,27 +180,29 @@ class RelationSet(Sequence[RelationExample]):
 
 
 def document_words(document: RelationDocument) -> tuple[str, ...]:
-    """The words of all sentences."""
+    """Return the words of all sentences."""
     return tuple(word for sentence in document.sentences for word in sentence)
 
 
 def distance_numbers(mentions: np.ndarray, entities: int) -> np.ndarray:
-    """How far the nearest mentions of two entities are apart, in the order of :func:`ordered_pairs`.
+    """Return the distance class of each pair of entities, in the order of :func:`ordered_pairs`.
+
+    The distance is the number of tokens between the first tokens of those mentions of head and tail that are nearest to
+    each other. Its class goes by its number d of binary digits, at most 10.
 
     Args:
-        mentions: (m, 3) int64: entity, first token and last token.
+        mentions: (m, 3) int64; each row is a mention's entity, first token and last token.
         entities: k.
 
     Returns:
-        (k (k − 1),) int64, below ``DISTANCES``. With d binary digits, 10 at most, of the number of tokens from the
-        head's first one to the tail's: 10 + d where the tail comes later, 10 − d where the head does, the former of
-        two such; ``DISTANCES - 1`` where an entity has no mention.
+        (k (k − 1),) int64, below ``DISTANCES``: 10 + d if the tail comes later, 10 − d if the head does, and 10 + d if
+        both are as near; ``DISTANCES - 1`` if an entity has no mention.
     """
     whole("distance_numbers", "entities", entities, 0)
     apart = np.full((entities, entities), np.inf)
     heads, starts = mentions[:, 0], mentions[:, 1]
     steps = starts[None] - starts[:, None]
-    # Nearest last, as the last of several values for one place is the one that stays; of two as near the later tail.
+    # Sort by falling distance, because the last assignment to an element stays; at ties a later tail comes last.
     order = np.lexsort((steps.ravel() > 0, -np.abs(steps).ravel()))
     rows, columns = np.divmod(order, len(starts) or 1)
     apart[heads[rows], heads[columns]] = steps[rows, columns]
@@ -212,7 +214,7 @@ def distance_numbers(mentions: np.ndarray, entities: int) -> np.ndarray:
 
 
 def _check_mentions(document: RelationDocument) -> None:
-    """Refuses mentions outside of their sentence."""
+    """Refuse mentions outside of their sentence."""
     for entity, places in enumerate(document.entities):
         for mention in places:
             sentence = mention.sentence
@@ -225,7 +227,7 @@ def _check_mentions(document: RelationDocument) -> None:
 
 
 def _check_facts(document: RelationDocument) -> None:
-    """Refuses facts of entities that are not there, or of one with itself."""
+    """Refuse facts whose entities do not exist or are the same."""
     count = len(document.entities)
     for fact in document.facts:
         if not (0 <= fact.head < count and 0 <= fact.tail < count and fact.head != fact.tail):

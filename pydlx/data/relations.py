@@ -1,4 +1,4 @@
-"""Documents with entities and the relations between them, in the form of DocRED and Re-DocRED."""
+"""Documents with entities and the relations between them, in the format of DocRED and Re-DocRED."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from pydlx.files import replacing
 if TYPE_CHECKING:
     from pydlx.data.relation_records import RawDocument
 
-NO_RELATION = "Na"  # has id 0, and is the threshold's class of the adaptive losses
+NO_RELATION = "Na"  # has id 0, which is the threshold class of the adaptive losses
 
 
 class Mention(NamedTuple):
-    """A place where an entity is named.
+    """A mention of an entity.
 
     Attributes:
-        sentence: Its number, from 0.
-        start: Its first word in the sentence.
-        end: Its last word, inclusive; files have the one past it.
-        name: As the file has it, which may be spaced otherwise than the words.
-        type: Such as ``"PER"``. Mentions of one entity may differ in it.
+        sentence: Index of its sentence.
+        start: Index of its first word in the sentence.
+        end: Index of its last word, inclusive; files have exclusive ends.
+        name: Its text in the file, whose spaces may differ from those between the words.
+        type: Type of the entity, such as ``"PER"``. Mentions of one entity may have different types.
     """
 
     sentence: int
@@ -40,13 +40,13 @@ class Mention(NamedTuple):
 
 
 class Fact(NamedTuple):
-    """That a relation holds between two entities of a document.
+    """A fact: a relation between two entities of a document.
 
     Attributes:
-        head: The first entity's number.
-        tail: The second one's.
+        head: Index of the head entity.
+        tail: Index of the tail entity.
         relation: Its name, such as ``"P17"``.
-        evidence: Sentences that say so; may be empty.
+        evidence: Indices of the sentences that state it; may be empty.
     """
 
     head: int
@@ -57,13 +57,13 @@ class Fact(NamedTuple):
 
 @dataclass(frozen=True)
 class RelationDocument:
-    """A document, its entities, and what holds between them.
+    """A document, its entities, and the relations between them.
 
     Attributes:
-        title: Of the document; predictions refer to it.
-        sentences: The words of each.
-        entities: The mentions of each. An entity keeps its number, also when no mention of it is left.
-        facts: Each (head, tail, relation) once.
+        title: Title of the document, by which predictions refer to it.
+        sentences: Words of each sentence.
+        entities: Mentions of each entity. An entity keeps its index even if none of its mentions is valid.
+        facts: Facts, each (head, tail, relation) once.
     """
 
     title: str
@@ -73,26 +73,27 @@ class RelationDocument:
 
     @property
     def sentence_starts(self) -> tuple[int, ...]:
-        """How many words stand before each sentence: a mention's first word in the document is this plus its start."""
+        """Index of each sentence's first word in the document; add it to a mention's `start` and `end`."""
         return tuple(accumulate(map(len, self.sentences), initial=0))[:-1]
 
 
 @dataclass
 class RelationReport(Report):
-    """What happened to the mentions and facts of a file. Nothing is dropped that is not listed here.
+    """What the file reader changed or left out. Everything that it drops is listed here.
 
     Attributes:
-        documents: How many were read.
-        entities: How many they have.
-        mentions: How many those have.
-        facts: How many facts there are.
-        left_out: Mentions that are no span of their sentence, facts of entities that are not there or of other
-            relations, numbers of evidence without a sentence, and why.
-        repeated: Mentions and facts that come twice, which count once, and titles that come twice, which are kept.
-        renamed: Mentions whose name is not what stands there, spaces aside. They are kept.
-        without_mentions: Entities without any. They are kept.
-        without_entities: Documents without any. They are kept.
-        without_facts: Documents without any. They are kept.
+        documents: Number of documents read.
+        entities: Number of their entities.
+        mentions: Number of mentions of these.
+        facts: Number of facts.
+        left_out: Mentions that are no span of their sentence, facts whose entities do not exist or whose relation is
+            unknown, and evidence without a sentence.
+        repeated: Mentions and facts that occur twice and count once, and documents with the title of an earlier one,
+            which are kept.
+        renamed: Mentions whose name differs from the words of the span, spaces aside. They are kept.
+        without_mentions: Entities without mentions. They are kept.
+        without_entities: Documents without entities. They are kept.
+        without_facts: Documents without facts. They are kept.
     """
 
     documents: int = 0
@@ -110,23 +111,21 @@ class RelationReport(Report):
 def read_docred(
     path: str | os.PathLike[str], report: RelationReport | None = None, *, relations: Sequence[str] | None = None
 ) -> Iterator[RelationDocument]:
-    """Reads a file of DocRED's form (Yao et al., arXiv 1906.06127), document after document.
+    """Read a file in DocRED's format (Yao et al., arXiv 1906.06127) lazily, document by document.
 
-    That is a JSON list of ``{"title", "sents", "vertexSet", "labels"}``, where ``vertexSet`` has a list of mentions
-    ``{"name", "sent_id", "pos", "type"}`` for each entity, and ``labels`` facts ``{"h", "t", "r", "evidence"}``; it
-    may be absent. Re-DocRED (Tan et al., arXiv 2205.12696) has the same form. Other fields are passed over.
-
-    The file is mapped into memory and one document at a time becomes Python objects.
+    The file is a JSON list of ``{"title", "sents", "vertexSet", "labels"}``. ``vertexSet`` has a list of mentions
+    ``{"name", "sent_id", "pos", "type"}`` for each entity, ``labels`` holds facts ``{"h", "t", "r", "evidence"}`` and
+    may be missing. Other fields are ignored. Re-DocRED (Tan et al., arXiv 2205.12696) has the same format.
 
     Args:
         path: The file; may be gzipped and may begin with a byte order mark.
-        report: Takes note of what was left out or repeated, and of what is empty.
-        relations: The relations to take, of :func:`read_relation_names`. By default all but ``"Na"``.
+        report: Collects what is left out, repeated or empty.
+        relations: Names of the relations to keep, see :func:`read_relation_names`; by default all but ``"Na"``.
 
     Raises:
-        OSError: The file cannot be read.
-        ValueError: On the way: the file is not UTF-8, no JSON or not of this form; the message says where.
-        ImportError: msgspec is not installed.
+        OSError: If the file cannot be read.
+        ValueError: While iterating, if the file is not UTF-8, no JSON or in another format; the message says where.
+        ImportError: If msgspec is not installed.
     """
     name = "read_docred"
     check_path(name, "path", path)
@@ -137,21 +136,21 @@ def read_docred(
         raise TypeError(f"{name}: relations must be strings, got {known!r}")
     from pydlx.data.relation_records import documents  # needs msgspec
 
-    return _noted(documents(path), report, None if known is None else set(known))
+    return _checked(documents(path), report, None if known is None else set(known))
 
 
 def read_relation_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """The relations of a file such as DocRED's ``rel2id.json``, each at the place of its id.
+    """Read the names of relations from a file such as DocRED's ``rel2id.json``, in the order of their ids.
 
     Args:
-        path: A JSON object of ids by name: 0 to C − 1, each once, 0 for ``"Na"``.
+        path: A JSON object from names to ids: 0 to C − 1, each once, 0 for ``"Na"``.
 
     Returns:
         C names, the first of which is ``"Na"``.
 
     Raises:
-        OSError: The file cannot be read.
-        ValueError: The file is not UTF-8, no JSON, or not of this form.
+        OSError: If the file cannot be read.
+        ValueError: If the file is not UTF-8, no JSON, or in another format.
     """
     name = "read_relation_names"
     check_path(name, "path", path)
@@ -168,14 +167,14 @@ def read_relation_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
 
 
 def write_facts(path: str | os.PathLike[str], facts: Mapping[str, Iterable[Fact]]) -> None:
-    """Writes facts as DocRED's submissions: a JSON list of ``{"title", "h_idx", "t_idx", "r", "evidence"}``.
+    """Write facts in the format of DocRED's submissions: JSON list of ``{"title", "h_idx", "t_idx", "r", "evidence"}``.
 
     Args:
         path: The file.
-        facts: Those of each document, by its title.
+        facts: Facts of each document, by its title.
 
     Raises:
-        OSError: The file cannot be written; what stood there before is untouched.
+        OSError: If the file cannot be written; an existing file is then left as it was.
     """
     name = "write_facts"
     check_path(name, "path", path)
@@ -191,19 +190,19 @@ def write_facts(path: str | os.PathLike[str], facts: Mapping[str, Iterable[Fact]
 
 
 def frequent_relations(documents: Iterable[RelationDocument], count: int = 10) -> list[str]:
-    """The most common relations of documents; of equally common ones those first in the alphabet."""
+    """Return the `count` most frequent relations of documents; ties are broken alphabetically."""
     amounts = Counter(fact.relation for document in documents for fact in document.facts)
     return sorted(amounts, key=lambda relation: (-amounts[relation], relation))[:count]
 
 
 def names_of_fact(document: RelationDocument, head: int, tail: int, relation: str) -> set[tuple[str, str, str]]:
-    """The relation between all names of two entities, as (name of the head, name of the tail, relation)."""
+    """Return (head name, tail name, relation) for all combinations of the names of two entities."""
     heads, tails = ({mention.name for mention in document.entities[entity]} for entity in (head, tail))
     return {(one, other, relation) for one, other in product(heads, tails)}
 
 
 def named_facts(documents: Iterable[RelationDocument]) -> set[tuple[str, str, str]]:
-    """The facts of documents, between all names of both entities."""
+    """Return (head name, tail name, relation) for all facts of documents and all names of their entities."""
     return {
         names
         for document in documents
@@ -212,7 +211,7 @@ def named_facts(documents: Iterable[RelationDocument]) -> set[tuple[str, str, st
     }
 
 
-def _noted(raw: Iterable[RawDocument], report: RelationReport, known: set[str] | None) -> Iterator[RelationDocument]:
+def _checked(raw: Iterable[RawDocument], report: RelationReport, known: set[str] | None) -> Iterator[RelationDocument]:
     titles: set[str] = set()
     for document in raw:
         if document.title in titles:
@@ -238,7 +237,7 @@ def _document(raw: RawDocument, report: RelationReport, known: set[str] | None) 
 
 
 def _mentions(raw: RawDocument, number: int, report: RelationReport) -> tuple[Mention, ...]:
-    """The mentions of one entity, each once."""
+    """Return the valid mentions of one entity, without duplicates."""
     found: dict[Mention, None] = {}
     for record in raw.vertexSet[number]:
         (start, end), sentence = record.pos, record.sent_id
@@ -250,7 +249,7 @@ def _mentions(raw: RawDocument, number: int, report: RelationReport) -> tuple[Me
         words = " ".join(raw.sents[sentence][start:end])
         if mention in found:
             report.repeated.append((raw.title, f"{what}: comes twice"))
-        elif _solid(words) != _solid(record.name):
+        elif _without_spaces(words) != _without_spaces(record.name):
             report.renamed.append((raw.title, f"{what}: reads {words!r}"))
         found[mention] = None
     return tuple(found)
@@ -277,5 +276,5 @@ def _facts(raw: RawDocument, report: RelationReport, known: set[str] | None) -> 
     return tuple(found.values())
 
 
-def _solid(text: str) -> str:
+def _without_spaces(text: str) -> str:
     return "".join(text.split())

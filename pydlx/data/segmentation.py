@@ -1,4 +1,4 @@
-"""Data sets of labelled pixels: folders of images and label maps, in the layouts that there are."""
+"""Data sets for semantic segmentation: folders of images and label maps, CamVid, Pascal VOC, and class weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pydlx.data.label_maps import SUFFIXES, read_label_map
 from pydlx.data.pairs import PICTURES
 from pydlx.files import read_rgb
 
-# What files of a pair are called beyond their common name, Cityscapes' first: aachen_000000_000019_leftImg8bit.png and
+# Endings of file names after the common name of a pair. Cityscapes has aachen_000000_000019_leftImg8bit.png and
 # aachen_000000_000019_gtFine_labelTrainIds.png.
 _IMAGE_ENDINGS = ("_leftImg8bit", "")
 _LABEL_ENDINGS = ("_gtFine_labelTrainIds", "_gtFine_labelIds", "_gtCoarse_labelIds", "_labelIds", "_L", "")
@@ -30,7 +30,7 @@ VOC_CLASSES = (
 
 
 class LabelledImage(NamedTuple):
-    """An image and what its pixels show."""
+    """An image and its label map."""
 
     name: str
     image: np.ndarray  # (H, W, 3) uint8
@@ -38,25 +38,25 @@ class LabelledImage(NamedTuple):
 
 
 class ImageLabelFolders(Sequence[LabelledImage]):
-    """Images in one folder, label maps in another, paired by their paths without suffix; also nested.
+    """Images in one folder and label maps in another, paired by their paths without suffix, also in subfolders.
 
-    Files are called alike in both folders, or as Cityscapes calls them (``x_leftImg8bit.png`` and
-    ``x_gtFine_labelTrainIds.png``). Items are read when they are asked for.
+    Files have the same names in both folders, or Cityscapes' names (``x_leftImg8bit.png`` and
+    ``x_gtFine_labelTrainIds.png``). They are read on access.
 
     Args:
-        images: Folder of pictures. Grey ones become three equal channels, an alpha channel is left out.
-        labels: Folder with a label map for each of them; further ones are passed over.
-        num_classes: How many classes there are.
-        ignore_index: Label of pixels that count for nothing.
-        void: Labels in the files that become ``ignore_index``, such as CamVid's 11.
-        names: The pairs that belong to this part of the data set, by path without suffix; all by default.
-        class_names: Of the classes.
+        images: Folder of images. Grey ones get three equal channels, alpha channels are dropped.
+        labels: Folder with a label map for each image; other label maps are ignored.
+        num_classes: Number of classes.
+        ignore_index: Label of pixels that are ignored.
+        void: Labels in the files that are replaced by ``ignore_index``, such as CamVid's 11.
+        names: Names of the pairs in this split, as paths without suffix; by default all.
+        class_names: Names of the classes.
 
     Raises:
         FileNotFoundError: If a folder is missing or empty, or an image has no label map.
-        ValueError: If two files have one name. On reading: if image and label map differ in size, or a label is none of
-            the classes.
-        OSError: On reading: if a file is no picture.
+        ValueError: If two files have the same name; on access, if image and label map differ in size, or a label is no
+            class.
+        OSError: On access, if a file is no picture.
     """
 
     def __init__(
@@ -108,10 +108,10 @@ class ImageLabelFolders(Sequence[LabelledImage]):
 
 
 def camvid(folder: str | os.PathLike[str], split: str) -> ImageLabelFolders:
-    """CamVid with 11 classes: ``split/images`` and ``split/labels``, where 11 stands for void.
+    """Open CamVid with 11 classes: folders ``split/images`` and ``split/labels``, whose label 11 is void.
 
     Args:
-        folder: The data set's.
+        folder: Folder of the data set.
         split: ``"train"``, ``"val"`` or ``"test"``.
     """
     check_path("camvid", "folder", folder)
@@ -121,11 +121,11 @@ def camvid(folder: str | os.PathLike[str], split: str) -> ImageLabelFolders:
 
 
 def voc(folder: str | os.PathLike[str], split: str) -> ImageLabelFolders:
-    """Pascal VOC's segmentation with 21 classes, 255 for borders.
+    """Open Pascal VOC's segmentation data with 21 classes; 255 is ignored, at the borders of objects.
 
     Args:
-        folder: The year's, such as ``VOCdevkit/VOC2012``.
-        split: A file of ``ImageSets/Segmentation``, such as ``"train"`` or ``"seg11valid"``.
+        folder: Folder of a year, such as ``VOCdevkit/VOC2012``.
+        split: Name of a list in ``ImageSets/Segmentation``, such as ``"train"`` or ``"seg11valid"``.
     """
     check_path("voc", "folder", folder)
     place = Path(folder)
@@ -140,7 +140,7 @@ def voc(folder: str | os.PathLike[str], split: str) -> ImageLabelFolders:
 
 
 def class_pixels(dataset: Iterable[LabelledImage], num_classes: int) -> torch.Tensor:
-    """How many pixels of each class there are, (C,) int64."""
+    """Count the pixels of each class; returns (C,) int64."""
     check_type("class_pixels", "dataset", dataset, Iterable, "labelled images")
     counts = np.zeros(whole("class_pixels", "num_classes", num_classes, 1), np.int64)
     for item in dataset:
@@ -151,12 +151,13 @@ def class_pixels(dataset: Iterable[LabelledImage], num_classes: int) -> torch.Te
 
 
 def median_frequency_weights(pixels: torch.Tensor) -> torch.Tensor:
-    """Class weights: the median of all classes' shares of pixels over each one's share.
+    """Return class weights by median frequency: the median of the classes' frequencies, divided by each class's own.
 
-    Eigen and Fergus, arXiv 1411.4734, section 6.3.2, with shares of all pixels. A class without pixels has weight 0.
+    Eigen and Fergus, arXiv 1411.4734, section 6.3.2, but with frequencies among all pixels. A class without pixels gets
+    weight 0.
 
     Args:
-        pixels: (C,), integers, of :func:`class_pixels`.
+        pixels: (C,) integers, from :func:`class_pixels`.
 
     Returns:
         (C,) float32.
@@ -173,14 +174,14 @@ def _listed(argument: str, value: Any) -> list[Any]:
 
 
 def _by_name(folder: str | os.PathLike[str], suffixes: Sequence[str], endings: Sequence[str]) -> dict[str, Path]:
-    """The files below a folder by their path in it, without suffix and ending."""
+    """Return the files below a folder, by their path in it without suffix and ending."""
     root = Path(folder)
     if not root.is_dir():
         raise FileNotFoundError(f"ImageLabelFolders: no such folder: '{folder}'")
     files = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in suffixes and path.name[0] != "."]
     if not files:
         raise FileNotFoundError(f"ImageLabelFolders: '{folder}' holds no files of the kind {', '.join(suffixes)}")
-    # One ending for the whole folder: the first that a file has.
+    # All files of a folder have one ending: the first of the list that any file has.
     ending = next(ending for ending in endings if any(path.stem.endswith(ending) for path in files))
     found: dict[str, Path] = {}
     for path in files:

@@ -1,4 +1,4 @@
-"""Losses as modules, over the differentiable ops."""
+"""Loss functions and modules, built on the differentiable ops."""
 
 from pydlx.losses.adaptive_threshold import (
     AdaptiveFocalLoss,

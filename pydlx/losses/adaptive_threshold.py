@@ -1,11 +1,11 @@
-"""Losses with a threshold for each pair of entities, over relations of which any number may hold.
+"""Multi-label losses for relation extraction, with a learned threshold for each pair of entities.
 
-Logits l of C classes: class 0 is the threshold TH, the others are relations. For one pair, P are the relations that
-hold and N the other ones; TH is in neither. A relation is predicted where its logit is above that of TH.
+There are logits l of C classes: class 0 is the threshold TH, the others are relations. For one pair of entities, P are
+the relations that hold and N those that do not; TH is in neither. A relation is predicted if its logit is above TH's.
 
 Zhou et al., "Document-level relation extraction with adaptive thresholding and localized context pooling", arXiv
 2010.11304; Tan et al., "Document-level relation extraction with adaptive focal loss and knowledge distillation", arXiv
-2203.10900. All is computed in float32, or float64 where that comes in, also under autocast.
+2203.10900. The losses are computed in float32, or float64 for float64 logits, also under autocast.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ _REDUCTIONS = ("mean", "sum", "none")
 
 
 def adaptive_threshold_loss(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
-    """ATLOP's loss: every relation that holds above the threshold, and the threshold above all others.
+    """ATLOP's loss, which pushes relations that hold above the threshold and the others below it.
 
-    For one pair, with softmaxes over the classes named:
+    For one pair, where each softmax is over the given classes only:
 
         - sum over r in P of log softmax(l over P and TH)[r]  -  log softmax(l over N and TH)[TH]
 
     Args:
         logits: (..., C), floating-point.
-        labels: The same shape, bool or numbers 0 and 1. Column 0 is not looked at. They are not changed.
+        labels: The same shape, bool or numbers 0 and 1. Column 0 is ignored.
         reduction: ``"mean"`` over pairs, 0 if there are none; ``"sum"``; ``"none"`` for (...) values.
 
     Returns:
-        A number, or (...) values; float64 of float64, else float32.
+        A scalar, or (...) values; float64 for float64 logits, else float32.
 
     Raises:
-        TypeError: The logits are not floating-point, or the labels are no tensor.
-        ValueError: A shape, a device or the reduction does not fit, or labels on the CPU are other than 0 and 1.
+        TypeError: If the logits are not floating-point, or the labels are not a tensor.
+        ValueError: If a shape, a device or the reduction does not fit, or labels on the CPU are not all 0 or 1.
 
     Example:
         >>> logits = torch.tensor([[0.5, 2.0, -1.0, 0.3, 1.0]])
@@ -56,52 +56,52 @@ def adaptive_threshold_loss(logits: Tensor, labels: Tensor, reduction: str = "me
 def adaptive_focal_loss(
     logits: Tensor, labels: Tensor, gamma: float = 1.0, offset: float = 0, reduction: str = "mean"
 ) -> Tensor:
-    """The adaptive focal loss: relations that hold count the more, the less certain they are.
+    """The adaptive focal loss, which weights relations that hold higher the less certain they are.
 
     For one pair, with p_r = sigmoid(l_r - l_TH):
 
         - sum over r in P of (offset + (1 - p_r)^gamma) log p_r  -  log softmax(l over N and TH)[TH]
 
-    The weight is differentiated, too, as in the published code.
+    The gradient includes that of the weight, as in the published code.
 
     Args:
         logits: (..., C), floating-point.
-        labels: The same shape, bool or numbers 0 and 1. Column 0 is not looked at. They are not changed.
-        gamma: Of the weight; 0 leaves log p_r as it is.
+        labels: The same shape, bool or numbers 0 and 1. Column 0 is ignored.
+        gamma: Exponent of the weight, not negative; 0 means no weight.
         offset: 0 as in the paper, or 1 as in the published code, which raises recall.
         reduction: ``"mean"`` over pairs, 0 if there are none; ``"sum"``; ``"none"`` for (...) values.
 
     Returns:
-        A number, or (...) values; float64 of float64, else float32.
+        A scalar, or (...) values; float64 for float64 logits, else float32.
 
     Raises:
-        TypeError: The logits are not floating-point, or the labels are no tensor.
-        ValueError: A shape, a device or an option does not fit, or labels on the CPU are other than 0 and 1.
+        TypeError: If the logits are not floating-point, or the labels are not a tensor.
+        ValueError: If a shape, a device or an option does not fit, or labels on the CPU are not all 0 or 1.
     """
     name = "adaptive_focal_loss"
     _check_weight(name, gamma, offset)
     x, holds = _inputs(name, logits, labels, reduction)
-    apart = torch.where(holds, x - x[..., :1], 0)  # before the sigmoids, whose derivatives are NaN at infinity
+    apart = torch.where(holds, x - x[..., :1], 0)  # mask first: logsigmoid's derivative at infinity would be NaN
     weight = (gamma * F.logsigmoid(-apart)).exp() if gamma else torch.ones_like(apart)
     above = torch.where(holds, -(offset + weight) * F.logsigmoid(apart), 0).sum(-1)
     return _reduced(above + _below_threshold(x, holds), reduction)
 
 
 def threshold_labels(logits: Tensor, top_k: int | None = None) -> Tensor:
-    """The classes predicted: relations above the threshold, or class 0 where there is none.
+    """The predicted classes: all relations above the threshold, or class 0 if there is none.
 
     Args:
         logits: (..., C), floating-point; class 0 is the threshold.
-        top_k: Take only relations whose logit is not below the k-th largest of the pair. Equal ones at that place are
-            all taken, so that there may be more than k. Whether the threshold itself is counted among the largest
-            changes nothing: where it is among them, fewer than k relations are above it.
+        top_k: Predict at most the k relations with the largest logits; ties at the k-th are all predicted. (Including
+            the threshold in the ranking makes no difference: if it is among the k largest, fewer than k relations are
+            above it.)
 
     Returns:
         (..., C) bool; each pair has at least one class.
 
     Raises:
-        TypeError: The logits are not floating-point, or `top_k` is no whole number.
-        ValueError: There is no class, or `top_k` is not positive.
+        TypeError: If the logits are not floating-point, or `top_k` is not a whole number.
+        ValueError: If there is no class, or `top_k` is not positive.
 
     Example:
         >>> threshold_labels(torch.tensor([[0.5, 2.0, -1.0], [0.5, 0.1, -1.0]]))
@@ -142,7 +142,7 @@ class AdaptiveFocalLoss(nn.Module):
     """:func:`adaptive_focal_loss` as a module.
 
     Args:
-        gamma: Of the weight, not negative.
+        gamma: Exponent of the weight, not negative.
         offset: 0 as in the paper, 1 as in the published code.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
     """
@@ -163,7 +163,7 @@ class AdaptiveFocalLoss(nn.Module):
 
 
 def _inputs(name: str, logits: Tensor, labels: Tensor, reduction: str) -> tuple[Tensor, Tensor]:
-    """The logits in the type that is computed in, and a new mask of the relations that hold."""
+    """Check the inputs; return the logits in the computation's dtype and a bool mask of the relations that hold."""
     _check_logits(name, logits)
     check_beside(name, "labels", labels, "logits", logits)
     if labels.shape != logits.shape:
@@ -187,7 +187,7 @@ def _check_weight(name: str, gamma: float, offset: float) -> None:
 
 
 def _below_threshold(x: Tensor, holds: Tensor) -> Tensor:
-    """That all relations of N are below the threshold: - log softmax(x over N and TH)[TH]."""
+    """The second term of both losses: - log softmax(x over N and TH)[TH]."""
     return -x.masked_fill(holds, -torch.inf).log_softmax(-1)[..., 0]
 
 

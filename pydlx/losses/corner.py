@@ -1,8 +1,8 @@
-"""The losses of CornerNet: where corners are, which belong together, and where in its cell each is.
+"""CornerNet's losses: for the heat maps of corners, the tags that pair them, and their sub-pixel offsets.
 
 Law and Deng, "CornerNet: Detecting objects as paired keypoints", arXiv 1808.01244; constants as in the published code.
-B images, C classes, maps of H by W cells, up to K objects per image. All are computed in float32, or float64 where that
-comes in.
+Shapes: B images, C classes, maps of H by W pixels, up to K objects per image. The losses are computed in float32, or
+float64 for float64 inputs.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from torch.nn import functional as F
 from pydlx._checks import check_beside, check_floating, check_integers, check_not_negative, check_one_of, check_tensor
 
 _FORMS = ("exact", "original")
-# Keeps divisions by counts of objects finite, and probabilities away from 0 and 1.
+# Added to counts of objects before dividing by them, and distance of probabilities from 0 and 1.
 _EPS = 1e-4
 
 
 class CornerMaps(NamedTuple):
-    """What a network predicts for both kinds of corner, top-left and bottom-right.
+    """A network's outputs for both kinds of corner, top-left and bottom-right.
 
     Attributes:
-        heat_tl: (B, C, H, W), logits of how much each cell is a corner of each class.
+        heat_tl: (B, C, H, W), logits that a pixel is a corner of an object of each class.
         heat_br: The same.
-        tag_tl: (B, 1, H, W), alike for the two corners of a box.
+        tag_tl: (B, 1, H, W), embeddings, which should be equal at the two corners of a box.
         tag_br: The same.
-        offset_tl: (B, 2, H, W), x and y of the corner within its cell, from 0 to 1.
+        offset_tl: (B, 2, H, W), x and y of the corner within its pixel, from 0 to 1.
         offset_br: The same.
     """
 
@@ -42,18 +42,18 @@ class CornerMaps(NamedTuple):
 
 
 class CornerTargets(NamedTuple):
-    """What the maps are compared with; of one image it lacks the dimension B.
+    """The targets of the maps; for a single image without the dimension B.
 
     Attributes:
         heat_tl: (B, C, H, W), 1 at corners, less around them, 0 elsewhere.
         heat_br: The same.
-        cell_tl: (B, K) int64, the cell of each object's corner as y * W + x.
+        cell_tl: (B, K) int64, flat index y * W + x of the pixel of each object's corner.
         cell_br: The same.
-        offset_tl: (B, K, 2), x and y of each corner within its cell.
+        offset_tl: (B, K, 2), x and y of each corner within its pixel.
         offset_br: The same.
-        mask: (B, K) bool, the rows that hold an object.
-        empty: (B,) int64, boxes left out because they have no area within the image.
-        surplus: (B,) int64, boxes left out because the image has more than K.
+        mask: (B, K) bool, True in rows with an object.
+        empty: (B,) int64, number of boxes left out because they have no area within the image.
+        surplus: (B,) int64, number of boxes left out because the image has more than K.
     """
 
     heat_tl: Tensor
@@ -68,7 +68,7 @@ class CornerTargets(NamedTuple):
 
 
 class CornerLosses(NamedTuple):
-    """The total that is minimised, and its terms before their weights; each is a number and a mean over stacks."""
+    """The weighted total to minimise, and its terms without their weights; all are scalars, means over stacks."""
 
     total: Tensor
     heat: Tensor
@@ -78,20 +78,20 @@ class CornerLosses(NamedTuple):
 
 
 def corner_focal_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """The variant of focal loss that spares cells near a corner.
+    """CornerNet's variant of focal loss, which penalises pixels near a corner less.
 
-    With p the probability, held within 1e-4 and 1 - 1e-4, and y the target:
+    With p the probability, clamped to [1e-4, 1 - 1e-4], and y the target:
 
-        -(sum over y = 1 of (1 - p)^2 log p  +  sum over the others of (1 - y)^4 p^2 log(1 - p)) / number of y = 1
+        -(sum over y = 1 of (1 - p)^2 log p  +  sum over y < 1 of (1 - y)^4 p^2 log(1 - p)) / count of y = 1
 
-    The number is that of the batch, or 1 where there are none.
+    The count is over the whole batch, and 1 if it is zero.
 
     Args:
         logits: Any shape, floating-point.
         target: The same shape, from 0 to 1.
 
     Returns:
-        A number.
+        A scalar.
 
     Raises:
         TypeError: If an argument is not a floating-point tensor.
@@ -109,9 +109,9 @@ def corner_focal_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def corner_tag_loss(tag_tl: Tensor, tag_br: Tensor, mask: Tensor, form: str = "exact") -> tuple[Tensor, Tensor]:
-    """Pull, which makes the tags of a box's corners alike, and push, which sets those of different boxes apart.
+    """The pull term, which draws the tags of a box's corners together, and the push term, which separates boxes.
 
-    For the N objects of an image, with e and e' the tags of object k and m their mean:
+    For the N objects of an image, with e_k and e'_k the tags of object k and m_k their mean:
 
         pull = sum over k of ((e_k - m_k)^2 + (e'_k - m_k)^2) / (N + 1e-4)
         push = sum over j != k of max(0, 1 - |m_j - m_k|) / (N (N - 1))        0 for N < 2
@@ -119,10 +119,10 @@ def corner_tag_loss(tag_tl: Tensor, tag_br: Tensor, mask: Tensor, form: str = "e
     Args:
         tag_tl: (B, K), tags at the top-left corners.
         tag_br: (B, K), tags at the bottom-right corners.
-        mask: (B, K) bool, the rows that hold an object.
-        form: ``"exact"``, or ``"original"`` for the push of the published code: it sums over all pairs, each object
-            with itself too, takes 1 / (N + 1e-4) off each in return, and divides by N (N - 1) + 1e-4. This differs
-            little, but for N = 1, where it is 1, a constant.
+        mask: (B, K) bool, True in rows with an object.
+        form: ``"exact"``, or ``"original"`` for the push of the published code: it sums over all pairs including
+            j = k, subtracts 1 / (N + 1e-4) from each to compensate, and divides by N (N - 1) + 1e-4. The difference is
+            small except for N = 1, where the push is the constant 1.
 
     Returns:
         Pull and push, each the sum over the images.
@@ -158,15 +158,15 @@ def corner_tag_loss(tag_tl: Tensor, tag_br: Tensor, mask: Tensor, form: str = "e
 
 
 def corner_offset_loss(offset: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """Smooth L1 distance of the offsets, summed over objects, x and y, over the number of objects in the batch + 1e-4.
+    """Smooth L1 loss of the offsets, summed over objects, x and y, divided by (objects in the batch + 1e-4).
 
     Args:
         offset: (B, K, 2), predictions at the corners.
         target: (B, K, 2).
-        mask: (B, K) bool, the rows that hold an object.
+        mask: (B, K) bool, True in rows with an object.
 
     Returns:
-        A number.
+        A scalar.
 
     Raises:
         TypeError: If the offsets are not floating-point, or mask is not bool.
@@ -184,9 +184,9 @@ def corner_offset_loss(offset: Tensor, target: Tensor, mask: Tensor) -> Tensor:
 
 
 class CornerLoss(nn.Module):
-    """The loss of CornerNet: heat + pull_weight pull + push_weight push + offset_weight offset, a mean over stacks.
+    """CornerNet's loss: heat + pull_weight pull + push_weight push + offset_weight offset, averaged over stacks.
 
-    Heat and offset are sums over both kinds of corner. See :func:`corner_focal_loss`, :func:`corner_tag_loss` and
+    Heat and offset are summed over both kinds of corner. See :func:`corner_focal_loss`, :func:`corner_tag_loss` and
     :func:`corner_offset_loss`.
 
     Args:
@@ -216,7 +216,7 @@ class CornerLoss(nn.Module):
         """Compare the maps of every stack with the targets.
 
         Raises:
-            TypeError: If a map is not floating-point, the cells are not integers, or the mask is not bool.
+            TypeError: If a map is not floating-point, an index is not an integer, or the mask is not bool.
             ValueError: If shapes or devices do not fit.
         """
         check_integers("CornerLoss", "targets.cell_tl", targets.cell_tl)
@@ -228,12 +228,12 @@ class CornerLoss(nn.Module):
         return CornerLosses(total, heat, pull, push, offset)
 
     def _terms(self, maps: CornerMaps, targets: CornerTargets) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Heat, pull, push and offset of one stack."""
+        """The heat, pull, push and offset terms of one stack."""
         heat = corner_focal_loss(maps.heat_tl, targets.heat_tl) + corner_focal_loss(maps.heat_br, targets.heat_br)
-        tag_tl = _at_cells(maps.tag_tl, targets.cell_tl).squeeze(2)
-        tag_br = _at_cells(maps.tag_br, targets.cell_br).squeeze(2)
+        tag_tl = _at_pixels(maps.tag_tl, targets.cell_tl).squeeze(2)
+        tag_br = _at_pixels(maps.tag_br, targets.cell_br).squeeze(2)
         pull, push = corner_tag_loss(tag_tl, tag_br, targets.mask, self.form)
-        offset_tl, offset_br = _at_cells(maps.offset_tl, targets.cell_tl), _at_cells(maps.offset_br, targets.cell_br)
+        offset_tl, offset_br = _at_pixels(maps.offset_tl, targets.cell_tl), _at_pixels(maps.offset_br, targets.cell_br)
         offset = corner_offset_loss(offset_tl, targets.offset_tl, targets.mask)
         offset = offset + corner_offset_loss(offset_br, targets.offset_br, targets.mask)
         return heat, pull, push, offset
@@ -244,10 +244,10 @@ class CornerLoss(nn.Module):
         return f"{weights}, form={self.form!r}"
 
 
-def _at_cells(maps: Tensor, cells: Tensor) -> Tensor:
-    """Values (B, K, C) of maps (B, C, H, W) at cells (B, K)."""
+def _at_pixels(maps: Tensor, index: Tensor) -> Tensor:
+    """Values (B, K, C) of maps (B, C, H, W) at flat pixel indices (B, K)."""
     values = maps.flatten(2).transpose(1, 2)
-    return values.gather(1, cells[:, :, None].expand(-1, -1, values.shape[2]))
+    return values.gather(1, index[:, :, None].expand(-1, -1, values.shape[2]))
 
 
 def _wide(x: Tensor) -> Tensor:

@@ -15,26 +15,25 @@ _REDUCTIONS = ("mean", "sum", "none")
 
 
 class OKSLoss(nn.Module):
-    """How far predicted poses are from resembling the true ones, by the measure they are evaluated with.
+    """One minus (or minus the logarithm of) the OKS of matched poses, the measure by which poses are evaluated.
 
-    Of each pair of poses, with their OKS s (see :func:`pydlx.ops.oks`):
+    For each pair of poses with OKS s (see :func:`pydlx.ops.oks`):
 
         linear  1 - s          square  1 - s^2          log  -log(s)
 
-    The gradient of ``"linear"`` and ``"square"`` vanishes for poses far apart; that of ``"log"`` does not before s
-    reaches eps, below which s is held there.
+    The gradient of ``"linear"`` and ``"square"`` vanishes for poses far apart; that of ``"log"`` vanishes only where s
+    is below eps, to which it is clamped.
 
     Args:
         sigmas: K positive numbers.
         mode: ``"linear"``, ``"square"`` or ``"log"``.
-        min_area: Smaller areas count as this one, in square pixels: the loss of a tiny object would otherwise turn from
-            0 to 1 within a fraction of a pixel.
-        eps: The least s that ``"log"`` takes.
+        min_area: Areas, in square pixels, are clamped to at least this: the loss of a tiny object would otherwise jump
+            from 0 to 1 within a fraction of a pixel.
+        eps: Lower bound of s in ``"log"``.
         reduction: ``"mean"`` over the poses with a visible point, ``"sum"``, or ``"none"``.
 
-    Shapes: pred and truth (..., K, 2), visibility (..., K), area (...); the loss (...) or a number, in float32 for
-    narrower inputs. A pose with no
-    visible point has loss 0 and no gradient; a mean over nothing is 0.
+    Shapes: pred and truth (..., K, 2), visibility (..., K), area (...); the loss is (...) or a scalar, at least
+    float32. A pose without a visible point has loss 0 and no gradient; the mean over no poses is 0.
 
     Example:
         >>> loss = OKSLoss([0.025, 0.1])
@@ -73,7 +72,7 @@ class OKSLoss(nn.Module):
         return _loss(pred, truth, visibility, area, self.sigmas, *options)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> OKSLoss:
-        """Move or cast; ``to_empty``, which comes this way as well, leaves the sigmas to be filled in again."""
+        """Move or cast the module. The sigmas are then copied in again, because ``to_empty`` leaves them undefined."""
         super()._apply(fn, recurse)
         self.sigmas.copy_(self._numbers)
         return self
@@ -95,7 +94,7 @@ def _loss(
     eps: float,
     reduction: str,
 ) -> Tensor:
-    """The loss, one node in a graph of ``torch.fx.symbolic_trace``."""
+    """The loss, as a function that ``torch.fx.symbolic_trace`` keeps as one node."""
     check_floating("OKSLoss", "pred", pred)
     for argument, given in (("truth", truth), ("visibility", visibility), ("area", area)):
         check_tensor("OKSLoss", argument, given)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, fx, nn
 
 from pydlx.ops.ssim import check_data_range, check_options, ssim, window_of
 
-fx.wrap("ssim")  # one node in a graph of torch.fx.symbolic_trace
+fx.wrap("ssim")  # torch.fx.symbolic_trace keeps the call as one node
 
 
 class SSIMLoss(nn.Module):
@@ -16,11 +17,11 @@ class SSIMLoss(nn.Module):
     IEEE Transactions on Computational Imaging 3(1), 2017), add the two.
 
     Args:
-        data_range: largest value minus smallest that images can have.
+        data_range: Largest minus smallest possible value of an image.
         convention: ``"wang2004"``, ``"skimage"`` or ``"torchmetrics"``.
         reduction: ``"mean"``; ``"none"`` for one value per image; ``"map"`` for one per window and channel.
-        kernel_size: another window than the convention's.
-        sigma: another Gaussian than the convention's; 0 for a uniform window.
+        kernel_size: Side of the window; None for the convention's.
+        sigma: Standard deviation of the window's Gaussian, 0 for a uniform window; None for the convention's.
         k1: Stabiliser of the luminance term.
         k2: Stabiliser of the contrast and structure term.
     """
@@ -49,7 +50,13 @@ class SSIMLoss(nn.Module):
         self.k2 = k2
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """The loss of x, (N, C, H, W) or (N, C, D, H, W), against y of the same shape; differentiable in both."""
+        """The loss of x, (N, C, H, W) or (N, C, D, H, W), against y of the same shape; differentiable in both.
+
+        Two floating-point dtypes are promoted, as an output under autocast and a float32 target need it.
+        """
+        if x.dtype != y.dtype and x.is_floating_point() and y.is_floating_point():
+            common = torch.promote_types(x.dtype, y.dtype)
+            x, y = x.to(common), y.to(common)
         return 1 - ssim(
             x,
             y,

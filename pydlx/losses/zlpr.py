@@ -9,15 +9,14 @@ from torch import Tensor, fx, nn
 from pydlx._checks import check_one_of
 from pydlx.ops.zlpr_loss import REDUCTIONS, check_dim, zlpr_loss
 
-fx.wrap("zlpr_loss")  # one node in a graph of torch.fx.symbolic_trace
+fx.wrap("zlpr_loss")  # torch.fx.symbolic_trace keeps the call as one node
 
 
 class ZLPRLoss(nn.Module):
-    """The loss of examples with any number of labels, of which those above 0 are predicted; see
-    :func:`pydlx.ops.zlpr_loss`.
+    """The zlpr loss for multi-label classification; see :func:`pydlx.ops.zlpr_loss`.
 
     Args:
-        dim: The dimension, or several, that holds the labels; all others count examples.
+        dim: The dimension or dimensions of the labels; all others are examples.
         reduction: ``"mean"`` or ``"sum"`` over the examples, or ``"none"``.
     """
 

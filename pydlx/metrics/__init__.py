@@ -1,13 +1,15 @@
 """Measures of how good a model's output is, each by its published definition.
 
-Classes follow ``torchmetrics.Metric``: ``update`` with each batch, ``compute`` at the end, ``reset`` to start again;
-they sum over the processes of ``torch.distributed`` and go into a ``torchmetrics.MetricCollection``.
+Classes are ``torchmetrics.Metric``: ``update(preds, target)`` with each batch, ``compute`` at the end, ``reset`` to
+start again; they join the processes of ``torch.distributed`` and go into a ``torchmetrics.MetricCollection``. Needs
+torchmetrics: ``pip install "pydlx[metrics]"``.
 """
 
 from __future__ import annotations
 
 from pydlx.metrics.box_ap import BoxAP
 from pydlx.metrics.coco_files import Evaluation, evaluate_boxes, evaluate_masks
+from pydlx.metrics.converters import from_detectron2, from_mmpose, from_torchvision, from_ultralytics
 from pydlx.metrics.entities import EntityScore, entity_score
 from pydlx.metrics.generative import (
     FeatureDistance,
@@ -17,7 +19,8 @@ from pydlx.metrics.generative import (
     parzen_log_likelihood,
     sliced_wasserstein,
 )
-from pydlx.metrics.images import mae, ms_ssim, mse, psnr, rmse, sd, ssim
+from pydlx.metrics.image_scores import MAE, MSE, MSSSIM, PSNR, RMSE, SSIM
+from pydlx.metrics.images import mae, ms_ssim, mse, psnr, rmse, ssim, std
 from pydlx.metrics.keypoint_ap import KeypointAP
 from pydlx.metrics.keypoint_files import evaluate_keypoints
 from pydlx.metrics.keypoint_sigmas import COCO_SIGMAS, CROWDPOSE_SIGMAS, WHOLEBODY_SIGMAS
@@ -48,6 +51,12 @@ from pydlx.metrics.segmentation import ConfusionMetrics, scores_table, segmentat
 __all__ = [
     "COCO_SIGMAS",
     "CROWDPOSE_SIGMAS",
+    "MAE",
+    "MSE",
+    "MSSSIM",
+    "PSNR",
+    "RMSE",
+    "SSIM",
     "WHOLEBODY_SIGMAS",
     "AnswerCurve",
     "BleuScore",
@@ -74,6 +83,10 @@ __all__ = [
     "evaluate_keypoints",
     "evaluate_masks",
     "fid",
+    "from_detectron2",
+    "from_mmpose",
+    "from_torchvision",
+    "from_ultralytics",
     "kid",
     "mae",
     "marco_score",
@@ -89,7 +102,6 @@ __all__ = [
     "rmse",
     "rouge_l",
     "scores_table",
-    "sd",
     "segmentation_scores",
     "single_person_ap",
     "sliced_wasserstein",
@@ -97,4 +109,5 @@ __all__ = [
     "squad_curves",
     "squad_score",
     "ssim",
+    "std",
 ]

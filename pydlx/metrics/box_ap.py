@@ -214,11 +214,11 @@ class BoxAP(DetectionMetric):
             "true_ids": batch.column("ids", -1),
         }
 
-    def _evaluated(self) -> tuple[Curves, Sequence[float] | None]:
+    def _evaluated(self) -> tuple[Curves, np.ndarray | None]:
         columns, found_images, true_images, images = self._joined()
-        labels, found_categories, true_categories = self._categories(columns)
+        seen, found_categories, true_categories = self._categories(columns)
+        labels = None if self.class_agnostic else seen
         if self.class_agnostic:
-            labels = None
             found_categories, true_categories = torch.zeros_like(found_categories), torch.zeros_like(true_categories)
         self._warn_of_tiny(columns["true_area"], true_images, " and count as small or not at all")
         curves = box_curves(

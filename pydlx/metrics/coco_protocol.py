@@ -145,8 +145,8 @@ class Curves:
 
 
 def _mean(values: Tensor) -> float:
-    values = values[values > -1]
-    return float(values.mean()) if values.numel() else -1.0
+    known = values.numpy()[values.numpy() > -1]
+    return float(known.mean()) if known.size else -1.0
 
 
 def evaluate(

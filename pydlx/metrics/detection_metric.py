@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pydlx._checks import check_flag, check_one_of, check_type, described, numbers
+from pydlx._checks import check_flag, check_one_of, check_type, described, listed, numbers
 from pydlx.data.annotations import Id, in_order, warn_of
 from pydlx.metrics.coco_protocol import Curves
 from pydlx.metrics.coco_summary import by_category, summary, summary_text
@@ -101,11 +101,11 @@ class DetectionMetric(Metric):
         """The numbers of the states as they are, in the lines that COCO's tools print."""
         return summary_text(self.curves(), by_limit=self._by_limit)
 
-    def _evaluated(self) -> tuple[Curves, Sequence[float] | None]:
+    def _evaluated(self) -> tuple[Curves, np.ndarray | None]:
         """The curves, and the label of each of their categories; None where all are taken for one."""
         raise NotImplementedError
 
-    def _names_of(self, labels: Sequence[float] | None) -> list[str]:
+    def _names_of(self, labels: np.ndarray | None) -> list[str]:
         """A different name for each label: with the label beside it where several have it, the label where none is."""
         if labels is None:
             return ["all"]
@@ -320,7 +320,8 @@ def _ids(name: str, argument: str, image_ids: Iterable[Any]) -> list[Id]:
     """Numbers and strings as Python's own."""
     if isinstance(image_ids, str):
         raise ValueError(f"{name}: {argument} must be one for each image, got the string {image_ids!r}")
-    keys = (key.item() if hasattr(key, "item") else key for key in image_ids)
+    given = listed(name, argument, image_ids, "whole numbers or strings")
+    keys = (key.item() if hasattr(key, "item") else key for key in given)
     return [_id(name, argument, key) for key in keys]
 
 

@@ -1,7 +1,7 @@
 """Precision, recall and F1 of entities: sets of (text, type, start, end), counted over the whole data set.
 
-An entity is right if the truth has one of the same type with the same ends; nothing else counts, so that nested and
-overlapping entities are as good as others. One that comes twice counts once. Over the counts of all types together:
+An entity is right if the target has one of the same type with the same start and end. Entities may be nested or
+overlap. One that comes twice counts once. Over the counts of all types together:
 
     precision = right / predicted        recall = right / true        F1 = 2 right / (predicted + true)
 
@@ -14,18 +14,21 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
-from typing import Any
+from typing import TYPE_CHECKING, Any, Union
 
 import torch
 from torch import Tensor
 
 from pydlx._checks import check_integers, check_type, described, is_whole, listed
-from pydlx.data.entities import AnnotatedText, EntityReport, read_entities
 from pydlx.metrics.metric import Metric
+from pydlx.metrics.scores import Scores
 from pydlx.metrics.set_counts import different_names, precision_recall_f1
 
+if TYPE_CHECKING:
+    from pydlx.data.entities import AnnotatedText, EntityReport
+
 Spans = Tensor | Sequence[Iterable[Any]]  # (N, 4) rows, or the entities of each item
-TextSource = str | os.PathLike[str] | Iterable[AnnotatedText]
+TextSource = Union[str, os.PathLike[str], Iterable["AnnotatedText"]]  # noqa: UP007 - a name for type checkers
 
 _Key = tuple[int, int, int, int]  # item, type, start, end
 
@@ -38,16 +41,18 @@ class EntityScore(Metric):
 
     Args:
         types: C different names.
+        kwargs: Those of ``torchmetrics.Metric``.
 
-    ``compute()`` gives ``precision``, ``recall``, ``f1`` and ``macro_f1``, and with a value for each type
-    ``type_precision``, ``type_recall``, ``type_f1`` and the counts ``right``, ``predicted`` and ``true``. Where there
-    is one type, torchmetrics gives these without a dimension.
+    ``compute()`` gives scalars: ``precision``, ``recall``, ``f1`` and ``macro_f1``, and of each type
+    ``type_precision/NAME``, ``type_recall/NAME``, ``type_f1/NAME`` and the counts ``right/NAME``, ``predicted/NAME``
+    and ``true/NAME``. Those of all types as one tensor (C,) are ``compute()["type_f1"]``, and likewise the others.
 
     Example:
         >>> metric = EntityScore(["PER", "LOC"])
         >>> metric.update([[("PER", 0, 1), ("LOC", 3, 3)]], [[("PER", 0, 1), ("LOC", 3, 4)]])
-        >>> metric.compute()["f1"].item()
-        0.5
+        >>> scores = metric.compute()
+        >>> scores["f1"].item(), scores["type_f1/PER"].item()
+        (0.5, 1.0)
     """
 
     is_differentiable = False
@@ -56,17 +61,18 @@ class EntityScore(Metric):
 
     counts: Tensor
 
-    def __init__(self, types: Sequence[str]) -> None:
-        super().__init__()
+    def __init__(self, types: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.types = different_names("EntityScore", "types", types)
         self._numbers = {name: number for number, name in enumerate(self.types)}
         self.add_state("counts", torch.zeros(len(self.types), 3, dtype=torch.int64), dist_reduce_fx="sum")
+        self._tell_apart("types")
 
     def update(self, preds: Spans, target: Spans) -> None:
         """Takes a batch in.
 
         Both may be (N, 4) rows of whole numbers (item, type, start, end), or a list with the entities of each item:
-        (type, start, end), the type a name or its number; what follows, such as a score, is not looked at.
+        (type, start, end), the type a name or its number; what follows, such as a score, is ignored.
 
         Args:
             preds: The entities found.
@@ -81,13 +87,13 @@ class EntityScore(Metric):
                 counts[kind, column] += 1
         self.counts += counts.to(self.counts.device)
 
-    def compute(self) -> dict[str, Tensor]:
+    def compute(self) -> Scores:
         """The scores of everything taken in."""
         precision, recall, f1 = precision_recall_f1(self.counts.sum(0))
         each = precision_recall_f1(self.counts)
         right, predicted, true = self.counts.unbind(1)
         occur = predicted + true > 0
-        return {
+        scores = {
             "precision": precision,
             "recall": recall,
             "f1": f1,
@@ -97,6 +103,7 @@ class EntityScore(Metric):
             "predicted": predicted,
             "true": true,
         }
+        return Scores.by_class(scores, self.types)
 
     def _keys(self, argument: str, spans: Spans) -> tuple[set[_Key], int | None]:
         """The different entities, and of how many items they are, where the argument says so."""
@@ -145,6 +152,8 @@ def entity_score(truth: TextSource, predictions: TextSource) -> dict[str, Any]:
         TypeError: An argument is neither a path nor annotated texts.
         OSError: A file cannot be read.
     """
+    from pydlx.data.entities import EntityReport  # here, since metrics of a training need no pydlx.data
+
     name = "entity_score"
     notes = EntityReport(), EntityReport()
     sides = _texts(name, "truth", truth, notes[0]), _texts(name, "predictions", predictions, notes[1])
@@ -167,6 +176,8 @@ def entity_score(truth: TextSource, predictions: TextSource) -> dict[str, Any]:
 
 
 def _texts(name: str, argument: str, source: TextSource, report: EntityReport) -> Iterator[AnnotatedText]:
+    from pydlx.data.entities import AnnotatedText, read_entities
+
     if isinstance(source, str | os.PathLike):
         yield from read_entities(source, report)
         return

@@ -309,7 +309,7 @@ class KeypointAP(DetectionMetric):
         ]
         return torch.tensor([curves.average_precision() for curves in each], dtype=torch.float64)
 
-    def _evaluated(self) -> tuple[Curves, Sequence[float]]:
+    def _evaluated(self) -> tuple[Curves, np.ndarray]:
         detections, truths, images, labels = self._rows()
         return self._curves(detections, truths, images, len(labels), self._sigmas), labels
 
@@ -327,7 +327,7 @@ class KeypointAP(DetectionMetric):
             compatibility=self.compatibility,
         )
 
-    def _rows(self) -> tuple[KeypointDetections, KeypointTruths, int, Sequence[float]]:
+    def _rows(self) -> tuple[KeypointDetections, KeypointTruths, int, np.ndarray]:
         columns, found_images, true_images, images = self._joined()
         labels, found_categories, true_categories = self._categories(columns)
         found = KeypointDetections(

@@ -70,8 +70,8 @@ def mask_curves(
     def similarity(
         found: np.ndarray | None, true: np.ndarray | None, found_offsets: Tensor, true_offsets: Tensor
     ) -> Tensor:
-        sides = [*_as_tensors(detections.masks.at(found)), *_as_tensors(truths.masks.at(true))]
-        return ragged_mask_iou(*sides, taken(truths.crowd, true), found_offsets, true_offsets)
+        pairs = _as_tensors(detections.masks.at(found)), _as_tensors(truths.masks.at(true))
+        return ragged_mask_iou(*pairs[0], *pairs[1], taken(truths.crowd, true), found_offsets, true_offsets)
 
     area = torch.where(truths.area.isnan(), torch.from_numpy(truths.masks.area()), truths.area)
     return evaluate(
@@ -91,10 +91,10 @@ def mask_curves(
     )
 
 
-def _as_tensors(masks: MaskRows) -> list[Tensor]:
+def _as_tensors(masks: MaskRows) -> tuple[Tensor, Tensor, Tensor]:
     """Spans, where those of each mask begin, heights."""
     heights = np.ascontiguousarray(masks.sizes[:, 0])
-    return [torch.from_numpy(column) for column in (masks.spans, masks.offsets, heights)]
+    return torch.from_numpy(masks.spans), torch.from_numpy(masks.offsets), torch.from_numpy(heights)
 
 
 class MaskAP(DetectionMetric):
@@ -218,11 +218,11 @@ class MaskAP(DetectionMetric):
         spans = {f"{side}_spans": torch.from_numpy(columns[f"{side}_spans"].numpy()[of_span])}
         return super()._chosen({name: column for name, column in columns.items() if name not in spans}, kept) | spans
 
-    def _evaluated(self) -> tuple[Curves, Sequence[float] | None]:
+    def _evaluated(self) -> tuple[Curves, np.ndarray | None]:
         columns, found_images, true_images, images = self._joined()
-        labels, found_categories, true_categories = self._categories(columns)
+        seen, found_categories, true_categories = self._categories(columns)
+        labels = None if self.class_agnostic else seen
         if self.class_agnostic:
-            labels = None
             found_categories, true_categories = torch.zeros_like(found_categories), torch.zeros_like(true_categories)
         found, true = (_rows_of(side, columns) for side in ("found", "true"))
         self._check_sizes(found, true, found_images.numpy(), true_images.numpy(), images)

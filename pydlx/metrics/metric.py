@@ -8,7 +8,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,12 +36,12 @@ class Metric(TorchMetric):
     that differs with them, so that a first batch on which they happen to agree does not join them.
     """
 
-    decides_update: ClassVar[tuple[str, ...]] = ()  # options on which it depends what `update` keeps
     made_by: Tensor
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._dtype = torch.float64
+        self._decisive: tuple[str, ...] = ()  # the options on which it depends what `update` keeps
 
     def options(self) -> dict[str, Any]:
         """The arguments that the metric was made with, by name."""
@@ -51,9 +51,8 @@ class Metric(TorchMetric):
     def extra_repr(self) -> str:
         """The options that are not at their defaults."""
         defaults = {name: each.default for name, each in inspect.signature(type(self)).parameters.items()}
-        return ", ".join(
-            f"{name}={described(value)}" for name, value in self.options().items() if value != defaults[name]
-        )
+        shown = {name: described(value) for name, value in self.options().items()}
+        return ", ".join(f"{name}={value}" for name, value in shown.items() if value != described(defaults[name]))
 
     def merge_state(self, incoming_state: dict[str, Any] | TorchMetric) -> None:
         """Adds what another metric has taken in, on any device.
@@ -122,15 +121,16 @@ class Metric(TorchMetric):
                     self.unsync()
                 raise
 
-    def _tell_apart(self) -> None:
-        """Adds the state `made_by`, once all options are set."""
+    def _tell_apart(self, *options: str) -> None:
+        """Adds the state `made_by`, from those options on which it depends what `update` keeps; they must be set."""
+        self._decisive = options
         digest = zlib.crc32(repr(self._maker()).encode()).to_bytes(4, "big")
         # Numbers below 256, of which torchmetrics' comparison by `allclose` takes no two for equal.
         self.add_state("made_by", torch.tensor(list(digest)), dist_reduce_fx="max")
 
     def _maker(self) -> tuple[str, ...]:
         options = self.options()
-        return type(self).__name__, *(f"{name}={options[name]!r}" for name in self.decides_update)
+        return type(self).__name__, *(f"{name}={options[name]!r}" for name in self._decisive)
 
     def _of_states(self) -> Any:
         """The result of the states as they are; `compute` of an instance is wrapped, and waits for other processes."""

@@ -5,7 +5,7 @@ A fact is (document, head, tail, relation), each counted once; relation 0, ``"Na
     precision = right / submitted        recall = right / true        F1 = 2 right / (submitted + true)
 
 each 0 where it would be 0 / 0. Ign F1 leaves out what could be known by heart: `seen` of the right facts are between
-names that the training data has in the same relation, for any mention of either entity. Its recall is that above, and
+names that the training data has in the same relation, for any mention of either entity. Recall stays, and
 
     Ign precision = (right − seen) / (submitted − seen + 1e-5)        Ign F1 = their harmonic mean
 
@@ -19,26 +19,21 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Union
 
 import torch
 from torch import Tensor
 
 from pydlx._checks import check_bool, check_flag, check_type, described, is_whole, listed, whole
-from pydlx.data.relations import (
-    NO_RELATION,
-    RelationDocument,
-    RelationReport,
-    frequent_relations,
-    named_facts,
-    names_of_fact,
-    read_docred,
-)
 from pydlx.metrics.metric import Metric
+from pydlx.metrics.scores import Scores
 from pydlx.metrics.set_counts import different_names, precision_recall_f1
 from pydlx.metrics.sources import content_of
 
-DocumentSource = str | os.PathLike[str] | Iterable[RelationDocument]
+if TYPE_CHECKING:
+    from pydlx.data.relations import RelationDocument
+
+DocumentSource = Union[str, os.PathLike[str], Iterable["RelationDocument"]]  # noqa: UP007 - a name for type checkers
 SubmissionSource = str | os.PathLike[str] | Sequence[Mapping[str, Any]]
 
 _Fact = tuple[str, int, int, str]  # title, head, tail, relation
@@ -53,10 +48,12 @@ class RelationScore(Metric):
         relations: C names, the first of which is that of no relation.
         frequent: Those that are common, for F1 of them and of all others.
         ignore_seen: Whether Ign F1 is computed, for which ``update`` needs `seen`.
+        kwargs: Those of ``torchmetrics.Metric``.
 
-    ``compute()`` gives ``precision``, ``recall`` and ``f1``, with `ignore_seen` ``ign_precision`` and ``ign_f1``, with
-    `frequent` ``frequent_f1`` and ``long_tail_f1``, and (C,) ``relation_f1`` and counts ``right``, ``predicted`` and
-    ``true``.
+    ``compute()`` gives scalars: ``precision``, ``recall`` and ``f1``, with `ignore_seen` ``ign_precision`` and
+    ``ign_f1``, with `frequent` ``frequent_f1`` and ``long_tail_f1``, and of each relation ``relation_f1/NAME`` and the
+    counts ``right/NAME``, ``predicted/NAME`` and ``true/NAME``. Those of all relations as one tensor (C,) are
+    ``compute()["relation_f1"]``, and likewise the others.
 
     Example:
         >>> metric = RelationScore(["Na", "capital of", "born in"])
@@ -72,9 +69,14 @@ class RelationScore(Metric):
     counts: Tensor
 
     def __init__(
-        self, relations: Sequence[str], *, frequent: Sequence[str] | None = None, ignore_seen: bool = False
+        self,
+        relations: Sequence[str],
+        *,
+        frequent: Sequence[str] | None = None,
+        ignore_seen: bool = False,
+        **kwargs: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(**kwargs)
         name = "RelationScore"
         self.relations = different_names(name, "relations", relations)
         check_flag(name, "ignore_seen", ignore_seen)
@@ -90,7 +92,7 @@ class RelationScore(Metric):
 
         Args:
             preds: (N, C) bool: the relations predicted of N ordered pairs of entities, each pair in one row only.
-                Column 0 is not looked at.
+                Column 0 is ignored.
             target: (N, C) bool: the true ones, likewise.
             seen: (N, C) bool: where the training data has names of the two entities in this relation.
         """
@@ -109,19 +111,20 @@ class RelationScore(Metric):
         counts[0] = 0
         self.counts += counts.to(self.counts.device)
 
-    def compute(self) -> dict[str, Tensor]:
+    def compute(self) -> Scores:
         """The scores of everything taken in."""
         common = None
         if self.frequent is not None:
             common = torch.tensor([relation in self.frequent for relation in self.relations])
         right, predicted, true, _ = self.counts.unbind(1)
-        return {
+        scores = {
             **_scores(self.counts, common, self.ignore_seen),
             "relation_f1": precision_recall_f1(self.counts[:, :3])[2],
             "right": right,
             "predicted": predicted,
             "true": true,
         }
+        return Scores.by_class(scores, self.relations)
 
 
 def relation_score(
@@ -152,6 +155,9 @@ def relation_score(
         TypeError: An argument is something else, or a record lacks a field.
         OSError: A file cannot be read.
     """
+    # Here, since metrics of a training need no pydlx.data.
+    from pydlx.data.relations import frequent_relations, named_facts, names_of_fact
+
     name = "relation_score"
     frequent = whole(name, "frequent", frequent, 1)
     documents = _by_title(name, truth)
@@ -201,6 +207,8 @@ def _each(counts: Tensor) -> list[dict[str, float]]:
 
 
 def _documents(name: str, argument: str, source: DocumentSource) -> Iterator[RelationDocument]:
+    from pydlx.data.relations import RelationDocument, RelationReport, read_docred
+
     if isinstance(source, str | os.PathLike):
         report = RelationReport()
         yield from read_docred(source, report)
@@ -226,6 +234,8 @@ def _by_title(name: str, truth: DocumentSource) -> dict[str, RelationDocument]:
 
 def _submitted(name: str, source: SubmissionSource, documents: Mapping[str, RelationDocument]) -> set[_Fact]:
     """The different facts, without those of no relation."""
+    from pydlx.data.relations import NO_RELATION
+
     content, place = content_of(name, "predictions", source)
     facts = {
         _fact(f"{place}[{number}]", record)

@@ -11,7 +11,7 @@ from pydlx._checks import described, listed
 
 
 def precision_recall_f1(counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Each (...,) float64, of counts (..., 3): right, predicted, true. What would be 0 / 0 is 0."""
+    """Precision, recall and F1 (...,) float64 of counts (..., 3): right, predicted, true. 0 / 0 is 0."""
     right, predicted, true = counts.double().unbind(-1)
 
     def ratio(part: Tensor, whole: Tensor) -> Tensor:

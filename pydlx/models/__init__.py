@@ -1,7 +1,8 @@
-"""Networks by name, each written as its paper is.
+"""Networks, each written as its paper describes it and built by name with ``create_model``.
 
-``segmentation`` holds fully convolutional networks, ``detection`` CornerNet, ``gan`` generative ones. ``create_model``
-builds any of them, ``save_model`` and ``load_model`` keep them in files that say what they are.
+``segmentation`` holds fully convolutional networks, ``detection`` CornerNet, ``gan`` generative networks, ``readers``
+question answering, ``entities`` named-entity taggers, ``relations`` relation extraction. ``save_model`` and
+``load_model`` write and read weights together with the name and the options that rebuild the model.
 """
 
 from pydlx.models.checkpoint import load_model, save_model

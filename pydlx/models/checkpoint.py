@@ -1,9 +1,8 @@
-"""Models in files: their weights, with the name and the options that they were built from.
+"""Saving and loading models: weights, with the name and the options that rebuild the model.
 
-A file holds a dictionary that ``torch.load(weights_only=True)`` reads: ``model``, the name; ``options``; and
-``state_dict``; and ``companion`` for a model that has an attribute of this name: plain data that it is of no use
-without, such as a reader's vocabulary. Checkpoints of a training hold the same among other things, so that both load
-alike.
+A file holds a dictionary that ``torch.load(weights_only=True)`` reads, with the keys ``model`` (the name), ``options``
+and ``state_dict``. A model that has an attribute ``companion``, plain data such as a reader's vocabulary, has it saved
+under that key. Training checkpoints hold these keys and more, so both kinds of file load alike.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from pydlx.models.registry import all_options, create_model, list_models
 
 
 def describe_model(model: Any) -> dict[str, Any]:
-    """What a checkpoint holds of a model of ``create_model``: its name, options, weights and companion, if it has one.
+    """Return what a checkpoint stores of a model: its name, options, weights and companion, if it has one.
 
     Raises:
         ValueError: If the model was not built by ``create_model``.
@@ -40,7 +39,7 @@ def save_model(model: nn.Module, path: str | os.PathLike[str]) -> None:
 
     Raises:
         ValueError: If the model was not built by ``create_model``.
-        OSError: If the file cannot be written; what stood there before is untouched.
+        OSError: If the file cannot be written; an existing file is then left as it was.
     """
     check_path("save_model", "path", path)
     content = describe_model(model)
@@ -49,11 +48,11 @@ def save_model(model: nn.Module, path: str | os.PathLike[str]) -> None:
 
 
 def load_model(path: str | os.PathLike[str], **options: Any) -> nn.Module:
-    """Build the model that a file holds, with its weights, on the CPU and in evaluation mode.
+    """Load a model with its weights, on the CPU and in evaluation mode.
 
     Args:
-        path: A file of ``save_model``, or a checkpoint of a training.
-        options: What to build otherwise than the file says, such as another way of decoding. The weights must fit.
+        path: A file written by ``save_model``, or a training checkpoint.
+        options: Options that replace those in the file, such as another way of decoding. The weights must still fit.
 
     Raises:
         OSError: If the file is missing, cut short, or no checkpoint.
@@ -72,11 +71,11 @@ def load_model(path: str | os.PathLike[str], **options: Any) -> nn.Module:
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What a checkpoint holds, its tensors on the CPU and called as the model calls them.
+    """Read a checkpoint, with its tensors on the CPU and named as in the model's ``state_dict``.
 
     Raises:
         OSError: If the file is missing, cut short, or no checkpoint.
-        ValueError: If it holds no model that is known here.
+        ValueError: If it holds no model of ``list_models()``.
     """
     check_path("load_model", "path", path)
     if not Path(path).is_file():
@@ -85,26 +84,26 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise FileNotFoundError(f"load_model: no such file: '{path}'{hint}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:  # torch advises to read such files all the same, which would run their code
+    except pickle.UnpicklingError as error:  # torch's own message advises weights_only=False, which runs code
         raise OSError(f"load_model: '{path}' is no checkpoint, or holds more than weights and numbers") from error
-    except Exception as error:  # of zip files and tensors
+    except Exception as error:  # torch.load raises many kinds for damaged files
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise OSError(f"load_model: cannot read '{path}' as a checkpoint: {reason}") from error
     known = isinstance(content, Mapping) and content.keys() >= {"model", "options", "state_dict"}
     if not known or content["model"] not in list_models():
         held = described(content.get("model", list(content))) if isinstance(content, Mapping) else described(content)
         raise ValueError(f"load_model: '{path}' must hold a model of pydlx.list_models(), got {held}")
-    if "pytorch-lightning_version" in content:  # a training's, whose weights are those of the task that holds the model
+    if "pytorch-lightning_version" in content:  # a training checkpoint: the task holds the model as self.model
         weights = {name.removeprefix("model."): tensor for name, tensor in content["state_dict"].items()}
         return {**content, "state_dict": weights}
     return dict(content)
 
 
 def load_weights(model: nn.Module, content: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
-    """Put a checkpoint's weights into a model.
+    """Copy a checkpoint's weights into a model.
 
     Raises:
-        ValueError: If one is missing, left over, or of another shape; no weight is changed then.
+        ValueError: If a weight is missing, left over, or of another shape; no weight is changed then.
     """
     weights: Mapping[str, Tensor] = content["state_dict"]
     check_type("load_model", "state_dict", weights, Mapping, "weights by name")
@@ -124,7 +123,7 @@ def load_weights(model: nn.Module, content: Mapping[str, Any], path: str | os.Pa
 
 
 def differing_options(content: Mapping[str, Any], name: str, options: Mapping[str, Any]) -> list[str]:
-    """In what a checkpoint differs from a model of this name and these options, one phrase each."""
+    """List how a checkpoint differs from a model of this name and these options, one phrase per difference."""
     if content["model"] != name:
         return [f"model {content['model']}, not {name}"]
     wanted = all_options(name, dict(options))
@@ -136,7 +135,7 @@ def differing_options(content: Mapping[str, Any], name: str, options: Mapping[st
 
 
 def differing_companions(content: Mapping[str, Any], companion: Mapping[str, Any]) -> list[str]:
-    """In what a checkpoint's companion differs from this one, one phrase each; a long part is not shown."""
+    """List how a checkpoint's companion differs from this one, one phrase per difference; mappings are not shown."""
     held = content.get("companion") or {}
     return [
         f"another {key}" if isinstance(value, Mapping) else f"{key}={held.get(key)!r}, not {value!r}"

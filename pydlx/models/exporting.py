@@ -1,4 +1,4 @@
-"""Models in files that run without this package: ONNX, and PyTorch's own exported programs and compiled packages."""
+"""Export models to files that run without this package: ONNX, ``torch.export`` programs, AOTInductor packages."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from pydlx.models.text.text_encoder import TextEncoder
 from pydlx.ops import decode_corners
 
 FORMATS = {"onnx": ".onnx", "torch": ".pt2", "aoti": ".pt2"}
-_MOST_DIFFERENCE = 1e-4
-_ROUNDING = 1e-5
+_TOLERANCE = 1e-4  # largest allowed difference between the exported program's results and the model's
+_ROUNDING = 1e-5  # size of a disturbance that stands for rounding
 
 
 class DecodedCorners(nn.Module):
-    """CornerNet with its decode: an image to boxes, scores and labels.
+    """CornerNet followed by its decoding: from an image to boxes, scores and labels.
 
-    The image is (N, 3, H, W) as ``normalize_image`` gives it. Boxes are (N, M, 4) in cells of the heat maps, by falling
-    score; rejected ones have score -1.
+    The image is (N, 3, H, W) as ``normalize_image`` returns it. Boxes are (N, M, 4) in heat-map pixels, by descending
+    score; rejected boxes have score -1.
     """
 
     def __init__(self, model: CornerNet) -> None:
@@ -40,21 +40,21 @@ class DecodedCorners(nn.Module):
         boxes, scores, _, labels = decode_corners(heat_tl.sigmoid(), heat_br.sigmoid(), *others)
         return boxes, scores, labels
 
-    def hangs_on_rounding(self, image: Tensor) -> bool:
-        """Whether heat that is off by as little as rounding makes, up to 1e-5, has other corners paired."""
+    def depends_on_rounding(self, image: Tensor) -> bool:
+        """Return whether changing the heat maps by up to 1e-5, as rounding may, pairs other corners."""
         heat_tl, heat_br, *others = self.model(image)[-1]
         draw = torch.Generator(image.device).manual_seed(0)
         heat = [x.sigmoid() + _ROUNDING * (2 * torch.rand(x.shape, generator=draw) - 1) for x in (heat_tl, heat_br)]
         boxes, scores, _, labels = decode_corners(*heat, *others)
-        return not _difference(*_decided_rows(self(image), (boxes, scores, labels))) <= _MOST_DIFFERENCE
+        return not _difference(*_decided_rows(self(image), (boxes, scores, labels))) <= _TOLERANCE
 
 
 class _Program(NamedTuple):
-    """What is written: a model, an example of each of its inputs, and which of their dimensions may vary."""
+    """What is exported: a model, an example of each input, and which dimensions of the inputs may vary."""
 
     model: nn.Module
     inputs: dict[str, Tensor]
-    free: Any
+    dynamic_shapes: Any
     outputs: list[str] | None = None  # names, where they are known
 
 
@@ -67,27 +67,28 @@ def export_model(
     any_size: bool = False,
     check: bool = True,
 ) -> dict[str, float]:
-    """Write a model as a program of its own, as a whole or not at all.
+    """Export a model to a file that runs without this package; the file is written as a whole or not at all.
 
     Args:
-        model: Of ``load_model``, in evaluation mode, on the CPU. A segmentation gives scores (N, C, H, W); CornerNet is
-            written with its decode, see `DecodedCorners`; a reader with one input for each part of the texts, see
-            `ReaderProgram`. Readers that go token by token (Match-LSTM, R-Net with dynamic attention, FastQAExt) are
-            refused, and so are models that find entities or relations.
-        path: One file, with the suffix ``.onnx`` or ``.pt2``. Weights are inside.
-        size: Height and width of the images; or tokens of the passage and of the question.
+        model: From ``load_model``, in evaluation mode, on the CPU. A segmentation network returns scores (N, C, H, W).
+            CornerNet is exported with its decoding, see `DecodedCorners`; a reader with one input for each part of the
+            texts, see `ReaderProgram`. Readers that loop over tokens (Match-LSTM, R-Net with dynamic attention,
+            FastQAExt) are refused, and so are entity taggers and relation models.
+        path: One file, with the suffix ``.onnx`` or ``.pt2``, which holds the weights too.
+        size: Height and width of the images in pixels; or numbers of tokens of the passage and of the question.
         format: ``"onnx"``; ``"torch"``, an exported program for ``torch.export.load``; or ``"aoti"``, compiled for this
             machine, for ``torch._inductor.aoti_load_package``.
-        any_size: Whether height and width may vary from call to call; or the number of texts, their tokens and the
-            characters of a word, which otherwise are 1, `size` and 16. A reader with recurrent layers has that in ONNX.
-        check: Run what was written on an image or a text, and compare. A CornerNet must tell corners apart by more than
-            rounding for that, which an untrained one may not.
+        any_size: Whether height and width may vary from call to call. For a reader: whether the number of texts, of
+            tokens and of characters per word may vary; otherwise they are 1, `size` and 16. Readers with recurrent
+            layers support this in ONNX only.
+        check: Run the exported program on a random image or text, and compare its results with the model's. CornerNet's
+            can be compared only if its corner scores differ by more than rounding, which an untrained model's may not.
 
     Returns:
-        ``largest_difference`` from the model's own results over all floating-point outputs, with `check`; else empty.
+        With `check`, ``largest_difference`` between both over all floating-point outputs; otherwise an empty dict.
 
     Raises:
-        ValueError: If an option is out of range, or what was written gives other results.
+        ValueError: If an option is out of range, or the exported program gives other results than the model.
         ImportError: If the packages for ONNX are missing.
     """
     name = "export_model"
@@ -104,7 +105,10 @@ def export_model(
         )
     if model.training:
         raise ValueError(f"{name}: model must be in evaluation mode, call model.eval()")
-    program = _reading(model, size, format, any_size) if isinstance(model, Reader) else _seeing(model, size, any_size)
+    if isinstance(model, Reader):
+        program = _reader_program(model, size, format, any_size)
+    else:
+        program = _image_program(model, size, any_size)
     with replacing(path) as temporary, torch.no_grad():
         _write(program, temporary, format)
         if not check:
@@ -114,13 +118,12 @@ def export_model(
         if isinstance(program.model, DecodedCorners):
             expected, found = _decided_rows(expected, found)
         difference = _difference(expected, found)
-        if not difference <= _MOST_DIFFERENCE:
-            raise ValueError(f"{name}: {_reason(program, path, difference)}")
+        if not difference <= _TOLERANCE:
+            raise ValueError(f"{name}: {_why_refused(program, path, difference)}")
     return {"largest_difference": difference}
 
 
-def _seeing(model: nn.Module, size: tuple[int, int], any_size: bool) -> _Program:
-    """A model of images."""
+def _image_program(model: nn.Module, size: tuple[int, int], any_size: bool) -> _Program:
     whole_model = DecodedCorners(model).eval() if isinstance(model, CornerNet) else model
     image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
     free = ({2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO},) if any_size else None
@@ -128,8 +131,7 @@ def _seeing(model: nn.Module, size: tuple[int, int], any_size: bool) -> _Program
     return _Program(whole_model, {"image": image}, free, outputs)
 
 
-def _reading(model: Reader, size: tuple[int, int], format: str, any_size: bool) -> _Program:
-    """A reader."""
+def _reader_program(model: Reader, size: tuple[int, int], format: str, any_size: bool) -> _Program:
     reader = ReaderProgram(model).eval()
     if reader.loop is not None:
         raise ValueError(
@@ -191,9 +193,8 @@ def _run(path: Path, inputs: dict[str, Tensor], format: str) -> tuple[Tensor, ..
     return _as_tuple(torch._inductor.aoti_load_package(str(path))(*inputs.values()))
 
 
-def _reason(program: _Program, path: Any, difference: float) -> str:
-    """Why what was written is refused."""
-    if isinstance(program.model, DecodedCorners) and program.model.hangs_on_rounding(program.inputs["image"]):
+def _why_refused(program: _Program, path: Any, difference: float) -> str:
+    if isinstance(program.model, DecodedCorners) and program.model.depends_on_rounding(program.inputs["image"]):
         return (
             "model must tell corners apart by more than rounding for what is written to be compared, got scores so "
             f"alike that a change by {_ROUNDING:.0e} pairs others, as in an untrained one; train it, or give "
@@ -203,9 +204,9 @@ def _reason(program: _Program, path: Any, difference: float) -> str:
 
 
 def _decided_rows(expected: tuple[Tensor, ...], found: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], ...]:
-    """All scores, and the boxes and labels of those whose rank does not hang on rounding."""
+    """Keep all scores, but only those boxes and labels whose rank does not depend on rounding."""
     scores = expected[1]
-    apart = (scores[:, :-1] - scores[:, 1:]) > _MOST_DIFFERENCE
+    apart = (scores[:, :-1] - scores[:, 1:]) > _TOLERANCE
     edge = torch.ones_like(apart[:, :1])
     decided = torch.cat([edge, apart], 1) & torch.cat([apart, edge], 1) & (scores >= 0)
     return tuple((y[1], y[0][decided], y[2][decided]) for y in (expected, found))
@@ -216,13 +217,13 @@ def _as_tuple(outputs: Any) -> tuple[Tensor, ...]:
 
 
 def _difference(expected: tuple[Tensor, ...], found: tuple[Tensor, ...]) -> float:
-    """The largest difference of numbers; infinite where shapes or whole numbers differ."""
+    """Return the largest difference of floating-point outputs; infinity if shapes or integer outputs differ."""
     worst = 0.0
     for a, b in zip(expected, found, strict=True):
         if a.shape != b.shape or (not a.is_floating_point() and not torch.equal(a, b)):
             return float("inf")
         if a.is_floating_point() and a.numel():
-            # Infinities are equal, or infinitely apart.
+            # Test equality first: inf - inf would be NaN.
             apart = torch.where(a == b, 0.0, (a.double() - b.double()).abs())
             worst = max(worst, float(apart.max()))
     return worst

@@ -1,4 +1,4 @@
-"""Models by name: which there are, how to build one, and what a built one was asked to be."""
+"""The registry of models: list their names, build one by name, and know the options it was built with."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from pydlx._checks import check_type
 
 Builder = TypeVar("Builder", bound=Callable[..., nn.Module])
 
-# The packages whose import registers their models.
-_ROOMS = (
+# Importing these packages registers their models.
+_PACKAGES = (
     "pydlx.models.segmentation",
     "pydlx.models.detection",
     "pydlx.models.gan",
@@ -26,20 +26,20 @@ _ROOMS = (
     "pydlx.models.relations",
 )
 
-_NONE = inspect.Parameter.empty  # in place of a default
+_NO_DEFAULT = inspect.Parameter.empty
 
 _builders: dict[str, Callable[..., nn.Module]] = {}
 
 
 def register_model(name: str) -> Callable[[Builder], Builder]:
-    """Make a builder known by a name.
+    """Register a builder of models under a name.
 
     Args:
-        name: What ``create_model`` calls it.
+        name: The name that ``create_model`` takes.
 
     Returns:
-        A decorator for a function of keyword arguments that returns the model. The arguments are numbers, strings,
-        bools, None, or lists of these, so that a checkpoint can hold them.
+        A decorator for a class, or a function that returns the model. Its options are keyword arguments whose values
+        are numbers, strings, bools, None, or lists of these, so that a checkpoint can store them.
     """
 
     def register(builder: Builder) -> Builder:
@@ -55,7 +55,7 @@ def list_models(pattern: str = "*") -> list[str]:
     """The names of all models that match a pattern, sorted.
 
     Args:
-        pattern: As of files: ``"fcn*"``.
+        pattern: With the wildcards of file names, such as ``"fcn*"``.
 
     Example:
         >>> list_models("fcn8*")
@@ -69,7 +69,7 @@ def models_of(kind: type[nn.Module]) -> list[str]:
     """The names of all models of a class, sorted.
 
     Args:
-        kind: Such as ``pydlx.models.readers.Reader``.
+        kind: A class, such as ``pydlx.models.readers.Reader``.
 
     Example:
         >>> from pydlx.models.segmentation import FCN
@@ -84,11 +84,11 @@ def create_model(name: str, **options: Any) -> nn.Module:
 
     Args:
         name: One of ``list_models()``.
-        options: Those of the model's builder; what is not given has the paper's value.
+        options: Options of the model; the defaults are the paper's values.
 
     Returns:
-        The model, initialised as its paper says. ``model.model_name`` and ``model.model_options`` hold what it was
-        built from, defaults included; checkpoints keep them.
+        The model, initialised as its paper says. ``model.model_name`` and ``model.model_options`` hold the name and all
+        options, defaults included; checkpoints store them.
 
     Raises:
         ValueError: If there is no such model, or an option has a wrong value.
@@ -112,7 +112,7 @@ def create_model(name: str, **options: Any) -> nn.Module:
 
 
 def all_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
-    """The options of a known model: those given, and the defaults of the others that have one.
+    """Complete the given options of a known model by the defaults of the others.
 
     Raises:
         TypeError: If the model has no such option.
@@ -121,24 +121,25 @@ def all_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
     if unknown := sorted(options.keys() - parameters.keys()):
         raise TypeError(f"create_model: {name} has no option {unknown[0]!r}, it takes {', '.join(parameters)}")
     given = {key: _plain(value) for key, value in options.items()}
-    defaults = {key: parameter.default for key, parameter in parameters.items() if parameter.default is not _NONE}
+    defaults = {key: parameter.default for key, parameter in parameters.items() if parameter.default is not _NO_DEFAULT}
     return {key: (given if key in given else defaults)[key] for key in parameters if key in given or key in defaults}
 
 
 def required_options(name: str) -> list[str]:
     """The options of a known model that have no default."""
-    return [key for key, parameter in _parameters(_known()[name]).items() if parameter.default is _NONE]
+    return [key for key, parameter in _parameters(_known()[name]).items() if parameter.default is _NO_DEFAULT]
 
 
 def _parameters(builder: Callable[..., nn.Module]) -> dict[str, inspect.Parameter]:
-    """A builder's parameters that have names.
+    """Return a builder's keyword parameters by name.
 
-    What a class passes on with ``**options`` goes to its base class, or to the class that it calls ``options_of``.
+    A class with ``**options`` passes these to its base class, or to the class in its attribute ``options_of``; the
+    parameters of that class are included.
     """
     parameters = dict(inspect.signature(builder).parameters)
     if isinstance(builder, type) and (passed := _passed_on(parameters)):
         del parameters[passed]
-        parameters |= {  # the class's own come first, and stand for those of the same name
+        parameters |= {  # a class's own parameters come first and replace inherited ones of the same name
             key: value
             for key, value in _parameters(vars(builder).get("options_of", builder.__mro__[1])).items()
             if key not in parameters
@@ -151,11 +152,11 @@ def _passed_on(parameters: Mapping[str, inspect.Parameter]) -> str | None:
 
 
 def _plain(value: Any) -> Any:
-    """NumPy's numbers as Python's, which checkpoints can hold."""
+    """Convert NumPy scalars to Python numbers, which checkpoints can store."""
     return value.item() if isinstance(value, np.generic) else value
 
 
 def _known() -> dict[str, Callable[..., nn.Module]]:
-    for room in _ROOMS:
-        importlib.import_module(room)
+    for package in _PACKAGES:
+        importlib.import_module(package)
     return _builders

@@ -1,7 +1,7 @@
-"""Modules over the operators, drop-in for their ``torch.nn`` neighbours, and what is known about networks of such.
+"""The operators as modules, with the conventions of ``torch.nn``, and tools for the geometry of networks.
 
-`pydlx.nn.arithmetic` holds the sizes and receptive fields of convolution and pooling axes, `layer_geometry` tells them
-for every layer of a network. Pooling with a kernel larger than its stride, such as 3 and 2, is overlapping pooling.
+`pydlx.nn.arithmetic` computes output sizes and receptive fields of convolution and pooling along one axis;
+`layer_geometry` applies it to every layer of a network.
 """
 
 from pydlx.nn.attention_rnn import AttentionRNN

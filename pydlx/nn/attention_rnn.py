@@ -1,4 +1,4 @@
-"""The attention RNN as a layer with weights of its own, in one direction or both."""
+"""The attention RNN as a layer that holds the weights, in one direction or both."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NAME = "AttentionRNN"
 
 
 class _AdditiveScore(nn.Module):
-    """W_m, W_x with b, W_h and v."""
+    """The weights of the additive scores: W_m, W_x with b, W_h and v."""
 
     def __init__(self, input_size: int, memory_size: int, hidden_size: int | None, attention_size: int) -> None:
         super().__init__()
@@ -28,21 +28,22 @@ class _AdditiveScore(nn.Module):
 
 
 class AttentionRNN(nn.Module):
-    """(B, n, I) and a memory (B, m, D) to (B, n, H), or (B, n, 2 H) both ways; see :func:`pydlx.ops.attention_rnn`.
+    """Inputs (B, n, I) and a memory (B, m, D) to (B, n, H), or (B, n, 2 H) if bidirectional.
 
-    Weights start as those of ``torch.nn.Linear`` and of torch's cells, v within 1 / sqrt(A) of 0.
+    See :func:`pydlx.ops.attention_rnn`. Weights are initialised as in ``torch.nn.Linear`` and torch's RNN cells, and v
+    uniformly within 1 / sqrt(A) of 0.
 
     Args:
         input_size: I.
         memory_size: D.
         hidden_size: H.
-        attention_size: A, the width of the tanh; H if None.
+        attention_size: A, the width of the tanh layer; H if None.
         cell: ``"gru"`` or ``"lstm"``.
-        gated: Whether a gate acts on [x_t; c] before the cell reads it, as in R-Net.
-        recurrent_attention: Whether the scores know the state (W_h).
-        bidirectional: Whether a second network reads each sequence from its own end; its states stand behind the
-            first's.
-        share_attention: Whether both directions have the same attention weights; gates and cells stay their own.
+        gated: Whether a gate multiplies [x_t; c] before the cell, as in R-Net.
+        recurrent_attention: Whether the scores depend on the state (W_h).
+        bidirectional: Whether a second network reads each sequence from its last step to its first; its states are
+            concatenated after the first network's.
+        share_attention: Whether both directions share the attention weights; gates and cells are always separate.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class AttentionRNN(nn.Module):
     def forward(
         self, inputs: Tensor, memory: Tensor, input_lengths: Tensor | None = None, memory_mask: Tensor | None = None
     ) -> Tensor:
-        """Read the inputs.
+        """Run the network over the inputs.
 
         Args:
             inputs: (B, n, input_size).
@@ -116,7 +117,7 @@ class AttentionRNN(nn.Module):
         return torch.cat(outputs, 2) if self.bidirectional else outputs[0]
 
     def weights(self, direction: int) -> dict[str, Any]:
-        """What the op is to have, by name, for direction 0 (first to last) or 1."""
+        """The op's weight arguments by name, for direction 0 (first to last) or 1."""
         attention = cast("_AdditiveScore", self.attention[direction % len(self.attention)])
         cell = cast("nn.RNNCellBase", self.cells[direction])
         return {
@@ -133,6 +134,6 @@ class AttentionRNN(nn.Module):
         }
 
     def extra_repr(self) -> str:
-        """Sizes and options that are not seen from the parts."""
+        """Sizes and options that the printed submodules do not show."""
         text = f"{self.input_size}, {self.memory_size}, {self.hidden_size}, cell={self.cell!r}"
         return text + (", bidirectional=True" if self.bidirectional else "")

@@ -6,14 +6,14 @@ from torch import Tensor, fx, nn
 
 from pydlx.ops.corner_pool import bottom_right_pool, check_direction, corner_pool, top_left_pool
 
-# Each is one node in a graph of torch.fx.symbolic_trace.
+# torch.fx.symbolic_trace keeps each call as one node.
 fx.wrap("corner_pool")
 fx.wrap("top_left_pool")
 fx.wrap("bottom_right_pool")
 
 
 class CornerPool2d(nn.Module):
-    """(N, C, H, W) to the same, the running maximum from one edge; see :func:`pydlx.ops.corner_pool`."""
+    """The running maximum of (N, C, H, W) from one edge, in the same shape; see :func:`pydlx.ops.corner_pool`."""
 
     def __init__(self, direction: str) -> None:
         super().__init__()

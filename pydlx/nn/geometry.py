@@ -1,4 +1,4 @@
-"""The sizes and receptive fields of a network's layers, one row each; the rules are those of `pydlx.nn.arithmetic`.
+"""Output sizes and receptive fields of a network's layers, one row each, by the rules of `pydlx.nn.arithmetic`.
 
 >>> print(layer_geometry(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)), (32, 32)))
 layer  kind       kernel  stride  padding  output  field  jump  start
@@ -24,7 +24,7 @@ from pydlx.nn.arithmetic import (
     Window,
     effective_kernel,
     output_size,
-    padding_cells,
+    padding_sides,
     receptive_field,
     transposed_output_size,
 )
@@ -47,8 +47,8 @@ _ADAPTIVE_POOLS = (
 )
 _VECTORS = (nn.Flatten, nn.Linear)
 _WITHOUT_AXES = (*_VECTORS, SpatialPyramidPool2d)
-# Cell by cell, once a normalisation has its statistics.
-_CELLWISE = (
+# Layers whose outputs see one input element each. For normalisations that holds once their statistics are fixed.
+_ELEMENTWISE = (
     *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish),
     *(nn.Sigmoid, nn.LogSigmoid, nn.Hardsigmoid, nn.Tanh, nn.Hardtanh, nn.Hardswish, nn.Softplus, nn.Softsign),
     *(nn.Threshold, nn.Softshrink, nn.Hardshrink, nn.Tanhshrink, nn.Softmax2d),
@@ -58,18 +58,18 @@ _CELLWISE = (
 
 @dataclass(frozen=True)
 class LayerGeometry:
-    """A layer's row; tuples have one entry for each spatial axis.
+    """A layer's row; tuples have one entry per spatial axis.
 
     Attributes:
-        name: The layer's name in the network, with dots where nested.
+        name: The layer's name in the network, with dots if nested.
         kind: Its class.
-        kernel: Effective kernel, dilation included.
-        stride: Step between windows; of a transposed convolution, between what neighbouring inputs are spread to.
-        padding: Cells before and after.
-        size: Output size; () behind a layer that leaves no spatial axes.
-        receptive_field: Cells of the network's input that an output sees, on an axis without ends.
-        jump: Cells of the network's input between the fields of neighbouring outputs; 0 where all see everything.
-        start: Centre of the first output's field, where the first cell has its centre at 0.
+        kernel: Effective kernel size, including dilation.
+        stride: Step between windows; for a transposed convolution, between the outputs of neighbouring inputs.
+        padding: Elements added before and after.
+        size: Output size; () after a layer without spatial axes, such as Flatten.
+        receptive_field: Elements of the network's input that an output sees, on an axis without ends.
+        jump: Elements of the network's input between the fields of neighbouring outputs; 0 if every output sees all.
+        start: Centre of the first output's field; input element i has its centre at i.
         windows: What an output sees of the layer's own input; None if everything.
     """
 
@@ -110,14 +110,14 @@ class Geometry(Sequence[LayerGeometry]):
         return "\n".join(line.rstrip() for line in padded)
 
     def seen_by(self, layer: str, position: Sequence[int]) -> tuple[slice, ...]:
-        """The part of the network's input that one output of a layer sees, what lies outside of the input cut off.
+        """The part of the network's input that one output of a layer sees, clipped to the input.
 
         Args:
             layer: A row's name.
-            position: Place of the output, one index for each axis.
+            position: Index of the output, one number per axis.
 
         Raises:
-            ValueError: If there is no such layer or place.
+            ValueError: If there is no such layer or output.
         """
         last = next((i for i, row in enumerate(self.rows) if row.name == layer), None)
         if last is None:
@@ -150,22 +150,22 @@ class _Axis:
 
 
 def layer_geometry(layers: nn.Module | Iterable[tuple[str, nn.Module]], input_size: int | Sequence[int]) -> Geometry:
-    """Sizes and receptive fields of every layer of a chain.
+    """Output size and receptive field of every layer of a chain of layers.
 
-    Knows the convolutions, the transposed ones, max, average, power-average and soft pooling, upsampling by whole
-    factors, and what works cell by cell: activations, normalisations, dropout. Adaptive pooling that changes the size,
-    pyramid pooling, Flatten and Linear see the whole input, and so does what follows them.
+    Supported are convolutions, transposed convolutions, max, average, power-average and soft pooling, upsampling by
+    whole factors, and elementwise layers (activations, normalisations, dropout). Adaptive pooling that changes the
+    size, corner and pyramid pooling, Flatten and Linear see the whole input, and so do all layers after them.
 
     Args:
-        layers: A ``torch.nn.Sequential``, of others too, or a single layer, or pairs of a name and a layer.
-        input_size: The input's spatial axes, such as (224, 224).
+        layers: A ``torch.nn.Sequential``, which may be nested, or a single layer, or pairs of a name and a layer.
+        input_size: Sizes of the input's spatial axes, such as (224, 224).
 
     Raises:
         ValueError: If a layer is unknown or does not fit the size that reaches it, or input_size is not positive.
     """
     image = _checked_size(input_size)
     rows: list[LayerGeometry] = []
-    behind: list[tuple[Window, ...]] | None = []  # windows down to the input; None once everything is seen
+    behind: list[tuple[Window, ...]] | None = []  # the windows of all layers so far; None once one sees everything
     size = image
     for name, layer in _named(layers):
         axes = _read(name, layer, size)
@@ -228,8 +228,8 @@ def _fields(behind: list[tuple[Window, ...]] | None, image: Sequence[int]) -> li
 
 
 def _read(name: str, layer: nn.Module, size: tuple[int, ...]) -> list[_Axis] | None:
-    """A layer's axes on an input of this size; None if every output sees everything."""
-    if isinstance(layer, _CELLWISE):
+    """The axes of a layer on an input of this size; None if every output sees everything."""
+    if isinstance(layer, _ELEMENTWISE):
         return [_Axis(n, Window()) for n in size]
     if isinstance(layer, _VECTORS):
         return None
@@ -241,7 +241,7 @@ def _read(name: str, layer: nn.Module, size: tuple[int, ...]) -> list[_Axis] | N
     if axes not in (None, len(size)) or not size:
         raise ValueError(f"layer_geometry: layer {name!r} ({kind}) must get {axes or 'some'} spatial axes, got {size}")
     if isinstance(layer, CornerPool2d):
-        return None  # a corner cell does; the others see all up to the edge
+        return None  # true of one corner's output; the others see everything up to an edge
     if isinstance(layer, _ADAPTIVE_POOLS):
         return [_Axis(n, Window()) for n in size] if _adapted(layer, size) == size else None
     try:
@@ -254,7 +254,7 @@ def _read(name: str, layer: nn.Module, size: tuple[int, ...]) -> list[_Axis] | N
 
 
 def _axes_of(kind: type) -> int | None:
-    """Spatial axes by the name that torch's class has, or the one it derives from; None for any number."""
+    """Number of spatial axes, from the suffix of the class's or a base class's name; None for any number."""
     names = (base.__name__ for base in kind.__mro__)
     return next((int(name[-2]) for name in names if name.endswith(("1d", "2d", "3d"))), None)
 
@@ -264,7 +264,7 @@ def _convolution(layer: Any, axis: int, size: int) -> _Axis:
         raise ValueError("padding_mode must keep windows together, got 'circular'")
     kernel, stride, dilation = layer.kernel_size[axis], layer.stride[axis], layer.dilation[axis]
     padding = layer.padding if isinstance(layer.padding, str) else layer.padding[axis]
-    before, after = padding_cells(padding, kernel, dilation)
+    before, after = padding_sides(padding, kernel, dilation)
     return _Axis(
         output_size(size, kernel, stride, padding, dilation),
         Window(kernel, stride, before, dilation),
@@ -310,7 +310,7 @@ def _upsample(layer: nn.Upsample, axis: int, size: int) -> _Axis:
 def _spread(
     size: int, kernel: int, stride: int, padding: int = 0, dilation: int = 1, *, output_padding: int = 0
 ) -> _Axis:
-    """A transposed convolution, or an upsampling that has the windows of one."""
+    """The axis of a transposed convolution, or of an upsampling with the same windows."""
     return _Axis(
         transposed_output_size(size, kernel, stride, padding, dilation, output_padding),
         Window.transposed(kernel, stride, padding, dilation),
@@ -335,7 +335,7 @@ def _everything(layer: nn.Module, size: tuple[int, ...]) -> list[_Axis]:
 
 
 def _adapted(layer: Any, size: tuple[int, ...]) -> tuple[int, ...]:
-    """Output size of adaptive pooling, where None keeps an axis."""
+    """Output size of adaptive pooling, where None keeps an axis's size."""
     wanted = [_along(layer.output_size, axis) for axis in range(len(size))]
     return tuple(n if out is None else out for n, out in zip(size, wanted, strict=True))
 
@@ -352,7 +352,7 @@ def _texts(row: LayerGeometry) -> tuple[str, ...]:
 
 
 def _joined(values: Sequence[object]) -> str:
-    """One number where all axes share it."""
+    """One number if all axes share it, else all joined by ×."""
     texts = list(map(str, values)) or ["-"]
     return texts[0] if len(set(texts)) == 1 else "×".join(texts)
 

@@ -1,4 +1,4 @@
-"""Heads that score every span of a text for every type of entity (GlobalPointer, arXiv 2208.03054)."""
+"""Heads that score every span of a text for every entity type (GlobalPointer, arXiv 2208.03054)."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, fx, nn
 
 from pydlx._checks import check_bool, check_device, check_flag, check_floating, check_one_of, whole
-from pydlx.ops.global_pointer_loss import counted_cells, global_pointer_loss, global_pointer_scores
+from pydlx.ops.global_pointer_loss import counted_spans, global_pointer_loss, global_pointer_scores
 
 
 class Pointers(NamedTuple):
-    """What the spans of (B, L) tokens are scored from, as :func:`pydlx.ops.global_pointer_loss` takes it.
+    """The vectors and biases that span scores are computed from, as :func:`pydlx.ops.global_pointer_loss` takes them.
 
     Attributes:
-        query: (B, types or 1, L, head_size): of first tokens.
-        key: The same of last tokens.
+        query: (B, types or 1, L, head_size), for the first tokens of spans.
+        key: The same for the last tokens.
         start_bias: (B, types, L), or None.
         end_bias: (B, types, L), or None.
     """
@@ -28,7 +28,7 @@ class Pointers(NamedTuple):
 
 
 class _SpanHead(nn.Module):
-    """What both heads share: scores of all spans, and their loss without them."""
+    """Base of both heads: the scores of all spans, and the loss, which does not need their table."""
 
     def __init__(self, size: int, types: int, head_size: int, rotary: bool, triangle: bool) -> None:
         super().__init__()
@@ -60,18 +60,18 @@ class _SpanHead(nn.Module):
             mask: (B, L), bool: True at tokens, False in padding. By default all are tokens.
 
         Returns:
-            (B, types, L, L): by first and last token, both inclusive. Spans with a score above 0 are predicted; those
-            of padding, and with a triangle those that end before they start, have -inf.
+            (B, types, L, L), indexed by first and last token, both inclusive. Spans with a score above 0 are predicted.
+            The score is -inf for spans that start or end in padding and, with triangle, that end before they start.
         """
         _check(type(self).__name__, hidden, self.size, mask)
         return _masked_scores(self.pointers(hidden), mask, self.rotary, self.triangle)
 
     def loss(self, hidden: Tensor, spans: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The mean zlpr loss over items and types, without a table of scores.
+        """The mean zlpr loss over items and types, without building the table of scores.
 
         Args:
             hidden: (B, L, size), of tokens.
-            spans: (N, 4), integers: gold spans as (item, type, start, end), the end inclusive.
+            spans: (N, 4), integers: the gold spans as (item, type, start, end), the end inclusive.
             mask: (B, L), bool: True at tokens, False in padding.
         """
         _check(type(self).__name__, hidden, self.size, mask)
@@ -89,17 +89,17 @@ class _SpanHead(nn.Module):
 
 
 class GlobalPointer(_SpanHead):
-    """A query and a key of every token for every type; a span's score is their product.
+    """A separate query and key of every token for every type; a span's score is their product.
 
     Args:
-        size: Of the hidden vectors.
-        types: How many types of spans there are.
-        head_size: Of queries and keys.
-        rotary: Whether they are turned by their positions, without which accuracy collapses.
-        triangle: Whether a span ends where it starts or later; relations between any two tokens need the full square.
+        size: Size of the hidden vectors.
+        types: Number of span types.
+        head_size: Size of queries and keys.
+        rotary: Whether queries and keys are rotated by their positions; without it accuracy collapses.
+        triangle: Whether only spans with start <= end have a score; set False for relations between any two tokens.
 
     Attributes:
-        projection: Linear, to the types' queries and keys: first a type's query, then its key.
+        projection: Linear layer to all queries and keys; for each type first the query, then the key.
     """
 
     def __init__(self, size: int, types: int, head_size: int = 64, rotary: bool = True, triangle: bool = True) -> None:
@@ -107,29 +107,29 @@ class GlobalPointer(_SpanHead):
         self.projection = nn.Linear(self.size, self.types * 2 * self.head_size)
 
     def pointers(self, hidden: Tensor) -> Pointers:
-        """Project hidden vectors (B, L, size); without biases."""
+        """Project hidden vectors (B, L, size); the biases are None."""
         query, key = self.projection(hidden).unflatten(-1, (self.types, 2, self.head_size)).unbind(-2)
         return Pointers(query.transpose(1, 2), key.transpose(1, 2))
 
 
 class EfficientGlobalPointer(_SpanHead):
-    """One product of queries and keys for all types, to which a type adds a number for the start and one for the end.
+    """One query and key per token, shared by all types; each type adds a bias for the start and one for the end.
 
-    A further type takes 4 head_size weights, in place of 2 size head_size in :class:`GlobalPointer`.
+    Each type takes 4 head_size weights, instead of 2 size head_size in :class:`GlobalPointer`.
 
     Args:
-        size: Of the hidden vectors.
-        types: How many types of spans there are.
-        head_size: Of queries and keys.
-        rotary: Whether they are turned by their positions.
-        triangle: Whether a span ends where it starts or later.
-        split: Which of the projected numbers are the query, ``"even_odd"`` or ``"halves"``; the others are the key.
-            Weights trained for one are of no use for the other.
+        size: Size of the hidden vectors.
+        types: Number of span types.
+        head_size: Size of queries and keys.
+        rotary: Whether queries and keys are rotated by their positions.
+        triangle: Whether only spans with start <= end have a score.
+        split: How the projection is divided into query and key: ``"even_odd"`` takes the even elements as query and
+            the odd ones as key, ``"halves"`` the first and second half. Trained weights fit only one of the two.
 
     Attributes:
-        projection: Linear, to queries and keys.
-        bias: Linear, from these before they are turned to the types' numbers, in pairs: of the end, then of the start.
-            They count half.
+        projection: Linear layer to query and key.
+        bias: Linear layer from the projection, before rotation, to a pair (end, start) of biases for each type; they
+            are halved.
     """
 
     def __init__(
@@ -172,8 +172,8 @@ def _check(name: str, hidden: Tensor, size: int, mask: Tensor | None) -> None:
 
 def _masked_scores(pointers: Pointers, mask: Tensor | None, rotary: bool, triangle: bool) -> Tensor:
     batch, _, length, _ = pointers.query.shape
-    counted = counted_cells(batch, length, mask, triangle, pointers.query.device)
+    counted = counted_spans(batch, length, mask, triangle, pointers.query.device)
     return torch.where(counted, global_pointer_scores(*pointers, rotary, None), -torch.inf)
 
 
-fx.wrap("_masked_scores")  # one node in a graph of torch.fx.symbolic_trace
+fx.wrap("_masked_scores")  # torch.fx.symbolic_trace keeps the call as one node

@@ -1,14 +1,14 @@
 """Spatial pyramid pooling: feature maps of any size to vectors of one length.
 
 He, Zhang, Ren and Sun, "Spatial pyramid pooling in deep convolutional networks for visual recognition", arXiv
-1406.4729. A level lays n bins over each axis of the map and pools every bin. On an axis of a cells, bin i covers
+1406.4729. A level divides each axis of the map into n bins and pools every bin. On an axis of size a, bin i covers
 
     adaptive    floor(i a / n)  to  ceil((i + 1) a / n)
     sliding     i floor(a / n)  to  i floor(a / n) + ceil(a / n)        as published
 
-Adaptive bins cover every cell and exist for every a >= n. The published window and stride may fit more than n times
-(n = 4: a = 6, 7, 11), where they are refused, or leave the last cells out (n = 4: of 10 cells they cover 9). Both forms
-agree where n divides a, and in other cases such as a = 13, the paper's, with n = 4, 3, 2, 1.
+Adaptive bins exist for every a >= n and cover every pixel. The published window and stride may fit more than n times
+(n = 4 and a = 6, 7 or 11), which is refused, or not cover the last pixels (n = 4 and a = 10: they cover 9). Both forms
+agree if n divides a, and for the paper's a = 13 with n = 4, 3, 2, 1.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _NAME = "SpatialPyramidPool2d"
 
 
 def _soft_pool(x: Tensor, size: tuple[int, int], stride: tuple[int, int]) -> Tensor:
-    """SoftPool in the layout that suits large windows: bins along a row are few, channels are many."""
+    """SoftPool in channels-last layout, which is faster here: there are few bins along a row and many channels."""
     return soft_pool2d(_channels_last(x), size, stride)
 
 
 def _channels_last(x: Tensor) -> Tensor:
-    """x in that layout, which ``torch.vmap`` has no rule for."""
+    """x in channels-last layout, or unchanged under ``torch.vmap``, which does not support memory formats."""
     if _autograd.is_transformed_by(_autograd.TransformType.Vmap):
         return x
     return x.contiguous(memory_format=torch.channels_last)
@@ -48,15 +48,14 @@ _ADAPTIVE_POOLS: dict[str, Callable[..., Tensor]] = {"max": F.adaptive_max_pool2
 
 
 class SpatialPyramidPool2d(nn.Module):
-    """(N, C, H, W) to (N, C sum of rows * columns), whatever H and W.
+    """(N, C, H, W) to (N, C * total bins), for any H and W.
 
-    The features of one image are the levels in the order given; in a level the channels, in a channel the bins row by
-    row: each level's (N, C, rows, columns) flattened, all joined.
+    Each level is pooled to (N, C, rows, columns) and flattened; the levels are concatenated in the order given.
 
     Args:
-        levels: Bins of each level along both axes, or (rows, columns).
-        mode: What becomes of a bin: ``"max"``, ``"average"``, or ``"soft"``, its SoftPool.
-        form: Where the bins lie: ``"adaptive"`` or ``"sliding"``, see above.
+        levels: For each level the number of bins along both axes, or a pair (rows, columns).
+        mode: How a bin is pooled: ``"max"``, ``"average"`` or ``"soft"`` (SoftPool).
+        form: Where the bins lie, ``"adaptive"`` or ``"sliding"``; the module's docstring has the formulas.
 
     Raises:
         ValueError: If an argument is not one of these.
@@ -71,24 +70,24 @@ class SpatialPyramidPool2d(nn.Module):
         self.form = form
 
     def out_features(self, channels: int) -> int:
-        """Length of the vector that an image of so many channels becomes."""
+        """Length of an image's feature vector, for this number of channels."""
         return whole(f"{_NAME}.out_features", "channels", channels, 1) * sum(
             rows * columns for rows, columns in self.levels
         )
 
     def forward(self, x: Tensor | Sequence[Tensor]) -> Tensor:
-        """Pool images of one size, or of many.
+        """Pool images of one size or of several.
 
         Args:
-            x: (N, C, H, W); a single image (C, H, W); or a list of N images (C, H, W) of one C and any sizes, in which
-                those of one size are pooled together.
+            x: (N, C, H, W); a single image (C, H, W); or a list of N images (C, H, W) with the same C and any sizes, of
+                which those of equal size are pooled together.
 
         Returns:
             (N, features), or (features,) for a single image.
 
         Raises:
             TypeError: If the images are not floating-point tensors.
-            ValueError: If their shapes are others, or a level does not fit them.
+            ValueError: If a shape is wrong, or a level does not fit an image.
         """
         return _pooled(x, self.levels, self.mode, self.form)
 
@@ -96,8 +95,8 @@ class SpatialPyramidPool2d(nn.Module):
         """Require that all levels fit images of this size.
 
         Raises:
-            ValueError: If a level has more bins than the image cells, or its sliding windows are not as many as its
-                bins.
+            ValueError: If a level has more bins than the image has pixels along an axis, or a different number of
+                sliding windows than bins.
         """
         _check_size(self.levels, self.form, height, width)
 
@@ -109,7 +108,7 @@ class SpatialPyramidPool2d(nn.Module):
 
 @fx.wrap
 def _pooled(x: Tensor | Sequence[Tensor], levels: Levels, mode: str, form: str) -> Tensor:
-    """One tensor of images or many of different sizes; one node in a graph of ``torch.fx.symbolic_trace``."""
+    """The forward pass, as a function that ``torch.fx.symbolic_trace`` keeps as one node."""
     if isinstance(x, Tensor):
         return _features(x, levels, mode, form)
     x = listed(_NAME, "x", x, "a tensor or a list of tensors")
@@ -135,7 +134,7 @@ def _check_size(levels: Levels, form: str, height: int, width: int) -> None:
     for level in levels:
         got = f"got level {level[0]}×{level[1]} for an image of {height}×{width}"
         if level[0] > height or level[1] > width:
-            raise ValueError(f"SpatialPyramidPool2d: levels must not have more bins than the image cells, {got}")
+            raise ValueError(f"SpatialPyramidPool2d: levels must not have more bins than the image pixels, {got}")
         if form == "sliding":
             made = (_windows_that_fit(height, level[0]), _windows_that_fit(width, level[1]))
             if made != level:
@@ -158,15 +157,15 @@ def _features(x: Tensor, levels: Levels, mode: str, form: str) -> Tensor:
 
 
 def _pool(x: Tensor, level: tuple[int, int], mode: str, form: str) -> Tensor:
-    """One level, (N, C, H, W) to (N, C, rows, columns)."""
-    # An adaptive pool of uneven bins has no ONNX form, and one of dynamic size a wrong one.
+    """Pool one level, (N, C, H, W) to (N, C, rows, columns)."""
+    # ONNX cannot express adaptive pooling with uneven bins, and exports it wrongly for dynamic sizes.
     if form == "adaptive" and mode in _ADAPTIVE_POOLS and not _autograd.is_exporting_to_onnx():
         return _ADAPTIVE_POOLS[mode](x, level)
     pool, find_runs = _WINDOW_POOLS[mode], _adaptive_runs if form == "adaptive" else _sliding_run
     y = x.new_empty(*x.shape[:2], *level)
     for rows, columns in itertools.product(find_runs(x.shape[2], level[0]), find_runs(x.shape[3], level[1])):
-        cells = x[:, :, rows.cells, columns.cells]
-        y[:, :, rows.bins, columns.bins] = pool(cells, (rows.size, columns.size), (rows.stride, columns.stride))
+        part = x[:, :, rows.pixels, columns.pixels]
+        y[:, :, rows.bins, columns.bins] = pool(part, (rows.size, columns.size), (rows.stride, columns.stride))
     return y
 
 
@@ -184,35 +183,35 @@ def _is_pair(level: Any) -> bool:
 
 
 class _Run(NamedTuple):
-    """Bins of an axis that are equally large and evenly spaced, so that one call pools them.
+    """Bins of an axis with equal sizes and distances, which one call can pool.
 
     Attributes:
-        bins: Which of the axis's bins they are.
-        cells: From the first one's first cell to the last one's last.
-        size: Cells of each.
-        stride: Cells from one to the next.
+        bins: Indices of these bins.
+        pixels: The pixels from the start of the first bin to the end of the last.
+        size: Pixels of each bin.
+        stride: Pixels from one bin to the next.
     """
 
     bins: slice
-    cells: slice
+    pixels: slice
     size: int
     stride: int
 
 
-def _windows_that_fit(cells: int, n: int) -> int:
+def _windows_that_fit(length: int, n: int) -> int:
     """How often the published window fits at the published stride: n times or more."""
-    window, stride = -(-cells // n), cells // n
-    return (cells - window) // stride + 1
+    window, stride = -(-length // n), length // n
+    return (length - window) // stride + 1
 
 
-def _sliding_run(cells: int, n: int) -> list[_Run]:
-    size, stride = -(-cells // n), cells // n
+def _sliding_run(length: int, n: int) -> list[_Run]:
+    size, stride = -(-length // n), length // n
     return [_Run(slice(0, n), slice(0, (n - 1) * stride + size), size, stride)]
 
 
-def _adaptive_runs(cells: int, n: int) -> list[_Run]:
-    """The adaptive bins of an axis, in few runs: one or two for up to four bins."""
-    bins = [(i * cells // n, -(-(i + 1) * cells // n)) for i in range(n)]
+def _adaptive_runs(length: int, n: int) -> list[_Run]:
+    """The adaptive bins of an axis, in as few runs as found greedily: one or two for up to four bins."""
+    bins = [(i * length // n, -(-(i + 1) * length // n)) for i in range(n)]
     left = list(range(n))
     runs = []
     while left:
@@ -225,7 +224,7 @@ def _adaptive_runs(cells: int, n: int) -> list[_Run]:
 
 
 def _progression(bins: list[tuple[int, int]], left: list[int], step: int) -> list[int]:
-    """Every step-th bin from the first one left on, up to where one is taken, or has another size or distance."""
+    """Every step-th bin from the first in `left` on, until one is not in `left` or has another size or distance."""
     taken = left[:1]
     stride = 0
     for i in range(left[0] + step, len(bins), step):

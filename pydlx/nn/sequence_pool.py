@@ -1,4 +1,4 @@
-"""Pooling over time as a layer, for what ``torch.nn`` recurrent and attention layers return."""
+"""Pooling over time as a layer, for the outputs of ``torch.nn``'s recurrent and attention layers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from pydlx.ops.sequence_pool import check_mode, sequence_pool
 
-fx.wrap("sequence_pool")  # one node in a graph of torch.fx.symbolic_trace
+fx.wrap("sequence_pool")  # torch.fx.symbolic_trace keeps the call as one node
 
 
 class SequencePool(nn.Module):
@@ -27,8 +27,8 @@ class SequencePool(nn.Module):
     def forward(self, x: Tensor | PackedSequence, lengths: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """Pool x over time.
 
-        A ``PackedSequence`` brings its own lengths and is laid out (T, B, C) first; the result has the order of the
-        batch before it was packed.
+        A ``PackedSequence`` has its own lengths and is padded first; the result is in the order of the batch before it
+        was packed.
         """
         if isinstance(x, PackedSequence):
             if lengths is not None or mask is not None:

@@ -1,8 +1,8 @@
 """SoftPool layers, drop-in for ``torch.nn.MaxPool1d`` to ``MaxPool3d``.
 
-Windows overlap where the kernel is larger than the stride. ``SoftPool2d(kernel_size=3, stride=2)`` pools as AlexNet
-does, 55 cells to 27 (Krizhevsky, Sutskever and Hinton, "ImageNet classification with deep convolutional neural
-networks", 2012); `pydlx.nn.arithmetic.output_size` gives the sizes.
+Windows overlap if the kernel is larger than the stride: ``SoftPool2d(kernel_size=3, stride=2)`` has AlexNet's
+overlapping windows, 55 pixels to 27 (Krizhevsky, Sutskever and Hinton, "ImageNet classification with deep convolutional
+neural networks", 2012). `pydlx.nn.arithmetic.output_size` computes output sizes.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from torch import Tensor, fx, nn
 
 from pydlx.ops.soft_pool import Size, check_window, soft_pool1d, soft_pool2d, soft_pool3d
 
-# Each is one node in a graph of torch.fx.symbolic_trace.
+# torch.fx.symbolic_trace keeps each call as one node.
 fx.wrap("soft_pool1d")
 fx.wrap("soft_pool2d")
 fx.wrap("soft_pool3d")
 
 
 class _SoftPool(nn.Module):
-    """Holds the window; subclasses call the function."""
+    """Base class that holds the window."""
 
     _spatial: int
 

@@ -11,17 +11,17 @@ from pydlx._checks import whole
 from pydlx.ops.trilinear_attention import TrilinearAttention as Attention
 from pydlx.ops.trilinear_attention import trilinear_attention
 
-fx.wrap("trilinear_attention")  # one node in a graph of torch.fx.symbolic_trace
+fx.wrap("trilinear_attention")  # torch.fx.symbolic_trace keeps the call as one node
 
 
 class TrilinearAttention(nn.Module):
     """Similarities of (B, n, size) and (B, m, size), and their softmaxes; see :func:`pydlx.ops.trilinear_attention`.
 
     Args:
-        size: Of the vectors of both texts.
+        size: Size of the vectors of both texts.
 
     Attributes:
-        weight: (3 size,): of the context, the question, their product. It starts as that of
+        weight: (3 size,), for the context, the question and their product; initialised as that of
             ``torch.nn.Linear(3 * size, 1, bias=False)``.
     """
 
@@ -32,7 +32,7 @@ class TrilinearAttention(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the weight anew."""
+        """Initialise the weight again."""
         bound = 1 / math.sqrt(3 * self.size)
         nn.init.uniform_(self.weight, -bound, bound)
 

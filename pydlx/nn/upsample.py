@@ -1,7 +1,7 @@
 """Bilinear upsampling as a transposed convolution, fixed or learned.
 
 Long, Shelhamer and Darrell, "Fully convolutional networks for semantic segmentation", arXiv 1411.4038. Along each axis
-the kernel of k = 2s - s mod 2 cells falls off linearly from its centre c = (k - 1) / 2:
+the kernel has k = 2s - s mod 2 taps, which fall off linearly from its centre c = (k - 1) / 2:
 
     w_i = 1 - |i - c| / f        f = (k + 1) // 2 = s
 """
@@ -34,28 +34,27 @@ def _device(name: str, device: torch.device | str | None) -> torch.device | None
 
 
 class BilinearUpsample2d(nn.Module):
-    """Bilinear upsampling of (N, C, H, W) to (N, C, H scale, W scale), each channel on its own.
+    """Bilinear upsampling of (N, C, H, W) to (N, C, H scale, W scale), separately for each channel.
 
-    It equals ``torch.nn.functional.interpolate(x, scale_factor=scale, mode="bilinear", align_corners=False)``:
-    everywhere with the replicated border, and farther than `scale` from the border with the zero one, which fades out
-    there.
+    It equals ``torch.nn.functional.interpolate(x, scale_factor=scale, mode="bilinear", align_corners=False)``
+    everywhere if the border is replicated, and farther than `scale` pixels from the border if it is zero.
 
     Args:
         channels: Channels of the input.
         scale: Whole factor to enlarge by.
-        learned: Let the kernel, which starts bilinear, be trained.
-        border: What lies outside of the input: ``"zero"``, as in the paper, or ``"replicate"``, its outermost cells.
-        kernel_size: Return everything that a kernel of this size reaches, (H - 1) scale + kernel_size rows, for the
-            caller to crop. 2 scale puts cell i between rows, at scale i + scale - 1/2, and 2 scale - 1 onto the row
-            scale i + scale - 1. By default the result is cut to H scale rows.
-        dense: Give the weight a kernel for each pair of channels, as Caffe's and the authors' files have it: bilinear
-            for a channel with itself, zero between two, until they are learned.
-        device: Where the kernel lies.
-        dtype: Its type; a kernel made in float32 and cast to float64 stays as coarse as it was.
+        learned: Whether the kernel, initialised as bilinear, is trained.
+        border: What lies outside of the input: ``"zero"``, as in the paper, or ``"replicate"``, its outermost pixels.
+        kernel_size: 2 scale or 2 scale - 1, to get the uncropped result of a kernel of this size, with
+            (H - 1) scale + kernel_size rows. With 2 scale, input row i is centred between rows, at
+            scale i + scale - 1/2; with 2 scale - 1, on row scale i + scale - 1. By default the result is cropped to
+            H scale rows.
+        dense: Whether the weight has a kernel for each pair of channels, as in Caffe's and the authors' files:
+            initially bilinear from a channel to itself, and zero between different channels.
+        device: Device of the kernel.
+        dtype: dtype of the kernel. Set it rather than casting later: a float32 kernel cast to float64 is less accurate.
 
     Attributes:
-        weight: (channels, 1, k, k), or (channels, channels, k, k) if dense; it is in the state dict whether learned or
-            not.
+        weight: (channels, 1, k, k), or (channels, channels, k, k) if dense; in the state dict, learned or not.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -89,7 +88,7 @@ class BilinearUpsample2d(nn.Module):
         self.learned = bool(learned)
         self.border = border
         self.dense = bool(dense)
-        # Half of the kernel that reaches beyond the first cell; cut off, so that the corners of the two grids agree.
+        # Crop what the kernel adds before the first pixel's own rows, so that the grids' corners align.
         self.padding = scale // 2 if kernel_size is None else 0
         weight = kernel.repeat(channels, 1, 1, 1)
         if dense:
@@ -110,7 +109,7 @@ class BilinearUpsample2d(nn.Module):
         if self.dense and self.learned:
             return F.conv_transpose2d(x, self.weight, stride=self.scale, padding=padding)
         weight: Tensor = self.weight
-        if self.dense:  # all else is zero, and would take channels times as long
+        if self.dense:  # off the diagonal it is zero; the full product would take `channels` times as long
             weight = weight.diagonal().permute(2, 0, 1).unsqueeze(1)
         return F.conv_transpose2d(x, weight, stride=self.scale, padding=padding, groups=self.channels)
 
@@ -122,7 +121,7 @@ class BilinearUpsample2d(nn.Module):
 
 
 def _refuse_learned(layer: BilinearUpsample2d, weights: dict[str, Tensor], prefix: str, *_: Any) -> None:
-    """Refuse a weight of which the layer would use the diagonal only."""
+    """Refuse a weight with entries off the diagonal, which a dense layer that is not learned would ignore."""
     weight = weights.get(f"{prefix}weight")
     if weight is None or weight.shape != layer.weight.shape or weight.is_meta:
         return

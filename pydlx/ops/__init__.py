@@ -1,4 +1,4 @@
-"""Operators: one file each, with the public function, its PyTorch reference, and what torch must know about it."""
+"""Operators, one file each: the public function, its PyTorch reference, and its registration with torch."""
 
 from pydlx.ops.attention_rnn import attention_rnn
 from pydlx.ops.box_iou import ragged_box_iou

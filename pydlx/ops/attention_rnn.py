@@ -1,18 +1,18 @@
-"""A recurrent network that attends to a memory at each of its steps, as Match-LSTM and R-Net read a passage.
+"""A recurrent network that attends to a memory at every step, as in Match-LSTM and R-Net.
 
 With x_t the inputs, m_j the memory and h_t the state, which starts from zeros:
 
-    s_j = v . tanh(W_m m_j + W_x x_t + W_h h_{t-1} + b)     additive scores; without W_h they know no state
-    a   = softmax over the valid j of s                      c = sum_j a_j m_j
-    z   = [x_t; c],  or with a gate  g o [x_t; c],  g = sigmoid(W_g [x_t; c])
+    s_j = v . tanh(W_m m_j + W_x x_t + W_h h_{t-1} + b)     additive scores; the term with W_h is optional
+    a   = softmax of s over the valid j                      c = sum_j a_j m_j
+    z   = [x_t; c],  or with a gate  g * [x_t; c],  g = sigmoid(W_g [x_t; c])
     h_t = cell(z, h_{t-1})                                   torch's GRU or LSTM cell
 
-Without gate, with both cells and W_h: Wang and Jiang, Machine Comprehension Using Match-LSTM and Answer Pointer (arXiv
-1608.07905), equations 2 to 4. With gate and GRU: R-Net (Wang et al., Gated Self-Matching Networks, ACL 2017), equations
-4 to 6, and with the passage as its own memory and without W_h equation 8.
+With W_h and without a gate, this is equations 2 to 4 of Wang and Jiang, Machine Comprehension Using Match-LSTM and
+Answer Pointer (arXiv 1608.07905). With a GRU cell and a gate it is R-Net (Wang et al., Gated Self-Matching Networks,
+ACL 2017): equations 4 to 6 with W_h, and equation 8 without W_h and with the passage as its own memory.
 
-All products that need no state are done for all steps at once, before the recurrence. Nothing of the size of all steps
-times all of the memory times A is kept for the backward pass.
+Matrix products that do not depend on the state are computed for all steps at once, before the recurrence. The backward
+pass recomputes the (n, m, A) tanh values instead of saving them.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def attention_rnn(
     memory_mask: Tensor | None = None,
     reverse: bool = False,
 ) -> Tensor:
-    """Read a batch of sequences with attention to a memory, as Match-LSTM and R-Net do.
+    """Run a recurrent network that attends to a memory at every step, as in Match-LSTM and R-Net.
 
     At each step, with the input x_t, the memory m_j and the state h_{t-1}, which starts from zeros::
 
@@ -59,12 +59,12 @@ def attention_rnn(
         z   = [x_t; sum_j a_j m_j],  with a gate  sigmoid(W_g z) * z
         h_t = cell(z, h_{t-1})
 
-    On CUDA the call does not wait for the device. G is 3 for a GRU and 4 for an LSTM, whose weights stand as in torch's
-    cells.
+    On CUDA the call does not wait for the device. G is 3 for a GRU and 4 for an LSTM; their weights are laid out as in
+    ``torch.nn.GRUCell`` and ``torch.nn.LSTMCell``.
 
     Args:
-        inputs: x, (B, n, I). float64, float32, float16 or bfloat16; the recurrence of the last two runs in float32.
-        memory: (B, m, D), of the same dtype, as are the weights; m is at least 1.
+        inputs: x, (B, n, I), float64, float32, float16 or bfloat16; for 16-bit dtypes the recurrence runs in float32.
+        memory: m, (B, m, D) with m at least 1, in the dtype of inputs, as are the weights.
         memory_weight: W_m, (A, D).
         input_weight: W_x, (A, I).
         bias: b, (A,).
@@ -73,12 +73,12 @@ def attention_rnn(
         weight_hh: The cell's weight on the state, (G H, H).
         bias_ih: (G H,).
         bias_hh: (G H,).
-        state_weight: W_h, (A, H); None for scores that do not know the state.
-        gate_weight: W_g, (I + D, I + D); None for a cell that reads [x_t; c] as it is.
+        state_weight: W_h, (A, H); None for scores that do not depend on the state.
+        gate_weight: W_g, (I + D, I + D); None for no gate.
         cell: ``"gru"`` or ``"lstm"``.
-        lengths: (B,), integers from 0 to n: the first ``lengths[b]`` steps of a sequence are read, the others are
-            padding, whatever they hold. None reads all.
-        memory_mask: (B, m), bool: True where the memory is valid, in any pattern. None takes all of it.
+        lengths: (B,), integers from 0 to n: the first ``lengths[b]`` steps of a sequence are valid, the others are
+            padding and never read. None means that all are valid.
+        memory_mask: (B, m), bool: True where the memory is valid, in any pattern. None means all of it.
         reverse: Read each sequence from its own last step to its first.
 
     Returns:
@@ -87,9 +87,8 @@ def attention_rnn(
     Raises:
         TypeError: If inputs, memory or a weight is not floating-point, lengths not integer or the mask not bool.
         ValueError: If a shape, dtype or option does not fit; or, on the CPU, if a length is not from 0 to n or an
-            example has no valid memory. To look at them on a GPU would make it wait, and under ``torch.compile`` and
-            ``torch.export`` there are no values: there lengths are cut to what there is, and the context of an empty
-            memory is 0.
+            example has no valid memory. Where values cannot be read (on a GPU without waiting, under ``torch.compile``
+            and ``torch.export``), lengths are clamped instead and the context of an empty memory is 0.
     """
     check_one_of(_NAME, "cell", cell, CELLS)
     check_flag(_NAME, "reverse", reverse)
@@ -195,10 +194,10 @@ def _check_mask(memory: Tensor, mask: Tensor) -> None:
 
 
 def _hoisted(inputs: Tensor, memory: Tensor, weights: dict[str, Any]) -> list[Any]:
-    """The recurrence's operands, from the products that need no state.
+    """Compute the recurrence's operands: all matrix products that do not depend on the state.
 
-    A product W c is sum_j a_j (W m_j), so a weight on the context may act on the memory in advance. Without a gate this
-    is always the cheaper way; a gate needs c itself, too, and only short memories gain.
+    Because W c = sum_j a_j (W m_j), a weight on the context can be applied to the memory in advance. Without a gate
+    that is always cheaper; with a gate, which needs c as well, only for short memories.
     """
     weight_ih, bias_ih, gate_weight = (weights[name] for name in ("weight_ih", "bias_ih", "gate_weight"))
     attention = [
@@ -237,18 +236,18 @@ def attention_rnn_reference(
     lstm: bool,
     reverse: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The recurrence, whose operands :func:`_hoisted` makes: the definition.
+    """The definition of the recurrence, on the operands that :func:`_hoisted` computes.
 
     Args:
         queries: W_x x + b, (B, n, A).
         keys: W_m m, (B, m, A).
         score: v, (A,).
         query_weight: W_h, (A, H), or None.
-        inputs: With a gate x, (B, n, I); without, what x adds to the cell's gates, (B, n, G H).
-        values: With a gate m, (B, m, D); without, what m adds to the cell's gates, (B, m, G H).
-        gate_inputs: What x adds to the gate, (B, n, I + D); None without a gate, as are the next four.
-        gate_values: What m adds to the gate, (B, m, I + D), or None and
-        gate_weight: the gate's weight on the context, (I + D, D).
+        inputs: With a gate x, (B, n, I); without, the term of the cell's gates from x, (B, n, G H).
+        values: With a gate m, (B, m, D); without, the term of the cell's gates from m, (B, m, G H).
+        gate_inputs: The gate's term from x, (B, n, I + D); None without a gate, as are the next four.
+        gate_values: The gate's term from m, (B, m, I + D), or None if gate_weight is given.
+        gate_weight: The gate's weight on the context, (I + D, D), or None if gate_values is given.
         weight_ih: (G H, I + D).
         bias_ih: (G H,).
         weight_hh: (G H, H).
@@ -256,12 +255,12 @@ def attention_rnn_reference(
         lengths: (B,), or None.
         mask: (B, m), or None.
         lstm: Whether the cell is an LSTM.
-        reverse: Whether sequences are read from their ends.
+        reverse: Whether sequences are read from their last step to their first.
 
     Returns:
-        y, (B, n, H); a, (B, n, m); and side by side in (B, n, K) what the backward pass wants besides, all of it 0 in
-        the padding. For a GRU: r, z, n and W_hn h + b_hn; for an LSTM: i, f, g, o and the new cell state; then the
-        query with the state's part, and with a gate g and c.
+        y, (B, n, H); a, (B, n, m); and the values saved for the backward pass, concatenated into (B, n, K). All are 0
+        in the padding. The saved values are r, z, n and W_hn h + b_hn for a GRU, or i, f, g, o and the new cell state
+        for an LSTM; then the query including its W_h term; and with a gate g and c.
     """
     batch, count = inputs.shape[:2]
     if lengths is None:
@@ -272,7 +271,7 @@ def attention_rnn_reference(
     order = torch.where(alive & torch.tensor(reverse, device=alive.device), lengths - 1 - steps, steps).unsqueeze(2)
 
     def in_order(x: Tensor) -> Tensor:
-        """Steps as they are read; and back again, for the order is its own inverse."""
+        """Put the steps into reading order, or back: the permutation is its own inverse."""
         return torch.where(alive.unsqueeze(2), x.gather(1, order.expand(x.shape)), 0)
 
     queries, inputs = in_order(queries), in_order(inputs)
@@ -281,7 +280,7 @@ def attention_rnn_reference(
         keys, values = (torch.where(mask.unsqueeze(2), x, 0) for x in (keys, values))
         gate_values = None if gate_values is None else torch.where(mask.unsqueeze(2), gate_values, 0)
     hidden = queries.new_zeros(batch, weight_hh.shape[1])
-    state = hidden  # of the LSTM's cell
+    state = hidden  # the LSTM's cell state
     outputs, weights, kept = [], [], []
     for t in range(count):
         query = queries[:, t] if query_weight is None else queries[:, t] + F.linear(hidden, query_weight)
@@ -311,7 +310,7 @@ def attention_rnn_reference(
 
 
 def _softmax(scores: Tensor, mask: Tensor | None) -> Tensor:
-    """Over the valid ones; zeros where there is none."""
+    """Softmax over the valid scores; zeros where none is valid."""
     if mask is None:
         return scores.softmax(1)
     filled = mask | ~mask.any(1, keepdim=True)
@@ -333,13 +332,13 @@ def _lstm(gates: Tensor, state: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
     return o * torch.tanh(state), state, [i, f, g, o, state]
 
 
-# Operands of the op, the tensors that come first and the rest; and which of them have no batch dimension.
+# The op's first 13 arguments are the differentiable operands; these of them are weights, without a batch dimension.
 _OPERANDS = 13
 _WEIGHTS = (2, 3, 8, 9, 10, 11, 12)
 
 
 def _kept_width(inputs: Sequence[Any]) -> int:
-    """Of what the reference gives third."""
+    """K, the width of the saved values."""
     queries, values, gate_inputs, weight_hh, lstm = inputs[0], inputs[5], inputs[6], inputs[11], inputs[15]
     width = (5 if lstm else 4) * weight_hh.shape[1] + queries.shape[2]
     return width if gate_inputs is None else width + gate_inputs.shape[2] + values.shape[2]
@@ -366,14 +365,17 @@ def _no_reference(*inputs: Any) -> Any:
 
 
 def _gradient(grad: Tensor, y: Tensor, attention: Tensor, kept: Tensor, *inputs: Any) -> tuple[Tensor, ...]:
-    """Of all operands that are given: the recurrence goes back through time, then products make sums over all steps."""
+    """The gradients of all operands that are not None.
+
+    The kernel goes back through time; the weights' gradients are then matrix products over all steps at once.
+    """
     by_step, d_keys, d_score = _backward_op(grad, y, attention, kept, *inputs)
     queries, x, values, gate_inputs, gate_weight = inputs[0], inputs[4], inputs[5], inputs[6], inputs[8]
     lstm, reverse = inputs[15:17]
     hidden, width, joined = y.shape[2], queries.shape[2], 0 if gate_inputs is None else gate_inputs.shape[2]
     d_parts, d_query, d_gate, d_joined = by_step.split([4 * hidden, width, joined, joined], 2)
     d_read = d_parts if lstm else d_parts[..., : 3 * hidden]
-    before = torch.zeros_like(y)  # the states that steps began with
+    before = torch.zeros_like(y)  # h_{t-1} of every step
     if reverse:
         before[:, :-1] = y[:, 1:]
     else:
@@ -385,7 +387,7 @@ def _gradient(grad: Tensor, y: Tensor, attention: Tensor, kept: Tensor, *inputs:
     d_recurrent, d_query_weight = over_steps(by_step[..., : 4 * hidden + width], before).split([4 * hidden, width])
     d_bias = d_parts.sum((0, 1))
     d_bias_ih = d_bias if lstm else d_bias[: 3 * hidden]
-    if not lstm:  # the state's part of n stands last
+    if not lstm:  # by_step holds d of r, z, n and, last, of n's recurrent part, which the weights want in n's place
         d_recurrent, d_bias = (torch.cat([d[: 2 * hidden], d[3 * hidden :]]) for d in (d_recurrent, d_bias))
     grads = [d_query, d_keys, d_score.sum(0), d_query_weight]
     if gate_inputs is None:
@@ -403,7 +405,7 @@ def _gradient(grad: Tensor, y: Tensor, attention: Tensor, kept: Tensor, *inputs:
 
 
 def _reference_gradient(grad: Tensor, *inputs: Any) -> tuple[Tensor, ...]:
-    """The same from the reference, differentiable in grad and the operands."""
+    """The same gradients by differentiating the reference; differentiable in grad and the operands."""
     tensors, rest = inputs[:_OPERANDS], inputs[_OPERANDS:]
     given = tuple(x for x in tensors if x is not None)
 
@@ -425,7 +427,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]
 def _backward(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
     if grad is None:
         return (None,) * (_OPERANDS + 4)
-    saved = ctx.saved_tensors  # once: checkpointing frees them
+    saved = ctx.saved_tensors  # read once: under checkpointing a second read fails
     operands = saved[3:]
     grads = iter(_Gradient.apply(grad, *saved, *ctx.options))
     return (*(None if x is None else next(grads) for x in operands[:_OPERANDS]), None, None, None, None)
@@ -452,8 +454,8 @@ def _double_backward(ctx: Any, *v: Tensor) -> tuple[Tensor | None, ...]:
 
 
 def _folded(op: Any, size: int, dims: Sequence[int | None], inputs: Sequence[Any]) -> Any:
-    """Entries that share their weights become examples."""
-    first = len(inputs) - _OPERANDS - 4  # of the operands
+    """Fold batch entries that share their weights into the batch dimension."""
+    first = len(inputs) - _OPERANDS - 4  # index of the first operand
     weights = {first + i for i in _WEIGHTS}
     if any(dims[i] is not None for i in weights):
         return _autograd.one_by_one(op, size, dims, inputs)

@@ -1,4 +1,4 @@
-"""Intersection over union of boxes, of many images in one call."""
+"""Intersection over union of boxes, for many images in one call."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def ragged_box_iou(
 ) -> Tensor:
     """Overlap of every detection with every truth of its group, as the COCO evaluation defines it.
 
-    ``iou = i / (a + b - i)`` with ``i`` the shared area and ``a``, ``b`` those of detection and truth; against a crowd
-    region ``i / a``. No pixel is added to widths or heights.
+    ``iou = i / (a + b - i)`` with ``i`` the area of the intersection and ``a``, ``b`` those of detection and truth;
+    for a crowd region ``i / a``. No pixel is added to widths or heights (pycocotools' ``maskUtils.iou``).
 
     Args:
         boxes: (D, 4) detections as x, y, width, height, float64.
@@ -28,11 +28,12 @@ def ragged_box_iou(
         truth_offsets: (n + 1,) int64, the same for truths.
 
     Returns:
-        (P,) float64: group after group the row-major (detections, truths) matrix. Runs on the CPU, has no gradient.
+        (P,) float64: the (detections, truths) matrices of the groups, row-major, one after another. The op runs on the
+        CPU and has no gradient.
 
     Raises:
         TypeError: If an argument is not a tensor.
-        ValueError: If a dtype or a shape is another, a tensor is not on the CPU, or a gradient is asked for.
+        ValueError: If a dtype or a shape is wrong, a tensor is not on the CPU, or an input requires a gradient.
     """
     check_tensor(_NAME, "boxes", boxes)
     check_tensor(_NAME, "truths", truths)

@@ -1,4 +1,4 @@
-"""Small tensors of constants."""
+"""Small constant tensors, cached per device."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydlx import _autograd
 
 
 def constant(values: Tensor | Sequence[float], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The values as a tensor. Those that are no tensor yet are kept on a GPU, where a copy waits for the device."""
+    """The values as a tensor. On a GPU, tensors made from sequences are cached, because the copy would wait for it."""
     if isinstance(values, Tensor) or device.type != "cuda" or not _autograd.is_plain_eager():
         return torch.as_tensor(values, dtype=dtype, device=device)
     return _kept(tuple(values), dtype, device)

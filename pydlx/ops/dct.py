@@ -1,4 +1,4 @@
-"""Discrete cosine and sine transforms with scipy.fft's names, types, norms and conventions, differentiable.
+"""Differentiable discrete cosine and sine transforms with scipy.fft's names, types, norms and conventions.
 
 For N samples, types 1 to 4 without scaling (``norm=None`` or ``"backward"``):
 
@@ -11,10 +11,10 @@ For N samples, types 1 to 4 without scaling (``norm=None`` or ``"backward"``):
     sine 3     X_k = (-1)^k x_{N-1} + 2 sum_{n<N-1} x_n sin(pi (n + 1)(2k + 1) / 2N)
     sine 4     X_k = 2 sum_n x_n sin(pi (2k + 1)(2n + 1) / 4N)
 
-``"ortho"`` makes each an orthogonal matrix, ``"forward"`` moves all scaling to the forward transform. An inverse is
-the forward transform of the inverse type (2 and 3 are each other's) with the opposite norm. Compiled kernels exist for
-cosine types 2 and 3 and sine type 1; sine types 2 and 3 are the cosine ones with signs and order changed, and the
-others go through torch.fft.
+``"ortho"`` makes each matrix orthogonal, ``"forward"`` moves all scaling to the forward transform. An inverse is the
+forward transform of the inverse type (2 and 3 are each other's inverses, 1 and 4 their own) with the opposite norm.
+Compiled kernels exist for cosine types 2 and 3 and sine type 1. Sine types 2 and 3 use the cosine kernels with signs
+and order changed; the others go through torch.fft.
 """
 
 from __future__ import annotations
@@ -38,22 +38,22 @@ _INVERSE_TYPE = {1: 1, 2: 3, 3: 2, 4: 4}
 
 
 def dctn(x: Tensor, type: int = 2, axes: Axes = (-2, -1), norm: str | None = None) -> Tensor:
-    """Cosine transform along one or more axes, as ``scipy.fft.dctn``; the formulas head this module.
+    """Cosine transform along one or more axes, as ``scipy.fft.dctn``; this module's docstring has the formulas.
 
     On CUDA the call does not wait for the device.
 
     Args:
-        x: Any shape, float64, float32, float16 or bfloat16 (which compute in float32). Any strides.
+        x: Any shape and strides; float64, float32, float16 or bfloat16 (16-bit dtypes compute in float32).
         type: 1, 2, 3 or 4. Type 1 needs at least two samples per axis.
         axes: The axes to transform, or None for all.
         norm: None or ``"backward"``, ``"ortho"`` or ``"forward"``.
 
     Returns:
-        The transform, of x's shape and dtype, contiguous.
+        The transform, in x's shape and dtype, contiguous.
 
     Raises:
         TypeError: If x is not a real floating-point tensor.
-        ValueError: If type, axes or norm is not one of these, or a transformed axis is too short.
+        ValueError: If type, axes or norm is not one of the above, or a transformed axis is too short.
     """
     return _transform("dctn", x, type, axes, norm, sine=False, inverse=False)
 
@@ -100,7 +100,7 @@ def _transform(name: str, x: Tensor, type: int, axes: Axes, norm: str | None, *,
 
 
 def _axes(name: str, dims: int, axes: Axes) -> list[int]:
-    """Distinct axes counted from 0."""
+    """Check that the axes are distinct; return them counted from 0."""
     if axes is None:
         return list(range(dims))
     entries: Sequence[int]
@@ -126,14 +126,14 @@ def _forward(x: Tensor, type: int, sine: bool, axes: list[int], norm: int) -> Te
 
 
 def _sine_by_cosine(x: Tensor, type: int, axes: list[int], norm: int) -> Tensor:
-    """Sine type 2 is cosine type 2 of the sign-alternating samples, in reverse order; type 3 is its transpose."""
+    """Sine type 2 is cosine type 2 of the samples with alternating signs, reversed; type 3 is its transpose."""
     if type == 2:
         return _forward(_alternate(x, axes), 2, False, axes, norm).flip(axes)
     return _alternate(_forward(x.flip(axes), 3, False, axes, norm), axes)
 
 
 def _alternate(x: Tensor, axes: list[int]) -> Tensor:
-    """Negates the odd samples along each axis."""
+    """Negate the odd samples along each axis."""
     for axis in axes:
         signs = 1 - 2 * (torch.arange(x.shape[axis], device=x.device) % 2)
         x = x * signs.to(x.dtype).reshape(-1, *[1] * (x.dim() - 1 - axis))
@@ -168,7 +168,10 @@ def _scaled_line(x: Tensor, type: int, sine: bool, norm: int) -> Tensor:
 
 
 def _adjoint_line(x: Tensor, type: int, sine: bool, norm: int) -> Tensor:
-    """Types 2 and 3 are each other's transpose but for number 0, sine type 1 is symmetric; the op has no others."""
+    """Apply the transposed matrix of one of the op's three transforms.
+
+    Cosine types 2 and 3 are each other's transpose except for element 0; sine type 1 is symmetric.
+    """
     if sine:
         return _scaled_line(x, type, sine, norm)
     if norm == 1:
@@ -179,7 +182,7 @@ def _adjoint_line(x: Tensor, type: int, sine: bool, norm: int) -> Tensor:
 
 
 def _scale_ends(x: Tensor, factor: float, both: bool) -> Tensor:
-    """Multiplies number 0, and with `both` the last number as well."""
+    """Multiply element 0, and with `both` also the last element, by `factor`."""
     factors = torch.ones(x.shape[-1], dtype=x.dtype, device=x.device)
     factors[0] = factor
     if both:
@@ -193,7 +196,7 @@ def _line(x: Tensor, type: int, sine: bool) -> Tensor:
     if sine and type == 4:
         signs = 1 - 2 * (torch.arange(n, device=x.device) % 2)
         return _line(x.flip(-1), 4, False) * signs.to(x.dtype)
-    if sine:  # type 1; of types 2 and 3 `_sine_by_cosine` makes cosine transforms
+    if sine:  # type 1; types 2 and 3 never get here, see `_sine_by_cosine`
         zero = x.new_zeros(*x.shape[:-1], 1)
         return -torch.fft.rfft(torch.cat([zero, x, zero, -x.flip(-1)], -1)).imag[..., 1 : n + 1]
     if type == 1:
@@ -208,18 +211,22 @@ def _line(x: Tensor, type: int, sine: bool) -> Tensor:
 
 
 def _real_product(a: Tensor, b: Tensor) -> Tensor:
-    """Re(a b), the same bits on any number of threads; PyTorch's complex product depends on where a share ends."""
+    """Re(a b), with the same bits on any number of threads.
+
+    PyTorch's complex product rounds differently at the end of each thread's share.
+    """
     return a.real * b.real - a.imag * b.imag
 
 
 def _turned(x: Tensor, length: int) -> Tensor:
-    """x times exp(-i pi k / 2n), with zeros behind; in real numbers, which is all that ONNX multiplies and pads."""
+    """x times exp(-i pi k / 2n), zero-padded to `length`; in real arithmetic, because ONNX cannot multiply or pad
+    complex numbers."""
     turn, margin = _turn(x, x.shape[-1]), (0, length - x.shape[-1])
     return torch.complex(F.pad(x * turn.real, margin), F.pad(x * turn.imag, margin))
 
 
 def _turn(x: Tensor, n: int, half: bool = False) -> Tensor:
-    """exp(-i pi k / 2n) for k < n; with `half` for k + 1/2. Angles in float64."""
+    """exp(-i pi k / 2n) for k < n, or with `half` for k + 1/2; the angles are computed in float64."""
     k = torch.arange(n, device=x.device, dtype=torch.float64) + (0.5 if half else 0.0)
     angle = -math.pi / (2 * n) * k
     return torch.complex(angle.cos().to(x.dtype), angle.sin().to(x.dtype))

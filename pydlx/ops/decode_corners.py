@@ -1,17 +1,18 @@
-"""CornerNet's decode: boxes from the maps of their corners (Law and Deng, arXiv 1808.01244).
+"""CornerNet's decoding of corner maps to boxes (Law and Deng, arXiv 1808.01244).
 
-1. A cell of a heat map is a peak if no cell of the window around it, on the same plane, is higher; cells outside of the
-   plane are lower than any. A peak scores what the map holds, any other cell 0.
-2. The K = min(top_k, C H W) best cells of each map are its corners, over all (class, y, x) jointly.
-3. All K x K pairs, of a top-left and a bottom-right corner at their cells' (x, y) plus the offset there, score the mean
-   of their corners. Rejected pairs score -1: of two classes, with tags more than tag_threshold apart, or with the
-   bottom-right corner to the left of the top-left one or above it.
+1. A pixel of a heat map is a peak if no pixel of the window around it, in the same channel, is higher; the window ends
+   at the map's border. The score of a peak is its heat value, that of any other pixel is 0.
+2. The K = min(top_k, C H W) pixels with the highest scores, over all (class, y, x) jointly, are the map's corners.
+3. Each of the K x K pairs of a top-left and a bottom-right corner is a box. A corner lies at its pixel's (x, y) plus
+   the offset there; a pair's score is the mean of both corners' scores. A pair is rejected, with score -1, if the
+   classes or the tags differ, the latter by more than tag_threshold, or if the bottom-right corner is left of or above
+   the top-left one.
 4. The M = min(max_detections, K^2) best pairs are the detections.
 
-The order is exact, so that every backend gives the same rows. Best is by falling score, where NaN counts as larger than
-any number (a NaN is a peak, and no cell beside it is one); of equals the lower index is first: of cells (class, y, x),
-of pairs (rank of the top-left corner, rank of the bottom-right one). Rejected pairs are equals; their rows keep the
-boxes. A NaN tag or offset rejects no pair: it stays to be seen.
+The order is fully defined, so that every backend gives the same rows. Scores are sorted in descending order, with NaN
+larger than any number (a NaN pixel is a peak, and its neighbours are not). Ties go to the lower index: of pixels by
+(class, y, x), of pairs by (rank of the top-left corner, rank of the bottom-right one). Rejected pairs are ties; their
+rows keep their boxes. A NaN tag or offset rejects no pair, so that it shows in the result.
 """
 
 from __future__ import annotations
@@ -45,37 +46,37 @@ def decode_corners(
     tag_threshold: float = 0.5,
     max_detections: int = 1000,
 ) -> Detections:
-    """Pair the corners that CornerNet's heads show (arXiv 1808.01244).
+    """Decode the outputs of CornerNet's heads to boxes (arXiv 1808.01244).
 
-    The top_k best peaks of each heat map, over all classes jointly, are its corners. All pairs of a top-left and a
-    bottom-right corner score the mean of both; pairs of two classes, of tags more than tag_threshold apart, or with
-    the bottom-right corner to the left of the top-left one or above it score -1. The order is exact: NaN first, then by
-    falling score, of equals by their place.
+    The top_k highest peaks of each heat map, over all classes jointly, are its corners. The score of a pair of a
+    top-left and a bottom-right corner is the mean of both; it is -1 for pairs of different classes, with tags more than
+    tag_threshold apart, or with the bottom-right corner left of or above the top-left one. Rows are sorted by
+    descending score, NaN first; ties go to the lower index.
 
     On CUDA the call does not wait for the device.
 
     Args:
-        heat_tl: (B, C, H, W), where boxes of each class have their top-left corner: probabilities, after the sigmoid.
+        heat_tl: (B, C, H, W), probability (after the sigmoid) that a pixel is the top-left corner of a box of a class.
             float64, float32, float16 or bfloat16; any strides, but contiguous maps are not copied.
         heat_br: The same for bottom-right corners.
-        tag_tl: (B, 1, H, W), embeddings, alike for the two corners of a box.
+        tag_tl: (B, 1, H, W), embeddings, which are similar at the two corners of a box.
         tag_br: (B, 1, H, W).
-        offset_tl: (B, 2, H, W), x then y, what is to be added to a corner's cell.
+        offset_tl: (B, 2, H, W), x then y, added to a corner's pixel coordinates.
         offset_br: (B, 2, H, W).
-        top_k: Corners of each kind that are paired.
-        kernel_size: Side of the window in which a peak is the highest cell, odd; 1 for every cell a peak.
-        tag_threshold: Distance of tags up to which corners may belong to one box.
-        max_detections: Rows of the result; fewer if there are fewer pairs.
+        top_k: Number of corners of each kind that are paired.
+        kernel_size: Side of the window whose maximum a peak is; odd. With 1 every pixel is a peak.
+        tag_threshold: Largest distance of tags at which two corners may belong to one box.
+        max_detections: Number of rows of the result; there are fewer if there are fewer pairs.
 
     Returns:
-        boxes (B, M, 4) as x1, y1, x2, y2 in cells of the maps, scores (B, M), corner_scores (B, M, 2), top-left then
-        bottom-right, and labels (B, M), int64, by falling score. Rejected pairs fill up the rows, at score -1.
-        Floating-point results are float64 if a map is, otherwise float32, which 16-bit maps are computed in: bfloat16
-        has no cell 200.5. Without gradient.
+        boxes (B, M, 4) as x1, y1, x2, y2 in pixels of the maps, scores (B, M), corner_scores (B, M, 2), top-left then
+        bottom-right, and labels (B, M), int64, sorted by descending score. If there are too few valid pairs, rejected
+        ones with score -1 follow. Floating-point results are float64 if a map is, else float32: bfloat16 could not
+        even hold the coordinate 257. There is no gradient.
 
     Raises:
         TypeError: If a map is not floating-point.
-        ValueError: If a shape or an option does not fit, or a gradient is asked for.
+        ValueError: If a shape or an option does not fit, or an input requires a gradient.
     """
     check_floating(_NAME, "heat_tl", heat_tl)
     if heat_tl.dim() != 4:
@@ -118,7 +119,7 @@ def decode_corners_reference(
     tag_threshold: float,
     max_detections: int,
 ) -> Detections:
-    """The four steps, on maps of one dtype."""
+    """The definition: the four steps of the module's docstring, on maps of one dtype."""
     top_k, max_detections = _counts(heat_tl, top_k, max_detections)
     if heat_tl.numel() == 0:
         return _new_detections(heat_tl, max_detections)
@@ -138,21 +139,21 @@ def decode_corners_reference(
 
 
 def _corners(heat: Tensor, tag: Tensor, offset: Tensor, top_k: int, kernel_size: int) -> tuple[Tensor, ...]:
-    """Score, class, x, y and tag of the best cells, (B, K) each."""
+    """Score, class, x, y and tag of the K corners, (B, K) each."""
     dtype = _wide(heat)
     height, width = heat.shape[2:]
     heat = heat.to(dtype)
     kernel_size = min(kernel_size, 2 * max(height, width) + 1)
     peak = (heat == F.max_pool2d(heat, kernel_size, 1, kernel_size // 2)) | heat.isnan()
-    scores, cells = best(torch.where(peak, heat, 0.0).flatten(1), top_k)
-    labels, place = _divided(cells, height * width)
+    scores, index = best(torch.where(peak, heat, 0.0).flatten(1), top_k)
+    labels, place = _divided(index, height * width)
     rows, columns = _divided(place, width)
     x, y, tags = (values.to(dtype).flatten(1).gather(1, place) for values in (offset[:, 0], offset[:, 1], tag[:, 0]))
     return scores, labels, columns + x, rows + y, tags
 
 
 def _divided(index: Tensor, by: int) -> tuple[Tensor, Tensor]:
-    """Quotient and remainder, whose operator ONNX export knows for fixed sizes only."""
+    """Quotient and remainder, without ``%``: ONNX export supports it for fixed sizes only."""
     quotient = index // by
     return quotient, index - quotient * by
 

@@ -1,13 +1,14 @@
-"""The best answers in a text, from a score for each token to begin one and a score for each to end one.
+"""The best answer spans of a text, from each token's score as the start and as the end of an answer.
 
-With s_i and e_j the scores, a span from token i to token j, both inclusive, scores s_i + e_j. It counts where
+With start scores s and end scores e, the span from token i to token j, both inclusive, has score s_i + e_j. It is
+valid if
 
-    i <= j < i + max_length,  the mask lets i begin and j end,  and s_i + e_j > -inf,
+    i <= j < i + max_length,  the mask is True at i and j,  and s_i + e_j > -inf (so not NaN).
 
-which a NaN is not. Spans are ranked by falling score and, where scores are equal, by the smaller i, then the smaller j;
-16-bit scores are added, and compared, in float32. The order is exact, so that every backend gives the same spans.
+Spans are sorted by descending score, ties by the smaller i, then the smaller j; 16-bit scores are added and compared in
+float32. The order is fully defined, so that every backend gives the same spans.
 
-DrQA (Chen et al., arXiv 1704.00051) takes the best of an L x L table; here the table is never made.
+DrQA (Chen et al., arXiv 1704.00051) takes the maximum of an L x L table; the kernels never build the table.
 """
 
 from __future__ import annotations
@@ -30,21 +31,21 @@ def decode_spans(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Find the best spans of every row: i <= j < i + max_length with the highest start_i + end_j.
 
-    Equal scores are ranked by the smaller i, then the smaller j. Spans of -inf or NaN do not count.
+    Ties go to the smaller i, then the smaller j. Spans with score -inf or NaN are not valid.
     On CUDA the call does not wait for the device. Under ``torch.onnx.export`` it becomes a table of L x max_length.
 
     Args:
-        start: (B, L), of each token to begin the answer: logarithms of probabilities, or any scores to be added.
-            float64, float32, float16 or bfloat16.
-        end: (B, L), of each token to end it.
+        start: (B, L), score of each token as the start of an answer, usually log-probabilities. float64, float32,
+            float16 or bfloat16.
+        end: (B, L), score of each token as the end.
         max_length: Most tokens of a span; None for no limit.
-        mask: (B, L), bool: True at tokens that may begin or end an answer. By default all may.
+        mask: (B, L), bool: True at tokens where an answer may start or end. None allows all.
         top_k: Spans per row.
 
     Returns:
-        start_index and end_index (B, top_k), int64, both inclusive, and score (B, top_k), by falling score. Where fewer
-        spans count, indexes are -1 and scores -inf. The score is float64 if an input is, otherwise float32, and has a
-        gradient by start and end, where they were taken from.
+        start_index and end_index (B, top_k), int64, both inclusive, and score (B, top_k), sorted by descending score.
+        Where fewer spans are valid, indices are -1 and scores -inf. The score is float64 if an input is, else float32,
+        and differentiable in start and end.
 
     Raises:
         TypeError: If start or end is not floating-point, or the mask not bool.
@@ -83,10 +84,10 @@ def _check(start: Tensor, end: Tensor, mask: Tensor | None) -> None:
 def decode_spans_reference(
     start: Tensor, end: Tensor, mask: Tensor | None, max_length: int, top_k: int
 ) -> tuple[Tensor, Tensor]:
-    """The definition: the first and last tokens (B, top_k), from scores of one dtype."""
+    """The definition: first and last tokens, (B, top_k) each, from scores of one dtype."""
     length = start.shape[1]
     if start.numel() == 0:
-        return _nothing_found(start, top_k), _nothing_found(start, top_k)
+        return _no_spans(start, top_k), _no_spans(start, top_k)
     start, end = _wide(start), _wide(end)
     if mask is not None:
         start, end = torch.where(mask, start, -torch.inf), torch.where(mask, end, -torch.inf)
@@ -94,7 +95,7 @@ def decode_spans_reference(
     ends = torch.arange(length, device=start.device).unsqueeze(1) + torch.arange(width, device=start.device)
     scores = start.unsqueeze(2) + end[:, ends.clamp(max=length - 1)]
     scores = torch.where((ends < length) & (scores > -torch.inf), scores, -torch.inf)
-    scores = F.pad(scores.flatten(1), (0, top_k), value=-torch.inf)  # there may be fewer spans
+    scores = F.pad(scores.flatten(1), (0, top_k), value=-torch.inf)  # there may be fewer than top_k spans
     scores, place = best(scores, top_k)
     first = place // width
     found = scores > -torch.inf
@@ -106,14 +107,14 @@ def _wide(x: Tensor) -> Tensor:
 
 
 def _scores(start: Tensor, end: Tensor, first: Tensor, last: Tensor) -> Tensor:
-    """Of the spans that were found, differentiably."""
+    """Scores of the spans found, (B, top_k), differentiable in start and end."""
     if start.shape[1] == 0:
-        start, end = (F.pad(x, (0, 1)) for x in (start, end))  # something to gather
+        start, end = (F.pad(x, (0, 1)) for x in (start, end))  # gather needs at least one element
     total = _wide(start.gather(1, first.clamp(min=0))) + _wide(end.gather(1, last.clamp(min=0)))
     return torch.where(first >= 0, total, -torch.inf)
 
 
-def _nothing_found(start: Tensor, top_k: int) -> Tensor:
+def _no_spans(start: Tensor, top_k: int) -> Tensor:
     return start.new_full((start.shape[0], top_k), -1, dtype=torch.int64)
 
 

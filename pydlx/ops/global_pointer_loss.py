@@ -1,16 +1,16 @@
-"""GlobalPointer's scores of spans and their zlpr loss, without a table of all spans (arXiv 2208.03054, section 2).
+"""The zlpr loss of GlobalPointer's span scores, without a table of all spans (arXiv 2208.03054, section 2).
 
-With rotary positions (arXiv 2104.09864) the vectors of the token at position p are turned pair by pair,
+Rotary position embedding (arXiv 2104.09864) rotates the vectors of the token at position p pair by pair,
 
     theta_i = 10000^(-2 i / d),  i = 0 .. d / 2 - 1
     (x_2i, x_2i+1)  ->  (x_2i cos p theta_i - x_2i+1 sin p theta_i,  x_2i+1 cos p theta_i + x_2i sin p theta_i)
 
-and the span of type c from token m to token n, both inclusive, has the score
+The span of type c from token m to token n, both inclusive, has the score
 
     s_c(m, n) = scale q_c,m . k_c,n                                  GlobalPointer: a head for each type
     s_c(m, n) = scale q_m . k_n + start_bias_c,m + end_bias_c,n      Efficient GlobalPointer: one head for all types
 
-The loss is that of :func:`pydlx.ops.zlpr_loss` over the spans of one item and type.
+For each item and type, the loss over its spans is that of :func:`pydlx.ops.zlpr_loss`.
 """
 
 from __future__ import annotations
@@ -53,39 +53,38 @@ def global_pointer_loss(
     """The zlpr loss of GlobalPointer's scores of all spans (arXiv 2208.03054, section 2).
 
     The span of type c from token m to token n, both inclusive, has the score ``scale q_c,m . k_c,n``, or with one head
-    for all types ``scale q_m . k_n + start_bias_c,m + end_bias_c,n``, of vectors turned by their positions if rotary.
-    With the gold spans G of an item and type and all others N, the loss is
+    for all types ``scale q_m . k_n + start_bias_c,m + end_bias_c,n``. With rotary, query and key are first rotated by
+    their positions. With the gold spans G of an item and type and all its other spans N, the loss is
     ``log(1 + sum_G exp(-s)) + log(1 + sum_N exp(s))``, that of :func:`pydlx.ops.zlpr_loss`.
 
-    The scores are computed tile by tile, in the backward pass again, and kept nowhere: memory grows with L, not with
-    L x L. Higher derivatives come from the reference, which holds all scores. On CUDA the call does not wait for the
-    device.
+    Scores are computed tile by tile, once more in the backward pass, and never stored: memory grows with L, not with
+    L x L. Higher derivatives use the reference, which stores all scores. On CUDA the call does not wait for the device.
 
     Args:
-        query: (B, H, L, d): of the first tokens of spans; float64, float32, float16 or bfloat16. H is the number of
-            types C, or 1 where all types share one product and have biases.
-        key: (B, H, L, d): of the last tokens.
+        query: (B, H, L, d), vectors of tokens as the first of a span; float64, float32, float16 or bfloat16. H is the
+            number of types C, or 1 if all types share the products and differ in their biases.
+        key: (B, H, L, d), vectors of tokens as the last of a span.
         spans: (N, 4), integers: the gold spans as (item, type, start, end), the end inclusive. Duplicates count once;
-            spans that begin or end at a token which the mask leaves out are ignored; ``torch.tensor([])`` for none.
-            They may stay on the CPU when query is on a GPU.
-        mask: (B, L), bool: True at tokens, False in padding, which is never read. By default all are tokens.
-        start_bias: (B, C, L): added to all scores of spans that start at a token; goes with end_bias.
-        end_bias: (B, C, L): the same for spans that end at it.
-        rotary: Whether to turn query and key by their positions, 0 to L - 1. d must be even.
-        triangle: Whether spans end where they start or later; otherwise all pairs of tokens have a score.
-        scale: Of the products; 1 / sqrt(d) by default.
+            spans that start or end at a masked token are ignored; pass ``torch.tensor([])`` for none. They may stay on
+            the CPU when query is on a GPU.
+        mask: (B, L), bool: True at tokens, False in padding, which is never read. None means that all are tokens.
+        start_bias: (B, C, L), added to the scores of all spans that start at a token; required with end_bias.
+        end_bias: (B, C, L), the same for spans that end at a token.
+        rotary: Whether to rotate query and key by their positions, 0 to L - 1; d must be even then.
+        triangle: Whether only spans with start <= end have a score; otherwise every pair of tokens has.
+        scale: Factor of the products; 1 / sqrt(d) by default.
         reduction: ``"mean"`` or ``"sum"`` over items and types; ``"none"`` for (B, C).
 
     Returns:
-        A number, or (B, C); float64 for float64 tensors, else float32, which holds what a sum in half precision may
-        not. An item of padding alone has loss 0; the mean of no item is NaN. NaN in a token reaches the losses of its
-        item and head. A span whose score is -inf, as by a bias, has no part in the loss, be it gold or not.
+        A scalar, or (B, C); float64 for float64 tensors, else float32, because the sums may overflow half precision.
+        An item that is all padding has loss 0; the mean over no items is NaN. NaN in a token reaches the losses of its
+        item and head. A span with score -inf, for instance from a bias, is left out of the loss, gold or not.
 
     Raises:
         TypeError: If a tensor is of the wrong type.
         ValueError: If a shape, a device or an option does not fit; or, for spans on the CPU, if one lies outside of
-            the items, types and tokens, or ends before it starts where there is a triangle. Where their values cannot
-            be looked at, such spans are ignored.
+            the items, types and tokens, or with triangle ends before it starts. Where their values cannot be read
+            (on a GPU, under ``torch.compile``), such spans are ignored.
     """
     check_one_of(_NAME, "reduction", reduction, REDUCTIONS)
     _check_options(query, key, rotary, triangle, scale)
@@ -98,7 +97,7 @@ def global_pointer_loss(
     for x in tensors[1:]:
         dtype = torch.promote_types(dtype, x.dtype)
     wide = torch.promote_types(dtype, torch.float32)
-    cells = _cells(spans, query.shape[0], types, query.shape[2]).to(query.device, non_blocking=True)
+    cells = gold_indices(spans, query.shape[0], types, query.shape[2]).to(query.device, non_blocking=True)
     run = _op if _native.use_native(query, _NAME) else global_pointer_loss_reference
     parts = run(
         query.to(dtype),
@@ -160,7 +159,7 @@ def _check_mask(query: Tensor, mask: Tensor | None) -> None:
 
 def _check_spans(query: Tensor, types: int, spans: Tensor, triangle: bool) -> None:
     if isinstance(spans, Tensor) and spans.shape in ((0,), (0, 4)):
-        return  # no gold spans, as torch.tensor([]) is, of whatever type
+        return  # no gold spans; the dtype of torch.tensor([]) does not matter
     check_integers(_NAME, "spans", spans)
     if spans.dim() != 2 or spans.shape[1] != 4:
         wanted = "(N, 4): item, type, start, end"
@@ -187,10 +186,10 @@ def _span_text(span: Tensor) -> str:
     return f"item {item}, type {kind}, start {start}, end {end}"
 
 
-def _cells(spans: Tensor, batch: int, types: int, length: int) -> Tensor:
-    """(2, N): of each span the number of its cell in (B, C, start, end), and in (B, C, end, start), both sorted.
+def gold_indices(spans: Tensor, batch: int, types: int, length: int) -> Tensor:
+    """(2, N): each span's flat index in a table (B, C, start, end), and in (B, C, end, start), each row sorted.
 
-    That of a span outside of the table is -1.
+    The index of a span outside of the table is -1.
     """
     item, kind, start, end = spans.to(torch.int64).view(-1, 4).unbind(1)
     limits = ((item, batch), (kind, types), (start, length), (end, length))
@@ -208,11 +207,11 @@ def global_pointer_scores(
     rotary: bool,
     scale: float | None,
 ) -> Tensor:
-    """The scores of all spans, (B, C, L, L), in the arguments' dtype. Nothing is checked or masked."""
+    """The scores of all spans, (B, C, L, L), in the arguments' dtype, unmasked. Arguments are not checked."""
     size = query.shape[-1]
     if rotary:
         query, key = turned(query), turned(key)
-    # Scaled before the product, which may be too large for half precision otherwise.
+    # Scale the query, not the product, which might overflow half precision.
     scores = query * (size**-0.5 if scale is None else scale) @ key.mT
     if start_bias is not None and end_bias is not None:
         scores = scores + start_bias.unsqueeze(-1) + end_bias.unsqueeze(-2)
@@ -220,7 +219,7 @@ def global_pointer_scores(
 
 
 def turned(x: Tensor) -> Tensor:
-    """Vectors (..., L, d) turned by their positions: rotary position embedding, with angles in float64."""
+    """Rotary position embedding: rotate vectors (..., L, d) by their positions, with angles in float64."""
     length, size = x.shape[-2:]
     pairs = torch.arange(0, size, 2, dtype=torch.float64, device=x.device)
     angles = torch.arange(length, dtype=torch.float64, device=x.device).unsqueeze(1) * 10000 ** (-pairs / size)
@@ -229,14 +228,14 @@ def turned(x: Tensor) -> Tensor:
     return torch.stack([even * cosine - odd * sine, odd * cosine + even * sine], -1).flatten(-2)
 
 
-def counted_cells(batch: int, length: int, mask: Tensor | None, triangle: bool, device: torch.device) -> Tensor:
-    """Which spans have a score, (B or 1, 1, L, L)."""
-    cells = torch.ones(1, 1, length, length, dtype=torch.bool, device=device)
+def counted_spans(batch: int, length: int, mask: Tensor | None, triangle: bool, device: torch.device) -> Tensor:
+    """Which spans have a score: bool, (B or 1, 1, L, L)."""
+    counted = torch.ones(1, 1, length, length, dtype=torch.bool, device=device)
     if triangle:
-        cells = cells.triu()
+        counted = counted.triu()
     if mask is not None:
-        cells = cells & mask.view(batch, 1, length, 1) & mask.view(batch, 1, 1, length)
-    return cells
+        counted = counted & mask.view(batch, 1, length, 1) & mask.view(batch, 1, 1, length)
+    return counted
 
 
 def global_pointer_loss_reference(
@@ -250,27 +249,27 @@ def global_pointer_loss_reference(
     triangle: bool,
     scale: float | None,
 ) -> Tensor:
-    """The definition, with both logarithms apart.
+    """The definition; returns both logarithms separately.
 
     Args:
         query: (B, H, L, d).
         key: (B, H, L, d).
-        cells: (2, N), int64: the gold cells as `_cells` gives them; the first row is used.
+        cells: (2, N), int64: the gold spans' indices from `gold_indices`; the reference uses the first row.
         mask: (B, L).
-        start_bias: (B, C, L), in the dtype that is summed in.
+        start_bias: (B, C, L), in the accumulation dtype.
         end_bias: (B, C, L), likewise.
         rotary: As in the public function.
         triangle: Likewise.
         scale: Likewise.
 
     Returns:
-        (B, C, 2): the logarithms of the sums over the gold spans and over the others, in the dtype that is summed in.
+        (B, C, 2): the logarithms of the sums over the gold spans and over the others, in the accumulation dtype.
     """
     batch, _, length, _ = query.shape
     query, key = (_tokens_of(x, mask, -1).to(torch.promote_types(x.dtype, torch.float32)) for x in (query, key))
     start_bias, end_bias = (x if x is None else _tokens_of(x, mask, 1) for x in (start_bias, end_bias))
     scores = global_pointer_scores(query, key, start_bias, end_bias, rotary, scale)
-    counted = counted_cells(batch, length, mask, triangle, scores.device)
+    counted = counted_spans(batch, length, mask, triangle, scores.device)
     total = scores.numel()
     gold = torch.zeros(total + 1, dtype=torch.bool, device=scores.device)
     gold = gold.scatter(0, torch.where(cells[0] < 0, total, cells[0]), True)[:total]
@@ -280,7 +279,7 @@ def global_pointer_loss_reference(
 
 
 def _tokens_of(x: Tensor, mask: Tensor | None, dim: int) -> Tensor:
-    """x with zeros in place of padding: vectors (B, H, L, d), or with `dim` 1 numbers (B, C, L)."""
+    """Zero the padding of vectors (B, H, L, d) with `dim` -1, or of numbers (B, C, L) with `dim` 1."""
     if mask is None:
         return x
     return torch.where(mask.unsqueeze(1).unsqueeze(-1) if dim < 0 else mask.unsqueeze(dim), x, 0)
@@ -299,9 +298,9 @@ def _backward_reference(
     triangle: bool,
     scale: float | None,
 ) -> tuple[Tensor, ...]:
-    """The gradients by query, key and both biases (empty where there are none); differentiable in those and grad.
+    """The gradients of query, key and both biases (empty if there are none); differentiable in those and grad.
 
-    It needs no parts, which the kernels do.
+    `parts`, the forward's output, is there for the kernels; the reference does not use it.
     """
 
     def loss(query: Tensor, key: Tensor, *biases: Tensor) -> Tensor:
@@ -351,8 +350,10 @@ def _setup_double(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 
 
 def _double_backward(ctx: Any, *v: Tensor) -> tuple[Tensor | None, ...]:
-    """Higher derivatives are rare, so they come from the reference. The parts are themselves a function of the other
-    tensors, to which all of the derivative is given back."""
+    """Higher derivatives are rare, so they come from the reference.
+
+    `parts` depends on the other tensors; the reference's derivatives include that, so parts itself gets None.
+    """
     grad, parts, query, key, cells, mask, *biases = ctx.saved_tensors
     biases = [x for x in biases if x is not None]
 
@@ -368,7 +369,7 @@ def _double_backward(ctx: Any, *v: Tensor) -> tuple[Tensor | None, ...]:
 
 
 def _batching(op: Any, size: int, dims: Sequence[int | None], inputs: Sequence[Any]) -> Any:
-    """The new dimension becomes part of the items, to which the numbers of cells are moved."""
+    """Flatten the batch dimension into the items, and shift the gold spans' indices accordingly."""
     at = next(i for i, x in enumerate(inputs) if isinstance(x, Tensor) and x.dtype == torch.int64)
     *tensors, rotary, triangle, scale = _autograd.with_batch_in_front(size, dims, inputs)
     cells, query, bias = tensors[at], tensors[at - 2], tensors[at + 2]

@@ -1,12 +1,12 @@
 """Poisson's equation on the unknown pixels of an irregular mask, with known values around them.
 
-Perez, Gangnet and Blake, "Poisson image editing", SIGGRAPH 2003, equation 7, after the known values have been moved to
-the right side. With N(p) the 4-neighbours of p inside the canvas and n_p their number:
+This is equation 7 of Perez, Gangnet and Blake, "Poisson image editing", SIGGRAPH 2003, with the known values moved to
+the right-hand side. With N(p) the 4-neighbours of p inside the image and n_p their number:
 
-    n_p u[p] - sum over q in N(p), q unknown, of u[q] = rhs[p]    for p unknown        u[p] = 0 elsewhere
+    n_p u[p] - sum over unknown q in N(p) of u[q] = rhs[p]    for p unknown        u[p] = 0 elsewhere
 
-A neighbour beyond the canvas is dropped, which is a natural Neumann edge. The matrix is symmetric and, as soon as one
-pixel is known, positive definite.
+Neighbours outside of the image are dropped, which is a natural Neumann boundary. The matrix is symmetric, and positive
+definite if at least one pixel is known.
 """
 
 from __future__ import annotations
@@ -37,28 +37,28 @@ def solve_masked_poisson(
 ) -> tuple[Tensor, Tensor]:
     """Solve A u = rhs on the unknown pixels: ``(A u)[p] = n_p u[p] - sum of u over p's unknown neighbours``.
 
-    On the CPU and on CUDA: conjugate gradients preconditioned by a multigrid V-cycle whose coarse operators are made
-    from the mask, so that an iteration costs a few passes over the unknown pixels' surroundings and their number (6 to
-    14 to reach the default tolerances) depends neither on the size nor on the shape of the mask. On other devices the
-    reference runs: conjugate gradients preconditioned by a sine transform of the bounding box, of which ragged masks
-    need many more.
+    The CPU and CUDA kernels use conjugate gradients, preconditioned by a multigrid V-cycle whose coarse operators are
+    built from the mask. The number of iterations (6 to 14 for the default tolerances) therefore depends neither on the
+    size nor on the shape of the mask, and an iteration costs a few passes over the unknown pixels and their
+    neighbourhood. On other devices the reference runs: conjugate gradients preconditioned by a sine transform of the
+    bounding box, which needs many more iterations for ragged masks.
 
-    On CUDA the host waits once in six iterations, to see whether there are to be more, and once for the residuals.
+    On CUDA the host waits for the device every six iterations, to test for convergence, and once for the residuals.
 
     Args:
         rhs: (..., H, W), float32 or float64. Values on known pixels are ignored.
-        mask: (H, W), or (..., H, W) that broadcasts to rhs; bool, True where u is unknown. Planes that share a mask
-            share its preparation.
+        mask: (H, W), or (..., H, W) that broadcasts to rhs; bool, True where u is unknown. The multigrid hierarchy is
+            built once per mask, so planes should share one where they can.
         tolerance: Relative residual ``|A u - rhs| / |rhs|`` (2-norm over a plane) at which to stop; by default 1e-6
             for float32 and 1e-10 for float64.
         max_iterations: Per plane; by default 100, and 5000 for the reference.
-        initial: Where to start, of rhs's shape and dtype; zero by default. No gradient flows to it.
+        initial: Initial guess, of rhs's shape and dtype; zero by default. It gets no gradient.
 
     Returns:
-        u, like rhs, zero on known pixels; and the relative residual of every plane, (...) in float64. It is computed
-        afresh from the solution, which is held in float64 until it is rounded to rhs's dtype; for float32, rounding
-        adds about 1e-7 times the ratio of u to rhs. A plane whose rhs is zero has residual 0. Gradients with respect
-        to rhs solve the same equation once more; derivatives of any order are available.
+        u, in rhs's shape and dtype, zero on known pixels; and the true relative residual of every plane, (...) in
+        float64. The residual is computed from the float64 solution, before that is rounded to rhs's dtype; for float32
+        the rounding adds about 1e-7 times the ratio of u to rhs. A plane whose rhs is zero has residual 0. A gradient
+        with respect to rhs solves the same equation once more; derivatives of any order are available.
 
     Raises:
         TypeError: If an argument is not a tensor of the dtype wanted.
@@ -77,7 +77,7 @@ def solve_masked_poisson(
     native = _native.use_native(rhs, "masked_poisson")
     if not (native and rhs.is_cuda):
         _refuse(flaws)
-        flaws = {}  # a GPU is asked once, with the residuals
+        flaws = {}  # on a GPU they are read once, together with the residuals
     limit = (100 if native else 5000) if max_iterations is None else whole(_NAME, "max_iterations", max_iterations, 1)
     goal = _TOLERANCES[rhs.dtype] if tolerance is None else float(tolerance)
     planes, masks, start = _group_by_mask(rhs, mask, initial)
@@ -116,10 +116,10 @@ def _check_arguments(rhs: Tensor, mask: Tensor, tolerance: float | None, initial
 
 
 def _flaws(rhs: Tensor, mask: Tensor, initial: Tensor | None) -> dict[str, Tensor]:
-    """What data must not be, and whether they are. A right side that is not finite shows in the residual."""
+    """Conditions on values that are violated: message to bool tensor. (A non-finite rhs shows in the residual.)"""
     if not rhs.numel():
         return {}
-    known = mask.view(torch.uint8).flatten(-2).amin(-1) == 0  # bools reduce many times slower
+    known = mask.view(torch.uint8).flatten(-2).amin(-1) == 0  # reducing a bool tensor is many times slower
     flaws = {"mask must leave at least one pixel of every plane known, got all True": ~known.all()}
     if initial is not None:
         flaws["initial must be finite, got NaN or infinity"] = ~initial.isfinite().all()
@@ -150,7 +150,10 @@ def _report(residual: Tensor, flaws: dict[str, Tensor], tolerance: float, limit:
 
 
 def _group_by_mask(rhs: Tensor, mask: Tensor, initial: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-    """rhs as (masks, planes, H, W) and the mask as (masks, H, W): leading axes the mask has, then those it lacks."""
+    """Reshape rhs to (masks, planes, H, W) and mask to (masks, H, W).
+
+    The planes are the trailing ones of rhs's leading axes along which the mask does not vary.
+    """
     size = rhs.shape[-2:]
     lead = (1,) * (rhs.dim() - mask.dim()) + tuple(mask.shape[:-2])
     split = len(lead)
@@ -208,19 +211,19 @@ def _conjugate_gradients(
         u, r = u + step * p, r - step * q
     rest = b - apply(u)
     residual = torch.where(norm > 0, dot(rest, rest).sqrt() / norm.where(norm > 0, 1), norm)
-    u = torch.where(norm > 0, u, 0)  # a right side of zero, wherever the start was
+    u = torch.where(norm > 0, u, 0)  # if rhs is zero, whatever the initial guess
     u = torch.where(unknown & ~norm.isfinite(), torch.nan, u)
     return u.to(rhs.dtype), residual.flatten(-3)
 
 
 def _laplacian(u: Tensor) -> Tensor:
-    """n_p u[p] - the sum over p's neighbours inside the canvas."""
+    """n_p u[p] minus the sum over p's neighbours inside the image."""
     dy, dx = u.diff(dim=-2), u.diff(dim=-1)
     return F.pad(dy, (0, 0, 1, 0)) - F.pad(dy, (0, 0, 0, 1)) + F.pad(dx, (1, 0)) - F.pad(dx, (0, 1))
 
 
 def _bounding_box(unknown: Tensor) -> tuple[tuple[slice, slice], tuple[int, int, int, int]]:
-    """Slices of the rectangle that holds every unknown of every mask, and the padding that undoes the cut."""
+    """Slices of the smallest rectangle with all unknown pixels of all masks, and the padding that undoes the crop."""
     h, w = unknown.shape[-2:]
     rows = unknown.flatten(0, 1).any(0).any(1).nonzero().flatten().tolist() or [0]
     columns = unknown.flatten(0, 1).any(0).any(0).nonzero().flatten().tolist() or [0]
@@ -242,7 +245,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
 
 
 def _batching(op: Any, size: int, dims: Sequence[int | None], inputs: Sequence[Any]) -> tuple[Tensor, ...]:
-    """Entries that share their masks are more planes of them."""
+    """Batch entries that share their masks become additional planes of those masks."""
     if dims[1] is not None:
         return _autograd.folded(op, size, dims, inputs)
     rhs, _, initial, *rule = _autograd.with_batch_in_front(size, dims, inputs)
@@ -252,7 +255,7 @@ def _batching(op: Any, size: int, dims: Sequence[int | None], inputs: Sequence[A
 
 
 def _rules(solve: Callable[..., tuple[Tensor, Tensor]]) -> dict[str, Any]:
-    """How to differentiate a solver: A is symmetric, so gradients are solved for like tangents."""
+    """Derivative rules of a solver: A is symmetric, so gradients and tangents solve the same equation."""
 
     def backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor | None, ...]:
         (mask,) = ctx.saved_tensors

@@ -1,8 +1,8 @@
-"""The matching of detections with truths, and the precision curves, of the COCO evaluation.
+"""The COCO evaluation's matching of detections with truths, and its precision curves.
 
-Both work on rows of all images at once, in groups: one group per image and category, category after category. Group i
-holds the detections ``range(detection_offsets[i], detection_offsets[i + 1])`` and the truths likewise. They run on the
-CPU and have no gradient.
+Both ops take the rows of all images at once, in groups: one group per image and category, ordered by category. Group i
+holds the detections ``range(detection_offsets[i], detection_offsets[i + 1])``, and truths likewise. They run on the CPU
+and have no gradient. They follow pycocotools' ``COCOeval.evaluateImg`` and ``COCOeval.accumulate``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydlx import _autograd, _native
 from pydlx._checks import listed, whole
 from pydlx.ops.ragged import check_offsets, check_rows, check_same_groups
 
-FALSE, TRUE, IGNORED = 0, 1, 2  # csrc/match_detections/match_detections.h
+FALSE, TRUE, IGNORED = 0, 1, 2  # the numbers in csrc/match_detections/match_detections.h
 _EPSILON = torch.finfo(torch.float64).eps
 
 
@@ -33,31 +33,31 @@ def match_detections(
     thresholds: Tensor,
     max_detections: int,
 ) -> tuple[Tensor, Tensor]:
-    """Matches the detections of every group with its truths, for A area ranges and T thresholds.
+    """Match the detections of every group with its truths, for A area ranges and T thresholds.
 
-    By falling score each detection takes the most similar truth that is free and at least as similar as the threshold
-    (the last of equals); a crowd region is always free; a truth that is ignored is taken only where none that counts
-    is similar enough.
+    In order of descending score, each detection is matched with the most similar truth (the last of equals) that is
+    not yet matched and whose similarity reaches the threshold. A crowd region can be matched any number of times. An
+    ignored truth is matched only if no other truth is similar enough.
 
     Args:
-        similarity: (P,) float64, group after group the row-major (detections, truths) matrix.
-        scores: (D,) float64. Detections of equal score take turns in the order of their rows.
+        similarity: (P,) float64, the (detections, truths) matrices of the groups, row-major, one after another.
+        scores: (D,) float64. Detections with equal scores keep the order of their rows.
         detection_offsets: (n + 1,) int64.
         truth_offsets: (n + 1,) int64.
-        detection_outside: (A, D) bool, detections that are ignored when nothing matches them.
-        truth_ignored: (A, G) bool, truths that neither count nor make a detection wrong.
+        detection_outside: (A, D) bool, detections that are ignored if they match no truth.
+        truth_ignored: (A, G) bool, truths that do not count; a detection that matches one is ignored.
         truth_crowd: (G,) bool, truths that any number of detections may match.
-        truth_unrecorded: (G,) bool or None, truths whose detection is taken for unmatched.
+        truth_unrecorded: (G,) bool or None, truths whose matched detection counts as unmatched.
         thresholds: (T,) float64.
-        max_detections: how many of a group take part.
+        max_detections: How many detections of a group, by score, are matched; the others are ignored.
 
     Returns:
-        The outcome of each detection, (A, T, D) uint8 of ``FALSE``, ``TRUE`` and ``IGNORED``, and its place in its
-        group, (D,) int64.
+        The outcome of each detection, (A, T, D) uint8 of ``FALSE``, ``TRUE`` and ``IGNORED``, and its rank by score in
+        its group, (D,) int64.
 
     Raises:
-        TypeError: If an argument is of another type.
-        ValueError: If a dtype or a shape is another, a tensor is not on the CPU, or a limit is negative.
+        TypeError: If an argument is of the wrong type.
+        ValueError: If a dtype or a shape is wrong, a tensor is not on the CPU, or a limit is negative.
     """
     name = "match_detections"
     check_rows(name, "scores", scores, torch.float64, None)
@@ -99,25 +99,25 @@ def precision_curves(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Precision at given recalls, for C categories, T thresholds, A area ranges and M limits of detections per group.
 
-    Precision is ``tp / (tp + fp + 2**-52)`` over the detections of a category by falling score, made non-increasing
-    from the right, taken where recall first reaches each threshold, and 0 where it never does.
+    Precision is ``tp / (tp + fp + 2**-52)`` over the detections of a category in order of descending score, replaced by
+    its running maximum from the right, and sampled where recall first reaches each threshold; 0 where it never does.
 
     Args:
         outcome: (A, T, D) uint8 and
         rank: (D,) int64, from `match_detections`.
         scores: (D,) float64.
         category_offsets: (C + 1,) int64, category c has the detections ``range(offsets[c], offsets[c + 1])``.
-        positives: (A, C) int64, how many truths count.
+        positives: (A, C) int64, the number of truths that count.
         recall_thresholds: (R,) float64, ascending.
-        max_detections: the M limits.
+        max_detections: The M limits.
 
     Returns:
-        Precision (T, R, C, A, M), recall in the end (T, C, A, M) and the score at each sample (T, R, C, A, M), all
-        float64, and -1 where no truth counts.
+        Precision (T, R, C, A, M), final recall (T, C, A, M) and the score at each sample (T, R, C, A, M), all float64,
+        and -1 where no truth counts.
 
     Raises:
-        TypeError: If an argument is of another type.
-        ValueError: If a dtype or a shape is another, a tensor is not on the CPU, or a limit is negative.
+        TypeError: If an argument is of the wrong type.
+        ValueError: If a dtype or a shape is wrong, a tensor is not on the CPU, or a limit is negative.
     """
     name = "precision_curves"
     check_rows(name, "scores", scores, torch.float64, None)

@@ -1,14 +1,15 @@
-"""Non-maximum suppression of boxes by their overlap, and of poses by their OKS; hard, or soft (arXiv 1704.04503).
+"""Non-maximum suppression of boxes by their overlap and of poses by their OKS; hard, or soft (arXiv 1704.04503).
 
-The row of the highest score is taken, every other one that resembles it (similarity s) loses score, and so on:
+Repeatedly, the remaining row with the highest score is taken and the scores of the others are lowered according to
+their similarity s with it:
 
-    hard      dropped where s > threshold
-    linear    score *= 1 - s where s > threshold
+    hard      the row is dropped if s > threshold
+    linear    score *= 1 - s if s > threshold
     gaussian  score *= exp(-s^2 / sigma)
 
-A row whose score is, or becomes, less than the score threshold is dropped. NaN counts as larger than any number. Of
-rows whose scores are equal the one is taken that was given the highest, and of those the first. Where s is NaN the
-score stays: a row with NaN coordinates lowers no other.
+A row is dropped as soon as its score is below the score threshold. NaN counts as larger than any number. Of rows with
+equal scores the one with the highest original score is taken, then the one with the lowest index. Where s is NaN the
+score is unchanged, so a row with NaN coordinates does not suppress others.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def soft_nms(
     pixel_offset: float = 0.0,
     labels: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Suppress boxes that overlap better ones (Bodla et al., arXiv 1704.04503).
+    """Suppress boxes that overlap boxes with higher scores (Bodla et al., arXiv 1704.04503).
 
     On CUDA a call for a batch does not wait for the device; one without a batch dimension does, to count the rows
     that are left.
@@ -46,20 +47,20 @@ def soft_nms(
     Args:
         boxes: (n, 4) or (B, n, 4) as x1, y1, x2, y2. float64 or float32; 16-bit dtypes are computed in float32.
         scores: (n,) or (B, n).
-        sigma: Of ``"gaussian"``.
-        method: ``"gaussian"``, ``"linear"``, or ``"hard"`` for what is usually called NMS.
-        iou_threshold: Overlap up to which ``"linear"`` and ``"hard"`` leave a box alone.
-        score_threshold: What a score must keep; ``-inf`` keeps all.
-        pixel_offset: Added to widths and heights: 1 for boxes whose corners are pixels they hold, as CornerNet's.
+        sigma: Width of the decay with ``"gaussian"``.
+        method: ``"gaussian"``, ``"linear"``, or ``"hard"`` for ordinary NMS.
+        iou_threshold: Largest overlap at which ``"linear"`` and ``"hard"`` leave a box unchanged.
+        score_threshold: Boxes whose score falls below it are dropped; ``-inf`` keeps all.
+        pixel_offset: Added to widths and heights: 1 if x2 and y2 are the last pixels inside a box, as CornerNet's are.
         labels: (n,) or (B, n), integers: only boxes of the same label suppress each other.
 
     Returns:
-        Rows that are left, as they were taken, by falling score; and their scores then. (m,) each. For a batch (B, n)
-        each, filled up with row -1 and score 0. Without gradient.
+        Indices of the remaining boxes, in the order in which they were taken, and their lowered scores: (m,) each. For
+        a batch (B, n) each, padded with index -1 and score 0. There is no gradient.
 
     Raises:
         TypeError: If boxes or scores are not floating-point, or labels not integers.
-        ValueError: If a shape or an option does not fit, or a gradient of the scores is asked for.
+        ValueError: If a shape or an option does not fit, or an input requires a gradient.
     """
     name = "soft_nms"
     check_one_of(name, "method", method, METHODS)
@@ -87,20 +88,20 @@ def soft_nms(
 def oks_nms(
     keypoints: Tensor, scores: Tensor, area: Tensor, sigmas: Tensor | Sequence[float], threshold: float = 0.9
 ) -> Tensor:
-    """Drop poses that resemble better ones: OKS over all points, with the mean of both areas in place of one.
+    """Drop poses that are similar to poses with higher scores, by their OKS over all points.
 
-    On CUDA a call for a batch does not wait for the device; one without a batch dimension does, to count the rows
-    that are left.
+    The OKS of two poses uses the mean of their areas. On CUDA a call for a batch does not wait for the device; one
+    without a batch dimension does, to count the remaining rows.
 
     Args:
         keypoints: (n, K, 2) or (B, n, K, 2).
         scores: (n,) or (B, n).
         area: (n,) or (B, n), not negative.
         sigmas: K positive numbers, see :func:`pydlx.ops.oks`.
-        threshold: A pose stays while its OKS with every better one is at most this.
+        threshold: A pose is dropped if its OKS with a kept pose of higher score is above this.
 
     Returns:
-        Rows that are left, by falling score: (m,), int64; for a batch (B, n), filled up with -1.
+        Indices of the remaining poses, by descending score: (m,), int64; for a batch (B, n), padded with -1.
 
     Raises:
         TypeError: If keypoints, scores or area are not floating-point.
@@ -121,10 +122,10 @@ def soft_oks_nms(
     *,
     score_threshold: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
-    """Lower the scores of poses that resemble better ones, by ``exp(-OKS^2 / threshold)`` each time.
+    """Multiply the scores of poses by ``exp(-OKS^2 / threshold)`` for each pose with a higher score.
 
-    On CUDA a call for a batch does not wait for the device; one without a batch dimension does, to count the rows
-    that are left.
+    The OKS of two poses uses the mean of their areas. On CUDA a call for a batch does not wait for the device; one
+    without a batch dimension does, to count the remaining rows.
 
     Args:
         keypoints: (n, K, 2) or (B, n, K, 2).
@@ -132,15 +133,15 @@ def soft_oks_nms(
         area: (n,) or (B, n), not negative.
         sigmas: K positive numbers, see :func:`pydlx.ops.oks`.
         threshold: The width of the decay, positive.
-        score_threshold: What a score must keep.
+        score_threshold: Poses whose score falls below it are dropped.
 
     Returns:
-        Rows as they were taken, by falling score, and their scores then: (m,) each. For a batch (B, n) each, filled up
-        with row -1 and score 0. Without gradient.
+        Indices of the remaining poses, in the order in which they were taken, and their lowered scores: (m,) each. For
+        a batch (B, n) each, padded with index -1 and score 0. There is no gradient.
 
     Raises:
         TypeError: If keypoints, scores or area are not floating-point.
-        ValueError: If a shape does not fit, threshold is not positive, or a gradient of the scores is asked for.
+        ValueError: If a shape does not fit, threshold is not positive, or an input requires a gradient.
     """
     check_positive("soft_oks_nms", "threshold", threshold)
     check_not_nan("soft_oks_nms", "score_threshold", score_threshold)
@@ -201,7 +202,7 @@ def _in_a_batch(
     beside: Tensor | None,
     *others: Any,
 ) -> tuple[Tensor, Tensor]:
-    """What an op gives, of a batch or of one set of rows; `beside` is what each row has besides, labels or an area."""
+    """Run an op on a batch, or on one set of rows as a batch of one; `beside` is each row's label or area."""
     wide = scores.to(dtype)
     if scores.dim() == 2:
         order, rescored, _ = op(items, wide, beside, *others)
@@ -222,7 +223,7 @@ def _suppress(
     threshold: float,
     score_threshold: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The definition, one row at a time; similarities(b, row) are those of one row of entry b with all of it."""
+    """The definition, one row at a time; similarities(b, row) gives those of one row with all rows of batch entry b."""
     order = torch.full_like(scores, -1, dtype=torch.int64)
     rescored = torch.zeros_like(scores)
     for b, given in enumerate(scores):

@@ -1,12 +1,12 @@
-"""Object keypoint similarity (OKS): how close a detected pose lies to a true one, as COCO measures it.
+"""Object keypoint similarity (OKS): COCO's measure of how close a detected pose is to a true one.
 
 For a truth with points ``q_k`` of visibility ``v_k`` and area ``A``, and a detection with points ``p_k``:
 
     OKS = mean over { k : v_k > 0 } of exp(-|p_k - q_k|^2 / (2 (A + 2^-52) (2 sigma_k)^2))
 
-``A`` is the area of the object (its segmentation), not of its box; 2^-52 is ``numpy.spacing(1)``. Where no point of the
-truth is visible, its box (x, y, w, h) stands in: the mean is over all k, and the distance is how far ``p_k`` lies
-outside of ``[x - w, x + 2 w] x [y - h, y + 2 h]``. https://cocodataset.org/#keypoints-eval
+``A`` is the area of the object's segmentation, not of its box; 2^-52 is ``numpy.spacing(1)``. If no point of the truth
+is visible, its box (x, y, w, h) is used instead: the mean is over all k, and the distance is that of ``p_k`` from the
+region ``[x - w, x + 2 w] x [y - h, y + 2 h]``. https://cocodataset.org/#keypoints-eval
 """
 
 from __future__ import annotations
@@ -35,32 +35,32 @@ def oks(
 ) -> Tensor:
     """OKS of every detection with every truth, ``mean_k exp(-|p_k - q_k|^2 / (8 (area + 2^-52) sigma_k^2))``.
 
-    The mean is over the points k of the truth that are visible. Where none is, its box stands in: the mean is over all
-    k, of how far p_k lies outside of the box made three times as wide and high.
+    The mean is over the visible points k of the truth. If none is visible, it is over all k, with the distances of p_k
+    from the truth's box enlarged to three times its width and height.
 
-    Differentiable in pred, truth and area.
-    Equal points give exactly 1, and a pair of rows the same similarity, to the bit, wherever in its tensors they stand.
+    Differentiable in pred, truth and area. Equal points give exactly 1. The similarity of two poses is the same to the
+    bit wherever they stand in their tensors.
 
-    On CUDA the call does not wait for the device, but the first time that it meets sigmas which are not a tensor there.
+    On CUDA the call does not wait for the device, except to copy sigmas to it: from a CPU tensor at every call, from a
+    list at the first.
 
     Args:
-        pred: (..., D, K, 2), float64, float32, float16 or bfloat16. The last two are computed in float32: the square of
-            a coordinate may be more than float16 can hold. If truth is float64 all is computed in that.
+        pred: (..., D, K, 2), float64, float32, float16 or bfloat16. 16-bit dtypes are computed in float32, because the
+            square of a coordinate may overflow float16. If truth is float64, the computation is in float64.
         truth: (..., G, K, 2). Its leading dimensions and those of pred broadcast.
-        visibility: (..., G, K), with the leading dimensions of truth as all that follow; a point counts where it is
-            more than 0. What other points hold is never looked at.
-        area: (..., G), in square pixels. 0 lets only equal points count; a negative one gives NaN.
-        sigmas: K positive numbers, how far human annotators are apart at each point.
+        visibility: (..., G, K), with the leading dimensions of truth, as have area and boxes; a point is visible if its
+            value is above 0. The coordinates of other points are never used.
+        area: (..., G), in square pixels. At area 0 only equal points have similarity; a negative area gives NaN.
+        sigmas: K positive numbers, the spread of human annotators at each point.
         boxes: (..., G, 4) as x, y, w, h, for truths with no visible point. Without boxes such a truth has similarity 0
             to everything, and no gradient.
 
     Returns:
-        (..., D, G), from 0 to 1, in the dtype of pred or the wider one of truth; float32 rather than a 16-bit dtype
-        under autocast.
+        (..., D, G), from 0 to 1, in the promoted dtype of pred and truth; under autocast at least float32.
 
     Raises:
         TypeError: If pred is not floating-point.
-        ValueError: If a shape does not fit, a sigma is not positive, or a gradient of sigmas or boxes is asked for.
+        ValueError: If a shape does not fit, a sigma is not positive, or sigmas or boxes require a gradient.
     """
     _check_tensors("oks", pred, truth, visibility, area, boxes)
     if torch.is_grad_enabled():
@@ -99,9 +99,9 @@ def ragged_oks(
 ) -> Tensor:
     """OKS of every detection with every truth of its own group, for groups of different sizes in one call.
 
-    Group i, an image say, consists of the rows ``[offsets[i], offsets[i + 1])`` of detections and of truths.
+    Group i, for instance an image, consists of the rows ``[offsets[i], offsets[i + 1])`` of detections and of truths.
 
-    On CUDA the call waits for the device: it reads the offsets, which say how large the result is.
+    On CUDA the call waits for the device, because the size of the result depends on the offsets.
 
     Args:
         pred: (D, K, 2), float64 or float32.
@@ -110,15 +110,15 @@ def ragged_oks(
         area: (G,), not negative.
         sigmas: K numbers.
         boxes: (G, 4) as x, y, w, h, for truths with no visible point; without boxes those give 0.
-        pred_offsets: (n + 1,), int64, from 0 to D, not falling.
-        truth_offsets: (n + 1,), int64, from 0 to G, not falling.
+        pred_offsets: (n + 1,), int64, from 0 to D, non-decreasing.
+        truth_offsets: (n + 1,), int64, from 0 to G, non-decreasing.
 
     Returns:
-        (P,): group after group its (D_i, G_i) matrix, row by row. Not differentiable.
+        (P,): the (D_i, G_i) matrices of the groups, row-major, one after another. Not differentiable.
 
     Raises:
         TypeError: If pred is not floating-point.
-        ValueError: If a shape or the offsets do not fit, or a gradient is asked for.
+        ValueError: If a shape or the offsets do not fit, or an input requires a gradient.
     """
     _check_tensors("ragged_oks", pred, truth, visibility, area, boxes)
     if _autograd.wants_derivative(pred, truth, area):
@@ -139,7 +139,7 @@ def ragged_oks(
 def _check_tensors(
     name: str, pred: Tensor, truth: Tensor, visibility: Tensor, area: Tensor, boxes: Tensor | None
 ) -> None:
-    """Numbers of the right kind, all on one device."""
+    """Require tensors of the right kind, all on one device."""
     check_floating(name, "pred", pred)
     check_beside(name, "truth", truth, "pred", pred)
     check_beside(name, "visibility", visibility, "pred", pred)
@@ -149,7 +149,7 @@ def _check_tensors(
 
 
 def sigmas_of(name: str, sigmas: Tensor | Sequence[float], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The sigmas as a tensor where they are needed; those of a list are looked at, which for a tensor would wait."""
+    """The sigmas as a tensor on `device`. Only a list's values are checked: reading a CUDA tensor would wait for it."""
     if isinstance(sigmas, Tensor):
         if sigmas.is_complex() or sigmas.dtype == torch.bool:
             raise TypeError(f"{name}: sigmas must hold real numbers, got {sigmas.dtype}")
@@ -165,7 +165,7 @@ def sigmas_of(name: str, sigmas: Tensor | Sequence[float], dtype: torch.dtype, d
 def _in_one_dtype(
     name: str, pred: Tensor, truth: Tensor, area: Tensor, sigmas: Tensor | Sequence[float], boxes: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
-    """The numbers in the dtype that is computed in: float64 if pred or truth is, float32 otherwise."""
+    """All tensors in the dtype of the computation: float64 if pred or truth is, else float32."""
     dtype = torch.promote_types(torch.promote_types(pred.dtype, truth.dtype), torch.float32)
     spread = sigmas_of(name, sigmas, dtype, pred.device)
     return pred.to(dtype), truth.to(dtype), area.to(dtype), spread, None if boxes is None else boxes.to(dtype)
@@ -174,7 +174,7 @@ def _in_one_dtype(
 def _check_shapes(
     name: str, pred: Tensor, truth: Tensor, visibility: Tensor, area: Tensor, sigmas: Tensor, boxes: Tensor | None
 ) -> None:
-    """One number of points everywhere, and as many rows of everything that belongs to the truths."""
+    """Require the same number of points everywhere, and one row per truth in all tensors about truths."""
     if pred.dim() < 3 or pred.shape[-1] != 2:
         raise ValueError(f"{name}: pred must have shape (..., D, K, 2), got {tuple(pred.shape)}")
     if truth.dim() < 3 or truth.shape[-2:] != pred.shape[-2:]:
@@ -204,7 +204,7 @@ def _common_lead(pred: Tensor, truth: Tensor) -> torch.Size:
 
 
 def _in_groups(x: Tensor, lead: torch.Size, dims: int) -> Tensor:
-    """One leading dimension in place of all in front of the last `dims`."""
+    """Expand the leading dimensions to `lead` and flatten them into one; the last `dims` dimensions stay."""
     if not lead:
         return x.unsqueeze(0)
     if len(lead) == 1 and x.shape[0] == lead[0] and x.dim() == dims + 1:
@@ -225,10 +225,10 @@ def oks_reference(
         apart = torch.where(hidden.unsqueeze(-1).unsqueeze(-4), outside, apart)
         counted = visible | hidden
     counted = counted.unsqueeze(-3)
-    apart = torch.where(counted.unsqueeze(-1), apart, 0)  # what is not counted may be NaN, also in the gradient
+    apart = torch.where(counted.unsqueeze(-1), apart, 0)  # invisible points may be NaN, which would reach the gradient
     spread = 8 * (area.where(area >= 0, torch.nan) + _SPACING).unsqueeze(-1) * sigmas.square()
     spread, square = spread.unsqueeze(-3), apart.square().sum(-1)
-    far = square > 1000 * spread  # exp(-1000) is 0, whose derivative by the area would be 0 times infinity
+    far = square > 1000 * spread  # exp underflows to 0, and the derivative by the area would be 0 times infinity
     each = torch.exp(-torch.where(far, 0, square) / spread)
     return torch.where(counted & ~far, each, 0).sum(-1) / counted.sum(-1).clamp(min=1)
 
@@ -245,7 +245,7 @@ def ragged_oks_reference(
     pair_offsets: Tensor,
     pairs: int,
 ) -> Tensor:
-    """Group by group."""
+    """The definition, group by group."""
     found = [pred.new_empty(0)]
     ends = zip(pred_offsets.tolist(), truth_offsets.tolist(), strict=True)
     (first_pred, first_truth), *ends_of_groups = ends
@@ -269,7 +269,7 @@ def _backward_reference(
     wants_pred: bool,
     wants_truth: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of pred, and of truth and area, where they are wanted; differentiable in those and grad."""
+    """The gradients of pred, truth and area, empty where not wanted; differentiable in those and grad."""
 
     def similarity(pred: Tensor, truth: Tensor, area: Tensor) -> Tensor:
         return oks_reference(pred, truth, visible, area, sigmas, boxes)
@@ -327,7 +327,7 @@ def _double_backward(ctx: Any, *v: Tensor) -> tuple[Tensor | None, ...]:
 
 
 def _batching_of(options: int) -> _autograd.BatchingRule:
-    """Everything but the sigmas, and so many options at the end, begins with the groups."""
+    """Batching rule where all inputs but the sigmas and the last `options` ones begin with the group dimension."""
 
     def batching(op: Any, size: int, dims: Sequence[int | None], inputs: Sequence[Any]) -> Any:
         end = len(inputs) - options

@@ -1,17 +1,17 @@
 """Poisson and Gaussian-Poisson equations on rectangles, solved in closed form.
 
 On planes (H, W), L is minus the 5-point Laplacian and G a separable 3 x 3 Gaussian. With mirrored (Neumann) borders
-both are diagonal under the cosine transform of type 2, L with zeros around the grid (Dirichlet) under the sine
-transform of type 1; for row frequency i and column frequency j
+the cosine transform of type 2 diagonalises both; with zeros around the grid (Dirichlet) the sine transform of type 1
+diagonalises L. For row frequency i and column frequency j,
 
     Lhat_ij = s_i + s_j         s_i = 4 sin^2(pi i / 2H)                   Neumann, i = 0 .. H-1
                                 s_i = 4 sin^2(pi i / 2(H + 1))             Dirichlet, i = 1 .. H
     Ghat_ij = g_i g_j           g_i = a + 2b - b s_i                       taps (b, a, b)
 
-so a solve is transform, divide, transform back, which is what the references below do. The compiled kernels transform
-the rows only and solve a banded system per column frequency (``csrc/poisson/poisson.h``).
+so the references below transform, divide and transform back. The compiled kernels transform the rows only, and then
+solve one banded system per column frequency (``csrc/poisson/poisson.h``).
 
-The Gaussian-Poisson family is that of Wu et al., "GP-GAN: Towards Realistic High-Resolution Image Blending", arXiv
+The Gaussian-Poisson equations are those of Wu et al., "GP-GAN: Towards Realistic High-Resolution Image Blending", arXiv
 1703.07195: ``official`` is what their code solves, ``paper`` minimises their equations 6 and 9.
 """
 
@@ -37,20 +37,20 @@ def solve_poisson(rhs: Tensor, boundary: str = "neumann", screening: float = 0.0
     On CUDA the call does not wait for the device.
 
     Args:
-        rhs: (..., H, W), float64, float32, float16 or bfloat16 (which compute in float32).
+        rhs: (..., H, W), float64, float32, float16 or bfloat16 (16-bit dtypes compute in float32).
         boundary: ``"neumann"``: the image is mirrored at its edge. ``"dirichlet"``: it is zero just outside the grid;
             for other values there, add them to the first and last rows and columns of rhs.
         screening: Zero or positive.
 
     Returns:
-        u, of rhs's shape and dtype. With Neumann borders and no screening the equation leaves the mean open: that of
-        rhs is removed and u has mean zero. With screening, a sum of rhs within rounding (``|sum| <= eps sum |rhs|``)
-        counts as zero.
+        u, in rhs's shape and dtype. With Neumann borders and no screening the equation does not determine the mean:
+        the mean of rhs is removed and u has mean zero. With screening, a sum of rhs that is only rounding error
+        (``|sum| <= eps sum |rhs|``) counts as zero.
 
     Raises:
         TypeError: If rhs is not a real floating-point tensor, or screening not a number.
-        ValueError: If rhs has fewer than two dimensions, boundary is another word or screening is negative or not
-            finite.
+        ValueError: If rhs has fewer than two dimensions, boundary is not one of the two, or screening is negative or
+            not finite.
     """
     _check_image("solve_poisson", "rhs", rhs)
     check_one_of("solve_poisson", "boundary", boundary, _BOUNDARIES)
@@ -68,9 +68,9 @@ def solve_gaussian_poisson(
     *,
     normalised: bool = False,
 ) -> Tensor:
-    """Find the image whose gradients are those behind rhs and whose colours follow an image (GP-GAN, arXiv 1703.07195).
+    """Find the image with given gradients whose colours follow another image (GP-GAN, arXiv 1703.07195).
 
-    With rhs = L applied to the wanted image (minus the divergence of the guidance), u solves, with Neumann borders,
+    With rhs minus the divergence of the wanted gradients, u solves with Neumann borders
 
         ``"official"``   (L + beta G) u = rhs + beta colour
         ``"paper"``      (L^2 + beta G^2) u = L rhs + beta G colour
@@ -79,8 +79,8 @@ def solve_gaussian_poisson(
     On CUDA the call does not wait for the device.
 
     Args:
-        rhs: (..., H, W), float64, float32, float16 or bfloat16 (which compute in float32).
-        colour: As rhs.
+        rhs: (..., H, W), float64, float32, float16 or bfloat16 (16-bit dtypes compute in float32).
+        colour: (..., H, W), the colours that u follows, like rhs.
         beta: Weight of the colours, zero or positive. At 0 the colours are not used and u has mean zero.
         sigma: Standard deviation of the Gaussian in pixels; 0 makes G the identity.
         formulation: Which equation.
@@ -88,14 +88,15 @@ def solve_gaussian_poisson(
             cut to 3 x 3, which loses 0.1 % at sigma 0.5 and 22 % at sigma 1.
 
     Returns:
-        u, of rhs's shape. Its mean is set apart from the rest, so that any beta down to 1e-8 works in float32:
-        ``mean(colour) / Ghat_00``, plus for ``official`` and ``screened`` what the mean of rhs demands. A sum of rhs
-        within the rounding of its own entries (``|sum| <= eps sum |rhs|``) counts as zero.
+        u, in rhs's shape. Its mean is computed separately, so that any beta down to 1e-8 works in float32: it is
+        ``mean(colour) / Ghat_00``, plus for ``official`` and ``screened`` a term from the mean of rhs. A sum of rhs
+        that is only rounding error (``|sum| <= eps sum |rhs|``) counts as zero.
 
     Raises:
         TypeError: If rhs or colour is not a real floating-point tensor, or beta or sigma not a number.
-        ValueError: If shapes differ, an argument is negative or not finite, formulation is another word, or
-            ``official`` is not positive definite because a wide Gaussian cut to 3 x 3 amplifies with the wrong sign.
+        ValueError: If shapes differ, an argument is negative or not finite, formulation is not one of the three, or
+            the matrix of ``official`` is not positive definite, which happens when a wide Gaussian cut to 3 x 3 has
+            negative eigenvalues.
     """
     name = "solve_gaussian_poisson"
     _check_image(name, "rhs", rhs)
@@ -118,7 +119,7 @@ def solve_gaussian_poisson(
 
 
 def gaussian_taps(sigma: float, normalised: bool = False) -> tuple[float, float]:
-    """Centre and side tap of the Gaussian, which is normalised out to 4 sigma; `normalised`, over the three taps."""
+    """Centre and side tap of the Gaussian, normalised over 4 sigma, or with `normalised` over the three taps."""
     radius = int(4 * sigma + 0.5)
     if radius == 0:
         return 1.0, 0.0
@@ -138,7 +139,10 @@ def _check_image(name: str, argument: str, x: Tensor) -> None:
 
 
 def _check_definite(beta: float, centre: float, side: float) -> None:
-    """The symbol of L + beta G is linear in the cosine of either frequency, so its least value is at a corner."""
+    """Require L + beta G to be positive definite.
+
+    Its eigenvalues are linear in the cosine of either frequency, so the least one has both at an end of their range.
+    """
     low, high = centre + 2 * side, centre - 2 * side
     least = min(4 + beta * low * high, 8 + beta * high * high)
     if least <= 0:
@@ -161,7 +165,7 @@ def poisson_reference(rhs: Tensor, dirichlet: bool, screening: float) -> Tensor:
 def gaussian_poisson_reference(
     rhs: Tensor, colour: Tensor, formulation: int, beta: float, centre: float, side: float
 ) -> Tensor:
-    """Transform, divide by the symbol, transform back; the mean is set apart."""
+    """Transform, divide by the operator's eigenvalues, transform back; the mean is computed separately."""
     axes = [rhs.dim() - 2, rhs.dim() - 1]
     if rhs.numel() == 0:
         return rhs + colour
@@ -182,7 +186,7 @@ def gaussian_poisson_reference(
 
 
 def _frequencies(x: Tensor, axis: int, dirichlet: bool) -> Tensor:
-    """Eigenvalues of minus the second difference along an axis, as 4 sin^2, which does not cancel."""
+    """Eigenvalues of minus the second difference along an axis, as 4 sin^2, which avoids cancellation."""
     n = x.shape[axis]
     index = torch.arange(n, dtype=torch.float64, device=x.device)
     angle = math.pi * (index + 1) / (2 * (n + 1)) if dirichlet else math.pi * index / (2 * n)
@@ -190,7 +194,7 @@ def _frequencies(x: Tensor, axis: int, dirichlet: bool) -> Tensor:
 
 
 def _mean(rhs: Tensor, colour: Tensor, formulation: int, beta: float, gain: float) -> Tensor:
-    """The mean of u, (..., 1, 1) in float64; a sum of rhs within its own rounding counts as zero."""
+    """The mean of u, (..., 1, 1) in float64; a sum of rhs that is only rounding error counts as zero."""
     if beta == 0:
         return torch.zeros_like(rhs[..., :1, :1], dtype=torch.float64)
     plane = rhs.shape[-2] * rhs.shape[-1]
@@ -200,7 +204,7 @@ def _mean(rhs: Tensor, colour: Tensor, formulation: int, beta: float, gain: floa
     total = rhs.sum((-2, -1), keepdim=True, dtype=torch.float64)
     magnitude = rhs.abs().sum((-2, -1), keepdim=True, dtype=torch.float64)
     is_rounding = total.abs() <= torch.finfo(rhs.dtype).eps * magnitude
-    total = torch.where(is_rounding, total - total.detach(), total)  # 0, with the gradient of the sum
+    total = torch.where(is_rounding, total - total.detach(), total)  # 0, but with the gradient of the sum
     return mean + total / plane / (beta * (gain if _FORMULATIONS[formulation] == "official" else gain**2))
 
 
@@ -213,7 +217,7 @@ def _poisson_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _poisson_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    """The operator is symmetric, so its inverse is, too."""
+    """The operator is symmetric, and so is its inverse."""
     return _poisson(grad, ctx.dirichlet, ctx.screening), None, None
 
 
@@ -226,7 +230,8 @@ def _gaussian_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _gaussian_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    """u is linear in rhs and colour, by symmetric operators that commute: each gradient is the solve for it alone."""
+    """u is linear in rhs and in colour, by symmetric operators, so each gradient solves with grad in its place and zero
+    for the other."""
     zero = torch.zeros_like(grad)
     d_rhs = _gaussian_poisson(grad, zero, *ctx.equation) if ctx.needs_input_grad[0] else None
     d_colour = _gaussian_poisson(zero, grad, *ctx.equation) if ctx.needs_input_grad[1] else None

@@ -1,4 +1,5 @@
-"""Rows of many groups, one behind the other: group i holds the rows ``range(offsets[i], offsets[i + 1])``."""
+"""Checks of ragged batches: the rows of all groups are concatenated, and group i has those of
+``range(offsets[i], offsets[i + 1])``."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from pydlx._checks import check_tensor
 
 
 def check_offsets(name: str, argument: str, offsets: Tensor, rows: int) -> None:
-    """Require that offsets cut so many rows into groups."""
+    """Require non-decreasing int64 offsets from 0 to `rows`."""
     check_tensor(name, argument, offsets)
     if offsets.dtype != torch.int64 or offsets.dim() != 1 or not len(offsets):
         raise ValueError(
@@ -27,7 +28,7 @@ def check_offsets(name: str, argument: str, offsets: Tensor, rows: int) -> None:
 
 
 def check_same_groups(name: str, first: Tensor, truth_offsets: Tensor) -> None:
-    """Require that the truths' side has as many groups as the other one."""
+    """Require as many groups of truths as of detections."""
     if len(first) != len(truth_offsets):
         raise ValueError(
             f"{name}: truth_offsets must be of the other offsets' length, {len(first)}, got {len(truth_offsets)}"
@@ -35,7 +36,7 @@ def check_same_groups(name: str, first: Tensor, truth_offsets: Tensor) -> None:
 
 
 def check_rows(name: str, argument: str, rows: Tensor, dtype: torch.dtype, *shape: int | None) -> None:
-    """Require a tensor on the CPU, of a dtype and a shape in which None stands for any size."""
+    """Require a tensor on the CPU of this dtype and shape, where None stands for any size."""
     check_tensor(name, argument, rows)
     if not rows.is_cpu:
         raise ValueError(f"{name}: {argument} must be on the CPU, got {rows.device}")

@@ -1,4 +1,4 @@
-"""The best of many scores in an order that is exact, in PyTorch and where a graph is exported."""
+"""Top-k with a fully defined order of ties, in PyTorch and in exported graphs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pydlx import _autograd
 
 
 def best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The largest of each row of (B, L) and their places, of equals the lower place first; NaN is the largest."""
+    """The `count` largest values of each row of (B, L) and their indices; ties by lower index, NaN is the largest."""
     if _autograd.is_exporting_to_onnx():
-        return scores.topk(count)  # ONNX defines the order of equals, and as it is here; ``torch.topk`` does not
+        return scores.topk(count)  # ONNX's TopK puts the lower index first; ``torch.topk`` itself defines no order
     values, places = scores.sort(dim=1, descending=True, stable=True)
     return values[:, :count], places[:, :count]

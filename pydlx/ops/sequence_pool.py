@@ -1,13 +1,13 @@
-"""Pooling over time: one vector, or k, from each sequence of a batch whose sequences differ in length.
+"""Pooling over time: one vector, or k vectors, from each sequence of a batch of sequences of different lengths.
 
-With n the number of a sequence's valid steps and x_t their values, in every channel on its own:
+With n the number of valid steps of a sequence and x_t their values, separately for every channel:
 
     max     y = max_t x_t
     mean    y = 1/n sum_t x_t
     soft    y = sum_t w_t x_t,  w = softmax_t(x)        (SoftPool, arXiv 2101.00440; dy/dx_t = w_t (1 + x_t - y))
-    k-max   the k largest x_t in the order of time      (Kalchbrenner et al., arXiv 1404.2188, section 3.3)
+    k-max   the k largest x_t, in order of time         (Kalchbrenner et al., arXiv 1404.2188, section 3.3)
 
-Steps of the padding are never read: whatever they hold, it reaches no output, and their gradient is 0.
+Padding is never read: its values do not affect any output, and its gradient is 0.
 """
 
 from __future__ import annotations
@@ -33,38 +33,38 @@ def sequence_pool(
 ) -> Tensor:
     """Pool every sequence over its valid steps.
 
-    On CUDA the call does not wait for the device. Lengths on the CPU are copied at each call: in a CUDA graph they
-    have to be on the GPU.
+    On CUDA the call does not wait for the device. Lengths on the CPU are copied to it at each call, so in a CUDA graph
+    they must already be on the GPU.
 
     Args:
-        x: (B, T, C), padded; or (total, C), packed: the sequences one behind the other, without padding. float64,
-            float32, float16 or bfloat16 (which accumulate in float32). Any strides; those with adjacent channels, such
-            as a transposed (T, B, C), are read in place.
+        x: (B, T, C), padded; or (total, C), packed: the concatenated sequences, without padding. float64, float32,
+            float16 or bfloat16 (16-bit dtypes accumulate in float32). Any strides; if channels are adjacent, as in a
+            transposed (T, B, C), x is not copied.
         mode: ``"max"``; ``"mean"``; ``"soft"``, the mean weighted by ``softmax_t(x)`` (arXiv 2101.00440); or
-            ``"k-max"``, the k largest in the order of time (arXiv 1404.2188).
+            ``"k-max"``, the k largest in order of time (arXiv 1404.2188).
         lengths: (B,), integers: the first ``lengths[b]`` steps of a padded sequence are valid; packed sequences need
             their lengths, which sum to total. They may stay on the CPU when x is on a GPU.
         mask: (B, T), bool, for padded x in place of lengths: True where a step is valid, in any pattern.
-        k: How many values ``"k-max"`` keeps.
+        k: How many values ``"k-max"`` keeps; for the other modes None.
 
     Returns:
-        (B, C), or (B, k, C) for ``"k-max"``. Of equal values the first in time is taken, and gets the gradient. NaN
-        counts as larger than any number. A sequence shorter than k has all its values kept, followed by zeros.
+        (B, C), or (B, k, C) for ``"k-max"``. Of equal values the first in time is taken and gets the gradient. NaN
+        counts as larger than any number. A sequence shorter than k keeps all its values, followed by zeros.
         ``"soft"``: a sequence holding NaN gives NaN, one holding +inf gives +inf, one of only -inf gives -inf.
 
     Raises:
         TypeError: If x is not floating-point, lengths not integer or mask not bool.
         ValueError: If a shape or an option does not fit; or, for lengths or a mask on the CPU, if a sequence is empty
-            or lengths do not fit x. Reading them from a GPU would make it wait, and under ``torch.compile`` and
-            ``torch.export`` there are no values: there lengths are cut to what x holds, and an empty sequence gives 0
-            and takes no gradient, as in ``torch.nn.EmbeddingBag``.
+            or lengths do not fit x. Where values cannot be read (on a GPU without waiting, under ``torch.compile`` and
+            ``torch.export``), lengths are clamped instead, and an empty sequence gives 0 and no gradient, as in
+            ``torch.nn.EmbeddingBag``.
     """
     check_mode(_NAME, mode, k)
     _check_x(x, lengths, mask)
     ends = None
     if lengths is not None:
         _check_lengths(x, lengths)
-        # Asking is faster than a to() that changes nothing.
+        # Testing this is faster than a to() that changes nothing.
         in_place = lengths.dtype == torch.int64 and lengths.is_cpu and x.is_cpu
         ends = lengths if in_place else lengths.to(x.device, torch.int64, non_blocking=True)
         if x.dim() == 2:
@@ -77,7 +77,7 @@ def sequence_pool(
 
 
 def check_mode(name: str, mode: str, k: int | None) -> None:
-    """Require one of the modes, and k for k-max alone."""
+    """Require one of the modes, and k if and only if the mode is k-max."""
     if type(mode) is not str or mode not in MODES:
         check_one_of(name, "mode", mode, MODES)
     if (k is None) == (mode == "k-max"):
@@ -132,56 +132,56 @@ def sequence_pool_reference(
 
     Args:
         x: (B, T, C), or packed (R, C).
-        ends: (B,): the lengths for padded x; for packed x the row behind each sequence's last one.
+        ends: (B,): the lengths for padded x; for packed x the row after each sequence's last one.
         mask: (B, T), for padded x without ends.
         mode: Number in MODES.
         k: For k-max.
 
     Returns:
-        y, (B, C) or (B, k, C); and for max and k-max, in y's shape, the row of x (counted over batch and time) that
-        each value came from, -1 for missing ones; otherwise an empty tensor.
+        y, (B, C) or (B, k, C); and for max and k-max, in y's shape, the row of x (counted over batch and time) of
+        each value, or -1 for missing ones; for the other modes an empty tensor.
     """
-    rows, count = _rows_in_front(x, ends, mask)
+    rows, count = _valid_rows_first(x, ends, mask)
     steps = torch.arange(rows.shape[1], device=x.device)
     valid = (steps < count).unsqueeze(-1)
-    cells = x.flatten(0, -2)[rows]
-    cells = cells.float() if x.dtype in (torch.float16, torch.bfloat16) else cells
+    values = x.flatten(0, -2)[rows]
+    values = values.float() if x.dtype in (torch.float16, torch.bfloat16) else values
     if mode in (_MEAN, _SOFT):
         if mode == _MEAN:
-            y = torch.where(valid, cells, 0).sum(1) / count.clamp(min=1)
+            y = torch.where(valid, values, 0).sum(1) / count.clamp(min=1)
         else:
-            y = torch.where(count > 0, softmax_average(torch.where(valid, cells, -torch.inf), 1), 0)
+            y = torch.where(count > 0, softmax_average(torch.where(valid, values, -torch.inf), 1), 0)
         return y.to(x.dtype), rows.new_empty(0)
-    cells = torch.where(valid, cells, -torch.inf)
+    values = torch.where(valid, values, -torch.inf)
     if mode == _MAX:
-        places = cells.detach().max(1, keepdim=True).indices
+        places = values.detach().max(1, keepdim=True).indices
     else:
-        places = _largest(cells.detach(), k)
-    missing = rows.shape[1]  # behind all others
+        places = _largest(values.detach(), k)
+    missing = rows.shape[1]  # sorts after all steps
     places = torch.where(places < count.unsqueeze(-1), places, missing).sort(1).values
     places = F.pad(places, (0, 0, 0, k - places.shape[1]), value=missing)
     found = places < missing
     places = places.clamp(max=missing - 1)
-    y = torch.where(found, cells.gather(1, places), 0).to(x.dtype)
-    index = torch.where(found, rows.unsqueeze(-1).expand(cells.shape).gather(1, places), -1)
+    y = torch.where(found, values.gather(1, places), 0).to(x.dtype)
+    index = torch.where(found, rows.unsqueeze(-1).expand(values.shape).gather(1, places), -1)
     return (y.squeeze(1), index.squeeze(1)) if mode == _MAX else (y, index)
 
 
-def _largest(cells: Tensor, k: int) -> Tensor:
-    """Where the k largest steps are, of equal ones the first in time; (B, k, C), or all where there are less than k."""
-    if _autograd.is_exporting_to_onnx():  # which has no stable sort, and whose topk takes the first of equal ones
-        return cells.topk(min(k, cells.shape[1]), 1).indices
-    return cells.sort(dim=1, descending=True, stable=True).indices[:, :k]
+def _largest(values: Tensor, k: int) -> Tensor:
+    """The steps of the k largest values, ties by the first in time; (B, k, C), or all steps if there are fewer."""
+    if _autograd.is_exporting_to_onnx():  # ONNX has no stable sort, but its TopK puts the first of equal values first
+        return values.topk(min(k, values.shape[1]), 1).indices
+    return values.sort(dim=1, descending=True, stable=True).indices[:, :k]
 
 
-def _rows_in_front(x: Tensor, ends: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Rows of x by sequence and step, (B, T), the valid ones in front in the order of time; their number, (B, 1)."""
+def _valid_rows_first(x: Tensor, ends: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Rows of x for every sequence, (B, T), the valid ones first and in order of time; and their number, (B, 1)."""
     if x.dim() == 2:
         assert ends is not None
         ends = ends.clamp(0, x.shape[0])
         first = torch.cat([ends.new_zeros(1), ends])[:-1]
         count = (ends - first).clamp(min=0).unsqueeze(1)
-        # Where values are not to be looked at, the longest sequence is as long as all.
+        # If values cannot be read, one sequence may have all the rows.
         unknown = torch.compiler.is_compiling() or _autograd.is_batched(ends)
         longest = x.shape[0] if unknown or not len(ends) else int(count.max())
         rows = first.unsqueeze(1) + torch.arange(max(1, longest), device=x.device)
@@ -203,9 +203,9 @@ def _backward_reference(
     mask: Tensor | None,
     shape: Sequence[int],
 ) -> Tensor:
-    """The gradient with respect to x of this shape; itself differentiable in grad and x.
+    """The gradient with respect to x, in this shape; differentiable in grad and x.
 
-    Max and k-max need the index, soft needs x, mean neither.
+    The mode is given by what was saved: the index for max and k-max, x for soft, neither for mean.
     """
     if index is not None:
         taken = torch.where(index >= 0, grad, 0).flatten(0, -2)
@@ -265,7 +265,7 @@ def _double_backward(ctx: Any, v: Tensor) -> tuple[Tensor | None, ...]:
 
 
 def _batching(op: Any, size: int, dims: Sequence[int | None], inputs: Sequence[Any]) -> tuple[Tensor, Tensor]:
-    """Entries that agree on which steps are valid become channels."""
+    """Batch entries with the same valid steps become additional channels."""
     x, ends, mask, mode, k = inputs
     if dims[0] is None or any(dim is not None for dim in dims[1:]):
         return _autograd.one_by_one(op, size, dims, inputs)
@@ -284,7 +284,7 @@ def _batching_backward(op: Any, size: int, dims: Sequence[int | None], inputs: S
 
 
 def _as_channels(x: Tensor, dim: int | None, size: int) -> Tensor:
-    """(..., C) of each entry as (..., entries * C)."""
+    """Move the batch dimension of (..., C) into the channels: (..., entries * C)."""
     x = x.unsqueeze(-2).expand(*x.shape[:-1], size, x.shape[-1]) if dim is None else x.movedim(dim, -2)
     return x.flatten(-2)
 

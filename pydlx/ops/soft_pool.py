@@ -1,12 +1,12 @@
-"""SoftPool: pooling that weights each cell of a window by the window's own softmax.
+"""SoftPool: the mean of each window, weighted by the softmax of its own elements.
 
-Stergiou, Poppe and Kalliatakis, "Refining activation downsampling with SoftPool", arXiv 2101.00440. For activations
+Stergiou, Poppe and Kalliatakis, "Refining activation downsampling with SoftPool", arXiv 2101.00440. For the elements
 ``a_i`` of one window of one channel:
 
     w_i = exp(a_i) / sum_j exp(a_j)        y = sum_i w_i a_i        dy/da_i = w_i (1 + a_i - y)
 
-The published code treats the weights as constants in the backward pass (``dy/da_i = w_i``); that form, which has the
-wrong sign on about a third of the inputs, is ``gradient="paper"``.
+The published code treats the weights as constants in the backward pass (``dy/da_i = w_i``), which has the wrong sign
+for about a third of the inputs; ``gradient="paper"`` selects that form.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from pydlx._checks import check_flag, check_floating, check_one_of, is_whole, li
 
 Size = int | Sequence[int]
 
-# What kernels take: the largest stride, padding or dilation, and the most cells of a window.
-_LARGEST, _MOST_CELLS = 2**31 - 1, 2**26
+# Limits of the kernels: the largest kernel side, stride, padding or dilation, and the most elements of a window.
+_LARGEST, _MOST_ELEMENTS = 2**31 - 1, 2**26
 
 
 def soft_pool1d(
@@ -64,12 +64,12 @@ def soft_pool2d(
     On CUDA the call does not wait for the device.
 
     Args:
-        x: (N, C, H, W) or (C, H, W), float64, float32, float16 or bfloat16 (which accumulate in float32). The memory
-            format, contiguous or channels-last, is kept; other strides are accepted.
+        x: (N, C, H, W) or (C, H, W), float64, float32, float16 or bfloat16 (16-bit dtypes accumulate in float32). The
+            memory format, contiguous or channels-last, is kept; other strides are accepted.
         kernel_size: Height and width of the window.
         stride: Step between windows; the kernel size by default.
-        padding: Cells added on every side, at most half of the window. They never take part.
-        dilation: Step between the cells of a window.
+        padding: Elements added on every side, at most half of the window. They have weight 0.
+        dilation: Step between the elements of a window.
         ceil_mode: Round the output size up; a last window that would start in the padding is dropped.
         gradient: ``"exact"``, or ``"paper"`` for the published straight-through form ``dy/da_i = w_i``.
 
@@ -125,7 +125,7 @@ def _soft_pool(
     kernel, steps, pads, dilations = window
     sizes = x.shape[-spatial:]
     for size, kernel_length, step, pad, spread in zip(sizes, *window, strict=True):
-        fits = spread * (kernel_length - 1) < size + 2 * pad  # which is all that it takes without ceil_mode
+        fits = spread * (kernel_length - 1) < size + 2 * pad  # sufficient without ceil_mode
         if not fits and not (ceil_mode and pooled_size(size, kernel_length, step, pad, spread, True) > 0):
             raise ValueError(
                 f"{name}: kernel_size {tuple(kernel)} with dilation {tuple(dilations)} is larger than the padded input "
@@ -149,7 +149,7 @@ def check_window(
     ceil_mode: bool,
     gradient: str,
 ) -> tuple[list[int], list[int], list[int], list[int]]:
-    """Kernel, stride, padding and dilation with one number for each axis, once all options are found right."""
+    """Check all options; return kernel, stride, padding and dilation with one number per axis."""
     if type(ceil_mode) is not bool:
         check_flag(name, "ceil_mode", ceil_mode)
     if type(gradient) is not str or gradient not in ("exact", "paper"):
@@ -158,8 +158,8 @@ def check_window(
     steps = kernel if stride is None else _per_axis(name, "stride", stride, spatial, 1)
     pads = _per_axis(name, "padding", padding, spatial, 0)
     dilations = _per_axis(name, "dilation", dilation, spatial, 1)
-    if math.prod(kernel) > _MOST_CELLS:
-        raise ValueError(f"{name}: kernel_size must span at most {_MOST_CELLS} cells, got {tuple(kernel)}")
+    if math.prod(kernel) > _MOST_ELEMENTS:
+        raise ValueError(f"{name}: kernel_size must span at most {_MOST_ELEMENTS} elements, got {tuple(kernel)}")
     for axis, pad in enumerate(pads):
         if pad and 2 * pad > dilations[axis] * (kernel[axis] - 1) + 1:
             raise ValueError(
@@ -169,7 +169,10 @@ def check_window(
 
 
 def _per_axis(name: str, argument: str, value: Size, spatial: int, least: int) -> list[int]:
-    """One whole number for each spatial axis, none less than `least`."""
+    """Require one whole number, or one per spatial axis, of at least `least`; return one per axis.
+
+    Fast path for an int or a tuple of ints.
+    """
     if type(value) is int and least <= value <= _LARGEST:
         return [value] * spatial
     sizes = list(value) if type(value) is tuple else []
@@ -180,7 +183,7 @@ def _per_axis(name: str, argument: str, value: Size, spatial: int, least: int) -
 
 
 def _checked_sizes(name: str, argument: str, value: Size, spatial: int, least: int) -> list[int]:
-    """The same for what is not plain: NumPy's and symbolic numbers, lists, and what is wrong."""
+    """The slow path: NumPy's and symbolic integers, lists, and errors."""
     entries = [value] * spatial if is_whole(value) else listed(name, argument, value, f"one number or {spatial}")
     sizes = [whole(name, argument, entry) for entry in entries]
     if len(sizes) != spatial:
@@ -199,13 +202,13 @@ def pooled_size(size: int, kernel: int, stride: int, padding: int, dilation: int
 
 
 def _per_kind(window: Sequence[int]) -> Iterator[Sequence[int]]:
-    """Kernel size, stride, padding and dilation of a window, which crosses to the kernels as one list of them."""
+    """Split a window, the op's flat list, into kernel size, stride, padding and dilation."""
     spatial = len(window) // 4
     return (window[kind * spatial : (kind + 1) * spatial] for kind in range(4))
 
 
 def _windows(x: Tensor, window: Sequence[int], ceil_mode: bool) -> Tensor:
-    """Every window's cells, (N, C, out..., K); cells outside of x read -inf, which has weight 0."""
+    """The elements of every window, (N, C, out..., K); elements outside of x are -inf, which has weight 0."""
     kernel, stride, padding, dilation = _per_kind(window)
     spatial = len(kernel)
     out = [
@@ -217,30 +220,29 @@ def _windows(x: Tensor, window: Sequence[int], ceil_mode: bool) -> Tensor:
     ]
     margins = [margin for a in reversed(range(spatial)) for margin in (padding[a], after[a])]
     padded = F.pad(x, margins, value=-torch.inf)
-    cells = []
+    elements = []
     for offset in itertools.product(*(range(k) for k in kernel)):
-        cell = padded
+        element = padded  # becomes this element of all windows
         for a in range(spatial):
             first = offset[a] * dilation[a]
-            cell = cell.narrow(2 + a, first, (out[a] - 1) * stride[a] + 1)
-            cell = cell[(slice(None),) * (2 + a) + (slice(None, None, stride[a]),)]
-        cells.append(cell)
-    return torch.stack(cells, dim=-1)
+            element = element.narrow(2 + a, first, (out[a] - 1) * stride[a] + 1)
+            element = element[(slice(None),) * (2 + a) + (slice(None, None, stride[a]),)]
+        elements.append(element)
+    return torch.stack(elements, dim=-1)
 
 
 def softmax_average(a: Tensor, dim: int, straight_through: bool = False) -> Tensor:
-    """The definition along `dim`, with every cell measured from the peak m: y = m + sum_i w_i (a_i - m).
+    """The definition along `dim`, relative to the maximum m: y = m + sum_i w_i (a_i - m).
 
-    m is a constant to autograd, since y does not depend on it. With `straight_through` the gradient is w, which is that
-    of log sum_i exp(a_i).
+    y does not depend on m, so m is detached. With `straight_through` the gradient is w, that of log sum_i exp(a_i).
     """
     peak = a.detach().amax(dim, keepdim=True)
     distance = a - peak
-    # Equal infinities are 0 apart. Filling the detached alias leaves their derivative at 1, its limit.
+    # Let inf - inf be 0. Filling the detached alias keeps the derivative of the subtraction, which is 1.
     distance.detach().masked_fill_(a.isinf() & (a == peak), 0)
     e = distance.exp()
     total = e.sum(dim, keepdim=True)
-    # A cell of weight 0 contributes 0, also where it is -inf.
+    # An element of weight 0 contributes 0, even if it is -inf.
     y = peak.squeeze(dim) + (e / total * torch.where(e == 0, 0, distance)).sum(dim)
     if straight_through:
         log = total.squeeze(dim).log()
@@ -249,14 +251,14 @@ def softmax_average(a: Tensor, dim: int, straight_through: bool = False) -> Tens
 
 
 def soft_pool_reference(x: Tensor, window: Sequence[int], ceil_mode: bool, straight_through: bool) -> Tensor:
-    """The average of every window weighted by its softmax; x is (N, C, spatial...)."""
+    """The definition; x is (N, C, spatial...)."""
     wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
     y = softmax_average(_windows(wide, window, ceil_mode), -1, straight_through)
     return y.to(x.dtype).contiguous(memory_format=_native.storage_format(x))
 
 
 def _backward_reference(grad: Tensor, x: Tensor, *options: Any) -> Tensor:
-    """The gradient with respect to x by differentiating the reference; itself differentiable in grad and x."""
+    """The gradient with respect to x, by differentiating the reference; differentiable in grad and x."""
     return _autograd.pull_back(lambda x: soft_pool_reference(x, *options), (x,), grad)[0]
 
 

@@ -81,7 +81,7 @@ def ssim(
 
     Args:
         x: (N, C, H, W) or (N, C, D, H, W), of float64, float32, float16, bfloat16 or an integer dtype. Integers are
-            converted first.
+            converted first, but for uint8, which the kernels read as it is.
         y: the other images, of the same shape and dtype.
         data_range: largest value minus smallest. Needed for floating-point images; for integers of 8 and 16 bits it is
             what the dtype holds.
@@ -200,7 +200,9 @@ class _Settings(NamedTuple):
     factor: float
 
     def scaled(self, image: Tensor) -> Tensor:
-        """The image as floating-point numbers, in the unit of the constants."""
+        """The image in the unit of the constants, as floating-point numbers or as bytes, which kernels widen."""
+        if self.factor == 1 and image.dtype == torch.uint8:
+            return image
         image = _as_floating(image)
         if self.factor == 1:
             return image
@@ -321,7 +323,7 @@ def _similarity(
     size, spatial = settings.kernel_size, x.dim() - 2
     if settings.padded if padded is None else padded:
         margins = [size // 2] * (2 * spatial)
-        x, y = F.pad(x, margins, mode="reflect"), F.pad(y, margins, mode="reflect")
+        x, y = (F.pad(_as_floating(image), margins, mode="reflect") for image in (x, y))  # bytes cannot be reflected
     covariance = 1.0
     if settings.sample_covariance:
         cells = size**spatial

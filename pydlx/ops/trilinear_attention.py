@@ -1,13 +1,13 @@
 """Attention between two texts by the trilinear similarity, in both directions (BiDAF, arXiv 1611.01603; QANet).
 
-With c_i the n vectors of the context, q_j the m of the question, and the weight [w1; w2; w3]:
+With the n vectors c_i of the context, the m vectors q_j of the question, and the weight [w1; w2; w3]:
 
     similarity     S_ij = w . [c_i; q_j; c_i * q_j] = w1 . c_i + w2 . q_j + w3 . (c_i * q_j)
     over_question  softmax of S over j, the tokens of the question
     over_context   softmax of S over i, the tokens of the context
 
-S is computed as c_i . (w1 + w3 * q_j) + w2 . q_j: a matrix product, without the n x m x 3d concatenation, and with no
-pass over the context but that. Padding takes no part: vectors under a mask are read as zeros, whatever they hold.
+S is computed as c_i . (w1 + w3 * q_j) + w2 . q_j: one matrix product, which is the only pass over the context, instead
+of an n x m x 3d concatenation. Masked vectors are replaced by zeros, so the values of padding do not matter.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _NAME = "trilinear_attention"
 
 
 class TrilinearAttention(NamedTuple):
-    """The similarities of two texts, and what each token of one makes of the other.
+    """The similarities of two texts' tokens, and their softmaxes over either text.
 
     Attributes:
-        similarity: (B, n, m). Where a mask leaves a token out, that of a vector of zeros: mask it before a maximum.
-        over_question: (B, n, m): for every token of the context a distribution over the question; 0 in padding.
-        over_context: (B, n, m): for every token of the question a distribution over the context; 0 in padding.
+        similarity: (B, n, m). A masked token has the similarity of a zero vector: mask it before taking a maximum.
+        over_question: (B, n, m), for every token of the context a distribution over the question; 0 in padding.
+        over_context: (B, n, m), for every token of the question a distribution over the context; 0 in padding.
     """
 
     similarity: Tensor
@@ -50,7 +50,7 @@ def trilinear_attention(
     The similarity of context vector c_i and question vector q_j is S_ij = w1 . c_i + w2 . q_j + w3 . (c_i * q_j) with
     weight [w1; w2; w3]. ``over_question`` is its softmax over j, ``over_context`` over i.
 
-    What a reader makes of it::
+    Typical use in a reader::
 
         found = trilinear_attention(context, question, weight, context_mask=..., question_mask=...)
         to_question = found.over_question @ question                        # (B, n, d)
@@ -59,14 +59,14 @@ def trilinear_attention(
     Args:
         context: (B, n, d); float64, float32, float16 or bfloat16.
         question: (B, m, d).
-        weight: (3 d,): of the context, the question, their product.
-        context_mask: (B, n), bool: True at tokens, False in padding. By default all are tokens.
+        weight: (3 d,), concatenated w1 (context), w2 (question) and w3 (product).
+        context_mask: (B, n), bool: True at tokens, False in padding. None means that all are tokens.
         question_mask: (B, m), bool.
 
     Returns:
-        Three (B, n, m) tensors of one dtype, under autocast that of its matrix products. Padding is 0 in both
-        softmaxes, also where a text is nothing but padding, and takes and gives no gradient. NaN in a token reaches its
-        similarities, and every distribution in which it has a share.
+        Three (B, n, m) tensors of one dtype; under autocast it is autocast's dtype. Padding is 0 in both softmaxes,
+        even if a whole text is padding, and has no gradient. NaN in a token reaches its similarities and every
+        distribution that includes them.
 
     Raises:
         TypeError: If a tensor is not floating-point, or a mask not bool.
@@ -83,7 +83,7 @@ def trilinear_attention(
 
 
 def _tokens_of(text: Tensor, mask: Tensor | None) -> Tensor:
-    """The text with zeros in place of padding."""
+    """Replace padding by zeros."""
     return text if mask is None else torch.where(mask.unsqueeze(-1), text, 0)
 
 
@@ -119,7 +119,7 @@ def _check_mask(argument: str, mask: Tensor | None, masked: str, text: Tensor) -
 def dual_softmax_reference(
     similarity: Tensor, context_mask: Tensor | None, question_mask: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Both masked softmaxes of (B, n, m): over the last dimension, and over the one in front of it."""
+    """Both masked softmaxes of (B, n, m): over the last dimension, and over the one before it."""
     wide = similarity.to(torch.promote_types(similarity.dtype, torch.float32))
     if context_mask is None and question_mask is None:
         return wide.softmax(2).to(similarity.dtype), wide.softmax(1).to(similarity.dtype)
@@ -127,14 +127,14 @@ def dual_softmax_reference(
     masked = torch.where(valid, wide, -torch.inf)
 
     def over(dim: int) -> Tensor:
-        nothing = valid.sum(dim, keepdim=True) == 0  # would be NaN, also in the gradient
-        return torch.where(valid, torch.where(nothing, 0, masked).softmax(dim), 0).to(similarity.dtype)
+        all_masked = valid.sum(dim, keepdim=True) == 0  # the softmax and its gradient would be NaN
+        return torch.where(valid, torch.where(all_masked, 0, masked).softmax(dim), 0).to(similarity.dtype)
 
     return over(2), over(1)
 
 
 def _valid(like: Tensor, context_mask: Tensor | None, question_mask: Tensor | None) -> Tensor:
-    """Where no mask leaves a token out, (B, n, m)."""
+    """Pairs of which neither token is masked: bool, (B, n, m)."""
     batch, n, m = like.shape
     rows = like.new_ones(batch, n, dtype=torch.bool) if context_mask is None else context_mask
     columns = like.new_ones(batch, m, dtype=torch.bool) if question_mask is None else question_mask
@@ -149,7 +149,7 @@ def _backward_reference(
     context_mask: Tensor | None,
     question_mask: Tensor | None,
 ) -> Tensor:
-    """The gradient by the similarities; itself differentiable in the first four, of which it is a polynomial."""
+    """The gradient of the similarities; a polynomial in the first four arguments, so differentiable in them."""
     valid = _valid(over_question, context_mask, question_mask)
     total = torch.zeros_like(over_question, dtype=torch.promote_types(over_question.dtype, torch.float32))
     for dim, grad, weights in ((2, grad_question, over_question), (1, grad_context, over_context)):

@@ -1,4 +1,4 @@
-"""The zlpr loss: any number of labels may be right, and those with a score above 0 are predicted.
+"""The zlpr loss for multi-label classification, where the labels with a score above 0 are predicted.
 
 With the scores s of one example, P its labels and N all others:
 
@@ -37,29 +37,29 @@ def zlpr_loss(
     With an example's scores s, its labels P and all others N it is ``log(1 + sum_P exp(-s)) + log(1 + sum_N exp(s))``;
     scores above 0 are predicted. A soft label y is in P with weight y and in N with weight 1 - y.
 
-    For span scores (B, types, L, L) take ``dim=(-2, -1)``. No sum overflows at any score that its dtype can hold, and
-    labels are left out of the sum of the others, not subtracted from it. Gradients have the digits that the logarithms
-    of the sums have: with float32 scores near 1000 five, as with ``torch.logsumexp``.
+    For span scores (B, types, L, L) use ``dim=(-2, -1)``. The sums do not overflow for any finite score. The sum over N
+    is computed directly, not as the sum over all minus that over P, which would cancel. Gradients have as many correct
+    digits as the logarithms of the sums: five for float32 scores near 1000, as with ``torch.logsumexp``.
 
     Args:
-        scores: Any shape; float64, float32, float16 or bfloat16, of which the last two are summed in float32. Where a
-            score is -inf the cell is masked.
+        scores: Any shape; float64, float32, float16 or bfloat16 (16-bit dtypes are summed in float32). A score of -inf
+            masks its element.
         labels: In the shape of scores: bool, integers that are 0 or 1, or soft labels from 0 to 1. They get no
             gradient.
-        mask: bool, of a shape that broadcasts to that of scores: True where a cell counts. What masked cells hold is
-            never read.
-        dim: The dimensions that the sums run over; all others count examples.
-        reduction: ``"mean"`` or ``"sum"`` over the examples; ``"none"`` for the loss of each of them.
+        mask: bool, of a shape that broadcasts to that of scores: True where an element counts; others are ignored,
+            whatever their values.
+        dim: The dimensions of the labels, which the sums run over; all others are examples.
+        reduction: ``"mean"`` or ``"sum"`` over the examples; ``"none"`` for one loss per example.
 
     Returns:
-        A number, or the losses in the shape of scores without `dim`; float64 for float64 scores, else float32. An
-        example without any cell has loss 0; the mean of no example is NaN. NaN in a cell that counts gives NaN, +inf
-        among the other labels inf.
+        A scalar, or the losses in the shape of scores without `dim`; float64 for float64 scores, else float32. An
+        example whose elements are all masked has loss 0; the mean over no examples is NaN. NaN in an element that
+        counts gives NaN, +inf in N gives inf.
 
     Raises:
         TypeError: If a tensor is of the wrong type.
         ValueError: If a shape, a device or an option does not fit; if labels require a gradient; or, on the CPU, if
-            they are not from 0 to 1. Looking at them on a GPU would make it wait.
+            they are not from 0 to 1. On a GPU that is not checked, because reading them would wait for it.
     """
     check_one_of(_NAME, "reduction", reduction, REDUCTIONS)
     check_floating(_NAME, "scores", scores)
@@ -76,14 +76,14 @@ def zlpr_loss(
 
 
 def reduced(losses: Tensor, reduction: str) -> Tensor:
-    """By one of the words of REDUCTIONS."""
+    """Reduce the losses; reduction is one of REDUCTIONS."""
     if reduction == "none":
         return losses
     return losses.mean() if reduction == "mean" else losses.sum()
 
 
 def _checked_labels(scores: Tensor, labels: Tensor) -> Tensor:
-    """The labels as bools, or as soft ones in the dtype that is summed in."""
+    """Check the labels; return them as bool, or soft labels in the accumulation dtype."""
     check_real_tensor(_NAME, "labels", labels)
     if labels.shape != scores.shape:
         wanted = f"the shape of scores, {tuple(scores.shape)}"
@@ -94,7 +94,7 @@ def _checked_labels(scores: Tensor, labels: Tensor) -> Tensor:
     soft = labels.is_floating_point()
     if soft and _autograd.wants_derivative(labels):
         raise ValueError(f"{_NAME}: labels must not require a gradient, which is not given; detach them")
-    if labels.dtype in (torch.uint16, torch.uint32, torch.uint64):  # of which torch knows no minimum
+    if labels.dtype in (torch.uint16, torch.uint32, torch.uint64):  # torch has no aminmax for them
         labels = labels.to(torch.int64)
     if labels.numel() and _autograd.has_values(labels):
         low, high = (bound.item() for bound in labels.aminmax())
@@ -104,7 +104,7 @@ def _checked_labels(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def _checked_mask(scores: Tensor, mask: Tensor | None) -> Tensor | None:
-    """The mask in the shape of the scores."""
+    """Check the mask; return it expanded to the shape of scores."""
     if mask is None:
         return None
     check_bool(_NAME, "mask", mask)
@@ -119,7 +119,7 @@ def _checked_mask(scores: Tensor, mask: Tensor | None) -> Tensor | None:
 
 
 def check_dim(name: str, dim: int | Sequence[int]) -> list[int]:
-    """Require a dimension or several; returns them as a list."""
+    """Require one dimension or several; return them as a list."""
     if is_whole(dim):
         return [dim]
     if not isinstance(dim, (tuple, list)) or not dim or not all(map(is_whole, dim)):
@@ -128,7 +128,7 @@ def check_dim(name: str, dim: int | Sequence[int]) -> list[int]:
 
 
 def _dimensions(scores: Tensor, dim: int | Sequence[int]) -> tuple[int, ...]:
-    """The dimensions of the sums, counted from the front, in order."""
+    """The dimensions of the sums, non-negative and sorted."""
     count = scores.dim()
     dims = sorted(axis + count if axis < 0 else axis for axis in check_dim(_NAME, dim))
     if dims[0] < 0 or dims[-1] >= count or len(set(dims)) < len(dims):
@@ -138,7 +138,7 @@ def _dimensions(scores: Tensor, dim: int | Sequence[int]) -> tuple[int, ...]:
 
 
 def _as_rows(x: Tensor, dims: tuple[int, ...], rows: int) -> Tensor:
-    """A row for each example."""
+    """Reshape to (examples, labels), with the dimensions `dims` last."""
     last = tuple(range(x.dim() - len(dims), x.dim()))
     return x.movedim(dims, last).reshape(rows, math.prod([x.shape[axis] for axis in dims]))
 
@@ -148,15 +148,15 @@ def _wide(x: Tensor) -> torch.dtype:
 
 
 def zlpr_loss_reference(scores: Tensor, labels: Tensor, mask: Tensor | None) -> Tensor:
-    """The definition, with both logarithms apart.
+    """The definition; returns both logarithms separately.
 
     Args:
         scores: (R, n).
-        labels: (R, n), bool; or soft ones in the dtype that is summed in.
+        labels: (R, n), bool; or soft labels in the accumulation dtype.
         mask: (R, n), bool.
 
     Returns:
-        (R, 2): the logarithms of the sums over P and over N, in the dtype that is summed in.
+        (R, 2): the logarithms of the sums over P and over N, in the accumulation dtype.
     """
     s = scores.to(_wide(scores))
     counts = s != -torch.inf
@@ -170,7 +170,10 @@ def zlpr_loss_reference(scores: Tensor, labels: Tensor, mask: Tensor | None) -> 
 
 
 def _backward_reference(grad: Tensor, parts: Tensor, scores: Tensor, labels: Tensor, mask: Tensor | None) -> Tensor:
-    """The gradient by the scores; itself differentiable in grad and scores. It needs no parts, which the kernels do."""
+    """The gradient of the scores; differentiable in grad and scores.
+
+    `parts`, the forward's output, is there for the kernel; the reference does not use it.
+    """
     return _autograd.pull_back(lambda s: zlpr_loss_reference(s, labels, mask), (scores,), grad)[0]
 
 
@@ -195,8 +198,10 @@ def _setup_double(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _double_backward(ctx: Any, v: Tensor) -> tuple[Tensor | None, ...]:
-    """Higher derivatives are rare, so they come from the reference. The parts are themselves a function of the scores,
-    of which all of the derivative is given back."""
+    """Higher derivatives are rare, so they come from the reference.
+
+    `parts` depends on the scores; the reference's derivative includes that, so parts itself gets None.
+    """
     grad, parts, scores, labels, mask = ctx.saved_tensors
 
     def gradient(grad: Tensor, scores: Tensor) -> Tensor:

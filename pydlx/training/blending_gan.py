@@ -47,34 +47,34 @@ class BlendingGANOptions(TrainerOptions):
     pairs: int | None = option(None, "composites of an epoch; by default one per photograph, or 150000 of scenes")
     regions: str = option("centre", "what is pasted: centre, rectangles or masks")
     masks: str | None = option(None, "folder of object masks, for regions=masks")
-    zoom: float = option(1.0, "largest factor by which windows are smaller than the picture")
+    zoom: float = option(1.0, "largest zoom into a picture: crops are up to this factor smaller than it")
     light: float = option(1.0, "strength of the change of light in a pasted photograph")
     scene_light: float = option(0.0, "strength of a change of light of the whole scene")
     image_size: int = option(64, "side of the network's pictures")
-    width: int = option(64, "channels after the first halving")
-    critic_width: int | None = option(None, "the same of the critic")
-    bottleneck: int = option(4000, "numbers that a picture is squeezed into")
-    noise: int | None = option(None, "trains the unsupervised network, of so many numbers (100)")
-    skips: bool = option(False, "put the encoder's features beside the decoder's")
-    output: str = option("picture", "what the decoder makes: picture, change, or transform of colours")
-    mask_input: bool = option(False, "let the network see the mask")
+    width: int = option(64, "channels after the first downsampling")
+    critic_width: int | None = option(None, "the same for the critic")
+    bottleneck: int = option(4000, "size of the code between encoder and decoder")
+    noise: int | None = option(None, "size of the noise vector (100): trains the unsupervised network")
+    skips: bool = option(False, "concatenate the encoder's features to the decoder's, as in a U-Net")
+    output: str = option("picture", "what the decoder predicts: picture, change, or transform of colours")
+    mask_input: bool = option(False, "give the network the mask, too")
     l2: float = option(0.999, "weight of the squared error against the critic's; 1 trains without a critic")
-    lr: float = option(2e-3, "learning rate of the generator (unsupervised: of both, 5e-5 there)")
+    lr: float = option(2e-3, "learning rate of the generator; with noise, of both networks: use 5e-5")
     critic_lr: float = option(2e-4, "learning rate of the critic")
     decay: bool = option(False, "let the learning rates fall to 0")
-    critic_steps: int = option(5, "the critic's batches before each of the generator's")
-    critic_long: int = option(100, "the same before the generator's first 25 and each 500th")
+    critic_steps: int = option(5, "critic steps before each step of the generator")
+    critic_long: int = option(100, "the same before the generator's first 25 steps and every 500th")
     clamp: float = option(0.01, "largest absolute weight of the critic")
-    penalty: float = option(0.0, "weight of a gradient penalty in place of the clamp, such as 10")
-    epochs: int = option(25, "how often to go through the data")
-    batch_size: int = option(64, "composites of one step and process")
+    penalty: float = option(0.0, "weight of a gradient penalty, such as 10; replaces the clamp")
+    epochs: int = option(25, "epochs to train")
+    batch_size: int = option(64, "composites per step and process")
 
 
 def train(options: BlendingGANOptions) -> Trainer:
-    """Trains, and leaves ``best.ckpt`` and ``last.ckpt`` in ``options.out``.
+    """Train, and write ``best.ckpt`` and ``last.ckpt`` to ``options.out``.
 
-    Each batch serves the critic or the generator, never both: with the paper's turns the generator has one batch in
-    six, and so 25 epochs of 150,000 pairs are 9,100 of its steps, not 58,600.
+    Each batch trains either the critic or the generator. With the paper's schedule the generator gets about one batch
+    in six: 25 epochs of 150,000 pairs are 58,600 batches but only about 9,100 generator steps.
 
     Raises:
         ValueError: If an option is out of range, or a checkpoint does not fit.
@@ -84,7 +84,7 @@ def train(options: BlendingGANOptions) -> Trainer:
         raise ValueError(
             f"blending_gan: accumulate must be 1, as critic and generator take turns, got {options.accumulate}"
         )
-    whole("blending_gan", "batch_size", options.batch_size, 2)  # batch norm of one code has no variance
+    whole("blending_gan", "batch_size", options.batch_size, 2)  # batch norm needs two codes for a variance
     whole_or_none("blending_gan", "pairs", options.pairs, 2)
     check_clip(options)
     scenes, held_out = _scenes(options)
@@ -111,7 +111,7 @@ def train(options: BlendingGANOptions) -> Trainer:
     )
     supervised = options.noise is None
     trainer = build_trainer(
-        dataclasses.replace(options, clip=None),  # which Lightning refuses where steps are taken by hand
+        dataclasses.replace(options, clip=None),  # Lightning cannot clip with manual optimisation
         monitor="val/foreground_error" if supervised else "val/distance",
         mode="min",
         batches=len(loader),
@@ -122,28 +122,28 @@ def train(options: BlendingGANOptions) -> Trainer:
     return trainer
 
 
-class _LitAlike(Sequence[tuple[np.ndarray, np.ndarray]]):
-    """Photographs as scenes: source and target are the same picture, reduced to what is needed of it.
+class _SinglePhotographs(Sequence[tuple[np.ndarray, np.ndarray]]):
+    """Photographs as pairs of source and target, which are the same picture, downsampled if it is large.
 
     Args:
         photographs: The pictures.
-        pairs: How many items; each photograph comes about equally often.
-        side: Shorter side to which larger pictures are reduced.
+        pairs: Number of items; each photograph is used about equally often.
+        side: Pictures whose shorter side is longer than this are downsampled to it.
     """
 
     def __init__(self, photographs: Sequence[np.ndarray], pairs: int, side: int) -> None:
         self.photographs, self.pairs, self.side = photographs, pairs, side
-        self._remember()
+        self._make_cache()
 
-    def _remember(self) -> None:
-        self._reduced = functools.lru_cache(maxsize=4096)(self._read)  # 1 GB at most, at the default size
+    def _make_cache(self) -> None:
+        self._reduced = functools.lru_cache(maxsize=4096)(self._read)  # at most 1 GB at the default size
 
-    def __getstate__(self) -> dict[str, Any]:  # for workers that are not forked
+    def __getstate__(self) -> dict[str, Any]:  # for spawned workers: the cache cannot be pickled
         return {name: value for name, value in self.__dict__.items() if name != "_reduced"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._remember()
+        self._make_cache()
 
     def __len__(self) -> int:
         return self.pairs
@@ -164,7 +164,7 @@ class _LitAlike(Sequence[tuple[np.ndarray, np.ndarray]]):
 
 
 class _Fixed(Dataset[Composite]):
-    """Composites that are the same at every validation; each scene comes once."""
+    """Composites that are the same at every validation, one for each scene."""
 
     def __init__(self, scenes: Scenes, change: RandomComposites, seed: int) -> None:
         self.items = Augmented(scenes, change, seed)
@@ -177,13 +177,13 @@ class _Fixed(Dataset[Composite]):
 
 
 def _scenes(options: BlendingGANOptions) -> tuple[Scenes, Scenes]:
-    """What to train and to validate on."""
+    """Return the scenes to train and to validate on."""
     check_one_of("blending_gan", "layout", options.layout, ("photographs", "scenes"))
     return _exposures(options) if options.layout == "scenes" else _photographs(options)
 
 
 def _exposures(options: BlendingGANOptions) -> tuple[Scenes, Scenes]:
-    """Pairs of folders that hold several exposures of a scene each."""
+    """Return pairs of exposures, from folders that each hold several exposures of one scene."""
     pairs = 150_000 if options.pairs is None else options.pairs
     if options.val_data is not None:
         training, held_out = (options.data, "all"), (options.val_data, "all")
@@ -196,7 +196,7 @@ def _exposures(options: BlendingGANOptions) -> tuple[Scenes, Scenes]:
 
 
 def _photographs(options: BlendingGANOptions) -> tuple[Scenes, Scenes]:
-    """Photographs, each a scene of its own; by default every tenth is held out."""
+    """Return pairs made of single photographs; by default every tenth is held out."""
     found = Photographs(options.data)
     training: Any = found
     if options.val_data is not None:
@@ -209,7 +209,7 @@ def _photographs(options: BlendingGANOptions) -> tuple[Scenes, Scenes]:
             raise ValueError(f"blending_gan: data must hold 10 photographs or val_data be given, got {len(found)}")
     side = 2 * round(options.zoom * options.image_size)
     pairs = len(training) if options.pairs is None else options.pairs
-    return _LitAlike(training, pairs, side), _LitAlike(held_out, len(held_out), side)
+    return _SinglePhotographs(training, pairs, side), _SinglePhotographs(held_out, len(held_out), side)
 
 
 def _model(options: BlendingGANOptions) -> Any:
@@ -219,7 +219,7 @@ def _model(options: BlendingGANOptions) -> Any:
 
 
 def _optimizers(model: Any, options: BlendingGANOptions) -> list[Optimizer]:
-    """Adam with a short memory as in the paper; RMSprop for pictures of noise."""
+    """Return the paper's Adam with β1 = 0.5, or RMSprop for the unsupervised network."""
     if options.noise is not None:
         return [RMSprop(part.parameters(), options.lr) for part in (model.generator, model.critic)]
     made: list[Optimizer] = [Adam(model.generator.parameters(), options.lr, (0.5, 0.999))]

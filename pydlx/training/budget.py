@@ -1,4 +1,4 @@
-"""Training for so much of the processor's time, whatever else the machine is doing meanwhile."""
+"""Training for a given amount of processor time, however busy the machine is."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ with needed_for("training", extra="train"):
 
 
 class ProcessorBudget(Callback):
-    """Stops a training once its steps have taken so much of the processor's time; then it validates once more.
+    """Stops training after a given processor time of training steps, followed by a last validation.
 
-    The time is that of all threads of this process, not of those that read items (``workers``), and it is not time in
-    which the process waits, for others on a busy machine or for a GPU. Validations are not counted. The last step
-    ends after the budget does. Checkpoints keep what was spent, so that a training that is resumed has the rest of it.
-    Of several processes each stops as soon as one has spent its budget.
+    It counts the processor time of all threads of this process: not that of loader processes (``workers``), nor time
+    spent waiting for other processes or a GPU. Validations are not counted. The step during which the budget runs out
+    is completed. Checkpoints store the time spent, so a resumed training has the rest. With several processes, all stop
+    as soon as one has spent its budget.
 
     Args:
-        minutes: To spend.
-        clock: Seconds of processor time since any point.
+        minutes: The budget, in minutes.
+        clock: Returns seconds of processor time since some fixed point.
 
     Attributes:
-        spent: Seconds that the steps took so far.
+        spent: Seconds that steps have taken so far.
     """
 
     def __init__(self, minutes: float, clock: Callable[[], float] = time.process_time) -> None:
         check_positive("training", "budget", minutes)
         self.minutes, self.clock = minutes, clock
         self.spent = 0.0
-        self._ended = False  # the last validation, too
-        self._last = 0.0  # what the clock showed when time was last added
+        self._ended = False  # whether the last validation is done, too
+        self._last = 0.0  # time on the clock when `spent` was last updated
 
     def state_dict(self) -> dict[str, Any]:
-        """What checkpoints keep."""
+        """Return the state for checkpoints."""
         return {"spent": self.spent, "ended": self._ended}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -47,7 +47,7 @@ class ProcessorBudget(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Called by Lightning."""
         self._last = self.clock()
-        # A training that was killed in its last validation takes one more step, after which it validates again.
+        # If it was killed during the last validation, it takes one more step and validates again.
         if self._ended and self._is_spent():
             trainer.should_stop = True
 
@@ -58,7 +58,7 @@ class ProcessorBudget(Callback):
         now = self.clock()
         self.spent, self._last = self.spent + now - self._last, now
         if trainer.strategy.reduce_boolean_decision(self._is_spent(), all=False):
-            trainer.check_val_every_n_epoch = 1  # Lightning (2.6) validates before it stops, if this epoch is one to
+            trainer.check_val_every_n_epoch = 1  # makes Lightning (2.6) validate in this epoch before it stops
             trainer.should_stop = True
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

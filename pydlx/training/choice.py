@@ -1,4 +1,4 @@
-"""Recipe ``choice``: readers that choose the answer to a question about a passage, on files of DREAM's form."""
+"""Recipe ``choice``: readers for multiple-choice questions about a passage, on files in DREAM's format."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pydlx.data.reading import AnswerReport, create_tokeniser
 from pydlx.data.reading.choice import ChoiceQuestion, read_dream
 from pydlx.data.reading.choice_set import ChoiceBatch, ChoiceSet, TokenisedChoices
 from pydlx.models.readers.choice import choice_log_probabilities, choice_loss
+from pydlx.training.accuracy import AccuracyTask
 from pydlx.training.options import option
 from pydlx.training.reader_recipes import (
     ReaderModelOptions,
@@ -23,7 +24,6 @@ from pydlx.training.reader_recipes import (
     check_model_options,
     fit,
 )
-from pydlx.training.rightness import RightnessTask
 from pydlx.training.words import say
 
 with needed_for("training", extra="train"):
@@ -36,12 +36,12 @@ class ChoiceOptions(ReaderModelOptions):
 
     recipe: ClassVar[str] = "choice"
 
-    data: str = option("dream_train.json", "questions with choices to train on, of DREAM's form")
-    val: str = option("dream_dev.json", "questions by which the best weights are chosen, likewise")
+    data: str = option("dream_train.json", "training questions with choices, in DREAM's format")
+    val: str = option("dream_dev.json", "validation questions, in the same format")
 
 
 def train(options: ChoiceOptions) -> Trainer:
-    """Trains, and leaves ``best.ckpt`` and ``last.ckpt`` in ``options.out``.
+    """Train, and write ``best.ckpt`` and ``last.ckpt`` to ``options.out``.
 
     Raises:
         ValueError: If an option is out of range, or a checkpoint does not fit.
@@ -58,30 +58,30 @@ def train(options: ChoiceOptions) -> Trainer:
     model = build_reader(options, featurizer, vectors, examples.features)
     model.companion = {"task": "choice", "featurizer": featurizer.state()}
     return fit(
-        options, model, examples, asked, lambda optimizer: ChoiceTask(model, optimizer, asked), RightnessTask.monitor
+        options, model, examples, asked, lambda optimizer: ChoiceTask(model, optimizer, asked), AccuracyTask.monitor
     )
 
 
-class ChoiceTask(RightnessTask):
-    """Cross-entropy of the choices, and the share of the validation questions whose right one is the likeliest."""
+class ChoiceTask(AccuracyTask):
+    """Cross-entropy of the choices, and accuracy on the validation questions."""
 
     def loss(self, batch: ChoiceBatch) -> Tensor:
         """Mean of -log p(choice)."""
         return choice_loss(self.model(batch.passage, batch.question), batch.counts, batch.answer)
 
     def found(self, batch: ChoiceBatch, numbers: list[int]) -> list[str]:
-        """The likeliest choices."""
-        likely = choice_log_probabilities(self.model(batch.passage, batch.question), batch.counts)
+        """Return the most probable choices."""
+        best = choice_log_probabilities(self.model(batch.passage, batch.question), batch.counts).argmax(1).tolist()
         questions = (self.held_out.questions[self.held_out.owners[number]] for number in numbers)
-        return [question.choices[place] for question, place in zip(questions, likely.argmax(1).tolist(), strict=True)]
+        return [question.choices[place] for question, place in zip(questions, best, strict=True)]
 
     def right(self, question: ChoiceQuestion) -> str | None:
-        """The right choice."""
+        """Return the right choice; None if the question has none."""
         return question.choices[question.answer] if 0 <= question.answer < len(question.choices) else None
 
 
 def _questions(options: ChoiceOptions, path: str, limit: int | None) -> TokenisedChoices:
-    """A file's questions as tokens."""
+    """Read a file's questions and tokenise them."""
     say(options, f"reading {path}")
     report = AnswerReport()
     questions: Any = itertools.islice(read_dream(path, report), limit)

@@ -1,4 +1,4 @@
-"""Recipe ``cloze``: readers that fill the gap in a sentence with a word of the passage, on files of CMRC2017's form."""
+"""Recipe ``cloze``: readers that fill the gap in a sentence by a word of the passage, on files in CMRC2017's format."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pydlx.data.reading import AnswerReport, TokenisedQuestions, create_tokenise
 from pydlx.data.reading.cloze_set import ClozeBatch, ClozeSet
 from pydlx.data.reading.gaps import further_gaps
 from pydlx.models.readers.cloze import cloze_loss, word_probabilities
+from pydlx.training.accuracy import AccuracyTask
 from pydlx.training.options import option
 from pydlx.training.reader_recipes import (
     ReaderModelOptions,
@@ -24,7 +25,6 @@ from pydlx.training.reader_recipes import (
     check_model_options,
     fit,
 )
-from pydlx.training.rightness import RightnessTask
 from pydlx.training.words import say
 
 with needed_for("training", extra="train"):
@@ -37,16 +37,16 @@ class ClozeOptions(ReaderModelOptions):
 
     recipe: ClassVar[str] = "cloze"
 
-    data: str = option("train.doc_query", "passages and questions to train on, of CMRC2017's form")
-    answers: str = option("train.answer", "the words that are missing in them")
-    val: str = option("val.doc_query", "passages and questions by which the best weights are chosen")
-    val_answers: str = option("val.answer", "the words that are missing in them")
-    gaps: int = option(0, "further questions to train on from each passage, with a gap at another repeated noun")
+    data: str = option("train.doc_query", "training passages and questions, in CMRC2017's format")
+    answers: str = option("train.answer", "their missing words")
+    val: str = option("val.doc_query", "validation passages and questions, in the same format")
+    val_answers: str = option("val.answer", "their missing words")
+    gaps: int = option(0, "additional training questions made from each passage, with a gap at another repeated noun")
     tokeniser: str = option("spaces", "spaces, for segmented text; words; characters; or spacy")
 
 
 def train(options: ClozeOptions) -> Trainer:
-    """Trains, and leaves ``best.ckpt`` and ``last.ckpt`` in ``options.out``.
+    """Train, and write ``best.ckpt`` and ``last.ckpt`` to ``options.out``.
 
     Raises:
         ValueError: If an option is out of range, or a checkpoint does not fit.
@@ -64,29 +64,29 @@ def train(options: ClozeOptions) -> Trainer:
     model = build_reader(options, featurizer, vectors, examples.features)
     model.companion = {"task": "cloze", "featurizer": featurizer.state()}
     return fit(
-        options, model, examples, asked, lambda optimizer: ClozeTask(model, optimizer, asked), RightnessTask.monitor
+        options, model, examples, asked, lambda optimizer: ClozeTask(model, optimizer, asked), AccuracyTask.monitor
     )
 
 
-class ClozeTask(RightnessTask):
-    """Attention sum's loss, and the share of the validation questions whose gap is filled with the right word."""
+class ClozeTask(AccuracyTask):
+    """The loss of attention sum, and accuracy on the validation questions."""
 
     def loss(self, batch: ClozeBatch) -> Tensor:
         """Mean of -log p(word)."""
         return cloze_loss(self.model(batch.passage, batch.question), batch.candidates, batch.answer)
 
     def found(self, batch: ClozeBatch, numbers: list[int]) -> list[str]:
-        """The likeliest words."""
-        likely = word_probabilities(self.model(batch.passage, batch.question), batch.candidates)
-        return [self.held_out.word(*at) for at in zip(numbers, likely.argmax(1).tolist(), strict=True)]
+        """Return the most probable words."""
+        best = word_probabilities(self.model(batch.passage, batch.question), batch.candidates).argmax(1).tolist()
+        return [self.held_out.word(*at) for at in zip(numbers, best, strict=True)]
 
     def right(self, question: Any) -> str | None:
-        """The missing word."""
+        """Return the missing word; None if it is unknown."""
         return question.answers[0].text if question.answers else None
 
 
 def _questions(options: ClozeOptions, path: str, answers: str, limit: int | None, gaps: int = 0) -> TokenisedQuestions:
-    """A file's questions, and further ones, as tokens."""
+    """Read a file's questions, make further gaps, and tokenise all."""
     say(options, f"reading {path}")
     report = AnswerReport()
     questions = list(itertools.islice(read_cmrc2017(path, answers, report), limit))

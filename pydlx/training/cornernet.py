@@ -36,24 +36,24 @@ class CornerNetOptions(TrainerOptions):
 
     train_annotations: str = option("annotations/instances_train2017.json", "COCO file of the training images")
     train_images: str = option("train2017", "folder of the training images")
-    val_annotations: str = option("annotations/instances_val2017.json", "COCO file by which the best are chosen")
-    val_images: str = option("val2017", "folder of these images")
+    val_annotations: str = option("annotations/instances_val2017.json", "COCO file of the validation images")
+    val_images: str = option("val2017", "folder of the validation images")
     train_limit: int | None = option(None, "train on the first so many images only")
     val_limit: int | None = option(None, "validate on the first so many images only")
     model: str = option("cornernet_squeeze", "cornernet_squeeze, cornernet_hourglass52 or cornernet_hourglass104")
-    width: float = option(1.0, "of cornernet_squeeze: factor of all channels")
-    stacks: int = option(2, "hourglasses of cornernet_squeeze")
-    stride: int = option(8, "pixels per cell of cornernet_squeeze: 8, or 4, which tells smaller objects apart")
-    norm: str = option("batch", "batch, or group for small batches")
-    size: int | None = option(511, "side of the square that is trained on; none: whole pictures, one in a batch")
-    scale: float = option(1.0, "by what pictures are enlarged or reduced first, in training and validation")
+    width: float = option(1.0, "cornernet_squeeze: factor on all channels")
+    stacks: int = option(2, "cornernet_squeeze: number of hourglasses")
+    stride: int = option(8, "cornernet_squeeze: image pixels per map pixel, 8, or 4, which separates smaller objects")
+    norm: str = option("batch", "batch norm, or group norm for small batches: batch or group")
+    size: int | None = option(511, "side of the square training crops; none: whole images, with batch_size=1")
+    scale: float = option(1.0, "factor by which images are resized first, in training and validation")
     lr: float = option(2.5e-4, "learning rate of Adam")
-    augment: bool = option(True, "mirror, crop at several scales and recolour")
-    flip_test: bool = option(False, "validate on mirrored copies, too")
+    augment: bool = option(True, "flip, crop at several scales and change colours")
+    flip_test: bool = option(False, "validate with flipped images, too")
 
 
 def train(options: CornerNetOptions) -> Trainer:
-    """Trains, and leaves ``best.ckpt`` and ``last.ckpt`` in ``options.out``.
+    """Train, and write ``best.ckpt`` and ``last.ckpt`` to ``options.out``.
 
     Raises:
         ValueError: If an option is out of range, or a checkpoint does not fit.
@@ -93,6 +93,6 @@ def _first(data: Any, limit: int | None) -> Any:
 
 
 def _optimizer(model: nn.Module, options: CornerNetOptions, steps: int) -> tuple[Optimizer, LRScheduler | None]:
-    """Adam without weight decay as in the paper, whose rate falls to 0 at the end in place of one step down."""
+    """Return the paper's Adam without weight decay, with a polynomial decay to 0 instead of the paper's one step."""
     adam = torch.optim.Adam(model.parameters(), options.lr)
     return adam, PolynomialLR(adam, max(1, steps), power=0.9)

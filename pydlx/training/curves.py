@@ -6,19 +6,21 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydlx.figures import new_figure, save_figure
+from pydlx.figures import COLOURS, new_figure, save_figure
+
+_MARKERS = "osD^vPXd<>"
 
 
 def learning_curve(run: Path, score: str, by: str = "epoch") -> tuple[list[int], list[float]]:
-    """A score of the validation over the whole training, however often it was resumed.
+    """Read a validation score over the whole training, across all resumptions.
 
     Args:
-        run: The folder that the training wrote to.
-        score: The log's name of it, such as ``"val/mean_iou"``.
+        run: Output folder of the training.
+        score: Name of the score in the log, such as ``"val/mean_iou"``.
         by: ``"epoch"`` or ``"step"``, counted from 1.
 
     Returns:
-        Epochs or steps, and the score after each.
+        Epochs or steps, and the score after each of them.
     """
     points = {}
     logs = sorted((run / "csv").glob("*/metrics.csv"), key=lambda log: (len(log.parent.name), log.parent.name))
@@ -31,19 +33,20 @@ def learning_curve(run: Path, score: str, by: str = "epoch") -> tuple[list[int],
 
 
 def draw_learning_curves(runs: Sequence[Path], score: str, path: Path, by: str = "epoch", label: str = "") -> None:
-    """Draws a score of several runs to a file.
+    """Draw a score of several runs to a file.
 
     Args:
-        runs: Folders that trainings wrote to; their names are the legend.
-        score: As for `learning_curve`.
-        path: The picture.
-        by: As for `learning_curve`.
-        label: What the picture calls the score; its name in the log by default.
+        runs: Output folders of trainings; their names make the legend.
+        score, by: See `learning_curve`.
+        path: File of the picture.
+        label: Label of the score's axis; by default its name in the log.
     """
     figure = new_figure(6, 3.6)
     axes = figure.subplots()
-    for run in runs:
-        axes.plot(*learning_curve(run, score, by), marker=".", label=run.name)  # one validation is a dot
+    for number, run in enumerate(runs):
+        # Each run has a marker of its own, for those who cannot tell the colours, and for runs of a single validation.
+        marker, colour = _MARKERS[number % len(_MARKERS)], COLOURS[number % len(COLOURS)]
+        axes.plot(*learning_curve(run, score, by), marker=marker, markersize=5, color=colour, label=run.name)
     axes.set(xlabel=by, ylabel=label or score)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)

@@ -1,4 +1,4 @@
-"""Training of CornerNet: the task, and how a picture with boxes becomes the network's input and targets."""
+"""Training of CornerNet: the Lightning task, and the conversion of an image with boxes to input and targets."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ with needed_for("training", extra="train"):
 
 
 class DetectionTask(Task):
-    """CornerNet's losses, and box AP over the validation images by the whole test.
+    """CornerNet's losses, and box AP on the validation images, predicted by `detect`.
 
     Training batches are (images (N, 3, H, W), CornerTargets); validation batches are lists of BoxedImage.
 
     Args:
         model: A CornerNet of ``create_model``.
         optimizer: Makes the optimiser and the schedule, which is asked at every step.
-        flip: Whether to test on mirrored copies, too.
-        scale: By what pictures are enlarged or reduced for the test.
+        flip: Whether to validate with flipped images, too.
+        scale: Factor by which validation images are resized.
     """
 
     def __init__(self, model: Any, optimizer: Optimizer, *, flip: bool = False, scale: float = 1.0) -> None:
@@ -74,28 +74,28 @@ class DetectionTask(Task):
 
 
 def _sample(item: BoxedImage, found: Detections) -> np.ndarray:
-    """The image with its boxes, and with those found that are rather likely, side by side."""
+    """Return the image with its true boxes and, next to it, with the detected boxes whose score is at least 0.3."""
     boxes, scores, labels = (x[found.scores >= 0.3].cpu() for x in found)
     truth = draw_boxes(item.image, item.boxes, item.labels.tolist())
     return np.concatenate([truth, draw_boxes(item.image, boxes.numpy(), labels.tolist(), scores.tolist())], 1)
 
 
 class PreparedBoxes:
-    """What becomes of a picture with boxes before it enters a training batch.
+    """Converts an image with boxes to the network's input and targets.
 
-    With `augment` it is mirrored half of the time, a window of .6 to 1.3 of the network's size is cut out of it at a
-    random place and brought to that size, and it is recoloured. Without, it stands in the middle, where `detect` sees
-    it. What is missing is black.
+    With `augment`, the image is flipped with probability 1/2, a crop of 0.6 to 1.3 times the network's size is taken at
+    a random place and resized to that size, and its colours are changed. Without, the image is centred, as in `detect`.
+    Missing pixels are black.
 
     Args:
-        model: The CornerNet that is trained.
-        size: Side of the network's square input; None for whole pictures, padded as `detect` does, which fit into a
-            batch only alone.
-        scale: By what pictures are enlarged or reduced first, as in `detect`.
-        augment: Whether to change pictures at random.
+        model: The CornerNet to train.
+        size: Side of the network's square input in pixels; None for whole images, padded as in `detect`, which only fit
+            into batches of one.
+        scale: Factor by which images are resized first, as in `detect`.
+        augment: Whether to augment images.
 
     Raises:
-        ValueError: If whole pictures are to be augmented, or size or scale is not positive.
+        ValueError: If `augment` is set for whole images, or size or scale is not positive.
     """
 
     def __init__(self, model: CornerNet, size: int | None, *, scale: float = 1.0, augment: bool) -> None:
@@ -109,7 +109,7 @@ class PreparedBoxes:
         self.colours = K.ColorJitter(0.4, 0.4, 0.4, p=1.0)
 
     def __call__(self, item: BoxedImage) -> tuple[Tensor, CornerTargets]:
-        """The network's input (3, H, W) and its targets."""
+        """Return the network's input (3, H, W) and its targets."""
         pixels, boxes = torch.from_numpy(item.image), torch.from_numpy(item.boxes)
         height, width = pixels.shape[:2]
         scale = self.scale
@@ -136,7 +136,7 @@ class PreparedBoxes:
         return normalize_image((view * 255).round().byte().movedim(0, 2)), targets
 
     def _placed(self, image: Tensor) -> tuple[Tensor, int, int]:
-        """The network's view of an image (3, h, w), and the column and row where the image begins in it."""
+        """Return the padded or cropped image (3, h, w), and the column and row of the original's corner in it."""
         if self.size is None:
             return padded(image, self.multiple)
         height, width = image.shape[1:]
@@ -145,7 +145,7 @@ class PreparedBoxes:
         return view, left, top
 
     def _start(self, length: int, size: int) -> int:
-        """Anywhere with all of it inside, or all of the input covered; in the middle without augmentation."""
+        """Return an offset: random, so that the image lies in the input or covers it; centred without augmentation."""
         free = size - length
         if not self.augment:
             return free // 2

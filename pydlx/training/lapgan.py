@@ -31,7 +31,7 @@ from pydlx.training.trainer import (
 with needed_for("training", extra="train"):
     from lightning.pytorch import Trainer
 
-_LEAST_RATE, _MOST_MOMENTUM = 1e-6, 0.7
+_MIN_RATE, _MAX_MOMENTUM = 1e-6, 0.7
 
 
 @dataclasses.dataclass
@@ -42,32 +42,32 @@ class LapganOptions(TrainerOptions):
     layout: str = option(
         "folders", "folders: pictures, with classes in subfolders or without; cifar10; stl10; stl10-unlabeled"
     )
-    val_data: str | None = option(None, "folder of held-out images; none holds out each tenth image of data")
-    val_images: int = option(256, "held-out images by which the best weights are chosen")
+    val_data: str | None = option(None, "folder of validation images; by default every tenth image of data")
+    val_images: int = option(256, "number of validation images")
     classes: bool = option(False, "condition the networks on the class")
-    short_side: int | None = option(None, "bring images to this height or width, whichever is less, before cropping")
-    augment: bool = option(True, "crop at random places and mirror; otherwise crop in the middle")
+    short_side: int | None = option(None, "resize images to this shorter side, in pixels, before cropping")
+    augment: bool = option(True, "crop at random places and flip; otherwise crop at the centre")
     model: str = option("lapgan_cifar10", "lapgan_cifar10, lapgan_stl10 or lapgan_lsun")
     sizes: tuple[int, ...] | None = option(None, "sides from coarse to fine; by default the model's")
-    base_units: int = option(8000, "of the coarsest generator's hidden layers")
-    base_discriminator_units: int = option(1600, "of the coarsest discriminator's hidden layers")
-    base_activation: str = option("sigmoid", "behind the coarsest generator's second hidden layer: sigmoid or relu")
+    base_units: int = option(8000, "units of the coarsest generator's hidden layers")
+    base_discriminator_units: int = option(1600, "units of the coarsest discriminator's hidden layers")
+    base_activation: str = option("sigmoid", "activation after the coarsest generator's second layer: sigmoid or relu")
     refinement: str | None = option(None, "networks of the finer levels, cifar or large; by default the model's")
-    width: int = option(64, "maps of the finer levels' cifar networks")
-    dropout: float = option(0.5, "in the discriminators, and in large generators")
-    level: str = option("all", "which level to train: all, or a number from 0, the coarsest")
-    init: str | None = option(None, "checkpoint whose weights to start from, such as one of coarser levels")
+    width: int = option(64, "channels of the finer levels' cifar networks")
+    dropout: float = option(0.5, "dropout in the discriminators, and in large generators")
+    level: str = option("all", "level to train: all, or a number from 0, the coarsest")
+    init: str | None = option(None, "checkpoint to start from, such as one with trained coarser levels")
     optimizer: str = option("sgd", "sgd as in the paper, or adam")
     lr: float | None = option(None, "learning rate; by default 0.02, or 2e-4 with adam")
-    momentum: float = option(0.5, "of sgd at first, adam's first beta")
-    momentum_growth: float = option(0.0008, "by what sgd's momentum grows after each epoch, up to 0.7")
-    lr_decay: float = option(1.00004, "by what the learning rate is divided after each epoch")
-    balance: bool = option(False, "leave out updates of the network that is ahead")
-    batch_size: int = option(64, "real pictures of one step and process; the discriminator sees as many made ones")
+    momentum: float = option(0.5, "sgd's momentum in the first epoch; adam's first beta")
+    momentum_growth: float = option(0.0008, "increase of sgd's momentum after each epoch, up to 0.7")
+    lr_decay: float = option(1.00004, "factor by which the learning rate is divided after each epoch")
+    balance: bool = option(False, "skip updates of the network that is ahead")
+    batch_size: int = option(64, "real pictures per step and process; the discriminator sees as many fakes")
 
 
 def train(options: LapganOptions) -> Trainer:
-    """Trains, and leaves ``best.ckpt`` and ``last.ckpt`` in ``options.out``.
+    """Train, and write ``best.ckpt`` and ``last.ckpt`` to ``options.out``.
 
     Raises:
         ValueError: If an option is out of range, or a checkpoint does not fit.
@@ -98,13 +98,13 @@ def train(options: LapganOptions) -> Trainer:
         balance=options.balance,
     )
     trainer = build_trainer(
-        _counted_by_update(options, 2 * len(levels)),
+        _in_updates(options, 2 * len(levels)),
         monitor="val/swd",
         mode="min",
         batches=len(loader),
         all_used=False,
     )
-    # Every process goes through all of them, with the same noise: the distance is one of whole sets.
+    # Every process validates on all images with the same noise, because the distance is between whole sets.
     count = min(len(held_out), options.val_images)
     places = [(0, number * len(held_out) // count) for number in range(count)]
     validation = DataLoader(
@@ -134,7 +134,7 @@ def _check(options: LapganOptions) -> None:
 
 
 def _data_sets(options: LapganOptions) -> tuple[Any, Any]:
-    """Images to train on, and held-out ones."""
+    """Return the images to train and to validate on."""
     training: Any = _data_set(options, options.data)
     if options.classes and training.labels is None:
         raise ValueError(f"lapgan: data must have classes where classes is true, got '{options.data}' without")
@@ -154,7 +154,7 @@ def _data_sets(options: LapganOptions) -> tuple[Any, Any]:
 
 
 class _Part(Subset):
-    """Some of the items, with the names of their classes."""
+    """A subset that keeps the class names."""
 
     def __init__(self, items: Any, indices: Sequence[int]) -> None:
         super().__init__(items, indices)
@@ -192,7 +192,7 @@ def _levels(wanted: str, count: int) -> list[int]:
 
 
 def _initialise(model: Any, options: LapganOptions, data: Any, change: PreparedCrops) -> None:
-    """Puts the data's statistics, or weights from elsewhere with theirs, into a model that is new."""
+    """Set a new model's mean and std from the data, or load weights, mean and std from a checkpoint."""
     if options.init is not None:
         load_weights(model, read_checkpoint(options.init), options.init)
         return
@@ -202,26 +202,26 @@ def _initialise(model: Any, options: LapganOptions, data: Any, change: PreparedC
 
 
 def _optimizer(parameters: Iterable[nn.Parameter], options: LapganOptions) -> torch.optim.Optimizer:
-    """Its rate and momentum are those of the first epoch."""
+    """Return an optimiser with the learning rate and the momentum of the first epoch."""
     if options.optimizer == "sgd":
         return torch.optim.SGD(parameters, 0.02 if options.lr is None else options.lr, options.momentum)
     return torch.optim.Adam(parameters, 2e-4 if options.lr is None else options.lr, (options.momentum, 0.999))
 
 
 def _set_rates(epoch: int, optimizer: torch.optim.Optimizer, options: LapganOptions) -> None:
-    """The paper's schedule, by epochs."""
+    """Set learning rate and momentum of an epoch, by the paper's schedule."""
     for group in optimizer.param_groups:
         first = optimizer.defaults["lr"]
-        group["lr"] = min(first, max(first / options.lr_decay**epoch, _LEAST_RATE))
+        group["lr"] = min(first, max(first / options.lr_decay**epoch, _MIN_RATE))
         if "momentum" in group:
-            grown = min(options.momentum + options.momentum_growth * epoch, _MOST_MOMENTUM)
+            grown = min(options.momentum + options.momentum_growth * epoch, _MAX_MOMENTUM)
             group["momentum"] = max(options.momentum, grown)
 
 
-def _counted_by_update(options: LapganOptions, updates: int) -> LapganOptions:
-    """The trainer's options. Lightning counts every update of a network as a step, of which a batch has several.
+def _in_updates(options: LapganOptions, updates: int) -> LapganOptions:
+    """Convert steps to network updates, which Lightning counts instead; a batch has `updates` of them.
 
-    Lightning does not clip by itself where a task has several optimisers.
+    The task clips gradients itself, because Lightning does not with several optimisers.
     """
     every = options.checkpoint_steps
     return dataclasses.replace(

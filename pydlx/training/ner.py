@@ -1,4 +1,4 @@
-"""Recipe ``ner``: models that find named entities, nested or not, in texts of any language."""
+"""Recipe ``ner``: taggers of named entities, nested or flat, in any language."""
 
 from __future__ import annotations
 
@@ -42,20 +42,20 @@ with needed_for("training", extra="train"):
 class NerOptions(EncoderOptions):
     """Options of the recipe."""
 
-    batch_size: int = option(32, "texts of one step and process")
-    epochs: int = option(30, "how often to go through the data")
+    batch_size: int = option(32, "texts per step and process")
+    epochs: int = option(30, "epochs to train")
     data: str = option(
-        "train.json", "texts to train on: JSON lines of CLUENER's form; LitBank's tables, file or folder"
+        "train.json", "training texts: JSON lines in CLUENER's format; or LitBank's tables, file or folder"
     )
-    val: str = option("dev.json", "texts by which the best weights are chosen, likewise")
-    train_limit: int | None = option(None, "train on the first so many texts only")
-    val_limit: int | None = option(None, "validate on the first so many texts only")
+    val: str = option("dev.json", "validation texts, in the same format")
+    train_limit: int | None = option(None, "train on this many texts only, the first ones")
+    val_limit: int | None = option(None, "validate on this many texts only, the first ones")
     tokeniser: str = option(
-        "words", "words; characters, for Chinese and Japanese; spaces; or spacy. Tokens stay as given"
+        "words", "words; characters, for Chinese and Japanese; spaces; or spacy. Texts given as tokens keep theirs"
     )
-    bigrams: bool = option(False, "read pairs of neighbours, too, which helps much with Chinese characters")
-    bigram_count: int = option(2, "how often a pair occurs to be known")
-    max_length: int = option(256, "tokens, or wordpieces, of a window; longer texts are read in windows that overlap")
+    bigrams: bool = option(False, "read bigrams of tokens, too, which helps much with Chinese characters")
+    bigram_count: int = option(2, "minimum count of bigrams in the vocabulary")
+    max_length: int = option(256, "tokens, or wordpieces, of a window; longer texts are read in overlapping windows")
     model: str = option("global_pointer", "global_pointer, efficient_global_pointer, bio_tagger or crf_tagger")
 
 
@@ -63,7 +63,7 @@ MODELS = ("global_pointer", "efficient_global_pointer", "bio_tagger", "crf_tagge
 
 
 def train(options: NerOptions) -> Trainer:
-    """Trains, and leaves ``best.ckpt`` and ``last.ckpt`` in ``options.out``.
+    """Train, and write ``best.ckpt`` and ``last.ckpt`` to ``options.out``.
 
     Raises:
         ValueError: If an option is out of range, or a checkpoint does not fit.
@@ -77,7 +77,7 @@ def train(options: NerOptions) -> Trainer:
     torch.manual_seed(options.seed)
     parts = _parts(options, training, held_out)
     examples = EntitySet(training, parts.featurizer, types, max_length=options.max_length)
-    longest = examples.longest()  # scores of spans farther apart than any in training are not to be trusted
+    longest = examples.longest()  # the model has not learned spans across more tokens than in training
     asked = EntitySet(held_out, parts.featurizer, types, max_length=longest)
     if not len(examples):
         raise ValueError(f"ner: data must hold a token, got none in {len(training.texts)} texts")
@@ -103,7 +103,7 @@ def train(options: NerOptions) -> Trainer:
 
 
 def _check(options: NerOptions) -> None:
-    """Refuses what is out of range before anything is read."""
+    """Refuse options that are out of range, before any file is read."""
     check_one_of("ner", "model", options.model, MODELS)
     check_one_of("ner", "tokeniser", options.tokeniser, tuple(TOKENISERS))
     for name in ("train_limit", "val_limit", "bigram_count", "max_length"):
@@ -115,7 +115,7 @@ def _check(options: NerOptions) -> None:
 
 
 def _check_validation(options: NerOptions, asked: EntitySet) -> None:
-    """Refuses to validate by nothing, in any process."""
+    """Refuse validation data that leaves a process without a text."""
     world, _ = processes(options)
     if len({place % world for place, _ in asked.windows}) < world:
         count = len({place for place, _ in asked.windows})
@@ -123,7 +123,7 @@ def _check_validation(options: NerOptions, asked: EntitySet) -> None:
 
 
 def _texts(options: NerOptions, part: str) -> TokenisedEntities:
-    """A file's texts as tokens."""
+    """Read a file's texts and tokenise them."""
     path, limit = getattr(options, part), options.train_limit if part == "data" else options.val_limit
     report = EntityReport()
     texts = TokenisedEntities(itertools.islice(read_entities(path, report), limit), create_tokeniser(options.tokeniser))
@@ -132,7 +132,7 @@ def _texts(options: NerOptions, part: str) -> TokenisedEntities:
 
 
 def _parts(options: NerOptions, training: TokenisedEntities, held_out: TokenisedEntities) -> EncoderParts:
-    """The words and pairs that the encoder knows, or what it was trained on before."""
+    """Build the vocabularies and, if asked for, load the pretrained encoder."""
     pairs = None
     if options.bigrams:
         pairs = Vocabulary.from_counts(bigram_counts(training.tokens), min_count=options.bigram_count)

@@ -1,4 +1,4 @@
-"""Validation by examples that know their numbers, so that what is found comes back to the text it stands in."""
+"""Validation batches with the indices of their examples, so that predictions can be assigned to their texts."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from pydlx.training.trainer import TrainerOptions, processes
 
 
 class NumberedExamples(Dataset):
-    """Examples with their numbers in the set: those of every so many-th owner, from this process's number on.
+    """This process's share of the examples, each with its index in the set.
 
-    All windows of a text thus belong to one process, which puts together what they show. Those of similar length lie
-    side by side, so that batches hold little padding.
+    Examples are distributed by their owners (texts or questions), so that all windows of a text belong to one process,
+    which merges their predictions. They are sorted by length, so that batches hold little padding.
 
     Args:
         examples: The whole set.
-        process: This process's number.
-        processes: How many there are.
+        process: Index of this process.
+        processes: Number of processes.
     """
 
     def __init__(self, examples: Examples, process: int, processes: int) -> None:
@@ -38,12 +38,12 @@ class NumberedExamples(Dataset):
         return self.examples[self.numbers[index]], self.numbers[index]
 
     def collate(self, items: Sequence[tuple[Any, int]]) -> tuple[Any, Tensor]:
-        """A batch and the numbers (B,) of its examples."""
+        """Return a batch and the indices (B,) of its examples."""
         return self.examples.collate([example for example, _ in items]), torch.tensor([number for _, number in items])
 
 
 def validation_loader(options: TrainerOptions, examples: Examples) -> DataLoader:
-    """Batches of this process, twice as large as in training; see `NumberedExamples`."""
+    """Return this process's validation batches, twice as large as in training; see `NumberedExamples`."""
     world, rank = processes(options)
     own = NumberedExamples(examples, rank, world)
     return DataLoader(own, 2 * options.batch_size, num_workers=options.workers, collate_fn=own.collate)

@@ -15,15 +15,14 @@ Options = TypeVar("Options")
 
 
 def parse_options(kind: type[Options], words: Iterable[str]) -> Options:
-    """Builds the options of a recipe from words.
+    """Parse the options of a recipe from words of the command line.
 
     Args:
         kind: A dataclass whose fields are numbers, strings, bools, paths, or tuples of these, all with defaults.
-        words: Each ``key=value``. Of a tuple the entries stand with commas between them: ``scales=0.5,1,2``. ``none``
-            is None.
+        words: Words ``key=value``. Entries of a tuple are separated by commas, ``scales=0.5,1,2``; ``none`` is None.
 
     Raises:
-        ValueError: If a word is no ``key=value``, there is no such field, or the value does not fit it.
+        ValueError: If a word is not ``key=value``, there is no such field, or the value does not fit it.
 
     Example:
         >>> @dataclasses.dataclass
@@ -53,7 +52,7 @@ def parse_options(kind: type[Options], words: Iterable[str]) -> Options:
 
 
 def _parsed(text: str, kind: Any) -> Any:
-    """What msgspec is to convert: None, the entries of a tuple, or the text."""
+    """Return the input of msgspec's conversion: None, the entries of a tuple, or the text."""
     members = typing.get_args(kind) if typing.get_origin(kind) is not tuple else ()
     if text.lower() == "none" and type(None) in members:
         return None
@@ -63,12 +62,12 @@ def _parsed(text: str, kind: Any) -> Any:
 
 
 def _with_zero(text: str) -> str:
-    """0.5 for .5, which msgspec does not take for a number."""
+    """Turn .5 into 0.5, because msgspec does not parse .5 as a number."""
     return re.sub(r"^([+-]?)\.(?=\d)", r"\g<1>0.", text)
 
 
 def described_options(kind: type) -> list[tuple[str, str, str]]:
-    """(name, default, meaning) of every field; the meaning is what the field's metadata says under ``help``."""
+    """Return (name, default, help) of every field; help comes from the field's metadata."""
     rows = []
     for field in dataclasses.fields(kind):
         default = field.default
@@ -78,5 +77,5 @@ def described_options(kind: type) -> list[tuple[str, str, str]]:
 
 
 def option(default: Any, help: str) -> Any:
-    """A field of a recipe with its default and one line of help."""
+    """Return a dataclass field for an option, with its default and one line of help."""
     return dataclasses.field(default=default, metadata={"help": help})

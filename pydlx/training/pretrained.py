@@ -1,4 +1,4 @@
-"""What recipes have in common whose models may read by a pretrained encoder: its options, its weights and its rate."""
+"""Options and loading of a pretrained encoder, for recipes whose models can use one."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from pydlx.training.words import say
 
 @dataclasses.dataclass
 class PretrainedOptions(TrainerOptions):
-    """Options of such recipes."""
+    """Options for a pretrained encoder."""
 
-    encoder: str | None = option(None, "read by minilm, too, or a pretrained encoder: folder, zip file or name")
-    pooling: str = option("first", "a word's vector of its wordpieces: first or mean")
-    encoder_lr: float = option(5e-5, "learning rate of a pretrained encoder")
-    freeze_encoder: bool = option(False, "leave the pretrained encoder as it is")
+    encoder: str | None = option(None, "minilm, or another pretrained encoder: folder, zip file or name")
+    pooling: str = option("first", "a word's vector from its wordpieces: first or mean")
+    encoder_lr: float = option(5e-5, "learning rate of the pretrained encoder")
+    freeze_encoder: bool = option(False, "do not train the pretrained encoder")
 
 
 def check_pretrained_options(name: str, options: PretrainedOptions) -> None:
-    """Refuses what is out of range, for the recipe of this name."""
+    """Refuse options that are out of range; `name` is the recipe's."""
     check_one_of(name, "pooling", options.pooling, POOLINGS)
     check_positive(name, "encoder_lr", options.encoder_lr)
 
 
 def read_encoder(name: str, options: PretrainedOptions, argument: str, most: int | None) -> Pretrained:
-    """The pretrained encoder that is asked for, if it reads as many wordpieces as the argument of this name says."""
+    """Load the pretrained encoder and check that it takes `most` wordpieces, the value of the option `argument`."""
     assert options.encoder is not None
     say(options, f"reading encoder: {options.encoder}")
     pretrained = load_pretrained(options.encoder)
@@ -37,11 +37,11 @@ def read_encoder(name: str, options: PretrainedOptions, argument: str, most: int
 
 
 def check_longest(name: str, argument: str, most: int | None, longest: int) -> None:
-    """Refuses windows that are longer than a pretrained encoder reads."""
+    """Refuse windows of more wordpieces than a pretrained encoder takes."""
     if most is not None and most > longest:
         raise ValueError(f"{name}: {argument} must be at most {longest} wordpieces with this encoder, got {most}")
 
 
 def is_pretrained(weight: str) -> bool:
-    """Whether the weight of this name in a model is its pretrained encoder's."""
+    """Return whether a model's weight of this name belongs to its pretrained encoder."""
     return ".pretrained." in weight

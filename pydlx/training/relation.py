@@ -1,4 +1,4 @@
-"""Recipe ``relation``: models that find relations between the entities of documents, on files of DocRED's form."""
+"""Recipe ``relation``: models that find relations between the entities of documents, on files in DocRED's format."""
 
 from __future__ import annotations
 
@@ -39,45 +39,47 @@ with needed_for("training", extra="train"):
 class RelationOptions(EncoderOptions):
     """Options of the recipe."""
 
-    batch_size: int = option(4, "documents of one step and process")
-    epochs: int = option(30, "how often to go through the data")
-    data: str = option("train.json", "documents to train on: a JSON file of DocRED's form")
-    val: str | None = option(None, "documents by which the best weights are chosen, likewise; none holds some back")
-    hold_out: int = option(50, "documents of data, evenly spread, that are kept for the validation if val is none")
-    relations: str | None = option(None, "JSON file of the relations' ids, as rel2id.json; none: those of the data")
-    train_limit: int | None = option(None, "train on the first so many documents only")
-    val_limit: int | None = option(None, "validate on the first so many documents only")
+    batch_size: int = option(4, "documents per step and process")
+    epochs: int = option(30, "epochs to train")
+    data: str = option("train.json", "training documents: a JSON file in DocRED's format")
+    val: str | None = option(None, "validation documents, in the same format; by default some of data, see hold_out")
+    hold_out: int = option(50, "number of documents of data, evenly spread, to validate on if val is none")
+    relations: str | None = option(
+        None, "JSON file of the relations' ids, as rel2id.json; by default those of the data"
+    )
+    train_limit: int | None = option(None, "train on this many documents only, the first ones")
+    val_limit: int | None = option(None, "validate on this many documents only, the first ones")
     loss: str = option(
         "adaptive_threshold",
         "adaptive_threshold, ATLOP's; adaptive_focal, KD-DocRE's; or cross_entropy, binary, with one threshold for all "
         "pairs that the validation chooses",
     )
-    gamma: float = option(1.0, "of adaptive_focal: the power of the weight")
-    offset: float = option(0.0, "of adaptive_focal: 0 as in the paper, 1 as in its code")
-    top_k: int | None = option(None, "most relations of a pair; 4 in ATLOP")
-    max_length: int | None = option(None, "tokens, or wordpieces, that are read of a document; none: all")
-    entity_types: bool = option(True, "tell the encoder of which type the entity at each token is")
-    entity_numbers: int = option(40, "tell it which entity, of so many that are told apart; 0 does not")
+    gamma: float = option(1.0, "adaptive_focal: exponent γ of the weight")
+    offset: float = option(0.0, "adaptive_focal: 0 as in the paper, 1 as in its code")
+    top_k: int | None = option(None, "maximum number of relations of a pair; 4 in ATLOP")
+    max_length: int | None = option(None, "number of tokens, or wordpieces, to read of a document; none: all")
+    entity_types: bool = option(True, "give the encoder the type of the entity at each token")
+    entity_numbers: int = option(40, "entities with an embedding of their own at their tokens; 0 for no such embedding")
     mention: str = option("first", "a mention's vector: first token or mean of its tokens")
-    context: str = option("none", "what two entities look at: none, or attention, ATLOP's, which takes much longer")
-    pair_size: int = option(256, "size of the vectors of the bilinear form")
+    context: str = option("none", "context of a pair of entities: none, or attention as in ATLOP, which is much slower")
+    pair_size: int = option(256, "size of the vectors of the bilinear layer")
     block: int = option(64, "size of its blocks")
     vector_words: int = option(
-        100_000, "so many of the vectors' first words are known even if no document has them, for names in other ones"
+        100_000, "number of the vectors' first words in the vocabulary, even if no document has them: names of others"
     )
-    hidden: int = option(128, "units of an LSTM per direction; size of the transformer")
-    layers: int | None = option(1, "of the encoder; LSTMs above a pretrained one")
-    dropout: float = option(0.3, "of what goes into each layer and comes out of the last")
+    hidden: int = option(128, "LSTM units per direction; size of the transformer")
+    layers: int | None = option(1, "layers of the encoder; LSTM layers on a pretrained one")
+    dropout: float = option(0.3, "dropout of each layer's input and of the output")
 
 
-_LEAST = {
+_MINIMA = {
     **dict.fromkeys(("hold_out", "train_limit", "val_limit", "top_k", "max_length", "pair_size", "block"), 1),
     "entity_numbers": 0,
 }
 
 
 def train(options: RelationOptions) -> Trainer:
-    """Trains, and leaves ``best.ckpt`` and ``last.ckpt`` in ``options.out``.
+    """Train, and write ``best.ckpt`` and ``last.ckpt`` to ``options.out``.
 
     Raises:
         ValueError: If an option is out of range, or a checkpoint does not fit.
@@ -123,11 +125,11 @@ def train(options: RelationOptions) -> Trainer:
 
 
 def _check(options: RelationOptions) -> None:
-    """Refuses what is out of range before anything is read."""
+    """Refuse options that are out of range, before any file is read."""
     check_encoder_options("relation", options)
     check_one_of("relation", "loss", options.loss, LOSSES)
-    for name, least in _LEAST.items():
-        whole_or_none("relation", name, getattr(options, name), least)
+    for name, minimum in _MINIMA.items():
+        whole_or_none("relation", name, getattr(options, name), minimum)
     for name in ("gamma", "offset"):
         check_not_negative("relation", name, getattr(options, name))
     for name in ("data", "val", "relations"):
@@ -139,7 +141,7 @@ def _check(options: RelationOptions) -> None:
 def _documents(
     options: RelationOptions, names: tuple[str, ...] | None
 ) -> tuple[list[RelationDocument], list[RelationDocument]]:
-    """The documents to train on and those to validate on."""
+    """Return the training documents and the validation documents."""
     training = _read(options, options.data, names)
     if options.val is not None:
         held_out = _read(options, options.val, names)
@@ -163,7 +165,7 @@ def _read(options: RelationOptions, path: str, names: tuple[str, ...] | None) ->
 
 
 def _check_examples(options: RelationOptions, examples: RelationSet, asked: RelationSet) -> None:
-    """Refuses to train on nothing, and to validate by nothing in any process."""
+    """Refuse training data without a fact, and validation data that leaves a process without a document."""
     if not any(examples.documents[place].facts for place in examples.places):
         raise ValueError(
             "relation: data must hold a fact of a document with two entities and words, got none in "
@@ -180,10 +182,10 @@ def _check_examples(options: RelationOptions, examples: RelationSet, asked: Rela
 def _model(
     options: RelationOptions, parts: EncoderParts, names: tuple[str, ...], types: list[str], limit: int | None
 ) -> Any:
-    """The model, with words' vectors or pretrained weights, and what turns documents into numbers."""
+    """Build the model, load word vectors or pretrained weights, and set its companion."""
     own: dict[str, Any] = {key: getattr(options, key) for key in ("mention", "context", "pair_size", "block")}
     if parts.vectors is not None:
-        own["tune_partial"] = 0  # names that the training has not seen keep what they share with those that it has
+        own["tune_partial"] = 0  # fixed vectors: names that are not in the training data stay comparable with others
     model: Any = create_model(
         "document_relations",
         relations=len(names),

@@ -1,8 +1,8 @@
-"""What makes a training that was stopped at any step go on as if it had not been.
+"""Exact resumption: a training that is stopped at any step continues as if it had not been stopped.
 
-Which items come, in which order and how augmented, follows from the seed, the epoch and the item's number, wherever and
-by how many processes they are read. What a step draws (dropout) follows from the seed and the step's number. So nothing
-random has to be kept in a checkpoint but where the loader stands.
+Order and augmentation of the items follow from the seed, the epoch and the item's index, however many processes read
+them. Random numbers of a step, such as dropout, follow from the seed and the step's number. A checkpoint therefore
+stores no random state, only the loader's position.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ Prepared = TypeVar("Prepared")
 
 
 class Augmented(Dataset, Generic[Item, Prepared]):
-    """Items of a data set after a random change, each with random numbers of its own in every epoch.
+    """A data set with augmentation, whose random numbers depend only on seed, epoch and index.
 
     Args:
         items: The data set.
-        change: What is done to an item; draws from torch's default generator.
-        seed: The training's.
+        change: Function of an item; may draw from torch's default generator.
+        seed: Seed of the training.
     """
 
     def __init__(self, items: Sequence[Item], change: Callable[[Item], Prepared], seed: int) -> None:
@@ -39,34 +39,35 @@ class Augmented(Dataset, Generic[Item, Prepared]):
         return len(self.items)
 
     def __getitem__(self, place: tuple[int, int]) -> Prepared:
-        """The item at (epoch, index)."""
+        """Return the changed item of (epoch, index)."""
         epoch, index = place
         with torch.random.fork_rng(devices=[]):
-            # torch.manual_seed (2.13) seeds GPUs, too. Where no GPU is in use yet, it records the call stack each time,
-            # which takes longer than reading a small item.
+            # Not torch.manual_seed (2.13), which also seeds GPUs: as long as no GPU is in use, it records the call
+            # stack each time, which takes longer than reading a small item.
             torch.default_generator.manual_seed(_mixed(self.seed, epoch, index))
             return self.change(self.items[index])
 
 
 class TrainingLoader:
-    """Batches of shuffled and augmented items, which go on where a checkpoint says that they stood.
+    """A loader of shuffled, augmented batches that resumes in the middle of an epoch.
 
-    Lightning keeps ``state_dict()`` in its checkpoints. A ``DataLoader`` of its own would begin an interrupted epoch
-    anew. torchdata's ``StatefulDataLoader`` (0.11) is told the epoch too late by Lightning (2.6), so that it goes on in
-    another order, and after a checkpoint of an epoch's last step it passes over the next epoch.
+    Lightning stores ``state_dict()`` in its checkpoints. A plain ``DataLoader`` would restart an interrupted epoch.
+    torchdata's ``StatefulDataLoader`` (0.11) learns the epoch too late from Lightning (2.6): it continues in another
+    order, and after a checkpoint at an epoch's last step it skips the next epoch.
 
     Args:
         items: The data set.
-        change: What is done to an item, see `Augmented`.
-        batch_size: Items of a batch of one process.
-        seed: Of order and augmentation.
-        workers: Processes that read items.
+        change: Function of an item, see `Augmented`.
+        batch_size: Items in a batch of one process.
+        seed: Seed of order and augmentation.
+        workers: Number of processes that read items.
         drop_last: Whether to leave out a last batch that is not full.
-        processes: How many train together; each takes every so many-th item. All take equally many: the first items
-            come twice if need be.
-        process: The number of this one.
-        collate: Makes a batch from items; torch's default if None.
-        lengths: Of all items: batches then hold items of similar length, see `pydlx.data.reading.length_buckets`.
+        processes: Number of training processes, among which the items are dealt in turn. All get equally many; if the
+            items do not divide evenly, the first ones are used twice.
+        process: Index of this process.
+        collate: Makes a batch from items; by default torch's.
+        lengths: Lengths of all items. With it, batches hold items of similar length, see
+            `pydlx.data.reading.length_buckets`.
     """
 
     def __init__(
@@ -86,8 +87,8 @@ class TrainingLoader:
         self.dataset = Augmented(items, change, seed)
         self.batch_size, self.seed, self.drop_last = batch_size, seed, drop_last
         self.processes, self.process, self.lengths = processes, process, lengths
-        self._next = (0, 0)  # epoch and batch that an iteration begins with
-        # The loader goes through what this list holds, so that one set of workers serves all epochs.
+        self._next = (0, 0)  # epoch and batch at which the next iteration begins
+        # The batches still to come. It is changed in place, so that the workers can persist over epochs.
         self._coming: list[list[tuple[int, int]]] = []
         self._loader = DataLoader(
             self.dataset,
@@ -104,29 +105,29 @@ class TrainingLoader:
         epoch, first = self._next
         batches = self._batches(epoch)
         self._coming[:] = batches[first:]
-        self._next = (epoch + 1, 0)  # of an iteration that begins before this one has ended
+        self._next = (epoch + 1, 0)  # for an iteration that begins before this one ends
         for number, batch in enumerate(self._loader, first + 1):
             self._next = (epoch, number) if number < len(batches) else (epoch + 1, 0)
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """Where it stands: the next batch and its epoch."""
+        """Return the position: the next batch and its epoch."""
         epoch, batch = self._next
         return {"epoch": epoch, "batch": batch}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on there."""
+        """Continue at the position of a checkpoint."""
         self._next = (state["epoch"], state["batch"])
 
     def _batches(self, epoch: int) -> list[list[tuple[int, int]]]:
-        """The places of this process's items in an epoch."""
+        """Return this process's batches of an epoch, as (epoch, index) of their items."""
         order = torch.randperm(len(self.dataset), generator=torch.Generator().manual_seed(_mixed(self.seed, epoch)))
         extra = -len(order) % self.processes
         own = torch.cat([order, order[:extra]])[self.process :: self.processes].tolist()
         return [[(epoch, index) for index in batch] for batch in self._cut(own, epoch)]
 
     def _cut(self, own: list[int], epoch: int) -> list[list[int]]:
-        """The items of an epoch in batches."""
+        """Divide the items of an epoch into batches."""
         if self.lengths is not None:
             lengths = [self.lengths[index] for index in own]
             buckets = length_buckets(lengths, self.batch_size, seed=self.seed, epoch=epoch)
@@ -136,11 +137,12 @@ class TrainingLoader:
         return [batch for batch in batches if len(batch) == self.batch_size] if self.drop_last else batches
 
 
-class KeptPlace(Callback):
-    """Puts a `TrainingLoader` where the checkpoint says that it stood.
+class LoaderPosition(Callback):
+    """Stores a `TrainingLoader`'s position in checkpoints and restores it.
 
-    Lightning (2.6) does so by itself, but not from a checkpoint of an epoch's end: there it would begin the first epoch
-    again. What it has begun to iterate over by then has not read its place yet.
+    Lightning (2.6) does this itself, except from a checkpoint at an epoch's end, where it would begin with the first
+    epoch again. Restoring in ``on_train_start`` is early enough: the loader's iterator reads its position only at the
+    first batch.
     """
 
     def __init__(self) -> None:
@@ -164,7 +166,7 @@ class KeptPlace(Callback):
 
 
 class SeededSteps(Callback):
-    """Seeds every training step by its number, so that one that is repeated draws the same numbers."""
+    """Seeds every training step by its number, so that a repeated step draws the same random numbers."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -175,7 +177,7 @@ class SeededSteps(Callback):
 
 
 def _mixed(*numbers: int) -> int:
-    """One seed made of several numbers; other numbers almost always make another one."""
+    """Hash several numbers to one seed."""
     seed = 0
     for number in numbers:
         seed = (seed * 6364136223846793005 + number + 1442695040888963407) % 2**63

@@ -1,4 +1,4 @@
-"""What a network makes of validation images and texts, in TensorBoard."""
+"""Showing predictions on validation images and texts in TensorBoard."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ with needed_for("training", extra="train"):
     from lightning.pytorch import LightningModule
     from lightning.pytorch.loggers import TensorBoardLogger
 
-SHOWN = 4  # so many of the validation images
-SHOWN_ANSWERS = 8  # so many of the validation's answers
+SHOWN = 4  # number of validation images
+SHOWN_ANSWERS = 8  # number of validation questions
 
 
 def show_samples(task: LightningModule, pictures: Sequence[np.ndarray]) -> None:
-    """Puts pictures (H, W, 3) uint8 beside the curves, under the step that training is at."""
+    """Log pictures (H, W, 3) uint8 at the current training step."""
     for logger in task.loggers:
         if isinstance(logger, TensorBoardLogger):
             for number, picture in enumerate(pictures):
@@ -25,7 +25,7 @@ def show_samples(task: LightningModule, pictures: Sequence[np.ndarray]) -> None:
 
 
 def show_table(task: LightningModule, tag: str, rows: Sequence[Sequence[str]]) -> None:
-    """Puts rows of texts, the first of which are headings, beside the curves, under the step that training is at."""
+    """Log a table of texts at the current training step; the first row holds the headings."""
     lines = [" | ".join(" ".join(cell.split()).replace("|", "\\|") or "(none)" for cell in row) for row in rows]
     lines.insert(1, "|".join("---" for _ in rows[0]))
     for logger in task.loggers:

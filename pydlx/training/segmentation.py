@@ -1,4 +1,4 @@
-"""Training of networks that label every pixel: the task, and the change that augments an image with its labels."""
+"""Training of segmentation networks: the Lightning task, and augmentation of images with their labels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pydlx._optional import needed_for
 from pydlx.data import LabelledImage
 from pydlx.metrics import ConfusionMetrics
 from pydlx.models.segmentation import preprocess
-from pydlx.models.segmentation.preprocessing import picture_of
+from pydlx.models.segmentation.preprocessing import image_of
 from pydlx.training.samples import SHOWN, show_samples
 from pydlx.training.task import Optimizer, Task
 from pydlx.visualize import colour_labels
@@ -27,18 +27,18 @@ with needed_for("training", extra="train"):
 
 
 class SegmentationTask(Task):
-    """Cross-entropy over the pixels, and the scores of the confusion matrix over the validation images.
+    """Cross-entropy over the pixels, and scores from the confusion matrix of the validation images.
 
-    Batches are (images (N, 3, H, W) as the model takes them, labels (N, H, W) int64).
+    Batches are (preprocessed images (N, 3, H, W), labels (N, H, W) int64).
 
     Args:
-        model: An FCN; gives logits (N, C, H, W).
-        optimizer: Makes the optimiser and the schedule, which is asked at every step.
+        model: An FCN, which returns logits (N, C, H, W).
+        optimizer: Builds the optimiser and its schedule, which is stepped after every training step.
         num_classes: C.
-        ignore_index: Label of pixels that count for nothing.
-        reduction: ``"mean"`` over the pixels that count, or ``"sum"`` as FCN was trained.
+        ignore_index: Label of pixels that are ignored.
+        reduction: ``"mean"`` over the pixels that are not ignored, or ``"sum"``, as in the paper.
         class_weights: (C,), or None.
-        class_names: For tables.
+        class_names: Names of the classes, for tables.
     """
 
     def __init__(
@@ -61,11 +61,11 @@ class SegmentationTask(Task):
         self.samples: list[np.ndarray] = []
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, C, H, W)."""
+        """Return logits (N, C, H, W) of images (N, 3, H, W)."""
         return self.model(images)
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy of the pixels that count; 0 if none does."""
+        """Return the cross-entropy of the pixels that are not ignored; 0 if all are."""
         weights: Any = self.class_weights
         counted = labels != self.ignore_index
         total = F.cross_entropy(logits, labels, weights, ignore_index=self.ignore_index, reduction="sum")
@@ -102,8 +102,8 @@ class SegmentationTask(Task):
         self.samples.clear()
 
     def _sample(self, image: Tensor, truth: Tensor, found: Tensor) -> np.ndarray:
-        """The image, the truth, and what the network makes of it, side by side."""
-        picture = picture_of(image, self.model.preprocessing)
+        """Return the image, its true labels and the predicted ones, side by side."""
+        picture = image_of(image, self.model.preprocessing)
         maps = (labels.cpu().numpy() for labels in (truth, found))
         return np.concatenate(
             [picture, *(colour_labels(labels, self.model.num_classes, picture) for labels in maps)], 1
@@ -111,13 +111,13 @@ class SegmentationTask(Task):
 
 
 class AugmentLabels:
-    """Kornia's changes of an image, with its labels changed along.
+    """Kornia's augmentations of an image and its labels.
 
-    Kornia fills what lies outside of the image with 0, which is a class; here it becomes ``ignore_index``. It keeps
-    masks in floating point, which holds labels below 2^24 exactly.
+    Kornia fills pixels from outside of the image with label 0, which is a class; here they get ``ignore_index``. Kornia
+    keeps masks in float32, which is exact for labels below 2^24.
 
     Args:
-        changes: Of ``kornia.augmentation``.
+        changes: Augmentations of ``kornia.augmentation``.
         ignore_index: Label of pixels from outside of the image.
     """
 
@@ -126,10 +126,7 @@ class AugmentLabels:
         self.ignore_index = ignore_index
 
     def __call__(self, image: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """An image (3, H, W) from 0 to 1 and its labels (H, W), changed.
-
-        A colour outside of the image is 0.
-        """
+        """Augment an image (3, H, W) in [0, 1] and its labels (H, W); pixels from outside of the image are black."""
         shifted = torch.where(labels == self.ignore_index, 0, labels + 1)  # 0 is what Kornia fills with
         image, mask = self.changes(image[None], shifted[None, None].float())
         changed = mask[0, 0].round().long() - 1
@@ -137,18 +134,18 @@ class AugmentLabels:
 
 
 class PreparedImages:
-    """What becomes of an item of a data set before it enters a batch.
+    """Converts an item of a data set to the network's input and labels.
 
     Args:
-        preprocessing: The model's, see `pydlx.models.segmentation.preprocess`.
-        augment: None for validation.
+        preprocessing: ``model.preprocessing``, see `pydlx.models.segmentation.preprocess`.
+        augment: Augmentation; None for validation.
     """
 
     def __init__(self, preprocessing: str, augment: AugmentLabels | None = None) -> None:
         self.preprocessing, self.augment = preprocessing, augment
 
     def __call__(self, item: LabelledImage) -> tuple[Tensor, Tensor]:
-        """Image and labels as tensors."""
+        """Return the input (3, H, W) float32 and the labels (H, W)."""
         image, labels = torch.from_numpy(item.image), torch.from_numpy(item.labels)
         if self.augment is not None:
             changed, labels = self.augment(image.movedim(2, 0).float() / 255, labels)
@@ -157,7 +154,7 @@ class PreparedImages:
 
 
 class Prepared(Dataset):
-    """Items of a data set as a function leaves them."""
+    """A data set with a function applied to each item."""
 
     def __init__(self, items: Any, change: Callable[[Any], Any]) -> None:
         self.items, self.change = items, change
@@ -170,7 +167,7 @@ class Prepared(Dataset):
 
 
 def street_scene_changes(size: tuple[int, int]) -> list[Any]:
-    """Flips, scales from .7 to 1.5, a crop of the given (H, W), and colours."""
+    """Return Kornia's flip, scaling by 0.7 to 1.5, a crop of (H, W) pixels, and colour jitter."""
     return [
         K.RandomHorizontalFlip(p=0.5),
         K.RandomAffine(0.0, scale=(0.7, 1.5), p=0.8),

@@ -1,4 +1,4 @@
-"""Training of taggers: the task, and what its validation says of the entities."""
+"""Training of entity taggers: the Lightning task, and the scores of its validation."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from torch import Tensor
 from pydlx.data.entity_set import EntityBatch, EntitySet
 from pydlx.metrics import EntityScore
 from pydlx.models.entities import DecodedEntity, FoundEntity
-from pydlx.models.entities.finding import decided_entities, standing_entities
+from pydlx.models.entities.finding import decided_entities, entities_in_text
 from pydlx.training.samples import show_table
 from pydlx.training.task import Optimizer, Task
 
-SHOWN = 8  # so many of the validation's texts stand in TensorBoard
+SHOWN = 8  # validation texts that are shown in TensorBoard
 
 
 class TaggingTask(Task):
-    """The tagger's own loss, and precision, recall and F1 of the entities of the validation texts.
+    """The tagger's loss, and precision, recall and F1 of the entities of the validation texts.
 
-    Training batches are `EntityBatch`; validation batches are an `EntityBatch` and the numbers (B,) of its examples,
-    those of `NumberedExamples`. Entities count by the characters, or given tokens, of the text as the file has it, so
-    that what tokens or windows lost counts as missed.
+    Training batches are `EntityBatch`; validation batches are an `EntityBatch` and the indices (B,) of its examples,
+    from `NumberedExamples`. Entities are compared by their offsets in the original text, so entities that tokenisation
+    or windows made impossible to find count as missed.
 
     Args:
         model: A tagger.
-        optimizer: Makes the optimiser and the schedule, which is asked at every step.
+        optimizer: Builds the optimiser and its schedule, which is stepped after every training step.
         held_out: The validation examples.
     """
 
@@ -49,23 +49,22 @@ class TaggingTask(Task):
 
     def on_validation_epoch_end(self) -> None:
         """Called by Lightning."""
-        # Also those without a token, which no window shows.
+        # This includes texts without a token, which have no window.
         own = range(self.trainer.global_rank, len(self.held_out.source.texts), self.trainer.world_size)
         flat = not self.model.finds_nested
-        found = [standing_entities(self.held_out, place, self.found.get(place, []), flat) for place in own]
+        found = [entities_in_text(self.held_out, place, self.found.get(place, []), flat) for place in own]
         self.metric.update(found, [self.held_out.source.texts[place].entities for place in own])
         scores = self.metric.compute()
         for name in ("f1", "precision", "recall"):
             self.log(f"val/{name}", scores[name].float(), prog_bar=name == "f1", sync_dist=True)
-        each = scores["type_f1"].float().reshape(-1)  # torchmetrics gives a single one without a dimension
-        for kind, f1 in zip(self.held_out.types, each, strict=True):
-            self.log(f"val/f1_{kind}", f1, sync_dist=True)
+        for kind in self.held_out.types:
+            self.log(f"val/f1_{kind}", scores[f"type_f1/{kind}"].float(), sync_dist=True)
         self._show(own, found)
         self.metric.reset()
         self.found.clear()
 
     def _show(self, places: range, found: list[list[FoundEntity]]) -> None:
-        """Puts some texts and entities beside TensorBoard's curves."""
+        """Show some texts with found and true entities in TensorBoard."""
         rows: list[tuple[str, ...]] = [("text", "found", "true")]
         for place, entities in zip(places[:SHOWN], found, strict=False):
             text = self.held_out.source.texts[place]

@@ -1,4 +1,4 @@
-"""What the tasks of one model and one optimiser have in common."""
+"""The base class of Lightning tasks with one model and one optimiser."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Optimizer = Callable[[nn.Module], tuple[torch.optim.Optimizer, torch.optim.lr_sc
 
 
 class Task(LightningModule):
-    """A model, and what trains it.
+    """A Lightning module that holds a model and builds its optimiser.
 
     Args:
-        model: Of ``create_model``.
-        optimizer: Makes the optimiser and the schedule, which is asked at every step.
+        model: A model of ``create_model``.
+        optimizer: Builds the optimiser and its schedule, which is stepped after every training step.
     """
 
     def __init__(self, model: Any, optimizer: Optimizer) -> None:

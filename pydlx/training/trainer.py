@@ -1,4 +1,4 @@
-"""How every recipe trains: Lightning's trainer with this package's checkpoints, loggers and reproducible steps."""
+"""The trainer of all recipes: Lightning's, with this package's checkpoints, loggers and exact resumption."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pydlx.files import replacing
 from pydlx.models.checkpoint import describe_model, differing_companions, differing_options, read_checkpoint
 from pydlx.training.budget import ProcessorBudget
 from pydlx.training.options import option
-from pydlx.training.reproducible import KeptPlace, SeededSteps, TrainingLoader
+from pydlx.training.reproducible import LoaderPosition, SeededSteps, TrainingLoader
 
 with needed_for("training", extra="train"):
     from lightning.pytorch import Callback, LightningModule, Trainer
@@ -29,26 +29,26 @@ with needed_for("training", extra="train"):
 
 @dataclasses.dataclass
 class TrainerOptions:
-    """What all recipes have in common."""
+    """Options of all recipes."""
 
     out: str = option("runs/model", "folder for checkpoints, TensorBoard and CSV logs")
     resume: str = option("auto", "auto: from the last checkpoint of the folder, if any; none; or a checkpoint")
-    epochs: int = option(50, "how often to go through the data")
-    max_steps: int = option(-1, "stop after so many steps, if positive, without a validation in the midst of an epoch")
-    budget: float | None = option(None, "minutes of processor time that the steps may take; then it stops")
-    batch_size: int = option(8, "items of one step and process")
-    accumulate: int = option(1, "steps whose gradients are added up")
-    seed: int = option(0, "of order, augmentation, initialisation and dropout")
+    epochs: int = option(50, "epochs to train")
+    max_steps: int = option(-1, "stop after this many steps, if positive; validates only if that is an epoch's end")
+    budget: float | None = option(None, "stop after this many minutes of processor time in training steps")
+    batch_size: int = option(8, "items per step and process")
+    accumulate: int = option(1, "batches whose gradients are accumulated for one optimiser step")
+    seed: int = option(0, "seed of order, augmentation, initialisation and dropout")
     workers: int = option(0, "processes that read items, per training process")
     precision: str = option("32-true", "Lightning's: 32-true, bf16-mixed, 16-mixed, ...")
     clip: float | None = option(None, "largest norm of the gradient")
-    ema: float | None = option(None, "decay of the averaged weights, such as 0.999; none keeps no average")
+    ema: float | None = option(None, "decay of an exponential moving average of the weights, such as 0.999; or none")
     accelerator: str = option("auto", "Lightning's: auto, cpu, cuda")
-    devices: int = option(1, "processes on this machine")
-    nodes: int = option(1, "machines")
+    devices: int = option(1, "training processes on this machine")
+    nodes: int = option(1, "number of machines")
     deterministic: bool = option(False, "use deterministic algorithms only")
-    val_every: int = option(1, "epochs from one validation to the next")
-    checkpoint_steps: int | None = option(None, "keep a checkpoint every so many steps, too, not only every epoch")
+    val_every: int = option(1, "validate every this many epochs")
+    checkpoint_steps: int | None = option(None, "write last.ckpt every this many steps, too, not only every epoch")
     progress: bool = option(True, "show a progress bar with the time left")
 
 
@@ -67,7 +67,7 @@ class WholeFileCheckpoints(TorchCheckpointIO):
 
 
 class NamedModel(Callback):
-    """Notes in every checkpoint which model it holds, for ``pydlx.models.load_model``."""
+    """Adds the model's name, options and companion to every checkpoint, for ``pydlx.models.load_model``."""
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Called by Lightning."""
@@ -77,10 +77,10 @@ class NamedModel(Callback):
 
 
 def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    """The exponential moving average of weights, of the last ``1 / (1 - decay)`` steps or so.
+    """Return the update of an exponential moving average of weights, for Lightning's ``WeightAveraging``.
 
-    After n steps the decay is at most ``(1 + n) / (10 + n)``, so that the average leaves the initial weights behind
-    within a few steps: with 0.999 alone they would still make up a third of it after a thousand.
+    After n steps the decay is at most ``(1 + n) / (10 + n)``, so that the average forgets the initial weights within a
+    few steps. With a constant 0.999 they would still make up a third of the average after a thousand steps.
     """
     if not 0 <= decay <= 1:
         raise ValueError(f"ema must be from 0 to 1, got {decay}")
@@ -95,7 +95,7 @@ def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
 
 
 class ValidationLines(Callback):
-    """Says a line for each validation, where no progress bar does."""
+    """Prints a line after each validation, for trainings without a progress bar."""
 
     def __init__(self, monitor: str) -> None:
         self.monitor = monitor
@@ -109,7 +109,7 @@ class ValidationLines(Callback):
 
 
 class FiniteLosses(Callback):
-    """Stops a training whose loss is NaN or infinite, before a checkpoint of it is written."""
+    """Raises an error at a NaN or infinite loss, before the next checkpoint is written."""
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -132,22 +132,22 @@ def build_trainer(
     all_used: bool = True,
     callbacks: list[Callback] | None = None,
 ) -> Trainer:
-    """Lightning's trainer.
+    """Build Lightning's trainer.
 
     Args:
-        options: The recipe's.
-        monitor: The validation score by which the best checkpoint is chosen.
-        batches: Of an epoch.
-        mode: ``"max"`` or ``"min"``.
-        all_used: Whether every step trains every weight, as several processes have to know.
-        callbacks: Further ones.
+        options: Options of the recipe.
+        monitor: Name of the validation score by which the best checkpoint is chosen.
+        batches: Number of batches in an epoch.
+        mode: Whether the best score is the ``"max"`` or the ``"min"``.
+        all_used: Whether every step uses every weight; otherwise several processes must look for unused ones.
+        callbacks: Additional callbacks.
     """
-    _leave_out_asides()
+    _silence_lightning()
     several = options.devices * options.nodes > 1
     folder = Path(options.out)
     best = ModelCheckpoint(folder, "best", monitor=monitor, mode=mode, enable_version_counter=False)
     last = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
-    own = [SeededSteps(options.seed), KeptPlace(), NamedModel(), FiniteLosses(), LearningRateMonitor("step")]
+    own = [SeededSteps(options.seed), LoaderPosition(), NamedModel(), FiniteLosses(), LearningRateMonitor("step")]
     all_callbacks = [*own, best, last]
     if options.checkpoint_steps is not None:
         every = options.checkpoint_steps
@@ -176,22 +176,22 @@ def build_trainer(
         enable_model_summary=options.progress,
         num_sanity_val_steps=0,
         log_every_n_steps=min(10, batches),
-        # A folder of its own for each run's CSV file: the logger deletes what it finds in its own, also on resuming.
+        # CSVLogger deletes existing logs in its folder, so each start, also a resumed one, gets a folder of its own.
         logger=[TensorBoardLogger(folder, "logs", ""), CSVLogger(folder, "csv")],
         callbacks=[*all_callbacks, *(callbacks or [])],
         plugins=[WholeFileCheckpoints()],
     )
 
 
-def _leave_out_asides() -> None:
-    """Keep off the terminal what Lightning says of its own products and code, and what is as it should be."""
+def _silence_lightning() -> None:
+    """Silence Lightning's advertisements and its warnings about things that are intended here."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_tip)
     for message in (
         r"Checkpoint directory .* exists and is not empty",
         r"`isinstance\(treespec, LeafSpec\)`",
         r"Using ModelCheckpoint with manual optimization",
-        r"`ModelCheckpoint\(monitor=.*could not find the monitored key",  # stopped before the first validation
-        r"Found \d+ module\(s\) in eval mode at the start of training",  # frozen ones
+        r"`ModelCheckpoint\(monitor=.*could not find the monitored key",  # training stopped before a validation
+        r"Found \d+ module\(s\) in eval mode at the start of training",  # frozen encoders
     ):
         warnings.filterwarnings("ignore", message)
 
@@ -201,17 +201,17 @@ def _is_no_tip(record: logging.LogRecord) -> bool:
 
 
 def check_clip(options: TrainerOptions) -> None:
-    """Refuses to clip where steps are taken by hand and gradients are still scaled, which float16 needs.
+    """Refuse `clip` with float16 in tasks with manual optimisation, whose gradients are still scaled when clipped.
 
     Raises:
-        ValueError: If that is asked for.
+        ValueError: If both are given.
     """
     if options.clip is not None and options.precision.startswith("16"):
         raise ValueError(f"training: precision must be 32-true or bf16-mixed with clip, got {options.precision}")
 
 
 def checkpoint_to_resume(options: TrainerOptions, model: Any) -> Path | None:
-    """The checkpoint that ``options.resume`` means, if it fits the model.
+    """Return the checkpoint that ``options.resume`` names, after checking that it fits the model; None for none.
 
     Raises:
         OSError: If it is missing or cut short.
@@ -233,12 +233,12 @@ def checkpoint_to_resume(options: TrainerOptions, model: Any) -> Path | None:
 
 
 def processes(options: TrainerOptions) -> tuple[int, int]:
-    """How many processes train together, and the number of this one, as ``torchrun`` or Lightning tell it.
+    """Return the number of training processes and the rank of this one, as ``torchrun`` or Lightning set them.
 
-    Lightning starts the others only when this one is ready, so that the number of all comes from the options.
+    Lightning starts the other processes later, so their number comes from the options.
 
     Raises:
-        ValueError: If ``torchrun`` started another number.
+        ValueError: If ``torchrun`` started another number of processes.
     """
     world = options.devices * options.nodes
     if (started := int(os.environ.get("WORLD_SIZE", world))) != world:
@@ -250,15 +250,15 @@ def processes(options: TrainerOptions) -> tuple[int, int]:
 def training_loader(
     options: TrainerOptions, items: Sequence[Any], change: Callable[[Any], Any], **settings: Any
 ) -> TrainingLoader:
-    """Batches of this process, as the options say.
+    """Build this process's `TrainingLoader` from the options.
 
-    A last batch that is not full is left out: its batch normalisation would have other noise.
+    A last batch that is not full is left out, because statistics of batch norm are noisier in a small batch.
 
     Args:
-        options: The recipe's.
+        options: Options of the recipe.
         items: The data set.
-        change: What is done to an item.
-        settings: Further ones of `TrainingLoader`.
+        change: Function of an item, see `Augmented`.
+        settings: Other arguments of `TrainingLoader`.
     """
     world, rank = processes(options)
     return TrainingLoader(
@@ -275,6 +275,6 @@ def training_loader(
 
 
 def steps_of(options: TrainerOptions, batches: int) -> int:
-    """Steps of the optimiser in the whole training. An epoch's last step may add up fewer batches than the others."""
+    """Return the number of optimiser steps in the training. An epoch's last step may accumulate fewer batches."""
     steps = options.epochs * -(-batches // options.accumulate)
     return steps if options.max_steps < 0 else min(steps, options.max_steps)

@@ -1,4 +1,4 @@
-"""What recipes for texts have in common: vocabularies, words' vectors, and options that are a model's own."""
+"""Parts that recipes for texts share: the vocabulary, word vectors, and the option ``further``."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def known_words(
     min_count: int,
     further: int = 0,
 ) -> tuple[Vocabulary, Tensor | None]:
-    """The words that a model knows, and their vectors, if any are read.
+    """Build the vocabulary, and load word vectors if asked for.
 
-    With vectors the words of the validation are known, too, as they would be to whoever uses the model with all
-    vectors; they are learned from nothing.
+    With vectors, the vocabulary includes the words of the validation texts, as if it held all words that have vectors;
+    nothing is learned from those texts.
 
     Args:
-        name: Of the recipe.
-        counts: How often each word of the training occurs.
-        held_out: The words of the validation.
-        vectors: ``"glove"``, a file of GloVe's form, or None.
-        min_count: How often a word must occur, where no vectors are read.
-        further: How many of the first words of the vectors are known, too, whether they occur or not.
+        name: Name of the recipe.
+        counts: Counts of the training words.
+        held_out: Words of the validation texts.
+        vectors: ``"glove"``, a file in GloVe's format, or None.
+        min_count: Minimum count of a word, without vectors.
+        further: Number of the vectors' first words to include, whether they occur or not.
     """
     if vectors is None:
         return Vocabulary.from_counts(counts, min_count=min_count), None
@@ -51,13 +51,13 @@ def known_words(
 
 
 def check_vectors(name: str, vectors: str | None) -> None:
-    """Refuses vectors that are no file."""
+    """Refuse `vectors` other than None, ``"glove"`` or an existing file."""
     if vectors not in (None, "glove") and not Path(vectors).is_file():
         raise FileNotFoundError(f"{name}: vectors: no such file, and not glove or none: '{vectors}'")
 
 
 def further_options(name: str, entries: Iterable[str]) -> dict[str, Any]:
-    """What entries ``name=value`` say: numbers, true, false, none or words."""
+    """Parse entries ``name=value``; values are numbers, true, false, none or strings."""
     return dict(_named_value(name, words) for words in entries)
 
 
@@ -74,6 +74,6 @@ def _named_value(name: str, words: str) -> tuple[str, Any]:
 
 
 def say(options: TrainerOptions, text: str) -> None:
-    """Prints a line, in one process of them all."""
+    """Print a line, in the first process only."""
     if processes(options)[1] == 0:
         print(text, flush=True)

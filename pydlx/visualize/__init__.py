@@ -1,11 +1,11 @@
 """Pictures of what the feature maps of a convolutional network respond to, and of what a network predicts or makes.
 
->>> from pydlx.visualize import grid, top_activations, write_image
+>>> from pydlx.data import write_image
+>>> from pydlx.visualize import grid, top_activations
 >>> excitations = top_activations(model, images, "features.7", channels=range(8))  # doctest: +SKIP
 >>> write_image("features.png", grid(excitations))  # doctest: +SKIP
 """
 
-from pydlx.files import write_image
 from pydlx.visualize.activations import Excitation, top_activations
 from pydlx.visualize.deconvnet import Deconvnet
 from pydlx.visualize.pictures import grid
@@ -21,5 +21,4 @@ __all__ = [
     "grid",
     "label_colours",
     "top_activations",
-    "write_image",
 ]

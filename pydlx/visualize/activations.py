@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from pydlx._checks import check_type, is_whole, listed, whole
-from pydlx.nn import Geometry, layer_geometry
-from pydlx.visualize.deconvnet import Deconvnet, Layers, feature_maps, project_through
+from pydlx.visualize.deconvnet import Deconvnet, Recording, check_images
+from pydlx.visualize.running import layer_output
+
+_AT_ONCE = 32  # images of one tensor that are passed through the network together
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class Excitation:
         value: The activation.
         image: The image's number, in the order in which they came.
         position: (row, column) of the activation in the feature map.
-        region: Rows and columns of the image that the activation sees; at the border, those that exist.
+        region: Rows and columns of the image that the activation sees, at the border those that exist; all of the image
+            behind operations that mix all places. Gates and the image's own statistics count as constants.
         patch: (C, h, w), that part of the image.
         projection: (C, h, w), that part of the projection back to pixels. It is zero outside of the region.
     """
@@ -38,16 +39,6 @@ class Excitation:
 
 
 Excitations = Mapping[int, Sequence[Excitation]]
-
-
-@dataclass(frozen=True, order=True)
-class _Candidate:
-    """Sorts by value, and of equal ones the earlier image first."""
-
-    value: float
-    minus_image: int
-    place: int
-    pixels: Tensor
 
 
 def top_activations(
@@ -64,8 +55,9 @@ def top_activations(
     Args:
         model: The network; see :class:`Deconvnet`.
         images: (N, C, H, W), or batches of such, as a data loader gives them; of a batch that is a list or tuple the
-            first entry is taken. Sizes may differ from batch to batch. They are passed once, and only those that
-            are among the strongest are kept.
+            first entry is taken. Sizes may differ from batch to batch. They are passed once, 32 of a tensor together.
+            What stays in memory of them is k numbers for each feature map, and each image that is among the strongest
+            of any feature map, once.
         layer: Name of the layer.
         channels: Feature maps; by default all.
         k: Images for each.
@@ -86,70 +78,96 @@ def top_activations(
         raise TypeError(f"{name}: progress must be a function, got {progress!r}")
     net = model if isinstance(model, Deconvnet) else Deconvnet(model)
     wanted = None if channels is None else listed(name, "channels", channels, "whole numbers")
-    best: dict[int, list[_Candidate]] = {}
-    layers: Layers = ()
+    best = _Strongest(k)
     seen = 0
     for batch in _batches(images):
-        layers = layers or net.chain(batch).up_to(layer)
         with torch.no_grad():
-            maps = feature_maps(layers, batch)
+            maps = layer_output(net.model, batch.clone(), layer)
         if not maps.isfinite().all():
-            raise ValueError(f"top_activations: activations must be finite, got NaN or infinity at {layer!r}")
-        for channel in _existing(wanted, maps.shape[1]):
-            _keep_strongest(best.setdefault(channel, []), maps[:, channel].flatten(1), batch, seen, k)
+            raise ValueError(f"{name}: activations must be finite, got NaN or infinity at {layer!r}")
+        wanted = _existing(wanted, maps.shape[1])
+        best.add(maps[:, wanted], batch, seen)
         seen += len(batch)
         if progress is not None:
             progress(f"{seen} images seen")
-    if not seen:
-        raise ValueError("top_activations: images must not be empty")
-    geometry = functools.cache(lambda *size: layer_geometry(layers, size))
-    found = {}
-    for channel, candidates in best.items():
-        ranked = sorted(candidates, reverse=True)
-        found[channel] = [_excitation(layers, geometry(*c.pixels.shape[1:]), channel, c) for c in ranked]
-        if progress is not None:
-            progress(f"{len(found)} of {len(best)} feature maps projected")
-    return found
+    if not seen or wanted is None:
+        raise ValueError(f"{name}: images must not be empty")
+    return _excitations(net.model, layer, wanted, best, progress)
 
 
 def _batches(images: Tensor | Iterable[Tensor | Sequence[Tensor]]) -> Iterator[Tensor]:
     wanted = "tensors (N, C, H, W)"
     check_type("top_activations", "images", images, Iterable, wanted)
-    for given in [images] if isinstance(images, Tensor) else images:
+    for given in images.split(_AT_ONCE) if isinstance(images, Tensor) and images.dim() else images:
         batch: Any = given[0] if isinstance(given, (list, tuple)) else given
         check_type("top_activations", "images", batch, Tensor, wanted)
+        check_images(batch)
         if len(batch):
             yield batch
 
 
-def _existing(wanted: list[int] | None, channels: int) -> Sequence[int]:
+def _existing(wanted: list[int] | None, channels: int) -> list[int]:
     if wanted is None:
-        return range(channels)
+        return list(range(channels))
     if not all(is_whole(channel) and 0 <= channel < channels for channel in wanted):
         raise ValueError(f"top_activations: channels must be 0 to {channels - 1}, got {wanted}")
-    return wanted
+    return list(dict.fromkeys(wanted))
 
 
-def _keep_strongest(best: list[_Candidate], activations: Tensor, batch: Tensor, seen: int, k: int) -> None:
-    """Add a batch's images to a heap of at most k, the weakest of which is first."""
-    values, places = activations.max(1)
-    for n, (value, place) in enumerate(zip(values.tolist(), places.tolist(), strict=True)):
-        if len(best) < k:
-            heapq.heappush(best, _Candidate(value, -seen - n, place, batch[n].clone()))
-        elif value > best[0].value:
-            heapq.heapreplace(best, _Candidate(value, -seen - n, place, batch[n].clone()))
+class _Strongest:
+    """The k strongest activations of each of K feature maps so far, and the images that they are in.
+
+    Attributes:
+        values: (K, up to k), from the strongest on; of equal ones the earlier image first.
+        images: (K, up to k), the numbers of their images.
+        places: (K, up to k, 2), row and column of each.
+        pixels: By number, each image that is among them, once.
+    """
+
+    def __init__(self, k: int) -> None:
+        self.k = k
+        self.values = self.images = self.places = torch.empty(0)
+        self.pixels: dict[int, Tensor] = {}
+
+    def add(self, maps: Tensor, batch: Tensor, seen: int) -> None:
+        """Compare a batch's maps (n, K, H, W), after so many images that were seen before."""
+        values, places = (found.t().cpu() for found in maps.flatten(2).max(2))  # (K, n)
+        numbers = torch.arange(seen, seen + len(batch)).expand_as(places)
+        width = maps.shape[3]
+        places = torch.stack([places // width, places % width], 2)
+        if seen:
+            values, numbers = torch.cat([self.values, values], 1), torch.cat([self.images, numbers], 1)
+            places = torch.cat([self.places, places], 1)
+        order = values.sort(dim=1, descending=True, stable=True).indices[:, : self.k]
+        self.values, self.images = values.gather(1, order), numbers.gather(1, order)
+        self.places = places.gather(1, order[..., None].expand(-1, -1, 2))
+        kept = set(self.images.flatten().tolist())
+        self.pixels = {number: image for number, image in self.pixels.items() if number in kept}
+        for number in sorted(kept - self.pixels.keys()):
+            self.pixels[number] = batch[number - seen].clone()
 
 
-def _excitation(layers: Layers, geometry: Geometry, channel: int, candidate: _Candidate) -> Excitation:
-    last = geometry[-1]
-    position = divmod(candidate.place, last.size[1])
-    rows, columns = geometry.seen_by(last.name, position)
-    (projection,) = project_through(layers, candidate.pixels.unsqueeze(0), channel, position)
-    return Excitation(
-        value=candidate.value,
-        image=-candidate.minus_image,
-        position=position,
-        region=(rows, columns),
-        patch=candidate.pixels[:, rows, columns],
-        projection=projection[:, rows, columns],
-    )
+def _excitations(
+    model: nn.Module, layer: str, channels: list[int], best: _Strongest, progress: Callable[[str], None] | None
+) -> dict[int, list[Excitation]]:
+    """The projections of the strongest activations; each image runs through the network once."""
+    found: dict[tuple[int, int], Excitation] = {}
+    for done, (image, pixels) in enumerate(best.pixels.items(), 1):
+        run = Recording(model, pixels[None], layer)
+        for index, rank in (best.images == image).nonzero().tolist():
+            row, column = best.places[index, rank].tolist()
+            chosen = torch.zeros_like(run.maps, dtype=torch.bool)
+            chosen[0, channels[index], row, column] = True
+            rows, columns = run.region((row, column))
+            found[index, rank] = Excitation(
+                value=best.values[index, rank].item(),
+                image=image,
+                position=(row, column),
+                region=(rows, columns),
+                patch=pixels[:, rows, columns],
+                projection=run.project(chosen)[0, :, rows, columns].clone(),
+            )
+        if progress is not None:
+            progress(f"{done} of {len(best.pixels)} images projected")
+    ranks = range(best.values.shape[1])
+    return {channel: [found[index, rank] for rank in ranks] for index, channel in enumerate(channels)}

@@ -1,47 +1,40 @@
 """What in an image excites a feature map: projection through a deconvolutional network.
 
 Zeiler and Fergus, "Visualizing and understanding convolutional networks", arXiv 1311.2901. One activation of a layer is
-kept, all others are set to zero, and the signal runs back to the pixels:
+kept, all others are set to zero, and the signal runs back to the pixels: through convolutions by the transposed filters
+and without bias, through max pooling to the elements that were the maxima, and at each ReLU through a ReLU again, of
+the signal itself.
 
-    convolution     the transposed filters, no bias
-    max pooling     to the cells that were the maxima (the switches)
-    ReLU            a ReLU again, of the signal itself
-    average pooling, batch normalisation    their transposes; normalisation scales, by its running statistics
-    SoftPool        the pooling weights, as soft switches
-
-All but the ReLU is what the backward pass does, so this is the backward pass with another rule at ReLUs: the gradient
-keeps the signal where the forward input was positive, the deconvnet where the signal is.
+All but the last is what the backward pass does, so this is the backward pass with another rule at ReLUs: the gradient
+keeps the signal where the forward input was positive, the deconvnet where the signal is. The network runs as it is,
+shortcuts and all; `pydlx.visualize.rules` has the rule of each operation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from pydlx._checks import check_type
-from pydlx.nn import SoftPool2d
-from pydlx.ops import soft_pool2d
-from pydlx.visualize.chain import Chain, module_chain
+from pydlx._checks import check_type, is_whole
+from pydlx.visualize.regions import seen_region
+from pydlx.visualize.rules import follow_rules, path, soft_switches
+from pydlx.visualize.running import layer_names, layer_output
 
-Layers = Sequence[tuple[str, nn.Module]]
 Position = tuple[int, int] | str
 
 
 class Deconvnet:
     """Projects activations of a network back to its input.
 
-    The network may be any module, as long as it runs its image through a plain chain of modules up to the layer asked
-    for: a ``torch.nn.Sequential``, or one with parts such as ``features``. It is run in evaluation mode and left as it
+    The network is any module that takes images (N, C, H, W): a plain chain of layers, one with shortcuts, skips and
+    branches, with functions beside modules, with modules that run twice. It is run in evaluation mode and left as it
     was.
 
     Args:
-        model: A network on (N, C, H, W), of Conv2d, ReLU, MaxPool2d, AvgPool2d, SoftPool2d, BatchNorm2d, Dropout and
-            Identity.
+        model: The network.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -49,17 +42,13 @@ class Deconvnet:
         self.model = model
 
     def layers(self, images: Tensor) -> list[str]:
-        """Names of the layers that can be asked for, from the image on."""
-        return [name for name, _ in self.chain(images).layers]
+        """Names of the layers that can be asked for, in the order in which they return.
 
-    def chain(self, images: Tensor) -> Chain:
-        """The network's layers in the order in which the first of these images passes them."""
-        if images.dim() != 4 or not images.is_floating_point() or len(images) == 0:
-            raise ValueError(
-                f"deconvnet: images must be floating-point of shape (N, C, H, W), N not 0, "
-                f"got {images.dtype} of shape {tuple(images.shape)}"
-            )
-        return module_chain(self.model, images[:1].detach())
+        A layer that runs twice has its second run as ``name:2``.
+        """
+        check_images(images)
+        with torch.no_grad():
+            return layer_names(self.model, images[:1].detach().clone())
 
     def project(
         self, images: Tensor, layer: str, channel: int | str = "strongest", position: Position = "strongest"
@@ -68,7 +57,8 @@ class Deconvnet:
 
         Args:
             images: (N, C, H, W).
-            layer: Name of the layer, as in ``model.named_modules()``.
+            layer: Name of the layer, as in ``model.named_modules()``. Of a layer that returns vectors (N, K), each
+                number is a feature map of size (1, 1).
             channel: Feature map, or ``"strongest"`` for the one with each image's largest activation.
             position: (row, column) in it, ``"strongest"`` for each image's largest activation, or ``"all"`` to keep the
                 whole map.
@@ -77,27 +67,54 @@ class Deconvnet:
             The projections, of the shape of `images`.
 
         Raises:
-            ValueError: If the layer is not on the network's chain, something before it cannot be projected through, or
-                the channel or position is outside of its output.
+            ValueError: If the network has no such layer, the layer does not depend on the image, there is no rule for
+                an operation before it, or the channel or position is outside of its output.
         """
-        return project_through(self.chain(images).up_to(layer), images, channel, position)
+        run = Recording(self.model, images, layer)
+        return run.project(_chosen(run.maps, channel, position))
 
 
-def project_through(layers: Layers, images: Tensor, channel: int | str, position: Position) -> Tensor:
-    """:meth:`Deconvnet.project` for the last of these layers."""
-    with torch.inference_mode(False), torch.enable_grad():
-        pixels = images.detach().clone().requires_grad_()
-        maps = feature_maps(layers, pixels)
-        kept = torch.where(_chosen(maps.detach(), channel, position), maps.detach(), 0)
-        (projection,) = torch.autograd.grad(maps, pixels, kept)
-    return projection
+class Recording:
+    """A network's run up to a layer, from which signal can be sent back any number of times.
+
+    Attributes:
+        maps: (N, K, H, W), the layer's output.
+    """
+
+    def __init__(self, model: nn.Module, images: Tensor, layer: str) -> None:
+        check_images(images)
+        with torch.inference_mode(False), torch.enable_grad():
+            self._pixels = images.detach().clone().requires_grad_()
+            image = self._pixels.clone()  # which the network may change in place
+            start: Any = image.grad_fn
+            with soft_switches(model):
+                output = layer_output(model, image, layer)
+        self._output = output
+        self._nodes = path(output, start)
+        if not self._nodes:
+            raise ValueError(f"deconvnet: layer must depend on the image, got {layer!r}")
+        follow_rules(self._nodes)
+        self.maps = output.detach()
+
+    def project(self, chosen: Tensor) -> Tensor:
+        """What the activations where `chosen` is True have in the images, of the images' shape."""
+        kept = torch.where(chosen, self.maps, 0)
+        (projection,) = torch.autograd.grad(self._output, self._pixels, kept, retain_graph=True)
+        return projection
+
+    def region(self, position: tuple[int, int]) -> tuple[slice, slice]:
+        """Rows and columns of the images from which signal can reach a place of the feature maps."""
+        (height, width), (rows, columns) = self.maps.shape[2:], self._pixels.shape[2:]
+        return seen_region(self._nodes, (height, width), position, (rows, columns))
 
 
-def feature_maps(layers: Layers, images: Tensor) -> Tensor:
-    """The last layer's output; its backward pass is the projection."""
-    for step in [_projectable(name, layer) for name, layer in layers]:
-        images = step(images)
-    return images
+def check_images(images: Tensor) -> None:
+    """Require images (N, C, H, W), at least one."""
+    if images.dim() != 4 or not images.is_floating_point() or len(images) == 0:
+        raise ValueError(
+            f"deconvnet: images must be floating-point of shape (N, C, H, W), N not 0, "
+            f"got {images.dtype} of shape {tuple(images.shape)}"
+        )
 
 
 def _chosen(maps: Tensor, channel: int | str, position: Position) -> Tensor:
@@ -106,7 +123,7 @@ def _chosen(maps: Tensor, channel: int | str, position: Position) -> Tensor:
     flat = maps.flatten(2)
     if channel == "strongest":
         channel_of = flat.amax(2).argmax(1)
-    elif isinstance(channel, int) and 0 <= channel < channels:
+    elif is_whole(channel) and 0 <= channel < channels:
         channel_of = torch.full((batch,), channel, device=maps.device)
     else:
         raise ValueError(f'deconvnet: channel must be 0 to {channels - 1} or "strongest", got {channel!r}')
@@ -129,43 +146,5 @@ def _inside(position: Any, height: int, width: int) -> bool:
     return (
         isinstance(position, Sequence)
         and len(position) == 2
-        and all(isinstance(at, int) and 0 <= at < n for at, n in zip(position, (height, width), strict=True))
-    )
-
-
-class _RectifySignal(torch.autograd.Function):
-    """ReLU, whose backward pass is a ReLU too."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return x.relu()
-
-    @staticmethod
-    def backward(ctx: Any, signal: Tensor) -> Tensor:
-        return signal.relu()
-
-
-def _projectable(name: str, layer: nn.Module) -> Callable[[Tensor], Tensor]:
-    """The layer's function in evaluation mode, with the deconvnet's rule for its backward pass."""
-    if isinstance(layer, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)) and not getattr(layer, "return_indices", False):
-        return layer
-    if isinstance(layer, nn.ReLU):
-        return _RectifySignal.apply
-    if isinstance(layer, (nn.Identity, nn.modules.dropout._DropoutNd)):
-        return lambda x: x
-    if isinstance(layer, nn.BatchNorm2d) and layer.running_mean is not None:
-        return partial(
-            F.batch_norm,
-            running_mean=layer.running_mean,
-            running_var=layer.running_var,
-            weight=layer.weight,
-            bias=layer.bias,
-            eps=layer.eps,
-        )
-    if isinstance(layer, SoftPool2d):
-        window = (layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.ceil_mode)
-        return lambda x: soft_pool2d(x, *window, gradient="paper")
-    raise ValueError(
-        f"deconvnet: layer {name!r} must be one that can be projected through (Conv2d, ReLU, MaxPool2d, AvgPool2d, "
-        f"SoftPool2d, BatchNorm2d with running statistics, Dropout, Identity), got {layer}"
+        and all(is_whole(at) and 0 <= at < n for at, n in zip(position, (height, width), strict=True))
     )

@@ -98,7 +98,7 @@ def _projection_picture(projection: Tensor) -> np.ndarray:
     """(h, w, 3) uint8 with zero at mid-grey."""
     signal = _channels_last(projection)
     # Not the largest value: single cells that stick out would leave the rest in the grey.
-    limit = np.quantile(np.abs(signal), 0.99) or np.abs(signal).max() or 1.0
+    limit = (np.quantile(np.abs(signal), 0.99) or np.abs(signal).max() or 1.0) if signal.size else 1.0
     return np.rint(_GREY + (255 - _GREY) * (signal / limit).clip(-1, 1)).astype(np.uint8)
 
 

@@ -99,7 +99,7 @@ def draw_boxes(
         from PIL import Image, ImageDraw
     picture = Image.fromarray(image)
     draw = ImageDraw.Draw(picture)
-    thick = max(1, round(min(picture.size) / 200))
+    thick, size = max(1, round(min(picture.size) / 200)), max(10, round(min(picture.size) / 30))
     # The lowest first, so that the best boxes and their names are seen.
     for n in reversed(range(len(boxes))):
         colour = tuple(int(c) for c in label_colours(256)[1 + classes[n] % 255])
@@ -107,10 +107,10 @@ def draw_boxes(
         draw.rectangle((x1, y1, max(x1, x2), max(y1, y2)), outline=colour, width=thick)
         label = names[classes[n]] if names else str(classes[n])
         text = label if sure is None else f"{label} {sure[n]:.2f}"
-        left, top, right, bottom = draw.textbbox((x1, y1), text)
+        left, top, right, bottom = draw.textbbox((x1, y1), text, font_size=size)
         draw.rectangle((left - 1, top - 1, right + 1, bottom + 1), fill=colour)
         light = sum(weight * part for weight, part in zip((0.299, 0.587, 0.114), colour, strict=True)) > 140
-        draw.text((x1, y1), text, fill=(0, 0, 0) if light else (255, 255, 255))
+        draw.text((x1, y1), text, fill=(0, 0, 0) if light else (255, 255, 255), font_size=size)
     return np.asarray(picture)
 
 

@@ -30,10 +30,11 @@ from bad_input.arguments import (
 )
 from bad_input.operators import KEYPOINT_SIGMAS, PICTURE, SSIM_OPTIONS
 
-IMAGES = {"x": image(PICTURE, PICTURE.double()), "y": image(PICTURE * 0.9, PICTURE.double(), PICTURE[0])}
+IMAGES = {"preds": image(PICTURE), "target": image(PICTURE * 0.9, PICTURE[0])}
 MATRIX = torch.tensor([[3, 1], [1, 5]])
+THRESHOLDS = numbers([0.5, 0.75], [], [-1], [2], [NAN], 0.5).without_none()
+IDS = Argument([1], [5, "x", [0.5]], [None])
 AP_OPTIONS = {
-    "thresholds": numbers([0.5, 0.75], [], [-1], [2], [NAN], 0.5).without_none(),
     "recall_thresholds": numbers([0.0, 1.0], [], [-1], [2], [NAN], 0.5).without_none(),
     "area_ranges": anything(
         {"all": (0, 10)}, "x", 3, {}, {"all": 3}, {"all": (3, 1)}, {"all": (0, NAN)}, {"all": ("a", "b")}
@@ -51,6 +52,7 @@ COCO = {
             "image_id": 1,
             "category_id": 1,
             "bbox": [0, 0, 5, 5],
+            "segmentation": [[0, 0, 5, 0, 5, 5, 0, 5]],
             "area": 25,
             "iscrowd": 0,
             "keypoints": [1, 1, 2] * 17,
@@ -58,12 +60,34 @@ COCO = {
         }
     ],
 }
-FOUND = [{"image_id": 1, "category_id": 1, "score": 0.9, "bbox": [0, 0, 5, 5], "keypoints": [1, 1, 1] * 17}]
+FOUND = [
+    {
+        "image_id": 1,
+        "category_id": 1,
+        "score": 0.9,
+        "bbox": [0, 0, 5, 5],
+        "segmentation": [[0, 0, 5, 0, 5, 5, 0, 5]],
+        "keypoints": [1, 1, 1] * 17,
+    }
+]
+OUTPUT = {"boxes": torch.ones(1, 4), "labels": torch.ones(1), "scores": torch.ones(1)}
 FILES = {
     "truth": anything(COCO, None, 5, NAN, torch.ones(2)),
     "detections": anything(FOUND, None, 5, NAN, torch.ones(2)),
 }
-FILE_OPTIONS = {name: given for name, given in AP_OPTIONS.items() if name != "box_format"}
+FILE_OPTIONS = {
+    **{name: given for name, given in AP_OPTIONS.items() if name != "box_format"},
+    "image_ids": IDS,
+    "category_ids": IDS,
+}
+CLASS_OPTIONS = {
+    **AP_OPTIONS,
+    "class_metrics": flag(False),
+    "class_names": Argument(["a", "b"], [5, "x"], [None, {1: "a"}]),
+    "only_images": IDS,
+    "only_labels": Argument([1], [5, "x", ["a"]], [None]),
+}
+MASK_OPTIONS = {name: given for name, given in CLASS_OPTIONS.items() if name != "box_format"}
 BOX_LIMITS = Argument([1, 10], [None, "12", 100, [], [0], [-1], [1.5], [True], torch.tensor(1)], [(np.int64(1),)])
 KEYPOINT_LIMIT = Argument(20, [None, "12", [], 0, -1, 1.5, True, NAN, [1.5]], [np.int64(20), [np.int64(20)]])
 KEYPOINT_FILES = {
@@ -72,6 +96,7 @@ KEYPOINT_FILES = {
     "sigmas": Argument([0.1] * 17, [w for w in KEYPOINT_SIGMAS.wrong if w is not None], [None]),
     "max_detections": KEYPOINT_LIMIT,
     "use_area": flag(True).without_none(),
+    "oks_thresholds": THRESHOLDS,
     **FILE_OPTIONS,
     "per_keypoint": flag(False),
     "skip_bad": flag(False),
@@ -79,11 +104,13 @@ KEYPOINT_FILES = {
 BOX_FILES = {
     **FILES,
     "max_detections": BOX_LIMITS,
+    "iou_thresholds": THRESHOLDS,
     **FILE_OPTIONS,
     "class_agnostic": flag(False),
     "skip_bad": flag(False),
 }
 IMAGE_OPTIONS = {name: given for name, given in SSIM_OPTIONS.items() if name != "reduction"}
+SIMILARITY = {**IMAGE_OPTIONS, "data_range": IMAGE_OPTIONS["data_range"].without_none()}
 SET = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 SETS = {
     name: anything(SET, None, "x", 3, [1.0], SET.long(), SET.to(torch.complex64), SET.to("meta"), SET[0], SET[:0])
@@ -184,10 +211,14 @@ METRICS = {
     ),
     **{name: Call(IMAGES) for name in ("mse", "rmse", "mae")},
     "psnr": Call({**IMAGES, "data_range": SSIM_OPTIONS["data_range"]}),
+    **{name: Call({"level": word("dataset")}) for name in ("MSE", "RMSE", "MAE")},
+    "PSNR": Call({"data_range": SSIM_OPTIONS["data_range"].without_none(), "level": word("dataset")}),
+    "SSIM": Call(SIMILARITY),
+    "MSSSIM": Call({**SIMILARITY, "weights": numbers([0.5, 0.5], [], 0.5)}),
     "ssim": Call({**IMAGES, **IMAGE_OPTIONS}),
     "ms_ssim": Call({**IMAGES, **IMAGE_OPTIONS, "weights": numbers([0.5, 0.5], [], 0.5)}),
-    "sd": Call(
-        {"x": Argument(PICTURE, [None, "x", 3, PICTURE > 0, PICTURE.to(torch.complex64)]), "ddof": whole(1, -1)}
+    "std": Call(
+        {"image": Argument(PICTURE, [None, "x", 3, PICTURE > 0, PICTURE.to(torch.complex64)]), "ddof": whole(1, -1)}
     ),
     "sliced_wasserstein": Call(
         {
@@ -213,7 +244,7 @@ METRICS = {
     "segmentation_scores": Call(
         {
             "matrix": Argument(MATRIX, [None, "x", 3, MATRIX[0], MATRIX[:1], MATRIX.to(torch.complex64)]),
-            "absent": word("drop"),
+            "zero_division": Argument("drop", [None, "x", -1, 2, ["drop"], torch.ones(2)], [0, 1.0, NAN]),
             "average": word("macro"),
         }
     ),
@@ -227,7 +258,7 @@ METRICS = {
         {
             "num_classes": count(3, 40_000),
             "ignore_index": whole(255).without_none(),
-            "absent": word("drop"),
+            "zero_division": Argument("drop", [None, "x", -1, 2, ["drop"], torch.ones(2)], [0, 1.0, NAN]),
             "average": word("macro"),
             "level": word("dataset"),
             "invalid": word("error"),
@@ -265,12 +296,43 @@ METRICS = {
             "matching": word("greedy"),
         }
     ),
-    "BoxAP": Call({"max_detections": BOX_LIMITS, **AP_OPTIONS, "class_agnostic": flag(False)}),
-    "KeypointAP": Call(
-        {"sigmas": KEYPOINT_SIGMAS, "max_detections": KEYPOINT_LIMIT, "use_area": flag(True), **AP_OPTIONS}
+    "BoxAP": Call(
+        {
+            "max_detections": BOX_LIMITS,
+            "iou_thresholds": THRESHOLDS,
+            **CLASS_OPTIONS,
+            "class_agnostic": flag(False),
+        }
     ),
-    "evaluate_keypoints": Call(KEYPOINT_FILES),
-    "evaluate_boxes": Call(BOX_FILES),
+    "MaskAP": Call(
+        {
+            "max_detections": BOX_LIMITS,
+            "iou_thresholds": THRESHOLDS,
+            **MASK_OPTIONS,
+            "class_agnostic": flag(False),
+        }
+    ),
+    "KeypointAP": Call(
+        {
+            "sigmas": KEYPOINT_SIGMAS,
+            "max_detections": KEYPOINT_LIMIT,
+            "use_area": flag(True),
+            "oks_thresholds": THRESHOLDS,
+            **CLASS_OPTIONS,
+        }
+    ),
+    "from_torchvision": Call(
+        {
+            "outputs": anything([OUTPUT], None, 5, "x", [5], [{"boxes": OUTPUT["boxes"]}]),
+            "mask_threshold": anything(0.5, None, "x"),
+        }
+    ),
+    "from_ultralytics": Call({"results": anything([], None, 5, "x", [5])}),
+    "from_mmpose": Call({"samples": anything([], None, 5, "x", [5]), "keypoint_threshold": anything(0.2, None, "x")}),
+    "from_detectron2": Call({"outputs": anything([], None, 5, "x", [5], [{}])}),
+    "evaluate_keypoints": Call(KEYPOINT_FILES, speaks=("coco_subset",)),
+    "evaluate_boxes": Call(BOX_FILES, speaks=("coco_subset",)),
+    "evaluate_masks": Call(BOX_FILES, speaks=("coco_subset",)),
 }
 
 SOURCE, TARGET = np.full((6, 5, 3), 0.5), np.full((9, 10, 3), 0.25)
@@ -286,8 +348,9 @@ SCENE = {
     "target": picture(TARGET, TARGET * NAN),
     "mask": Argument(MASK, [None, "x", 3, MASK[:3], MASK * 0, MASK * NAN, MASK * 2]),
     "offset": Argument(
-        (1, 2), [None, "12", 3, (1,), (1, 2, 3), (1.5, 0), (NAN, 0), (True, False), (90, 0)], [[np.int64(1), 2]]
+        (1, 2), ["12", 3, (1,), (1, 2, 3), (1.5, 0), (NAN, 0), (True, False), (90, 0)], [[np.int64(1), 2], None]
     ),
+    "center": Argument(None, ["12", 3, (1,), (1, 2, 3), (1.5, 0), (NAN, 0), (True, False), (3, 3)]),
     "alpha": flag(True),
 }
 RECOLOURING = pydlx.create_model("blending_gan", image_size=8, width=2, bottleneck=3)
@@ -298,6 +361,7 @@ BLEND = {
     "clip": flag(False),
     "threshold": number(0.5, -1, 1).without_none(),
     "return_report": flag(False),
+    "feather": whole(2, -1),
     "beta": Argument(1.0, [None, "1", 0, -1, NAN, math.inf, np.ones((2, 2)), -TARGET[..., 0]], [np.float64(1)]),
     "sigma": number(0.5, -1, math.inf),
     "formulation": word("official"),
@@ -442,8 +506,7 @@ DATA = {
     "read_label_map": Call({"path": path(LABEL_FILE)}),
     "LabelMapPairs": Call({"truth": path(FOLDER.name), "prediction": path(FOLDER.name)}),
 }
-BLENDING |= {"read_image": Call({"path": path(LABEL_FILE)}), "write_image": WRITE_IMAGE}
-VISUALIZE["write_image"] = WRITE_IMAGE
+DATA |= {"read_image": Call({"path": path(LABEL_FILE), "to_srgb": flag(True)}), "write_image": WRITE_IMAGE}
 VISUALIZE |= {
     "label_colours": Call({"num_classes": count(2, 257)}),
     "colour_labels": Call(

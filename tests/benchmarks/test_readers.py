@@ -1,4 +1,4 @@
-"""The parts of the leaderboard of readers: its plan, its crew, its tables and its picture."""
+"""The parts of the leaderboard of readers: its plan, its processes, its tables and its picture."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytest.importorskip("tokenizers")
 
 from reader_samples import squad_file
 
-from pydlx.benchmarks.readers import board, crew, picture, plan
+from pydlx.benchmarks.readers import board, parallel, picture, plan
 from pydlx.benchmarks.readers.memory import TrainingMemory
 from pydlx.benchmarks.readers.single import Result
 from pydlx.benchmarks.readers.speed import TEXTS, Speed
@@ -40,7 +40,7 @@ def options(run):
     return plan.assigned(run.words)
 
 
-def test_the_readers_are_those_of_the_room():
+def test_the_readers_are_those_of_the_registry():
     assert {"bidaf", "match_lstm", "r_net", "qanet", "fusionnet"} <= set(plan.known_readers())
     assert issubclass(BiDAF, Reader)
     assert "fcn8s" not in plan.known_readers()
@@ -58,7 +58,7 @@ def test_there_is_a_run_of_each_reader_and_seed_the_first_seed_first(files):
     assert runs[0].questions == files["val"]
 
 
-def test_the_more_special_option_wins(files):
+def test_more_specific_options_take_precedence(files):
     settings = plan.Settings(
         all={"hidden": 1, "lr": 0.5, "clip": 1, "no_answer": True},
         data={"anna": {"lr": 0.25, "clip": 2}},
@@ -142,7 +142,7 @@ def sleeper(seconds):
     return subprocess.Popen(["sleep", str(seconds)])
 
 
-def test_a_crew_has_so_many_at_work_at_once_and_loses_none():
+def test_tasks_run_several_at_once_and_none_is_lost():
     at_work, most = set(), []
 
     def start(task):
@@ -151,21 +151,21 @@ def test_a_crew_has_so_many_at_work_at_once_and_loses_none():
         return subprocess.Popen(["sh", "-c", f"sleep 0.05; exit {task}"])
 
     done = []
-    for task, code in crew.side_by_side(range(5), start, 2):
+    for task, code in parallel.run_parallel(range(5), start, 2):
         at_work.discard(task)
         done.append((task, code))
     assert sorted(done) == [(task, task) for task in range(5)]
     assert max(most) == 2
 
 
-def test_a_crew_that_is_stopped_ends_its_processes():
+def test_a_caller_that_stops_ends_the_processes():
     started = []
 
     def start(task):
         started.append(sleeper(task))
         return started[-1]
 
-    work = crew.side_by_side([0, 60, 60, 60], start, 3)
+    work = parallel.run_parallel([0, 60, 60, 60], start, 3)
     assert next(work) == (0, 0)
     before = time.monotonic()
     work.close()

@@ -11,6 +11,7 @@ from pydlx.blending import blend
 IMAGE = np.full((6, 5, 3), 0.5)
 CANVAS = np.full((9, 10, 3), 0.25)
 MASK = np.ones((6, 5))
+SIZES = "mask must have the height and width of the source, (6, 5), or of the target, (9, 10), got "
 SPOT = np.zeros((6, 5))
 SPOT[2, 2] = 1
 
@@ -24,20 +25,20 @@ def with_value(image, value, row=1):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"mask": np.ones((5, 5))}, ValueError, "mask must have the source's height and width (6, 5), got (5, 5)"),
-        ({"mask": np.ones(30)}, ValueError, "mask must have the source's height and width (6, 5), got shape (30,)"),
+        ({"mask": np.ones((5, 5))}, ValueError, SIZES + "(5, 5)"),
+        ({"mask": np.ones(30)}, ValueError, SIZES + "shape (30,)"),
         ({"mask": np.ones((6, 5, 7))}, ValueError, "mask must have 1 to 4 channels, got 7"),
         (
             {"mask": np.ones((6, 5, 0))},
             ValueError,
-            "mask must have the source's height and width (6, 5), got shape (6, 5, 0)",
+            SIZES + "shape (6, 5, 0)",
         ),
         ({"mask": MASK * 0}, ValueError, "mask is empty"),
         ({"mask": MASK * 2}, ValueError, "mask of float64 must hold values from 0 to 1, got 2 to 2"),
         ({"mask": MASK.astype(int) * -1}, ValueError, "mask of int64 must hold values from 0 to 65535, got -1 to -1"),
         ({"mask": MASK * np.nan}, ValueError, "mask holds NaN"),
         ({"mask": MASK * 1j}, TypeError, "mask must be bool, integer or floating, got complex128"),
-        ({"mask": "mask.png"}, TypeError, "mask must be a NumPy array or a torch tensor, got str"),
+        ({"mask": "mask.png"}, TypeError, "mask must be a NumPy array, a torch tensor or a Pillow image, got str"),
         ({"target": CANVAS[:6, :5]}, ValueError, "mask covers the whole target"),
         ({"offset": (9, 0)}, ValueError, "the source lies wholly outside the target"),
         ({"offset": (0, -5)}, ValueError, "the source lies wholly outside the target"),
@@ -59,7 +60,33 @@ def with_value(image, value, row=1):
             ValueError,
             "source must have 1 or 3 channels like the target, got 5",
         ),
-        ({"target": CANVAS[..., 0]}, ValueError, "source must have 1 channel like the target, got 3"),
+        ({"target": CANVAS[..., 0], "source": IMAGE[..., :2].repeat(4, -1)}, ValueError, "source must have 1 channel"),
+        ({"offset": (0, 0), "center": (3, 3)}, ValueError, "offset and center both say where the source lands"),
+        (
+            {"center": (3, 3), "mask": np.ones((9, 10))},
+            ValueError,
+            "center goes with a mask of the source's size (6, 5)",
+        ),
+        ({"center": (3, 3.5)}, ValueError, "center must be two whole numbers (x, y), got (3, 3.5)"),
+        (
+            {"mask": np.pad([[1.0]], ((0, 8), (0, 9))), "offset": (3, 5)},
+            ValueError,
+            "mask is empty: no pixel of the source at offset",
+        ),
+        ({"feather": -1}, ValueError, "feather must be not negative, got -1"),
+        ({"feather": 1.5}, TypeError, "feather must be a whole number, got 1.5"),
+        ({"target": []}, ValueError, "target must hold frames, got an empty sequence"),
+        (
+            {"target": [CANVAS, CANVAS[:8]]},
+            ValueError,
+            "frames of target must be alike, got float64 of shape (9, 10, 3)",
+        ),
+        (
+            {"target": [CANVAS], "source": [IMAGE] * 2},
+            ValueError,
+            "source must be one or one for each of 1 frames, got 2",
+        ),
+        ({"target": ["x"]}, TypeError, "target must be a NumPy array, a torch tensor or a Pillow image, got str"),
         ({"source": IMAGE[None].repeat(2, 0)}, ValueError, "source must be one image, got 2"),
         ({"method": "posson"}, ValueError, "method must be one of 'copy-paste', 'poisson'"),
         ({"beta": 1}, TypeError, "method 'poisson' takes no option 'beta'; its options are tolerance"),

@@ -149,7 +149,7 @@ def test_official_pyramid_with_splines_is_close(scene):
 
 def test_published_pictures_like_the_program(shared_data):
     folder = shared_data / "blending" / "gp_gan_test"
-    source, target, mask = (pydlx.blending.read_image(folder / name) for name in ("src.jpg", "dst.jpg", "mask.png"))
+    source, target, mask = (pydlx.data.read_image(folder / name) for name in ("src.jpg", "dst.jpg", "mask.png"))
     expected = program(source / 255, target / 255, mask.astype(float), Warmer(), convolution)
     result = gp_gan(source, target, mask, generator=Warmer(), official_pyramid=True, rounding="truncate")
     differing = result != (expected * 255).astype(np.uint8)

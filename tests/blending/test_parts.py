@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from pydlx.blending.dirichlet import _solve_zero_boundary
 from pydlx.blending.images import is_finite
 from pydlx.blending.placement import Box
+from pydlx.blending.poisson import _solve_zero_boundary
 from pydlx.blending.pyramid import resample, resize, resize_weights
 from pydlx.ops import solve_masked_poisson
 

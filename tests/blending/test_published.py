@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from pydlx.blending import blend, evaluate_blend, read_image
+from pydlx.blending import blend, evaluate_blend
+from pydlx.data import read_image
 
 OFFSET = (332, 404)
 

@@ -66,30 +66,47 @@ def test_quick_run_shows_and_writes(tiny, capsys, tmp_path):
     assert plot_path.stat().st_size > 1000
 
 
+def test_an_earlier_run_is_drawn(tiny, capsys, monkeypatch, tmp_path):
+    pytest.importorskip("matplotlib")
+    source, short, everything = (tmp_path / name for name in ("bench.json", "short.png", "all.svg"))
+    assert main(["bench", "tiny", "--quick", "--json", str(source)]) == 0
+    monkeypatch.setattr("pydlx.benchmarks.harness.measure", lambda *_: pytest.fail("measured"))
+    capsys.readouterr()
+    assert main(["bench", "--from", str(source), "--plot", str(short), "--plot-all", str(everything)]) == 0
+    assert capsys.readouterr().out == f"drawn to {short}\ndrawn to {everything}\n"
+    assert short.stat().st_size > 1000 and everything.stat().st_size > 1000
+    assert main(["bench", "--from", str(source)]) == 2
+    assert "--from needs --plot FILE or --plot-all FILE" in capsys.readouterr().err
+    assert main(["bench", "--from", str(short), "--plot", str(short)]) == 2
+    assert "must be a file that `pydlx bench --json` wrote" in capsys.readouterr().err
+    assert main(["bench", "--from", str(tmp_path / "none.json"), "--plot", str(short)]) == 2
+
+
 def test_check_fails_on_a_missed_target(tiny, capsys):
     assert main(["bench", "hopeless"]) == 0
     assert main(["bench", "hopeless", "--check"]) == 1
     assert "MISSED: hopeless answer: ≤ 42" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("option", ["--json", "--plot"])
+@pytest.mark.parametrize("option", ["--json", "--plot", "--plot-all"])
 def test_bad_paths_are_refused_before_anything_is_measured(tiny, monkeypatch, capsys, tmp_path, option):
     pytest.importorskip("matplotlib")
     monkeypatch.setattr("pydlx.benchmarks.harness.measure", lambda *_: pytest.fail("measured"))
-    path = tmp_path / "missing" / "bench.png"
+    path = tmp_path / "missing" / ("bench.json" if option == "--json" else "bench.png")
     assert main(["bench", "tiny", option, str(path)]) == 2
-    assert capsys.readouterr().err == f"pydlx bench: cannot write '{path}': No such file or directory\n"
+    assert capsys.readouterr().err == f"pydlx bench: {option}: cannot write '{path}': No such file or directory\n"
 
 
 def test_cuda_is_refused_where_there_is_none(tiny, capsys):
     if torch.cuda.is_available():
         pytest.skip("has a CUDA device")
     assert main(["bench", "tiny", "--device", "cuda"]) == 2
-    assert capsys.readouterr().err == "pydlx bench: --device cuda: torch finds no CUDA device\n"
+    message = "--device must be one that torch finds, got 'cuda' of 0 GPUs"
+    assert capsys.readouterr().err == f"pydlx bench: {message}\n"
 
 
 def test_cuda_is_refused_without_its_kernels(tiny, monkeypatch, capsys):
-    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     monkeypatch.setattr("pydlx.build_info", lambda: {"native": True, "cuda": False})
     assert main(["bench", "tiny", "--device", "cuda"]) == 2
     message = "--device cuda: no CUDA kernels are compiled in, `pydlx info` says what is"

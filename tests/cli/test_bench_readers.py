@@ -143,11 +143,11 @@ def test_settings_are_of_readers_and_data_sets(data, tmp_path, trained):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--readers", "bidaff"], "readers must be of bidaf, "),
+        (["--readers", "bidaff"], "--readers must be of bidaf, "),
         (["lr"], "options must be KEY=VALUE, got 'lr'"),
         (["--data", "anna", "data=x", "val=x"], "--data must have another name each time, got anna, anna"),
-        (["--settings", "missing.json"], "no such file or directory: 'missing.json'"),
-        (["--out", "/dev/null/board"], "not a directory: '/dev/null/board'"),
+        (["--settings", "missing.json"], "--settings: no such file: 'missing.json'"),
+        (["--out", "/dev/null/board"], "--out: must be a folder, but '/dev/null' is a file"),
         (["--minutes", "0"], "argument --minutes: must be a positive number, got '0'"),
         (["--minutes", "soon"], "argument --minutes: must be a positive number, got 'soon'"),
         (["--seeds", "0"], "argument --seeds: must be a positive whole number, got '0'"),

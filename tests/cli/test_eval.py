@@ -176,8 +176,8 @@ def test_warnings_take_a_line(files, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["keypoints", "nowhere.json", "found.json.gz"], "no such file: 'nowhere.json'"),
-        (["keypoints", "truth.json", "found.json.gz", "--sigmas", "a,b"], "numbers with commas"),
+        (["keypoints", "nowhere.json", "found.json.gz"], "TRUTH: no such file: 'nowhere.json'"),
+        (["keypoints", "truth.json", "found.json.gz", "--sigmas", "a,b"], "positive numbers with commas"),
         (["keypoints", "truth.json", "found.json.gz", "--sigmas", "0.1,0.1"], "must have 6 numbers"),
         (["keypoints", "truth.json", "found.json.gz", "--plot", "curves.mp3"], "the suffix must be one of"),
         (["keypoints", "truth.json", "found.json.gz", "--plot", "nowhere/curves.png"], "cannot write"),
@@ -187,7 +187,7 @@ def test_warnings_take_a_line(files, capsys):
         ([], "required: KIND"),
         (["segmentation", "truth", "found"], "required: --classes"),
         (["segmentation", "nowhere", "found", "--classes", "3"], "no such folder: 'nowhere'"),
-        (["images", "nowhere.png", "found.png"], "no such file: 'nowhere.png'"),
+        (["images", "nowhere.png", "found.png"], "TRUTH: no such file or folder: 'nowhere.png'"),
     ],
 )
 def test_bad_input_takes_one_line(files, capsys, words, message):
@@ -229,20 +229,21 @@ def test_segmentation(label_maps, capsys):
     assert content["images"] == 2
 
 
-@pytest.mark.parametrize("options", [{"absent": "one"}, {"average": "weighted"}, {"level": "image"}])
+@pytest.mark.parametrize("options", [{"zero-division": 1}, {"average": "weighted"}, {"level": "image"}])
 def test_options_of_segmentation(label_maps, capsys, options):
     """Class 3 is in neither map, and image b is mostly of class 0."""
     labels = _read(label_maps / "truth" / "b.png")
     labels[8:] = 0
     pytest.importorskip("PIL.Image").fromarray(labels).save(label_maps / "truth" / "b.png")
     words = ["segmentation", "truth", "found", "--classes", "4", "--ignore", "255"]
-    expected, plain = metrics.ConfusionMetrics(4, 255, **options), metrics.ConfusionMetrics(4, 255)
+    ((option, value),) = options.items()
+    expected = metrics.ConfusionMetrics(4, 255, **{option.replace("-", "_"): value})
+    plain = metrics.ConfusionMetrics(4, 255)
     for name in "ab":
         maps = [torch.from_numpy(_read(label_maps / folder / f"{name}.png"))[None] for folder in ("found", "truth")]
         expected.update(*maps)
         plain.update(*maps)
-    ((option, value),) = options.items()
-    iou = results(capsys, *words, f"--{option}", value)["results"]["mean_iou"]
+    iou = results(capsys, *words, f"--{option}", str(value))["results"]["mean_iou"]
     assert iou == pytest.approx(float(expected.compute()["mean_iou"]))
     assert iou != pytest.approx(float(plain.compute()["mean_iou"]))
 
@@ -314,6 +315,39 @@ def test_folders_of_images(tmp_path, capsys):
     skipping = results(capsys, *words, "--skip-bad")
     assert (skipping["images"], skipping["skipped"]) == (1, 1)
     assert skipping["results"]["mae"] == pytest.approx(metrics.mae(*images["b"]))
+
+
+def test_equal_pictures_are_counted_and_left_out_of_the_mean(tmp_path, capsys):
+    pytest.importorskip("PIL.Image")
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (2, 20, 24)).astype(np.uint8)
+    for folder, images in (("truth", (x, x)), ("found", (x, y))):
+        (tmp_path / folder).mkdir()
+        for name, image in zip("ab", images, strict=True):
+            write_image(tmp_path / folder / f"{name}.png", image)
+    words = "images", str(tmp_path / "truth"), str(tmp_path / "found")
+    content = results(capsys, *words)
+    assert (content["images"], content["equal"]) == (2, 1)
+    assert content["results"]["psnr"] == pytest.approx(metrics.psnr(y, x))
+    _, _, err = printed(capsys, *words)
+    assert err.splitlines()[-1] == "1 of 2 pictures equals the truth and is left out of the mean PSNR"
+
+
+@pytest.mark.parametrize("colours", [1, 3])
+def test_colours_are_compared_alone(tmp_path, capsys, colours):
+    pytest.importorskip("PIL.Image")
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (2, 20, 24, colours)).astype(np.uint8)
+    alpha = np.full((20, 24, 1), 255, np.uint8)
+    expected = metrics.psnr(x, y)
+    for transparent in (False, True):
+        write_image(tmp_path / "x.png", np.concatenate([x, alpha], -1))
+        write_image(tmp_path / "y.png", y if colours == 3 else y[..., 0])
+        code, out, err = printed(capsys, "images", str(tmp_path / "x.png"), str(tmp_path / "y.png"), "--json")
+        assert code == 0
+        assert json.loads(out)["results"]["psnr"] == pytest.approx(expected)
+        assert ("transparency" in err) == transparent
+        alpha[3, 4] = 0
 
 
 def _read(path):

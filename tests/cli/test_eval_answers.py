@@ -97,7 +97,7 @@ def test_answers(files, capsys):
         ("squad v1.json cloze", "predictions 'cloze' must be JSON"),
         ("squad v1.json answers.json --version 3", "invalid choice: '3'"),
         ("squad v1.json answers.json --plot a.png", "--plot needs --na-probs and --version 2.0"),
-        ("squad v1.json answers.json --na-probs probs.json", 'na_probs must be None in version "1.1"'),
+        ("squad v1.json answers.json --na-probs probs.json", '--na-probs must be None in version "1.1"'),
         ("squad v1.json answers.json --skip-bad", "unrecognized arguments: --skip-bad"),
         ("cmrc v1.json probs.json", "predictions 'probs.json' must be strings, got 0.1 for question 'a'"),
         ("answers cloze cloze", "--format"),

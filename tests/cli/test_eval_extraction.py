@@ -75,13 +75,16 @@ def test_relations(files, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("entities truth.json nowhere.json", "no such file: 'nowhere.json'"),
-        ("entities truth.json truth.tsv", "predictions must have the texts of the truth, got ('Ann', 'in', 'Rome')"),
-        ("entities docs.json docs.json", "read_cluener: 'docs.json': line 1: expected `object`, got `array`"),
+        ("entities truth.json nowhere.json", "PREDICTIONS: no such file or folder: 'nowhere.json'"),
+        ("entities truth.json truth.tsv", "PREDICTIONS must have the texts of the truth, got ('Ann', 'in', 'Rome')"),
+        ("entities docs.json docs.json", "'docs.json': line 1: expected `object`, got `array`"),
         ("relations docs.json facts.json --frequent 3", "--frequent needs --train"),
-        ("relations docs.json facts.json --train docs.json --frequent 0", "frequent must be positive, got 0"),
-        ("relations docs.json truth.json", "predictions must be a path or a list of facts"),
-        ("relations truth.json facts.json", "read_docred: 'truth.json': expected `array`, got `object`"),
+        (
+            "relations docs.json facts.json --train docs.json --frequent 0",
+            "argument --frequent: must be a positive whole number, got '0'",
+        ),
+        ("relations docs.json truth.json", "PREDICTIONS must be a path or a list of facts"),
+        ("relations truth.json facts.json", "'truth.json': expected `array`, got `object`"),
     ],
 )
 def test_bad_input_in_one_line(files, capsys, words, message):

@@ -34,7 +34,7 @@ def place(tmp_path):
 
 def test_labels_are_written(place, capsys):
     out = place / "out"
-    assert main(["predict", str(place / "model.pt"), str(place / "in"), "--out", str(out)]) == 0
+    assert main(["predict", "--checkpoint", str(place / "model.pt"), str(place / "in"), "--out", str(out)]) == 0
     assert "2 of 2 pictures" in capsys.readouterr().out
     assert (read_label_map(out / "label_maps" / "a.b.png") == 2).all()
     assert read_image(out / "coloured" / "b.png").shape == (9, 7, 3)
@@ -44,7 +44,7 @@ def test_labels_are_written(place, capsys):
 
 def test_label_maps_are_what_eval_takes(place, capsys):
     out, truth = place / "out", place / "truth"
-    assert main(["predict", str(place / "model.pt"), str(place / "in"), "--out", str(out)]) == 0
+    assert main(["predict", "--checkpoint", str(place / "model.pt"), str(place / "in"), "--out", str(out)]) == 0
     truth.mkdir()
     Image.fromarray(np.full((20, 30), 2, np.uint8)).save(truth / "a.b.png")
     Image.fromarray(np.full((9, 7), 1, np.uint8)).save(truth / "b.png")
@@ -55,7 +55,7 @@ def test_label_maps_are_what_eval_takes(place, capsys):
 
 def test_pictures_that_cannot_be_read_are_counted(place, capsys):
     (place / "in" / "a.png").write_bytes(b"no picture")  # the others come behind it
-    words = ["predict", str(place / "model.pt"), str(place / "in"), "--out", str(place / "out")]
+    words = ["predict", "--checkpoint", str(place / "model.pt"), str(place / "in"), "--out", str(place / "out")]
     assert main(words) == 2
     said = capsys.readouterr()
     assert "2 of 3 pictures" in said.out
@@ -67,24 +67,37 @@ def test_pictures_keep_their_own_results(place, capsys):
     """Results never take the place of a picture, and two pictures of one name are refused."""
     pictures = place / "in"
     before = {path.name: path.read_bytes() for path in pictures.iterdir()}
-    assert main(["predict", str(place / "model.pt"), str(pictures), "--out", str(pictures)]) == 0
+    assert main(["predict", "--checkpoint", str(place / "model.pt"), str(pictures), "--out", str(pictures)]) == 0
     assert {name: (pictures / name).read_bytes() for name in before} == before
     (pictures / "b.jpg").write_bytes(before["b.png"])
-    assert main(["predict", str(place / "model.pt"), str(pictures), "--out", str(place / "out")]) == 2
+    assert main(["predict", "--checkpoint", str(place / "model.pt"), str(pictures), "--out", str(place / "out")]) == 2
     assert "different names without suffix, got 'b' twice" in capsys.readouterr().err
     assert not (place / "out").exists()
 
 
 def test_a_device_that_is_not_there_is_said(place, capsys):
-    words = ["predict", str(place / "model.pt"), str(place / "in"), "--out", str(place / "out"), "--device"]
-    for device, message in (("gpu", "--device must be cpu or cuda, got 'gpu'"), ("cuda:99", "finds no such device")):
+    words = [
+        "predict",
+        "--checkpoint",
+        str(place / "model.pt"),
+        str(place / "in"),
+        "--out",
+        str(place / "out"),
+        "--device",
+    ]
+    for device, message in (
+        ("gpu", "--device must be cpu, cuda or cuda:N, got 'gpu'"),
+        ("cuda:99", "--device must be one that torch finds"),
+    ):
         assert main([*words, device]) == 2
         assert message in capsys.readouterr().err
     assert not (place / "out").exists()
 
 
 def test_a_missing_checkpoint_is_said(place, capsys):
-    assert main(["predict", str(place / "none.pt"), str(place / "in"), "--out", str(place / "out")]) == 2
+    assert (
+        main(["predict", "--checkpoint", str(place / "none.pt"), str(place / "in"), "--out", str(place / "out")]) == 2
+    )
     assert "no such file" in capsys.readouterr().err
     assert not (place / "out").exists()
 
@@ -96,7 +109,7 @@ def test_boxes_are_found_at_a_scale(tmp_path, capsys):
     image = np.random.default_rng(0).integers(0, 256, (60, 90, 3)).astype(np.uint8)
     Image.fromarray(image).save(tmp_path / "a.png")
     words = ["--threshold", "0", "--scale", "0.5", "--out", str(tmp_path / "out")]
-    assert main(["predict", str(tmp_path / "model.pt"), str(tmp_path / "a.png"), *words]) == 0
+    assert main(["predict", "--checkpoint", str(tmp_path / "model.pt"), str(tmp_path / "a.png"), *words]) == 0
     (found,) = json.loads((tmp_path / "out" / "predictions.json").read_text()).values()
     expected = detect(model, image, scales=(0.5,))
     assert [entry["score"] for entry in found] == pytest.approx(expected.scores.tolist(), abs=1e-6)
@@ -129,7 +142,7 @@ def detector(tmp_path):
 
 def find(place, *words):
     pictures = [str(place / name) for name in ("a.png", "b.png")]
-    return main(["predict", str(place / "model.pt"), *pictures, "--out", str(place / "out"), *words])
+    return main(["predict", "--checkpoint", str(place / "model.pt"), *pictures, "--out", str(place / "out"), *words])
 
 
 def test_boxes_are_what_eval_takes(detector, capsys):
@@ -175,7 +188,14 @@ def test_without_annotations_there_are_no_results_of_coco(detector):
 
 
 def test_annotations_are_for_detectors(place, capsys):
-    words = ["predict", str(place / "model.pt"), str(place / "in"), "--annotations", "x.json"]
+    words = [
+        "predict",
+        "--checkpoint",
+        str(place / "model.pt"),
+        str(place / "in"),
+        "--annotations",
+        str(place / "model.pt"),
+    ]
     assert main([*words, "--out", str(place / "out")]) == 2
     assert "--annotations must go with a detector, got fcn8s" in capsys.readouterr().err
 

@@ -26,7 +26,7 @@ def checkpoint(tmp_path):
 
 
 def sample(checkpoint, out, *words):
-    return main(["sample", str(checkpoint), "--out", str(out), *words])
+    return main(["sample", "--checkpoint", str(checkpoint), "--out", str(out), *words])
 
 
 def pictures(folder):
@@ -93,13 +93,21 @@ def test_what_is_wrong_is_said_in_a_line(checkpoint, tmp_path, capsys):
     save_model(create_model("fcn32s", backbone="slim_vgg", num_classes=2), tmp_path / "fcn.pt")
     save_model(create_model("blending_gan", image_size=16, width=4, bottleneck=8), tmp_path / "gan.pt")
     for file, words, message in (
-        (checkpoint, ("--count", "0"), "--count must be positive, got 0"),
-        (checkpoint, ("--columns", "0"), "--columns must be positive, got 0"),
+        (
+            checkpoint,
+            ("--count", "0"),
+            "argument --count: must be a positive whole number, got '0' (see pydlx sample --help)",
+        ),
+        (
+            checkpoint,
+            ("--columns", "0"),
+            "argument --columns: must be a positive whole number, got '0' (see pydlx sample --help)",
+        ),
         (checkpoint, ("--class", "3"), "--class must be from 0 to 2, got 3"),
         (checkpoint, ("--class", "-1"), "--class must be from 0 to 2, got -1"),
-        (tmp_path / "fcn.pt", (), "fcn32s makes no pictures"),
+        (tmp_path / "fcn.pt", (), "--checkpoint must hold a model that makes pictures, got fcn32s"),
         (tmp_path / "gan.pt", (), "blending_gan makes pictures of noise only if it was built with noise=100 or so"),
-        (tmp_path / "none.pt", (), f"load_model: no such file: '{tmp_path / 'none.pt'}'"),
+        (tmp_path / "none.pt", (), f"--checkpoint: no such file: '{tmp_path / 'none.pt'}'"),
     ):
         assert sample(file, tmp_path / "out", *words) == 2
         assert capsys.readouterr().err == f"pydlx sample: {message}\n"

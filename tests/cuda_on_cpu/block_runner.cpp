@@ -16,7 +16,7 @@ namespace {
 
 PYDLX_EMULATOR_DEFINE_THREAD_STATE BlockRunner* running = nullptr;
 
-/// What an OS thread keeps from launch to launch.
+/// Objects that an OS thread reuses from launch to launch.
 struct Pool {
   std::vector<std::unique_ptr<Fiber>> fibers;
   std::vector<Fiber*> idle;
@@ -211,7 +211,7 @@ const Parcel& BlockRunner::meet(const Meeting& meeting, const Parcel& parcel) {
   return self.parcel;
 }
 
-/// If all lanes that the current thread's meeting names are there, hands out the parcels and lets them go on.
+/// If all lanes of the current thread's collective have arrived, delivers the parcels and lets them continue.
 void BlockRunner::release_warp() {
   unsigned& waiting = waiting_lanes_[static_cast<size_t>(warp_)];
   Thread* warp = &thread_[static_cast<size_t>(warp_ * warpSize)];
@@ -278,7 +278,7 @@ unsigned BlockRunner::lanes_not_returned() const {
   return lanes;
 }
 
-/// Who waits where, and who never came.
+/// A description of which threads wait where, and which never arrived.
 std::string BlockRunner::blocked_threads() const {
   std::vector<std::pair<const Meeting*, std::vector<int>>> waiting;
   std::vector<int> returned;

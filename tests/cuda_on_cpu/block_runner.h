@@ -1,6 +1,6 @@
 #pragma once
 
-// Runs the threads of one block after another's, each on a fiber, and lets them meet at barriers and in warps.
+// Runs the threads of a block on fibers, one block after another, and synchronises them at barriers and in warps.
 
 #include <cstdint>
 #include <exception>
@@ -15,23 +15,23 @@
 
 namespace pydlx::emulator {
 
-/// Where a thread waits; those who wait for each other must agree in all of it.
+/// The barrier or collective at which a thread waits; threads that wait for each other must agree in all fields.
 struct Meeting {
   const char* operation;
   Site site;
-  unsigned mask;  // the lanes that meet; 0: the whole block
+  unsigned mask;  // the participating lanes; 0 for the whole block
 
   bool operator==(const Meeting& other) const;
   std::string text() const;
 };
 
-/// What a thread brings to a meeting and takes from it.
+/// The data that a thread sends to a barrier or collective, and receives from it.
 struct Parcel {
   uint64_t sent = 0;
   int source = 0;
   bool predicate = false;
   uint64_t received = 0;
-  unsigned yes = 0;  // lanes, or number of threads in the block, whose predicate is true
+  unsigned yes = 0;  // mask of the lanes, or number of the block's threads, whose predicate is true
 };
 
 class BlockRunner {
@@ -40,16 +40,16 @@ class BlockRunner {
               unsigned char poison, size_t shared_limit);
   ~BlockRunner();
 
-  /// Throws what a thread threw, or Error if threads wait for one that never comes.
+  /// Runs a block. Throws what a thread threw, or Error on a deadlock.
   void run(uint3 block);
 
   // Called by the running thread.
 
-  /// Waits until all whom the meeting concerns are there.
+  /// Waits until all participants have arrived.
   const Parcel& meet(const Meeting& meeting, const Parcel& parcel);
   int threads() const { return threads_; }
   int lane() const { return current_ % warpSize; }
-  unsigned lanes_of_warp() const;  // existing lanes
+  unsigned lanes_of_warp() const;  // mask of the lanes that exist
   unsigned lanes_not_returned() const;
   SharedMemory& shared_memory() const;
 
@@ -84,14 +84,14 @@ class BlockRunner {
   const int threads_;
   std::vector<Thread> thread_;
   std::vector<uint3> index_;
-  std::vector<unsigned> waiting_lanes_;  // of each warp: in a warp's meeting
+  std::vector<unsigned> waiting_lanes_;  // for each warp, the lanes that wait in a warp collective
   std::vector<int> warp_order_;
   std::vector<int> lane_order_;
-  size_t turn_ = 0;     // in lane_order_
-  int warp_ = 0;        // the running one
+  size_t turn_ = 0;     // index in lane_order_
+  int warp_ = 0;        // the running warp
   int current_ = 0;     // the running thread
-  int returned_ = 0;    // threads
-  int at_barrier_ = 0;  // threads
+  int returned_ = 0;    // number of threads that have returned
+  int at_barrier_ = 0;  // number of threads at a barrier
   bool abandoning_ = false;
   std::exception_ptr failure_;
 };

@@ -33,7 +33,7 @@ SANITIZED = ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undef
 
 
 def sources(root: Path) -> list[Path]:
-    """The schema table, every op's CUDA launcher, the CPU code of ops that have none, and the emulator itself."""
+    """The schema table, every CUDA launcher, the CPU code of ops without one, and the emulator."""
     launchers = sorted((root / "csrc").glob("*/*_cuda.cu"))
     rooms = {path.parent for path in launchers}
     on_cpu_only = sorted(path for path in (root / "csrc").glob("*/*_cpu.cpp") if path.parent not in rooms)
@@ -42,7 +42,7 @@ def sources(root: Path) -> list[Path]:
 
 
 def emulated_library(*, sanitize: bool = False, root: Path = ROOT) -> Path:
-    """Build the library of the sources below ``root`` if it is not there yet; return its path."""
+    """Build the library from the sources below ``root`` unless it is cached; return its path."""
     kind = SANITIZED if sanitize else PLAIN
     flags = [*FLAGS, *kind, f"-I{root / 'csrc'}", f"-I{root / EMULATOR.relative_to(ROOT)}"]
     flags += [f"-isystem{path}" for path in cpp_extension.include_paths()]
@@ -52,7 +52,7 @@ def emulated_library(*, sanitize: bool = False, root: Path = ROOT) -> Path:
 
 
 def sanitizer_environment() -> dict[str, str]:
-    """What a Python process needs in its environment to load a library built with ``sanitize=True``."""
+    """The environment variables with which a Python process can load a library built with ``sanitize=True``."""
 
     def runtime(name: str) -> str:
         return subprocess.run(
@@ -68,7 +68,7 @@ def sanitizer_environment() -> dict[str, str]:
 
 
 def main(arguments: list[str]) -> None:
-    """Print the library's path, or become the command that is to run on it."""
+    """Print the library's path, or replace this process by the given command."""
     sanitize = arguments[:1] == ["--sanitize"]
     command = arguments[sanitize:]
     library = str(emulated_library(sanitize=sanitize))

@@ -1,7 +1,7 @@
 #pragma once
 
-// CUDA's vocabulary for g++: with this header in place of cuda_runtime.h, kernels compile as ordinary functions and run
-// on the CPU. README.md says what is emulated and what is not.
+// Replaces cuda_runtime.h for g++, so that kernels compile as ordinary functions and run on the CPU. README.md says
+// what is emulated and what is not.
 
 #include <cmath>
 #include <cstddef>

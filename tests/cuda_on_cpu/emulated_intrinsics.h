@@ -1,7 +1,7 @@
 #pragma once
 
-// CUDA's device functions: barriers, warp collectives, atomics, bits, and the mathematics that the C library lacks.
-// Overloads are those of CUDA, type for type, so that what compiles here compiles under nvcc.
+// CUDA's device functions: barriers, warp collectives, atomics, bits, and mathematical functions that the C library
+// lacks. The overloads have CUDA's exact types, so that code which compiles here also compiles under nvcc.
 
 #include <cmath>
 #include <cstdint>
@@ -25,7 +25,7 @@ inline int __syncthreads_or(int predicate, PYDLX_EMULATOR_SITE) {
   return pydlx::emulator::block_barrier("__syncthreads_or", predicate != 0, site) != 0;
 }
 
-// Blocks run one after another, threads in turn: memory is always consistent.
+// Only one thread runs at a time, so memory is always consistent.
 inline void __threadfence() {}
 inline void __threadfence_block() {}
 
@@ -47,7 +47,7 @@ inline int __all_sync(unsigned mask, int predicate, PYDLX_EMULATOR_SITE) {
   return votes.yes == votes.voters;
 }
 
-/// The lanes that have not returned: on a GPU any part of them, which is why kernels should not ask.
+/// The lanes that have not returned. On a GPU it may be any subset of them, so kernels should not use it.
 inline unsigned __activemask() { return pydlx::emulator::lanes_not_returned(); }
 
 namespace pydlx::emulator {
@@ -64,7 +64,7 @@ T shuffle(const char* operation, unsigned mask, T value, int source, Site site) 
 
 }  // namespace pydlx::emulator
 
-// A warp is cut into segments of `width` lanes; a source outside the segment means the own value.
+// A warp is divided into segments of `width` lanes; a source lane outside of the segment gives the lane's own value.
 
 template <typename T>
 T __shfl_sync(unsigned mask, T value, int source, int width = warpSize, PYDLX_EMULATOR_SITE) {
@@ -93,7 +93,7 @@ T __shfl_xor_sync(unsigned mask, T value, int lane_mask, int width = warpSize, P
   return pydlx::emulator::shuffle("__shfl_xor_sync", mask, value, inside ? source : lane, site);
 }
 
-// Atomics. A thread is never interrupted between its waits, so plain read-modify-write is atomic.
+// Atomics. A thread is switched only where it waits, so a plain read-modify-write is atomic.
 
 #define PYDLX_EMULATED_ATOMIC(name, T, result) \
   inline T name(T* address, T value) {         \
@@ -168,7 +168,7 @@ inline int __clzll(long long x) { return x == 0 ? 64 : __builtin_clzll(static_ca
 inline int __ffs(int x) { return __builtin_ffs(x); }
 inline int __ffsll(long long x) { return __builtin_ffsll(x); }
 inline unsigned __umulhi(unsigned a, unsigned b) { return static_cast<unsigned>(uint64_t{a} * b >> 32); }
-/// 32 bits of the 64 that high and low make, from bit `shift` modulo 32 on.
+/// 32 bits of the 64-bit number (high, low), starting at bit `shift` modulo 32.
 inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned shift) {
   return static_cast<unsigned>((uint64_t{high} << 32 | low) >> (shift & 31u));
 }
@@ -197,7 +197,7 @@ inline float __uint_as_float(unsigned x) { return pydlx::emulator::same_bits<flo
 inline long long __double_as_longlong(double x) { return pydlx::emulator::same_bits<long long>(x); }
 inline double __longlong_as_double(long long x) { return pydlx::emulator::same_bits<double>(x); }
 
-// Mathematics. The fast variants are the exact functions: looser on the GPU.
+// Mathematics. The fast variants are the exact functions here; on a GPU they are less accurate.
 
 #define PYDLX_EMULATED_MIN_MAX(T)                  \
   inline T min(T a, T b) { return b < a ? b : a; } \
@@ -209,7 +209,7 @@ PYDLX_EMULATED_MIN_MAX(unsigned long)
 PYDLX_EMULATED_MIN_MAX(long long)
 PYDLX_EMULATED_MIN_MAX(unsigned long long)
 #undef PYDLX_EMULATED_MIN_MAX
-// Of a NaN and a number these take the number.
+// Of a NaN and a number these return the number.
 inline float min(float a, float b) { return fminf(a, b); }
 inline float max(float a, float b) { return fmaxf(a, b); }
 inline double min(double a, double b) { return fmin(a, b); }
@@ -231,7 +231,7 @@ inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
 
 namespace pydlx::emulator {
 
-/// x - 2 * round(x / 2), exact: the angle x * pi brought to [-pi, pi] before pi rounds it.
+/// x - 2 * round(x / 2), exactly: reduces the angle x * pi to [-pi, pi] before the multiplication by pi rounds.
 inline double half_turns(double x) { return remainder(x, 2.0); }
 constexpr double kPi = 3.14159265358979323846;
 

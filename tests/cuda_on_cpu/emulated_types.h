@@ -45,7 +45,7 @@ enum cudaDeviceAttr {
   cudaDevAttrMaxSharedMemoryPerBlockOptin = 97,
 };
 
-/// Refused launches throw on the spot, with the kernel's name: no error is ever left behind to be asked for.
+/// Invalid launches throw immediately, with the kernel's name, so there is never a pending error.
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }
 inline const char* cudaGetErrorString(cudaError_t status) {
   return status == cudaSuccess ? "no error" : "invalid argument";

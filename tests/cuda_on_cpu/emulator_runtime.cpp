@@ -17,7 +17,7 @@ Schedule initial_schedule() {
   return text == nullptr ? Schedule{} : Schedule::parse(text);
 }
 
-/// What all OS threads share.
+/// Settings that all OS threads share.
 struct Settings {
   std::mutex mutex;
   Schedule schedule = initial_schedule();
@@ -36,7 +36,7 @@ std::string text_of(dim3 v) {
 
 uint64_t volume(dim3 v) { return uint64_t{v.x} * v.y * v.z; }
 
-/// The limits common to all GPUs that CUDA 13 knows.
+/// Checks the limits common to all GPUs that CUDA 13 supports.
 void check_shape(const LaunchShape& shape) {
   const dim3 grid = shape.grid;
   const dim3 block = shape.block;

@@ -28,47 +28,48 @@ PYDLX_EMULATOR_THREAD_STATE uint3 blockDim;
 PYDLX_EMULATOR_THREAD_STATE uint3 gridDim;
 constexpr int warpSize = 32;
 
-/// Chooses the schedule of all later launches, in any thread: "forward", "reverse", "shuffle" or "shuffle:<seed>".
-/// Returns 1, or 0 if it is none of these. The initial one is $PYDLX_EMULATOR_SCHEDULE, or forward.
+/// Sets the schedule of all later launches, in any thread: "forward", "reverse", "shuffle" or "shuffle:<seed>".
+/// Returns 1, or 0 for any other text. The initial schedule is $PYDLX_EMULATOR_SCHEDULE, or forward.
 extern "C" __attribute__((visibility("default"))) int pydlx_emulator_set_schedule(const char* schedule);
 
-/// Whether streams say that they are being captured, in any thread: then the host must not wait. Nothing is recorded.
+/// Sets whether streams report that they are being captured, in any thread; then the host must not wait. Nothing is
+/// recorded.
 extern "C" __attribute__((visibility("default"))) void pydlx_emulator_set_capturing(int capturing);
 
 namespace pydlx::emulator {
 
-/// A fault of the kernel or its launch that the emulator detected; the text names the kernel and the block.
+/// A fault of a kernel or its launch that the emulator detected; the message names the kernel and the block.
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
 constexpr size_t kDefaultSharedBytes = 48 * 1024;
-constexpr size_t kMostSharedBytes = 227 * 1024;  // of any architecture
-/// What kernels that opt in may use: $PYDLX_EMULATOR_SHARED_BYTES, or the least among the supported architectures
-/// (compute capability 7.5). To be asked for by launchers, which take another kernel where it does not suffice.
+constexpr size_t kMostSharedBytes = 227 * 1024;  // the most of any architecture
+/// Shared memory that a kernel may opt in to: $PYDLX_EMULATOR_SHARED_BYTES, or the least among the supported
+/// architectures (compute capability 7.5). Launchers query it and use another kernel if it is not enough.
 inline size_t opt_in_shared_bytes() {
   const char* text = std::getenv("PYDLX_EMULATOR_SHARED_BYTES");
   return text == nullptr ? 64 * 1024 : std::min<size_t>(std::strtoul(text, nullptr, 10), kMostSharedBytes);
 }
-/// Small, so that tests on small tensors also cut batches to fit it.
+/// Small, so that tests on small tensors also divide batches to fit the cache.
 constexpr int kCacheBytes = 256 << 10;
 
-/// Where in the source a thread waits.
+/// The source location at which a thread waits.
 struct Site {
   const char* file;
   int line;
   static constexpr Site here(const char* file = __builtin_FILE(), int line = __builtin_LINE()) { return {file, line}; }
 };
 
-/// Waits until all threads of the block are at this barrier; returns how many came with a true predicate.
+/// Waits until all threads of the block are at this barrier; returns how many have a true predicate.
 int block_barrier(const char* operation, bool predicate, Site site);
 
 /// Block size, as a count of threads.
 int block_threads();
 
-/// Exchanges 8 bytes with the other lanes named in `mask`, once all of them are here: returns what lane `source` sent,
-/// or poison if that lane is not in `mask`.
+/// Exchanges 8 bytes with the other lanes in `mask`, once all of them have arrived: returns what lane `source` sent, or
+/// poison if that lane is not in `mask`.
 uint64_t warp_exchange(const char* operation, unsigned mask, uint64_t sent, int source, Site site);
 
 struct Votes {
@@ -80,7 +81,7 @@ Votes warp_vote(const char* operation, unsigned mask, bool predicate, Site site)
 int lane();                     // of this thread within its warp
 unsigned lanes_not_returned();  // of this thread's warp
 
-/// The block's memory for the variable that `key` stands for; the first thread that comes by allocates it.
+/// The block's shared variable with this key; the first thread to ask allocates it.
 void* allocate_static_shared(const void* key, size_t bytes, size_t alignment);
 void* dynamic_shared_memory();
 

@@ -15,7 +15,7 @@ namespace pydlx::emulator {
 
 namespace {
 
-// Reserved, not used: pages come with the first touch. Sanitized frames are several times larger than plain ones.
+// Only reserved: pages are allocated at their first use. Frames of sanitized code are several times larger.
 constexpr size_t kStackBytes = 256 * 1024;
 
 thread_local Fiber* starting = nullptr;
@@ -25,7 +25,7 @@ size_t page_bytes() {
   return bytes;
 }
 
-/// A stack above one page that faults, so that an overflow is a crash and not a corruption.
+/// Maps a stack with a guard page below it, so that an overflow crashes instead of corrupting memory.
 char* map_stack() {
   const size_t bytes = page_bytes() + kStackBytes;
   void* mapping = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -38,8 +38,8 @@ char* map_stack() {
 
 #ifndef PYDLX_EMULATOR_UCONTEXT
 
-// swapcontext makes a system call at every switch, twenty times the cost of the switch itself; so on x86-64 we swap
-// the stack pointer and the registers that the ABI asks a callee to keep (the floating-point modes never change).
+// swapcontext makes a system call at every switch, which costs twenty times the switch itself. So on x86-64 the switch
+// is in assembly: it swaps the stack pointer and the callee-saved registers (floating-point modes never change).
 extern "C" void pydlx_emulator_switch_stack(void** save, void* load);
 asm(R"(
   .text
@@ -76,8 +76,8 @@ Fiber::Fiber(void (*entry)()) : entry_(entry), mapping_(map_stack()) {
   inside_.uc_link = nullptr;
   makecontext(&inside_, &Fiber::start, 0);
 #else
-  // What the first switch pops: six registers (zero), then start() as its return address. Above them a null return
-  // address, where debuggers stop, which also leaves the stack aligned as start() expects it: as after a call.
+  // The first switch pops six registers (zero) and returns to start(). Above them is a null return address, at which
+  // debuggers stop, and which aligns the stack as start() expects it after a call.
   constexpr int kRegisters = 6;
   uintptr_t* const end = reinterpret_cast<uintptr_t*>(mapping_ + page_bytes() + kStackBytes);
   uintptr_t* const frame = end - 2 - kRegisters;

@@ -1,6 +1,6 @@
 #pragma once
 
-// A fiber: a call stack of its own that can be left in the middle and entered again later.
+// A fiber: a separate call stack that can be suspended and resumed.
 
 #include <cstddef>
 
@@ -13,7 +13,7 @@
 
 namespace pydlx::emulator {
 
-/// Runs `entry`, which never returns, on a new stack. One OS thread owns a fiber for good.
+/// Runs `entry`, which never returns, on a new stack. A fiber always runs on the same OS thread.
 class Fiber {
  public:
   explicit Fiber(void (*entry)());
@@ -38,7 +38,7 @@ class Fiber {
   ucontext_t inside_;
   ucontext_t outside_;
 #else
-  void* inside_;  // stack pointers
+  void* inside_;  // stack pointers, inside and outside of the fiber
   void* outside_ = nullptr;
 #endif
   // What AddressSanitizer must be told at each switch.

@@ -1,7 +1,7 @@
 #pragma once
 
-// Small kernels that prove the emulator: right ones, which must give the same under every schedule, and wrong ones,
-// each with one fault that must be caught. All of it is real CUDA: nvcc compiles this file too.
+// Small kernels that test the emulator: right ones, which must give the same result under every schedule, and wrong
+// ones, each with one fault that must be detected. All are valid CUDA: nvcc compiles this file too.
 
 #include "common/indexing.cuh"
 #include "common/launch.cuh"
@@ -9,7 +9,7 @@
 namespace planted {
 
 constexpr unsigned kAllLanes = 0xffffffffu;
-constexpr int kThreads = 128;  // of a block, for the kernels that do not say otherwise
+constexpr int kThreads = 128;  // per block, unless a kernel says otherwise
 constexpr int kWarps = kThreads / 32;
 constexpr int kTile = 16;
 
@@ -62,7 +62,7 @@ __global__ void transpose(const int* x, int* y, int64_t rows, int64_t columns) {
   if (row < rows && column < columns) y[column * rows + row] = tile[threadIdx.x][threadIdx.y];
 }
 
-/// y[5 i ... 5 i + 4]: what lane i gets from each kind of shuffle in segments of `width` lanes, and votes in half
+/// y[5 i ... 5 i + 4]: what lane i gets from each kind of shuffle in segments of `width` lanes, and from votes in half
 /// warps.
 __global__ void shuffles(int* y, int width) {
   const int lane = static_cast<int>(threadIdx.x);
@@ -71,13 +71,14 @@ __global__ void shuffles(int* y, int width) {
   mine[1] = __shfl_up_sync(kAllLanes, lane, 1, width);
   mine[2] = __shfl_down_sync(kAllLanes, lane, 2, width);
   mine[3] = __shfl_xor_sync(kAllLanes, lane, 5, width);
-  // The halves of the warp meet apart from each other.
+  // The halves of the warp vote separately.
   const unsigned half = lane < 16 ? 0x0000ffffu : 0xffff0000u;
   mine[4] =
       __popc(__ballot_sync(half, lane < 20)) + 100 * __any_sync(half, lane == 31) + 1000 * __all_sync(half, lane > 9);
 }
 
-/// y[0 .. 3] = threads with x > 0, whether all have, whether one has, maximum; y[4 .. 11] = histogram of x modulo 8.
+/// y[0 .. 3] = number of threads with x > 0, whether all have it, whether any has it, the maximum of x; y[4 .. 11] =
+/// the histogram of x modulo 8.
 __global__ void block_votes(const int* x, int* y) {
   const int value = x[threadIdx.x];
   const int count = __syncthreads_count(value > 0);
@@ -92,7 +93,7 @@ __global__ void block_votes(const int* x, int* y) {
   atomicAdd(&y[4 + (value & 7)], 1);
 }
 
-/// y = 2 x, however small the grid.
+/// y = 2 x, for any grid size.
 __global__ void twice(const int* x, int* y, int64_t count) { PYDLX_GRID_STRIDE(i, count) y[i] = 2 * x[i]; }
 
 /// y[i] = i through `count` ints of dynamic shared memory, more than a kernel has unless it opts in.
@@ -116,14 +117,14 @@ __global__ void global_overrun(int* y, int64_t count) {
 __global__ void shared_overrun(int* y) {
   PYDLX_SHARED(int, left, kThreads);
   PYDLX_SHARED(int, right, kThreads);
-  int* neighbour = left + threadIdx.x + 1;  // of the last thread: outside
+  int* neighbour = left + threadIdx.x + 1;  // outside of the array for the last thread
   right[threadIdx.x] = 1;
   *neighbour = 2;
   __syncthreads();
   y[threadIdx.x] = left[threadIdx.x] + right[threadIdx.x];
 }
 
-/// Reads past a local array, after the fiber has been left and entered again.
+/// Reads past a local array, after the fiber has been suspended and resumed.
 __global__ void local_overrun(int* y, int size) {
   PYDLX_SHARED(const int*, first, kThreads);
   const int values[4] = {1, 2, 3, 4};
@@ -146,30 +147,30 @@ __global__ void missing_barrier(const int* x, int* y) {
   y[threadIdx.x] = values[(threadIdx.x + 1) % kThreads];
 }
 
-/// As above within one warp: the lanes of a warp do not run in step.
+/// The same within one warp, whose lanes do not run in lock-step.
 __global__ void missing_warp_barrier(const int* x, int* y) {
   PYDLX_SHARED(int, values, 32);
   values[threadIdx.x] = x[threadIdx.x];
   y[threadIdx.x] = values[(threadIdx.x + 1) % 32];
 }
 
-/// Each block adds its left neighbour's result, which nothing says is there yet.
+/// Each block adds its left neighbour's result, without waiting for it.
 __global__ void block_order(int* y) { y[blockIdx.x + 1] = y[blockIdx.x] + 1; }
 
 __global__ void uninitialised_shared(float* y) {
   PYDLX_SHARED(float, values, kThreads);
   y[blockIdx.x * kThreads + threadIdx.x] = values[threadIdx.x];
-  values[threadIdx.x] = 1.0f;  // what the next block would find without poison
+  values[threadIdx.x] = 1.0f;  // without poison, the next block would read this
 }
 
-/// Half of the threads of block 1 never come to the barrier.
+/// Half of the threads of block 1 never reach the barrier.
 __global__ void divergent_barrier(int* y) {
   if (blockIdx.x == 1 && threadIdx.x >= 64) return;
   __syncthreads();
   y[threadIdx.x] = 1;
 }
 
-/// All come to a barrier, but not to the same one.
+/// All threads reach a barrier, but not the same one.
 __global__ void different_barriers(int* y) {
   if (threadIdx.x < 64) {
     __syncthreads();

@@ -1,7 +1,7 @@
 #pragma once
 
-// The orders in which threads, warps and blocks may run. A kernel that is right on a GPU gives the same result under
-// all of them; a missing barrier gives different ones.
+// The order in which threads, warps and blocks run. A kernel that is right on a GPU gives the same result in every
+// order; one with a missing barrier does not.
 
 #include <cstdint>
 #include <string>
@@ -18,20 +18,20 @@ struct Schedule {
   /// From "forward", "reverse", "shuffle" or "shuffle:<seed>". Throws std::invalid_argument.
   static Schedule parse(const std::string& text);
 
-  /// What begin-of-block shared memory is filled with. 0xff reads as NaN or -1; under the reverse order 0x7f reads as
-  /// a huge number, so that a kernel that swallows one of the two is found by comparing.
+  /// The byte that fills shared memory before every block: 0xff, which is NaN or -1, or in reverse order 0x7f, which is
+  /// a huge number. A kernel that ignores one of the two is found by comparing results.
   unsigned char poison() const { return order == Order::kReverse ? 0x7f : 0xff; }
 };
 
-/// Orders one launch. Same schedule and same number of blocks: same orders, whatever ran before.
+/// The orders of one launch, which depend only on the schedule and the number of blocks.
 class Orderer {
  public:
   Orderer(Schedule schedule, uint64_t blocks);
 
-  /// Which block runs as the `turn`-th.
+  /// The index of the block that runs at position `turn`.
   uint64_t block(uint64_t turn) const;
 
-  /// Makes `items` the numbers from 0 to count - 1, in the order in which they are to run next.
+  /// Sets `items` to the numbers from 0 to count - 1, in the order in which they run next.
   void arrange(std::vector<int>& items, int count);
 
  private:

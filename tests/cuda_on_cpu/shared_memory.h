@@ -1,6 +1,6 @@
 #pragma once
 
-// The shared memory of the running block: one buffer, used again by every block.
+// The shared memory of the running block: one buffer, reused by every block.
 
 #include <cstddef>
 #include <memory>
@@ -12,11 +12,11 @@ class SharedMemory {
  public:
   SharedMemory();
 
-  /// Forgets the last kernel's variables and lays out `dynamic_bytes`; static and dynamic memory together may not
+  /// Removes the last kernel's variables and reserves `dynamic_bytes`; static and dynamic memory together must not
   /// exceed `limit`.
   void begin_launch(size_t dynamic_bytes, size_t limit);
 
-  /// Overwrites all that the last block left: on a GPU, too, a block must not rely on what it finds.
+  /// Overwrites the previous block's data, because on a GPU the initial contents are undefined.
   void begin_block(unsigned char poison);
 
   void* dynamic() const { return dynamic_; }
@@ -25,7 +25,7 @@ class SharedMemory {
   void* find_or_allocate(const void* key, size_t bytes, size_t alignment);
 
  private:
-  // Each variable starts on a line of its own, with a free line before it: the sanitizer sees an access outside of it.
+  // Each variable starts on its own line, after a poisoned line, so that the sanitizer detects accesses outside of it.
   struct alignas(64) Line {
     char bytes[64];
   };
@@ -42,7 +42,7 @@ class SharedMemory {
   char* dynamic_ = nullptr;
   size_t dynamic_bytes_ = 0;
   size_t lines_used_ = 0;
-  size_t bytes_used_ = 0;  // as on a GPU: without the free lines
+  size_t bytes_used_ = 0;  // as on a GPU, without the poisoned lines
   size_t limit_ = 0;
   unsigned char poison_ = 0;
 };

@@ -1,4 +1,4 @@
-"""The CUDA emulator, held against kernels with known results and kernels with known faults (planted_faults.cuh)."""
+"""The CUDA emulator, tested with kernels of known results and kernels with planted faults (planted_faults.cuh)."""
 
 import importlib.util
 import os
@@ -38,7 +38,7 @@ def sanitizers_installed():
 
 @cache
 def program(kind):
-    """The planted faults as a program, in one of the kinds of build."""
+    """The program with the planted faults, in one of the build variants."""
     if kind == "sanitized" and not sanitizers_installed():
         pytest.skip("g++ has no address sanitizer here")
     sources = [HERE / "planted_faults.cu", *sorted(HERE.glob("*.cpp"))]

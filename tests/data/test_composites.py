@@ -1,4 +1,4 @@
-"""Composites hold what was asked for, follow from the seed, and paste only where the mask says."""
+"""Composites have the requested parts, follow from the seed, and paste only inside the mask."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytest.importorskip("PIL")
 
 @pytest.fixture(scope="module")
 def masks(tmp_path_factory):
-    """A disc of 0 and 255 and a bar of 0 and 1, as such files come; an empty mask."""
+    """Writes masks: a disc with values 0 and 255, a bar with 0 and 1 (files have both), and an empty mask."""
     folder = tmp_path_factory.mktemp("masks")
     y, x = np.mgrid[:50, :70]
     write_image(folder / "disc.png", np.where((y - 20) ** 2 + (x - 30) ** 2 < 200, 255, 0).astype(np.uint8))
@@ -91,7 +91,7 @@ def test_a_composite_is_the_target_but_for_the_mask(regions):
 
 
 def test_two_exposures_are_cut_alike():
-    """The same window of both: pasted from its own copy a scene does not change."""
+    """Both exposures are cut at the same window: pasting from an identical copy leaves the scene unchanged."""
     torch.manual_seed(4)
     picture = photograph()
     pasted, target, _ = RandomComposites(RandomRegions("centre"), 16, zoom=2, light=0, scene_light=1)(
@@ -131,7 +131,7 @@ def test_scenes_are_paired_within_themselves(tmp_path):
     assert {int(source[0, 0, 0]) // 10 for source, _ in val} == {0}
 
 
-def test_what_is_wrong_is_said(tmp_path, masks, regions):
+def test_wrong_arguments_are_refused(tmp_path, masks, regions):
     with pytest.raises(FileNotFoundError, match="RandomRegions: no such folder: 'nowhere'"):
         RandomRegions("masks", "nowhere")
     with pytest.raises(ValueError, match="RandomRegions: masks must be a folder with kind='masks' alone, got None"):
@@ -153,7 +153,7 @@ def test_what_is_wrong_is_said(tmp_path, masks, regions):
 
 @pytest.mark.parametrize("kind", ["green", "alpha", "opaque"])
 def test_masks_of_any_colour_or_alpha(tmp_path, kind):
-    """As `blend` takes them: alpha where it varies, and otherwise any colour."""
+    """Masks are read as by `blend`: from alpha if it varies, and otherwise from any colour."""
     pixels = np.zeros((20, 20, 3 if kind == "green" else 4), np.uint8)
     pixels[5:15, 5:10, 3 if kind == "alpha" else 1] = 255
     if kind == "opaque":

@@ -1,4 +1,4 @@
-"""Boxes of a COCO file come with their images, and what does not fit is said."""
+"""Boxes of a COCO file are paired with their images; mismatches are refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Image = pytest.importorskip("PIL.Image")
 
 @pytest.fixture
 def coco(tmp_path):
-    """Two images with boxes, one without; the categories' ids have gaps, as COCO's."""
+    """Writes two images with boxes and one without; category ids have gaps, as COCO's do."""
     (tmp_path / "images").mkdir()
     for n in (7, 3, 5):
         Image.fromarray(np.full((20, 30, 3), n, np.uint8)).save(tmp_path / "images" / f"{n}.png")

@@ -1,4 +1,4 @@
-"""Texts with entities: what is read of both kinds of file, what is noted and left out, what is written."""
+"""Files of texts with entities: both formats are read and written; invalid entities are noted and left out."""
 
 import gzip
 import json
@@ -53,7 +53,7 @@ def test_lines_of_cluener(file):
         ("LOC", "Ann", (0, 2), "LOC from 0 to 2, none of the types"),
     ],
 )
-def test_what_is_no_entity_is_left_out_and_noted(file, kind, surface, span, wrong):
+def test_invalid_entities_are_left_out_and_noted(file, kind, surface, span, wrong):
     report = EntityReport()
     path = file(line("Ann", **{kind: {surface: [span]}, "ORG": {"A": [[0, 0]]}}))
     [text] = read_cluener(path, report, types=["PER", "ORG"])
@@ -138,7 +138,7 @@ def test_no_file(tmp_path):
         list(read_cluener(tmp_path / "a.json"))
 
 
-def test_what_is_written_is_read(tmp_path):
+def test_a_written_file_is_read_back(tmp_path):
     entities = Entity("PER", 0, 0), Entity("LOC", 0, 1), Entity("PER", 2, 2)
     texts = [
         AnnotatedText("line 1", "a“\n b", entities),

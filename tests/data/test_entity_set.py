@@ -1,4 +1,4 @@
-"""Entities come from characters to tokens and back exactly, and what is lost on the way is counted."""
+"""Entities are converted from characters to tokens and back exactly; losses are counted."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def test_tokens_that_were_given_are_those_of_the_spans():
     assert examples.source.text_span(0, 3, 4) == (3, 4)
 
 
-def test_what_tokens_cannot_say_is_counted():
-    """Parts of `Anna` are widened, one of them to what is there already; white space is no entity."""
+def test_entities_that_are_not_whole_tokens_are_counted():
+    """Parts of `Anna` are widened to the token, where they become duplicates; white space is lost."""
     words = text("Anna  ist", ("PER", 0, 1), ("PER", 0, 3), ("LOC", 3, 4), ("LOC", 4, 5))
     examples = set_of(words, text("  \n"), annotated(0))
     assert str(examples.report) == "3 texts, 6 entities, 2 widened, 1 lost, 1 merged, 1 left out"

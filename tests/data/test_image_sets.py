@@ -158,7 +158,7 @@ def test_broken_cifar10_is_refused(cifar):
 
 @pytest.fixture
 def stl(tmp_path):
-    """Pictures column by column in each channel; labels from 1."""
+    """Images are stored column by column in each channel; labels begin at 1."""
     draw = np.random.default_rng(1)
     images, labels = draw.integers(0, 256, (3, 96, 96, 3), np.uint8), [10, 1, 2]
     with (tmp_path / "train_X.bin").open("wb") as file:

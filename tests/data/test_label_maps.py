@@ -1,4 +1,4 @@
-"""Label maps come out of files as they went in, and folders pair up or say which file has no partner."""
+"""Label maps are read from files unchanged; folders are paired, or the error names the file without a partner."""
 
 import struct
 import zlib

@@ -1,4 +1,4 @@
-"""Documents become batches of entities and pairs, with nothing lost that is not noted."""
+"""Documents become batches of entities and pairs; everything left out is noted."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_what_is_behind_the_limit_is_cut_off_with_its_mentions():
     assert len(example.text.words) == len(example.types) == examples.lengths[0] == 11
     assert example.mentions.tolist() == [[0, 0, 0], [0, 7, 7], [1, 4, 4]]
     assert examples.report.cut == [("Anna 0", "'old Lima' stands behind 11 words")]
-    assert example.labels.shape == (6, 4)  # facts stay
+    assert example.labels.shape == (6, 4)  # facts are kept
     assert example.distances[ordered_pairs(3).tolist().index([0, 2])] == DISTANCES - 1
 
 
@@ -76,7 +76,7 @@ def test_unknown_types_are_none_and_labels_may_be_left_out():
     batch = relation_set([strange], labels=False)
     assert batch.collate(list(batch)).labels is None
     impossible = dataclasses.replace(strange, facts=(Fact(0, 9, "eats"), Fact(1, 1, "eats")))
-    assert len(relation_set([impossible], labels=False)) == 1  # nobody looks at them
+    assert len(relation_set([impossible], labels=False)) == 1  # labels are not read
 
 
 def wrong(**change):

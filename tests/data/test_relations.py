@@ -1,4 +1,4 @@
-"""Documents with relations: what is read, what is noted and left out, what is written."""
+"""Files of documents with relations: reading, writing, and what is noted and left out."""
 
 import json
 
@@ -72,7 +72,7 @@ def test_documents(file):
         (fact(relation="Na"), "Na of entities 0 and 1: none of the relations"),
     ],
 )
-def test_what_is_no_fact_is_left_out(file, wrong, what):
+def test_invalid_facts_are_left_out(file, wrong, what):
     report = RelationReport()
     [found] = read_docred(file([document(wrong, fact())]), report, relations=["Na", "P1"])
     assert found.facts == (Fact(0, 1, "P1", (0, 1)),)

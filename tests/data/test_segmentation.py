@@ -1,4 +1,4 @@
-"""Images and label maps pair up in every layout, and what does not fit is said."""
+"""Images and label maps are paired in every layout; mismatches are refused."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_void_becomes_the_ignore_index(tmp_path):
     assert class_pixels(data, 2).tolist() == [2, 1]
 
 
-def test_what_does_not_fit_is_said(tmp_path):
+def test_mismatched_inputs_are_refused(tmp_path):
     images, labels = tmp_path / "images", tmp_path / "labels"
     with pytest.raises(FileNotFoundError, match="no such folder"):
         ImageLabelFolders(images, labels, 3)

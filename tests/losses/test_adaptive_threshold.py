@@ -1,4 +1,4 @@
-"""The losses with a threshold for each pair, against published numbers and their formulae written out."""
+"""The adaptive-threshold losses against published numbers and their formulas."""
 
 import math
 
@@ -21,7 +21,7 @@ WEIGHTS = [(0, 1), (0, 2), (1, 1), (1, 2)]  # offset, gamma
 
 
 def pairs_at_random(pairs=6, classes=7, seed=0, scale=2.0):
-    """Logits and labels; a pair with all relations, and one with none."""
+    """Random logits and labels, with one pair that has all relations and one that has none."""
     generator = torch.Generator().manual_seed(seed)
     logits = scale * torch.randn(pairs, classes, generator=generator, dtype=torch.float64)
     labels = torch.rand(pairs, classes, generator=generator) < 0.4
@@ -30,7 +30,7 @@ def pairs_at_random(pairs=6, classes=7, seed=0, scale=2.0):
 
 
 def by_loop(logits, labels, offset=None, gamma=None):
-    """Each pair's loss; of the threshold loss where there is no weight."""
+    """Each pair's focal loss, or the threshold loss if there is no weight."""
     losses = []
     for row, held in zip(logits.tolist(), labels.tolist(), strict=True):
         positive = [r for r in range(1, len(row)) if held[r]]
@@ -104,7 +104,7 @@ def test_modules_have_the_functions_options():
 
 
 @pytest.mark.parametrize("run", [adaptive_threshold_loss, adaptive_focal_loss])
-def test_labels_stay_and_their_first_column_is_not_looked_at(run):
+def test_labels_are_not_modified_and_their_first_column_is_ignored(run):
     logits, labels = pairs_at_random()
     for given in (labels, labels.long(), labels.float()):
         given[:, 0] = 1
@@ -146,7 +146,7 @@ def test_derivatives(run):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 @pytest.mark.parametrize("run", [adaptive_threshold_loss, adaptive_focal_loss, AdaptiveFocalLoss(2.0, 1)])
 def test_large_logits(run, dtype):
-    """Between -1e4 and 1e4, where exponentials and masks of 1e30 would overflow."""
+    """Logits between -1e4 and 1e4, where plain exponentials and masking by 1e30 would overflow."""
     logits, labels = pairs_at_random(scale=4e3)
     logits = logits.clamp(-1e4, 1e4).to(dtype)
     exact = logits.double().requires_grad_()
@@ -172,7 +172,7 @@ def test_autocast_changes_nothing():
 @pytest.mark.parametrize("run", [adaptive_threshold_loss, adaptive_focal_loss])
 @pytest.mark.parametrize("shape", [(0, 5), (2, 0, 5), (3, 1), (4, 2)])
 def test_no_pairs_and_few_classes(run, shape):
-    """No pair, no relation, and one relation, which all pairs have."""
+    """Without pairs, without relations, and with a single relation that holds for all pairs."""
     logits = torch.ones(shape, dtype=torch.float64, requires_grad=True)
     loss = run(logits, torch.ones(shape, dtype=torch.bool))
     loss.backward()
@@ -184,7 +184,7 @@ def test_no_pairs_and_few_classes(run, shape):
 
 @pytest.mark.parametrize("run", [adaptive_threshold_loss, adaptive_focal_loss])
 def test_infinities_that_do_not_count_leave_the_gradient_finite(run):
-    """A class that is ruled out by -inf, of which nobody says that it holds."""
+    """A class with logit -inf whose label is 0."""
     logits, labels = pairs_at_random()
     labels[:, 3] = False
     logits[:, 3] = -torch.inf
@@ -210,7 +210,7 @@ def test_labels_other_than_0_and_1_are_refused():
 
 
 def labels_by_loop(logits, top_k, with_threshold=True):
-    """As ATLOP decodes; and as if the threshold were not counted among the k largest."""
+    """ATLOP's decoding, with the threshold included among the k largest or not."""
     taken = torch.zeros_like(logits, dtype=torch.bool)
     for row, out in zip(logits.tolist(), taken, strict=True):
         largest = sorted(row if with_threshold else row[1:], reverse=True)
@@ -223,7 +223,7 @@ def labels_by_loop(logits, top_k, with_threshold=True):
 
 @pytest.mark.parametrize("top_k", [None, 1, 2, 4, 6, 7, 50])
 def test_labels_by_threshold(top_k):
-    """Of numbers with many ties. Whether the threshold is counted makes no difference."""
+    """Logits with many ties. Whether the threshold is included makes no difference."""
     logits = torch.randint(-2, 3, (200, 7), generator=torch.Generator().manual_seed(0)).double()
     found = threshold_labels(logits, top_k)
     assert torch.equal(found, labels_by_loop(logits, top_k))

@@ -1,4 +1,4 @@
-"""The losses of CornerNet against published numbers and their formulae written out."""
+"""CornerNet's losses against published numbers and their formulas."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_tag_loss_is_the_formula(batch):
     torch.testing.assert_close(torch.stack(corner_tag_loss(*arguments)), tags_by_loop(*arguments))
 
 
-def test_one_object_has_nothing_to_be_pushed_from():
+def test_push_of_a_single_object_is_zero():
     first, second, mask = tags(2, rows=3)
     first.requires_grad_()
     _, push = corner_tag_loss(first, second, mask)
@@ -101,7 +101,7 @@ def test_one_object_has_nothing_to_be_pushed_from():
     assert not first.grad.any()
 
 
-def test_rows_without_an_object_take_no_part():
+def test_rows_without_an_object_are_ignored():
     first, second, mask = tags(4, rows=5)
     expected = corner_tag_loss(first, second, mask)
     first, second = (torch.where(mask, x, math.nan).requires_grad_() for x in (first, second))
@@ -148,9 +148,9 @@ def scene(batch=2, dtype=torch.float32):
     return stacks, CornerTargets(*heat, *cells, *offsets, mask, none, none)
 
 
-def at_cells(maps, cells):
-    """Values of maps of 7 columns at cells, one by one: (2, 4, C)."""
-    return torch.stack([maps[image, :, c // 7, c % 7] for image, row in enumerate(cells) for c in row]).unflatten(
+def at_pixels(maps, index):
+    """Values of maps with 7 columns at flat pixel indices, one by one: (2, 4, C)."""
+    return torch.stack([maps[image, :, i // 7, i % 7] for image, row in enumerate(index) for i in row]).unflatten(
         0, (2, 4)
     )
 
@@ -161,9 +161,9 @@ def test_loss_is_the_weighted_sum_of_its_terms():
     for maps in stacks:
         for kind in range(2):
             expected[0] += corner_focal_loss(maps[kind], targets[kind])
-            offset = at_cells(maps[4 + kind], targets[2 + kind])
+            offset = at_pixels(maps[4 + kind], targets[2 + kind])
             expected[3] += corner_offset_loss(offset, targets[4 + kind], targets.mask)
-        tag_tl, tag_br = at_cells(maps.tag_tl, targets.cell_tl), at_cells(maps.tag_br, targets.cell_br)
+        tag_tl, tag_br = at_pixels(maps.tag_tl, targets.cell_tl), at_pixels(maps.tag_br, targets.cell_br)
         expected[1:3] += torch.stack(corner_tag_loss(tag_tl[..., 0], tag_br[..., 0], targets.mask))
     expected /= 2
     found = CornerLoss(0.2, 0.3, 0.5)(stacks, targets)
@@ -181,7 +181,7 @@ def test_original_form_adds_a_constant_for_a_single_object():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_one_image_without_objects_teaches_the_heat_alone(dtype):
+def test_image_without_objects_has_gradients_in_the_heat_only(dtype):
     stacks, targets = scene(batch=1, dtype=dtype)
     assert not targets.mask.any()
     for maps in stacks:

@@ -1,4 +1,4 @@
-"""The OKS loss against its formulae written out."""
+"""The OKS loss against its formulas."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def scene(n=6, dtype=torch.float64):
 
 
 def similarities(pred, truth, visibility, area):
-    """One OKS per pair, point by point."""
+    """The OKS of each pair of poses, computed point by point."""
     found = []
     for p, q, v, a in zip(pred.tolist(), truth.tolist(), visibility.tolist(), area.tolist(), strict=True):
         terms = [
@@ -51,13 +51,13 @@ def test_is_the_formula(mode, dtype):
 
 
 @pytest.mark.parametrize("mode", FORMULAE)
-def test_equal_poses_cost_nothing(mode):
+def test_equal_poses_have_loss_zero(mode):
     _, truth, visibility, area = scene(dtype=torch.float32)
     assert (OKSLoss(SIGMAS, mode, reduction="none")(truth, truth, visibility, area) == 0).all()
 
 
 @pytest.mark.parametrize("mode", FORMULAE)
-def test_poses_without_a_visible_point_are_left_out(mode):
+def test_poses_without_a_visible_point_are_ignored(mode):
     pred, truth, visibility, area = scene()
     expected = OKSLoss(SIGMAS, mode)(pred[1:], truth[1:], visibility[1:], area[1:])
     visibility[0] = 0
@@ -70,7 +70,7 @@ def test_poses_without_a_visible_point_are_left_out(mode):
     assert OKSLoss(SIGMAS, mode)(pred, truth, visibility * 0, area) == 0
 
 
-def test_small_areas_count_as_the_least():
+def test_areas_are_clamped_to_min_area():
     pred, truth, visibility, area = scene()
     loss = OKSLoss(SIGMAS, min_area=1000.0, reduction="none")
     torch.testing.assert_close(
@@ -78,14 +78,14 @@ def test_small_areas_count_as_the_least():
     )
 
 
-def test_log_is_held_at_eps():
+def test_log_is_clamped_at_eps():
     pred, truth, visibility, area = scene()
     loss = OKSLoss(SIGMAS, "log", eps=1e-3)(pred + 1e4, truth, visibility, area)
     torch.testing.assert_close(loss, torch.tensor(-math.log(1e-3), dtype=torch.float64))
 
 
 def test_log_above_eps_is_the_logarithm():
-    """eps is a floor: nothing is added to OKS above it."""
+    """eps is a lower bound; it is not added to larger values."""
     arguments = scene()
     expected = similarities(*arguments)
     assert (expected > 0.01).all() and (expected < 1).all()

@@ -1,4 +1,4 @@
-"""The loss is what the op says, and following its gradient makes images alike."""
+"""The loss is one minus the op's SSIM, and gradient descent on it makes images equal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydlx.losses import SSIMLoss
 from pydlx.ops import ssim
 
 
-def test_is_one_less_similarity():
+def test_is_one_minus_ssim():
     generator = torch.Generator().manual_seed(0)
     x, y = (torch.rand(2, 3, 20, 24, generator=generator) for _ in range(2))
     torch.testing.assert_close(SSIMLoss(1.0)(x, y), 1 - ssim(x, y, 1.0))

@@ -304,3 +304,83 @@ def test_bad_tensors():
         BoxAP().update([good | {"scores": torch.ones(1), "boxes": torch.ones(1, 5)}], [good])
     with pytest.raises(ValueError, match=r'preds\[0\]\["labels"\] must have 2 numbers, got 1'):
         BoxAP().update([good | {"scores": torch.ones(2), "boxes": torch.ones(2, 4)}], [good])
+
+
+@pytest.mark.parametrize("box_format", ["xyxy", "cxcywh"])
+def test_box_formats(box_format):
+    truth, detections = boxes_at_random(0)
+    metric, expected = BoxAP(box_format=box_format), BoxAP(box_format="xywh")
+    for images in (sides := batch(truth, detections)):
+        for image in images:
+            corner, side = image["boxes"].split(2, 1)
+            second = [corner + side] if box_format == "xyxy" else [corner + side / 2, side]
+            image["other"] = torch.cat([corner, *second] if box_format == "xyxy" else second, 1)
+    expected.update(*sides)
+    metric.update(*([{**image, "boxes": image["other"]} for image in images] for images in sides))
+    assert numbers(metric.compute()) == pytest.approx(numbers(expected.compute()), abs=1e-12)
+
+
+def test_classes_by_name():
+    truth, detections = boxes_at_random(3)
+    names = {2: "cat", 3: "dog", 5: "dog"}
+    metric = BoxAP(box_format="xywh", class_metrics=True, class_names=names)
+    metric.update(*batch(truth, detections))
+    found = {name: float(value) for name, value in metric.compute().items()}
+    each = list(evaluate_boxes(truth, detections).per_category.values())
+    expected = dict(zip(["cat", "dog (3)", "dog (5)", "90"], each, strict=True))
+    assert {name: value for name, value in found.items() if "/" in name} == {
+        f"AP/{name}": value for name, value in expected.items()
+    }
+    assert metric.per_class() == expected
+    as_list = BoxAP(box_format="xywh", class_metrics=True, class_names=["none", "x", "cat"])
+    as_list.update(*batch(truth, detections))
+    assert list(as_list.per_class()) == ["cat", "3", "5", "90"]
+    agnostic = BoxAP(box_format="xywh", class_agnostic=True)
+    agnostic.update(*batch(truth, detections))
+    assert list(agnostic.per_class()) == ["all"]
+
+
+def test_labels_that_float64_cannot_tell_apart_are_refused():
+    boxes = torch.ones(1, 4)
+    found = {"boxes": boxes, "scores": torch.ones(1), "labels": torch.tensor([2**53 + 1])}
+    with pytest.raises(ValueError, match=r'^BoxAP: preds\[0\]\["labels"\] must be numbers below 2\*\*53$'):
+        BoxAP().update([found], [{"boxes": boxes, "labels": torch.ones(1)}])
+
+
+def test_some_images_and_labels_alone(tmp_path):
+    truth, detections = boxes_at_random(1)
+    images, categories = [7, 21, 70], [3, 5, 90]
+    part = {
+        **truth,
+        "images": [{"id": image} for image in images],
+        "annotations": [a for a in truth["annotations"] if a["image_id"] in images and a["category_id"] in categories],
+    }
+    of_part = [d for d in detections if d["image_id"] in images and d["category_id"] in categories]
+    expected = peer_numbers("pycocotools", tmp_path, part, of_part, "bbox")
+    chosen = {"image_ids": images, "category_ids": categories}
+    assert numbers(evaluate_boxes(truth, detections, **chosen)) == pytest.approx(expected, abs=1e-12)
+    metric = BoxAP(box_format="xywh", only_images=images, only_labels=categories)
+    metric.update(*batch(truth, detections), image_ids=[image["id"] for image in truth["images"]])
+    assert numbers(metric.compute()) == pytest.approx(expected, abs=1e-12)
+    with pytest.raises(ValueError, match=r"^BoxAP: image_ids must be given in every update with only_images$"):
+        metric = BoxAP(only_images=images)
+        metric.update(*batch(truth, detections))
+        metric.compute()
+
+
+def test_the_lines_of_cocos_tools(tmp_path, capsys):
+    """The same text as pycocotools prints."""
+    pytest.importorskip("pycocotools")
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    truth, detections = boxes_at_random(2)
+    for name, content in (("truth", truth), ("found", detections)):
+        (tmp_path / name).write_text(json.dumps(content))
+    data = COCO(tmp_path / "truth")
+    evaluation = COCOeval(data, data.loadRes(str(tmp_path / "found")), "bbox")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    capsys.readouterr()
+    evaluation.summarize()
+    assert evaluate_boxes(truth, detections).summary() == capsys.readouterr().out.rstrip("\n")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pydlx import metrics
-from pydlx.metrics import mae, ms_ssim, mse, psnr, rmse, sd, ssim
+from pydlx.metrics import mae, ms_ssim, mse, psnr, rmse, ssim, std
 
 ERRORS = (mse, rmse, mae)
 
@@ -39,8 +39,8 @@ def test_published_numbers(pair):
     assert ssim(x, y, convention="skimage") == pytest.approx(0.3010889656623548, abs=2e-6)
     assert ms_ssim(x, y, convention="torchmetrics") == pytest.approx(0.7412218757, abs=1e-6)
     assert mae(x, y) == pytest.approx(np.abs(x.astype(float) - y).mean(), rel=1e-12)
-    assert sd(x) == pytest.approx(x.std(), rel=1e-12)
-    assert sd(x, ddof=1) == pytest.approx(x.std(ddof=1), rel=1e-12)
+    assert std(x) == pytest.approx(x.std(), rel=1e-12)
+    assert std(x, ddof=1) == pytest.approx(x.std(ddof=1), rel=1e-12)
 
 
 def test_standard_deviation_on_any_number_of_threads(pair):
@@ -48,7 +48,7 @@ def test_standard_deviation_on_any_number_of_threads(pair):
     try:
         for number in (1, 2):
             torch.set_num_threads(number)
-            found.append(sd(pair[0]))
+            found.append(std(pair[0]))
     finally:
         torch.set_num_threads(threads)
     assert found == pytest.approx([pair[0].std()] * 2, rel=1e-14)
@@ -94,7 +94,7 @@ def test_tensors_give_tensors_and_arrays_give_floats(shape):
             number = metric(x, y, **options)
             assert type(number) is float
             assert number == pytest.approx(value.item(), rel=1e-12)
-    assert sd(a).item() == pytest.approx(x.std(), rel=1e-12)
+    assert std(a).item() == pytest.approx(x.std(), rel=1e-12)
     assert ssim(a, b, 1).item() == pytest.approx(np.mean([ssim(*p, 1) for p in planes(x, y)]), rel=1e-12)
 
 
@@ -119,17 +119,21 @@ def test_bad_pairs(name):
     metric = getattr(metrics, name)
     options = {} if name in ("mse", "rmse", "mae") else {"data_range": 1}
     x, y = np.zeros((20, 20)), np.zeros((20, 24))
-    with pytest.raises(ValueError, match=rf"^{name}: y must have the shape of x, \(20, 20\), got \(20, 24\)"):
+    with pytest.raises(ValueError, match=rf"^{name}: target must have the shape of preds, \(20, 20\), got \(20, 24\)"):
         metric(x, y, **options)
-    with pytest.raises(ValueError, match=rf"^{name}: y must have the shape of x, \(20, 20\), got \(20, 24\)"):
+    with pytest.raises(ValueError, match=rf"^{name}: target must have the shape of preds, \(20, 20\), got \(20, 24\)"):
         metric(torch.from_numpy(x), torch.from_numpy(y), **options)
-    with pytest.raises(TypeError, match=rf"^{name}: x and y must be of one kind, got ndarray and Tensor"):
+    with pytest.raises(TypeError, match=rf"^{name}: preds and target must be of one kind, got ndarray and Tensor"):
         metric(x, torch.from_numpy(x), **options)
-    with pytest.raises(TypeError, match=rf"^{name}: x must be a torch tensor or a NumPy array, got list"):
+    with pytest.raises(TypeError, match=rf"^{name}: preds must be a torch tensor or a NumPy array, got list"):
         metric([[1.0]], [[1.0]], **options)
-    with pytest.raises(TypeError, match=rf"^{name}: x must hold integers or floating-point numbers, got torch\.bool"):
+    with pytest.raises(
+        TypeError, match=rf"^{name}: preds must hold integers or floating-point numbers, got torch\.bool"
+    ):
         metric(x > 0, x > 0, **options)
-    with pytest.raises(ValueError, match=rf"^{name}: x must have shape \(H, W\) or \(H, W, C\), got \(2, 2, 2, 2\)"):
+    with pytest.raises(
+        ValueError, match=rf"^{name}: preds must have shape \(H, W\) or \(H, W, C\), got \(2, 2, 2, 2\)"
+    ):
         metric(np.zeros((2, 2, 2, 2)), np.zeros((2, 2, 2, 2)), **options)
 
 
@@ -147,5 +151,26 @@ def test_the_mean_alone_is_given(name):
 
 
 def test_degrees_of_freedom_are_not_negative():
-    with pytest.raises(ValueError, match=r"^sd: ddof must be not negative, got -1$"):
-        sd(np.zeros((4, 4)), ddof=-1)
+    with pytest.raises(ValueError, match=r"^std: ddof must be not negative, got -1$"):
+        std(np.zeros((4, 4)), ddof=-1)
+
+
+@pytest.mark.parametrize("name", ["mse", "rmse", "mae", "psnr", "ssim"])
+def test_floating_dtypes_are_promoted(name):
+    """As where an output under autocast meets a float32 target."""
+    options = {} if name in ("mse", "rmse", "mae") else {"data_range": 1.0}
+    x, y = (torch.from_numpy(image).float() for image in draw((20, 24)))
+    metric = getattr(metrics, name)
+    for narrow in (torch.bfloat16, torch.half):
+        value = metric(x.to(narrow), y, **options)
+        assert value.dtype is torch.float32
+        assert value.item() == pytest.approx(metric(x.to(narrow).float(), y, **options).item(), rel=1e-6)
+        assert metric(y, x.to(narrow), **options).item() == pytest.approx(value.item(), rel=1e-6)
+    assert metric(x.double(), y, **options).dtype is torch.float64
+    with pytest.raises(TypeError, match=rf"^{name}: target must have the dtype of preds, torch\.uint8, got torch\.flo"):
+        metric(torch.zeros(20, 24, dtype=torch.uint8), y, **options)
+
+
+def test_errors_of_size_name_the_argument():
+    with pytest.raises(ValueError, match=r"^ssim: preds must be at least 11 along each axis"):
+        ssim(np.ones((8, 8)), np.ones((8, 8)), 1.0)

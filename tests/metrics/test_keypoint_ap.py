@@ -16,7 +16,6 @@ from pydlx.metrics import (
     COCO_SIGMAS,
     KeypointAP,
     evaluate_keypoints,
-    evaluate_keypoints,
 )
 
 PEERS = ("pycocotools", "hotcoco")

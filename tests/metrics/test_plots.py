@@ -111,6 +111,8 @@ def test_metrics_plot_what_they_counted(tmp_path):
     assert [label.get_text() for label in axes.get_xticklabels()] == ["left", "right"]
     figure, _ = plot_confusion_matrix(MATRIX)
     assert metrics.plot(torch.eye(2), figure.add_subplot())[0] is figure
+    _, axes = metrics.plot([metrics.compute()] * 2, path=tmp_path / "b.png")
+    assert [len(line.get_xdata()) for line in axes.lines] == [2] * 5
 
 
 def test_matrix_of_nothing():

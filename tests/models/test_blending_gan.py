@@ -20,7 +20,7 @@ def tiny(**options):
 
 
 def test_parameters_are_those_of_the_paper():
-    """Counted by hand: k^2 in out of each convolution, none of which has a bias, and 2 for each channel normalised."""
+    """By hand: k^2 * in * out for each convolution, without biases, and 2 for each channel of batch norm."""
     widths = [64, 128, 256, 512]
     with torch.device("meta"):
         model = pydlx.create_model("blending_gan")
@@ -42,7 +42,7 @@ def test_layers_are_those_of_the_paper():
     model = tiny()
 
     def names(stage):
-        """Of torch's layers; some of the model's compute what one of these does in another way."""
+        """The same network of torch's layers, some of which the model computes in another way."""
         kinds = [[kind for kind in type(layer).__mro__ if kind.__module__.startswith("torch.nn")] for layer in stage]
         return [torchs[0].__name__ for torchs in kinds]
 
@@ -89,7 +89,7 @@ def test_a_network_that_finds_no_change_keeps_the_picture(output):
 
 
 @pytest.mark.parametrize("output", ["change", "transform"])
-def test_what_was_not_pasted_stays(output):
+def test_pixels_outside_the_mask_are_unchanged(output):
     model = tiny(output=output, mask_input=True, skips=True)
     x, mask = 2 * torch.rand(2, 3, 16, 16) - 1, torch.zeros(2, 1, 16, 16)
     mask[..., 4:9, 5:12] = 1
@@ -99,7 +99,7 @@ def test_what_was_not_pasted_stays(output):
 
 
 def test_a_transform_is_one_for_all_that_was_pasted():
-    """The mean of the decoder's features under the mask; applied to a pixel at a time."""
+    """The transform, from the mean of the decoder's features under the mask, is applied to each pixel alone."""
     model = tiny(output="transform", mask_input=True).eval()
     x, mask = 1.6 * torch.rand(2, 3, 16, 16) - 0.8, torch.rand(2, 1, 16, 16)
     transform = model.generator.transform(x, mask)
@@ -113,11 +113,11 @@ def test_a_transform_is_one_for_all_that_was_pasted():
 
 
 def test_skips_bring_detail_past_the_bottleneck():
-    """Without them the picture follows from the code alone."""
+    """Without skips the output depends on the bottleneck's code alone."""
     x = torch.randn(2, 3, 16, 16)
     for skips in (False, True):
         model = tiny(skips=skips).eval()
-        model.generator.encoder.stages[-1][0].weight.data.zero_()  # of all pictures the same code
+        model.generator.encoder.stages[-1][0].weight.data.zero_()  # all images get the same code
         first, second = model(x)
         assert first.equal(second) is not skips
 
@@ -130,7 +130,7 @@ def test_the_mask_is_seen_where_it_is_asked_for():
     assert blind(x, mask).equal(blind(x))
 
 
-def test_pictures_come_of_noise():
+def test_images_are_generated_from_noise():
     model = tiny(noise=5)
     z = torch.randn(4, 5)
     assert model(z).shape == (4, 3, 16, 16)
@@ -160,12 +160,12 @@ def test_compiles_and_exports():
         ({"noise": 100, "skips": True}, "skips, output and mask_input must be left out with noise"),
     ],
 )
-def test_what_cannot_be_built_is_said(options, message):
+def test_impossible_options_are_refused(options, message):
     with pytest.raises((ValueError, TypeError), match=f"^blending_gan: {message}"):
         pydlx.create_model("blending_gan", **options)
 
 
-def test_what_cannot_be_used_is_said():
+def test_unusable_inputs_are_refused():
     x = torch.randn(2, 3, 16, 16)
     with pytest.raises(ValueError, match=r"blending_gan: x must have shape \(N, 3, 16, 16\), got \(2, 3, 32, 32\)"):
         tiny()(torch.randn(2, 3, 32, 32))

@@ -1,4 +1,4 @@
-"""CornerNet's targets against published numbers, plain loops and the overlap that the radius is made for."""
+"""CornerNet's targets against published numbers, plain loops, and the overlap that the radius guarantees."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def moved_iou(height, width, first, second):
 @pytest.mark.parametrize("size", [(10, 20), (50, 50), (3, 400), (0.5, 2)])
 @pytest.mark.parametrize("iou", [0.1, 0.3, 0.7, 0.95])
 def test_radius_keeps_the_overlap(size, iou):
-    """The worst of the ways to move both corners by the radius has just that overlap."""
+    """The worst shift of both corners by the radius has exactly this overlap."""
     r = gaussian_radius(*size, iou)
     worst = min(moved_iou(*size, r, r), moved_iou(*size, r, -r), moved_iou(*size, -r, r))
     assert worst == pytest.approx(iou, rel=1e-9)
@@ -46,7 +46,7 @@ def targets_of(boxes, labels, **options):
 
 
 def test_gaussian_as_published():
-    """A box of 10 by 20 cells has radius 2."""
+    """A box of 10 by 20 map pixels has radius 2."""
     heat = targets_of([20, 30, 40, 40], [1], image_size=(64, 64), map_size=(64, 64)).heat_tl[1]
     row = torch.tensor([0, 0.056134762834, 0.486752255960, 1, 0.486752255960, 0.056134762834, 0])
     torch.testing.assert_close(heat[30, 17:24], row)
@@ -83,7 +83,7 @@ def test_gaussians_are_cut_at_borders_and_merged_by_their_maximum():
 
 
 def test_cells_and_offsets_are_those_of_the_true_ratio():
-    """128 / 511, by which 400 lies at 100.196; a quarter would be 100."""
+    """The ratio is 128 / 511, so that 400 is at 100.196; with 1 / 4 it would be at 100."""
     found = targets_of([[8, 60, 400, 200]], [0])
     assert found.cell_tl[0] == 15 * 128 + 2 and found.cell_br[0] == 50 * 128 + 100
     ratio = 128 / 511

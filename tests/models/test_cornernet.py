@@ -51,7 +51,7 @@ def test_classes_cost_what_their_heat_maps_do(classes):
 
 
 def test_smaller_forms():
-    """52 is one stack of 104; CornerNet-Squeeze has 31.77 million parameters."""
+    """Hourglass-52 is one stack of 104's modules; CornerNet-Squeeze has 31.77 million parameters."""
     assert parameters(on_meta("cornernet_hourglass52")) == 938_112 + 92_134_400 + 590_336 + 2 * 1_542_144 + 3_583_142
     assert parameters(on_meta("cornernet_squeeze")) == 31_771_852
     assert parameters(on_meta("cornernet_squeeze", width=0.25)) < 31_771_852 / 12
@@ -120,7 +120,7 @@ def test_blocks_add_to_what_they_are_given(block):
 
 @pytest.mark.parametrize(("branch", "ahead"), [("top_left", True), ("bottom_right", False)])
 def test_a_corner_sees_the_sides_of_its_box(branch, ahead):
-    """A top-left corner looks right and down over any distance, elsewhere three cells far, as its convolutions do."""
+    """A top-left corner depends on pixels right and below at any distance, elsewhere only within three map pixels."""
     torch.manual_seed(0)
     corner = getattr(CornerHeads(64, num_classes=1, head_kernel=1), branch).corner.eval()
     x = torch.randn(1, 64, 21, 21, requires_grad=True)
@@ -134,7 +134,7 @@ def test_a_corner_sees_the_sides_of_its_box(branch, ahead):
     assert not seen[looks, looks].any()
 
 
-def test_heat_starts_at_a_tenth():
+def test_heat_maps_start_at_a_tenth():
     with torch.no_grad():
         maps = tiny().eval()(torch.randn(1, 3, 63, 63))[-1]
     assert maps.heat_tl.sigmoid().mean().item() == pytest.approx(0.1, abs=0.02)
@@ -173,7 +173,7 @@ def test_gradients_reach_every_parameter():
 
 
 def test_a_small_network_learns_an_image_by_heart():
-    """At batch size 1, with the paper's batch norm; found again through the whole of detection, to half a pixel."""
+    """At batch size 1, with the paper's batch norm; detection returns the boxes to half a pixel."""
     torch.manual_seed(0)
     model = cornernet_squeeze(num_classes=3, width=0.125, stacks=1, stride=4).train()
     image, targets, loss = normalize_image(picture())[None], batch_of((BOXES, LABELS)), CornerLoss()

@@ -1,4 +1,4 @@
-"""CornerNet's detection: from ideal maps back to the boxes, through padding, flips, scales, suppression and merging."""
+"""CornerNet's detection: ideal maps give the boxes back, through padding, flips, scales, suppression and merging."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LABELS = torch.tensor([0, 1, 0, 3])
 
 
 def ideal_maps(boxes, labels, image_size, map_size):
-    """Maps of a network that is always right."""
+    """Returns the maps of a network that predicts perfectly."""
     targets = corner_targets(boxes, labels, num_classes=CLASSES, image_size=image_size, map_size=map_size)
     maps = []
     for kind in range(2):
@@ -31,14 +31,14 @@ def ideal_maps(boxes, labels, image_size, map_size):
             cell = targets[2 + kind][k]
             tag.view(-1)[cell] = 3.0 * k + 3
             offset.flatten(1)[:, cell] = targets[4 + kind][k]
-        # Scores of .99, .98, ...: nothing ties.
+        # Scores are .99, .98, ...: no ties.
         heat = 0.9 * targets[kind] + torch.where(tag > 0, 0.1 - 0.01 * tag / 3, 0)
         maps.append((heat.clamp(min=1e-4).logit(), tag, offset))
     return CornerMaps(*(maps[kind][part] for part in range(3) for kind in range(2)))
 
 
 class Ideal(CornerNet):
-    """Knows the boxes of one image and finds them wherever the padded and scaled image has them."""
+    """A model that returns the boxes of one image at their positions in the padded and scaled image."""
 
     def __init__(self, size):
         torch.nn.Module.__init__(self)
@@ -151,7 +151,7 @@ def candidates(n=60, labels=2):
 
 
 def merged_one_by_one(boxes, scores, corner_scores, labels):
-    """Soft-NMS with merging as it is defined: take the best box, average, lower the others, drop what is too low."""
+    """Soft-NMS with merging by its definition: take the best box, average, lower the others, drop low scores."""
     left = [
         [*row] for row in zip(boxes.tolist(), scores.tolist(), corner_scores.tolist(), labels.tolist(), strict=True)
     ]

@@ -62,14 +62,14 @@ def test_cornernet_is_exported_with_its_decode(tmp_path):
 
 
 def rounding_otherwise(monkeypatch, model, change=0.0):
-    """As if what is written ran where numbers are rounded otherwise, for which float64 stands, or saw another image."""
+    """Makes the exported program differ: by rounding (it runs in float64), or by another input image."""
     monkeypatch.setattr(exporting, "_write", lambda program, path, *_: path.touch())
     doubled = exporting.DecodedCorners(copy.deepcopy(model).double())
     monkeypatch.setattr(exporting, "_run", lambda path, inputs, format: doubled(inputs["image"].double() + change))
 
 
-def test_a_cornernet_whose_scores_are_alike_cannot_be_compared(tmp_path, monkeypatch, capsys):
-    """Rounding decides which corners an untrained one pairs."""
+def test_an_exported_cornernet_with_near_ties_cannot_be_compared(tmp_path, monkeypatch, capsys):
+    """For an untrained network rounding decides which corners are paired."""
     model, path = corner_network(std=1e-7), tmp_path / "corner.pt2"
     rounding_otherwise(monkeypatch, model)
     with pytest.raises(ValueError, match=r"^export_model: model must tell corners .*; train it, or give check=False"):
@@ -77,14 +77,22 @@ def test_a_cornernet_whose_scores_are_alike_cannot_be_compared(tmp_path, monkeyp
     assert not path.exists()
     assert export_model(model, path, (127, 127), format="torch", check=False) == {}
     save_model(model, tmp_path / "model.pt")
-    words = ["export", str(tmp_path / "model.pt"), "--size", "127,127", "--out", str(tmp_path / "other.pt2")]
+    words = [
+        "export",
+        "--checkpoint",
+        str(tmp_path / "model.pt"),
+        "--size",
+        "127,127",
+        "--out",
+        str(tmp_path / "other.pt2"),
+    ]
     assert main(words) == 2
     assert main([*words, "--no-check"]) == 0
     assert "other.pt2; not compared" in capsys.readouterr().out
     assert path.exists() and (tmp_path / "other.pt2").exists()
 
 
-def test_a_cornernet_that_tells_corners_apart_is_compared(tmp_path, monkeypatch):
+def test_an_exported_cornernet_with_distinct_scores_is_compared(tmp_path, monkeypatch):
     model, path = corner_network(), tmp_path / "corner.pt2"
     rounding_otherwise(monkeypatch, model)
     assert 0 < export_model(model, path, (127, 127), format="torch")["largest_difference"] < 1e-4
@@ -102,7 +110,7 @@ def test_models_are_compiled_ahead_of_time(tmp_path, make, outputs):
     assert isinstance(found, torch.Tensor) if outputs == 1 else len(found) == outputs
 
 
-def test_what_cannot_be_written_is_said(tmp_path):
+def test_impossible_exports_are_refused(tmp_path):
     model = network()
     with pytest.raises(ValueError, match=r"path must end in \.onnx for format 'onnx', got '.*fcn\.pt2'"):
         export_model(model, tmp_path / "fcn.pt2", (32, 32))

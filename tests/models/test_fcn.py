@@ -1,4 +1,4 @@
-"""FCN: the published counts, what lies on what, and how training begins."""
+"""FCN: published parameter counts and crop offsets, alignment of scores with pixels, and initialisation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from pydlx.models import create_model, load_model, save_model
 from pydlx.models.segmentation import preprocess
-from pydlx.models.segmentation.preprocessing import picture_of
+from pydlx.models.segmentation.preprocessing import image_of
 from pydlx.nn import BilinearUpsample2d, SoftPool2d, layer_geometry
 from pydlx.nn.arithmetic import Window, receptive_field
 
@@ -21,13 +21,13 @@ LAYOUTS = (("vgg16", "paper"), ("vgg16", "exact"), ("slim_vgg", "exact"), ("effi
 
 
 def on_meta(name, **options):
-    """A model without memory, for shapes and counts."""
+    """A model on the meta device, for shapes and parameter counts."""
     with torch.device("meta"):
         return create_model(name, **options).eval()
 
 
 def small(name="fcn8s", **options):
-    """A slim model of three classes that gives scores, from fixed random numbers."""
+    """A slim model of three classes with random weights of a fixed seed, so that its scores are not zero."""
     torch.manual_seed(0)
     model = create_model(name, **{"num_classes": 3, "backbone": "slim_vgg", **options})
     for key, layer in model.named_children():
@@ -49,7 +49,7 @@ def small(name="fcn8s", **options):
     ],
 )
 def test_published_counts(name, classes, every, trained):
-    """With the deconvolutions, a kernel for each pair of classes, and without them."""
+    """Counts with the deconvolutions, which have a kernel for each pair of classes, and without."""
     model = on_meta(name, num_classes=classes)
     assert sum(p.numel() for p in model.parameters()) == every
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == trained
@@ -74,8 +74,8 @@ def test_every_size_gives_its_own(backbone, padding, size):
 
 
 @pytest.mark.parametrize("padding", ["paper", "exact"])
-def test_no_size_runs_out_of_cells(padding):
-    """Sizes along one axis, all residues of the largest stride; too small a map would cut the result short."""
+def test_every_image_size_gives_scores_of_its_size(padding):
+    """Heights of all residues of the largest stride: a score map that is too small would cut off the result."""
     model = on_meta("fcn8s", backbone="slim_vgg", padding=padding)
     for size in (*range(1, 34), 1000):
         assert model(torch.empty(1, 3, size, 1, device="meta")).shape == (1, 21, size, 1)
@@ -105,7 +105,7 @@ def field_centres(model):
 @pytest.mark.parametrize("name", VARIANTS[:3])
 @pytest.mark.parametrize(("backbone", "padding"), LAYOUTS)
 def test_scores_land_where_they_look(name, backbone, padding):
-    """A cell that scores the row and column of its field's centre gives every pixel its own row and column."""
+    """If each map pixel scores the row and column of its receptive field's centre, each pixel gets its own."""
     size, meant = (200, 170), on_meta(name, num_classes=1, backbone=backbone, padding=padding)
     maps = meant.backbone(torch.empty(1, 3, *size, device="meta"))
     ramps = {}
@@ -125,12 +125,12 @@ def test_scores_land_where_they_look(name, backbone, padding):
     y = model(torch.zeros(1, 3, *size))[0, 0] / (1 + len(model.skips))
 
     pixels = 1000 * torch.arange(size[0], dtype=torch.float64)[:, None] + torch.arange(size[1])
-    inside = (slice(48, -48), slice(48, -48))  # farther from the edge than deconvolutions see
+    inside = (slice(48, -48), slice(48, -48))  # beyond the reach of the deconvolutions from the edge
     torch.testing.assert_close(y[inside], pixels[inside], rtol=0, atol=1e-9)
 
 
 def test_exact_padding_is_plain_interpolation():
-    """With nothing around, 32s is the bilinear interpolation of fc7's scores; a border of zeros fades it out."""
+    """32s is the bilinear interpolation of fc7's scores, which fades out towards a border of zeros."""
     x = torch.randn(1, 3, 96, 128)
     replicating, fading = (small("fcn32s", border=border) for border in ("replicate", "zero"))
     with torch.no_grad():
@@ -165,7 +165,7 @@ def test_at_once_scales_the_skips_down():
 
 @pytest.mark.parametrize("deconvolution", ["fixed", "learned"])
 def test_training_begins_at_zero_and_moves(deconvolution):
-    """Zero scores at first, whose layers learn from the first step, and the rest from the second."""
+    """Scores start at zero; the score layers learn from the first step, the others from the second."""
     torch.manual_seed(0)
     model = create_model("fcn8s", num_classes=3, backbone="slim_vgg", deconvolution=deconvolution, dropout=0)
     x, target = torch.randn(2, 3, 32, 32), torch.randint(3, (2, 32, 32))
@@ -185,13 +185,13 @@ def test_training_begins_at_zero_and_moves(deconvolution):
         assert torch.equal(before[key], model.state_dict()[key]) == (deconvolution == "fixed")
 
 
-def test_trunk_is_initialised_as_he_says():
+def test_trunk_is_initialised_as_by_he_et_al():
     convolution = small("fcn32s").backbone.conv4_1  # 96 channels to 128
     assert convolution.weight.std().item() == pytest.approx(math.sqrt(2 / (9 * 128)), rel=0.01)
 
 
 def test_dropout_is_elementwise():
-    """Whole maps are not dropped together; half of the elements are, none in evaluation."""
+    """Dropout drops half of the elements, not whole maps, and none in evaluation."""
     model = create_model("fcn32s", num_classes=3, backbone="slim_vgg")
     layers = [layer for layer in model.modules() if isinstance(layer, nn.Dropout)]
     assert len(layers) == 2
@@ -208,7 +208,7 @@ def test_soft_pooling_in_place_of_max():
     assert soft(x).shape == hard(x).shape and not torch.allclose(soft(x), hard(x))
 
 
-def test_small_images_are_enlarged_first():
+def test_enlarged_input_gives_labels_of_the_original_size():
     """Twice as large, then the mean of each 2 x 2 pixels."""
     plain, enlarged = small(), small(enlarge=2)
     x = torch.randn(1, 3, 35, 42)
@@ -231,7 +231,7 @@ def test_features_only(backbone, tmp_path):
         assert torch.equal(values, model.backbone(x)[name])
 
 
-def test_compiles_whole():
+def test_compiles_as_one_graph():
     model = small()
     compiled = torch.compile(model, fullgraph=True, backend="eager", dynamic=True)
     for images in (torch.randn(2, 3, 40, 56), torch.randn(3, 3, 67, 93)):
@@ -248,7 +248,7 @@ def test_exports_with_free_sizes():
 
 
 def test_preprocessing_by_hand():
-    """One pixel, red 255, green 128, blue 0; and what each backbone asks for."""
+    """One pixel, red 255, green 128, blue 0, normalised as each backbone expects."""
     image = np.array([[[255, 128, 0]]], dtype=np.uint8)
     expected = {
         "caffe_bgr": [0 - 104.00699, 128 - 116.66877, 255 - 122.67892],
@@ -260,7 +260,7 @@ def test_preprocessing_by_hand():
         assert y.shape == (3, 1, 1) and y.dtype == torch.float32
         np.testing.assert_allclose(y.ravel(), values, rtol=1e-6)
         torch.testing.assert_close(preprocess(torch.from_numpy(image)[None], name), y[None])
-        np.testing.assert_array_equal(picture_of(y, name), image)
+        np.testing.assert_array_equal(image_of(y, name), image)
     assert on_meta("fcn8s").preprocessing == "caffe_bgr"
     assert on_meta("fcn8s", backbone="efficientnet_lite0").preprocessing == "efficientnet_lite"
 

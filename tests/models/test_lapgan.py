@@ -56,11 +56,11 @@ def test_there_are_three():
 def test_sizes(name, sizes, classes):
     model = on_meta(name, num_classes=classes)
     labels = None if classes is None else torch.zeros(2, dtype=torch.int64, device="meta")
-    noises = [model.noise_of(level, 2) for level in range(len(sizes))]
+    noises = [model.draw_noise(level, 2) for level in range(len(sizes))]
     assert [tuple(z.shape) for z in noises] == [(2, 100), *((2, 1, size, size) for size in sizes[1:])]
     assert [tuple(x.shape) for x in model(noises, labels)] == [(2, 3, size, size) for size in sizes]
     for level, entry in enumerate(model.pyramid(torch.empty(2, 3, sizes[-1], sizes[-1], device="meta"))):
-        assert model.judge(level, entry.difference, entry.coarse, labels).shape == (2,)
+        assert model.discriminate(level, entry.difference, entry.coarse, labels).shape == (2,)
     if name != "lapgan_cifar10":
         return
     with pytest.raises(ValueError, match=r"pictures must have shape \(N, 3, 32, 32\), got \(2, 3, 32, 31\)"):
@@ -93,7 +93,7 @@ def test_counts_of_the_small_refinement(classes):
 
 @pytest.mark.parametrize("classes", [None, 10])
 def test_counts_of_the_large_refinement(classes):
-    """166,400 numbers are left of 32 pixels, as the authors' description of the network says."""
+    """For 32 pixels the last features have 166,400 numbers, as in the authors' description of the network."""
     model = on_meta("lapgan_lsun", num_classes=classes)
     extra = 0 if classes is None else 1
     for size, makes, tells in zip(
@@ -127,7 +127,7 @@ def test_lp_pooling_is_the_norm_of_pairs():
 
 
 def test_the_pyramid_by_hand():
-    """Halving takes means of 2 x 2 pixels; a difference and the enlarged coarser picture make the picture."""
+    """Downsampling averages 2 x 2 pixels; the difference plus the upsampled coarser image is the image."""
     model = small()
     model.mean.copy_(torch.tensor([0.2, 0.4, 0.6]))
     model.std.copy_(torch.tensor([0.5, 0.25, 2.0]))
@@ -184,7 +184,7 @@ def test_samples_follow_from_the_generator():
 
 
 def test_noise_is_uniform():
-    noise = small().noise_of(2, 200, torch.Generator().manual_seed(0))
+    noise = small().draw_noise(2, 200, torch.Generator().manual_seed(0))
     assert -1 <= noise.min() < -0.99 and 0.99 < noise.max() < 1
     assert noise.var().item() == pytest.approx(1 / 3, rel=0.01)
 
@@ -194,22 +194,23 @@ def test_labels_reach_every_network():
     a, b = torch.zeros(2, dtype=torch.int32), torch.ones(2, dtype=torch.int64)
     pyramid = model.pyramid(torch.rand(2, 3, 32, 32))
     for level, entry in enumerate(pyramid):
-        noise = model.noise_of(level, 2)
+        noise = model.draw_noise(level, 2)
         assert not torch.equal(
             model.generate(level, noise, entry.coarse, a), model.generate(level, noise, entry.coarse, b)
         )
         assert not torch.equal(
-            model.judge(level, entry.difference, entry.coarse, a), model.judge(level, entry.difference, entry.coarse, b)
+            model.discriminate(level, entry.difference, entry.coarse, a),
+            model.discriminate(level, entry.difference, entry.coarse, b),
         )
 
 
 def test_discriminators_see_the_sum():
-    """What is added to the difference and taken off the coarser picture changes nothing."""
+    """The discriminator sees the sum: moving a value from the coarser image to the difference changes nothing."""
     model = small()
     entry = model.pyramid(torch.rand(2, 3, 32, 32))[2]
     shift = torch.randn_like(entry.difference)
-    expected = model.judge(2, entry.difference, entry.coarse)
-    torch.testing.assert_close(model.judge(2, entry.difference + shift, entry.coarse - shift), expected)
+    expected = model.discriminate(2, entry.difference, entry.coarse)
+    torch.testing.assert_close(model.discriminate(2, entry.difference + shift, entry.coarse - shift), expected)
 
 
 def test_initialisation():
@@ -231,7 +232,7 @@ def test_options_of_the_base():
     kinds = [type(layer).__name__ for layer in model.generators[0].layers]
     assert kinds == ["Linear", "ReLU", "Linear", "ReLU", "Linear"]
     assert [type(layer).__name__ for layer in small().generators[0].layers][3] == "Sigmoid"
-    assert model.noise_of(0, 2).shape == (2, 7)
+    assert model.draw_noise(0, 2).shape == (2, 7)
     dropouts = [layer.p for layer in model.modules() if isinstance(layer, nn.Dropout)]
     assert dropouts == [0.25] * 4
     assert small(discriminator_width=6).discriminators[1].layers[0].out_channels == 6
@@ -244,7 +245,7 @@ def test_the_kind_of_refinement_is_free():
     )
 
 
-def test_levels_are_taken_over():
+def test_levels_are_copied_from_another_model():
     model, other = small(), small()
     with torch.no_grad():
         for parameter in other.parameters():
@@ -324,6 +325,6 @@ def test_bad_calls():
     with pytest.raises(ValueError, match="noises must be one for each of 3 levels, got 1"):
         plain([torch.zeros(2, 100)])
     with pytest.raises(TypeError, match="labels must be a tensor, got NoneType"):
-        labelled([labelled.noise_of(level, 2) for level in range(3)])
+        labelled([labelled.draw_noise(level, 2) for level in range(3)])
     with pytest.raises(TypeError, match=r"pictures must be a floating-point tensor, got torch\.uint8"):
         plain.pyramid(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))

@@ -1,4 +1,4 @@
-"""Models are built by name, and files say what they hold."""
+"""Models are built by name, and checkpoints record the model's name and options."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_model_knows_its_name_and_all_options():
     assert (model.model_name, model.model_options) == ("toy", {"width": 6, "kind": "a"})
 
 
-def test_what_cannot_be_built_is_said():
+def test_impossible_options_are_refused():
     with pytest.raises(ValueError, match="name must be a known model, got 'toys'; did you mean 'toy'"):
         pydlx.create_model("toys")
     with pytest.raises(TypeError, match="toy has no option 'wdth', it takes width, kind"):

@@ -1,4 +1,4 @@
-"""The network that comes with the package: small, licensed, and of use on pictures that it never saw."""
+"""The packaged network: small, licensed, and useful on images that it was not trained on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pydlx.models.gan import shipped_blending_gan
 FOLDER = Path(pydlx.__file__).parent / "weights"
 
 
-def test_it_is_small_and_tells_a_light():
+def test_the_packaged_network_is_small_and_predicts_transforms():
     network = shipped_blending_gan()
     assert (FOLDER / "blending_gan.pt").stat().st_size < 10e6
     assert network.makes_transforms and network.mask_input and network.critic is None and not network.training
@@ -32,7 +32,7 @@ def test_its_card_names_every_photograph_and_its_licence():
 
 @pytest.mark.parametrize("name", ["astronaut", "chelsea", "coffee"])
 def test_it_brings_back_the_light_of_photographs_it_never_saw(name):
-    """Of an ellipse that was put under another light; against plain pasting, and blending without a network."""
+    """Restores an ellipse whose light was changed better than copy-paste and blending without a network."""
     data = pytest.importorskip("skimage.data")
     truth = getattr(data, name)()[::2, ::2]
     light = Light((0.7, 0.75, 0.8), 0.9, 1.2)

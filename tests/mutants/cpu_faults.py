@@ -380,7 +380,7 @@ CPU_FAULTS = [
     ),
     # ------------------------------------------------------------------------------------- transforms and solves, CPU
     Fault(
-        "common/cosine_simd.h",
+        "fft/cosine_simd.h",
         "start[kVecLanes<T> - 1] - start[0] == kVecLanes<T> - 1 &&\n"
         "           start[kGroup<T> - 1] - start[kVecLanes<T>] == kVecLanes<T> - 1",
         "start[kVecLanes<T> - 1] - start[0] == kVecLanes<T> - 1",
@@ -388,14 +388,14 @@ CPU_FAULTS = [
         tests="dct",
     ),
     Fault(
-        "common/cosine_simd.h",
+        "fft/cosine_simd.h",
         "if (result.finite()) return store_group(result, y, to, plan.length);\n",
         "return store_group(result, y, to, plan.length);\n",
         "a NaN spreads to the line that shares an FFT with its own",
         tests="dct",
     ),
     Fault(
-        "common/cosine_simd.h",
+        "fft/cosine_simd.h",
         "const T sign = n % 2 ? T(-1) : T(1);\n",
         "const T sign = T(1);\n",
         "every other odd output of the sine transform of an even length has the wrong sign",

@@ -138,7 +138,7 @@ CUDA_FAULTS = [
     ),
     Fault(
         "sequence_pool/k_max.cuh",
-        "      __syncthreads();  // what was in the room has been read\n",
+        "      __syncthreads();  // wait until the buffer has been read\n",
         "",
         "a list of k-max is overwritten by that of a later round",
     ),
@@ -252,7 +252,7 @@ CUDA_FAULTS = [
     ),
     Fault(
         "oks/oks_tiles.cuh",
-        "      __syncthreads();  // the truths before have been read\n      load_truths",
+        "      __syncthreads();  // wait until the previous truths have been read\n      load_truths",
         "      load_truths",
         "the gradient of a detection mixes two sets of truths",
     ),
@@ -300,7 +300,7 @@ CUDA_FAULTS = [
     ),
     Fault(
         "common/reduce.cuh",
-        "  __syncthreads();  // what was in the room has been read\n  if (thread_of_block()",
+        "  __syncthreads();  // wait until `room` has been read\n  if (thread_of_block()",
         "  if (thread_of_block()",
         "a thread reads what is found next in place of what was found",
         tests="decode_spans",
@@ -338,7 +338,7 @@ CUDA_FAULTS = [
     ),
     Fault(
         "decode_corners/decode_corners.cuh",
-        "    __syncthreads();  // and what was ranked before has been read\n",
+        "    __syncthreads();  // also waits until the previous ranking has been read\n",
         "",
         "a thread ranks pairs while another one still reads corners",
     ),
@@ -351,7 +351,7 @@ CUDA_FAULTS = [
     # ------------------------------------------------------------ global_pointer_loss and zlpr_loss, CUDA
     Fault(
         "global_pointer_loss/global_pointer_loss.cuh",
-        "      if (chunk > 0) __syncthreads();  // the chunk before has been read\n",
+        "      if (chunk > 0) __syncthreads();  // wait until the previous chunk has been read\n",
         "",
         "vectors of more than 64 numbers are overwritten while they are read",
     ),
@@ -387,13 +387,13 @@ CUDA_FAULTS = [
     ),
     Fault(
         "global_pointer_loss/global_pointer_loss.cuh",
-        "    __syncthreads();  // the half before has been read, and vectors have been loaded\n",
+        "    __syncthreads();  // wait until the previous half has been read and vectors have been loaded\n",
         "",
         "slopes are overwritten while they are read",
     ),
     Fault(
         "global_pointer_loss/global_pointer_loss.cuh",
-        "    __syncthreads();  // the tile before is done with\n",
+        "    __syncthreads();  // wait until the previous tile is done\n",
         "",
         "the flags of tokens are overwritten while they are read",
     ),

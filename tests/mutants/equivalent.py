@@ -2,7 +2,7 @@
 
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     (
-        "pydlx/blending/dirichlet.py",
+        "pydlx/blending/poisson.py",
         "values = correction.add_(guide) if share == 1 else torch.add(guide, correction, alpha=share)",
         "values = correction.add_(guide) if share == 2 else torch.add(guide, correction, alpha=share)",
     ): "the same sum, which a share of 1 may write over the correction",
@@ -19,15 +19,10 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "formats = new_figure(1, 2).canvas.get_supported_filetypes()",
     ): "the formats do not depend on the size",
     (
-        "pydlx/files.py",
+        "pydlx/files/reading.py",
         "head = stream.read(26)",
         "head = stream.read( 27)",
-    ): "of the head, 25 bytes are looked at",
-    (
-        "pydlx/files.py",
-        "head = stream.read(26)",
-        "head = stream.read( 25)",
-    ): "of the head, 25 bytes are looked at",
+    ): "of the head, 26 bytes are looked at",
     (
         "pydlx/losses/oks.py",
         "def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> OKSLoss:",
@@ -40,8 +35,8 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ): "a short cut past a loop that does nothing for two places of -1",
     (
         "pydlx/ops/oks.py",
-        "far = square > 1000 * spread  # exp(-1000) is 0, whose derivative by the area would be 0 times infinity",
-        "far = square > 1001 * spread  # exp(-1000) is 0, whose derivative by the area would be 0 times infinity",
+        "far = square > 1000 * spread  # exp underflows to 0, and the derivative by the area would be 0 times infinity",
+        "far = square > 1001 * spread  # exp underflows to 0, and the derivative by the area would be 0 times infinity",
     ): "exp(-1000) and exp(-1001) are both 0 in float64",
     (
         "pydlx/ops/soft_pool.py",
@@ -99,9 +94,9 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "light = sum(weight * part for weight, part in zip((0.299, 0.587, 0.114), colour, strict=True)) > 139",
     ): "from where on letters are black is looks",
     (
-        "pydlx/cli/info.py",
-        "print(json.dumps(facts, indent=2))",
-        "print(json.dumps(facts, indent= 1))",
+        "pydlx/cli/outputs.py",
+        'text = json.dumps(_jsonable(content), indent=2, ensure_ascii=False, allow_nan=False) + "\\n"',
+        'text = json.dumps(_jsonable(content), indent= 1, ensure_ascii=False, allow_nan=False) + "\\n"',
     ): "how JSON is indented is looks",
     (
         "pydlx/ops/sequence_pool.py",

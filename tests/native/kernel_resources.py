@@ -31,14 +31,14 @@ ARCHITECTURES = ("75", "80", "86", "90", "100", "120")
 
 @dataclass
 class Resources:
-    """The most a kernel needs on any architecture."""
+    """The most that a kernel needs on any architecture."""
 
     registers: int = 0
     shared_bytes: int = 0
     spill_bytes: int = 0
 
     def include(self, other: Resources) -> None:
-        """Raise each number to at least the other's."""
+        """Take the maximum of each number and the other's."""
         self.registers = max(self.registers, other.registers)
         self.shared_bytes = max(self.shared_bytes, other.shared_bytes)
         self.spill_bytes = max(self.spill_bytes, other.spill_bytes)
@@ -62,7 +62,7 @@ def without_arguments(name: str) -> str:
 
 
 def parse(report: str) -> dict[str, Resources]:
-    """What `ptxas -v` said, by mangled kernel name."""
+    """Parse the output of `ptxas -v`: resources by mangled kernel name."""
     found: dict[str, Resources] = {}
     current = Resources()
     for line in report.splitlines():
@@ -98,7 +98,7 @@ def measure() -> dict[str, Resources]:
 
 
 def by_name(report: str) -> dict[str, Resources]:
-    """What `ptxas -v` said, by readable kernel name."""
+    """The same by readable kernel name."""
     mangled = parse(report)
     found: dict[str, Resources] = {}
     for name, use in sorted(zip(demangle(list(mangled)), mangled.values(), strict=True), key=lambda pair: pair[0]):
@@ -122,7 +122,7 @@ def write_table(measured: dict[str, Resources]) -> None:
 
 
 def complaints(measured: dict[str, Resources], table: dict[str, Resources]) -> list[str]:
-    """Every way in which the kernels are worse than the table allows, or differ from it in name."""
+    """Messages for all kernels that spill, exceed the table, or are missing from it or from the build."""
     found = [
         f"{name} spills {use.spill_bytes} bytes"
         for name, use in measured.items()

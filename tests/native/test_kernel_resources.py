@@ -34,7 +34,7 @@ def test_names_keep_their_template_arguments():
     }
 
 
-def test_complains_about_spills_growth_and_strangers():
+def test_reports_spills_growth_and_unknown_kernels():
     table = {"a": Resources(32), "b": Resources(32), "gone": Resources(8)}
     measured = {"a": Resources(33), "b": Resources(30, 0, 4), "new": Resources(8)}
     found = "\n".join(kernel_resources.complaints(measured, table))

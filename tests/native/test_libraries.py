@@ -1,4 +1,4 @@
-"""Promises about the compiled libraries: what they need, what they define, and what happens without them."""
+"""The compiled libraries: their dependencies, their schemas, and the fallback without them."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ DUMP_SCHEMAS = """
 import json, warnings
 import torch
 warnings.simplefilter("ignore")
-import pydlx
+import pydlx.ops
 schemas = torch._C._jit_get_all_schemas()
 print(json.dumps(sorted(str(s) for s in schemas if s.name.startswith("pydlx::"))))
 """
@@ -148,13 +148,13 @@ def test_build_info_has_its_keys():
     ("schema", "setup"), [("op(Tensor x) -> Tensor", None), ("op(Tensor x, int k=1) -> Tensor", id)]
 )
 def test_a_gradient_rule_that_cannot_work_is_refused(schema, setup):
-    """Rather than leaving the op without a gradient, or its rule without an argument."""
+    """Otherwise the op would have no gradient, or its rule would lack an argument."""
     with pytest.raises(ValueError, match="backward needs setup_context and a schema without defaults"):
         _native.register(schema, reference=id, fake=id, backward=id, setup_context=setup)
 
 
-def test_the_short_cut_of_plain_eager_mode_gives_way_to_modes(kernels):
-    """Calls that someone wants to see or to change go through the dispatcher; the others give the same to the bit."""
+def test_calls_under_a_mode_skip_the_eager_fast_path(kernels):
+    """Calls under a mode, which may observe or change them, use the dispatcher; results are the same to the bit."""
     if kernels == "reference":
         pytest.skip("nothing is dispatched")
     x = torch.randn(2, 3, 6, 6, dtype=torch.float64).requires_grad_()

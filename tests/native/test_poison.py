@@ -1,4 +1,4 @@
-"""The memory that kernels get: with PYDLX_POISON=1, as in these tests, nothing in it can pass for a result."""
+"""With PYDLX_POISON=1, as in these tests, memory that kernels get has no values that could pass for a result."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ STABLE_TORCH_LIBRARY_IMPL(pydlx_memory, CPU, m) {
 
 @pytest.fixture(scope="module")
 def memory(tmp_path_factory):
-    """Ops that return what memory held before anything was written."""
+    """A library of ops that return memory before anything was written to it."""
     compiler = os.environ.get("CXX") or "g++"
     if shutil.which(compiler.split()[0]) is None:
         pytest.skip("no C++ compiler")

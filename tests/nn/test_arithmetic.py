@@ -17,7 +17,7 @@ from pydlx.nn.arithmetic import (
     direct_equivalent,
     effective_kernel,
     output_size,
-    padding_cells,
+    padding_sides,
     receptive_field,
     transposed_output_size,
     undoing_transposed,
@@ -141,7 +141,7 @@ def test_relations_of_the_paper(relation):
 
 @pytest.mark.filterwarnings("ignore:Using padding='same'")
 def test_undoing_is_the_backward_pass():
-    """Shapes return for every size, and the transposed convolution is the adjoint: <conv x, y> = <x, transposed y>."""
+    """The input size is restored, and the transposed convolution is the adjoint: <conv x, y> = <x, transposed y>."""
     draw, generator = random.Random(3), torch.Generator().manual_seed(3)
     for _ in range(300):
         size, kernel, stride, dilation = draw.randint(1, 30), draw.randint(1, 5), draw.randint(1, 5), draw.randint(1, 3)
@@ -170,14 +170,14 @@ def test_what_cannot_be_undone():
 
 def test_small_rules():
     assert [effective_kernel(3, d) for d in (1, 2, 4)] == [3, 5, 9]
-    assert padding_cells("same", 4, 1) == (1, 2)
-    assert padding_cells("same", 3, 3) == (3, 3)
-    assert padding_cells("valid", 5) == (0, 0)
+    assert padding_sides("same", 4, 1) == (1, 2)
+    assert padding_sides("same", 3, 3) == (3, 3)
+    assert padding_sides("valid", 5) == (0, 0)
 
 
 @pytest.mark.parametrize("spatial", [1, 2, 3])
 def test_overlapping_soft_pooling_has_the_sizes_of_max_pooling(spatial):
-    """Kernels larger than their strides, AlexNet's 3 and 2 among them (Krizhevsky et al. 2012)."""
+    """Kernels larger than their strides, including AlexNet's 3 and 2 (Krizhevsky et al. 2012)."""
     draw = random.Random(4)
     soft = {1: soft_pool1d, 2: soft_pool2d, 3: soft_pool3d}[spatial]
     most = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}[spatial]

@@ -1,4 +1,4 @@
-"""Tables of layers against forward passes, gradients, and what is published of known networks."""
+"""Tables of layers against forward passes, gradients, and published numbers of known networks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pydlx.nn import (
 
 
 def vgg16(padding=1, classifier=()):
-    """The convolutional part, with as few channels as there can be."""
+    """The convolutional part, with a single channel per layer."""
     layers = []
     for convolutions in (2, 2, 3, 3, 3):
         for _ in range(convolutions):
@@ -45,7 +45,7 @@ def test_vgg16_as_published():
 
 
 def test_alexnet_as_published():
-    """Overlapping pooling of 3 cells at stride 2 takes 55 to 27, 13 and 6."""
+    """Overlapping pooling with kernel 3 and stride 2 maps 55 to 27, 13 and 6."""
     layers = [nn.Conv2d(1, 1, 11, 4, 2), SoftPool2d(3, 2), nn.Conv2d(1, 1, 5, padding=2), SoftPool2d(3, 2)]
     layers += [nn.Conv2d(1, 1, 3, padding="same"), SoftPool2d(3, 2)]
     assert [row.size[0] for row in layer_geometry(nn.Sequential(*layers), (224, 224))] == [55, 27, 27, 13, 13, 6]
@@ -112,8 +112,8 @@ def test_sizes_are_those_of_a_forward_pass(spatial):
 
 
 @pytest.mark.parametrize("spatial", KINDS)
-def test_seen_is_what_gradients_reach(spatial):
-    """With positive weights, also at the border; sharp maxima would hide cells, so they become averages."""
+def test_seen_by_is_where_gradients_reach(spatial):
+    """With positive weights, also at the border; max pooling, which hides elements, is replaced by average pooling."""
     size, layers = KINDS[spatial]
     averages = {nn.MaxPool2d: nn.AvgPool2d, nn.MaxPool3d: nn.AvgPool3d}
     for n, layer in enumerate(layers):

@@ -1,4 +1,4 @@
-"""The span heads against their formulae, written out for one pair of tokens at a time."""
+"""The span heads against their formulas, computed for one pair of tokens at a time."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def draw():
 
 
 def turned(vector, position):
-    """One vector, pair by pair."""
+    """Rotate one vector, pair by pair."""
     pairs = []
     for i in range(0, len(vector), 2):
         angle = position * 10000 ** (-i / len(vector))
@@ -43,7 +43,7 @@ def turned(vector, position):
 
 
 def score(head, kind, tokens, c, m, n, rotary):
-    """Of the span of type c from token m to token n of one text."""
+    """The score of the span of type c from token m to token n of one text."""
     projected = F.linear(tokens, head.projection.weight, head.projection.bias)
     bias = 0.0
     if kind == "full":

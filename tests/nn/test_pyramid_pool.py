@@ -1,4 +1,4 @@
-"""Pyramid pooling against a plain loop over bins, torch's adaptive pooling, and what the paper says of its windows."""
+"""Pyramid pooling against a plain loop over bins, torch's adaptive pooling, and the paper's statements on windows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def draw(*shape, dtype=torch.float64, seed=0):
 
 
 def bin_of(i, n, size, form):
-    """First cell and the one past the last, in fractions rounded by the book."""
+    """The start and end of a bin, computed with exact fractions."""
     if form == "adaptive":
         return math.floor(i * size / n), math.ceil((i + 1) * size / n)
     return i * math.floor(size / n), i * math.floor(size / n) + math.ceil(size / n)
@@ -85,7 +85,7 @@ def test_sliding_bins(size, mode):
 
 @pytest.mark.parametrize("n", range(1, 9))
 def test_soft_bins_of_every_size(n):
-    """Rows alone, since axes do not interact: every way in which n bins can lie."""
+    """Rows only, since axes are independent: every arrangement of n bins."""
     for size in range(n, 5 * n + 1):
         x = draw(1, 1, size, 3, seed=size)
         assert_close(SpatialPyramidPool2d([(n, 1)], "soft")(x), bin_loop(x, [(n, 1)], "soft", "adaptive"))
@@ -93,7 +93,7 @@ def test_soft_bins_of_every_size(n):
 
 @pytest.mark.parametrize("n", range(1, 5))
 def test_few_bins_are_pooled_in_one_run_or_two(n):
-    """One by one they would be the same, and slower."""
+    """Pooling them one by one would give the same, but slower."""
     assert max(len(_adaptive_runs(size, n)) for size in range(n, 60)) <= 2
 
 
@@ -119,8 +119,8 @@ def test_sizes_that_the_published_windows_refuse(n):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_cells_at_the_end(form):
-    """The published windows of 4 bins leave the last of 10 cells out, the last 2 of 15; adaptive bins never do."""
+def test_pixels_at_the_end(form):
+    """The published windows of 4 bins omit the last of 10 pixels, and the last 2 of 15; adaptive bins omit none."""
     for size, covered in ((10, 9), (14, 13), (15, 13), (13, 13)):
         x = draw(1, 1, size, size).requires_grad_()
         SpatialPyramidPool2d([4], "average", form)(x).sum().backward()
@@ -128,7 +128,7 @@ def test_cells_at_the_end(form):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_both_forms_agree_on_13_cells(mode):
+def test_both_forms_agree_on_13_pixels(mode):
     x = draw(2, 3, 13, 13)
     levels = (4, 3, 2, 1)
     assert_close(SpatialPyramidPool2d(levels, mode)(x), SpatialPyramidPool2d(levels, mode, "sliding")(x))
@@ -140,7 +140,7 @@ def test_one_soft_bin_is_one_window():
 
 
 def test_order_of_features():
-    """Level by level, in it channel by channel, in it row by row."""
+    """Ordered by level, then channel, then row-major."""
     x = torch.arange(8.0).reshape(1, 2, 2, 2)
     assert SpatialPyramidPool2d((1, 2))(x).tolist() == [[3, 7, 0, 1, 2, 3, 4, 5, 6, 7]]
     assert SpatialPyramidPool2d(((2, 1), (1, 2)))(x).tolist() == [[1, 3, 5, 7, 2, 3, 6, 7]]

@@ -12,7 +12,7 @@ SCALES = (1, 2, 3, 4, 5, 8)
 
 
 def upsampled(scale, **options):
-    """A small picture, enlarged by the layer and by torch."""
+    """A small image, enlarged by the layer and by torch."""
     x = torch.randn(2, 3, 6, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(scale))
     layer = BilinearUpsample2d(3, scale, dtype=torch.float64, **options)
     return layer(x), F.interpolate(x, scale_factor=scale, mode="bilinear", align_corners=False)
@@ -61,7 +61,7 @@ def test_channels_do_not_mix():
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_whole_reach_is_cut_by_the_caller(scale):
-    """2 s cells per kernel put cell i between rows, at s i + s - 1/2; 2 s - 1 onto the row s i + s - 1."""
+    """With kernel size 2 s, input row i is centred between rows, at s i + s - 1/2; with 2 s - 1 on row s i + s - 1."""
     places = torch.arange(5, dtype=torch.float64).expand(1, 1, 6, 5)
     for size in (2 * scale, 2 * scale - 1):
         y = BilinearUpsample2d(1, scale, kernel_size=size, border="replicate", dtype=torch.float64)(places)

@@ -23,7 +23,7 @@ from random_calls import ON_GPU, TooClose, compare, random_calls
 
 
 def check(op: str, device: str, count: int, seconds: float, seed: int) -> dict[str, Any]:
-    """Draw calls of one op until there are `count` or the time is over; what came of them."""
+    """Draw up to `count` calls of one op within the time limit; return the outcome."""
     start, checked, undecided, failures = time.perf_counter(), 0, 0, []
     for call in random_calls(op, count, seed):
         try:
@@ -39,7 +39,7 @@ def check(op: str, device: str, count: int, seconds: float, seed: int) -> dict[s
 
 
 def main() -> int:
-    """Check every op; 0 if none went wrong."""
+    """Check every op; return 0 if all calls were right."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--count", type=int, default=200, help="calls of each op")

@@ -35,7 +35,7 @@ INSTALLED = ROOT / "build" / "on_gpu"
 
 
 def main() -> int:
-    """Run the steps that are asked for; 0 if all succeeded."""
+    """Run the requested steps; return 0 if all succeeded."""
     options = _options()
     if options.device == "cuda" and not torch.cuda.is_available():
         print("on_gpu: --device must be one that torch finds, got cuda where there is none", file=sys.stderr)
@@ -72,7 +72,7 @@ class Run:
             self.environment["PYTHONPATH"] = str(INSTALLED)
 
     def step(self, name: str) -> None:
-        """Run one step; note its seconds and what came of it."""
+        """Run one step; record its seconds and outcome."""
         print(f"== {name}", flush=True)
         start = time.perf_counter()
         outcome = getattr(self, "_" + name.replace("-", "_"))()
@@ -107,7 +107,7 @@ class Run:
         return {"ok": status == 0}
 
     def _python(self, *command: str, log: str, **settings: str) -> int:
-        """Run Python in the tests' folder, which holds no package that could stand in for what was built."""
+        """Run Python in the tests' folder, where no package named pydlx can shadow the built one."""
         with (self.out / log).open("w", buffering=1) as file:  # line by line, for a run that is stopped
             process = subprocess.Popen(
                 [sys.executable, *command],
@@ -144,7 +144,7 @@ def _counts(junit: Path) -> dict[str, Any]:
 
 
 def table(bench: dict[str, Any]) -> str:
-    """The races as one Markdown table: native time, plain copies, and how many times as long the other ways take."""
+    """The cases as one Markdown table: native time, plain copies, and the other candidates' times as multiples."""
     machine = bench["machine"]
     lines = [
         f"{machine.get('gpu', machine['cpu'])}, torch {machine['torch']}; medians; n× takes n times as long as native.",

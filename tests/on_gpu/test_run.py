@@ -1,4 +1,4 @@
-"""That the run for machines with a GPU starts on one without: its steps on the emulator, and on the CPU."""
+"""The run for machines with a GPU also starts without one: its steps on the emulator and on the CPU."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ KINDS = list(itertools.product(("gru", "lstm"), (True, False), (True, False)))
 
 
 def read_one(weights, cell, x, memory):
-    """One sequence (n, I) with its memory (m, D): a list of states, one vector at a time."""
+    """The states of one sequence (n, I) with its memory (m, D), computed one vector at a time."""
     hidden = torch.zeros(weights.weight_hh.shape[1], dtype=x.dtype)
     state = torch.zeros_like(hidden)
     states = []
@@ -48,7 +48,7 @@ def read_one(weights, cell, x, memory):
 
 
 def read_batch(layer, x, memory, lengths, mask):
-    """What the layer should give, each example alone."""
+    """The expected output of the layer, computed example by example."""
     rows = []
     for b, length in enumerate(lengths.tolist()):
         sides = []
@@ -103,7 +103,7 @@ def read_and_gradients(layer, x, memory, lengths=None, mask=None):
 
 
 def on_reference(layer, *arguments):
-    """The same on the reference in float64."""
+    """Output and gradients of the reference in float64."""
     layer = copy.deepcopy(layer).double()
     arguments = [x.double() if isinstance(x, torch.Tensor) and x.is_floating_point() else x for x in arguments]
     with pydlx.backend("reference"):
@@ -111,7 +111,7 @@ def on_reference(layer, *arguments):
 
 
 def assert_all_close(found, expected, tolerance=None):
-    """Relative to the largest number of each."""
+    """Compare relative to the largest element of each tensor."""
     for i, (a, b) in enumerate(zip(found, expected, strict=True)):
         limit = tolerance or {torch.float64: 1e-11, torch.float32: 2e-5}[a.dtype]
         assert (a.double() - b).abs().max() <= limit * (b.abs().max() + 1e-3), i
@@ -178,8 +178,8 @@ def test_a_padded_batch_is_its_examples_alone(cell, gated, m):
 @pytest.mark.parametrize("poison", [NAN, INF, -INF, 1e30])
 @pytest.mark.parametrize(("cell", "gated"), [("gru", True), ("lstm", False)])
 @pytest.mark.parametrize("m", [2, 4])
-def test_padding_never_leaks(m, cell, gated, poison):
-    """Neither output nor gradient knows what padding and masked memory hold, whose gradients are 0."""
+def test_padding_has_no_effect(m, cell, gated, poison):
+    """Output and gradients do not depend on padding and masked memory, whose own gradients are 0."""
     layer, x, memory, lengths, mask = scene(4, 6, m, cell=cell, gated=gated, bidirectional=True)
     lengths, mask[:, 0] = torch.tensor([6, 1, 3, 0]), True
     mask[1, 1:] = False
@@ -212,7 +212,7 @@ def test_nan_stays_in_its_own_example(where, cell, gated):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("scale", [15.0, 40.0, 1e4])
 def test_large_queries_and_keys_that_cancel(scale, dtype, kernels):
-    """Where exp(2 (keys + q)) is no longer a product of two numbers, one of which would be infinite."""
+    """exp(2 (keys + q)) cannot be computed as a product here, because one factor would be infinite."""
     layer, x, memory, lengths, mask = scene(3, 4, 5, dtype=dtype)
     operands = [t if t is None else t.detach() for t in operands_of(layer, x, memory)]
     shift = scale * torch.tensor([1.0, -1.0, 1.0, 0.01, -0.5], dtype=dtype)
@@ -279,7 +279,7 @@ def test_example_without_memory_raises():
 
 @pytest.mark.parametrize("gated", [True, False])
 def test_unchecked_lengths_are_cut_and_empty_memory_is_zero(gated, kernels):
-    """What a GPU and a compiled graph, which look at no values, do with wrong ones."""
+    """On a GPU and in compiled graphs, where values are not checked, wrong ones have a defined result."""
     layer, x, memory, _, _ = scene(gated=gated)
     operands = operands_of(layer, x, memory)
     op = attention_rnn_reference if kernels == "reference" else native_op("attention_rnn")
@@ -302,7 +302,7 @@ def operands_of(layer, x, memory):
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("m", [2, 4])
 def test_kept_for_the_backward_pass(m, reverse, cell, gated, recurrent_attention, kernels):
-    """The op's other outputs are those of the reference, zeros in the padding among them."""
+    """The op's other outputs equal those of the reference, including zeros in the padding."""
     if kernels == "reference":
         pytest.skip("compares with it")
     layer, x, memory, lengths, mask = scene(m=m, cell=cell, gated=gated, recurrent_attention=recurrent_attention)
@@ -314,7 +314,7 @@ def test_kept_for_the_backward_pass(m, reverse, cell, gated, recurrent_attention
 @pytest.mark.parametrize("gated", [True, False])
 @pytest.mark.parametrize("m", [2, 4])
 def test_op_reads_no_padding(m, gated, kernels):
-    """The layer has filled it with zeros by then; others may not."""
+    """The layer zeroes padding before it calls the op; direct callers may not."""
     if kernels == "reference":
         pytest.skip("a promise of the kernels")
     layer, x, memory, _, mask = scene(m=m, gated=gated)
@@ -335,7 +335,7 @@ def test_op_reads_no_padding(m, gated, kernels):
         assert torch.equal(a, b)
 
 
-def test_nothing_of_all_steps_times_all_memory_times_width_is_kept(kernels):
+def test_no_tensor_of_steps_times_memory_times_width_is_saved(kernels):
     if kernels == "reference":
         pytest.skip("the reference keeps what autograd wants")
     layer, x, memory, lengths, mask = scene(2, 40, 40, (3, 3, 4), attention_size=30)
@@ -347,7 +347,7 @@ def test_nothing_of_all_steps_times_all_memory_times_width_is_kept(kernels):
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_repeatable_to_the_bit(dtype, kernels):
-    """The recurrence there and back; the products around it are torch's."""
+    """Only the recurrence, forward and backward; the products around it are torch's."""
     if kernels == "reference":
         pytest.skip("is made of torch's products")
     layer, x, memory, lengths, mask = scene(33, 8, 9, (10, 12, 11), dtype)
@@ -412,7 +412,7 @@ def test_layer_shares_attention_between_directions():
         AttentionRNN(3, 4, 5, share_attention=True)
 
 
-def test_both_directions_stand_side_by_side():
+def test_bidirectional_output_concatenates_both_directions():
     layer, x, memory, lengths, mask = scene(bidirectional=True)
     y = layer(x, memory, lengths, mask)
     for direction in (0, 1):

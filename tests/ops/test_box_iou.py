@@ -1,4 +1,4 @@
-"""Overlap of boxes, counted pixel by pixel, and beside its reference."""
+"""Overlap of boxes against counting pixel by pixel, and against the reference."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from pydlx.ops.box_iou import ragged_box_iou
 
 
 def ragged(seed, groups=200, most=9):
-    """Boxes, truths, crowd and offsets: groups of random size, also of none; boxes that touch, and some of no size."""
+    """Boxes, truths, crowd and offsets: groups of random size, some empty; boxes that touch, and some without area."""
     generator = torch.Generator().manual_seed(seed)
     counts = torch.randint(0, most, (2, groups), generator=generator)
     offsets = [torch.cat([torch.zeros(1, dtype=torch.int64), count.cumsum(0)]) for count in counts]
@@ -19,7 +19,7 @@ def ragged(seed, groups=200, most=9):
 
 
 def test_by_a_grid_of_pixels():
-    """Boxes of whole pixels, counted pixel by pixel."""
+    """Boxes with integer corners, whose areas are counted pixel by pixel."""
     generator = torch.Generator().manual_seed(0)
     boxes = torch.randint(1, 12, (9, 4), generator=generator)
     crowd = torch.tensor([False, True, False, False])

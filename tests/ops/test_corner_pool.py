@@ -113,7 +113,7 @@ def test_gradients_of_pairs(pair, dtype, layouts):
 
 # What needs more than one of a kernel's steps, and what sends a call to another kernel: lines longer than a block or a
 # warp holds, of whole vectors and not; one plane of several strips, wider than a warp or not; a plane that is cut up
-# further; more planes than fit a GPU at once.
+# further; more planes than fit a GPU at once; more columns than the CPU scans together.
 LARGE = [
     (1, 1, 300, 6),
     (1, 1, 3, 520),
@@ -123,6 +123,7 @@ LARGE = [
     (1, 1, 130, 33),
     (1, 260, 5, 4),
     (1, 1, 128, 130),
+    (1, 17, 2, 1030),
 ]
 KINDS = ("ties", "rising", "falling", "special")
 

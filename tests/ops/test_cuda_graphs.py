@@ -146,7 +146,7 @@ WAITING = {
     "ragged_oks": "reads the offsets, on which the size of the result depends",
     "solve_masked_poisson": "reads the residuals, to raise or to warn; the op below it is captured",
     "sequence_pool with lengths on the CPU": "copies from pageable memory",
-    "ragged_box_iou, match_detections, precision_curves": "run on the CPU",
+    "ragged_box_iou, ragged_mask_iou, match_detections, precision_curves": "run on the CPU",
 }
 
 

@@ -1,4 +1,4 @@
-"""Cosine and sine transforms against scipy.fft, whose conventions they promise, and their transposed matrices."""
+"""Cosine and sine transforms against scipy.fft, whose conventions they follow, and their transposed matrices."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def too_short(name, type, length):
 
 
 def assert_scipy(y, name, x, type, axes, norm):
-    """y against scipy's float64 transform of the same numbers, relative to its largest value."""
+    """Compare y with scipy's float64 transform of the same input, relative to its largest value."""
     expected = getattr(scipy.fft, name)(x.double().numpy(), type=type, axes=axes, norm=norm)
     assert tuple(y.shape) == expected.shape
     limit = ROUNDING[y.dtype] * max(1e-300, float(np.abs(expected).max(initial=0)))
@@ -83,7 +83,7 @@ def test_norms_and_axes(name, type, norm):
 @pytest.mark.parametrize("shape", [(70, 33), (33, 70), (3, 31, 37), (2, 40, 3), (129, 5, 19)])
 @pytest.mark.parametrize(("name", "type"), [("dctn", 2), ("idctn", 2), ("dstn", 1)])
 def test_groups_of_lines(name, type, shape):
-    """Line counts around the width of the vectors, along each axis, adjacent in memory or not."""
+    """Numbers of lines around the vector width, along each axis, contiguous in memory or not."""
     x = draw(*shape)
     for axis in range(len(shape)):
         assert_scipy(getattr(ops, name)(x, type, axis), name, x, type, (axis,), None)
@@ -256,7 +256,7 @@ def test_errors(x, options, error, message):
 
 
 def measured(kernels: str, body: str) -> tuple[float, float]:
-    """Growth of the resident memory in MB, and what `body` measured in seconds, in a fresh process."""
+    """Run `body` in a fresh process; return the growth of resident memory in MB and the seconds that it measured."""
     if kernels != "native" or not STATUS.exists():
         pytest.skip("needs the compiled CPU kernels and /proc")
     program = PROGRAM.format(body=body)
@@ -276,7 +276,7 @@ def test_plans_of_many_lengths_are_not_all_kept(transform, kernels):
 
 @pytest.mark.parametrize("length", [1_000_003, 1 << 20])
 def test_a_long_line_leaves_no_memory_behind(length, kernels):
-    """A prime takes Bluestein's convolution of twice the length."""
+    """A prime length uses Bluestein's convolution of twice the length."""
     body = f"x = torch.ones(1, {length})\nstart = time.process_time()\ny = ops.dctn(x, axes=-1)\n"
     growth, seconds = measured(kernels, body + "seconds = time.process_time() - start\ndel x, y")
     assert growth < 50

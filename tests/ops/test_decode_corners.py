@@ -1,4 +1,4 @@
-"""CornerNet's decode against plain loops, its order where numbers are equal, and torch's own checks."""
+"""CornerNet's decoding against plain loops, the order of ties, and torch's own checks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAMES = ("heat_tl", "heat_br", "tag_tl", "tag_br", "offset_tl", "offset_br")
 
 
 def draw_maps(*shape, seed=0, dtype=torch.float64, levels=None):
-    """Random maps for heat maps of this shape; with `levels` heat and tags are of a few values, many of them equal."""
+    """Random maps for heat maps of this shape; with `levels`, heat and tags have few distinct values, so many ties."""
     generator = torch.Generator().manual_seed(seed)
     batch, _, height, width = shape
 
@@ -28,7 +28,7 @@ def draw_maps(*shape, seed=0, dtype=torch.float64, levels=None):
 
 
 def rank(scores):
-    """Places by falling score, NaN first, of equals the first one first."""
+    """Indices by descending score, NaN first, ties in order."""
     return sorted(range(len(scores)), key=lambda i: (not math.isnan(scores[i]), -scores[i], i))
 
 
@@ -37,7 +37,7 @@ def is_higher(a, b):
 
 
 def corners_by_loops(heat, tag, offset, top_k, kernel_size):
-    """(score, class, x, y, tag) of the best cells of one image."""
+    """(score, class, x, y, tag) of the best pixels of one image."""
     classes, height, width = heat.shape
     values, reach = heat.tolist(), kernel_size // 2
     cells = []
@@ -85,7 +85,7 @@ def assert_same(found, expected):
 
 
 def test_a_box_is_found():
-    """One object of class 1, from (2, 1) to (5, 4), among weaker corners that do not fit."""
+    """One object of class 1, from (2, 1) to (5, 4), among corners with lower scores that do not match."""
     heat_tl, heat_br, tag_tl, tag_br, offset_tl, offset_br = (torch.zeros_like(x) for x in draw_maps(1, 2, 6, 8))
     heat_tl[0, 1, 1, 2], heat_br[0, 1, 4, 5] = 0.9, 0.7
     heat_tl[0, 0, 1, 5], heat_tl[0, 1, 5, 7] = 0.8, 0.8
@@ -162,7 +162,7 @@ def test_maps_of_several_dtypes_are_promoted():
 
 
 def test_maps_of_many_chunks_and_rankings_that_overflow(kernels):
-    """Scores that rise all the way make every peak the best so far; each map is several times what one thread takes."""
+    """With increasing scores every peak is the best so far; each map is several times the part of one thread."""
     shape = (2, 3, 96, 120) if kernels != "emulated" else (2, 2, 60, 60)
     maps = draw_maps(*shape, seed=4, dtype=torch.float32)
     rising = torch.linspace(0, 1, maps[0].numel()).reshape(maps[0].shape)
@@ -175,7 +175,7 @@ def test_maps_of_many_chunks_and_rankings_that_overflow(kernels):
 
 
 def decoded_in_float32(maps, top_k, max_detections):
-    """By loops over pairs, and a stable sort of the cells."""
+    """The expected rows in float32, by loops over pairs and a stable sort of the pixels."""
     rows_of_images = []
     for heat_tl, heat_br, tag_tl, tag_br, offset_tl, offset_br in zip(*maps, strict=True):
         corners = []
@@ -199,7 +199,7 @@ def decoded_in_float32(maps, top_k, max_detections):
 
 
 def test_fewer_peaks_than_corners():
-    """The rest are the first cells that are none, at score 0."""
+    """If there are too few peaks, the first other pixels follow, with score 0."""
     maps = [torch.zeros_like(x) for x in draw_maps(1, 1, 4, 4)]
     maps[0][0, 0, 2, 2] = maps[1][0, 0, 2, 2] = 0.5
     maps[0][0, 0, 0, 0] = -0.25
@@ -228,7 +228,7 @@ def test_special_heat(value):
     assert_decoded(decode_corners(*full, top_k=9), [decode_by_loops([x[0] for x in full], top_k=9)])
 
 
-def test_a_nan_is_a_peak_and_comes_first(kernels):
+def test_nan_is_a_peak_and_ranks_first(kernels):
     heat = torch.rand(1, 1, 70, 75, generator=torch.Generator().manual_seed(0))
     heat[0, 0, 60, 60] = NAN
     maps = [heat, heat, *(torch.zeros(1, n, 70, 75) for n in (1, 1, 2, 2))]
@@ -263,7 +263,7 @@ def test_empty(shape):
     assert [x.dtype for x in found] == [torch.float32] * 3 + [torch.int64]
 
 
-def test_inputs_are_left_alone_and_may_have_any_strides():
+def test_inputs_are_not_modified_and_may_have_any_strides():
     maps = draw_maps(2, 3, 20, 21)
     before = [x.clone() for x in maps]
     expected = decode_corners(*maps)
@@ -279,7 +279,7 @@ def test_repeatable_to_the_bit():
 
 
 def test_threads_that_share_a_map():
-    """Three threads cut both maps, of whose best cells some are equal."""
+    """Three threads share both maps, whose best pixels include ties."""
     maps = draw_maps(1, 8, 128, 128, dtype=torch.float32, levels=5000)
     before = torch.get_num_threads()
     try:
@@ -310,7 +310,7 @@ def test_compiles_and_exports():
 
 @pytest.mark.filterwarnings("ignore")
 def test_onnx_gives_the_same_boxes(tmp_path):
-    """At any size; of equal numbers too, which torch.topk and ONNX's order differently, and where peaks are few."""
+    """At any size; with ties, which torch.topk and ONNX's TopK order differently, and with few peaks."""
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     maps = draw_maps(2, 3, 12, 13, dtype=torch.float32)
@@ -368,7 +368,7 @@ def test_bad_arguments(change, error, message):
         decode_corners(**FITTING | change)
 
 
-def test_a_gradient_that_nobody_asks_for_is_no_error():
+def test_inputs_that_require_grad_are_accepted_under_no_grad():
     with torch.no_grad():
         decode_corners(*(x.requires_grad_() for x in draw_maps(1, 2, 4, 4)))
 

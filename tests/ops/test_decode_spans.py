@@ -1,4 +1,4 @@
-"""Decoding of spans against a loop over all of them, its order where scores are equal, and torch's own checks."""
+"""Decoding of spans against a loop over all of them, the order of ties, and torch's own checks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAN, INF = math.nan, math.inf
 
 
 def draw(*shape, seed=0, dtype=torch.float64, levels=None):
-    """Scores to begin and to end; with `levels` of a few values, many of them equal."""
+    """Start and end scores; with `levels` they have few distinct values and so many ties."""
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(2, *shape, generator=generator, dtype=torch.float64)
     return ((x * levels).round() / levels if levels else x).to(dtype).unbind()
@@ -52,7 +52,7 @@ def check(start, end, max_length, mask=None, top_k=1):
 
 
 def test_a_span_is_found():
-    """The best end alone lies in front of the best start, the next one too far behind it."""
+    """The best end is before the best start, and the next best one too far after it."""
     start, end = torch.full((2, 1, 8), -4.0)
     start[0, 3], start[0, 1] = -0.5, -1.0
     end[0, 0], end[0, 7], end[0, 4] = -0.1, -0.3, -2.0
@@ -73,15 +73,15 @@ def test_every_span_is_right(max_length, top_k, levels):
 
 @pytest.mark.parametrize("max_length", [15, 100, None])
 def test_rows_of_several_blocks(max_length):
-    """Longer than a block of threads, of a width at which windows overlap."""
+    """Rows longer than a block of threads, with a maximum length at which windows overlap."""
     start, end = draw(9, 150, levels=2)
     check(start, end, max_length, draw_mask(9, 150), 5)
     first, last, _ = decode_spans(torch.zeros(1, 300), torch.zeros(1, 300), max_length, top_k=3)
     assert (first.tolist(), last.tolist()) == ([[0, 0, 0]], [[0, 1, 2]])
 
 
-def test_rows_that_share_a_block_share_nothing_else():
-    """More rows than the emulator has blocks, whose starts are left with spans that nobody asks for."""
+def test_rows_of_one_block_are_independent():
+    """With more rows than the emulator has blocks, and spans left over from previous rows."""
     start, end = draw(30, 6)
     check(start, end, None, None, 3)
 
@@ -110,7 +110,7 @@ def test_ends_that_score_the_same_after_the_addition():
 @pytest.mark.parametrize("value", [NAN, INF, -INF, 3e38])
 @pytest.mark.parametrize("side", ["start", "end", "both"])
 def test_special_scores(value, side):
-    """NaN and -inf never count, +inf wins, and sums that overflow are equal."""
+    """NaN and -inf are never valid, +inf is the best, and sums that overflow are ties."""
     start, end = draw(3, 21, dtype=torch.float32)
     for x in {"start": (start,), "end": (end,), "both": (start, end)}[side]:
         x[0, ::3] = value
@@ -157,7 +157,7 @@ def test_gradcheck():
     assert torch.autograd.gradcheck(lambda *x: decode_spans(*x, 3, top_k=4)[2], (start, end))
 
 
-def test_inputs_are_left_alone_and_may_have_any_strides():
+def test_inputs_are_not_modified_and_may_have_any_strides():
     start, end = draw(3, 20)
     mask = draw_mask(3, 20)
     before = start.clone(), end.clone(), mask.clone()
@@ -199,7 +199,7 @@ def test_compiles_and_exports():
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("max_length", [4, None])
 def test_onnx_gives_the_same_spans(tmp_path, max_length):
-    """At any size, shorter than the limit too; of equal scores, and where a row has nothing to find."""
+    """At any size, also shorter than the limit; with ties, and with rows without a valid span."""
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     inputs = (*draw(2, 11, dtype=torch.float32), draw_mask(2, 11))

@@ -40,7 +40,7 @@ def registered_ops() -> list[str]:
 
 
 def wrong_tensors(x: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """Kinds of wrong tensors in place of x, named so that an entry can say which are right."""
+    """Kinds of wrong tensors to pass instead of x, with names by which an entry can allow some."""
     yield "dims more", x.unsqueeze(0)
     if x.dim() and len(x):
         yield "dims less", x[0]

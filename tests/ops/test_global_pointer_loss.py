@@ -92,7 +92,7 @@ def test_dtypes_are_promoted():
 @pytest.mark.parametrize("form", ["plain", "square", "shared"])
 @pytest.mark.parametrize("every", [1, 2])
 def test_dense_gold(form, every):
-    """All spans are gold, or every other one, in an order that is not sorted."""
+    """All spans are gold, or every other one, in unsorted order."""
     scene = draw(2, 2, 40, 4, **FORMS[form])
     spans = torch.ones(2, 2, 40, 40).nonzero()[::every]
     if scene.triangle:
@@ -121,8 +121,8 @@ def test_spans_on_masked_tokens_are_ignored():
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("form", ["plain", "shared"])
-def test_far_scores_neither_overflow_nor_vanish(dtype, form):
-    """Scores of +-1e4: the gold span far below 0 and another one far above, or both endlessly right."""
+def test_large_scores_neither_overflow_nor_vanish(dtype, form):
+    """Scores of +-1e4: the gold span far below 0 and another one far above it, or both extremely right."""
     vectors = torch.zeros(1, 1, 4, 2, dtype=dtype)
     query, key = vectors.clone(), vectors.clone()
     query[..., 0], key[..., 0] = 100, torch.tensor([100, -100, 100, -100])
@@ -139,7 +139,7 @@ def test_far_scores_neither_overflow_nor_vanish(dtype, form):
 
 @pytest.mark.parametrize("score", [10, 14, 15, 16, 17, 20])
 def test_a_large_positive_changes_nothing_among_the_others(score):
-    """One gold span among 400 at -6; where subtracting it from all becomes negative, with the wrong sign."""
+    """One gold span among 400 others at -6, where subtracting it from the sum of all would give a negative number."""
     start, end = torch.full((1, 1, 401), -3.0), torch.full((1, 1, 401), -3.0)
     mask = torch.ones(1, 401, dtype=torch.bool)
     # Tokens 1 to 400 all end spans that start at 0; other starts are too far away to count.
@@ -155,7 +155,7 @@ def test_a_large_positive_changes_nothing_among_the_others(score):
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_a_score_that_is_minus_infinity_does_not_count(shared):
-    """Gold or not, as in the dense form; and +inf in a bias spoils nothing below the diagonal."""
+    """Gold or not, as in the dense form; +inf in a bias does not affect spans below the diagonal."""
     scene = draw(2, 2, 9, 4, biased=not shared, shared=shared, masked=False)
     scene.start_bias[0, 0, 3] = scene.end_bias[1, 1, 5] = -INF
     spans = torch.tensor([[0, 0, 3, 6], [0, 0, 1, 2], [1, 1, 4, 5], [1, 0, 0, 8]])
@@ -168,7 +168,7 @@ def test_a_score_that_is_minus_infinity_does_not_count(shared):
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.uint16])
 def test_spans_of_small_integers(dtype):
-    """More tokens than the type can count."""
+    """More tokens than the integer type can count."""
     vectors = torch.randn(1, 1, 300, 2)
     found, wanted = (
         global_pointer_loss(vectors, vectors, torch.tensor([[0, 0, 1, 2]], dtype=kind)) for kind in (dtype, torch.int64)
@@ -232,7 +232,7 @@ def test_order_of_items_and_padding_change_nothing(form):
 
 
 def test_a_token_moved_along_changes_nothing_but_its_distance():
-    """Products of turned vectors hang on how far apart their tokens are."""
+    """Products of rotated vectors depend only on the distance of their tokens."""
     scene = draw(2, 2, 20, 6, masked=False)
     shifted = scene.changed(lambda x: torch.cat([torch.zeros_like(x[:, :, :5]), x], 2))
     shifted = shifted._replace(spans=scene.spans + torch.tensor([0, 0, 5, 5]), mask=torch.arange(25).expand(2, 25) > 4)
@@ -249,7 +249,7 @@ def test_reductions():
 
 
 class Largest(TorchDispatchMode):
-    """Notes the size of the largest tensor that any operation gives."""
+    """Records the size of the largest tensor that any operation returns."""
 
     numel = 0
 
@@ -269,7 +269,7 @@ def test_no_tensor_is_larger_than_the_queries(kernels):
 
 
 def test_memory_grows_with_the_length_alone(kernels):
-    """What the kernels themselves use, too: of 2 GB of scores no hundredth part."""
+    """The kernels' own memory is included: less than a hundredth of the 2 GB of scores."""
     peak = Path("/proc/self/clear_refs")
     if kernels != "native" or not peak.exists():
         pytest.skip("measures the CPU kernels, on Linux")
@@ -306,11 +306,11 @@ def test_gradcheck(form):
 
 
 def op_inputs(scene):
-    from pydlx.ops.global_pointer_loss import _cells
+    from pydlx.ops.global_pointer_loss import gold_indices
 
     batch, heads, length, _ = scene.query.shape
     types = heads if scene.start_bias is None else scene.start_bias.shape[1]
-    cells = _cells(scene.spans, batch, types, length)
+    cells = gold_indices(scene.spans, batch, types, length)
     return scene.query, scene.key, cells, *scene[3:]
 
 
@@ -324,8 +324,8 @@ def test_opcheck(form):
     torch.library.opcheck(native_op("_global_pointer_loss_backward"), (above, parts, *inputs))
 
 
-def test_cells_that_no_score_has_are_ignored(kernels):
-    """As they come where the values of spans cannot be looked at."""
+def test_indices_outside_of_the_table_are_ignored(kernels):
+    """Such indices occur where the values of spans cannot be read."""
     scene = draw(2, 2, 9, 4, masked=False)
     wrong = torch.tensor([[-1, 0, 0, 0], [0, 2, 0, 0], [0, 0, 9, 9], [1, 1, 0, -1], [0, 0, 4, 3]])
     query, key, cells, *others = op_inputs(scene._replace(spans=torch.cat([wrong, scene.spans])))
@@ -356,7 +356,7 @@ def test_empty(shape, form):
         assert gradient.shape == x.shape and (gradient == 0).all()
 
 
-def test_inputs_are_left_alone_and_may_have_any_strides():
+def test_inputs_are_not_modified_and_may_have_any_strides():
     scene = draw(3, 2, 40, 6, biased=True)
     before = [x.clone() if isinstance(x, Tensor) else x for x in scene]
     expected = with_gradients(Scene.losses, scene)

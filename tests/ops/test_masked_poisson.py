@@ -23,7 +23,7 @@ scipy_linalg = pytest.importorskip("scipy.sparse.linalg")
 
 
 def matrix(mask):
-    """A, restricted to the unknown pixels in reading order, by a loop over pixels."""
+    """A, restricted to the unknown pixels in row-major order, by a loop over pixels."""
     height, width = mask.shape
     number = {pixel: k for k, pixel in enumerate(zip(*np.nonzero(mask), strict=True))}
     a = scipy_sparse.lil_matrix((len(number), len(number)))
@@ -46,7 +46,7 @@ def direct_solution(rhs, mask):
 
 
 def spiral(n):
-    """A corridor one pixel wide that winds inwards, with walls one pixel wide."""
+    """A spiral corridor of unknown pixels, one pixel wide, with walls of known pixels one pixel wide."""
     mask = np.zeros((n, n), bool)
     i = j = 0
     di, dj = 0, 1
@@ -179,7 +179,7 @@ def large_masks(height=300, width=331):
 
 @pytest.mark.parametrize("kind", large_masks())
 def test_iterations_are_bounded(kind, kernels):
-    """Multigrid: the number of iterations does not grow with the size, whatever the mask."""
+    """With multigrid, the number of iterations does not grow with the size, for any mask."""
     if kernels == "reference":
         pytest.skip("a property of the kernels")
     masks = large_masks(132, 147) if kernels == "emulated" else large_masks()  # either has levels of every kind
@@ -190,8 +190,8 @@ def test_iterations_are_bounded(kind, kernels):
         solve_masked_poisson(noise(mask.shape), mask, max_iterations=18)
 
 
-def test_right_side_on_the_rim_only():
-    """A membrane: u is much larger than rhs, so that float32 residuals need a solution held in float64."""
+def test_right_side_that_is_nonzero_at_the_boundary_only():
+    """Here u is much larger than rhs, so that float32 residuals need a solution in float64."""
     mask = blobs(70, 83)
     known = torch.from_numpy(~mask).double() * (2 + noise(mask.shape).abs())
     padded = torch.nn.functional.pad(known, (1, 1, 1, 1))
@@ -221,7 +221,7 @@ def test_known_pixels_of_rhs_are_ignored():
     assert torch.equal(u, spoilt)
 
 
-def test_initial_saves_the_work():
+def test_initial_guess_saves_iterations():
     mask = torch.from_numpy(MASKS["several blocks"])
     rhs = noise((3, *mask.shape))
     u, _ = solve_masked_poisson(rhs, mask)
@@ -234,7 +234,7 @@ def test_initial_saves_the_work():
 
 
 def test_max_iterations_holds_over_restarts(kernels):
-    """From a start so far away that rounding needs a second round, each further iteration still counts."""
+    """From an initial guess so far away that rounding needs a second round, each further iteration still counts."""
     if kernels == "reference":
         pytest.skip("only the kernel begins a second round")
     mask = torch.zeros(24, 24, dtype=torch.bool)
@@ -284,7 +284,7 @@ def test_bitwise_repeatable(dtype, size, kernels):
     same_on_one_and_two_threads(lambda: solve_masked_poisson(rhs, mask))
 
 
-def test_planes_do_not_feel_each_other(kernels):
+def test_planes_are_independent(kernels):
     """Each stops when it has arrived, and nothing of one reaches another.
 
     A plane's result has the same bits beside others; but for the reference, whose sums PyTorch orders by the batch.
@@ -308,7 +308,7 @@ def test_planes_do_not_feel_each_other(kernels):
 
 
 def test_known_regions_beside_unknown_ones():
-    """Tiles without an unknown, whose memory nobody writes, are read from by their neighbours on all levels."""
+    """Neighbours read from tiles without an unknown pixel, whose memory is never written, on all levels."""
     y, x = np.mgrid[:132, :147]
     for mask in ((y < 32) & (x < 128), (y >= 96) & (x >= 64)):
         rhs = noise((1, *mask.shape))
@@ -341,7 +341,7 @@ def test_the_last_block_to_arrive_does_not_matter(emulator):
 
 @pytest.mark.parametrize("limit", [4, 23])
 def test_a_capture_does_not_wait(emulator, limit):
-    """In a CUDA graph all iterations are launched, and those beyond the last have nothing to do."""
+    """In a CUDA graph all iterations are launched; those after convergence have nothing to do."""
     mask = torch.from_numpy(MASKS["ring"])
     rhs, start = noise((1, 2, *mask.shape)), noise((1, 2, *mask.shape), seed=2)
     results = []
@@ -384,7 +384,7 @@ def test_gradients():
         assert torch.autograd.gradgradcheck(solution, rhs)
 
 
-def test_residual_and_start_carry_no_gradient():
+def test_residual_and_initial_have_no_gradient():
     mask = torch.from_numpy(MASKS["blobs"])
     start = noise(mask.shape).requires_grad_()
     u, residual = solve_masked_poisson(noise(mask.shape).requires_grad_(), mask, initial=start)
@@ -423,7 +423,7 @@ def test_reference_and_kernels_agree():
 
 @pytest.mark.parametrize("level", ["baseline", "avx2"])
 def test_every_instruction_set(level, kernels, tmp_path):
-    """The kernels' older versions, in a process of their own, against the direct solution."""
+    """The kernels of lower instruction sets, in separate processes, against the direct solution."""
     if kernels == "reference":
         pytest.skip("nothing is compiled")
     mask = MASKS["several blocks"]
@@ -477,8 +477,8 @@ def test_errors(change, error, words):
         solve_masked_poisson(arguments.pop("rhs"), arguments.pop("mask"), **arguments)
 
 
-def test_flaws_are_told_with_the_residuals():
-    """Where the device is asked once, after the work: first what is wrong with the data, then what came of it."""
+def test_bad_values_are_reported_with_the_residuals():
+    """The device is read once, after the solve: errors in the data are reported before convergence."""
     report = masked_poisson._report
     nan, small = torch.tensor([[0.0, torch.nan]], dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
     with pytest.raises(ValueError, match=r"^solve_masked_poisson: start is wrong$"):

@@ -1,4 +1,4 @@
-"""The native code beside its reference; the metrics' tests hold both against pycocotools."""
+"""The native code against its reference; the metrics' tests compare both with pycocotools."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from pydlx.ops.match_detections import FALSE, IGNORED, TRUE, match_detections, p
 
 
 def ragged(seed, groups=60, most=12):
-    """Groups of random size, also of none, with tied scores and similarities."""
+    """Groups of random size, some empty, with tied scores and similarities."""
     generator = torch.Generator().manual_seed(seed)
 
     def draw(*size, high):

@@ -1,4 +1,4 @@
-"""Suppression against plain loops in float64, the values CornerNet's rules give, and torch's own checks."""
+"""Suppression against plain loops in float64, values computed by CornerNet's rules, and torch's own checks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def pose_similarity(a, b):
 
 
 def suppression_loop(similarity, scores, decay, score_threshold):
-    """Rows and scores as they are taken: similarity(a, b) of two rows, decay(score, s) a new score or None."""
+    """Rows and scores in the order taken, for similarity(a, b) of two rows and decay(score, s), None if dropped."""
     left = {row: score for row, score in enumerate(scores) if score >= score_threshold}
     taken = []
     while left:
@@ -63,7 +63,7 @@ def draw_boxes(n, seed=0, dtype=torch.float64):
 
 
 def draw_poses(n, seed=0, dtype=torch.float64):
-    """Poses in three clusters, so that many resemble each other."""
+    """Poses in three clusters, so that many are similar to each other."""
     generator = torch.Generator().manual_seed(seed)
     shape = torch.rand(3, len(SIGMAS), 2, generator=generator, dtype=torch.float64) * 100
     points = shape[torch.arange(n) % 3] + 2 * torch.randn(n, len(SIGMAS), 2, generator=generator, dtype=torch.float64)
@@ -157,7 +157,7 @@ def test_batches_are_suppressed_apart_and_filled_up():
 
 
 def test_every_row_at_most_once():
-    """The published code leaves stale copies of rows at the end."""
+    """The published code returns stale copies of rows at the end."""
     boxes, scores = draw_boxes(300, seed=3)
     rows, _ = soft_nms(boxes, scores, sigma=0.1)
     assert len(rows) == len(rows.unique()) < 300
@@ -238,7 +238,7 @@ def test_batches_of_poses():
 
 
 def crowded(n, scores, seed=0):
-    """Boxes of which many overlap, with scores of a kind that makes suppression hard."""
+    """Boxes of which many overlap, with scores of a kind that is difficult for the kernels."""
     boxes, given = draw_boxes(n, seed)
     odd = torch.arange(n) % 7 == 3
     changed = {
@@ -266,7 +266,7 @@ def assert_like_the_reference(suppress, *arguments, **options):
 @pytest.mark.parametrize("scores", SCORES)
 @pytest.mark.parametrize("method", ["gaussian", "linear", "hard"])
 def test_scores_of_any_kind(method, scores):
-    """Those below 0 rise when they are lowered; an infinite one may become NaN; of equal ones many are left at once."""
+    """Negative scores increase, infinite ones may become NaN, and there are many ties."""
     boxes, given = crowded(110, scores)
     boxes[20:40] = boxes[50:70]
     options = {"score_threshold": -math.inf, "method": method}
@@ -277,7 +277,7 @@ def test_scores_of_any_kind(method, scores):
 
 @pytest.mark.parametrize("n", [64, 65, 450, 600])
 def test_many_boxes_hard(n):
-    """More than one part of a bit matrix, and rows that are dropped from the part before."""
+    """More than one band of the bit matrix, with rows that are dropped by rows of the previous band."""
     (boxes, other), (scores, other_scores) = zip(crowded(n, "any"), crowded(n, "few", 1), strict=True)
     boxes, scores = torch.stack([boxes, other / 3, boxes]), torch.stack([scores, other_scores, 0 * scores])
     scores[1, : n // 2] = 0
@@ -303,7 +303,7 @@ def test_many_poses():
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_overlaps_at_the_threshold_stay(dtype):
-    """Whether a quotient is above a threshold turns on how it is rounded."""
+    """At the threshold, the result depends on the rounding of the quotient."""
     for whole in range(3, 200, 7):
         part = whole * 2 // 3
         boxes = torch.tensor([[0, 0, whole, 1], [0, 0, part, 1]], dtype=dtype)
@@ -323,7 +323,7 @@ def test_half_precision_is_computed_in_float32():
     assert torch.equal(rescored, wide_scores.half())
 
 
-def test_inputs_are_left_alone_and_may_have_any_strides():
+def test_inputs_are_not_modified_and_may_have_any_strides():
     boxes, scores = draw_boxes(20)
     before = boxes.clone(), scores.clone()
     rows, rescored = soft_nms(boxes, scores)
@@ -355,7 +355,7 @@ class Suppress(torch.nn.Module):
 
 
 def test_compiles_and_exports(kernels):
-    """A batch has a fixed shape, so it compiles in one piece; how many rows of one set stay is known at run time."""
+    """A batch has results of fixed shape, so it compiles in one graph; for a single set their number is dynamic."""
     if kernels == "reference":
         pytest.skip("the reference looks at values")
     boxes, scores = draw_boxes(20)

@@ -61,7 +61,7 @@ def scene(detections, truths, points=17, seed=0, dtype=torch.float64):
 
 
 def ragged_scene(sizes, points=17, dtype=torch.float64):
-    """The groups of these (detections, truths) one by one, and the arguments that hold them all."""
+    """Groups of these numbers of detections and truths, one by one, and the ragged arguments for all of them."""
     groups = [scene(d, g, points, seed, dtype) for seed, (d, g) in enumerate(sizes)]
     sigmas = groups[0][4]
     pred, truth, visibility, area, _, boxes = (torch.cat(rows) for rows in zip(*groups, strict=True))
@@ -121,7 +121,7 @@ def test_equal_points_give_exactly_one(detections, dtype):
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_a_pair_gives_the_same_bits_wherever_it_stands(dtype):
-    """COCO's matching turns on ties."""
+    """COCO's matching depends on exact ties."""
     pred, truth, visibility, area, sigmas, boxes = scene(5, 3, dtype=dtype)
     alone = oks(pred, truth, visibility, area, sigmas, boxes)
     rows, columns = torch.arange(131) % 5, torch.arange(37) % 3
@@ -132,7 +132,7 @@ def test_a_pair_gives_the_same_bits_wherever_it_stands(dtype):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("shape", [(2, 3), (30, 5)])
 def test_narrow_dtypes_do_not_overflow(shape, dtype):
-    """Squares of these coordinates and areas are beyond float16."""
+    """Squares of these coordinates and areas exceed float16's range."""
     pred, truth, visibility, area, sigmas, boxes = scene(*shape, dtype=dtype)
     area = (area.double() * 4).to(dtype).clamp(max=6e4)
     pred, truth = pred + 900, truth + 900
@@ -218,7 +218,7 @@ def test_gradient_is_the_formula(shape, boxed, dtype):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize(("groups", "shape"), [(1, (9, 130)), (3, (70, 60)), (2, (2, 70))])
 def test_many_truths_and_points(groups, shape, dtype):
-    """More truths, detections and points than a kernel takes at a time."""
+    """More truths, detections and points than a kernel processes at a time."""
     scenes = [scene(*shape, 70, seed, dtype) for seed in range(groups)]
     pred, truth, visibility, area, _, boxes = (torch.stack(parts) for parts in zip(*scenes, strict=True))
     weight = torch.rand(groups, *shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
@@ -274,7 +274,7 @@ def test_gradcheck(shape):
 
 @pytest.mark.parametrize("apart", [0.0, 30.0, 1e20])
 def test_gradient_of_an_area_of_zero(apart):
-    """Where the similarity has become 0 it does not grow with the area, and nothing is NaN."""
+    """Where the similarity is 0, the gradient by the area is 0, and nothing is NaN."""
     pred = torch.full((1, 2, 2), apart, requires_grad=True)
     area = torch.zeros(1, requires_grad=True)
     similarity = oks(pred, torch.zeros(1, 2, 2), torch.ones(1, 2), area, [0.1, 0.025])
@@ -287,7 +287,7 @@ def test_gradient_of_an_area_of_zero(apart):
 @pytest.mark.parametrize(("size", "least"), [(0.5e-8, 150), (0.5, 110)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_gradients_are_right_down_to_the_smallest_normal_number(dtype, size, least, kernels):
-    """Where the similarity itself is not one any more, too: a gradient is up to some hundred thousand times larger."""
+    """Even if the similarity itself underflows: a gradient may be some hundred thousand times larger."""
     if kernels != "native":
         pytest.skip("a promise of the CPU kernel alone")
     end = -math.log(torch.finfo(dtype).tiny)
@@ -336,7 +336,7 @@ def test_repeatable_to_the_bit(shape):
     same_on_one_and_two_threads(lambda: gradients(arguments, weight))
 
 
-def test_strides_and_inputs_left_alone():
+def test_inputs_are_not_modified_and_may_have_any_strides():
     arguments = scene(9, 4)
     before = [x.clone() for x in arguments]
     weight = torch.ones(9, 4, dtype=torch.float64)

@@ -75,7 +75,7 @@ def test_dirichlet_is_the_dense_solve(shape, dtype):
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_neumann_is_the_dense_solve(shape, dtype):
-    """Without screening: the least-squares solution of least norm, which has no mean."""
+    """Without screening: the least-squares solution of minimal norm, which has mean zero."""
     rhs = draw(*shape, dtype=dtype)
     right = rhs.double().reshape(-1).numpy()
     matrix = laplacian(*shape, dirichlet=False)
@@ -110,7 +110,7 @@ COLUMN_SHAPES += [(1, 1024, 4), (1, 1025, 3), (1, 1057, 6), (1, 4097, 2), (5, 40
 
 @pytest.mark.parametrize("shape", COLUMN_SHAPES)
 def test_systems_of_columns(shape):
-    """Float32 against the reference in float64, for weights on both sides of what the column systems take."""
+    """Float32 against the reference in float64, for weights on both sides of the column systems' limit."""
     rhs, colour = draw(*shape, dtype=torch.float32), draw(*shape, dtype=torch.float32, seed=1)
     cases = [("official", 0.002, 0.5), ("official", 30.0, 0.5), ("screened", 0.5, 1.0), ("paper", 0.2, 0.5)]
     if shape[-1] >= 1024:
@@ -159,7 +159,7 @@ def test_a_plane_that_is_not_finite_leaves_the_others_alone(shape, value):
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_each_plane_of_a_large_batch_is_solved_as_if_alone(dtype, kernels):
-    """More planes than the CPU kernel takes at once, which is 16 MB (kChunkBytes), in one batch of all three kinds."""
+    """More planes than the CPU kernel processes at once (16 MB, kChunkBytes), in one batch of all three kinds."""
     if kernels != "native":
         pytest.skip("only the CPU kernel cuts a batch")
     planes = 2 * (1 << 24) // (dtype.itemsize * 160 * 150) + 5
@@ -175,7 +175,7 @@ def test_each_plane_of_a_large_batch_is_solved_as_if_alone(dtype, kernels):
 
 
 def test_a_sum_that_is_only_rounding_keeps_its_gradient():
-    """u is linear in rhs, so its gradient does not hang on what rhs sums to."""
+    """u is linear in rhs, so its gradient does not depend on the sum of rhs."""
     lap, grad = draw(6, 7).diff(dim=0), draw(5, 7, seed=1)
     balanced = (8 * lap).round() / 8
     balanced[0, 0] -= balanced.sum()
@@ -204,7 +204,7 @@ def test_published_taps():
 @pytest.mark.parametrize("formulation", FORMULATIONS)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_mean(formulation, dtype):
-    """A divergence has no mean but for rounding, so u has the mean of colour; a true mean of rhs counts."""
+    """A divergence has mean zero up to rounding, so u has the mean of colour; a larger mean of rhs counts."""
     colour = draw(40, 50, dtype=dtype) + 3
     beta = 1e-8
     rhs = draw(40, 50, dtype=dtype)
@@ -221,7 +221,7 @@ def test_mean(formulation, dtype):
 
 
 def scene(height, width):
-    """Minus the divergence of two pictures' gradients mixed by a mask, and the pasted picture, in [0, 1]."""
+    """Minus the divergence of two images' gradients mixed by a mask, and the pasted image, in [0, 1]."""
     rng = np.random.default_rng(0)
     rows, columns = np.mgrid[0:height, 0:width] / max(height, width)
     source = 0.5 + 0.3 * np.sin(9 * rows + 14 * columns**2) + 0.05 * rng.standard_normal((height, width))

@@ -35,7 +35,7 @@ def pool_loop(values, mode, k):
 
 
 def pool_rows(x, rows, mode, k, grad):
-    """y and dx in float64, for the row numbers that each sequence's valid steps have in x seen as (rows, C)."""
+    """y and dx in float64, given each sequence's valid steps as rows of x viewed as (rows, C)."""
     flat = x.double().flatten(0, -2).numpy()
     dx = np.zeros_like(flat)
     y = np.zeros((len(rows), k or 1, flat.shape[1]))
@@ -55,7 +55,7 @@ def draw(*shape, dtype=torch.float64, seed=0):
 
 
 def scene(layout, batch, steps, channels, dtype=torch.float64, seed=0):
-    """x, what says which steps are valid, and the rows of each sequence's valid steps."""
+    """x, the argument that says which steps are valid, and the rows of each sequence's valid steps."""
     generator = torch.Generator().manual_seed(seed)
     lengths = torch.randint(1, steps + 1, (batch,), generator=generator)
     lengths[0] = steps
@@ -104,14 +104,14 @@ def test_values_and_gradients(size, mode, k, layout):
 @pytest.mark.parametrize(("mode", "k"), [*MODES, ("k-max", 5), ("k-max", 12)])
 @pytest.mark.parametrize("channels", [5, 8])
 def test_one_long_sequence(channels, mode, k, layout):
-    """Which is cut into chunks where a device is to be filled."""
+    """A long sequence is cut into chunks to fill the device."""
     check(*scene(layout, 1, 530, channels, torch.float32), mode, k)
 
 
 @pytest.mark.parametrize(("mode", "k"), [("max", None), ("k-max", 1), ("k-max", 8), ("k-max", 9)])
 @pytest.mark.parametrize("values", [(1.0,), (NAN, 2.0), (-INF,), (-0.0, 0.0)])
 def test_the_first_of_many_equals_is_taken(values, mode, k):
-    """Whatever thread and chunk they fall to."""
+    """Equal values may be processed by different threads and chunks."""
     x = torch.tensor(values * (530 // len(values))).view(1, -1, 1).expand(1, -1, 8).contiguous()
     _, dx, _ = pool_and_gradient(x, mode, k, {})
     every = len(values) if math.isnan(values[0]) else 1
@@ -129,7 +129,7 @@ def test_dtypes(mode, k, layout, dtype):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("k", [65, 90, 130])
 def test_many_values_are_kept(k, dtype):
-    """Beyond 64 the threshold is found another way."""
+    """For k above 64 another algorithm finds the threshold."""
     check(*scene("mask", 2, 200, 3, dtype), "k-max", k)
     check(*scene("lengths", 2, 100, 9, dtype), "k-max", k)
 
@@ -150,8 +150,8 @@ def test_strides(strides, mode, k, layout):
 @pytest.mark.parametrize("layout", ["lengths", "mask"])
 @pytest.mark.parametrize(("mode", "k"), [*MODES, ("k-max", 70)])
 @pytest.mark.parametrize("poison", [NAN, INF, -INF])
-def test_padding_never_leaks(poison, mode, k, layout, dtype):
-    """Neither value nor gradient knows what the padding holds, and the padding's gradient is 0 itself."""
+def test_padding_has_no_effect(poison, mode, k, layout, dtype):
+    """Values and gradients do not depend on the padding, whose own gradient is 0."""
     x, given, rows = scene(layout, 4, 19, 9, dtype)
     padding = torch.ones(4 * 19, dtype=torch.bool)
     padding[[row for steps in rows for row in steps]] = False
@@ -242,7 +242,7 @@ def test_of_only_minus_infinities_the_first_takes_the_gradient(width):
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize(("nans", "k"), [(70, 70), (70, 66), (80, 79), (100, 100), (3, 66)])
 def test_k_max_keeps_nan_first(nans, k, dtype):
-    """A few, many and nothing but NaN, at the k from which the threshold is found bit by bit."""
+    """Few NaN, many, and only NaN, at a k where the threshold is found bit by bit."""
     x = draw(2, 100, 3, dtype=dtype)
     x[1, torch.randperm(100, generator=torch.Generator().manual_seed(1))[:nans]] = NAN
     y = sequence_pool(x, "k-max", k=k)
@@ -265,7 +265,7 @@ def test_k_max_keeps_nan_first(nans, k, dtype):
     ],
 )
 def test_soft_special_values(values, expected, steps, width):
-    """Also where `steps` of almost no weight stand before and behind."""
+    """Also with `steps` of negligible weight before and after."""
     around = [-INF if expected == -INF else -2e4] * steps
     x = column(*around, *values, *around).expand(1, -1, width)
     y, dx, _ = pool_and_gradient(x, "soft", None, {})
@@ -287,7 +287,7 @@ def test_nan_stays_in_its_own_channel_and_sequence(mode, k):
 
 @pytest.mark.parametrize("offset", [-1e4, 1e4])
 def test_soft_is_stable_far_from_zero(offset):
-    """A shift that float32 represents exactly shifts the output and leaves the gradient alone."""
+    """A shift that float32 represents exactly shifts the output and does not change the gradient."""
     x, given, _ = scene("lengths", 3, 50, 9)
     y, dx, _ = pool_and_gradient(x, "soft", None, given)
     y_shifted, dx_shifted, _ = pool_and_gradient((x + offset).float(), "soft", None, given)
@@ -319,7 +319,7 @@ def test_empty(shape, mode, k):
 
 @pytest.mark.parametrize(("mode", "k"), MODES)
 def test_unchecked_lengths_are_cut_and_empty_sequences_give_zero(mode, k, kernels):
-    """What a GPU and a compiled graph, which do not look at lengths, do with wrong ones."""
+    """On a GPU and in compiled graphs, where lengths are not checked, wrong ones have a defined result."""
     number = NUMBERS.index(mode)
     x = draw(4, 6, 5)
     op = sequence_pool_reference if kernels == "reference" else native_op("sequence_pool")
@@ -336,7 +336,7 @@ def test_unchecked_lengths_are_cut_and_empty_sequences_give_zero(mode, k, kernel
 
 @pytest.mark.parametrize(("mode", "k"), MODES)
 def test_rows_behind_the_last_packed_sequence_get_no_gradient(mode, k):
-    """Possible only where lengths are not looked at."""
+    """Possible only where lengths are not checked."""
     number = NUMBERS.index(mode)
     x = draw(9, 5).requires_grad_()
     y, _ = native_op("sequence_pool")(x, torch.tensor([2, 6]), None, number, k or 1)
@@ -398,7 +398,7 @@ def test_module_takes_what_recurrent_layers_return(mode, k):
         layer(packed, lengths)
 
 
-def test_inputs_are_left_alone():
+def test_inputs_are_not_modified():
     x, given, _ = scene("packed", 3, 6, 4)
     before, lengths = x.clone(), given["lengths"].clone()
     for mode, k in MODES:

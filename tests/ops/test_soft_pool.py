@@ -148,7 +148,7 @@ def test_many_channels_in_either_order(channels, options):
 
 
 def require_reference(x, options, channels_last=False, gradient="exact"):
-    """y and dx as the definition has them in float64."""
+    """Require y and dx to be those of the definition in float64."""
     pool = POOLS[x.dim() - 2]
     wide = x.double().requires_grad_()
     with pydlx.backend("reference"):
@@ -173,7 +173,7 @@ KNOWN = [(2, 2, 2), (3, 2, 2), (3, 1, 2), (2, 2, 3)]
 @pytest.mark.parametrize(("kernel", "stride", "spatial"), KNOWN)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_known_windows_on_rows_that_start_anywhere(dtype, kernel, stride, spatial, padding, gradient):
-    """Widths that are multiples of a vector and others, in tensors that start at one and elsewhere."""
+    """Widths that are multiples of a vector and others, in tensors that start aligned and unaligned."""
     for width, start, ceil_mode in [(16, 0, False), (24, 1, False), (7, 0, False), (33, 3, True), (67, 0, True)]:
         shape = (2, 3, 3, 5, width) if spatial == 3 else (2, 3, 7, width)
         options = (kernel, stride, padding, 1, ceil_mode)
@@ -183,7 +183,7 @@ def test_known_windows_on_rows_that_start_anywhere(dtype, kernel, stride, spatia
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(("kernel", "stride", "spatial"), KNOWN)
 def test_known_windows_over_many_strips(kernel, stride, spatial, dtype):
-    """Columns of windows cut into strips, long and short ones; rows that go on in the next warp."""
+    """Images that are cut into long and short strips, and rows that continue in the next warp."""
     for shape in [(3, 70, 20), (1, 41, 140), (2, 33, 273)]:
         lead = (1, 1, 2) if spatial == 3 else (1, 1)
         require_reference(draw_from(0, (*lead, *shape)[-spatial - 2 :], dtype), (kernel, stride, 1))
@@ -192,7 +192,7 @@ def test_known_windows_over_many_strips(kernel, stride, spatial, dtype):
 @pytest.mark.parametrize("options", [(2, 2), (3, 2, 1), (3, 1, 1), (2, 2, 1, 1, True), ((3, 2), 2, 1, (2, 1))])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_channels_last_by_vectors_of_channels(options, dtype):
-    """Channels that are multiples of a vector and others, in tensors that start at one and elsewhere."""
+    """Numbers of channels that are multiples of a vector and others, in tensors that start aligned and unaligned."""
     for channels, start in [(8, 0), (16, 4), (12, 0), (8, 1)]:
         require_reference(draw_from(start, (1, 5, 7, channels), dtype).permute(0, 3, 1, 2), options)
     if options[0] == 2:
@@ -205,7 +205,7 @@ def test_channels_last_by_vectors_of_channels(options, dtype):
 def test_known_windows_treat_special_cells_like_any_others(
     kernel, stride, spatial, width, padding, channels_last, kernels
 ):
-    """Float64 takes the kernel for any window, float32 the window's own."""
+    """Float64 uses the kernel for any window, float32 the one for the known window."""
     if kernels != "emulated":
         pytest.skip("only CUDA has two kernels for a window")
     shape = (2, 8, 4, 5, width) if spatial == 3 else (2, 8, 9, width)
@@ -235,7 +235,7 @@ def draw_from(start, shape, dtype):
 
 @pytest.mark.parametrize("gradient", ["exact", "paper"])
 def test_published_example(gradient):
-    """The gradient of the sum for activations 1, 2, 3, 0.5: by formula, and as the published code takes it."""
+    """The gradient of the sum for elements 1, 2, 3, 0.5: by the formula, and by the published code."""
     x = torch.tensor([[[1.0, 2.0, 3.0, 0.5]]], dtype=torch.float64, requires_grad=True)
     soft_pool1d(x, 4, gradient=gradient).sum().backward()
     expected = {"exact": [-0.040, 0.124, 0.967, -0.050], "paper": [0.085, 0.232, 0.631, 0.052]}[gradient]
@@ -245,7 +245,7 @@ def test_published_example(gradient):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("offset", [-1e4, 1e4])
 def test_stable_far_from_zero(offset, dtype):
-    """Shifting the input shifts the output and leaves the gradient alone, exactly representable shifts permitting."""
+    """An exactly representable shift of the input shifts the output and does not change the gradient."""
     x = (draw((6, 9), torch.float64, seed=3) * 16).round().div(16)
     shifted = (x + offset).to(dtype).requires_grad_()
     y = soft_pool2d(shifted, 3, 2, 1)
@@ -279,7 +279,7 @@ def test_special_values(channels_last):
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_an_infinity_is_noticed_wherever_it_stands(dtype, memory_format):
-    """One in each image, at every place that can be a lane of a vector."""
+    """One infinity per image, at every position that can be a lane of a vector."""
     n = 40
     places = torch.arange(n)
     x = torch.zeros(n, n, 2, 2 * n, dtype=dtype)
@@ -297,7 +297,7 @@ def test_an_infinity_is_noticed_wherever_it_stands(dtype, memory_format):
 @pytest.mark.parametrize("special", [math.nan, math.inf, -math.inf, 1e4])
 @pytest.mark.parametrize("spatial", [2, 3])
 def test_special_cell_at_every_place_of_a_window(spatial, special):
-    """In each image another of a window's cells is special; rows are wide enough for the kernels' vectors."""
+    """In each image another element of a window is special; rows are wide enough for the kernels' vectors."""
     places = list(itertools.product((0, 1), repeat=spatial))
     x = draw((*(2,) * (spatial - 1), 46), torch.float32, batch=(len(places), 1))
     for image, (*place, column) in zip(x, places, strict=True):
@@ -308,7 +308,7 @@ def test_special_cell_at_every_place_of_a_window(spatial, special):
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_dilation_may_leave_a_window_without_cells(channels_last):
+def test_dilation_may_leave_a_window_without_elements(channels_last):
     x = torch.ones(1, 2, 1, 1, requires_grad=True)
     if channels_last:
         x = torch.ones(1, 2, 2, 1).to(memory_format=torch.channels_last).requires_grad_()
@@ -330,7 +330,7 @@ def test_nan_stays_in_its_own_windows():
 @pytest.mark.parametrize("gradient", ["exact", "paper"])
 @pytest.mark.parametrize("infinity", [math.inf, -math.inf])
 def test_equal_infinities_share_the_gradient(infinity, gradient):
-    """The limit of equal cells that grow together."""
+    """The limit of equal elements that grow together."""
     x = torch.tensor([[[infinity, infinity, -math.inf, infinity]]], dtype=torch.float64)
     x[..., 2] = min(infinity, 1.0)
     count = int((x == infinity).sum())
@@ -414,14 +414,14 @@ def test_compiles_without_a_graph_break():
 
 
 def test_autocast_keeps_the_dtype():
-    """Sums are kept in float32 whatever comes in, so autocast has nothing to change."""
+    """Sums are in float32 for all inputs, so autocast changes nothing."""
     x = draw((4, 4), torch.bfloat16)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert soft_pool2d(x, 2).dtype is torch.bfloat16
         assert soft_pool2d(x.float(), 2).dtype is torch.float32
 
 
-def test_input_is_left_alone():
+def test_input_is_not_modified():
     x = draw((6, 6))
     before = x.clone()
     soft_pool2d(x, 2)

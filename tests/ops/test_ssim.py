@@ -263,6 +263,17 @@ def test_integers_do_not_wrap():
         )
 
 
+@pytest.mark.parametrize(("shape", "options"), CASES)
+def test_bytes_score_what_they_score_as_floats(shape, options):
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randint(256, shape, generator=generator, dtype=torch.uint8) for _ in range(2))
+    for reduction in ("mean", "none", "map"):
+        as_floats = ssim(x.float(), y.float(), 255, reduction=reduction, **options)
+        assert torch.equal(ssim(x, y, reduction=reduction, **options), as_floats)
+    as_floats = ssim(x.float() / 1e9, y.float() / 1e9, 255 / 1e9, **options)
+    assert ssim(x, y, **options).item() == pytest.approx(as_floats.item(), abs=1e-5)
+
+
 def test_nan_spreads_as_far_as_its_windows():
     x, y = draw((1, 2, 30, 40), torch.float32)
     x[0, 1, 15, 20] = math.nan

@@ -35,7 +35,7 @@ REPRESENTATIVES = {
 
 
 def cells():
-    """The table's, without those that have nothing to try."""
+    """The table's entries, without those that have nothing to test."""
     for name in CASES:
         for transform, column in TRANSFORMS.items():
             if outcome(name, transform) != "–":
@@ -45,14 +45,14 @@ def cells():
 
 @pytest.fixture(autouse=True)
 def where_kernels_run(kernels):
-    """The table is of the kernels' rules. References are stock PyTorch, which has some rules more and some less."""
+    """The table describes the kernels' rules; references are stock PyTorch, whose rules differ in places."""
     if kernels == "reference":
         pytest.skip("the table is of the kernels")
 
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """The tensors are tiny."""
+    """More threads would only slow down tiny tensors."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -80,7 +80,7 @@ def test_cell(name, transform):
 
 
 def names_the_op(error: BaseException | None, name: str) -> bool:
-    """Whether the error, or one behind it, says which op it is about."""
+    """Whether the error, or a cause of it, names the op."""
     while error is not None:
         if name.removeprefix("solve_") in str(error):
             return True
@@ -113,7 +113,7 @@ def is_layer(thing) -> bool:
 @pytest.mark.parametrize("options", [{"mode": "soft"}, {"mode": "max"}, {"mode": "k-max", "k": 2}])
 @pytest.mark.parametrize("given", ["lengths", "mask"])
 def test_sequences_that_differ_under_vmap(given, options):
-    """Every entry has steps of its own that are valid."""
+    """Every batch entry has different valid steps."""
     x = CASES["sequence_pool, soft"].draw().expand(3, 2, 4, 3)
     lengths = torch.tensor([[1, 4], [3, 2], [4, 4]])
     valid = {"lengths": lengths, "mask": torch.arange(4) < lengths.unsqueeze(-1)}[given]
@@ -162,7 +162,7 @@ def test_refused_under_vmap(run, message):
 
 
 def test_the_dispatcher_knows_the_rules(kernels):
-    """What compiled graphs and direct calls meet: transforms above and below the op, and inside of a graph."""
+    """The rules that compiled graphs and direct calls use: transforms outside and inside of a graph."""
     op = ops.soft_pool2d if kernels == "reference" else native_op("soft_pool")
     options = (2,) if kernels == "reference" else ([2, 2, 2, 2, 0, 0, 1, 1], False, False)
     x = torch.randn(3, 1, 2, 4, 4, dtype=torch.float64)
@@ -197,7 +197,7 @@ NUMBERS = {
 
 @pytest.mark.parametrize("name", NUMBERS)
 def test_numbers_may_change_between_calls_of_a_compiled_function(name):
-    """From the second value on the compiler has a symbol for the number."""
+    """From the second value on, the compiler treats the number as symbolic."""
     torch.compiler.reset()
     compiled = torch.compile(NUMBERS[name], fullgraph=True, backend="eager")
     for value in (0.3, 0.4, 0.55):
@@ -205,7 +205,7 @@ def test_numbers_may_change_between_calls_of_a_compiled_function(name):
 
 
 def test_layers_trace_as_one_node():
-    """As ``torch.nn.MaxPool2d`` does with ``torch.fx``."""
+    """As ``torch.nn.MaxPool2d`` is in ``torch.fx``."""
     image, pair = torch.rand(1, 2, 12, 12), (torch.rand(1, 2, 12, 12), torch.rand(1, 2, 12, 12))
     poses = (torch.rand(4, 3, 2), torch.rand(4, 3, 2), torch.ones(4, 3), torch.ones(4))
     for layer, inputs in (
@@ -235,7 +235,7 @@ def test_built_on_the_meta_device():
     assert torch.equal(loss.half().double().sigmas, torch.tensor(SIGMAS, dtype=torch.float64))
 
 
-def test_vmap_asks_nobody_to_file_an_issue():
+def test_vmap_gives_no_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         vmap(lambda x: ops.soft_pool2d(x, 2))(torch.rand(2, 1, 1, 4, 4))

@@ -27,20 +27,20 @@ class Scene(NamedTuple):
     question_mask: Tensor | None
 
     def run(self, **changes):
-        """The op on it, or on a scene that differs."""
+        """Run the op on the scene, with some arguments replaced."""
         context, question, weight, *masks = self._replace(**changes)
         found = trilinear_attention(context, question, weight, context_mask=masks[0], question_mask=masks[1])
         return found.similarity, found.over_question, found.over_context
 
     def padding(self):
-        """Where similarities are of padding, (B, n, m)."""
+        """Pairs with a padding token, (B, n, m)."""
         rows = torch.ones(self.context.shape[:2]) if self.context_mask is None else self.context_mask
         columns = torch.ones(self.question.shape[:2]) if self.question_mask is None else self.question_mask
         return ~(rows.bool().unsqueeze(2) & columns.bool().unsqueeze(1))
 
 
 def draw(batch, n, m, size, masks="both", dtype=torch.float64, seed=0):
-    """Of similarities around 1. Masks are prefixes and, of every other example, any pattern; the last may be empty."""
+    """Scores near 1. Every other mask is random, the others are prefixes; the last may be empty."""
     generator = torch.Generator().manual_seed(seed)
     context, question, weight = (
         torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
@@ -64,14 +64,14 @@ def draw(batch, n, m, size, masks="both", dtype=torch.float64, seed=0):
 
 
 def concatenated(context, question, weight):
-    """Of texts without padding, (n, d) and (m, d)."""
+    """The definition by concatenation, for texts (n, d) and (m, d) without padding."""
     n, m = len(context), len(question)
     c, q = context.unsqueeze(1).expand(n, m, -1), question.unsqueeze(0).expand(n, m, -1)
     return (torch.cat([c, q, c * q], -1) * weight).sum(-1)
 
 
 def by_examples(scene):
-    """The definition: each example alone, its padding cut out; similarities of padding are those of zeros."""
+    """The definition, example by example without its padding; padding has the similarities of zero vectors."""
     found = []
     for b in range(len(scene.context)):
         context, question, weight = scene.context[b].double(), scene.question[b].double(), scene.weight.double()
@@ -88,7 +88,7 @@ def by_examples(scene):
 
 
 def gradients(outputs, points, seed=1):
-    """From gradients of all outputs that differ everywhere."""
+    """The inputs' gradients, for output gradients that differ in every element."""
     generator = torch.Generator().manual_seed(seed)
     above = [torch.randn(y.shape, generator=generator, dtype=torch.float64).to(y) for y in outputs]
     return torch.autograd.grad(outputs, points, above)
@@ -153,8 +153,8 @@ def test_a_text_of_padding_gives_zeros_and_takes_no_gradient():
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("poison", [NAN, INF, -INF])
-def test_padding_never_leaks(poison, dtype):
-    """Not from the texts, and not from the gradients that come from above."""
+def test_padding_has_no_effect(poison, dtype):
+    """Neither padding of the texts nor of the incoming gradients has an effect."""
     scene = draw(4, 19, 21, 5, dtype=dtype)
     poisoned = needing_gradients(
         scene._replace(
@@ -213,7 +213,7 @@ def direct(similarity, context_mask=None, question_mask=None, kernels=""):
 @pytest.mark.parametrize("m", [3, 20])
 @pytest.mark.parametrize("masked", [False, True])
 def test_special_similarities_are_torchs_softmax(m, masked, kernels):
-    """-inf has no weight; all -inf, +inf and NaN give NaN; far numbers neither overflow nor vanish."""
+    """-inf has weight 0; all -inf, +inf and NaN give NaN; large numbers neither overflow nor vanish."""
     s = torch.randn(1, 12, m, generator=torch.Generator().manual_seed(0))
     s[0, 0], s[0, 1, 0], s[0, 2, 1], s[0, 3, 0], s[0, 4], s[0, 5] = -INF, INF, NAN, -INF, 1e38, -3e38
     s[0, 6] = torch.arange(m) * 1e4
@@ -224,7 +224,7 @@ def test_special_similarities_are_torchs_softmax(m, masked, kernels):
 
 @pytest.mark.parametrize("scale", [2.0**k for k in (-100, -50, 50, 100)])
 def test_unit_of_the_texts(scale):
-    """A context s times as long and a question 1/s times, under weights to go with that, are as similar."""
+    """Scaling the context by s and the question by 1/s, with matching weights, does not change similarities."""
     scene = draw(3, 20, 18, 5, dtype=torch.float32)
     units = torch.tensor([1 / scale] * 5 + [scale] * 5 + [1.0] * 5)
     scaled = {"context": scale, "question": 1 / scale, "weight": units}
@@ -241,7 +241,7 @@ def test_unit_of_the_texts(scale):
 
 
 class Largest(TorchDispatchMode):
-    """Notes the size of the largest tensor that any operation gives."""
+    """Records the size of the largest tensor that any operation returns."""
 
     def __init__(self):
         super().__init__()
@@ -306,7 +306,7 @@ def test_empty(shape, masks):
         assert slope.shape == getattr(scene, name).shape and (slope == 0).all()
 
 
-def test_inputs_are_left_alone_and_may_have_any_strides():
+def test_inputs_are_not_modified_and_may_have_any_strides():
     scene = draw(3, 20, 9, 6)
     before = [x.clone() for x in scene]
     expected = scene.run()

@@ -17,7 +17,7 @@ CHUNK = 16384  # of the CPU kernels
 
 
 def draw(rows, cells, kind="hard", dtype=torch.float64, masked=True, seed=0):
-    """Scores, labels and a mask; the first row is masked, of the second all cells have the label."""
+    """Scores, labels and a mask; the first row is masked, and in the second every element is a label."""
     generator = torch.Generator().manual_seed(seed)
     scores = (3 * torch.randn(rows, cells, generator=generator, dtype=torch.float64) - 1).to(dtype)
     labels = torch.rand(rows, cells, generator=generator)
@@ -77,7 +77,7 @@ def test_known_values(scores, labels, loss, gradient, dtype):
 @pytest.mark.parametrize("positive", [9, 10, 13, 14, 15, 16, 17, 20, 50])
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_a_large_positive_changes_nothing_among_the_others(positive, dtype):
-    """Where the form that subtracts it from all cells becomes negative, with the wrong sign."""
+    """The form that subtracts it from the sum over all elements would give a negative number."""
     check(torch.tensor([[positive] + 400 * [-6]], dtype=dtype), torch.arange(401).eq(0)[None])
     scores = torch.tensor([positive] + 400 * [-6], dtype=dtype, requires_grad=True)
     gradient = torch.autograd.grad(zlpr_loss(scores, torch.arange(401) == 0), scores)[0]
@@ -133,7 +133,7 @@ def test_masks_broadcast():
 
 
 def test_kinds_of_labels():
-    """0 and 1 are what False and True are, to the bit."""
+    """Labels 0 and 1 give the same bits as False and True."""
     scores, labels, mask = draw(4, 75, dtype=torch.float32)
     expected = with_gradient(zlpr_loss, scores, labels, mask)
     for dtype in (torch.int64, torch.uint8, torch.int8):
@@ -145,7 +145,7 @@ def test_kinds_of_labels():
 
 @pytest.mark.parametrize("kind", ["hard", "soft"])
 @pytest.mark.parametrize("dtype", FLOATS)
-def test_far_scores_neither_overflow_nor_vanish(dtype, kind):
+def test_large_scores_neither_overflow_nor_vanish(dtype, kind):
     scores = torch.tensor([[1e4, -1e4, 1e4, -1e4], [-1e4, 1e4, -1e4, 1e4], [1e4, 1e4, -1e4, -1e4]], dtype=dtype)
     labels = torch.tensor([[True, False, True, False]]).expand(3, 4)
     large = scores[0, 0].item()
@@ -170,7 +170,7 @@ def test_masked_cells_are_never_read(dtype, poison, kind):
 
 
 def test_a_score_of_minus_infinity_is_a_mask():
-    """Also at a label, where the formula would be infinite: heads give -inf in padding."""
+    """Also at a label, where the formula would be infinite: heads score padding with -inf."""
     scores, labels, mask = draw(4, 75)
     found = with_gradient(zlpr_loss, scores.masked_fill(~mask, -INF), labels)
     assert all(map(torch.equal, found, with_gradient(zlpr_loss, scores, labels, mask)))
@@ -192,7 +192,7 @@ def test_special_scores_stay_in_their_example(kind, cells):
 
 
 def test_labels_that_are_almost_zero():
-    """Their weight may lie far below 1 where the exponential lies above it."""
+    """Their weight may be tiny where the exponential is huge."""
     scores = torch.tensor([[-60.0, 1.0], [60.0, 1.0], [-88.0, 1.0], [-90.0, 1.0]])
     labels = torch.tensor([[1e-20, 0.0], [1 - 2.0**-24, 1.0], [2.0**-126, 0.0], [2.0**-140, 0.0]])
     check(scores, labels)
@@ -243,7 +243,7 @@ def test_empty(shape, masked):
     assert gradient.shape == shape
 
 
-def test_inputs_are_left_alone_and_may_have_any_strides():
+def test_inputs_are_not_modified_and_may_have_any_strides():
     given = draw(4, 75)
     before = [x.clone() for x in given]
     expected = with_gradient(zlpr_loss, *given)

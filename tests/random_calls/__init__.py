@@ -33,6 +33,7 @@ OPS: dict[str, Callable[[Draw], Call]] = {
     "oks_nms": detections.oks_nms,
     "precision_curves": detections.precision_curves,
     "ragged_box_iou": detections.ragged_box_iou,
+    "ragged_mask_iou": detections.ragged_mask_iou,
     "ragged_oks": detections.ragged_oks,
     "sequence_pool": pooling.sequence_pool,
     "soft_nms": detections.soft_nms,
@@ -49,7 +50,8 @@ OPS: dict[str, Callable[[Draw], Call]] = {
 }
 
 # Those that take CUDA tensors; the others evaluate on the CPU and say so.
-ON_GPU = [op for op in OPS if op not in ("match_detections", "precision_curves", "ragged_box_iou")]
+_ON_CPU = ("match_detections", "precision_curves", "ragged_box_iou", "ragged_mask_iou")
+ON_GPU = [op for op in OPS if op not in _ON_CPU]
 
 
 def random_calls(op: str, count: int, seed: int = 0) -> Iterator[Call]:

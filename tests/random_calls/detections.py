@@ -162,6 +162,31 @@ def ragged_box_iou(draw: Draw) -> Call:
     return Call("ragged_box_iou", arguments, draw.layouts)
 
 
+def ragged_mask_iou(draw: Draw) -> Call:
+    """Masks of none to many spans on small images, in groups of which some are empty."""
+    groups = draw.size(6, 64, 130)
+    height = draw.choice((1, 3, 8))
+    arguments = {}
+    for side in ("", "true_"):
+        offsets = draw.offsets(groups, draw.choice((0, 2, 7)))
+        masks = int(offsets[-1])
+        pixels = draw.true((masks, 9 * height), draw.choice((2, 5))).int()
+        steps = torch.nn.functional.pad(pixels, (1, 1)).diff(dim=1)
+        begins, ends = ((steps == sign).nonzero() for sign in (1, -1))
+        counts = torch.bincount(begins[:, 0], minlength=masks)
+        arguments |= {
+            f"{side}spans": torch.stack([begins[:, 1], ends[:, 1]], 1).int(),
+            f"{side}span_offsets": torch.cat([counts.new_zeros(1), counts.cumsum(0)]),
+            f"{side}heights": torch.full((masks,), height),
+            "truth_offsets" if side else "detection_offsets": offsets,
+        }
+    crowd = draw.laid_out("crowd", draw.true((len(arguments["true_heights"]),), 4), ("contiguous", "sliced"))
+    order = ["crowd", "detection_offsets", "truth_offsets"]
+    named = {name: value for name, value in arguments.items() if name not in order}
+    offsets_by_name = {name: arguments[name] for name in order[1:]}
+    return Call("ragged_mask_iou", {**named, "crowd": crowd, **offsets_by_name}, draw.layouts)
+
+
 def match_detections(draw: Draw) -> Call:
     """Tied scores and similarities, in groups that may be empty."""
     groups, areas = draw.size(6, 64), draw.whole(0, 4)

@@ -1,4 +1,4 @@
-"""Batch norm over several processes is that of one with the whole batch."""
+"""Batch norm over several processes equals that of one process with the whole batch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydlx.training import batch_norm
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_half_floats_are_summed_in_float32(monkeypatch, dtype):
-    """Mixed precision gives half floats to batch norm, whose own statistics are float32."""
+    """In mixed precision batch norm receives half floats, but keeps float32 statistics."""
     monkeypatch.setattr(batch_norm, "_processes", lambda: 2)
     monkeypatch.setattr(batch_norm, "_mean_of_all", lambda values: values)  # two processes with the same batch
     pictures = (300 * torch.randn(8, 3, 5, 5, generator=torch.Generator().manual_seed(0))).to(dtype)

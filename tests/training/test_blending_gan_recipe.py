@@ -1,4 +1,4 @@
-"""The recipe for the Blending GAN: whose turn it is, its losses, and that it goes on where it stopped."""
+"""The recipe for the Blending GAN: alternation of critic and generator, losses, and resuming."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SMALL += ["progress=false", "accelerator=cpu"]
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Soft gradients of colour, each another."""
+    """Photographs of smooth colour gradients, all different."""
     folder = tmp_path_factory.mktemp("photographs")
     y, x = np.mgrid[:20, :24] / 24
     for n, (a, b, c) in enumerate(np.random.default_rng(0).random((16, 3))):
@@ -60,7 +60,7 @@ def logged(out, column):
     return {int(row["step"]): float(row[column]) for row in rows if row.get(column)}
 
 
-def test_turns_are_those_of_the_program():
+def test_alternation_of_critic_and_generator_is_that_of_the_authors_code():
     """Before steps 0 to 24 of the generator and 500, 1000, ... the critic has 100 batches, before all others 5."""
     turns, critic, taken = Turns(), 0, []
     for _ in range(25 * 101 + 500 * 6 + 200):
@@ -81,7 +81,7 @@ def test_25_epochs_are_9100_steps_of_the_generator():
     assert 9000 < turns.generator_steps < 9200
 
 
-def test_turns_go_on_where_they_stood():
+def test_alternation_of_critic_and_generator_is_resumed():
     turns, again = Turns(2, 4, 2, 5), Turns(2, 4, 2, 5)
     first = [turns.next_is_critic() for _ in range(13)]
     again.load_state_dict(turns.state_dict())
@@ -109,7 +109,7 @@ def test_losses_are_those_of_the_paper():
     torch.testing.assert_close(one._generator_loss(x), expected)
     loss = one._critic_loss(x)
     largest = max(weight.abs().max().item() for weight in one.model.critic.parameters())
-    assert largest == pytest.approx(0.01)  # batch norm's, too, which begin about 1
+    assert largest == pytest.approx(0.01)  # also batch norm's weights, which start near 1
     real, fake = (one.model.critic(pictures)[-1].mean() for pictures in (2 * x.target - 1, made))
     torch.testing.assert_close(loss, real - fake)
     loss.backward()
@@ -117,7 +117,7 @@ def test_losses_are_those_of_the_paper():
 
 
 def test_the_penalty_is_that_of_wgan_gp():
-    """Against numerical derivatives of the critic, at the points between that the seed gives."""
+    """Against numerical derivatives of the critic, at the interpolated points that the seed gives."""
     one, x = task(rule=CriticRule(penalty=10.0)).double().eval(), batch()
     real, fake = (2 * picture.double() - 1 for picture in (x.target, x.pasted))
     torch.manual_seed(5)
@@ -130,7 +130,7 @@ def test_the_penalty_is_that_of_wgan_gp():
         ]
     norms = (torch.stack(slopes) / 2e-5).square().sum(0).sqrt()
     torch.manual_seed(5)
-    torch.testing.assert_close(one._steepness(real, fake), (norms - 1).square().mean(), rtol=1e-5, atol=1e-8)
+    torch.testing.assert_close(one._gradient_penalty(real, fake), (norms - 1).square().mean(), rtol=1e-5, atol=1e-8)
     before = [weight.clone() for weight in one.model.critic.parameters()]
     one._critic_loss(Composite(*(part.double() for part in x)))
     assert all(w.equal(b) for w, b in zip(one.model.critic.parameters(), before, strict=True))  # none is clamped
@@ -161,7 +161,7 @@ class Stop(Exception):
 
 
 class Watched(Callback):
-    """Notes losses, and ends the training as a kill does, before the step is saved."""
+    """Records losses, and interrupts the training as a kill would, before the step is saved."""
 
     def __init__(self, stop=None):
         self.stop, self.losses = stop, []
@@ -184,8 +184,8 @@ def watched(data, out, monkeypatch, stop=None):
 
 
 @pytest.mark.parametrize("stop", [2, 4, 5, 9, 14])
-def test_a_stopped_training_goes_on_alike(data, tmp_path, monkeypatch, stop):
-    """Also within the critic's turns, at the generator's, and at an epoch's end."""
+def test_a_resumed_training_is_the_uninterrupted_one(data, tmp_path, monkeypatch, stop):
+    """Stops during the critic's updates, at the generator's, and at an epoch's end."""
     whole = watched(data, tmp_path / "whole", monkeypatch)
     assert len(whole) == 15
     first = watched(data, tmp_path / "cut", monkeypatch, stop)
@@ -213,7 +213,7 @@ def test_two_processes_train_as_one_with_twice_the_batch(data, tmp_path):
         torch.testing.assert_close(two[name], weight, rtol=1e-6, atol=1e-8, msg=name)
 
 
-def test_a_loss_that_is_no_number_stops_the_training(data, tmp_path, capsys):
+def test_a_loss_that_is_not_finite_stops_the_training(data, tmp_path, capsys):
     assert (
         main(command(data, tmp_path, "epochs=4", "lr=1e30", "critic_steps=1", "critic_long=1", "checkpoint_steps=1"))
         == 2
@@ -235,7 +235,7 @@ def test_a_loss_that_is_no_number_stops_the_training(data, tmp_path, capsys):
         (["l2=2"], "l2 must lie in [0, 1], got 2.0"),
     ],
 )
-def test_what_is_wrong_is_said_in_a_line(data, tmp_path, capsys, words, message):
+def test_errors_are_one_line(data, tmp_path, capsys, words, message):
     assert main(command(data, tmp_path, "epochs=1", *words)) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("pydlx train: ") and message in error
@@ -250,15 +250,15 @@ def test_what_is_wrong_is_said_in_a_line(data, tmp_path, capsys, words, message)
         ("clip=1 precision=16-mixed", "precision must be 32-true or bf16-mixed with clip, got 16-mixed"),
     ],
 )
-def test_what_cannot_be_trained_with_is_refused(tmp_path, more, message):
+def test_unusable_training_options_are_refused(tmp_path, more, message):
     options = parse_options(BlendingGANOptions, [f"data={tmp_path}", f"out={tmp_path / 'run'}", *more.split()])
     with pytest.raises(ValueError, match=message):
         blending_gan.train(options)
 
 
 def test_reduced_photographs_go_to_workers_that_are_not_forked():
-    """Those are sent the data set by pickle."""
-    scenes = blending_gan._LitAlike([np.full((40, 50, 3), 7, np.uint8)], pairs=2, side=16)
+    """Workers started by spawn receive the data set by pickle."""
+    scenes = blending_gan._SinglePhotographs([np.full((40, 50, 3), 7, np.uint8)], pairs=2, side=16)
     scenes = pickle.loads(pickle.dumps(scenes))
     assert len(scenes) == 2
     assert scenes[1][0].shape == (16, 20, 3)

@@ -1,4 +1,4 @@
-"""A loader of batches of similar length: every item once, split among processes, the same after a stop."""
+"""The loader of batches of similar length: every item once, split among processes, the same after resuming."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def epoch(made):
 
 
 def padded(batches):
-    """Tokens of padded batches over those of the texts."""
+    """Returns the ratio of tokens with padding to tokens without."""
     total = sum(max(LENGTHS[n] for n in batch) * len(batch) for batch in batches)
     return total / sum(LENGTHS[n] for batch in batches for n in batch)
 
@@ -38,7 +38,7 @@ def test_every_item_comes_once_in_batches_of_similar_length():
     assert padded(epoch(loader(lengths=None))) > 1.6
     assert epochs[0] != epochs[1] != epochs[2]
     longest = {max(range(26), key=lambda n: max(LENGTHS[item] for item in batches[n])) for batches in epochs}
-    assert len(longest) > 1  # batches come in another order, too
+    assert len(longest) > 1  # the order of batches is shuffled, too
     assert epoch(loader()) == epochs[0]
 
 
@@ -61,7 +61,7 @@ def test_it_goes_on_where_it_stood(stop, workers):
 
 @pytest.mark.parametrize("drop_last", [False, True])
 def test_processes_share_the_items(drop_last):
-    """Equally many batches each; one item comes twice, as 203 is odd; those of a batch that is not full may be left."""
+    """Each process has as many batches; one item comes twice, as 203 is odd; a short batch may be dropped."""
     own = [epoch(loader(processes=2, process=rank, drop_last=drop_last)) for rank in (0, 1)]
     assert [len(batches) for batches in own] == [12 if drop_last else 13] * 2
     seen = [n for batches in own for batch in batches for n in batch]

@@ -1,4 +1,4 @@
-"""A training stops when its steps have taken the processor's time that they may."""
+"""A training stops when its steps have used up their budget of processor time."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from pydlx.training.budget import ProcessorBudget
 from pydlx.training.reproducible import TrainingLoader
 from pydlx.training.trainer import TrainerOptions, build_trainer, checkpoint_to_resume
 
-ITEMS = 5  # of an epoch, each a step
+ITEMS = 5  # items of an epoch, one for each step
 
 
 class Clock:
-    """Seconds that only steps and validations take."""
+    """A clock that only steps and validations advance."""
 
     def __init__(self):
         self.now = 100.0
@@ -99,7 +99,7 @@ def spent(trainer):
 
 @pytest.mark.parametrize(("budget", "steps", "validated"), [(0.7, 7, [5, 7]), (0.65, 7, [5, 7]), (0.25, 3, [3])])
 def test_steps_take_the_budget_and_validations_nothing(train, tmp_path, budget, steps, validated):
-    """The weights of the last step are validated and kept, in the midst of an epoch, too."""
+    """The weights of the last step are validated and saved, also within an epoch."""
     task, trainer = train(budget)
     assert (len(task.losses), task.validated, spent(trainer)) == (steps, validated, 6 * steps)
     assert kept(tmp_path, "best")["global_step"] == kept(tmp_path, "last")["global_step"] == steps
@@ -136,13 +136,13 @@ def test_a_training_that_was_killed_in_its_last_validation_validates_again(train
 
 
 @pytest.mark.parametrize("budget", [0.0, -1.0, float("nan")])
-def test_a_budget_that_is_none_is_refused(budget):
+def test_a_budget_that_is_not_positive_is_refused(budget):
     with pytest.raises(ValueError, match=f"training: budget must be positive, got {budget}"):
         ProcessorBudget(budget)
 
 
 def test_one_of_several_processes_stops_all(train, monkeypatch):
-    """Here the other one has spent its budget after two steps."""
+    """The other process has spent its budget after two steps."""
     asked = []
 
     def decide(self, decision, all=True):

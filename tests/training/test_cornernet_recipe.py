@@ -1,4 +1,4 @@
-"""The recipe for CornerNet: boxes stay on their objects through augmentation, and a short training leaves a model."""
+"""The recipe for CornerNet: boxes follow their objects through augmentation, and training leaves a model."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_boxes_stay_on_their_objects():
         seen += 1
         assert targets.mask[0]
         edges = torch.stack([bright.amin(0).flip(0), bright.amax(0).flip(0) + 1]).float()
-        assert (corners(targets, 32, 127) - edges).abs().max() < 1.6  # half a pixel of blur at either side
+        assert (corners(targets, 32, 127) - edges).abs().max() < 1.6  # each edge is blurred by half a pixel
     assert seen > 10
 
 
@@ -76,7 +76,7 @@ def test_without_augmentation_pictures_are_as_in_the_test(size):
     seen = []
     model.register_forward_pre_hook(lambda _, args: seen.append(args[0][0]))
     detect(model, item.image, flip=False, scales=(0.5,))
-    assert (seen[0] - image).abs().max() < 0.6 / 255 / 0.27  # the training's is rounded to bytes
+    assert (seen[0] - image).abs().max() < 0.6 / 255 / 0.27  # in training it is rounded to bytes
 
 
 def test_whole_pictures_are_not_augmented():
@@ -138,7 +138,7 @@ def test_it_trains_and_leaves_a_model_that_predicts(data, tmp_path, capsys):
     assert trainer.progress_bar_metrics.keys() == {"train/total", "val/AP50"}
     model = load_model(tmp_path / "last.ckpt")
     assert (model.model_name, model.model_options["num_classes"]) == ("cornernet_squeeze", 1)
-    words = ["predict", str(tmp_path / "best.ckpt"), str(data / "images"), "--threshold", "0"]
+    words = ["predict", "--checkpoint", str(tmp_path / "best.ckpt"), str(data / "images"), "--threshold", "0"]
     assert main([*words, "--out", str(tmp_path / "out")]) == 0
     assert len(json.loads((tmp_path / "out" / "predictions.json").read_text())) == 4
     assert (tmp_path / "out" / "boxes" / "0.png").is_file()
@@ -147,7 +147,7 @@ def test_it_trains_and_leaves_a_model_that_predicts(data, tmp_path, capsys):
 
 
 def logged(out, column):
-    """What a run has logged of a score, by step."""
+    """Returns the logged values of a score, by step."""
     rows = [row for path in sorted(out.glob("csv/*/metrics.csv")) for row in csv.DictReader(path.open())]
     return {int(row["step"]): float(row[column]) for row in rows if row.get(column)}
 

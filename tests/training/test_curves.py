@@ -1,4 +1,4 @@
-"""Learning curves are those of all logs of a run, the newest last."""
+"""Learning curves join all logs of a run; the newest log wins."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydlx.training.curves import draw_learning_curves, learning_curve
 
 @pytest.fixture
 def run(tmp_path):
-    """Interrupted after the second epoch and resumed from the first; ten logs besides, that hold nothing of it."""
+    """Interrupted after the second epoch and resumed from the first; ten other logs do not have the score."""
     for version, rows in {0: ["0,9,0.1,", "1,19,0.2,"], 2: ["0,15,,3.5"], 10: ["1,19,0.3,", "2,29,0.4,"]}.items():
         folder = tmp_path / "csv" / f"version_{version}"
         folder.mkdir(parents=True)

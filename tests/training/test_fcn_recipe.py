@@ -22,7 +22,7 @@ Image = pytest.importorskip("PIL.Image")
 
 
 def squares(folder, count, seed):
-    """Grey images with a bright square, which is class 1; class 2 is a dark one; the border is void."""
+    """Grey images with a bright square, class 1, and a dark one, class 2; the border is void."""
     draw = np.random.default_rng(seed)
     for place in ("images", "labels"):
         (folder / place).mkdir(parents=True)
@@ -98,7 +98,7 @@ def test_a_finer_network_starts_from_a_coarser_one(data, tmp_path):
         (["num_classes=2"], r"must hold labels from 0 to 1, got [2]"),
     ],
 )
-def test_what_is_wrong_is_said_in_a_line(data, tmp_path, capsys, words, message):
+def test_errors_are_one_line(data, tmp_path, capsys, words, message):
     assert train(data, tmp_path, "epochs=1", *words) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("pydlx train: ")
@@ -112,7 +112,7 @@ def test_options_are_listed(capsys):
 
 
 def test_augmented_labels_stay_labels():
-    """What comes from outside of the image counts for nothing, and every label belongs to its pixel."""
+    """Pixels from outside the image are ignored, and labels stay aligned with their pixels."""
     labels = torch.arange(20 * 24).view(20, 24) % 7
     labels[3:6] = 255
     image = torch.where(labels == 255, 0.9, labels / 10 + 0.1).expand(3, -1, -1)

@@ -60,7 +60,7 @@ class Stop(Exception):
 
 
 def followed(monkeypatch, stop=None):
-    """The losses of the steps to come. At step `stop` the training ends as by a kill, before the step is saved."""
+    """Records the losses of all further steps; interrupts the training at step `stop`, before the step is saved."""
     losses = []
     step = LapganTask.training_step
 
@@ -164,8 +164,8 @@ def resumable(data, folder):
 
 
 @pytest.mark.parametrize("stop", [1, 5, 6, 13])
-def test_a_stopped_training_goes_on_alike(data, tmp_path, monkeypatch, whole_run, stop):
-    """Within epochs and at their ends; momentum and rate change with each epoch."""
+def test_a_resumed_training_is_the_uninterrupted_one(data, tmp_path, monkeypatch, whole_run, stop):
+    """Stops within epochs and at their ends; momentum and rate change with each epoch."""
     with monkeypatch.context() as patch, suppress(Stop):
         first = followed(patch, stop)
         train(resumable(data, tmp_path))
@@ -178,7 +178,7 @@ def test_a_stopped_training_goes_on_alike(data, tmp_path, monkeypatch, whole_run
 
 
 def test_two_processes_train_as_one_with_twice_the_batch(data, tmp_path):
-    """With batch norm, over the pictures of both."""
+    """Batch norm takes its statistics over the images of both processes."""
     words = [f"data={data}", *FIXED, "dropout=0", "refinement=large"]
     torchrun = [
         sys.executable,
@@ -194,14 +194,14 @@ def test_two_processes_train_as_one_with_twice_the_batch(data, tmp_path):
     result = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr[-3000:]
     assert main(["train", "lapgan", *words, f"out={tmp_path}/one"]) == 0
-    # Rounding alone makes a difference of 5e-5 in five steps, one of 1e-8 in the first.
+    # Rounding alone makes a difference of 1e-8 in the first step and 5e-5 after five.
     assert_equal(weights(tmp_path / "two"), weights(tmp_path / "one"), rtol=1e-3, atol=2e-4)
     swd = [[row["val/swd"] for row in logged(tmp_path / name) if "val/swd" in row] for name in ("one", "two")]
     assert swd[0] == pytest.approx(swd[1], rel=1e-2)
 
 
 def test_levels_train_one_by_one(data, tmp_path):
-    """A level's run changes its own networks alone; the next one starts from its checkpoint."""
+    """Training one level changes only its own networks; the next level starts from its checkpoint."""
     train(options(data, tmp_path / "0", "level=0"))
     train(options(data, tmp_path / "1", "level=1", f"init={tmp_path / '0' / 'last.ckpt'}", "seed=1"))
     first, second = (weights(tmp_path / name) for name in "01")
@@ -256,10 +256,10 @@ def test_the_rule_that_leaves_out_updates():
     task._trainer = Alone()
     task._fabric = None
     for real, made, turns in (
-        (0.2, 0.6, (True, False)),  # made pictures pass for real ones: the generator is ahead
+        (0.2, 0.6, (True, False)),  # generated images are taken for real: the generator is ahead
         (0.2, 0.4, (False, True)),
         (0.4, 0.2, (False, True)),
-        (0.75, 0.2, (True, True)),  # real ones are not known: the discriminator is trained in any case
+        (0.75, 0.2, (True, True)),  # real images are not recognised: the discriminator is trained in any case
         (0.75, 1.2, (True, False)),
     ):
         errors = torch.tensor([real - 0.1, real + 0.1, made - 0.1, made + 0.1])
@@ -270,7 +270,7 @@ def test_the_rule_that_leaves_out_updates():
 
 
 def test_balanced_training_runs(data, tmp_path, monkeypatch):
-    """Where the discriminator is never trained its weights stay, and steps are counted all the same."""
+    """If the discriminator is never trained, its weights stay the same, and steps are counted as usual."""
     monkeypatch.setattr(LapganTask, "_turns", lambda self, errors: (False, True))
     train(options(data, tmp_path, "balance=true", "max_steps=3"))
     torch.manual_seed(0)
@@ -284,7 +284,7 @@ def test_balanced_training_runs(data, tmp_path, monkeypatch):
     assert content["global_step"] == 3 * 4
 
 
-def test_a_loss_that_is_no_number_ends_the_training(data, tmp_path):
+def test_a_loss_that_is_not_finite_ends_the_training(data, tmp_path):
     with pytest.raises(ValueError, match=r"^training: the loss must be finite, got (nan|inf) in step \d+"):
         train(options(data, tmp_path, "lr=1e30", "epochs=3"))
 
@@ -341,7 +341,7 @@ def test_small_images_are_enlarged_and_large_ones_reduced():
 
 
 def test_distances_tell_pictures_without_detail():
-    """As they do not if each set is normalised by itself."""
+    """Normalised by the real images the distance shows missing detail; normalised by each set it would not."""
     task = LapganTask(create_model("lapgan_cifar10", **MODEL), torch.optim.SGD, [0])
     first, second = (torch.rand(32, 3, 16, 16, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
     flat = 0.5 + 0.1 * (second - 0.5)
@@ -378,7 +378,7 @@ def test_statistics_are_those_of_the_crops(data):
         (["init=nowhere.ckpt"], "no such file: 'nowhere.ckpt'"),
     ],
 )
-def test_what_is_wrong_is_said_in_a_line(data, tmp_path, capsys, words, message):
+def test_errors_are_one_line(data, tmp_path, capsys, words, message):
     assert main(["train", "lapgan", *FIXED, f"data={data}", f"out={tmp_path}", *words]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("pydlx train: ") and message in error

@@ -1,4 +1,4 @@
-"""The recipe for taggers learns entities, goes on where it stopped, and leaves taggers that find as validated."""
+"""The recipe for taggers learns entities, resumes, and leaves taggers that score as in the last validation."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def train(data, out, *words):
 
 
 def logged(out, column):
-    """What a run has logged of a score, by step."""
+    """Returns the logged values of a score, by step."""
     rows = [row for path in sorted(out.glob("csv/*/metrics.csv")) for row in csv.DictReader(path.open())]
     return {int(row["step"]): float(row[column]) for row in rows if row.get(column)}
 
@@ -70,7 +70,7 @@ def test_it_learns_nested_entities_by_heart(data, tmp_path, capsys):
 
 
 def test_windows_are_no_longer_than_what_was_learned_from(data, tmp_path):
-    """Scores of spans that are farther apart are not to be trusted."""
+    """A tagger reads windows no longer than its longest training text: beyond it, scores are unreliable."""
     assert train(data, tmp_path, "max_steps=1") == 0
     longest = max(len(text.text.rstrip(".").split()) + 1 for text in map(annotated, range(8)))
     assert load_model(tmp_path / "last.ckpt").companion["max_length"] == longest
@@ -150,7 +150,7 @@ class Stop(Exception):
 
 
 class Losses(Callback):
-    """Notes the losses of all steps, and ends the training as a kill does, before a step is saved."""
+    """Records the losses of all steps, and interrupts the training as a kill would, before a step is saved."""
 
     def __init__(self, stop):
         self.seen, self.stop = [], stop
@@ -162,7 +162,7 @@ class Losses(Callback):
 
 
 def losses(monkeypatch, data, out, stop=None):
-    """Of a training of three epochs of two batches, with dropout, that ends at a step."""
+    """A training of three epochs of two batches, with dropout, is interrupted at a step."""
     seen, build = Losses(stop), recipe.build_trainer
     monkeypatch.setattr(
         recipe, "build_trainer", lambda *a, callbacks, **k: build(*a, callbacks=[*callbacks, seen], **k)
@@ -196,7 +196,17 @@ def test_validation_says_what_the_commands_say(data, tmp_path, capsys):
     assert train(data, tmp_path / "out", *words) == 0
     out = tmp_path / "found.json"
     assert (
-        main(["predict", str(tmp_path / "out" / "last.ckpt"), "--data", str(tmp_path / "dev.json"), "--out", str(out)])
+        main(
+            [
+                "predict",
+                "--checkpoint",
+                str(tmp_path / "out" / "last.ckpt"),
+                "--data",
+                str(tmp_path / "dev.json"),
+                "--out",
+                str(out),
+            ]
+        )
         == 0
     )
     capsys.readouterr()
@@ -208,7 +218,7 @@ def test_validation_says_what_the_commands_say(data, tmp_path, capsys):
 
 
 def test_processes_share_the_texts():
-    """All windows of a text belong to one, the shortest first."""
+    """All windows of a text go to one process, the shortest text first."""
     texts = TokenisedEntities(
         [AnnotatedText("", "a b c d e f " * n) for n in (3, 1, 2, 4, 1)], create_tokeniser("words")
     )
@@ -266,7 +276,7 @@ def test_rates_and_decays_of_the_groups():
         (["val={}/outside.json", "data={}/outside.json"], "ner: data must hold an entity, got none in 1 texts"),
     ],
 )
-def test_what_is_wrong_is_said_in_a_line(data, tmp_path, capsys, words, message):
+def test_errors_are_one_line(data, tmp_path, capsys, words, message):
     write_entities(tmp_path / "nothing.json", [AnnotatedText("", "nobody")])
     write_entities(tmp_path / "blank.json", [AnnotatedText("", "  ")])
     write_entities(tmp_path / "spaces.json", [AnnotatedText("", "  ", (Entity("PER", 0, 0),))])

@@ -1,4 +1,4 @@
-"""Options come from words, each of its type, or one sentence says what is wrong."""
+"""Command line words become typed options, or a one-sentence error."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Recipe:
 
 
 def test_recipes_begin_with_the_sizes_of_their_data():
-    """CamVid as it is reduced here, and the square of CornerNet's paper."""
+    """Sizes of the reduced CamVid, and the square of CornerNet's paper."""
     fcn = pytest.importorskip("pydlx.training.fcn").FCNOptions()
     cornernet = pytest.importorskip("pydlx.training.cornernet").CornerNetOptions()
     assert (fcn.size, cornernet.size, cornernet.stride) == ((180, 240), 511, 8)
@@ -50,7 +50,7 @@ def test_every_type_is_read():
         ("lr=fast", "option lr cannot be 'fast'"),
     ],
 )
-def test_what_is_wrong_is_said(word, message):
+def test_wrong_arguments_are_refused(word, message):
     with pytest.raises(ValueError, match=message):
         parse_options(Recipe, [word])
 

@@ -1,4 +1,4 @@
-"""The recipe for readers tunes a pretrained encoder or leaves it as it is, and keeps it whole in the checkpoint."""
+"""The recipe for readers tunes or freezes a pretrained encoder, and saves it whole in the checkpoint."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def train(place, out, *words):
 
 
 def moved(model, place):
-    """By how much the encoder's weights differ from those in the folder, at most."""
+    """Returns the largest difference of the encoder's weights from those in the folder."""
     import transformers
 
     before = transformers.AutoModel.from_pretrained(place / "bert").state_dict()
@@ -51,7 +51,7 @@ def moved(model, place):
 
 
 def test_a_tuned_encoder_has_a_rate_of_its_own_and_stays_in_the_checkpoint(place, tmp_path, capsys):
-    """The passages have more pieces than it reads. Commands say of the answers what the validation said."""
+    """The passages have more pieces than the encoder reads; the commands' scores equal the validation's."""
     copy, out = tmp_path / "place", tmp_path / "out"
     shutil.copytree(place, copy)
     words = ["max_passage=none", "encoder_lr=1e-6", "epochs=1", "optimizer=adam", "lr=0.03", "dropout=0"]
@@ -106,7 +106,7 @@ def test_an_encoder_that_is_tuned_is_never_tuned_by_adadelta(words, kind, rates)
 
 
 def test_a_reader_to_start_with_reads_no_more_than_its_encoder(place, tmp_path, capsys):
-    data = squad_file(tmp_path / "long.json", 3, around=1)  # of more pieces than it reads
+    data = squad_file(tmp_path / "long.json", 3, around=1)  # longer than the encoder reads
     assert train(place, tmp_path / "first", *TINY, "max_passage=20", "max_steps=1") == 0
     files = [f"data={data}", f"val={data}", f"start={tmp_path / 'first' / 'last.ckpt'}", "max_steps=1"]
     words = ["progress=false", "accelerator=cpu", *files]
@@ -131,7 +131,7 @@ def test_a_reader_to_start_with_reads_no_more_than_its_encoder(place, tmp_path, 
         (["encoder={}"], "cannot be read as a pretrained encoder"),
     ],
 )
-def test_what_is_wrong_is_said_in_a_line(place, tmp_path, capsys, words, message):
+def test_errors_are_one_line(place, tmp_path, capsys, words, message):
     assert train(place, tmp_path / "out", *(word.replace("{}", str(tmp_path)) for word in words)) == 2
     assert message in capsys.readouterr().err.strip().splitlines()[-1]
     assert not (tmp_path / "out").exists()

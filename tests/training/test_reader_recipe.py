@@ -1,4 +1,4 @@
-"""The recipe for readers learns questions, goes on where it stopped, and leaves readers that answer as validated."""
+"""The recipe for readers learns questions, resumes, and leaves readers that score as in validation."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ def train(data, out, *words, model="bidaf"):
 
 
 def logged(out, column):
-    """What a run has logged of a score, by step."""
+    """Returns the logged values of a score, by step."""
     rows = [row for path in sorted(out.glob("csv/*/metrics.csv")) for row in csv.DictReader(path.open())]
     return {int(row["step"]): float(row[column]) for row in rows if row.get(column)}
 
 
 def test_it_learns_questions_by_heart(data, tmp_path, capsys):
-    """The model in the file answers, about other passages than those of the training too."""
+    """The saved model answers, also about passages that it was not trained on."""
     assert train(data, tmp_path, *FAST, "epochs=20", "val_every=20", "characters=false", "batch_size=8") == 0
     files = f"reading {data}\n" * 2
     assert capsys.readouterr().out.startswith(
@@ -87,7 +87,7 @@ def test_every_model_trains_with_characters_and_features(data, tmp_path, model):
     built = load_model(tmp_path / "last.ckpt")
     assert built.model_name == model
     assert built.model_options["features"] == 4
-    # Some papers' readers have none, whatever is asked for.
+    # Some papers' readers have no dropout, whatever the option says.
     without = ("match_lstm", "fusionnet", "dcn", "rasor", "drqa")
     assert (built.model_options["character_count"] > 0) == (model not in without)
     assert ask(built, passage(9), "Where does Anna9 live?").answers
@@ -112,7 +112,7 @@ class Stop(Exception):
 
 
 class StopAt(Callback):
-    """Ends the training as a kill does, before the step is saved."""
+    """Interrupts the training as a kill would, before the step is saved."""
 
     def __init__(self, step):
         self.step = step
@@ -123,7 +123,7 @@ class StopAt(Callback):
 
 
 class Losses(Callback):
-    """Notes the losses of all steps."""
+    """Records the losses of all steps."""
 
     def __init__(self):
         self.seen = []
@@ -133,7 +133,7 @@ class Losses(Callback):
 
 
 def losses(monkeypatch, data, out, stop=None):
-    """Of a training of four epochs of four batches, with dropout, that ends at a step."""
+    """A training of four epochs of four batches, with dropout, is interrupted at a step."""
     seen, build = Losses(), reader_recipes.build_trainer
 
     def watched(*given, callbacks, **named):
@@ -180,7 +180,7 @@ def test_an_interrupted_training_says_how_to_go_on(data, tmp_path, monkeypatch, 
 
 
 def test_early_stopping(data, tmp_path):
-    """With a rate too low to learn anything F1 does not rise after the first validation."""
+    """The rate is too low to learn anything, so that F1 does not rise after the first validation."""
     assert train(data, tmp_path, "lr=1e-9", "dropout=0", "characters=false", "epochs=9", "patience=2") == 0
     assert len(logged(tmp_path, "val/f1")) == 3
 
@@ -196,7 +196,7 @@ def test_averaged_weights_are_those_that_are_validated_and_kept(data, tmp_path, 
 
 
 def scores(out, data, capsys, *words, checkpoint="last.ckpt"):
-    """What ``pydlx eval squad`` says of the answers of ``pydlx answer``."""
+    """Returns the scores of ``pydlx eval squad`` for the answers of ``pydlx answer``."""
     predictions = out / "predictions.json"
     given = ["--checkpoint", str(out / checkpoint), "--data", str(data), "--out", str(predictions)]
     assert main(["answer", *given]) == 0
@@ -222,7 +222,7 @@ def test_validation_says_what_the_commands_say(tmp_path, capsys):
 
 
 def test_processes_share_the_questions(tmp_path):
-    """All windows of a question belong to one, the shortest first."""
+    """All windows of a question go to one process, the shortest question first."""
     featurizer = Featurizer(create_tokeniser("words"), Vocabulary([]))
     asked = ReadingSet(squad_file(tmp_path / "dev.json", 5, around=1), featurizer, training=False, max_passage=40)
     parts = [NumberedExamples(asked, rank, 2) for rank in (0, 1)]
@@ -255,7 +255,7 @@ def glove(tmp_path):
 
 @pytest.mark.parametrize(("tune", "moved"), [("none", 0), ("1", 1)])
 def test_vectors_of_a_file(data, tmp_path, glove, tune, moved):
-    """They stay as they are, but for as many of the most frequent words as shall be trained."""
+    """Word vectors are fixed, except those of the most frequent words that an option says to train."""
     held_out = tmp_path / "dev.json"
     content = json.loads(data.read_text())
     for paragraph in content["data"][0]["paragraphs"]:
@@ -279,7 +279,7 @@ def test_tokens_are_kept_for_next_time(data, tmp_path, monkeypatch):
     assert train(data, tmp_path / "one", *cached) == 0
     names = ["data.questions.all.words.npz", "val.questions.2.words.npz"]
     assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == names
-    monkeypatch.setattr("pydlx.data.text.cache.tokenise", None)  # what is kept is not cut again
+    monkeypatch.setattr("pydlx.data.text.cache.tokenise", None)  # cached texts are not split again
     assert train(data, tmp_path / "two", *cached) == 0
     one, two = (load_model(tmp_path / run / "last.ckpt") for run in ("one", "two"))
     assert all(torch.equal(tensor, two.state_dict()[name]) for name, tensor in one.state_dict().items())
@@ -299,7 +299,7 @@ def test_chinese_is_read_by_characters(tmp_path):
     assert train(tmp_path / "chinese.json", tmp_path / "out", *words) == 0
     assert logged(tmp_path / "out", "val/exact_match") == {19: 100}
     model = load_model(tmp_path / "out" / "best.ckpt")
-    assert model.model_options["character_count"] == 0  # a word is a character
+    assert model.model_options["character_count"] == 0  # words are single characters
     assert ask(model, passages[2], "他住在哪里？").best == "天津"
 
 
@@ -370,7 +370,7 @@ def test_a_checkpoint_of_something_else_is_refused(data, tmp_path, capsys):
         (["devices=2", "val_limit=1"], "val must hold a question to answer for each process, got 1 for 2"),
     ],
 )
-def test_what_is_wrong_is_said_in_a_line(data, tmp_path, capsys, words, message):
+def test_errors_are_one_line(data, tmp_path, capsys, words, message):
     squad_file(tmp_path / "empty.json", 0)
     squad_file(tmp_path / "unanswered.json", 2, unanswerable=2)
     (tmp_path / "chinese.txt").write_text("北京 1 2 3\n")
@@ -390,7 +390,7 @@ def test_options_are_listed(capsys):
 
 @pytest.mark.slow
 def test_two_processes_are_as_good_as_one(tmp_path):
-    """Each step averages two batches, in one process or in two; five questions are split three and two."""
+    """Each step averages two batches, in one process or in two; of five questions one gets three, the other two."""
     data = squad_file(tmp_path / "questions.json", 5)
     words = [*FAST, "train_limit=2", "max_passage=16", "batch_size=2", "epochs=8", "val_every=4", "characters=false"]
     words += ["precision=64-true"]

@@ -1,4 +1,4 @@
-"""The recipes for gaps, choices and documents learn by heart, and their validation says what the commands say."""
+"""The recipes cloze, choice and free_answer overfit small data; validation scores equal the commands'."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def train(recipe, out, *words):
 
 
 def logged(out, column):
-    """The last of a score that a run has logged."""
+    """Returns the last logged value of a score."""
     rows = [row for path in sorted(out.glob("csv/*/metrics.csv")) for row in csv.DictReader(path.open())]
     return [float(row[column]) for row in rows if row.get(column)][-1]
 
 
 def scored(capsys, out, data, truth, form):
-    """What ``pydlx eval answers`` says of the answers of ``pydlx answer``."""
+    """Returns the scores of ``pydlx eval answers`` for the answers of ``pydlx answer``."""
     predictions = out / "predictions"
     checkpoint = str(out / "last.ckpt")
     assert main(["answer", "--checkpoint", checkpoint, "--data", str(data), "--out", str(predictions)]) == 0
@@ -61,7 +61,7 @@ def test_gaps(tmp_path, capsys):
 def test_choices(tmp_path, capsys):
     data = dream_file(tmp_path / "dream.json")
     content = json.loads(data.read_text())
-    content[0][1][0]["answer"] = "In Bern."  # which is none of the choices: not trained on, and counted as wrong
+    content[0][1][0]["answer"] = "In Bern."  # not among the choices: not trained on, and counted as wrong
     data.write_text(json.dumps(content))
     out = tmp_path / "out"
     assert train("choice", out, f"data={data}", f"val={data}", "epochs=24", "val_every=24") == 0
@@ -78,7 +78,7 @@ def test_choices(tmp_path, capsys):
 
 @pytest.mark.parametrize("spans", [True, False])
 def test_documents(tmp_path, capsys, spans):
-    """With the file's own spans, and with the best ones where it has none."""
+    """Trains on the file's own spans, or on the best ones where it has none."""
     data, out = dureader_file(tmp_path / "dureader.jsonl", spans=spans), tmp_path / "out"
     words = ["epochs=12", "val_every=12", "answer_length=10"]
     assert train("free_answer", out, f"data={data}", f"val={data}", *words) == 0
@@ -154,7 +154,7 @@ def test_a_trained_reader_is_where_another_starts(tmp_path, capsys):
         ("free_answer", ["data={}/silent"], "free_answer: data must hold a question to train on, got none of 1"),
     ],
 )
-def test_what_is_wrong_is_said_in_a_line(tmp_path, capsys, recipe, words, message):
+def test_errors_are_one_line(tmp_path, capsys, recipe, words, message):
     passages, answers = cloze_files(tmp_path, 2)
     (tmp_path / "silent").write_text('{"question_id": 1, "question": "a", "documents": [{"paragraphs": ["a"]}]}')
     files = {

@@ -1,4 +1,4 @@
-"""The recipe for relations learns documents, goes on where it stopped, and leaves models that find as validated."""
+"""The recipe for relations learns documents, resumes, and leaves models that score as in validation."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def train(data, out, *words):
 
 
 def logged(out, column):
-    """What a run has logged of a score, by step."""
+    """Returns the logged values of a score, by step."""
     rows = [row for path in sorted(out.glob("csv/*/metrics.csv")) for row in csv.DictReader(path.open())]
     return {int(row["step"]): float(row[column]) for row in rows if row.get(column)}
 
@@ -56,15 +56,15 @@ def facts(found):
 
 @pytest.mark.parametrize("loss", ["adaptive_threshold", "adaptive_focal", "cross_entropy"])
 def test_it_learns_documents_by_heart(data, tmp_path, capsys, loss):
-    """The model in the file finds the relations of other documents of the kind, too."""
+    """The saved model finds the relations of other documents of the same kind, too."""
     words = [f"val={data}", f"loss={loss}", "epochs=20", "val_every=20"]
     assert train(data, tmp_path, *FAST, *words) == 0
     shown = capsys.readouterr().out
     read = f"read {data}: 8 documents, 24 entities, 32 mentions, 24 facts\n"
     assert shown.startswith(f"{read * 2}train: 8 examples of 8 documents, 48 pairs\nval: 8 examples of 8 documents")
     assert logged(tmp_path, "val/f1") == logged(tmp_path, "val/frequent_f1") == {39: 1}
-    assert logged(tmp_path, "val/ign_f1") == {39: 0}  # of validation on the training's documents all is seen
-    assert logged(tmp_path, "val/long_tail_f1") == {39: 0}  # the ten most common relations are all
+    assert logged(tmp_path, "val/ign_f1") == {39: 0}  # validated on the training documents, all facts are seen
+    assert logged(tmp_path, "val/long_tail_f1") == {39: 0}  # all relations are among the ten most common
     assert bool(logged(tmp_path, "val/threshold")) == (loss == "cross_entropy")
     model = load_model(tmp_path / "best.ckpt")
     for one, found in zip(DOCUMENTS, find_all_relations(model, DOCUMENTS), strict=True):
@@ -88,7 +88,7 @@ def test_it_goes_on_where_it_stopped(data, tmp_path):
     for epochs in (2, 3):
         assert train(data, tmp_path / "parts", *words, f"epochs={epochs}") == 0
     whole, parts = (load_model(tmp_path / name / "last.ckpt") for name in ("whole", "parts"))
-    # The threshold, too, which no gradient trains.
+    # Also the threshold, which is not trained by gradient.
     for name, weight in whole.state_dict().items():
         assert torch.equal(parts.state_dict()[name], weight), name
 
@@ -132,7 +132,7 @@ def test_what_is_found_is_scored_as_in_the_validation(data, tmp_path, capsys):
     words = [f"val={test}", "loss=cross_entropy", "epochs=2", "val_every=2", "lr=0.02"]
     assert train(data, tmp_path, *words) == 0
     out = tmp_path / "facts.json"
-    assert main(["predict", str(tmp_path / "best.ckpt"), str(test), "--out", str(out)]) == 0
+    assert main(["predict", "--checkpoint", str(tmp_path / "best.ckpt"), "--data", str(test), "--out", str(out)]) == 0
     assert re.search(r"6 documents: \d+ relations, written to", capsys.readouterr().out)
     found = relation_score(list(read_docred(test)), json.loads(out.read_text()), train=list(read_docred(data)))
     assert found["predicted"] > 0
@@ -161,7 +161,7 @@ def test_options_that_do_not_fit_are_refused(data, tmp_path, capsys, words, mess
     assert message in capsys.readouterr().err
 
 
-# Its facts stay, but nothing of it can be read.
+# Its facts remain, but it has no tokens.
 WORDLESS = RelationDocument("Wordless", (), ((), ()), (Fact(0, 1, "born in"),))
 
 
@@ -209,7 +209,7 @@ def test_the_threshold_is_the_best_one():
     assert f1(found) == max(f1(edge) for edge in search.edges.tolist())
     search.reset()
     search.update(torch.tensor([[11.0]]), torch.tensor([[False]]))
-    assert search.compute() == -10  # nothing is true: all thresholds are as good
+    assert search.compute() == -10  # there are no true facts: all thresholds are equally good
 
 
 def test_every_process_has_its_own_documents():

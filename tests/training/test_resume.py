@@ -1,4 +1,4 @@
-"""A training that is stopped at any step goes on with the items and losses that it would have had."""
+"""A training interrupted at any step resumes with the items and losses of an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Stop(Exception):
 
 
 class StopAt(Callback):
-    """Ends the training as a kill does, before the step is saved: the last checkpoint is that of the step before."""
+    """Interrupts the training as a kill would, before the step is saved: the last checkpoint is one step older."""
 
     def __init__(self, step):
         self.step = step
@@ -117,7 +117,7 @@ def test_epochs_hold_every_item_once_in_another_order(whole_run):
 
 
 @pytest.mark.parametrize("stop", [1, 4, 6, 7, 17])
-def test_a_stopped_training_goes_on_alike(tmp_path, whole_run, stop):
+def test_a_resumed_training_is_the_uninterrupted_one(tmp_path, whole_run, stop):
     first = train(tmp_path, stop)
     assert len(first.seen) == stop
     second = train(tmp_path)
@@ -127,7 +127,7 @@ def test_a_stopped_training_goes_on_alike(tmp_path, whole_run, stop):
 
 
 def test_epochs_are_kept_besides_steps(tmp_path, whole_run):
-    """Of steps 6 and 12, at the ends of epochs, and 5, 10, 15: the training goes on from the last that was kept."""
+    """Checkpoints are of steps 6 and 12, at the ends of epochs, and 5, 10, 15; training resumes from the last."""
     for checkpoint_steps, stop, kept in ((None, 9, 6), (5, 9, 6), (5, 11, 10), (5, 17, 15)):
         folder = tmp_path / f"{checkpoint_steps} {stop}"
         first = train(folder, stop, checkpoint_steps=checkpoint_steps)
@@ -136,7 +136,7 @@ def test_epochs_are_kept_besides_steps(tmp_path, whole_run):
 
 def test_every_process_knows_its_number(monkeypatch):
     options = TrainerOptions(devices=2, nodes=3)
-    assert processes(options) == (6, 0)  # the one that is about to start the others
+    assert processes(options) == (6, 0)  # the process that starts the others
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setenv("NODE_RANK", "2")
     assert processes(options) == (6, 5)

@@ -1,4 +1,4 @@
-"""What a training says on the terminal."""
+"""What a training prints on the terminal."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def toy():
 
 @pytest.fixture
 def said():
-    """All that Lightning logs from here on."""
+    """Collects all that Lightning logs from here on."""
     messages = []
     handler = logging.Handler()
     handler.emit = lambda record: messages.append(record.getMessage())
@@ -52,8 +52,8 @@ def said():
     logging.getLogger("lightning.pytorch").removeHandler(handler)
 
 
-def test_lightning_speaks_of_the_training_alone(toy, said, tmp_path):
-    """Not of what else one could install, nor, where a training goes on, that its folder is not empty."""
+def test_lightning_prints_nothing_but_the_training(toy, said, tmp_path):
+    """No advertisements, and no warning that the folder of a resumed training is not empty."""
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         for epochs in (1, 2):

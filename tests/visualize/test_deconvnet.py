@@ -1,4 +1,4 @@
-"""Projection against networks worked out by hand, against autograd, and against the paper's steps written out."""
+"""Projection of plain chains against networks worked out by hand, autograd, and the paper's steps written out."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_strongest_and_all():
 
 
 class Features(nn.Module):
-    """A network as users write them: parts, a module used twice, in-place rectifiers, a head that is no chain."""
+    """A network as users write them: parts, a module used twice, in-place rectifiers, a head of vectors."""
 
     def __init__(self):
         super().__init__()
@@ -134,61 +134,46 @@ def test_networks_that_are_no_sequential():
     model.norm.eval()
     x, before = draw(2, 1, 14, 14), {name: value.clone() for name, value in model.state_dict().items()}
     net = Deconvnet(model)
-    assert net.layers(x) == ["features.0", "features.1", "features.2", "conv", "relu", "norm", "relu:2"]
+    parts = ["features.0", "features.1", "features.2", "features", "conv", "relu", "norm", "relu:2", "head", "Features"]
+    assert net.layers(x) == parts
     kept = x.clone()
-    torch.testing.assert_close(net.project(x, "relu:2", 2), Deconvnet(chain).project(x, "6", 2))
+    assert torch.equal(net.project(x, "relu:2", 2), Deconvnet(chain).project(x, "6", 2))
+    assert torch.equal(
+        net.project(x, "relu"), Deconvnet(chain).project(x, "4")
+    )  # and not what the second run made of it
     assert torch.equal(x, kept)
     assert model.training and model.features.training and not model.norm.training
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name])
     assert all(parameter.grad is None for parameter in model.parameters())
+    assert not any(module._forward_hooks for module in model.modules())
     with torch.inference_mode():
         assert torch.equal(net.project(x, "conv", 1), net.project(kept, "conv", 1))
 
 
-class Residual(nn.Module):
-    def __init__(self, combine):
-        super().__init__()
-        self.first, self.second, self.third = (nn.Conv2d(2, 2, 1) for _ in range(3))
-        self.combine = combine
-
-    def forward(self, x):
-        y = self.first(x)
-        return self.third(self.combine(self.second(y), y))
-
-
-@pytest.mark.parametrize(
-    "combine", [lambda a, b: a + b, lambda a, b: a.relu(), lambda a, b: a.mul_(2), lambda a, b: a.view(a.shape)]
-)
-def test_what_is_no_chain_is_said(combine):
-    net, x = Deconvnet(Residual(combine)), torch.zeros(1, 2, 3, 3)
-    assert net.layers(x) == ["first", "second"]
-    with pytest.raises(
-        ValueError, match=r"^deconvnet: layer must be one of first, second, got 'third' \('third' does "
-    ):
-        net.project(x, "third")
+def test_vectors_are_maps_of_one_element():
+    """The last convolution as wide as the image is the same as a linear layer over the flattened maps."""
+    linear = network(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(3 * 16, 2))
+    convolution = network(linear[0], nn.ReLU(), nn.Conv2d(3, 2, 4))
+    with torch.no_grad():
+        convolution[2].weight.copy_(linear[3].weight.view(2, 3, 4, 4))
+        convolution[2].bias.copy_(linear[3].bias)
+    x = draw(2, 1, 6, 6)
+    for channel in ("strongest", 1):
+        found = Deconvnet(linear).project(x, "3", channel)
+        torch.testing.assert_close(found, Deconvnet(convolution).project(x, "2", channel), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("layer", "message"),
-    [
-        (nn.LeakyReLU(), "layer '1' must be one that can be projected through .* got LeakyReLU"),
-        (nn.BatchNorm2d(2, track_running_stats=False), "layer '1' must be one that .* got BatchNorm2d"),
-        (nn.PixelShuffle(1), "layer '1' must be one that .* got PixelShuffle"),
-    ],
-)
-def test_layers_that_cannot_be_projected_through(layer, message):
-    model = nn.Sequential(nn.Conv2d(1, 2, 1), layer, nn.ReLU())
-    x = torch.zeros(1, 1, 4, 4)
-    Deconvnet(model).project(x, "0")
-    with pytest.raises(ValueError, match=f"^deconvnet: {message}"):
-        Deconvnet(model).project(x, "2")
+def test_the_network_runs_no_further_than_the_layer():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 2))  # for 4×4 images
+    projection = Deconvnet(model).project(torch.ones(1, 1, 9, 9), "0")
+    assert projection.count_nonzero() == 9
 
 
 def test_bad_arguments():
     net, x = Deconvnet(nn.Sequential(nn.Conv2d(1, 2, 1))), torch.zeros(1, 1, 4, 5)
     for arguments, message in (
-        ((x, "1"), "layer must be one of 0, got '1'$"),
+        ((x, "1"), "layer must be one of 0, Sequential, got '1'$"),
         ((x, "0", 2), 'channel must be 0 to 1 or "strongest", got 2'),
         ((x, "0", 0, (0, 5)), r"position must lie inside of \(4, 5\), or be .*, got \(0, 5\)"),
         ((x, "0", 0, "best"), "position must lie inside .* got 'best'"),
@@ -197,3 +182,17 @@ def test_bad_arguments():
     ):
         with pytest.raises(ValueError, match=f"^deconvnet: {message}"):
             net.project(*arguments)
+    many = nn.Sequential(*(nn.Identity() for _ in range(40)))
+    with pytest.raises(ValueError, match=r"layer must be one of 41 names, such as 4, .*, got '4.relu'$"):
+        Deconvnet(many).project(x, "4.relu")
+    with pytest.raises(ValueError, match=r"layer must return one tensor .* got '0' with shape \(4,\)"):
+        Deconvnet(nn.Sequential(nn.Flatten(0))).project(x[..., :1], "0")
+    with pytest.raises(ValueError, match=r"layer must return one tensor .* got '0' with tuple"):
+        Deconvnet(nn.Sequential(nn.MaxPool2d(2, return_indices=True))).project(x, "0")
+    with pytest.raises(ValueError, match=r"layer must depend on the image, got '0'$"):
+        Deconvnet(nn.Sequential(Constant())).project(x, "0")
+
+
+class Constant(nn.Module):
+    def forward(self, x):
+        return torch.ones(1, 1, 1, 1)

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 import pydlx
-from pydlx.visualize import Deconvnet, Excitation, grid, top_activations, write_image
+from pydlx.data import write_image
+from pydlx.visualize import Deconvnet, Excitation, grid, top_activations
 
 
 @pytest.fixture
@@ -57,7 +58,27 @@ def test_loaders_give_the_same(model, images):
     for channel, expected in top_activations(model, images, "4", k=5).items():
         assert [e.image for e in from_loader[channel]] == [e.image for e in expected]
     assert lines[:3] == ["5 images seen", "10 images seen", "12 images seen"]
-    assert lines[-1] == "5 of 5 feature maps projected"
+    assert (
+        lines[3].endswith("images projected") and lines[-1] == f"{len(lines) - 3} of {len(lines) - 3} images projected"
+    )
+
+
+def test_an_image_is_kept_once_and_of_projections_their_part(model, images):
+    found = [e for excitations in top_activations(model, images, "0").values() for e in excitations]
+    stores = {e.patch.untyped_storage().data_ptr() for e in found}
+    assert len(stores) == len({e.image for e in found}) < len(found)
+    assert all(e.projection.untyped_storage().nbytes() == e.projection.nbytes for e in found)
+
+
+def test_tensors_of_many_images_run_in_parts(model, monkeypatch):
+    sizes = []
+    model.register_forward_hook(lambda module, inputs, output: sizes.append(len(inputs[0])))
+    many = torch.rand(70, 3, 8, 8)
+    at_once = top_activations(model, [many], "Sequential", [1], k=3)[1]
+    sizes.clear()
+    in_parts = top_activations(model, many, "Sequential", [1], k=3)[1]
+    assert sizes[:3] == [32, 32, 6]
+    assert [(e.image, e.position) for e in in_parts] == [(e.image, e.position) for e in at_once]
 
 
 def test_equal_activations_keep_the_first_images(model):

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
+from contextlib import ExitStack
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from pydlx.cli.answer import choice, cloze, documents, spans
-from pydlx.cli.device import add_device, device_of
-from pydlx.cli.texts import given_text
-from pydlx.data.reading.documents import FREE_FORMATS
-from pydlx.files import check_writable
-from pydlx.models import load_model
-from pydlx.models.readers import Reader
-from pydlx.models.readers.settings import task_of
+from pydlx.cli.inputs import check_checkpoint, check_file, given_text, standard_input
+from pydlx.cli.options import STANDARD, add_checkpoint, add_device, add_json, count, device_of, listed, new_command
+from pydlx.cli.outputs import check_outputs, give_json
 
 _EXAMPLE = """\
 example:
@@ -38,6 +33,9 @@ and writes lines "<qid_0> ||| word"; of DREAM's, and writes {id: choice}; of DuR
 object in each line. pydlx eval scores them all.
 """
 
+# As in pydlx.data.reading.documents, which imports torch.
+_FORMATS = ("dureader", "marco")
+
 # Options that only readers trained for some tasks understand.
 _ONLY = {
     "top": ("span", "free_answer", "cloze"),
@@ -50,69 +48,93 @@ _ONLY = {
 
 def add_parser(subparsers: argparse._SubParsersAction) -> argparse.ArgumentParser:
     """Adds the command ``answer`` to the command line."""
-    parser = subparsers.add_parser(
+    parser = new_command(
+        subparsers,
         "answer",
-        help="answer questions about a passage",
-        description="Find the answer to a question in a passage, with a trained reader.",
-        epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "answer questions about a passage",
+        "Find the answer to a question in a passage, with a trained reader.",
+        _EXAMPLE,
+    )
+    add_checkpoint(parser, "`pydlx train reader` and its kind, or of pydlx.models.save_model")
+    parser.add_argument("--passage", metavar="TEXT", help="a text, the name of a text file, or - for standard input")
+    parser.add_argument("--question", metavar="TEXT", help="what is asked")
+    parser.add_argument(
+        "--choices", nargs="+", metavar="TEXT", help="what may be chosen, for readers that were trained to choose"
+    )
+    parser.add_argument("--data", metavar="FILE", help="answer all questions of a file, or of - for standard input")
+    parser.add_argument(
+        "--format", choices=_FORMATS, help="with --data that holds documents, whose form it has (default: dureader)"
     )
     parser.add_argument(
-        "--checkpoint", type=Path, required=True, help="of pydlx train reader and its kind, or of save_model"
+        "--out", type=Path, metavar="FILE", help="with --data, where to write the answers, - for standard output"
     )
-    parser.add_argument("--passage", help="a text, the name of a text file, or - for standard input")
-    parser.add_argument("--question", help="what is asked")
-    parser.add_argument("--choices", nargs="+", metavar="TEXT", help="what may be chosen")
-    parser.add_argument("--data", type=Path, metavar="FILE", help="answer all questions of a file")
-    parser.add_argument("--format", choices=tuple(FREE_FORMATS), help="of --data, if it holds documents")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="with --data: where the answers are written")
     parser.add_argument(
-        "--na-probs", type=Path, metavar="FILE", help="with --data: also write {id: probability of no answer}"
+        "--na-probs", type=Path, metavar="FILE", help="with --data, also write {id: probability of no answer}"
     )
-    parser.add_argument("--top", type=int, metavar="N", help="show the N best answers (default: 1)")
-    parser.add_argument("--max-length", type=int, metavar="N", help="most tokens of an answer (default: as trained)")
+    parser.add_argument("--top", type=count, metavar="N", help="show the N best answers (default: 1)")
+    parser.add_argument(
+        "--max-length", type=count, metavar="N", help="how many tokens an answer may have (default: as trained)"
+    )
     add_device(parser)
-    parser.add_argument("--json", action="store_true", help="print the answers as JSON, without the passage")
+    add_json(parser, "the answers, without the passage,")
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Answers one question, or those of a file."""
     _check(args)
+    from pydlx.models import load_model
+    from pydlx.models.readers import Reader
+    from pydlx.models.readers.settings import task_of
+
     model: Any = load_model(args.checkpoint)
     if not isinstance(model, Reader):
         raise ValueError(f"--checkpoint must hold a reader, got {model.model_name}")
     task = task_of(model)
     _check_task(args, task)
-    model.to(device_of(args))
-    if args.data is not None:
-        print(_answer_file(model, task, args))
-        return 0
-    passage = given_text(args.passage, "--passage")
-    if task == "cloze":
-        plain, shown = cloze.answer(model, passage, args.question, args.top or 1)
-    elif task == "choice":
-        plain, shown = choice.answer(model, passage, args.question, args.choices)
-    else:
-        top, colour = args.top or 1, sys.stdout.isatty()
-        plain, shown = spans.answer(model, passage, args.question, top, args.max_length, colour)
-    print(json.dumps(plain, ensure_ascii=False) if args.json else shown)
+    model.to(device_of(args.device))
+    with ExitStack() as stack:
+        if args.data is None:
+            _answer(model, task, args)
+        elif args.data == STANDARD:
+            _answer_file(model, task, Path(stack.enter_context(standard_input("--data"))), args)
+        else:
+            _answer_file(model, task, Path(args.data), args)
     return 0
 
 
-def _answer_file(model: Reader, task: str, args: argparse.Namespace) -> str:
+def _answer(model: Any, task: str, args: argparse.Namespace) -> None:
+    """Answers one question, and shows the answers."""
+    passage = given_text(args.passage, "--passage")
+    if task == "cloze":
+        answers = _of("cloze").Words(model, passage, args.question, args.top or 1)
+    elif task == "choice":
+        answers = _of("choice").Choices(model, passage, args.question, args.choices)
+    else:
+        answers = _of("spans").Spans(model, passage, args.question, args.top or 1, args.max_length)
+    if not give_json(args.json, answers.plain()):
+        answers.show()
+
+
+def _answer_file(model: Any, task: str, data: Path, args: argparse.Namespace) -> None:
     """Answers a file's questions, and says how many."""
     if task == "cloze":
-        return cloze.answer_file(model, args.data, args.out)
-    if task == "choice":
-        return choice.answer_file(model, args.data, args.out)
-    if task == "free_answer" or args.format is not None:
-        return documents.answer_file(model, args.data, args.out, args.format or "dureader", args.max_length)
-    return spans.answer_file(model, args.data, args.out, args.na_probs, args.max_length)
+        _of("cloze").answer_file(model, data, args.out)
+    elif task == "choice":
+        _of("choice").answer_file(model, data, args.out)
+    elif task == "free_answer" or args.format is not None:
+        _of("documents").answer_file(model, data, args.out, args.format or "dureader", args.max_length)
+    else:
+        _of("spans").answer_file(model, data, args.out, args.na_probs, args.max_length)
+
+
+def _of(kind: str) -> Any:
+    """The module of a kind of answers; it imports torch."""
+    return import_module(f"pydlx.cli.answer.{kind}")
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Refuses options that are missing, left over or out of range."""
+    """Refuses options that are missing or left over, and files that cannot be read or written."""
     if args.data is None:
         wanted, refused, hint = ["passage", "question"], ["out", "na-probs", "format"], "without --data"
     else:
@@ -124,16 +146,11 @@ def _check(args: argparse.Namespace) -> None:
     for name in wanted:
         if name not in given:
             raise ValueError(f"--{name} must be given {hint}")
-    for name in ("top", "max-length"):
-        if (number := getattr(args, name.replace("-", "_"))) is not None and number < 1:
-            raise ValueError(f"--{name} must be positive, got {number}")
-    taken = {} if args.data is None else {args.data.resolve(): "data"}
-    for name in ("out", "na-probs"):
-        if (path := getattr(args, name.replace("-", "_"))) is None:
-            continue
-        if (other := taken.setdefault(path.resolve(), name)) != name:
-            raise ValueError(f"--{name} must be another file than --{other}, got {path}")
-        check_writable(path)
+    check_checkpoint(args.checkpoint)
+    if args.data not in (None, STANDARD):
+        check_file(args.data, "--data")
+    outputs = {"--out": args.out, "--na-probs": args.na_probs, "--json": args.json}
+    check_outputs(outputs, {"--checkpoint": args.checkpoint, "--data": args.data, "--passage": args.passage})
 
 
 def _check_task(args: argparse.Namespace, task: str) -> None:
@@ -141,7 +158,7 @@ def _check_task(args: argparse.Namespace, task: str) -> None:
     given = _given(args)
     for name, tasks in _ONLY.items():
         if name in given and task not in tasks:
-            raise ValueError(f"--{name} needs a reader trained for {' or '.join(tasks)}, got one for {task}")
+            raise ValueError(f"--{name} needs a reader trained for {listed(tasks)}, got one for {task}")
     if "na-probs" in given and "format" in given:
         raise ValueError("--na-probs must not be given with --format")
     if task == "choice" and args.data is None and args.choices is None:

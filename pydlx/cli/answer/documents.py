@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydlx.cli.answer.files import said, write_text
+from pydlx.cli.answer.said import say_count, write_answers
 from pydlx.cli.progress import counting
 from pydlx.data.reading import AnswerReport, FreeQuestion
 from pydlx.data.reading.documents import FREE_FORMATS
@@ -14,7 +14,7 @@ from pydlx.models.readers import Reader
 from pydlx.models.readers.documents import ask_documents
 
 
-def answer_file(model: Reader, data: Path, out: Path, form: str, max_length: int | None) -> str:
+def answer_file(model: Reader, data: Path, out: Path, form: str, max_length: int | None) -> None:
     """Writes a JSON object in each line, as DuReader's or MS MARCO's script reads it; says how many there are."""
     report = AnswerReport()
     questions = list(FREE_FORMATS[form](data, report))
@@ -24,8 +24,8 @@ def answer_file(model: Reader, data: Path, out: Path, form: str, max_length: int
         text = next(found).best
         answers[question.id] = text
         lines.append(json.dumps(_record(question, text, form), ensure_ascii=False) + "\n")
-    write_text(out, "".join(lines))
-    return said(report, answers, out)
+    write_answers(out, "".join(lines))
+    say_count(report, answers, out)
 
 
 def _record(question: FreeQuestion, text: str, form: str) -> dict[str, Any]:

@@ -6,23 +6,43 @@ import math
 from pathlib import Path
 from typing import Any
 
-from pydlx.cli.answer.files import said, write_json
-from pydlx.cli.progress import counting
+from pydlx.cli.answer.said import say_count, write_json
+from pydlx.cli.progress import counting, doing
 from pydlx.data.reading import AnswerReport, read_squad
 from pydlx.models.readers import Asked, FoundAnswer, Reader, ask, ask_all
+from pydlx.tables import print_pieces, print_table, shows_styles
 
 _CONTEXT = 400  # characters of a long passage that are shown before and behind the answer
 
 
-def answer(
-    model: Reader, passage: str, question: str, top: int, max_length: int | None, colour: bool
-) -> tuple[dict[str, Any], str]:
-    """The best answers to one question, as plain data and as text."""
-    asked = ask(model, passage, question, top_k=top, max_length=max_length)
-    return _plain(asked), _shown(asked, colour)
+class Spans:
+    """The best answers to one question."""
+
+    def __init__(self, model: Reader, passage: str, question: str, top: int, max_length: int | None) -> None:
+        with doing("reading"):
+            self.asked = ask(model, passage, question, top_k=top, max_length=max_length)
+
+    def plain(self) -> dict[str, Any]:
+        """What ``--json`` gives."""
+        asked = self.asked
+        null = {"probability": asked.null_probability, "score": asked.null_score} if _knows_none(asked) else None
+        return {"answers": [answer._asdict() for answer in asked.answers], "no_answer": null}
+
+    def show(self) -> None:
+        """Prints the passage with the best answer marked, unless no answer is likelier, and a table of all answers."""
+        asked = self.asked
+        rows = [(answer.score, answer.probability, " ".join(answer.text.split())) for answer in asked.answers]
+        if _knows_none(asked):
+            rows.append((asked.null_score, asked.null_probability, "(no answer)"))
+            rows.sort(key=lambda row: -row[0])
+        if asked.best:
+            print_pieces(_marked(asked.question.passage, asked.answers[0]))
+            print()
+        cells = [(f"{probability:.3f}", f"{score:.2f}", text) for score, probability, text in rows]
+        print_table(cells, ("probability", "score", "answer"), left=(2,))
 
 
-def answer_file(model: Reader, data: Path, out: Path, na_probs: Path | None, max_length: int | None) -> str:
+def answer_file(model: Reader, data: Path, out: Path, na_probs: Path | None, max_length: int | None) -> None:
     """Writes {id: answer} and, if asked for, {id: probability of no answer}; says how many there are."""
     report = AnswerReport()
     questions = list(read_squad(data, report))
@@ -32,12 +52,7 @@ def answer_file(model: Reader, data: Path, out: Path, na_probs: Path | None, max
     write_json(out, answers)
     if na_probs is not None:
         write_json(na_probs, {each.question.id: each.null_probability for each in asked})
-    return said(report, answers, out)
-
-
-def _plain(asked: Asked) -> dict[str, Any]:
-    null = {"probability": asked.null_probability, "score": asked.null_score} if _knows_none(asked) else None
-    return {"answers": [answer._asdict() for answer in asked.answers], "no_answer": null}
+    say_count(report, answers, out)
 
 
 def _knows_none(asked: Asked) -> bool:
@@ -45,22 +60,9 @@ def _knows_none(asked: Asked) -> bool:
     return math.isfinite(asked.null_score)
 
 
-def _shown(asked: Asked, colour: bool) -> str:
-    """The passage with the best answer marked, unless no answer is likelier, and all answers below."""
-    rows = [(answer.score, answer.probability, " ".join(answer.text.split())) for answer in asked.answers]
-    if _knows_none(asked):
-        rows.append((asked.null_score, asked.null_probability, "(no answer)"))
-        rows.sort(key=lambda row: -row[0])
-    lines = [f"{'probability':>11}  {'score':>7}  answer"]
-    lines += [f"{probability:>11.3f}  {score:>7.2f}  {text}" for score, probability, text in rows]
-    if asked.best:
-        lines = [_marked(asked.question.passage, asked.answers[0], colour), "", *lines]
-    return "\n".join(lines)
-
-
-def _marked(passage: str, answer: FoundAnswer, colour: bool) -> str:
-    """The answer's surroundings, and the answer in reverse video, or in brackets where there are no colours."""
+def _marked(passage: str, answer: FoundAnswer) -> list[tuple[str, str]]:
+    """The answer's surroundings, and the answer in reverse video, or in brackets where there are no styles."""
     first, past = max(0, answer.start - _CONTEXT), min(len(passage), answer.end + _CONTEXT)
-    begin, end = ("\033[7m", "\033[0m") if colour else ("[[", "]]")
-    shown = f"{passage[first : answer.start]}{begin}{answer.text}{end}{passage[answer.end : past]}".strip("\n")
-    return f"{'… ' if first else ''}{shown}{' …' if past < len(passage) else ''}"
+    before, behind = passage[first : answer.start].lstrip("\n"), passage[answer.end : past].rstrip("\n")
+    found = answer.text if shows_styles() else f"[[{answer.text}]]"
+    return [("… " * (first > 0) + before, ""), (found, "reverse"), (behind + " …" * (past < len(passage)), "")]

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Mapping
 
 from pydlx.cli.eval import report
+from pydlx.cli.outputs import give_json
 from pydlx.cli.progress import doing
 
 _EXAMPLE = """\
@@ -23,12 +24,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments."""
     parser.epilog = _EXAMPLE
     parser.add_argument(
-        "--format", required=True, choices=("dureader", "marco", "cmrc2017", "dream"), help="of both files"
+        "--format",
+        required=True,
+        choices=("dureader", "marco", "cmrc2017", "dream"),
+        help="whose form both files have; the form says what is measured",
     )
     parser.add_argument(
         "--task",
         choices=("main", "all", "yesno", "entity", "description"),
-        help="of dureader: which questions, and how (default: main)",
+        help="with --format dureader, which questions are scored, and how (default: main)",
     )
 
 
@@ -38,8 +42,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("--task needs --format dureader")
     with doing(f"scoring {args.predictions}"):
         results, decimals = _score(args)
-    if args.json:
-        report.print_json({"results": results})
+    if give_json(args.json, {"results": results}):
         return 0
     report.print_table(
         (key, f"{value:.{decimals}f}" if isinstance(value, float) else value) for key, value in results.items()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 
 from pydlx.cli.eval import report
+from pydlx.cli.outputs import give_json
+from pydlx.cli.progress import doing
 
 _EXAMPLE = """\
 example:
@@ -20,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--words",
         choices=("nltk", "builtin"),
-        help="what splits text between Chinese characters (default: nltk if it is installed)",
+        help="what splits the words between Chinese characters (default: nltk if it is installed, builtin if not)",
     )
 
 
@@ -28,10 +30,9 @@ def run(args: argparse.Namespace) -> int:
     """Scores and shows; returns the exit code."""
     from pydlx.metrics import cmrc_score
 
-    results = cmrc_score(args.truth, args.predictions, words=args.words)
-    if args.json:
-        report.print_json({"results": results})
-    else:
+    with doing(f"scoring {args.predictions}"):
+        results = cmrc_score(args.truth, args.predictions, words=args.words)
+    if not give_json(args.json, {"results": results}):
         report.print_table(
             (key, f"{value:.3f}" if key in ("AVERAGE", "F1", "EM") else value) for key, value in results.items()
         )

@@ -1,12 +1,14 @@
-"""``pydlx eval keypoints`` and ``pydlx eval boxes``."""
+"""``pydlx eval keypoints``, ``pydlx eval boxes`` and ``pydlx eval masks``."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydlx.cli.eval import report
+from pydlx.cli.options import add_plot, count, positives
+from pydlx.cli.outputs import give_json, say
 from pydlx.cli.progress import doing
 
 if TYPE_CHECKING:
@@ -21,6 +23,11 @@ example:
     "boxes": """\
 example:
   pydlx eval boxes instances_val2017.json detections.json.gz --per-class --plot curves.png
+  pydlx eval boxes instances_val2017.json detections.json --categories 1,3 --summary
+""",
+    "masks": """\
+example:
+  pydlx eval masks instances_val2017.json segments.json --per-class
 """,
 }
 
@@ -33,69 +40,85 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of either kind."""
     kind = parser.prog.split()[-1]
     parser.epilog = _EXAMPLES[kind]
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw precision over recall to FILE")
-    parser.add_argument("--per-class", action="store_true", help="also AP of each category")
+    add_plot(parser, "precision over recall")
+    parser.add_argument("--per-class", action="store_true", help="give the AP of each category, too")
     parser.add_argument(
         "--pycocotools", action="store_true", help="lose the matches of annotations with id 0, as pycocotools does"
     )
-    if kind == "boxes":
-        parser.add_argument("--class-agnostic", action="store_true", help="take all categories for one")
-        return
-    parser.add_argument("--per-keypoint", action="store_true", help="also AP of each keypoint alone")
+    parser.add_argument("--summary", action="store_true", help="print the lines that COCO's tools print")
     parser.add_argument(
-        "--layout", default="coco", choices=("coco", "crowdpose", "wholebody"), help="of the files (default: coco)"
+        "--images", type=_ids, metavar="ID,ID,...", help="evaluate the images of these ids alone (default: all)"
     )
-    parser.add_argument("--sigmas", type=_numbers, metavar="S,S,...", help="of each keypoint (default: the layout's)")
-    parser.add_argument("--no-area", action="store_true", help="measure against 0.53 times the box, not the area")
     parser.add_argument(
-        "--max-detections", type=int, default=20, metavar="N", help="that count per image (default: 20)"
+        "--categories", type=_ids, metavar="ID,ID,...", help="evaluate the categories of these ids alone (default: all)"
+    )
+    if kind != "keypoints":
+        parser.add_argument(
+            "--class-agnostic",
+            action="store_true",
+            help="take all categories for one, so that only the place of a box counts",
+        )
+        return
+    parser.add_argument("--per-keypoint", action="store_true", help="give the AP of each keypoint alone, too")
+    parser.add_argument(
+        "--layout",
+        default="coco",
+        choices=("coco", "crowdpose", "wholebody"),
+        help="which data set's keypoints the files have (default: coco)",
+    )
+    parser.add_argument(
+        "--sigmas", type=positives, metavar="S,S,...", help="how far each keypoint may be off (default: the layout's)"
+    )
+    parser.add_argument(
+        "--no-area",
+        action="store_true",
+        help="measure distances by 0.53 times the area of the box, not by the area of the person",
+    )
+    parser.add_argument(
+        "--max-detections", type=count, default=20, metavar="N", help="how many of an image count (default: 20)"
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluates, shows and draws; returns the exit code."""
-    _refuse_early(args)
     with report.warnings_on_stderr(), doing(f"evaluating {args.predictions} ({_megabytes(args.predictions)} MB)"):
         evaluation = _evaluate(args)
     if args.plot:
         _draw(args.plot, evaluation)
-    if args.json:
-        report.print_json(_content(args, evaluation))
-    else:
+    if not give_json(args.json, _content(args, evaluation)):
         _print(args, evaluation)
         if args.plot:
-            print(f"drawn to {args.plot}")
+            say(f"drawn to {args.plot}")
     report.print_skipped(evaluation.skipped)
     return 0
 
 
 def _evaluate(args: argparse.Namespace) -> Evaluation:
-    from pydlx.metrics import box_evaluation, keypoint_evaluation
+    from pydlx.metrics import evaluate_boxes, evaluate_keypoints, evaluate_masks
 
-    compatibility = "pycocotools" if args.pycocotools else None
-    if args.kind == "boxes":
-        return box_evaluation(
-            args.truth,
-            args.predictions,
-            class_agnostic=args.class_agnostic,
-            compatibility=compatibility,
-            skip_bad=args.skip_bad,
-        )
-    return keypoint_evaluation(
+    common: dict[str, Any] = {
+        "image_ids": args.images,
+        "category_ids": args.categories,
+        "compatibility": "pycocotools" if args.pycocotools else None,
+        "skip_bad": args.skip_bad,
+    }
+    if args.kind != "keypoints":
+        evaluate = evaluate_boxes if args.kind == "boxes" else evaluate_masks
+        return evaluate(args.truth, args.predictions, class_agnostic=args.class_agnostic, **common)
+    return evaluate_keypoints(
         args.truth,
         args.predictions,
         layout=args.layout,
         sigmas=args.sigmas,
         max_detections=args.max_detections,
         use_area=False if args.no_area else None,
-        compatibility=compatibility,
         per_keypoint=args.per_keypoint,
-        skip_bad=args.skip_bad,
+        **common,
     )
 
 
 def _content(args: argparse.Namespace, evaluation: Evaluation) -> dict[str, object]:
-    content: dict[str, object] = {"results": evaluation.results, "skipped": len(evaluation.skipped)}
+    content: dict[str, object] = {"results": dict(evaluation), "skipped": len(evaluation.skipped)}
     if args.per_class:
         content["per_class"] = evaluation.per_category
     if evaluation.per_keypoint:
@@ -104,7 +127,10 @@ def _content(args: argparse.Namespace, evaluation: Evaluation) -> dict[str, obje
 
 
 def _print(args: argparse.Namespace, evaluation: Evaluation) -> None:
-    report.print_table(evaluation.results.items())
+    if args.summary:
+        say(evaluation.summary())
+    else:
+        report.print_table(evaluation.items())
     if args.per_class:
         print()
         report.print_table(evaluation.per_category.items(), ("category", "AP"))
@@ -125,23 +151,13 @@ def _draw(path: Path, evaluation: Evaluation) -> None:
     plot_precision_recall(list(evaluation.curves.values())[-1], path=path)
 
 
-def _refuse_early(args: argparse.Namespace) -> None:
-    """What would fail after the work fails now."""
-    for path in (args.truth, args.predictions):
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"no such file: '{path}'")
-    if args.plot:
-        from pydlx.figures import check_figure_path
-
-        check_figure_path(args.plot)
-
-
 def _megabytes(path: str) -> int:
     return round(Path(path).stat().st_size / 1e6)
 
 
-def _numbers(text: str) -> list[float]:
-    try:
-        return [float(word) for word in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be numbers with commas between them, got {text!r}") from None
+def _ids(text: str) -> list[int | str]:
+    """Numbers where a word is one, else strings."""
+    words = [word.strip() for word in text.split(",")]
+    if not all(words):
+        raise argparse.ArgumentTypeError(f"must be ids with commas between them, got {text!r}")
+    return [int(word) if word.removeprefix("-").isdecimal() else word for word in words]

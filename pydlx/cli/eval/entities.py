@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from pydlx.cli.eval import report
+from pydlx.cli.outputs import give_json
 from pydlx.cli.progress import doing
 
 _EXAMPLE = """\
@@ -28,9 +29,7 @@ def run(args: argparse.Namespace) -> int:
 
     with report.warnings_on_stderr(), doing(f"scoring {args.predictions}"):
         results = entity_score(args.truth, args.predictions)
-    if args.json:
-        report.print_json({"results": results})
-    else:
+    if not give_json(args.json, {"results": results}):
         report.print_counts("type", results["types"], results)
         print(f"macro F1 {results['macro_f1']:.4f}, {results['texts']} texts")
     return 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 
 from pydlx.cli.eval import report
+from pydlx.cli.options import count
+from pydlx.cli.outputs import give_json
 from pydlx.cli.progress import doing
 
 _EXAMPLE = """\
@@ -20,11 +22,13 @@ Ign F1, which leaves out what the training data says of the same names, and F1 o
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments."""
     parser.epilog = _EXAMPLE
-    parser.add_argument("--train", metavar="FILE", help="the training data, of DocRED's form")
     parser.add_argument(
-        "--frequent", type=int, metavar="N", help="with --train: how many relations are the common ones (default: 10)"
+        "--train", metavar="FILE", help="the training data, of DocRED's form, of which Ign F1 leaves out what it says"
     )
-    parser.add_argument("--per-relation", action="store_true", help="also the scores of each relation")
+    parser.add_argument(
+        "--frequent", type=count, metavar="N", help="with --train, how many relations are common ones (default: 10)"
+    )
+    parser.add_argument("--per-relation", action="store_true", help="give the scores of each relation, too")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -37,8 +41,7 @@ def run(args: argparse.Namespace) -> int:
     with report.warnings_on_stderr(), doing(f"scoring {args.predictions}"):
         results = relation_score(args.truth, args.predictions, train=args.train, frequent=frequent)
     each = results.pop("relations")
-    if args.json:
-        report.print_json({"results": results} | ({"per_relation": each} if args.per_relation else {}))
+    if give_json(args.json, {"results": results} | ({"per_relation": each} if args.per_relation else {})):
         return 0
     if args.per_relation:
         report.print_counts("relation", each, results)

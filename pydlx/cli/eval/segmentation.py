@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydlx.cli.eval import report
+from pydlx.cli.options import add_plot, count
+from pydlx.cli.outputs import give_json, say
 from pydlx.cli.progress import counting
 
 if TYPE_CHECKING:
@@ -24,36 +25,44 @@ TIFF, or .npy).
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments."""
     parser.epilog = _EXAMPLE
-    parser.add_argument("--classes", type=int, metavar="N", required=True, help="number of classes")
-    parser.add_argument("--ignore", type=int, metavar="LABEL", help="truth that is left out, such as 255")
-    parser.add_argument("--names", type=_words, metavar="A,B,...", help="of the classes, for the table")
     parser.add_argument(
-        "--absent",
+        "--classes", type=count, metavar="N", required=True, help="how many classes there are; they are numbered from 0"
+    )
+    parser.add_argument(
+        "--ignore", type=int, metavar="LABEL", help="pixels of this label in TRUTH are left out, such as 255"
+    )
+    parser.add_argument("--names", type=_words, metavar="A,B,...", help="what the classes are called, for the table")
+    parser.add_argument(
+        "--zero-division",
         default="drop",
-        choices=("drop", "zero", "one", "nan"),
-        help="what a class counts that is in neither map (default: drop, it is left out of means)",
+        choices=("drop", "0", "1", "nan"),
+        help="what the score of a class is that is in neither map (default: drop, left out of means)",
     )
     parser.add_argument(
-        "--average", default="macro", choices=("macro", "micro", "weighted"), help="over classes (default: macro)"
+        "--average",
+        default="macro",
+        choices=("macro", "micro", "weighted"),
+        help="how scores of classes become one: each counts once, each pixel does, or by frequency (default: macro)",
     )
     parser.add_argument(
-        "--level", default="dataset", choices=("dataset", "image"), help="what is scored (default: dataset)"
+        "--level",
+        default="dataset",
+        choices=("dataset", "image"),
+        help="score all pixels of the data set together, or each image and take the mean (default: dataset)",
     )
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the confusion matrix to FILE")
+    add_plot(parser, "the confusion matrix")
 
 
 def run(args: argparse.Namespace) -> int:
     """Scores, shows and draws; returns the exit code."""
     from pydlx.data.label_maps import LabelMapPairs
-    from pydlx.figures import check_figure_path
     from pydlx.metrics import ConfusionMetrics, plot_confusion_matrix
+    from pydlx.metrics.segmentation import PER_CLASS, SINGLE
 
-    if args.plot:
-        check_figure_path(args.plot)
     metrics = ConfusionMetrics(
         args.classes,
         args.ignore,
-        absent=args.absent,
+        zero_division=args.zero_division if args.zero_division == "drop" else float(args.zero_division),
         average=args.average,
         level=args.level,
         class_names=args.names,
@@ -69,13 +78,13 @@ def run(args: argparse.Namespace) -> int:
             skipped.append(f"{name}: {error}")
     if args.plot:
         plot_confusion_matrix(metrics.matrix, args.names, path=args.plot)
-    if args.json:
-        scores = {key: value.tolist() for key, value in metrics.compute().items()}
-        report.print_json({"results": scores, "images": len(pairs) - len(skipped), "skipped": len(skipped)})
-    else:
+    computed = metrics.compute()
+    scores = {key: computed[key].tolist() for key in (*SINGLE, *PER_CLASS)}
+    content = {"results": scores, "images": len(pairs) - len(skipped), "skipped": len(skipped)}
+    if not give_json(args.json, content):
         print(metrics.table())
         if args.plot:
-            print(f"drawn to {args.plot}")
+            say(f"drawn to {args.plot}")
     report.print_skipped(skipped)
     return 0
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from pydlx.cli.eval import report
+from pydlx.cli.options import add_plot
+from pydlx.cli.outputs import give_json, say
+from pydlx.cli.progress import doing
 
 _EXAMPLE = """\
 example:
@@ -19,35 +21,37 @@ TRUTH is a data set in SQuAD's form, PREDICTIONS a JSON object with an answer fo
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments."""
     parser.epilog = _EXAMPLE
-    parser.add_argument("--version", default="1.1", choices=("1.1", "2.0"), help="of the rules (default: 1.1)")
-    parser.add_argument("--na-probs", metavar="FILE", help="how probable no answer is, a JSON object by id (for 2.0)")
+    parser.add_argument(
+        "--version",
+        default="1.1",
+        choices=("1.1", "2.0"),
+        help="whose rules count; 2.0 has questions without answer (default: 1.1)",
+    )
+    parser.add_argument(
+        "--na-probs", metavar="FILE", help="with --version 2.0, a JSON object of the probability of no answer by id"
+    )
     parser.add_argument(
         "--na-threshold",
         type=float,
         default=1.0,
         metavar="P",
-        help='above this no-answer probability a prediction counts as "no answer" (default: 1)',
+        help='above this probability of no answer a prediction counts as "no answer" (default: 1)',
     )
     parser.add_argument(
         "--missing",
         choices=("zero", "error"),
-        help="what questions without prediction are (default: zero for 1.1, error for 2.0)",
+        help="what a question without prediction is, wrong or an error (default: zero for 1.1, error for 2.0)",
     )
-    parser.add_argument(
-        "--plot", type=Path, metavar="FILE", help="draw precision over recall to FILE (with --na-probs)"
-    )
+    add_plot(parser, "precision over recall, which needs --na-probs,")
 
 
 def run(args: argparse.Namespace) -> int:
     """Scores, shows and draws; returns the exit code."""
-    from pydlx.figures import check_figure_path
     from pydlx.metrics import plot_answer_curves, squad_curves, squad_score
 
-    if args.plot:
-        if not args.na_probs or args.version == "1.1":
-            raise ValueError("--plot needs --na-probs and --version 2.0")
-        check_figure_path(args.plot)
-    with report.warnings_on_stderr():
+    if args.plot and (not args.na_probs or args.version == "1.1"):
+        raise ValueError("--plot needs --na-probs and --version 2.0")
+    with report.warnings_on_stderr(), doing(f"scoring {args.predictions}"):
         results = squad_score(
             args.truth,
             args.predictions,
@@ -59,10 +63,9 @@ def run(args: argparse.Namespace) -> int:
         if args.plot:
             curves = squad_curves(args.truth, args.predictions, args.na_probs, missing=args.missing)
             plot_answer_curves(curves, args.plot)
-    if args.json:
-        report.print_json({"results": results})
+    if give_json(args.json, {"results": results}):
         return 0
     report.print_table((key, value if key.endswith("total") else f"{value:.5f}") for key, value in results.items())
     if args.plot:
-        print(f"drawn to {args.plot}")
+        say(f"drawn to {args.plot}")
     return 0

@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from pydlx.cli.inputs import check_file
+from pydlx.cli.outputs import check_folder, say, write_text
 from pydlx.cli.progress import counting
 from pydlx.data.pairs import PICTURES
-from pydlx.files import read_rgb, replacing, write_image
+from pydlx.files import read_rgb, write_image
 from pydlx.models.detection import CornerNet, Detections, detect
 from pydlx.models.segmentation import FCN, segment
 from pydlx.visualize import colour_labels, draw_boxes
@@ -23,14 +25,13 @@ def predict(model: Any, args: argparse.Namespace) -> int:
     """Predicts for all pictures; those that cannot be read are counted at the end, and the exit code is then 2."""
     if args.out is None:
         raise ValueError("--out must name a folder for what is found in pictures")
+    check_folder(args.out, "--out")
     pictures = [path for given in args.inputs for path in _pictures(Path(given))]
     names = [path.stem for path in pictures]
     if repeated := next((name for name in names if names.count(name) > 1), None):
-        raise ValueError(f"pictures must have different names without suffix, got {repeated!r} twice")
+        raise ValueError(f"INPUT: pictures must have different names without suffix, got {repeated!r} twice")
     results = None if args.annotations is None else _CocoResults(args.annotations, model, pictures)
     predicted = _predictor(model, args, results)
-    for folder in ("label_maps", "coloured") if isinstance(model, FCN) else ("boxes",):
-        (args.out / folder).mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = {}
     skipped: list[str] = []
     for path in counting(pictures, "predicting"):
@@ -40,22 +41,25 @@ def predict(model: Any, args: argparse.Namespace) -> int:
             skipped.append(str(error))
             continue
         found[str(path)] = predicted(image, path)
+    if not found:
+        raise OSError(f"INPUT: none of {len(pictures)} pictures can be read, the first: {skipped[0]}")
     _write_json(args.out / "predictions.json", found, indent=2)
     if results is not None:
         _write_json(args.out / "coco_results.json", results.entries)
-    print(f"{len(found)} of {len(pictures)} pictures, written to {args.out}")
+    say(f"{len(found)} of {len(pictures)} pictures, written to {args.out}")
     if skipped:
-        raise OSError(f"{len(skipped)} of {len(pictures)} pictures cannot be read, the first: {skipped[0]}")
+        raise OSError(f"INPUT: {len(skipped)} of {len(pictures)} pictures cannot be read, the first: {skipped[0]}")
     return 0
 
 
 def _pictures(given: Path) -> list[Path]:
     """The file, or those of the folder."""
+    check_file(given, "INPUT", or_folder=True)
     if not given.is_dir():
         return [given]
     found = sorted(path for path in given.iterdir() if path.suffix.lower() in PICTURES)
     if not found:
-        raise FileNotFoundError(f"'{given}' holds no pictures")
+        raise FileNotFoundError(f"INPUT: the folder '{given}' holds no pictures")
     return found
 
 
@@ -108,6 +112,8 @@ def _predictor(model: Any, args: argparse.Namespace, results: _CocoResults | Non
 def _labels(model: FCN, image: np.ndarray, out: Path, file: str) -> dict[str, float]:
     labels = segment(model, image).cpu().numpy()
     classes = model.num_classes
+    for folder in ("label_maps", "coloured"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
     write_image(out / "label_maps" / file, labels.astype(np.uint8))
     write_image(out / "coloured" / file, colour_labels(labels, classes, image))
     shares = np.bincount(labels.ravel(), minlength=classes) / labels.size
@@ -116,6 +122,7 @@ def _labels(model: FCN, image: np.ndarray, out: Path, file: str) -> dict[str, fl
 
 def _boxes(found: Detections, image: np.ndarray, drawn: Path, threshold: float) -> list[dict[str, Any]]:
     boxes, scores, labels = (x[found.scores >= threshold] for x in found)
+    drawn.parent.mkdir(parents=True, exist_ok=True)
     write_image(drawn, draw_boxes(image, boxes.numpy(), labels.tolist(), scores.tolist()))
     return [
         {"class": label, "score": round(score, 6), "box": [round(value, 3) for value in box]}
@@ -124,5 +131,4 @@ def _boxes(found: Detections, image: np.ndarray, drawn: Path, threshold: float) 
 
 
 def _write_json(path: Path, content: Any, indent: int | None = None) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=indent) + "\n")
+    write_text(path, json.dumps(content, indent=indent) + "\n")

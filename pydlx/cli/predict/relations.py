@@ -9,56 +9,69 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydlx.cli.inputs import check_file, standard_input
+from pydlx.cli.options import STANDARD
+from pydlx.cli.outputs import give_json, output_file, say, words_beside
 from pydlx.cli.progress import counting
 from pydlx.data.relations import Fact, RelationDocument, RelationReport, read_docred, write_facts
-from pydlx.files import check_writable
 from pydlx.models.relations import DocumentRelations, FoundRelation, entity_name, find_all_relations
+from pydlx.tables import print_table
 
 _WIDEST = 40  # characters of a name that are shown
+
+Found = Sequence[tuple[RelationDocument, Sequence[FoundRelation]]]
 
 
 def predict(model: DocumentRelations, args: argparse.Namespace) -> int:
     """Finds relations in the documents of files; shows them, or writes them all."""
-    _check(args)
+    if args.threshold is not None and not 0 < args.threshold < 1:
+        raise ValueError(f"--threshold must be between 0 and 1, got {args.threshold}")
+    if args.out is not None and args.data is None:
+        raise ValueError("--out must not be given without --data")
     names = {} if args.relation_names is None else _names(args.relation_names)
-    report = RelationReport()
-    documents = [document for given in args.inputs for document in read_docred(given, report)]
-    if report.left_out:
-        where, what = report.left_out[0]
-        count = len(report.left_out)
-        print(f"warning: {count} parts of the documents are left out, the first in {where!r}: {what}", file=sys.stderr)
-    if args.out is not None:
+    documents = _documents(args)
+    if args.data is not None:
         _check_titles(documents)
     found = find_all_relations(model, documents, threshold=args.threshold, top_k=args.top_k)
-    relations = [next(found) for _ in counting(documents, "reading")]
-    if args.out is not None:
-        facts = {
-            document.title: [Fact(each.head, each.tail, each.relation, each.evidence) for each in those]
-            for document, those in zip(documents, relations, strict=True)
-        }
-        write_facts(args.out, facts)
-        print(f"{report.documents} documents: {sum(map(len, relations))} relations, written to {args.out}")
-    elif args.json:
-        for document, those in zip(documents, relations, strict=True):
-            print(json.dumps(_plain(document, those, names), ensure_ascii=False))
-    else:
-        print("\n\n".join(shown(*pair, names) for pair in zip(documents, relations, strict=True)))
+    pairs = [(document, next(found)) for document in counting(documents, "reading")]
+    if args.data is not None:
+        _write(pairs, args.out)
+    elif not give_json(args.json, [_plain(*pair, names) for pair in pairs]):
+        for number, pair in enumerate(pairs):
+            print("\n" * (number > 0), end="")
+            show(*pair, names)
     return 0
 
 
-def _check(args: argparse.Namespace) -> None:
-    """Refuses options that are out of range or do not go together."""
-    if args.threshold is not None and not 0 < args.threshold < 1:
-        raise ValueError(f"--threshold must be between 0 and 1, got {args.threshold}")
-    if args.top_k is not None and args.top_k < 1:
-        raise ValueError(f"--top-k must be positive, got {args.top_k}")
-    if args.out is None:
-        return
-    if args.json:
-        raise ValueError("--json must not be given with --out, which writes JSON")
-    if args.out.resolve() in {Path(given).resolve() for given in args.inputs}:
-        raise ValueError(f"--out must be another file than the documents, got {args.out}")
-    check_writable(args.out)
+def _documents(args: argparse.Namespace) -> list[RelationDocument]:
+    """The documents of all files; says on stderr what of them is left out."""
+    report = RelationReport()
+    documents: list[RelationDocument] = []
+    argument = "INPUT" if args.data is None else "--data"
+    for path in args.inputs if args.data is None else [args.data]:
+        if path == STANDARD:
+            with standard_input(argument) as place:
+                documents += read_docred(place, report)
+        else:
+            check_file(path, argument)
+            documents += read_docred(path, report)
+    if report.left_out:
+        where, what = report.left_out[0]
+        parts = len(report.left_out)
+        print(f"warning: {parts} parts of the documents are left out, the first in {where!r}: {what}", file=sys.stderr)
+    return documents
+
+
+def _write(pairs: Found, out: Path) -> None:
+    """Writes a submission, and says how many relations it has."""
+    facts = {
+        document.title: [Fact(each.head, each.tail, each.relation, each.evidence) for each in those]
+        for document, those in pairs
+    }
+    with output_file(out) as place:
+        write_facts(place, facts)
+    number = sum(len(those) for _, those in pairs)
+    say(f"{len(pairs)} documents: {number} relations, written to {out}", words_beside(out))
 
 
 def _check_titles(documents: Sequence[RelationDocument]) -> None:
@@ -66,9 +79,7 @@ def _check_titles(documents: Sequence[RelationDocument]) -> None:
     seen: set[str] = set()
     for document in documents:
         if document.title in seen:
-            raise ValueError(
-                f"documents must have different titles to be written with --out, got {document.title!r} twice"
-            )
+            raise ValueError(f"documents must have different titles to be written, got {document.title!r} twice")
         seen.add(document.title)
 
 
@@ -92,18 +103,18 @@ def _plain(document: RelationDocument, found: Sequence[FoundRelation], names: Ma
     return {"title": document.title, "relations": rows}
 
 
-def shown(document: RelationDocument, found: Sequence[FoundRelation], names: Mapping[str, str]) -> str:
-    """The title, and a table of the relations with the sentences that name both entities."""
+def show(document: RelationDocument, found: Sequence[FoundRelation], names: Mapping[str, str]) -> None:
+    """Prints the title, and a table of the relations with the sentences that name both entities."""
+    print(document.title)
     if not found:
-        return f"{document.title}\nno relations"
-    rows = [("score", "head", "relation", "tail", "sentences")]
+        print("no relations")
+        return
+    rows = []
     for each in found:
         head, tail = (_short(entity_name(document, entity)) for entity in (each.head, each.tail))
         relation = f"{each.relation} {names[each.relation]}" if each.relation in names else each.relation
         rows.append((f"{each.score:.3f}", head, _short(relation), tail, ", ".join(map(str, each.evidence)) or "-"))
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)) for row in rows)
-    return "\n".join([document.title, *lines])
+    print_table(rows, ("score", "head", "relation", "tail", "sentences"), left=range(5))
 
 
 def _short(text: str) -> str:

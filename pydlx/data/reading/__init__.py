@@ -1,4 +1,4 @@
-"""Questions about passages: file formats, tokens, answers, windows, batches and word vectors."""
+"""Questions about passages: readers of file formats, and sets of examples for training and answering."""
 
 from pydlx.data.reading.answers import TokenSpan, answer_characters, answer_tokens
 from pydlx.data.reading.batch import ReadingBatch

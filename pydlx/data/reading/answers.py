@@ -1,4 +1,4 @@
-"""From an answer's characters to tokens, and from tokens back to the exact characters of the passage."""
+"""Conversion of answers between character offsets in the passage and spans of tokens."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pydlx._checks import described, whole
 
 
 class TokenSpan(NamedTuple):
-    """Tokens of an answer.
+    """The tokens of an answer.
 
     Attributes:
-        first: The first.
-        last: The last, inclusive.
-        widened: Whether the answer begins or ends inside a token, all of which the span takes.
+        first: Index of the first token.
+        last: Index of the last token, inclusive.
+        widened: Whether the answer begins or ends inside a token; the span includes the whole token.
     """
 
     first: int
@@ -24,15 +24,15 @@ class TokenSpan(NamedTuple):
 
 
 def answer_tokens(offsets: np.ndarray, start: int, end: int) -> TokenSpan | None:
-    """The tokens that an answer touches.
+    """Return the tokens that an answer touches.
 
     Args:
-        offsets: (n, 2) integers: of each token the first character and the one past its last, ascending.
-        start: First character of the answer.
-        end: The one past its last.
+        offsets: (n, 2) integers, first character of each token and the one past its last, ascending.
+        start: Offset of the answer's first character.
+        end: Offset past its last character.
 
     Returns:
-        None if it touches none, being white space.
+        The span; None if the answer touches no token, because it is white space.
     """
     _check_offsets("answer_tokens", offsets)
     whole("answer_tokens", "start", start, 0)
@@ -45,7 +45,7 @@ def answer_tokens(offsets: np.ndarray, start: int, end: int) -> TokenSpan | None
 
 
 def answer_characters(offsets: np.ndarray, first: int, last: int) -> tuple[int, int]:
-    """Where in the passage tokens from `first` to `last`, inclusive, stand: first character, and past the last."""
+    """Return the offsets of tokens `first` to `last`, inclusive: of the first character, and past the last."""
     _check_offsets("answer_characters", offsets)
     count = len(offsets)
     if not 0 <= whole("answer_characters", "first", first) < count:

@@ -1,4 +1,4 @@
-"""What readers learn from."""
+"""The training batch of span readers."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pydlx.data.text.tokens import Tokens
 
 
 class ReadingBatch(NamedTuple):
-    """What a reader learns from.
+    """A training batch of a span reader.
 
     Attributes:
         passage: B passages of up to n tokens.
         question: B questions of up to m tokens.
-        start: (B,), int64: the answer's first token; -1 if the passage holds no answer.
-        end: (B,), int64: its last token, inclusive; -1 likewise.
+        start: (B,) int64, the answer's first token; -1 if the passage holds no answer.
+        end: (B,) int64, its last token, inclusive; -1 if the passage holds no answer.
     """
 
     passage: Tokens

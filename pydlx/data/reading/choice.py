@@ -1,4 +1,4 @@
-"""Questions with choices, one of which is right: DREAM and C3."""
+"""Multiple-choice questions: reading files of DREAM and C3."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ChoiceQuestion:
-    """A question about a passage, with answers to choose from.
+    """A multiple-choice question about a passage.
 
     Attributes:
-        id: Of the question.
-        passage: What to read.
-        question: What is asked.
-        choices: What may be chosen.
-        answer: The place of the right one among them; -1 if it is none of them or the file does not say.
+        id: Id of the question.
+        passage: Text of the passage.
+        question: Text of the question.
+        choices: Texts of the choices.
+        answer: Index of the right choice; -1 if it is unknown or none of the choices.
     """
 
     id: str
@@ -34,20 +34,20 @@ class ChoiceQuestion:
 
 
 def read_dream(path: str | os.PathLike[str], report: AnswerReport | None = None) -> Iterator[ChoiceQuestion]:
-    """Reads a JSON file of DREAM's form (Sun et al., arXiv 1902.00164), question after question.
+    """Read a JSON file in DREAM's format (Sun et al., arXiv 1902.00164) lazily.
 
-    That is a list of ``[turns, [{question, choice, answer}], id]``, which C3 (Sun et al., arXiv 1904.09679) has too. A
-    passage is its turns, a line each. A question's id is the dialogue's with the number of the question in it:
-    ``14-349-0``. An answer counts as the first choice of the same text.
+    The file is a list of ``[turns, [{question, choice, answer}], id]``; C3 (Sun et al., arXiv 1904.09679) has the same
+    format. A passage joins the turns of a dialogue by line breaks. A question's id is the dialogue's id with the
+    question's index: ``14-349-0``. The answer is the first choice with the same text.
 
     Args:
         path: The file; may be gzipped.
-        report: Takes note of answers that are none of their choices, and of repeated ids.
+        report: Collects answers that are none of their choices, and repeated ids.
 
     Raises:
-        OSError: The file cannot be read.
-        ValueError: On the way: the file is not UTF-8, no JSON or not of this form; the message says where.
-        ImportError: msgspec is not installed.
+        OSError: If the file cannot be read.
+        ValueError: While iterating, if the file is not UTF-8, no JSON or in another format; the message says where.
+        ImportError: If msgspec is not installed.
     """
     check_path("read_dream", "path", path)
     report = AnswerReport() if report is None else report

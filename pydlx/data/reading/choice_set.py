@@ -1,4 +1,4 @@
-"""Questions with choices as examples for a reader, which reads the passage once with each choice."""
+"""Multiple-choice questions as examples for a reader, which reads the passage once for each choice."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from pydlx.data.text.word_featurizer import TextTable
 
 
 class ChoiceExample(NamedTuple):
-    """A question with k choices.
+    """A question with k choices, as k pairs of passage and question.
 
     Attributes:
-        passages: k batches of one: the passage of n tokens, as it stands to the question and each choice.
-        questions: k batches of one: the question and, behind it, each choice.
-        answer: The place of the right choice; -1 if there is none.
+        passages: k batches of one: the passage of n tokens, with its features against the question and each choice.
+        questions: k batches of one: the question, followed by each choice.
+        answer: Index of the right choice; -1 if there is none.
     """
 
     passages: list[Tokens]
@@ -34,13 +34,13 @@ class ChoiceExample(NamedTuple):
 
 
 class ChoiceBatch(NamedTuple):
-    """What a reader learns to choose from: R choices of B questions.
+    """A training batch for multiple choice: B questions with R choices in total.
 
     Attributes:
         passage: R passages of up to n tokens, one for each choice.
-        question: R questions with a choice each, of up to m tokens.
-        counts: (B,), int64: how many of the R choices, in order, belong to each question.
-        answer: (B,), int64: the place of the right one among a question's choices; -1 if there is none.
+        question: R questions, each followed by a choice, of up to m tokens.
+        counts: (B,) int64, number of choices of each question; those of a question are next to each other.
+        answer: (B,) int64, index of the right choice among its question's; -1 if there is none.
     """
 
     passage: Tokens
@@ -50,17 +50,17 @@ class ChoiceBatch(NamedTuple):
 
 
 class TokenisedChoices:
-    """Questions with choices whose texts are tokens, each different text once.
+    """Multiple-choice questions, tokenised; equal texts are tokenised once.
 
     Args:
-        source: Questions of ``read_dream``.
-        tokeniser: As of ``create_tokeniser``.
-        report: Of the reader of the file; what is noted later is added to a copy of it.
+        source: Questions, such as ``read_dream`` returns.
+        tokeniser: A tokeniser, such as ``create_tokeniser`` returns.
+        report: Report of the file reader.
 
     Attributes:
-        questions: N of them.
-        texts: The tokens of their passages, questions and choices.
-        report: What was noted so far.
+        questions: The N questions.
+        texts: Tokens of all different passages, questions and choices.
+        report: The report.
     """
 
     def __init__(
@@ -74,41 +74,41 @@ class TokenisedChoices:
             check_type("TokenisedChoices", "source", question, ChoiceQuestion, "questions with choices")
             for text in (question.passage, question.question, *question.choices):
                 self._places.setdefault(text, len(self._places))
-        if report is None:  # questions of one's own, which no reader of files counted
+        if report is None:  # the questions do not come from a file reader, which would have counted them
             report = AnswerReport(len(self.questions), sum(question.answer >= 0 for question in self.questions))
         check_type("TokenisedChoices", "report", report, AnswerReport, "an AnswerReport")
         self.tokeniser, self.report = tokeniser, report
         self.texts = tokenise(list(self._places), tokeniser)
 
     def tokens(self, text: str) -> np.ndarray:
-        """The tokens (n,) of a text that one of the questions has, places in ``texts.words``."""
+        """Return the tokens (n,) of a passage, question or choice, as indices of ``texts.words``."""
         return self.texts.of(self._places[text])[0]
 
 
 class ChoiceSet(Sequence[ChoiceExample]):
-    """Questions with choices as examples.
+    """Multiple-choice questions as examples.
 
-    With features each token has those of the featurizer twice, and one more number. A token of the passage has them
-    against the question and then against the choice; one of the question in the first columns, zeros in the second; one
-    of the choice the other way round, and 1 in the last column, which says that it is part of the choice.
+    If the featurizer has f features, each token gets 2 f + 1: a token of the passage has its features against the
+    question, then those against the choice, then 0; a token of the question has its features, zeros, and 0; a token of
+    the choice has zeros, its features, and 1.
 
-    Questions that give no example are listed in ``report.left_out``: such without a token or without choices and, in
-    training, those without a right choice. Passages are read whole.
+    Questions without tokens or choices and, for training, without a right choice are left out, and listed in
+    ``report.left_out``. Passages are not divided into windows.
 
     Args:
-        source: Questions of ``read_dream``, or these tokenised by the featurizer's tokeniser.
-        featurizer: Makes tensors.
-        training: True for examples to train on, False for questions to answer, which need no answers.
+        source: Questions, such as ``read_dream`` returns, or these tokenised by the featurizer's tokeniser.
+        featurizer: Converts tokens to ids and features.
+        training: True for training examples, False for questions to answer, which need no right choice.
 
     Attributes:
-        questions: All questions, also those without example.
-        features: Numbers that come with each token.
-        lengths: (N,) int64, tokens of each example's passage, for :func:`length_buckets`.
-        owners: (N,) int64, the place of each example's question.
-        report: What was lost or left out.
+        questions: All questions, including those without an example.
+        features: Number of features of a token.
+        lengths: (N,) int64, number of tokens of each example's passage, for :func:`length_buckets`.
+        owners: (N,) int64, index of each example's question.
+        report: What was left out.
 
     Raises:
-        ValueError: `source` is tokenised otherwise.
+        ValueError: If `source` was tokenised by another tokeniser.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class ChoiceSet(Sequence[ChoiceExample]):
 
     @staticmethod
     def collate(examples: Sequence[ChoiceExample]) -> ChoiceBatch:
-        """Pads examples to a batch; there must be one at least."""
+        """Pad examples to a batch; there must be at least one."""
         if not len(examples):
             raise ValueError("ChoiceSet.collate: examples must hold at least one, got none")
         return ChoiceBatch(
@@ -153,7 +153,7 @@ class ChoiceSet(Sequence[ChoiceExample]):
         )
 
     def _left_out(self, question: ChoiceQuestion, training: bool) -> str:
-        """Why a question gives no example, "" if it does."""
+        """Return why a question is left out, or ""."""
         if not len(self._tokens(question.passage)):
             return "the passage holds no token"
         if not question.choices:
@@ -167,12 +167,12 @@ class ChoiceSet(Sequence[ChoiceExample]):
 def paired(
     featurizer: Featurizer, table: TextTable, passage: np.ndarray, question: np.ndarray, choice: np.ndarray
 ) -> tuple[Tokens, Tokens]:
-    """A passage, and a question with a choice behind it, with the features that :class:`ChoiceSet` describes.
+    """Return a passage, and a question followed by a choice, with the features that :class:`ChoiceSet` describes.
 
     Args:
-        featurizer: Makes tensors.
-        table: Of the featurizer.
-        passage: (n,) integers, places in the table.
+        featurizer: Converts tokens to ids and features.
+        table: The featurizer's table of words.
+        passage: (n,) integers, indices of the table.
         question: (m,) integers, likewise; may be empty.
         choice: (c,) integers, likewise; may be empty.
     """
@@ -180,7 +180,7 @@ def paired(
     parts = [featurizer.tokens(table, part, passage)[:3] for part in (question, choice)]
     columns = [None if column[0] is None else torch.cat(column, 1) for column in zip(*parts, strict=True)]
     pieces = None
-    if table.pieces is not None:  # an encoder reads both as one text
+    if table.pieces is not None:  # a pretrained encoder reads both as one text
         pieces = featurizer.collate_pieces([[table.pieces[token] for token in np.concatenate([question, choice])]])
     asked = Tokens._make([*columns, pieces])
     if asked.features is None:
@@ -189,5 +189,5 @@ def paired(
     passage_columns[..., :-1] = torch.cat([side.features for side in against if side.features is not None], 2)
     zeros = torch.zeros_like(asked.features)
     chosen = (torch.arange(len(question) + len(choice)) >= len(question)).view(1, -1, 1)
-    told = [torch.where(chosen, zeros, asked.features), torch.where(chosen, asked.features, zeros), chosen.float()]
-    return against[0]._replace(features=passage_columns), asked._replace(features=torch.cat(told, 2))
+    blocks = [torch.where(chosen, zeros, asked.features), torch.where(chosen, asked.features, zeros), chosen.float()]
+    return against[0]._replace(features=passage_columns), asked._replace(features=torch.cat(blocks, 2))

@@ -1,4 +1,4 @@
-"""Cloze questions: passages of segmented words, and a sentence in which one word is missing."""
+"""Cloze questions, sentences in which a word of the passage is missing: reading files of CMRC2017."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydlx._checks import check_path, check_type
 from pydlx.data.reading.questions import Answer, Question
 from pydlx.data.reading.report import AnswerReport
 
-BLANK = "XXXXX"  # stands for the missing word, in the question and, in CMRC2017, in the passage's sentence too
+BLANK = "XXXXX"  # takes the place of the missing word, in the question and, in CMRC2017, also in the passage
 _BAR = "|||"
 _QUERY = re.compile(r"<qid_\w+>")
 
@@ -19,21 +19,22 @@ _QUERY = re.compile(r"<qid_\w+>")
 def read_cmrc2017(
     doc_query: str | os.PathLike[str], answers: str | os.PathLike[str] | None = None, report: AnswerReport | None = None
 ) -> Iterator[Question]:
-    """Reads CMRC2017's cloze questions (Cui et al., arXiv 1709.08299), one after another.
+    """Read CMRC2017's cloze questions (Cui et al., arXiv 1709.08299) lazily.
 
-    A passage is its sentences, a line each, of words with spaces between them, which ``create_tokeniser("spaces")``
-    cuts. The question holds ``XXXXX`` where a word is missing. Ids are those of the file without brackets: ``qid_0``.
-    The answer stands where its word first occurs in the passage as a whole word, at -1 if it does not.
+    A passage joins its sentences by line breaks. Words are separated by spaces, for ``create_tokeniser("spaces")``. The
+    question has ``XXXXX`` in place of the missing word. Ids are those of the file without brackets, such as ``qid_0``.
+    An answer's `start` is the first occurrence of its word in the passage as a whole word, or -1.
 
     Args:
-        doc_query: Lines of number, `` ||| ``, sentence; and ``<qid_0>``, `` ||| ``, question behind each passage's.
-        answers: Lines of ``<qid_0>``, `` ||| ``, word. Without it questions have no answers.
-        report: Takes note of answers that their passage does not hold.
+        doc_query: File with lines ``number ||| sentence`` and, after the sentences of each passage, a line
+            ``<qid_0> ||| question``.
+        answers: File with lines ``<qid_0> ||| word``. Without it, questions have no answers.
+        report: Collects answers that are not in their passage.
 
     Raises:
-        OSError: A file cannot be read.
-        ValueError: A file is not UTF-8 or not of this form, an id comes twice, or the files' ids differ; the message
-            says where.
+        OSError: If a file cannot be read.
+        ValueError: If a file is not UTF-8 or has another format, an id is repeated, or the files' ids differ; the
+            message says where.
     """
     check_path("read_cmrc2017", "doc_query", doc_query)
     report = AnswerReport() if report is None else report
@@ -88,7 +89,7 @@ def _answers(path: str | os.PathLike[str]) -> dict[str, str]:
 
 
 def _lines(path: str | os.PathLike[str]) -> Iterator[tuple[str, str, str]]:
-    """Place, label and text of each line that is not blank."""
+    """Yield place, label and text of each line that is not blank."""
     with Path(path).open(encoding="utf-8-sig", newline="\n") as stream:
         number = 0
         try:

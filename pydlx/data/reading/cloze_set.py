@@ -1,4 +1,4 @@
-"""Cloze questions as examples for a reader, which fills the gap with a word of the passage."""
+"""Cloze questions as examples for a reader, which fills the gap by a word of the passage."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from pydlx._checks import check_flag, check_type, whole
 from pydlx.data.reading.answers import answer_tokens
 from pydlx.data.reading.cloze import BLANK
 from pydlx.data.reading.featurizer import LONGEST_RUN, Featurizer, padded
-from pydlx.data.reading.questions import Question, check_stands
+from pydlx.data.reading.questions import Question, check_answer_start
 from pydlx.data.reading.tokenised import TokenisedQuestions
 from pydlx.data.text.tokenisers import check_same_tokeniser
 from pydlx.data.text.tokens import Tokens
 
 
 class ClozeExample(NamedTuple):
-    """A passage, a question with a gap, and the word that is missing.
+    """A passage, a question with a gap, and the missing word.
 
     Attributes:
-        passage: Of n tokens, a batch of one.
-        question: Of m tokens, a batch of one.
-        candidates: (n,) int64: where the word of each token stands first in the passage; -1 for ``XXXXX``.
-        answer: Where the missing word stands first; -1 if the passage does not hold it or it is not known.
+        passage: Passage of n tokens, a batch of one.
+        question: Question of m tokens, a batch of one.
+        candidates: (n,) int64: for each token, the index of the first token with the same word; -1 for ``XXXXX``.
+        answer: Index of the first token with the missing word; -1 if it is unknown or not in the passage.
     """
 
     passage: Tokens
@@ -37,14 +37,14 @@ class ClozeExample(NamedTuple):
 
 
 class ClozeBatch(NamedTuple):
-    """What a reader learns to fill gaps from.
+    """A training batch for cloze questions.
 
     Attributes:
         passage: B passages of up to n tokens.
         question: B questions of up to m tokens.
-        candidates: (B, n), int64: where the word of each token stands first in its passage; -1 for ``XXXXX`` and in
+        candidates: (B, n) int64: for each token, the index of the first token with the same word; -1 for ``XXXXX`` and
             padding, which are no candidates.
-        answer: (B,), int64: where the missing word stands first; -1 if the passage does not hold it.
+        answer: (B,) int64, index of the first token with the missing word; -1 if it is unknown or not in the passage.
     """
 
     passage: Tokens
@@ -54,28 +54,29 @@ class ClozeBatch(NamedTuple):
 
 
 class ClozeSet(Sequence[ClozeExample]):
-    """Cloze questions as examples. Passages are read whole: a word's probability sums over all its places.
+    """Cloze questions as examples.
 
-    To the featurizer's features, if it has any, comes one more: how many tokens in a row before and behind a token of
-    the passage are those before and behind the question's gap, over 8, the most that count; 0 for the question's.
+    Passages are not divided into windows, because a word's probability sums over all its positions. If the featurizer
+    has features, there is one more: for a token of the passage, the number of consecutive tokens before and after it
+    that match those before and after the question's gap, divided by 8 and at most 1; for a token of the question, 0.
 
-    Questions that give no example are listed in ``report.left_out``: such without a token and, in training, those whose
-    word the passage does not hold.
+    Questions without tokens and, for training, questions whose word is not in the passage are left out, and listed in
+    ``report.left_out``.
 
     Args:
-        source: Questions of ``read_cmrc2017``, or these tokenised by the featurizer's tokeniser.
-        featurizer: Makes tensors.
-        training: True for examples to train on, False for questions to answer, which need no answers.
+        source: Questions, such as ``read_cmrc2017`` returns, or these tokenised by the featurizer's tokeniser.
+        featurizer: Converts tokens to ids and features.
+        training: True for training examples, False for questions to answer, which need no answers.
 
     Attributes:
-        questions: All questions, also those without example.
-        features: Numbers that come with each token.
-        lengths: (N,) int64, tokens of each example's passage, for :func:`length_buckets`.
-        owners: (N,) int64, the place of each example's question.
-        report: What was lost or left out.
+        questions: All questions, including those without an example.
+        features: Number of features of a token.
+        lengths: (N,) int64, number of tokens of each example's passage, for :func:`length_buckets`.
+        owners: (N,) int64, index of each example's question.
+        report: What was left out.
 
     Raises:
-        ValueError: `source` is tokenised otherwise, or an answer to train on does not stand where it says.
+        ValueError: If `source` was tokenised by another tokeniser, or a training answer is not at its offset.
     """
 
     def __init__(
@@ -122,7 +123,7 @@ class ClozeSet(Sequence[ClozeExample]):
 
     @staticmethod
     def collate(examples: Sequence[ClozeExample]) -> ClozeBatch:
-        """Pads examples to a batch; there must be one at least."""
+        """Pad examples to a batch; there must be at least one."""
         if not len(examples):
             raise ValueError("ClozeSet.collate: examples must hold at least one, got none")
         return ClozeBatch(
@@ -133,7 +134,7 @@ class ClozeSet(Sequence[ClozeExample]):
         )
 
     def word(self, index: int, place: int) -> str:
-        """The word that stands at a token of an example's passage."""
+        """Return the word of a token of an example's passage."""
         tokens, _ = self._passage(self.owners[index])
         return self._source.texts.words[tokens[whole("ClozeSet.word", "place", place, 0, len(tokens) - 1)]]
 
@@ -145,11 +146,11 @@ class ClozeSet(Sequence[ClozeExample]):
         return np.where(tokens == self._blank, -1, first[word])
 
     def _answer_of(self, place: int, training: bool) -> int:
-        """Where the word first stands that is the first answer which is a whole token of the passage, or -1."""
+        """Return the first token with the word of the first answer that is a single whole token; -1 for none."""
         (tokens, offsets), question = self._passage(place), self.questions[place]
         for answer in question.answers:
             if training and answer.start >= 0:
-                check_stands("ClozeSet", question, answer)
+                check_answer_start("ClozeSet", question, answer)
             span = answer_tokens(offsets, answer.start, answer.start + len(answer.text)) if answer.start >= 0 else None
             if span is not None and span.first == span.last and not span.widened:
                 same = tokens == tokens[span.first]
@@ -157,7 +158,7 @@ class ClozeSet(Sequence[ClozeExample]):
         return -1
 
     def _left_out(self, question: int, training: bool, answer: int) -> str:
-        """Why a question gives no example, "" if it does."""
+        """Return why a question is left out, or ""."""
         if not (self._passage(question)[0] != self._blank).any():
             return "the passage holds no word"
         if not len(self._source.texts.of(self._source.asked[question])[0]):
@@ -166,10 +167,10 @@ class ClozeSet(Sequence[ClozeExample]):
 
 
 def runs_around(tokens: np.ndarray, asked: np.ndarray, blank: int) -> np.ndarray:
-    """For each of n tokens, how many in a row before and behind it stand around the question's gap, too.
+    """For each of n tokens, count consecutive tokens before and after it that match those around the question's gap.
 
     Returns:
-        (n,) float64, over `LONGEST_RUN`, the most that count; zeros if the question has no gap.
+        (n,) float64, the count divided by `LONGEST_RUN`, at most 1; zeros if the question has no gap.
     """
     gaps = np.flatnonzero(asked == blank)
     found = np.zeros(len(tokens))

@@ -1,4 +1,4 @@
-"""Questions over several documents as questions about one passage, which a reader of spans answers."""
+"""Conversion of questions over several documents to questions about one passage, for span readers."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ FREE_FORMATS = {"dureader": read_dureader, "marco": read_marco}
 
 
 class SpanMatch(NamedTuple):
-    """The span of a passage that is most like an answer.
+    """The span of a passage that is most similar to a reference answer.
 
     Attributes:
-        first: Its first token.
-        last: Its last token, inclusive.
-        f1: Of the tokens that both have, from 0 to 1.
+        first: Index of its first token.
+        last: Index of its last token, inclusive.
+        f1: F1 of the tokens of span and reference, from 0 to 1.
     """
 
     first: int
@@ -34,17 +34,18 @@ class SpanMatch(NamedTuple):
 
 
 def best_span(tokens: Sequence[str], reference: Sequence[str], longest: int | None = None) -> SpanMatch | None:
-    """The span with the best F1 against a reference, by tokens whatever their order; of equal ones the first, shortest.
+    """Find the span with the best F1 against a reference answer, comparing multisets of tokens.
 
-    DuReader's ``answer_spans`` are such (He et al., arXiv 1711.05073, section 5).
+    Ties go to the earlier start, then to the shorter span. DuReader's ``answer_spans`` were made in this way (He et
+    al., arXiv 1711.05073, section 5).
 
     Args:
-        tokens: n of a passage.
-        reference: m of an answer in people's own words.
-        longest: Most tokens of a span. None for no limit.
+        tokens: The n tokens of a passage.
+        reference: The m tokens of a reference answer.
+        longest: Maximum number of tokens of a span; None for no limit.
 
     Returns:
-        None if they share no token.
+        The span; None if passage and reference share no token.
     """
     tokens = listed("best_span", "tokens", tokens, "tokens")
     wanted = Counter(listed("best_span", "reference", reference, "tokens"))
@@ -77,16 +78,16 @@ def with_best_spans(
     least: float = 0.3,
     report: AnswerReport | None = None,
 ) -> Iterator[FreeQuestion]:
-    """The questions; those without a span to train on get the one with the best F1 against any reference.
+    """Give questions without a training span the span with the best F1 against any of their references.
 
-    In each document the paragraph with the most tokens of a reference is looked through, as in DuReader.
+    As in DuReader, only the paragraph with most tokens of the reference is searched in each document.
 
     Args:
-        questions: Of ``read_dureader`` or ``read_marco``.
-        tokeniser: Cuts paragraphs and references.
-        longest: Most tokens of a span. None for no limit.
-        least: The least F1 of a span to train on.
-        report: Takes note of questions whose documents hold no such span.
+        questions: Questions, such as ``read_dureader`` or ``read_marco`` return.
+        tokeniser: Tokeniser of paragraphs and references.
+        longest: Maximum number of tokens of a span; None for no limit.
+        least: Minimum F1 of a training span.
+        report: Collects questions whose documents hold no such span.
     """
     check_tokeniser("with_best_spans", "tokeniser", tokeniser)
     report = AnswerReport() if report is None else report
@@ -132,18 +133,18 @@ def as_question(
     paragraphs: int = 1,
     training: bool = False,
 ) -> Question:
-    """A question about the paragraphs of its documents that share most with it, as one passage, a line each.
+    """Join those paragraphs of a question's documents that share most tokens with it to one passage, by line breaks.
 
-    A reader's softmax then runs over all of them, and it learns from where no answer stands, too.
+    The reader's softmax then spans all paragraphs, so it also learns from those without the answer.
 
     Args:
-        question: Of ``read_dureader`` or ``read_marco``.
-        tokeniser: Cuts paragraphs and question.
-        documents: How many are read, the first ones, which a search engine finds best. None for all.
-        paragraphs: How many of each document: those that hold the largest share of the question's tokens.
-        training: Whether the paragraph with the span to train on is among them, if need be in place of the last, and
-            the span the only answer. If not, the references are the answers, none of which is looked for; empty ones,
-            and MS MARCO's that there is none, are left out.
+        question: A question, such as ``read_dureader`` or ``read_marco`` return.
+        tokeniser: Tokeniser of paragraphs and question.
+        documents: Number of documents to use, the first ones, which a search engine ranked best; None for all.
+        paragraphs: Number of paragraphs of each document, those that hold most tokens of the question.
+        training: Whether to include the paragraph with the training span, if necessary instead of the last one, and to
+            make that span the only answer. Otherwise the references are the answers, without offsets, except empty ones
+            and MS MARCO's "No Answer Present.".
     """
     check_type("as_question", "question", question, FreeQuestion, "a FreeQuestion")
     check_tokeniser("as_question", "tokeniser", tokeniser)
@@ -171,7 +172,7 @@ def as_question(
 
 
 def _read(question: FreeQuestion, trained: Question | None, count: int | None) -> list[Document]:
-    """The first documents, the last of which makes room for that of the span to train on."""
+    """Return the first documents; if necessary, the one with the training span replaces the last."""
     read = list(question.documents[:count])
     if trained is None or any(trained.passage in document.paragraphs for document in read):
         return read
@@ -180,7 +181,7 @@ def _read(question: FreeQuestion, trained: Question | None, count: int | None) -
 
 
 def _most_related(document: Document, words: Sequence[str], tokeniser: Tokeniser, most: int) -> list[int]:
-    """The places of the paragraphs that hold most of some words; of equal ones the shortest, then the first."""
+    """Return the indices of the paragraphs with most of the words; ties go to the shorter, then to the earlier one."""
     wanted = Counter(words)
     ranks = []
     for place, text in enumerate(document.paragraphs):

@@ -1,4 +1,4 @@
-"""From tokens to what readers take in: numbered words and characters, token features, padded batches."""
+"""The featurizer of readers: from texts to ids of words and characters, token features, and padded batches."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from pydlx.data.text.word_featurizer import TextTable, WordFeaturizer, parts_of_
 
 FEATURES = ("exact", "lower", "tf", "run")
 
-LONGEST_RUN = 8  # runs of more tokens count as this many
+LONGEST_RUN = 8  # longer runs count as this many tokens
 
 
 class Example(NamedTuple):
-    """A passage, a question about it, and where the passage answers.
+    """A passage, a question about it, and the place of the answer.
 
     Attributes:
-        passage: Of n tokens, a batch of one.
-        question: Of m tokens, a batch of one.
-        offsets: (n, 2) int64: where in the raw passage each token begins, and where it ends, exclusive.
-        start: The answer's first token; -1 if the passage holds none or it is not known.
-        end: Its last token, inclusive; -1 likewise.
+        passage: Passage of n tokens, a batch of one.
+        question: Question of m tokens, a batch of one.
+        offsets: (n, 2) int64, first character of each token in the raw passage and the one past its last.
+        start: Index of the answer's first token; -1 if it is unknown or not in the passage.
+        end: Index of its last token, inclusive; -1 likewise.
     """
 
     passage: Tokens
@@ -42,21 +42,21 @@ class Example(NamedTuple):
 
 
 class Featurizer(WordFeaturizer):
-    """Turns passages and questions into tensors, as a reader was trained on them.
+    """Converts passages and questions to tensors.
 
-    Both texts have features, each against the other: ``"exact"`` is 1 for tokens that occur there; ``"lower"`` the same
-    in lower case; ``"tf"`` says how often a token occurs in its own text, in lower case, over the number of its tokens
-    (DrQA, arXiv 1704.00051, section 3.2). ``"run"`` says how many tokens in a row, this one among them, occur there in
-    a row too, in lower case, over 8, the most that count: among Chinese characters nearly every passage holds each of
-    the question's, but few hold several in its order. Lemmas, parts of speech and named entities are not offered.
+    Tokens of each text have features against the other text. ``"exact"`` is 1 if the token occurs in the other text,
+    ``"lower"`` the same in lower case, and ``"tf"`` the term frequency in its own text, in lower case (DrQA, arXiv
+    1704.00051, section 3.2). ``"run"`` is the length of the longest run of tokens around this one that the other text
+    holds as well, in lower case, divided by 8 and at most 1: nearly every Chinese passage holds each character of the
+    question, but few hold several in a row. There are no features of lemmas, parts of speech or named entities.
 
     Args:
-        tokeniser: As of ``create_tokeniser``.
-        vocabulary: Numbers words; it may be empty for readers with a pretrained encoder.
-        characters: Numbers characters; None for readers without them.
-        features: Names of features, in their order.
-        pieces: Cuts words for a pretrained encoder; None for readers without one.
-        max_word: Most characters of a word, the rest is cut off.
+        tokeniser: A tokeniser, such as ``create_tokeniser`` returns.
+        vocabulary: Word vocabulary; may be empty for readers with a pretrained encoder.
+        characters: Character vocabulary; None for readers without characters.
+        features: Names of the features, in their order.
+        pieces: Tokeniser of wordpieces; None for readers without a pretrained encoder.
+        max_word: Maximum number of characters of a word, the rest is cut off.
     """
 
     def __init__(
@@ -75,10 +75,10 @@ class Featurizer(WordFeaturizer):
             check_one_of("Featurizer", "features", feature, FEATURES)
 
     def __call__(self, passage: str, question: str) -> Example:
-        """An example without an answer.
+        """Make an example without an answer.
 
         Raises:
-            ValueError: A text holds no token.
+            ValueError: If a text holds no token.
         """
         for argument, text in (("passage", passage), ("question", question)):
             check_type("Featurizer", argument, text, str, "text")
@@ -90,7 +90,7 @@ class Featurizer(WordFeaturizer):
         return self.example(self.table(texts.words), passage_tokens, question_tokens, offsets)
 
     def table(self, words: Sequence[str]) -> TextTable:
-        """What to know of different words, for :meth:`example`."""
+        """Look up different words, for :meth:`example`."""
         lower: dict[str, int] = {}
         same = np.fromiter((lower.setdefault(word.lower(), len(lower)) for word in words), np.int64, len(words))
         return super().table(words)._replace(lower=same)
@@ -103,14 +103,14 @@ class Featurizer(WordFeaturizer):
         offsets: np.ndarray,
         answer: tuple[int, int] = (-1, -1),
     ) -> Example:
-        """An example of tokens that are places in a table.
+        """Make an example of tokens, given as indices of a table.
 
         Args:
-            table: Of :meth:`table`.
-            passage: (n,) integers.
-            question: (m,) integers.
-            offsets: (n, 2) integers, where the passage's tokens stand.
-            answer: First and last token, inclusive.
+            table: A table, from :meth:`table`.
+            passage: (n,) integers, indices of the table.
+            question: (m,) integers, likewise.
+            offsets: (n, 2) integers, offsets of the passage's tokens.
+            answer: First and last token of the answer, inclusive; (-1, -1) for none.
         """
         return Example(
             self.tokens(table, passage, question),
@@ -120,12 +120,12 @@ class Featurizer(WordFeaturizer):
         )
 
     def tokens(self, table: TextTable, tokens: np.ndarray, other: np.ndarray) -> Tokens:
-        """A text, as a batch of one, with the features that it has against another.
+        """Return a text as a batch of one, with its features against another text.
 
         Args:
-            table: Of :meth:`table`.
-            tokens: (n,) integers, places in the table.
-            other: (m,) integers, likewise.
+            table: A table, from :meth:`table`.
+            tokens: (n,) integers, the text's tokens as indices of the table.
+            other: (m,) integers, those of the other text.
         """
         features = None
         if self.features:
@@ -151,7 +151,7 @@ class Featurizer(WordFeaturizer):
 
     @staticmethod
     def collate(examples: Sequence[Example]) -> ReadingBatch:
-        """Pads examples to a batch; there must be one at least."""
+        """Pad examples to a batch; there must be at least one."""
         if not len(examples):
             raise ValueError("Featurizer.collate: examples must hold at least one, got none")
         return ReadingBatch(
@@ -162,19 +162,19 @@ class Featurizer(WordFeaturizer):
         )
 
     def state(self) -> dict[str, Any]:
-        """Plain data that make it again, for checkpoints."""
+        """Return plain data for checkpoints, from which :meth:`from_state` rebuilds it."""
         state = super().state()
         state["character_vocabulary"] = state.pop("characters")
         if self.pieces is None:
-            del state["pieces"]  # as in checkpoints that are older than pieces
+            del state["pieces"]  # as in older checkpoints, which had no pieces
         return state | {"features": list(self.features)}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Featurizer:
-        """The featurizer that a state was taken of.
+        """Rebuild a featurizer from its state.
 
         Raises:
-            ValueError: It is no such state, or its tokeniser is none of this package's.
+            ValueError: If it is no such state, or its tokeniser is unknown.
         """
         wanted = ("tokeniser", "vocabulary", "character_vocabulary", "features", "max_word")
         parts = parts_of_state("Featurizer", state, wanted)
@@ -182,9 +182,9 @@ class Featurizer(WordFeaturizer):
 
 
 def common_runs(tokens: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """For each of n tokens, how many in a row around it stand in a row in another text too, over `LONGEST_RUN`."""
+    """Return the feature ``"run"`` (n,) of n tokens against another text, see `Featurizer`."""
     longest = np.zeros(len(tokens))
-    # Whether `size` tokens from (i, j) on are the same in both.
+    # same[i, j]: whether the `size` tokens from i on equal those of the other text from j on.
     same = tokens[:, None] == other
     for size in range(1, min(LONGEST_RUN, len(tokens), len(other)) + 1):
         if size > 1:
@@ -197,7 +197,7 @@ def common_runs(tokens: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def padded(texts: Sequence[Any]) -> Any:
-    """Texts, each a batch of one, as a batch: parts (1, n, ...) as one (B, n, ...), and named tuples part by part."""
+    """Pad batches of one to a batch: tensors (1, n, ...) to (B, n, ...), and named tuples field by field."""
     if texts[0] is None:
         return None
     if not isinstance(texts[0], Tensor):

@@ -1,4 +1,4 @@
-"""Questions over several documents with answers in people's own words: DuReader and MS MARCO."""
+"""Questions over several documents with free answers: reading files of DuReader and MS MARCO."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from pydlx.data.json_files import JsonFile
     from pydlx.data.reading.records import DuReaderQuestion, MarcoQuestion
 
-NO_ANSWER = "No Answer Present."  # MS MARCO's only reference of a question that its passages do not answer
+NO_ANSWER = "No Answer Present."  # MS MARCO's reference for questions that its passages do not answer
 
 
 @dataclass(frozen=True)
 class Document:
-    """Where an answer may be found.
+    """A document that may hold the answer.
 
     Attributes:
-        title: May be empty.
-        paragraphs: Its text.
-        selected: Whether whoever wrote the answers used it; None if the file does not say.
+        title: Its title; may be empty.
+        paragraphs: Texts of its paragraphs.
+        selected: Whether the annotators used it for their answers; None if unknown.
     """
 
     title: str
@@ -36,15 +36,15 @@ class Document:
 
 @dataclass(frozen=True)
 class FreeQuestion:
-    """A question with answers in free words.
+    """A question over several documents, with free answers.
 
     Attributes:
-        id: Of the question.
-        question: What is asked.
-        documents: What to read.
-        references: Answers to compare with, as the file has them. None: the file does not say.
-        kind: What the file calls its kind, such as ``"DESCRIPTION"``.
-        training: The paragraph and the span in it to train on; None if there is none.
+        id: Id of the question.
+        question: Text of the question.
+        documents: Documents to read.
+        references: Reference answers as in the file; empty if the file has none.
+        kind: Kind of the question in the file, such as ``"DESCRIPTION"``.
+        training: A question about one paragraph, whose answer is the training span; None if there is none.
     """
 
     id: str
@@ -56,19 +56,19 @@ class FreeQuestion:
 
 
 def read_dureader(path: str | os.PathLike[str], report: AnswerReport | None = None) -> Iterator[FreeQuestion]:
-    """Reads a file of DuReader 2.0 (He et al., arXiv 1711.05073), one question a line.
+    """Read a file of DuReader 2.0 (He et al., arXiv 1711.05073), with one question per line, lazily.
 
-    ``training`` is the first of ``answer_spans``, words of the most related paragraph of a document. The paragraph
-    comes as it stands, with the blanks that its segmented form lacks.
+    ``training`` comes from the first of ``answer_spans``, a span of words in the most related paragraph of a document.
+    Its passage is the raw paragraph, with the spaces that the segmented one lacks.
 
     Args:
         path: The file, raw or preprocessed; may be gzipped.
-        report: Takes note of spans that are not in their document.
+        report: Collects spans that are not in their document.
 
     Raises:
-        OSError: The file cannot be read.
-        ValueError: On the way: the file is not UTF-8, or a line is not of this form; the message says which.
-        ImportError: msgspec is not installed.
+        OSError: If the file cannot be read.
+        ValueError: While iterating, if the file is not UTF-8 or a line has another format; the message names the line.
+        ImportError: If msgspec is not installed.
     """
     check_path("read_dureader", "path", path)
     report = AnswerReport() if report is None else report
@@ -78,23 +78,26 @@ def read_dureader(path: str | os.PathLike[str], report: AnswerReport | None = No
 
     file = JsonFile("read_dureader", path)
     records = ((f"line {number}", line) for number, line in file.lines())
-    return _noted((_of_dureader(file.decode(line, DuReaderQuestion, where), report) for where, line in records), report)
+    return _counted(
+        (_of_dureader(file.decode(line, DuReaderQuestion, where), report) for where, line in records), report
+    )
 
 
 def read_marco(path: str | os.PathLike[str], report: AnswerReport | None = None) -> Iterator[FreeQuestion]:
-    """Reads a file of MS MARCO v2, question answering (Bajaj et al., arXiv 1611.09268).
+    """Read a file of MS MARCO v2, question answering (Bajaj et al., arXiv 1611.09268), lazily.
 
-    Either form is read: the published one, an object of columns, and one question a line. ``training`` is the first
-    place where a selected passage, or else any, holds an answer word for word. References keep ``No Answer Present.``
+    The file is an object of columns, as published, or has one question per line. ``training`` is the first literal
+    occurrence of an answer in a selected passage or, if there is none, in any passage. References include
+    ``No Answer Present.``
 
     Args:
         path: The file; may be gzipped.
-        report: Takes note of questions none of whose answers is in a passage.
+        report: Collects questions without an answer that occurs literally in a passage.
 
     Raises:
-        OSError: The file cannot be read.
-        ValueError: On the way: the file is not UTF-8 or not of these forms; the message says where.
-        ImportError: msgspec is not installed.
+        OSError: If the file cannot be read.
+        ValueError: While iterating, if the file is not UTF-8 or has another format; the message says where.
+        ImportError: If msgspec is not installed.
     """
     check_path("read_marco", "path", path)
     report = AnswerReport() if report is None else report
@@ -104,12 +107,12 @@ def read_marco(path: str | os.PathLike[str], report: AnswerReport | None = None)
 
     file = JsonFile("read_marco", path)
     if re.match(rb'\s*\{\s*"\w+"\s*:\s*\{', file.data[:1000]):
-        return _noted((_of_marco(record, report) for record in _marco_columns(file)), report)
+        return _counted((_of_marco(record, report) for record in _marco_columns(file)), report)
     lines = (file.decode(line, MarcoQuestion, f"line {number}") for number, line in file.lines())
-    return _noted((_of_marco(record, report) for record in lines), report)
+    return _counted((_of_marco(record, report) for record in lines), report)
 
 
-def _noted(questions: Iterable[FreeQuestion], report: AnswerReport) -> Iterator[FreeQuestion]:
+def _counted(questions: Iterable[FreeQuestion], report: AnswerReport) -> Iterator[FreeQuestion]:
     seen = set()
     for question in questions:
         report.questions += 1
@@ -137,7 +140,7 @@ def _of_dureader(record: DuReaderQuestion, report: AnswerReport) -> FreeQuestion
 
 
 def _dureader_span(record: DuReaderQuestion) -> Question | None:
-    """The span of words as characters of the paragraph: both have the same characters, blanks apart."""
+    """Convert the span of words to characters of the paragraph; both have the same characters except for spaces."""
     first, last = record.answer_spans[0]
     place = record.answer_docs[0] if record.answer_docs else -1
     if not 0 <= place < len(record.documents):
@@ -147,11 +150,11 @@ def _dureader_span(record: DuReaderQuestion) -> Question | None:
     if related is None or not 0 <= related < min(len(document.paragraphs), len(document.segmented_paragraphs)):
         return None
     words, passage = document.segmented_paragraphs[related], document.paragraphs[related]
-    solid = [place for place, character in enumerate(passage) if not character.isspace()]
+    visible = [place for place, character in enumerate(passage) if not character.isspace()]
     before, inside = (len("".join("".join(part).split())) for part in (words[:first], words[first : last + 1]))
-    if not (0 <= first <= last < len(words) and inside) or before + inside > len(solid):
+    if not (0 <= first <= last < len(words) and inside) or before + inside > len(visible):
         return None
-    start, end = solid[before], solid[before + inside - 1] + 1
+    start, end = visible[before], visible[before + inside - 1] + 1
     if "".join(passage[start:end].split()) != "".join("".join(words[first : last + 1]).split()):
         return None
     answer = Answer(passage[start:end], start)
@@ -159,7 +162,7 @@ def _dureader_span(record: DuReaderQuestion) -> Question | None:
 
 
 def _marco_columns(file: JsonFile) -> Iterator[MarcoQuestion]:
-    """The questions of the published form, of which one at a time becomes Python objects."""
+    """Yield the questions of the published format, decoding passages and answers of one at a time."""
     from pydlx.data.reading.records import MarcoColumns, MarcoPassage, MarcoQuestion
 
     columns = file.decode(file.data, MarcoColumns)

@@ -1,4 +1,4 @@
-"""Further cloze questions, made from those that there are."""
+"""Making more cloze questions from the passages of given ones."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from pydlx.data.reading.questions import Answer, Question
 
 
 def further_gaps(questions: Iterable[Question], count: int, seed: int = 0) -> Iterator[Question]:
-    """Makes gaps elsewhere in the passages of cloze questions, as CMRC2017's own were made.
+    """Make gaps at other places in the passages of cloze questions, in the way CMRC2017's own were made.
 
     Cui and others, "Dataset for the first evaluation on Chinese machine reading comprehension", arXiv 1709.08299,
-    section 3: a noun that a passage holds more than once is left out of one sentence, which is asked about. Words that
-    are answers to any of the questions are such nouns. The gap that was there is filled with its word.
+    section 3: a noun that occurs more than once in a passage is removed from one sentence, which becomes the question.
+    Here, nouns are the words that are answers to any of the given questions. The original gap is filled with its word.
 
     Args:
-        questions: Of ``read_cmrc2017`` with answers.
-        count: Most gaps to make in a passage; fewer where it holds no more places.
-        seed: Of the choice of places.
+        questions: Questions with answers, such as ``read_cmrc2017`` returns.
+        count: Maximum number of gaps to make in a passage.
+        seed: Seed of the choice of places.
 
     Returns:
-        Questions whose ids are those they were made of with ``-1``, ``-2`` and so on behind.
+        An iterator of questions, whose ids are those of the original with ``-1``, ``-2`` and so on appended.
     """
     count, seed = whole("further_gaps", "count", count, 0), whole("further_gaps", "seed", seed, 0)
     check_type("further_gaps", "questions", questions, Iterable, "cloze questions")
@@ -36,16 +36,16 @@ def further_gaps(questions: Iterable[Question], count: int, seed: int = 0) -> It
 
 
 def _made(question: Question, nouns: set[str], count: int, draw: random.Random) -> Iterator[Question]:
-    """Questions with a gap at another place of the same passage."""
+    """Yield questions with a gap at another place of the same passage."""
     word = question.answers[0].text
     old = next((place for place, line in enumerate(question.passage.split("\n")) if BLANK in line.split(" ")), -1)
     lines = [[word if token == BLANK else token for token in line.split(" ")] for line in question.passage.split("\n")]
-    stands: dict[str, list[tuple[int, int]]] = {}
+    positions: dict[str, list[tuple[int, int]]] = {}
     for row, line in enumerate(lines):
         for column, token in enumerate(line):
             if token in nouns:
-                stands.setdefault(token, []).append((row, column))
-    places = [place for found in stands.values() if len(found) > 1 for place in found if place[0] != old]
+                positions.setdefault(token, []).append((row, column))
+    places = [place for found in positions.values() if len(found) > 1 for place in found if place[0] != old]
     draw.shuffle(places)
     for number, (row, column) in enumerate(places[:count], 1):
         asked = " ".join([*lines[row][:column], BLANK, *lines[row][column + 1 :]])

@@ -1,4 +1,4 @@
-"""Questions about passages, and the JSON files of SQuAD's form that hold them."""
+"""Questions about passages, and reading JSON files in SQuAD's format."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pydlx.data.reading.report import AnswerReport
 
 @dataclass(frozen=True)
 class Answer:
-    """A text that answers a question.
+    """A right answer to a question, from a data set.
 
     Attributes:
-        text: What it says.
-        start: Its first character in the passage, such that ``passage[start : start + len(text)] == text``; -1 if the
+        text: Text of the answer.
+        start: Offset of its first character in the passage: ``passage[start : start + len(text)] == text``; -1 if the
             passage does not hold it.
     """
 
@@ -29,11 +29,11 @@ class Question:
     """A question about a passage.
 
     Attributes:
-        id: Of the question.
-        passage: What to read.
-        question: What is asked.
-        answers: Any of them is right. None: the passage does not answer, or the file does not say.
-        title: Of the passage's document.
+        id: Id of the question.
+        passage: Text of the passage.
+        question: Text of the question.
+        answers: Right answers; empty if the passage has no answer, or none is known.
+        title: Title of the passage's document.
     """
 
     id: str
@@ -44,26 +44,24 @@ class Question:
 
 
 def read_squad(path: str | os.PathLike[str], report: AnswerReport | None = None) -> Iterator[Question]:
-    """Reads a JSON file of SQuAD's form, question after question.
+    """Read a JSON file in SQuAD's format lazily.
 
-    That is SQuAD 1.1 and 2.0 (Rajpurkar et al., arXiv 1606.05250 and 1806.03822), and what takes their form: XQuAD,
-    CMRC2018, DRCD, COVID-QA, ExpMRC. Fields that they add are passed over, ids may be numbers. As in SQuAD's own script
-    a question without answers is one that the passage does not answer; ``is_impossible`` is not read.
+    This is the format of SQuAD 1.1 and 2.0 (Rajpurkar et al., arXiv 1606.05250 and 1806.03822), XQuAD, CMRC2018, DRCD,
+    COVID-QA and ExpMRC. Additional fields are ignored; ids may be numbers. As in SQuAD's own script, a question without
+    answers is unanswerable; ``is_impossible`` is not read. Passages and questions are not changed.
 
-    The file is mapped into memory and one paragraph at a time becomes Python objects. Files may be gzipped and may
-    begin with a byte order mark. Passages and questions come as they stand, empty ones too.
-
-    An answer that does not stand at its offset is looked for in the passage: the nearest occurrence is taken, or the
-    first if the offset is negative. If there is none it keeps its text and starts at -1.
+    If an answer is not at its offset, the occurrence in the passage that is nearest to the offset is used or, for a
+    negative offset, the first one. An answer that is not in the passage keeps its text and gets `start` -1.
 
     Args:
-        path: The file.
-        report: Takes note of what was moved, lost or repeated.
+        path: The file; may be gzipped and may begin with a byte order mark. It is mapped into memory and decoded one
+            paragraph at a time.
+        report: Collects answers that were moved or not found, and repeated ids.
 
     Raises:
-        OSError: The file cannot be read.
-        ValueError: On the way: the file is not UTF-8, no JSON or not of this form; the message says where.
-        ImportError: msgspec is not installed.
+        OSError: If the file cannot be read.
+        ValueError: While iterating, if the file is not UTF-8, no JSON or in another format; the message says where.
+        ImportError: If msgspec is not installed.
     """
     check_path("read_squad", "path", path)
     report = AnswerReport() if report is None else report
@@ -79,7 +77,7 @@ def read_squad(path: str | os.PathLike[str], report: AnswerReport | None = None)
             for j, text in enumerate(article.paragraphs):
                 yield file.decode(text, Paragraph, f"data[{i}].paragraphs[{j}]"), article.title
 
-    return noted(
+    return with_checked_answers(
         (
             Question(
                 str(asked.id),
@@ -95,8 +93,8 @@ def read_squad(path: str | os.PathLike[str], report: AnswerReport | None = None)
     )
 
 
-def noted(questions: Iterable[Question], report: AnswerReport) -> Iterator[Question]:
-    """The questions with their answers where they stand in the passage, and notes of what was not as it should be."""
+def with_checked_answers(questions: Iterable[Question], report: AnswerReport) -> Iterator[Question]:
+    """Yield the questions, with the offsets of their answers corrected and reported."""
     seen = set()
     for question in questions:
         report.questions += 1
@@ -119,8 +117,8 @@ def _placed(question: Question, answer: Answer, report: AnswerReport) -> Answer:
     return Answer(answer.text, start)
 
 
-def check_stands(name: str, question: Question, answer: Answer) -> None:
-    """Require that an answer to train on stands where it says."""
+def check_answer_start(name: str, question: Question, answer: Answer) -> None:
+    """Require that a training answer is at its offset in the passage."""
     if not question.passage.startswith(answer.text, answer.start):
         found = question.passage[answer.start : answer.start + len(answer.text)]
         raise ValueError(
@@ -130,7 +128,7 @@ def check_stands(name: str, question: Question, answer: Answer) -> None:
 
 
 def find_answer(passage: str, text: str, near: int = -1) -> int:
-    """Where a text occurs in a passage: nearest to a place, or first if that is negative; -1 if it does not occur."""
+    """Return the offset of a text in a passage, nearest to `near`, or the first if that is negative; -1 for none."""
     if not text.strip():
         return -1
     if near < 0:

@@ -1,4 +1,4 @@
-"""Examples to train a reader on or to be answered by it."""
+"""Questions about passages as examples for a span reader."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from pydlx._checks import check_flag, check_type, whole, whole_or_none
 from pydlx.data.reading.answers import TokenSpan, answer_characters, answer_tokens
 from pydlx.data.reading.batch import ReadingBatch
 from pydlx.data.reading.featurizer import Example, Featurizer
-from pydlx.data.reading.questions import Question, check_stands
+from pydlx.data.reading.questions import Question, check_answer_start
 from pydlx.data.reading.tokenised import TokenisedQuestions
 from pydlx.data.reading.windows import windows
 from pydlx.data.text.tokenisers import check_same_tokeniser
 
 
 class ReadingWindow(NamedTuple):
-    """What an example shows of a question's passage.
+    """A window of a question's passage.
 
     Attributes:
-        question: Place of the question in the set's `questions`.
-        first: First token of the passage that the window shows.
-        past: The token after its last.
-        start: First token of the answer, counted from `first`; -1 if the window does not hold it whole.
+        question: Index of the question in the set's `questions`.
+        first: First token of the passage in the window.
+        past: The token after the window's last.
+        start: First token of the answer, counted from `first`; -1 if the window does not hold the whole answer.
         end: Last token of the answer, inclusive; -1 likewise.
     """
 
@@ -37,31 +37,31 @@ class ReadingWindow(NamedTuple):
 
 
 class ReadingSet(Sequence[Example]):
-    """Questions as examples for a reader.
+    """Questions about passages as examples for a span reader.
 
-    To train, each question comes with the windows of its passage that hold its answer, which is the first of its
-    answers that the passage holds. To answer, each comes with all windows of its passage. Questions that give no
-    example are listed in ``report.left_out``: such without a token, without an answer, or with one beyond the limits.
+    For training, a question gives an example for each window of its passage that holds its answer, the first one that
+    occurs in the passage. For answering, it gives an example for every window. Questions without tokens, without an
+    answer, or with too long an answer are left out, and listed in ``report.left_out``.
 
     Args:
-        source: A JSON file of SQuAD's form, questions of any reader, or these tokenised by the featurizer's tokeniser.
-        featurizer: Makes tensors.
-        training: True for examples to train on, False for questions to answer, which need no answers.
-        unanswerable: Whether to train on questions without answers too; start and end are -1.
-        max_passage: Most tokens of a passage, or wordpieces if the featurizer makes such; longer ones are read in
-            windows, and of questions with more wordpieces the beginning. None for no limit.
-        stride: Tokens, or wordpieces, from one window to the next; half of `max_passage` by default.
-        max_answer: Most tokens of an answer to train on. None for no limit.
+        source: A JSON file in SQuAD's format, questions, or questions tokenised by the featurizer's tokeniser.
+        featurizer: Converts tokens to ids and features.
+        training: True for training examples, False for questions to answer, which need no answers.
+        unanswerable: Whether to train on questions without answers, too; their start and end are -1.
+        max_passage: Maximum number of tokens of a window, or of wordpieces if the featurizer has them. Longer passages
+            are divided into windows; questions with more wordpieces are cut off. None for no limit.
+        stride: Tokens, or wordpieces, from one window to the next; by default half of `max_passage`.
+        max_answer: Maximum number of tokens of a training answer; None for no limit.
 
     Attributes:
-        questions: All questions, also those without example.
-        windows: N of them, one for each example.
-        lengths: (N,) int64, tokens of each example's window, for :func:`length_buckets`.
-        owners: (N,) int64, the place of each example's question.
-        report: What was changed, lost or left out.
+        questions: All questions, including those without an example.
+        windows: The window of each of the N examples.
+        lengths: (N,) int64, number of tokens of each example's window, for :func:`length_buckets`.
+        owners: (N,) int64, index of each example's question.
+        report: What was changed or left out.
 
     Raises:
-        ValueError: If a number does not fit, or an answer to train on does not stand where it says.
+        ValueError: If an argument is out of range, or a training answer is not at its offset.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class ReadingSet(Sequence[Example]):
         return len(self.windows)
 
     def collate(self, examples: Sequence[Example]) -> ReadingBatch:
-        """Pads examples to a batch; there must be one at least."""
+        """Pad examples to a batch; there must be at least one."""
         return Featurizer.collate(examples)
 
     def __getitem__(self, index: int) -> Example:  # type: ignore[override]
@@ -109,11 +109,11 @@ class ReadingSet(Sequence[Example]):
         return self.featurizer.example(self._table, tokens[first:past], asked, offsets[first:past], (start, end))
 
     def question(self, index: int) -> Question:
-        """The question of an example."""
+        """Return the question of an example."""
         return self.questions[self.windows[index].question]
 
     def characters(self, index: int, start: int, end: int) -> tuple[int, int]:
-        """Where tokens of an example, `start` to `end` inclusive, stand in the passage: first character, past last."""
+        """Return the offsets in the passage of tokens `start` to `end`, inclusive: first character, past the last."""
         window = self.windows[index]
         length = window.past - window.first
         whole("ReadingSet.characters", "start", start, 0, length - 1)
@@ -122,7 +122,7 @@ class ReadingSet(Sequence[Example]):
         return answer_characters(offsets, window.first + start, window.first + end)
 
     def answer(self, index: int, start: int, end: int) -> str:
-        """The exact characters of the passage from one token of an example to another, inclusive."""
+        """Return the text of the passage from token `start` to token `end` of an example, inclusive."""
         first, past = self.characters(index, start, end)
         return self.question(index).passage[first:past]
 
@@ -133,14 +133,14 @@ class ReadingSet(Sequence[Example]):
         return self._source.texts.of(self._source.asked[question])[0]
 
     def _most_asked(self, question: int) -> int | None:
-        """How many tokens of a question are read, if a pretrained encoder reads no more."""
+        """Return how many tokens of a question fit into a pretrained encoder; None for no limit."""
         if self._table.pieces is None or self.max_passage is None:
             return None
         filled = self._table.costs[self._asked(question)].cumsum()
         return max(1, int(np.searchsorted(filled, self.max_passage, "right")))
 
     def _windows_of(self, place: int) -> list[ReadingWindow]:
-        """The windows that the question at a place gives, with a note if there are none."""
+        """Return the windows of a question's passage; report the question if there are none."""
         costs = self._table.costs[self._passage(place)[0]]
         size = self.max_passage or max(int(costs.sum()), 1)
         reason, span = self._span_of(place, size)
@@ -160,7 +160,7 @@ class ReadingSet(Sequence[Example]):
         return found
 
     def _span_of(self, place: int, size: int) -> tuple[str, TokenSpan | None]:
-        """Why a question gives no example, "" if it does; and its answer."""
+        """Return why a question is left out, or ""; and the span of its answer."""
         question, (tokens, offsets) = self.questions[place], self._passage(place)
         if not len(tokens):
             return "the passage holds no token", None
@@ -168,7 +168,7 @@ class ReadingSet(Sequence[Example]):
             return "the question holds no token", None
         answer = next((answer for answer in question.answers if answer.start >= 0), None)
         if answer and self.training:
-            check_stands("ReadingSet", question, answer)
+            check_answer_start("ReadingSet", question, answer)
         if answer is None:
             trained = self.unanswerable and not question.answers
             return ("it has no answer in the passage" if self.training and not trained else ""), None

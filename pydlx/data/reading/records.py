@@ -1,4 +1,4 @@
-"""JSON files of questions as typed records."""
+"""Typed records of JSON files with questions: SQuAD, DuReader, MS MARCO and DREAM."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ with needed_for("reading questions", extra="readers"):
 
 
 class SquadAnswer(msgspec.Struct):
-    """Of SQuAD's form."""
+    """An answer in SQuAD's format."""
 
     text: str
     answer_start: int = -1
 
 
 class SquadQuestion(msgspec.Struct):
-    """Of SQuAD's form; sets without truth have no answers."""
+    """A question in SQuAD's format; test sets have no answers."""
 
     id: str | int
     question: str
@@ -24,27 +24,27 @@ class SquadQuestion(msgspec.Struct):
 
 
 class Paragraph(msgspec.Struct):
-    """Of SQuAD's form."""
+    """A paragraph in SQuAD's format, with its questions."""
 
     context: str
     qas: list[SquadQuestion]
 
 
 class Article(msgspec.Struct):
-    """Of SQuAD's form; its paragraphs are still text."""
+    """An article in SQuAD's format; its paragraphs are not decoded yet."""
 
     paragraphs: list[msgspec.Raw]
     title: str = ""
 
 
 class SquadFile(msgspec.Struct):
-    """Of SQuAD's form; its articles are still text."""
+    """A file in SQuAD's format; its articles are not decoded yet."""
 
     data: list[msgspec.Raw]
 
 
 class DuReaderDocument(msgspec.Struct):
-    """Of DuReader; raw files have no segmented paragraphs."""
+    """A document of DuReader; raw files have no segmented paragraphs."""
 
     paragraphs: list[str]
     title: str = ""
@@ -54,7 +54,7 @@ class DuReaderDocument(msgspec.Struct):
 
 
 class DuReaderQuestion(msgspec.Struct):
-    """Of DuReader; test files have no answers, raw files no spans."""
+    """A question of DuReader; test files have no answers, raw files no spans."""
 
     question_id: str | int
     question: str
@@ -66,14 +66,14 @@ class DuReaderQuestion(msgspec.Struct):
 
 
 class MarcoPassage(msgspec.Struct):
-    """Of MS MARCO."""
+    """A passage of MS MARCO."""
 
     passage_text: str
     is_selected: int | None = None
 
 
 class MarcoQuestion(msgspec.Struct):
-    """Of MS MARCO, a line."""
+    """A question of MS MARCO, from a file with one question per line."""
 
     query_id: str | int
     query: str
@@ -83,7 +83,7 @@ class MarcoQuestion(msgspec.Struct):
 
 
 class MarcoColumns(msgspec.Struct):
-    """Of MS MARCO, the published form; passages and answers are still text."""
+    """MS MARCO's published format, columns by key; passages and answers are not decoded yet."""
 
     query_id: dict[str, str | int]
     query: dict[str, str]
@@ -93,7 +93,7 @@ class MarcoColumns(msgspec.Struct):
 
 
 class DreamQuestion(msgspec.Struct):
-    """Of DREAM and C3."""
+    """A question of DREAM or C3."""
 
     question: str
     choice: list[str]
@@ -101,7 +101,7 @@ class DreamQuestion(msgspec.Struct):
 
 
 class DreamDialogue(msgspec.Struct, array_like=True):
-    """Of DREAM and C3: a list of turns, questions and id."""
+    """A dialogue of DREAM or C3: a list of turns, questions and id."""
 
     turns: list[str]
     questions: list[DreamQuestion]

@@ -1,4 +1,4 @@
-"""What a reader of questions changed, could not place or left out: counted, and listed with the ids."""
+"""The report of what reading and converting questions changed or left out, listed by the ids of the questions."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pydlx.data.report import Note, Report
 
 @dataclass
 class AnswerReport(Report):
-    """What happened to the questions and answers of a file. Nothing is dropped that is not listed here.
+    """What happened to the questions and answers of a file. Everything that is dropped is listed here.
 
     Attributes:
-        questions: How many were read.
-        answers: How many answers they have.
-        moved: Answers that did not stand where the file says, and were found elsewhere in their passage.
-        lost: Answers that their passage does not hold. They keep their text, for scoring, and start at -1.
-        widened: Answers that begin or end inside a token, and were widened to its edges.
-        left_out: Questions that are no examples, and why.
-        shortened: Questions that are longer than a pretrained encoder reads, of which the beginning is read.
-        repeated: Questions whose id an earlier one has. They are kept.
+        questions: Number of questions read.
+        answers: Number of their answers.
+        moved: Answers that were not at their offset but elsewhere in the passage.
+        lost: Answers that are not in their passage. They keep their text, for scoring, and get `start` -1.
+        widened: Answers that begin or end inside a token; their spans were widened to whole tokens.
+        left_out: Questions that give no example, with the reason.
+        shortened: Questions that are too long for a pretrained encoder and are cut off.
+        repeated: Questions with the id of an earlier one. They are kept.
     """
 
     questions: int = 0
@@ -33,5 +33,5 @@ class AnswerReport(Report):
 
     @property
     def misplaced(self) -> int:
-        """How many answers do not stand where the file says."""
+        """Number of answers that are not at their offset."""
         return len(self.moved) + len(self.lost)

@@ -1,4 +1,4 @@
-"""Questions whose passages and questions are tokens."""
+"""Questions about passages, tokenised."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from pydlx.data.text.tokenisers import Tokeniser, check_tokeniser
 
 
 class TokenisedQuestions:
-    """Questions whose passages and questions are tokens, each different text once.
+    """Questions about passages, tokenised; equal texts are tokenised once.
 
     Args:
-        source: A JSON file of SQuAD's form, or questions of any reader.
-        tokeniser: As of ``create_tokeniser``.
-        cache: A file that keeps the tokens for next time; none by default. It is made again when a text, the tokeniser
-            or the file's form is another one (:mod:`pydlx.data.text.cache`).
-        report: Of the reader, if `source` are questions; what is noted here is added to it.
+        source: A JSON file in SQuAD's format, or questions.
+        tokeniser: A tokeniser, such as ``create_tokeniser`` returns.
+        cache: A file that keeps the tokens for the next time; by default none. It is rewritten if a text, the tokeniser
+            or the file's format has changed (:mod:`pydlx.data.text.cache`).
+        report: Report of the file reader, if `source` are questions.
 
     Attributes:
-        questions: N of them.
-        texts: Their tokens.
-        passages: (N,) int64, the text that is a question's passage.
-        asked: (N,) int64, the text that is its question.
-        report: What was noted so far.
+        questions: The N questions.
+        texts: Tokens of all different passages and questions.
+        passages: (N,) int64, index in `texts` of each question's passage.
+        asked: (N,) int64, index in `texts` of each question.
+        report: The report.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class TokenisedQuestions:
             check_type("TokenisedQuestions", "source", question, Question, "a path or questions")
             places.setdefault(question.passage, len(places))
             places.setdefault(question.question, len(places))
-        if report is None and not self.report.questions:  # questions of one's own, which no reader of files counted
+        if report is None and not self.report.questions:  # they do not come from a file reader, which counts
             self.report.questions = len(self.questions)
             self.report.answers = sum(len(question.answers) for question in self.questions)
         self.passages = np.array([places[question.passage] for question in self.questions], np.int64)
@@ -71,5 +71,5 @@ class TokenisedQuestions:
         return len(self.questions)
 
     def word_counts(self) -> Counter[str]:
-        """How often each word occurs, in the order in which they first do; each different text counts once."""
+        """Count each word, in the order of first occurrence; equal texts are counted once."""
         return self.texts.word_counts()

@@ -1,4 +1,4 @@
-"""Windows over passages that are too long to be read at once."""
+"""Windows over passages that are too long for a reader."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from pydlx._checks import described, whole, whole_pair
 def windows(
     length: int, size: int, stride: int, answer: tuple[int, int] | None = None, *, costs: np.ndarray | None = None
 ) -> list[tuple[int, int]]:
-    """Overlapping windows that together hold a passage.
+    """Divide a passage into overlapping windows.
 
-    They begin `stride` apart, the last one where it ends with the passage. Spans of up to ``size - stride + 1`` tokens
-    lie whole in one of them. A longer answer, if it fits a window but none holds it, gets one more, around its middle.
+    Windows begin `stride` tokens apart; the last one ends with the passage. Every span of up to ``size - stride + 1``
+    tokens lies completely in one of them. If no window holds the whole answer although it fits into one, another window
+    is added around its middle.
 
-    Tokens may fill more of a window than others, as wordpieces do. Sizes and strides are then of what they fill, and a
-    window is as full as whole tokens make it; a token that is larger than a window has one of its own.
+    With `costs`, sizes and strides are sums of costs, such as numbers of wordpieces, and windows hold as many whole
+    tokens as fit. A token whose cost exceeds `size` gets a window of its own.
 
     Args:
-        length: Tokens of the passage, at least one.
-        size: Most tokens of a window.
-        stride: Tokens from one beginning to the next, from 1 to `size`.
-        answer: First and last token, inclusive, of a span that one window shall hold.
-        costs: (length,) positive integers: what each token fills; by default 1.
+        length: Number of tokens of the passage, at least one.
+        size: Maximum number of tokens of a window.
+        stride: Tokens from the beginning of one window to the next, from 1 to `size`.
+        answer: First and last token, inclusive, of a span that a window should hold.
+        costs: (length,) positive integers, cost of each token; by default 1.
 
     Returns:
         First token of each window and the one past its last, ascending.
@@ -31,13 +32,13 @@ def windows(
     whole("windows", "length", length, 1)
     whole("windows", "size", size, 1)
     whole("windows", "stride", stride, 1, size)
-    filled = np.concatenate([[0], np.cumsum(_checked(costs, length))])  # by the tokens before each, and by all
+    filled = np.concatenate([[0], np.cumsum(_checked(costs, length))])  # filled[i]: cost of the tokens before i
 
     def past(start: int) -> int:
         return max(start + 1, int(np.searchsorted(filled, filled[start] + size, "right")) - 1)
 
     def begin(least: int) -> int:
-        """The first token before which so much is filled."""
+        """Return the first token before which the costs sum to at least `least`."""
         return int(np.searchsorted(filled, least))
 
     starts, last = [0], min(begin(filled[-1] - size), length - 1)

@@ -1,4 +1,4 @@
-"""Text as numbers: tokenisers, vocabularies, word vectors, and batches of similar length."""
+"""Text as ids: tokenisers, vocabularies, word vectors, windows, and batches of similar length."""
 
 from pydlx.data.text.batch import TextBatch
 from pydlx.data.text.buckets import length_buckets

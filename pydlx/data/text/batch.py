@@ -1,4 +1,4 @@
-"""The form in which texts enter taggers: padded batches of all that is known of their tokens."""
+"""The input of taggers and relation models: padded batches of texts."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pydlx.data.text.tokens import PADDING, Pieces
 
 
 class TextBatch(NamedTuple):
-    """B texts of up to n tokens. Tokens stand at the front, padding behind them; none is empty.
+    """B texts of up to n tokens, padded at the end. No text is empty. Parts that a model does not use may be None.
 
     Attributes:
-        mask: (B, n), bool: True at tokens, False in padding.
-        words: (B, n), int64: number of each token, ``UNKNOWN`` if the vocabulary lacks it, ``PADDING`` behind the end.
-        bigrams: (B, n), int64: likewise of each token with the one before it.
-        characters: (B, n, w), int64: likewise of each token's characters.
-        pieces: For a pretrained encoder. What a model does not read may be None.
+        mask: (B, n) bool, True at tokens, False in padding.
+        words: (B, n) int64, id of each token, ``UNKNOWN`` if it is not in the vocabulary, ``PADDING`` in padding.
+        bigrams: (B, n) int64, id of each token together with the one before it.
+        characters: (B, n, w) int64, ids of each token's characters.
+        pieces: Wordpieces, for a pretrained encoder.
     """
 
     mask: Tensor
@@ -31,12 +31,12 @@ class TextBatch(NamedTuple):
 
     @property
     def lengths(self) -> Tensor:
-        """(B,), int64: tokens of each text."""
+        """(B,) int64, number of tokens of each text."""
         return self.mask.sum(1)
 
 
 def padded(rows: Sequence[Any]) -> Tensor:
-    """(B, n, ...) of B arrays of up to n rows, one at least; behind the last row of each stand zeros."""
+    """Pad B arrays of up to n rows each with zeros to a tensor (B, n, ...); B must be at least 1."""
     whole = np.full((len(rows), max(map(len, rows)), *rows[0].shape[1:]), PADDING, rows[0].dtype)
     for place, row in enumerate(rows):
         whole[place, : len(row)] = row

@@ -1,4 +1,4 @@
-"""Batches of texts of similar length, so that little is padded."""
+"""Batches of texts of similar length, so that there is little padding."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import numpy as np
 
 from pydlx._checks import listed, whole
 
-_POOL = 50  # batches that are sorted together: large enough to pad little, small enough to be random
+_POOL = 50  # batches that are sorted together: enough for little padding, few enough for random batches
 
 
 def length_buckets(lengths: Sequence[int], batch_size: int, *, seed: int = 0, epoch: int = 0) -> list[list[int]]:
-    """Puts examples into batches of similar length, each example into one, in an order that differs by epoch.
+    """Divide examples into batches of similar length, differently in every epoch.
 
-    Examples are shuffled, sorted by length within pools of 50 batches, and cut into batches, which are shuffled again.
-    The same numbers give the same batches, on every machine.
+    Examples are shuffled, sorted by length within pools of 50 batches, and divided into batches, which are shuffled.
+    The result depends only on the arguments, on every machine.
 
     Args:
-        lengths: Of N examples.
-        batch_size: Examples of a batch; one batch, of any length, may hold fewer.
-        seed: Not negative.
-        epoch: Not negative.
+        lengths: Lengths of N examples.
+        batch_size: Number of examples in a batch; one random batch may hold fewer.
+        seed: Seed, not negative.
+        epoch: Epoch, not negative.
 
     Returns:
-        ceil(N / batch_size) lists of places in `lengths`.
+        ceil(N / batch_size) lists of indices of `lengths`.
     """
     sizes = np.asarray(listed("length_buckets", "lengths", lengths, "whole numbers"))
     if sizes.ndim != 1 or (len(sizes) and sizes.dtype.kind not in "iu"):
@@ -38,7 +38,8 @@ def length_buckets(lengths: Sequence[int], batch_size: int, *, seed: int = 0, ep
     for part in (order[start : start + pool] for start in range(0, len(order), pool)):
         starts = np.arange(0, len(part), batch_size)
         if short := len(part) % batch_size:
-            # Any batch may be the short one. A training that leaves it out would never see the longest otherwise.
+            # The short batch is a random one: if it were the last, a training that drops it would never see the
+            # longest examples.
             starts[random.integers(len(starts)) + 1 :] -= batch_size - short
         by_length = part[np.argsort(sizes[part], kind="stable")]
         batches += [batch.tolist() for batch in np.split(by_length, starts[1:])]

@@ -1,4 +1,4 @@
-"""Tokens of a set of texts in a file, so that they are cut once."""
+"""A file cache of tokenised texts."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from pydlx.data.text.texts import TokenisedTexts, tokenise
 from pydlx.data.text.tokenisers import Tokeniser
 from pydlx.files import replacing
 
-_FORM = 1  # of the file; a higher number makes every older one be written again
+_FORMAT = 1  # version of the file's format; increasing it invalidates all older files
 _ARRAYS = ("bounds", "tokens", "offsets")
 
 
 def tokenise_cached(texts: Sequence[str], tokeniser: Tokeniser, path: str | os.PathLike[str]) -> TokenisedTexts:
-    """Tokens from a file, if it was made of the same texts by the same tokeniser, of the same version.
+    """Read the tokens of texts from a file, if it was written for the same texts and the same version of the tokeniser.
 
-    Otherwise, and if the file is missing or damaged, they are cut and the file is written, whole or not at all.
+    Otherwise, or if the file is missing or damaged, tokenise the texts and write the file, as a whole or not at all.
 
     Args:
-        texts: N of them.
-        tokeniser: As of ``create_tokeniser``.
+        texts: The texts.
+        tokeniser: A tokeniser, such as ``create_tokeniser`` returns.
         path: The file, a NumPy archive without pickled objects.
 
     Raises:
-        OSError: The file cannot be written.
+        OSError: If the file cannot be written.
     """
     key = _key(texts, tokeniser)
     if (found := _read(path, key)) is not None:
@@ -42,7 +42,7 @@ def tokenise_cached(texts: Sequence[str], tokeniser: Tokeniser, path: str | os.P
 
 
 def _key(texts: Iterable[str], tokeniser: Tokeniser) -> str:
-    digest = hashlib.blake2b(f"{_FORM}\0{tokeniser.name}\0{tokeniser.version}".encode(), digest_size=16)
+    digest = hashlib.blake2b(f"{_FORMAT}\0{tokeniser.name}\0{tokeniser.version}".encode(), digest_size=16)
     for text in texts:
         data = text.encode("utf-8", "surrogatepass")
         digest.update(len(data).to_bytes(8, "little"))

@@ -1,4 +1,4 @@
-"""What sets of examples for models of texts have in common."""
+"""The interface of all sets of examples for models of texts."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ class Examples(Protocol):
     """N examples, each a text or a window of one.
 
     Attributes:
-        lengths: (N,) int64, tokens of each example, for :func:`length_buckets`.
-        owners: (N,) int64, the number of the question, text or document that each example is part of.
+        lengths: (N,) int64, number of tokens of each example, for :func:`length_buckets`.
+        owners: (N,) int64, index of the question, text or document that each example is part of.
     """
 
     lengths: np.ndarray
@@ -24,4 +24,4 @@ class Examples(Protocol):
     def __getitem__(self, index: int) -> Any: ...
 
     def collate(self, examples: Sequence[Any]) -> Any:
-        """Pads examples to a batch; there must be one at least."""
+        """Pad examples to a batch; there must be at least one."""

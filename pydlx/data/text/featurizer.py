@@ -1,4 +1,4 @@
-"""From tokens to what taggers take in: numbered words, bigrams, characters and wordpieces, in padded batches."""
+"""The featurizer of taggers: from tokens to ids of words, bigrams, characters and wordpieces, in padded batches."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from pydlx.data.text.word_featurizer import TextTable, WordFeaturizer, parts_of_
 
 
 class TextFeatures(NamedTuple):
-    """What is known of the n tokens of a text; parts that the featurizer does not make are None.
+    """Ids of a text's n tokens; parts that the featurizer does not make are None.
 
     Attributes:
-        words: (n,) int64, numbers.
-        bigrams: (n,) int64, numbers of each token with the one before it.
-        characters: (n, w) int64, numbers.
-        pieces: One row of wordpieces for each token.
+        words: (n,) int64, ids of the words.
+        bigrams: (n,) int64, ids of each token together with the one before it.
+        characters: (n, w) int64, ids of the characters.
+        pieces: Ids of the wordpieces of each token.
     """
 
     words: np.ndarray
@@ -34,15 +34,15 @@ class TextFeatures(NamedTuple):
 
 
 class TextFeaturizer(WordFeaturizer):
-    """Turns tokens into tensors, as a tagger was trained on them.
+    """Converts tokens to ids.
 
     Args:
-        tokeniser: As of ``create_tokeniser``; for texts that do not come as tokens.
-        vocabulary: Numbers words; it may be empty for models that read nothing but wordpieces.
-        bigrams: Numbers pairs of neighbours, as `bigrams_of` writes them; None for models without them.
-        characters: Numbers characters; likewise.
-        pieces: Cuts words for a pretrained encoder; likewise.
-        max_word: Most characters of a word, the rest is cut off.
+        tokeniser: A tokeniser, such as ``create_tokeniser`` returns, for texts that are not given as tokens.
+        vocabulary: Word vocabulary; may be empty for models that read only wordpieces.
+        bigrams: Vocabulary of bigrams, as `bigrams_of` writes them; None for models without bigrams.
+        characters: Character vocabulary; None for models without characters.
+        pieces: Tokeniser of wordpieces; None for models without a pretrained encoder.
+        max_word: Maximum number of characters of a word, the rest is cut off.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class TextFeaturizer(WordFeaturizer):
         self.bigrams = bigrams
 
     def features(self, table: TextTable, tokens: np.ndarray) -> TextFeatures:
-        """What is known of tokens (n,), which are places in a table."""
+        """Return the ids of tokens (n,), which are given as indices of a table."""
         bigrams = None
         if self.bigrams is not None:
             bigrams = self.bigrams.numbers(bigrams_of([table.strings[token] for token in tokens]))
@@ -72,7 +72,7 @@ class TextFeaturizer(WordFeaturizer):
         )
 
     def collate(self, texts: Sequence[TextFeatures]) -> TextBatch:
-        """Pads texts to a batch; there must be one at least, and a token in each."""
+        """Pad texts to a batch; there must be at least one, and a token in each."""
         if not texts or not all(len(text.words) for text in texts):
             raise ValueError("TextFeaturizer.collate: texts must hold a text at least, and a token each")
         return TextBatch(
@@ -84,27 +84,27 @@ class TextFeaturizer(WordFeaturizer):
         )
 
     def state(self) -> dict[str, Any]:
-        """Plain data that make it again, for checkpoints."""
+        """Return plain data for checkpoints, from which :meth:`from_state` rebuilds it."""
         return super().state() | {"bigrams": None if self.bigrams is None else self.bigrams.state()}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> TextFeaturizer:
-        """The featurizer that a state was taken of.
+        """Rebuild a featurizer from its state.
 
         Raises:
-            ValueError: It is no such state, or its tokeniser is none of this package's.
+            ValueError: If it is no such state, or its tokeniser is unknown.
         """
         wanted = ("tokeniser", "vocabulary", "bigrams", "characters", "pieces", "max_word")
         return cls(**parts_of_state("TextFeaturizer", state, wanted))
 
 
 def bigrams_of(words: Sequence[str]) -> Iterator[str]:
-    """Each word with the one before it and a space between them; nothing stands before the first."""
+    """Yield each word's bigram: the word before it, a space, and the word; the first one begins with a space."""
     return (f"{before} {word}" for before, word in zip(["", *words], words, strict=False))
 
 
 def bigram_counts(texts: TokenisedTexts) -> Counter[str]:
-    """How often each pair of neighbours occurs."""
+    """Count the bigrams of texts."""
     check_type("bigram_counts", "texts", texts, TokenisedTexts, "TokenisedTexts")
     counts: Counter[str] = Counter()
     for text in range(len(texts)):

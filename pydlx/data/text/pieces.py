@@ -1,4 +1,4 @@
-"""Wordpieces of single words, by a tokeniser of Hugging Face's ``tokenizers``."""
+"""Wordpieces of words, by a tokeniser of Hugging Face's ``tokenizers``."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from pydlx._optional import needed_for
 
 
 class PieceTokeniser:
-    """Cuts words into the pieces that a pretrained encoder was trained on.
+    """Splits words into the wordpieces of a pretrained encoder.
 
-    Words are cut one by one, as the encoder's own tokeniser does with text that is split into words. A word that it
-    makes nothing of, such as a control character, is the unknown piece; of very long ones the first pieces count.
+    Words are split one by one, as the encoder's own tokeniser does with pre-tokenised text. A word without pieces, such
+    as a control character, becomes the unknown piece; of long words only the first pieces are kept.
 
     Args:
-        json: What a file ``tokenizer.json`` holds.
-        most: Pieces of a word, at most.
+        json: Text of a ``tokenizer.json``.
+        most: Maximum number of pieces of a word.
 
     Attributes:
-        begin: Numbers of the marks before a text.
-        end: Numbers of the marks behind it.
+        begin: Ids of the special tokens before a text, such as [CLS].
+        end: Ids of the special tokens after a text, such as [SEP].
 
     Raises:
-        ValueError: `json` is no tokeniser.
+        ValueError: If `json` is no tokeniser.
     """
 
     def __init__(self, json: str, most: int = 16) -> None:
@@ -34,7 +34,7 @@ class PieceTokeniser:
             import tokenizers
         try:
             self._tokeniser = tokenizers.Tokenizer.from_str(json)
-        except Exception as error:  # tokenizers raises nothing more special
+        except Exception as error:  # tokenizers raises plain Exception
             raise ValueError(f"PieceTokeniser: json must be a tokeniser of tokenizers, got {json[:40]!r}") from error
         self.json, self.most = json, whole("PieceTokeniser", "most", most, 1)
         self._tokeniser.no_padding()
@@ -50,7 +50,7 @@ class PieceTokeniser:
         return next((number for number in known if number is not None), 0)
 
     def __call__(self, words: Sequence[str]) -> list[np.ndarray]:
-        """The pieces of each word, (k,) int64, at least one."""
+        """Return the ids of each word's pieces, (k,) int64 with k ≥ 1."""
         encoded = self._tokeniser.encode_batch(
             [[word] for word in words], is_pretokenized=True, add_special_tokens=False
         )

@@ -1,4 +1,4 @@
-"""Many texts as tokens, in few arrays."""
+"""Tokenised texts, stored in a few arrays."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pydlx.data.text.tokenisers import Offsets, Tokeniser
 
 @dataclass(frozen=True)
 class TokenisedTexts:
-    """N texts of T tokens in all, of W different words.
+    """N texts with T tokens in total, of W different words.
 
     Attributes:
-        words: W different tokens, in the order in which they first occur.
-        bounds: (N + 1,) int64: text i has tokens from ``bounds[i]`` to before ``bounds[i + 1]``.
-        tokens: (T,) int32, places in `words`.
-        offsets: (T, 2) int32: first character of each token in its text, and the one past its last.
+        words: The W different words, in the order of first occurrence.
+        bounds: (N + 1,) int64; text i has the tokens from ``bounds[i]`` up to, and without, ``bounds[i + 1]``.
+        tokens: (T,) int32, indices of `words`.
+        offsets: (T, 2) int32, first character of each token in its text and the one past its last.
     """
 
     words: list[str]
@@ -32,18 +32,18 @@ class TokenisedTexts:
         return len(self.bounds) - 1
 
     def of(self, text: int) -> tuple[np.ndarray, np.ndarray]:
-        """Tokens (n,) and offsets (n, 2) of a text."""
+        """Return tokens (n,) and offsets (n, 2) of a text."""
         part = slice(self.bounds[text], self.bounds[text + 1])
         return self.tokens[part], self.offsets[part]
 
     def word_counts(self) -> Counter[str]:
-        """How often each word occurs, in the order in which they first do."""
+        """Count each word, in the order of first occurrence."""
         counts = np.bincount(self.tokens, minlength=len(self.words))
         return Counter(dict(zip(self.words, counts.tolist(), strict=True)))
 
 
 def tokenise(texts: Sequence[str | Sequence[str]], tokeniser: Tokeniser) -> TokenisedTexts:
-    """Cuts texts into tokens. What comes as tokens stays so; their offsets are those with a space between two."""
+    """Tokenise texts. Texts given as tokens keep them; their offsets are those of the tokens joined by spaces."""
     places: dict[str, int] = {}
     tokens: list[np.ndarray] = []
     offsets: list[np.ndarray] = []
@@ -59,6 +59,6 @@ def tokenise(texts: Sequence[str | Sequence[str]], tokeniser: Tokeniser) -> Toke
 
 
 def _joined(tokens: Sequence[str]) -> Offsets:
-    """Where tokens stand in ``" ".join(tokens)``."""
+    """Return the offsets of tokens in ``" ".join(tokens)``."""
     starts = itertools.accumulate((len(token) + 1 for token in tokens), initial=0)
     return [(start, start + len(token)) for start, token in zip(starts, tokens, strict=False)]

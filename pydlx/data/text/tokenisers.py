@@ -1,4 +1,4 @@
-"""Tokenisers that say where in the text each token stands, by characters of the text as it came."""
+"""Tokenisers that return the offsets of tokens in the unchanged text."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 class Tokeniser(Protocol):
-    """Cuts a text into tokens.
+    """The interface of tokenisers.
 
     Attributes:
-        name: Says what it does, for checkpoints and caches.
-        version: Of what cuts; caches of another one are rebuilt.
+        name: Name, for checkpoints and caches.
+        version: Version of the implementation; caches of other versions are rebuilt.
     """
 
     name: str
     version: str
 
     def __call__(self, text: str) -> Offsets:
-        """First character of each token and the one past its last, ascending, not touching white space."""
+        """Return first character of each token and the one past its last, ascending and without white space."""
 
 
 class Words:
-    """Words, numbers and single signs, by Hugging Face's ``tokenizers``; for English and the like.
+    """Words, numbers and single symbols, by Hugging Face's ``tokenizers``; for English and similar languages.
 
-    A word is a run of letters, digits and their combining marks. Cut off are ``n't``, ``'s``, ``'re`` and such, which
-    word vectors know. Numbers keep what stands between their digits (``1,000.5``). Punctuation, symbols, emoji and
-    Chinese characters are tokens each.
+    A word is a run of letters, digits and combining marks. Endings such as ``n't``, ``'s`` and ``'re`` are tokens of
+    their own, as in GloVe's vocabulary. Numbers keep their separators (``1,000.5``). Each punctuation mark, symbol,
+    emoji and Chinese character is a token.
     """
 
     name = "words"
@@ -53,15 +53,15 @@ class Words:
 
 
 class Characters:
-    """Chinese, Japanese and Korean characters one by one; of other scripts runs of letters and digits; single signs.
+    """Single Chinese, Japanese and Korean characters; runs of letters and digits of other scripts; single symbols.
 
-    Of full width or not, ``a～b`` is three tokens, ``二〇〇八年`` five, ``々カタ한국`` five, ``2008年`` two.
+    Examples: ``a～b`` has three tokens, ``二〇〇八年`` five, ``々カタ한국`` five, ``2008年`` two.
     """
 
     name = "characters"
     version = unicodedata.unidata_version
     _EAST_ASIAN = (
-        # Radicals, iteration marks and zero, kana, bopomofo, hangul, ideographs; those of half width; further planes.
+        # Radicals, iteration marks and zero, kana, bopomofo, hangul, ideographs, half-width forms, and planes 2 and 3.
         "\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3038-\u303c\u3040-\u312f\u3131-\u318e\u31a0-\u31bf"
         "\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f\u1100-\u11ff\uac00-\ud7ff\uf900-\ufaff\uff66-\uffdc"
         "\U00020000-\U0003ffff"
@@ -74,7 +74,7 @@ class Characters:
 
 
 class Spaces:
-    """What stands between white space; for text whose words are segmented already."""
+    """Runs of characters without white space; for text that is already segmented into words."""
 
     name = "spaces"
     version = unicodedata.unidata_version
@@ -86,7 +86,7 @@ class Spaces:
 
 
 class Spacy:
-    """SpaCy's tokeniser of English, without a trained pipeline."""
+    """spaCy's rule-based tokeniser for English, without a trained pipeline."""
 
     name = "spacy"
 
@@ -109,26 +109,26 @@ TOKENISERS: dict[str, type[Tokeniser]] = {kind.name: kind for kind in (Words, Ch
 
 
 def create_tokeniser(name: str) -> Tokeniser:
-    """A tokeniser by its name.
+    """Create a tokeniser by its name.
 
     Args:
-        name: ``"words"`` for English and the like, ``"characters"`` for Chinese, ``"spaces"`` for segmented text,
-            ``"spacy"`` for spaCy's English.
+        name: ``"words"`` for English and similar languages, ``"characters"`` for Chinese, Japanese and Korean,
+            ``"spaces"`` for segmented text, ``"spacy"`` for spaCy's English tokeniser.
 
     Raises:
-        ImportError: The library that it needs is not installed.
+        ImportError: If the library that it needs is not installed.
     """
     check_one_of("create_tokeniser", "name", name, TOKENISERS)
     return TOKENISERS[name]()
 
 
 def _encodable(text: str) -> str:
-    """The text as UTF-8 can hold it and of the same length: halves of surrogate pairs become U+FFFD."""
+    """Replace lone surrogates, which UTF-8 cannot encode, by U+FFFD; the length stays the same."""
     return _SURROGATES.sub("\ufffd", text)
 
 
 def check_same_tokeniser(name: str, source: Tokeniser, wanted: Tokeniser) -> None:
-    """Require that `source` was tokenised as a featurizer has it."""
+    """Require that `source` was tokenised by the featurizer's tokeniser."""
     if source.name != wanted.name:
         raise ValueError(f"{name}: source must be tokenised by {wanted.name!r}, got {source.name!r}")
 

@@ -1,4 +1,4 @@
-"""The form in which text enters a model: padded batches of numbered words, characters, features and wordpieces."""
+"""The input of readers: padded batches of ids of words, characters and wordpieces, and of token features."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ UNKNOWN = 1
 
 
 class Pieces(NamedTuple):
-    """The wordpieces of a batch of texts, as a pretrained encoder reads them, its marks of begin and end included.
+    """The wordpieces of a batch of texts, including the encoder's special tokens.
 
     Attributes:
-        ids: (B, p), int64, the encoder's numbers; 0 in padding.
-        mask: (B, p), bool: True at pieces, False in padding.
-        first: (B, n), int64: place of each token's first piece; 0 in padding.
-        counts: (B, n), int64: how many pieces each token has, in a row; 0 in padding.
+        ids: (B, p) int64, ids of the pieces; 0 in padding.
+        mask: (B, p) bool, True at pieces, False in padding.
+        first: (B, n) int64, index of each token's first piece; 0 in padding.
+        counts: (B, n) int64, number of each token's pieces, which are consecutive; 0 in padding.
     """
 
     ids: Tensor
@@ -27,13 +27,14 @@ class Pieces(NamedTuple):
 
 
 class Tokens(NamedTuple):
-    """The texts of a batch. Tokens stand at the front, padding behind them; none is empty.
+    """B texts of up to n tokens, padded at the end. No text is empty.
 
     Attributes:
-        words: (B, n), int64: number of each word, ``UNKNOWN`` if the vocabulary lacks it, ``PADDING`` behind the end.
-        characters: (B, n, w), int64, numbered likewise; None for models without characters.
-        features: (B, n, f), float32: exact match, term frequency and such; None for models without them. 0 in padding.
-        pieces: For models with a pretrained encoder; None for others.
+        words: (B, n) int64, id of each word, ``UNKNOWN`` if it is not in the vocabulary, ``PADDING`` in padding.
+        characters: (B, n, w) int64, ids of each word's characters; None for models without characters.
+        features: (B, n, f) float32, features such as exact match and term frequency, 0 in padding; None for models
+            without features.
+        pieces: Wordpieces; None for models without a pretrained encoder.
     """
 
     words: Tensor
@@ -43,10 +44,10 @@ class Tokens(NamedTuple):
 
     @property
     def mask(self) -> Tensor:
-        """(B, n), bool: True at tokens, False in padding."""
+        """(B, n) bool, True at tokens, False in padding."""
         return self.words != PADDING
 
     @property
     def lengths(self) -> Tensor:
-        """(B,), int64: tokens of each text."""
+        """(B,) int64, number of tokens of each text."""
         return self.mask.sum(1)

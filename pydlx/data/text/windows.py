@@ -1,4 +1,4 @@
-"""Windows over texts for models that read a limited number of tokens, and which window decides about what."""
+"""Windows over long texts for taggers, each with a core whose entities are taken from this window."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from pydlx._checks import described, listed, whole
 
 
 class TextWindow(NamedTuple):
-    """A part of a text that is read at once.
+    """A window of a text.
+
+    Spans whose middle, ``(start + end) // 2``, lies in the core are taken from this window, others from its neighbours.
 
     Attributes:
-        first: Its first token.
-        past: The token past its last.
-        core_first: From here on, and
-        core_past: to before here, it decides what is found: spans whose middle, ``(start + end) // 2``, lies there.
+        first: First token of the window.
+        past: The token after its last.
+        core_first: First token of its core.
+        core_past: The token after the last of its core.
     """
 
     first: int
@@ -26,11 +28,11 @@ class TextWindow(NamedTuple):
 
 
 def text_windows(costs: np.ndarray, limit: int) -> list[TextWindow]:
-    """Cuts a text into windows that overlap by half. Each token belongs to one core, far from the ends of its window.
+    """Divide a text into windows that overlap by half. Each token is in exactly one core, away from its window's ends.
 
     Args:
-        costs: (n,) integers: how much of a window each token fills, such as its number of wordpieces.
-        limit: What a window holds. A token that alone is larger has a window of its own.
+        costs: (n,) integers, cost of each token, such as its number of wordpieces.
+        limit: Maximum cost of a window. A token of higher cost gets a window of its own.
 
     Returns:
         The windows, ascending; one if all tokens fit, none if there are no tokens.
@@ -46,7 +48,7 @@ def text_windows(costs: np.ndarray, limit: int) -> list[TextWindow]:
         past = max(first + 1, int(np.searchsorted(total, total[first] + limit, "right")) - 1)
         if past >= length:
             return [*windows, TextWindow(first, length, core_first, length)]
-        # It shares half of this one, or as much as leaves room for a token that this one does not hold.
+        # The next window overlaps with half of this one, or less, so that it holds at least one new token.
         begin = max(total[past] - limit // 2, total[past + 1] - limit)
         following = min(max(first + 1, int(np.searchsorted(total, begin, "left"))), past)
         core_past = (following + past) // 2

@@ -1,4 +1,4 @@
-"""What all featurizers know of single words: their numbers, those of their characters, and their wordpieces."""
+"""The base class of all featurizers: ids of words, of their characters, and of their wordpieces."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from pydlx.data.text.vocabulary import Vocabulary
 
 
 class TextTable(NamedTuple):
-    """What a featurizer knows of W different words.
+    """Ids of W different words, looked up once by a featurizer.
 
     Attributes:
         strings: The words.
-        words: (W,) int64, their numbers.
-        characters: (W, w) int64, numbers of their characters; None without a vocabulary of these.
-        pieces: Of each word; None without a tokeniser of these.
-        costs: (W,) int64: how much of a window each fills: its pieces, or 1.
-        lower: (W,) int64, the same number for words that are the same in lower case; None where that is not asked for.
+        words: (W,) int64, their ids.
+        characters: (W, w) int64, ids of their characters; None without a character vocabulary.
+        pieces: Ids of the wordpieces of each word; None without a tokeniser of wordpieces.
+        costs: (W,) int64, number of wordpieces of each word, or 1, for the size of windows.
+        lower: (W,) int64, equal numbers for words with the same lower-case form; None if not needed.
     """
 
     strings: list[str]
@@ -36,14 +36,14 @@ class TextTable(NamedTuple):
 
 
 class WordFeaturizer:
-    """The part that featurizers have in common.
+    """The base class of featurizers, which convert words to ids.
 
     Args:
-        tokeniser: As of ``create_tokeniser``.
-        vocabulary: Numbers words; it may be empty for models that read nothing but wordpieces.
-        characters: Numbers characters; None for models without them.
-        pieces: Cuts words for a pretrained encoder; likewise.
-        max_word: Most characters of a word, the rest is cut off.
+        tokeniser: A tokeniser, such as ``create_tokeniser`` returns.
+        vocabulary: Word vocabulary; may be empty for models that read only wordpieces.
+        characters: Character vocabulary; None for models without characters.
+        pieces: Tokeniser of wordpieces; None for models without a pretrained encoder.
+        max_word: Maximum number of characters of a word, the rest is cut off.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class WordFeaturizer:
         self.max_word = whole(name, "max_word", max_word, 1)
 
     def table(self, words: Sequence[str]) -> TextTable:
-        """What to know of different words."""
+        """Look up different words."""
         characters = None
         if self.characters is not None:
             characters = np.full((len(words), self.max_word), PADDING)
@@ -75,7 +75,7 @@ class WordFeaturizer:
         return TextTable(list(words), self.vocabulary.numbers(words), characters, pieces, costs)
 
     def collate_pieces(self, texts: Sequence[Sequence[np.ndarray] | None]) -> Pieces | None:
-        """The wordpieces of texts, given those of each of their tokens, as a batch; None without their tokeniser."""
+        """Make a batch of texts, given the wordpieces of each of their tokens; None without a tokeniser of pieces."""
         if self.pieces is None:
             return None
         begin, end = self.pieces.begin, self.pieces.end
@@ -89,7 +89,7 @@ class WordFeaturizer:
         )
 
     def state(self) -> dict[str, Any]:
-        """Plain data that make it again, for checkpoints."""
+        """Return plain data for checkpoints, from which ``from_state`` rebuilds it."""
         return {
             "tokeniser": self.tokeniser.name,
             "vocabulary": self.vocabulary.state(),
@@ -107,10 +107,10 @@ _FROM_PLAIN: dict[str, Callable[[Any], Any]] = {
 
 
 def parts_of_state(name: str, state: Mapping[str, Any], wanted: Sequence[str]) -> dict[str, Any]:
-    """What the state of a featurizer of this name holds, and must hold, as objects.
+    """Convert the state of a featurizer to its constructor's arguments; `wanted` are those that it must hold.
 
     Raises:
-        ValueError: It is no such state, or its tokeniser is none of this package's.
+        ValueError: If it is no such state, or its tokeniser is unknown.
     """
     name = f"{name}.from_state"
     check_type(name, "state", state, Mapping, "a state of a featurizer")

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -58,12 +59,13 @@ def bleu(candidates: Sequence[str], references: Sequence[Sequence[str]], n: int 
 class BleuScore(Metric):
     """BLEU of everything seen; a ``torchmetrics.Metric`` with the numbers of `bleu`.
 
-    Sums over the processes of ``torch.distributed``.
+    Adds up over the processes of ``torch.distributed``.
 
     Args:
         n: the highest order, up to 16.
+        kwargs: those of ``torchmetrics.Metric``.
 
-    ``compute()`` gives ``bleu_1`` to ``bleu_n`` as tensors.
+    ``compute()`` gives scalars ``bleu_1`` to ``bleu_n``; 0 if nothing was seen.
     """
 
     is_differentiable = False
@@ -72,8 +74,8 @@ class BleuScore(Metric):
 
     totals: Tensor
 
-    def __init__(self, n: int = 4) -> None:
-        super().__init__()
+    def __init__(self, n: int = 4, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.n = whole("BleuScore", "n", n, 1, _MOST)
         self.add_state("totals", torch.zeros(2 * self.n + 2, dtype=torch.int64), dist_reduce_fx="sum")
 

@@ -16,6 +16,7 @@ import functools
 import importlib.util
 import re
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -101,12 +102,13 @@ def cmrc_score(data: Source, predictions: Source, *, words: str | None = None) -
 class CmrcScore(Metric):
     """Exact match and F1 of Chinese answers in a loop; a ``torchmetrics.Metric`` with the numbers of `cmrc_score`.
 
-    Sums over the processes of ``torch.distributed``.
+    Adds up over the processes of ``torch.distributed``.
 
     Args:
         words: as for `cmrc_answer_scores`.
+        kwargs: those of ``torchmetrics.Metric``.
 
-    ``compute()`` gives ``AVERAGE``, ``F1``, ``EM`` in percent and ``TOTAL``, as tensors; the first three are NaN if no
+    ``compute()`` gives scalars: ``AVERAGE``, ``F1``, ``EM`` in percent and ``TOTAL``; the first three are NaN if no
     question was seen.
     """
 
@@ -117,12 +119,13 @@ class CmrcScore(Metric):
     sums: Tensor
     count: Tensor
 
-    def __init__(self, words: str | None = None) -> None:
-        super().__init__()
+    def __init__(self, words: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         _splitter("CmrcScore", words)
         self.words = words
         self.add_state("sums", torch.zeros(2, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self._tell_apart("words")
 
     def update(self, preds: Sequence[str], target: Sequence[Sequence[str]]) -> None:
         """Takes a batch in.

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from pydlx._checks import described
 from pydlx._optional import needed_for
-from pydlx.data.reading import NO_ANSWER
 from pydlx.metrics.reading.bleu import bleu
 from pydlx.metrics.reading.rouge import rouge_l
 from pydlx.metrics.sources import Source, place_of, records_of
@@ -65,6 +64,8 @@ def marco_score(data: Source, predictions: Source, *, tokenizer: Tokenizer | Non
 
 
 def _answers(name: str, argument: str, source: Source) -> _Answers:
+    from pydlx.data.reading import NO_ANSWER  # here, since metrics of a training need no pydlx.data
+
     found = _Answers({}, set())
     seen: set[str | int] = set()
     for spot, record in records_of(name, argument, source):

@@ -10,6 +10,7 @@ Tokens are what single spaces part: an empty text is one empty token, and two sp
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,7 +47,10 @@ def rouge_l(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> f
 class RougeLScore(Metric):
     """Mean ROUGE-L of everything seen; a ``torchmetrics.Metric`` with the number of `rouge_l`.
 
-    Sums over the processes of ``torch.distributed``. ``compute()`` gives a tensor, NaN if nothing was seen.
+    Adds up over the processes of ``torch.distributed``. ``compute()`` gives a scalar, NaN if nothing was seen.
+
+    Args:
+        kwargs: those of ``torchmetrics.Metric``.
     """
 
     is_differentiable = False
@@ -56,8 +60,8 @@ class RougeLScore(Metric):
     total: Tensor
     count: Tensor
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 

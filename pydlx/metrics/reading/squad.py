@@ -14,6 +14,7 @@ import re
 import string
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -153,12 +154,13 @@ def squad_curves(
 class SquadScore(Metric):
     """Exact match and F1 in a training or evaluation loop; a ``torchmetrics.Metric`` with `squad_score`'s numbers.
 
-    Sums over the processes of ``torch.distributed``.
+    Adds up over the processes of ``torch.distributed``.
 
     Args:
         version: ``"1.1"``, where every question has an answer, or ``"2.0"``.
+        kwargs: those of ``torchmetrics.Metric``.
 
-    ``compute()`` gives tensors, in percent: ``exact_match`` and ``f1`` in version 1.1, ``exact f1 total``,
+    ``compute()`` gives scalars, in percent: ``exact_match`` and ``f1`` in version 1.1, ``exact f1 total``,
     ``HasAns_...`` and ``NoAns_...`` in version 2.0. What no question was seen for is NaN.
 
     Example:
@@ -175,13 +177,14 @@ class SquadScore(Metric):
     sums: Tensor
     counts: Tensor
 
-    def __init__(self, version: str = "1.1") -> None:
-        super().__init__()
+    def __init__(self, version: str = "1.1", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         check_one_of("SquadScore", "version", version, VERSIONS)
         self.version = version
         # Rows: questions with an answer and without; columns: exact match and F1.
         self.add_state("sums", torch.zeros(2, 2, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("counts", torch.zeros(2, dtype=torch.int64), dist_reduce_fx="sum")
+        self._tell_apart("version")
 
     def update(self, preds: Sequence[str], target: Sequence[Sequence[str]]) -> None:
         """Takes a batch in.

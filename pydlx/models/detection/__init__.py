@@ -1,4 +1,4 @@
-"""Networks that find boxes."""
+"""Object detection: CornerNet, its training targets, and inference on images."""
 
 from pydlx.models.detection.corner_targets import corner_targets, gaussian_radius
 from pydlx.models.detection.cornernet import (

@@ -1,7 +1,8 @@
-"""What CornerNet's maps are compared with: boxes as heat around their corners, cells and offsets.
+"""CornerNet's training targets: boxes as heat maps of their corners, with the cell and the offset of each corner.
 
-Law and Deng, "CornerNet: Detecting objects as paired keypoints", arXiv 1808.01244, section 3.2. A corner that is a few
-cells off still makes a good box, so that the target falls off around it by a Gaussian, the wider the larger the box.
+Law and Deng, "CornerNet: Detecting objects as paired keypoints", arXiv 1808.01244, section 3.2. Corners a few cells off
+still give a good box, so the heat map holds a Gaussian around each corner, wider for larger boxes. A cell is a pixel of
+a map, at the stride of the network.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ from pydlx.losses.corner import CornerTargets
 
 
 def gaussian_radius(height: float, width: float, iou: float = 0.3) -> float:
-    """The farthest that both corners of a box may be off along x and y while the IoU stays.
+    """Return by how much both corners of a box may be off in x and y for the box to keep an IoU.
 
-    Both move inwards: (h - 2 r)(w - 2 r) = iou h w. The published code also solves for both outwards and for one each
-    way, and takes the least of the three, but this one is always the least.
+    Both corners move inwards: (h - 2 r)(w - 2 r) = iou h w. The published code takes the minimum of this and two other
+    cases, both corners outwards and one in each direction, but this case is always the minimum.
 
     Args:
-        height: Of the box, positive.
-        width: Of the box, positive.
-        iou: The overlap that must stay, between 0 and 1. The published configuration has 0.3.
+        height: Height of the box, positive.
+        width: Width of the box, positive.
+        iou: The IoU to keep, between 0 and 1; 0.3 in the published configuration.
 
     Raises:
         TypeError: If an argument is not a number.
@@ -34,7 +35,7 @@ def gaussian_radius(height: float, width: float, iou: float = 0.3) -> float:
     check_positive("gaussian_radius", "width", width)
     _check_iou("gaussian_radius", iou)
     around = height + width
-    # In this order a whole radius is rounded as in the published code.
+    # The order of operations matters: the caller truncates the radius, and must round as the published code does.
     return (around - math.sqrt(around**2 - 4 * ((1 - iou) * width * height))) / 4
 
 
@@ -48,28 +49,29 @@ def corner_targets(
     iou: float = 0.3,
     max_objects: int = 128,
 ) -> CornerTargets:
-    """The targets of one image; ``torch.utils.data.default_collate`` makes those of a batch.
+    """Return the targets of one image; ``torch.utils.data.default_collate`` batches them.
 
-    A corner at x lies at f = x * map width / image width, in cell int(f) with offset f - int(f); alike for y. The
-    Gaussian around it has standard deviation (2 r + 1) / 6, ends r cells away, with r the whole part of
-    :func:`gaussian_radius` of the box in cells, rounded up, and is 1 at the corner. Where those of one class meet, the
-    larger value counts.
+    A corner at x has the map coordinate f = x * map width / image width, the cell int(f) and the offset f - int(f);
+    y likewise. The heat is 1 at the corner's cell and falls off by a Gaussian of standard deviation (2 r + 1) / 6 up to
+    r cells away, where r is the integer part of :func:`gaussian_radius` of the box's height and width in cells, rounded
+    up. Where Gaussians of one class overlap, the maximum counts.
 
-    Boxes are clipped to the image. A corner on its right or lower edge belongs to the last cell, with offset 1. Boxes
-    without area within the image, and those beyond max_objects, are left out and counted.
+    Boxes are clipped to the image. A corner on the image's right or lower edge belongs to the last cell, with offset 1.
+    Boxes without area inside the image, and boxes beyond `max_objects`, are left out and counted.
 
     Args:
         boxes: (n, 4) as x1, y1, x2, y2 in pixels of the image.
         labels: (n,) integers from 0 to num_classes - 1.
         num_classes: C.
-        image_size: Height and width of the image that the network sees.
+        image_size: Height and width of the network's input in pixels.
         map_size: Height and width of the network's maps, (H, W).
         iou: See :func:`gaussian_radius`.
-        max_objects: K, rows for objects.
+        max_objects: K, number of rows for objects.
 
     Returns:
-        Heat (C, H, W) float32, cells (K,), offsets (K, 2) float32, mask (K,) and the two counts (), on the device of
-        boxes. Rows without an object hold zeros.
+        For each kind of corner: heat (C, H, W) float32, cells y * W + x (K,) int64 and offsets (K, 2) float32; further
+        a mask (K,) of the rows in use, and the counts of empty and of surplus boxes. All on the device of `boxes`;
+        unused rows hold zeros.
 
     Raises:
         TypeError: If boxes are not real numbers, or labels not integers.
@@ -89,7 +91,7 @@ def corner_targets(
     held = (corners[:, 1] > corners[:, 0]).all(1)
     corners, classes = corners[held][:max_objects], labels[held][:max_objects].tolist()
     places = corners * (cells / ends)  # (n, 2 corners, 2)
-    # The cell of each corner; a corner on the far edge belongs to the last one.
+    # Cells of the corners; a corner on the right or lower edge belongs to the last cell.
     at = places.long().minimum(cells - 1)
     sizes = (places[:, 1] - places[:, 0]).ceil().tolist()
 
@@ -110,7 +112,7 @@ def corner_targets(
 
 
 def _draw_gaussian(heat: Tensor, x: int, y: int, radius: int) -> None:
-    """Raise heat (H, W) to a Gaussian around cell (x, y), where it is lower."""
+    """Set heat (H, W) to the maximum of itself and a Gaussian around cell (x, y), in place."""
     distance = torch.arange(-radius, radius + 1, dtype=torch.float64, device=heat.device)
     sigma = (2 * radius + 1) / 6
     line = torch.exp(-distance.square() / (2 * sigma**2))
@@ -121,7 +123,7 @@ def _draw_gaussian(heat: Tensor, x: int, y: int, radius: int) -> None:
 
 
 def _overlap(centre: int, radius: int, length: int) -> tuple[slice, slice]:
-    """What of centre +- radius lies within range(length): there, and counted from centre - radius."""
+    """Clip centre ± radius to range(length): slices of the map, and of the patch that begins at centre - radius."""
     first, end = max(0, centre - radius), min(length, centre + radius + 1)
     return slice(first, end), slice(first - centre + radius, end - centre + radius)
 

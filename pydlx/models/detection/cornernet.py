@@ -1,8 +1,9 @@
-"""CornerNet: a box is found as the pair of its top-left and its bottom-right corner.
+"""CornerNet: detects a box as the pair of its top-left and bottom-right corners.
 
-Law and Deng, "CornerNet: Detecting objects as paired keypoints", arXiv 1808.01244, and its small form: Law, Teng,
-Russakovsky and Deng, "CornerNet-Lite", arXiv 1904.08900. For each kind of corner the network gives a heat map per
-class, a tag by which the two corners of a box know each other, and the offset of the corner within its cell.
+Law and Deng, "CornerNet: Detecting objects as paired keypoints", arXiv 1808.01244, and CornerNet-Squeeze: Law, Teng,
+Russakovsky and Deng, "CornerNet-Lite", arXiv 1904.08900. For each kind of corner the network predicts a heat map per
+class, an embedding (the tag) that is similar for the two corners of a box, and the corner's offset within its cell (a
+pixel of the map).
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ from pydlx.models.detection.hourglass import (
 from pydlx.models.registry import register_model
 from pydlx.nn import BottomRightPool2d, TopLeftPool2d
 
-# The heat before training: sigmoid(-2.19) = 0.1.
+# Initial bias of the heat maps: sigmoid(-2.19) = 0.1.
 _HEAT_BIAS = -2.19
 
 
 class CornerModule(nn.Module):
-    """Corner pooling between convolutions, beside a shortcut; (N, channels, H, W) to the same.
+    """Corner pooling between convolutions, with a shortcut; (N, channels, H, W) to the same shape.
 
     Args:
-        channels: Of the input and the output; half as many are pooled.
+        channels: Channels of input and output; half as many are pooled.
         pool: ``TopLeftPool2d`` or ``BottomRightPool2d``.
     """
 
@@ -48,7 +49,7 @@ class CornerModule(nn.Module):
         self.out = conv_norm_relu(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Bring what marks a corner's two sides to the corner."""
+        """Pool evidence of a box's two sides into its corner."""
         pooled = self.pool(self.vertical(x), self.horizontal(x))
         return self.out(F.relu(self.pooled(pooled) + self.skip(x)))
 
@@ -70,7 +71,7 @@ class CornerBranch(nn.Module):
 
 
 class CornerHeads(nn.Module):
-    """All that one stack predicts."""
+    """The heads of one stack, for both kinds of corner."""
 
     def __init__(self, channels: int, num_classes: int, head_kernel: int) -> None:
         super().__init__()
@@ -78,14 +79,14 @@ class CornerHeads(nn.Module):
         self.bottom_right = CornerBranch(channels, num_classes, BottomRightPool2d(), head_kernel)
 
     def forward(self, features: Tensor) -> CornerMaps:
-        """Maps of both kinds of corner."""
+        """Return the maps of both kinds of corner."""
         heat_tl, tag_tl, offset_tl = self.top_left(features)
         heat_br, tag_br, offset_br = self.bottom_right(features)
         return CornerMaps(heat_tl, heat_br, tag_tl, tag_br, offset_tl, offset_br)
 
 
 class StackLink(nn.Module):
-    """What the next hourglass sees: the input of the last one and its features; (N, channels, H, W) each."""
+    """The input of the next hourglass, from the input and the features of the one before; (N, channels, H, W) each."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -94,7 +95,7 @@ class StackLink(nn.Module):
         self.mix = Residual(channels, channels)
 
     def forward(self, x: Tensor, features: Tensor) -> Tensor:
-        """Mix both."""
+        """Return mix(relu(carried(x) + found(features)))."""
         return self.mix(F.relu(self.carried(x) + self.found(features)))
 
 
@@ -102,17 +103,17 @@ class CornerNet(nn.Module):
     """A stack of hourglasses with corner heads.
 
     Args:
-        pre: Makes the first features: (N, 3, H, W) to (N, channels, ceil(H / stride), ceil(W / stride)).
-        hourglasses: One per stack, for as many channels.
-        num_classes: Classes, one heat map each; there is none for the background.
-        stride: Pixels of the image per cell of the maps.
+        pre: First layers, from (N, 3, H, W) to (N, channels, ceil(H / stride), ceil(W / stride)).
+        hourglasses: One per stack, all with the same number of channels.
+        num_classes: Number of classes, one heat map each, without background.
+        stride: Image pixels per map pixel.
         head_kernel: Kernel size of the first convolution of a head.
-        norm: ``"batch"``, or ``"group"`` for group norm in the place of every batch norm.
-        features_only: Return what the heads of every stack see, (N, channels, ceil(H / stride), ceil(W / stride)), in
-            place of maps.
+        norm: ``"batch"``, or ``"group"`` to replace every batch norm by group norm.
+        features_only: Return the input of the heads of every stack, (N, channels, ceil(H / stride),
+            ceil(W / stride)), instead of maps.
 
     Attributes:
-        size_multiple: What the sides of an image must be a multiple of, see :meth:`forward`.
+        size_multiple: The sides of an image must be about a multiple of this, see :meth:`forward`.
     """
 
     def __init__(
@@ -143,15 +144,15 @@ class CornerNet(nn.Module):
             _use_group_norm(self)
 
     def forward(self, images: Tensor) -> tuple[CornerMaps, ...] | tuple[Tensor, ...]:
-        """Maps of every stack while training, which all are compared with the targets; else of the last stack only.
+        """Predict maps: in training mode those of every stack, as each has a loss; otherwise those of the last stack.
 
         Args:
             images: (N, 3, H, W), see :func:`pydlx.models.detection.normalize_image`. The sides must be a multiple of
-                ``size_multiple``, as is or with up to ``stride - 1`` added: 511 and 512 fit.
+                ``size_multiple``, or up to ``stride - 1`` less: 511 and 512 fit.
 
         Returns:
-            Logits and offsets in maps of (ceil(H / stride), ceil(W / stride)); ``[-1]`` is what detections come from.
-            With ``features_only``, what the heads of every stack would see.
+            Maps of heat logits, tags and offsets, each of size (ceil(H / stride), ceil(W / stride)), one `CornerMaps`
+            per stack; ``[-1]`` is for detection. With ``features_only``, the input of the heads of every stack.
         """
         self._check(images)
         x = self.pre(images)
@@ -184,17 +185,16 @@ def cornernet_hourglass104(*, num_classes: int = 80, norm: str = "batch", featur
     """The paper's network: two hourglasses; 201,035,212 parameters for 80 classes.
 
     Args:
-        num_classes: Classes, one heat map each.
-        norm: ``"batch"``, as in the paper, or ``"group"`` (Wu and He, arXiv 1803.08494), which does not ask for large
-            batches.
-        features_only: Return the features of every stack in place of maps.
+        num_classes: Number of classes, one heat map each.
+        norm: ``"batch"``, as in the paper, or ``"group"`` (Wu and He, arXiv 1803.08494), which suits small batches.
+        features_only: Return the features of every stack instead of maps.
     """
     return _of_hourglasses(2, num_classes, norm, features_only)
 
 
 @register_model("cornernet_hourglass52")
 def cornernet_hourglass52(*, num_classes: int = 80, norm: str = "batch", features_only: bool = False) -> CornerNet:
-    """The same with one hourglass; see :func:`cornernet_hourglass104`."""
+    """CornerNet with one hourglass; see :func:`cornernet_hourglass104`."""
     return _of_hourglasses(1, num_classes, norm, features_only)
 
 
@@ -210,18 +210,19 @@ def cornernet_squeeze(
 ) -> CornerNet:
     """CornerNet-Squeeze, which differs from hourglass-104 as follows.
 
-    - Fire modules in place of the hourglasses' residuals.
-    - The image is halved three times before the first hourglass, and four times within each, not five.
-    - Sizes are doubled by transposed 4x4 convolutions, not by repeating cells.
-    - The first convolution of a head is 1x1, not 3x3.
+    - Hourglasses consist of fire modules instead of residual blocks.
+    - The image is halved three times before the first hourglass instead of twice, and four times within each
+      hourglass instead of five.
+    - Upsampling is by transposed 4x4 convolutions instead of nearest neighbour.
+    - The first convolution of a head is 1x1 instead of 3x3.
 
     Args:
-        num_classes: Classes, one heat map each.
+        num_classes: Number of classes, one heat map each.
         width: Factor on all channels, which are rounded to multiples of 8.
-        stacks: How many hourglasses.
-        stride: Pixels of the image per cell of the maps: 8 as in the paper, or 4, which tells smaller objects apart.
+        stacks: Number of hourglasses.
+        stride: Image pixels per map pixel: 8 as in the paper, or 4, which separates smaller objects.
         norm: ``"batch"`` or ``"group"``, see :func:`cornernet_hourglass104`.
-        features_only: Return the features of every stack in place of maps.
+        features_only: Return the features of every stack instead of maps.
     """
     name = "cornernet_squeeze"
     stacks = whole(name, "stacks", stacks, 1)
@@ -246,7 +247,7 @@ def _of_hourglasses(stacks: int, num_classes: int, norm: str, features_only: boo
 
 
 def _pre(first: int, channels: int) -> nn.Sequential:
-    """The first two halvings of the image."""
+    """Return the first layers, which halve the image twice."""
     return nn.Sequential(conv_norm_relu(3, first, 7, stride=2), Residual(first, channels, stride=2))
 
 
@@ -260,7 +261,7 @@ def _head(channels: int, outputs: int, kernel_size: int, bias: float | None = No
 
 
 def _use_group_norm(module: nn.Module) -> None:
-    """Put group norm in the place of every batch norm: up to 32 groups, each of 8 channels or more."""
+    """Replace every batch norm by group norm with up to 32 groups of at least 8 channels each."""
     for name, child in module.named_children():
         if isinstance(child, nn.BatchNorm2d):
             channels = child.num_features

@@ -1,4 +1,4 @@
-"""Pictures as CornerNet takes them: blue, green, red, normalised as in the published code, with sides that fit."""
+"""Images as CornerNet's input: BGR, normalised as in the published code, padded to sizes that the network takes."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from torch.nn import functional as F
 
 from pydlx._checks import described
 
-# Of blue, green and red over COCO's pictures, between 0 and 1.
+# Mean and standard deviation of blue, green and red over COCO's images, scaled to [0, 1].
 MEAN = (0.40789654, 0.44719302, 0.47026115)
 STD = (0.28863828, 0.27408164, 0.27809835)
 
 
 def normalize_image(image: Any) -> Tensor:
-    """A picture as the network takes it; also what to train on.
+    """Convert an image to CornerNet's input, for training as well as for inference.
 
     Args:
-        image: (H, W, 3) uint8 as red, green, blue: a NumPy array, a tensor, or what NumPy makes an array of.
+        image: (H, W, 3) uint8 RGB: a NumPy array, a tensor, or anything that NumPy converts to an array.
 
     Returns:
-        (3, H, W) float32, blue first, less the mean and over the standard deviation of COCO's pictures.
+        (3, H, W) float32 BGR, minus COCO's mean and divided by its standard deviation.
 
     Raises:
         TypeError: If the numbers are not uint8.
-        ValueError: If the shape is another, or a side is 0.
+        ValueError: If it has another shape, or a side is 0.
     """
     return normalized(bgr_pixels("normalize_image", image))
 
 
 def bgr_pixels(name: str, image: Any) -> Tensor:
-    """(H, W, 3) uint8 red, green, blue to (3, H, W) float32 blue, green, red, from 0 to 255."""
+    """Convert (H, W, 3) uint8 RGB to (3, H, W) float32 BGR, from 0 to 255."""
     pixels = image if isinstance(image, Tensor) else np.asarray(image)
     if pixels.dtype not in (torch.uint8, np.uint8):
         raise TypeError(f"{name}: image must be uint8 red, green, blue, got {described(image)}")
@@ -44,15 +44,20 @@ def bgr_pixels(name: str, image: Any) -> Tensor:
 
 
 def normalized(pixels: Tensor) -> Tensor:
-    """(3, H, W) blue, green, red from 0 to 255, less the mean and over the standard deviation."""
+    """Normalise (3, H, W) BGR from 0 to 255: minus the mean, divided by the standard deviation."""
     mean, std = (torch.tensor(values, device=pixels.device)[:, None, None] for values in (MEAN, STD))
     return (pixels / 255 - mean) / std
 
 
 def padded(pixels: Tensor, multiple: int) -> tuple[Tensor, int, int]:
-    """Black around (3, H, W) to sides of a multiple less one, and how many columns are left of it and rows above it.
+    """Pad (3, H, W) with black on all sides to the next size of the form k multiple - 1.
 
-    The multiple is a power of two.
+    Args:
+        pixels: (3, H, W).
+        multiple: A power of two.
+
+    Returns:
+        The padded image, and the number of columns added on the left and of rows added on top.
     """
     height, width = pixels.shape[1:]
     full_height, full_width = height | (multiple - 1), width | (multiple - 1)

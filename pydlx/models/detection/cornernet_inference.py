@@ -1,4 +1,4 @@
-"""From a picture to boxes: CornerNet's test, with a mirrored copy and several scales.
+"""Inference with CornerNet: from an image to boxes, with optional flipping and several scales.
 
 Law and Deng, "CornerNet: Detecting objects as paired keypoints", arXiv 1808.01244, section 4.2, with the constants of
 the published code.
@@ -18,20 +18,20 @@ from pydlx.models.detection.cornernet import CornerNet
 from pydlx.models.detection.cornernet_images import bgr_pixels, normalized, padded
 from pydlx.ops import decode_corners, soft_nms
 
-# Of the Gaussian soft-NMS: the width of the decay, and the score below which a box is dropped.
+# Gaussian soft-NMS: the width of the decay, and the score below which a box is dropped.
 _SIGMA = 0.5
-_LEAST_SCORE = 0.001
-# Boxes that overlap by nearly all take part in the average of several boxes, others hardly.
+_MIN_SCORE = 0.001
+# Exponent of the weights (1 - decay)^10 when boxes are merged: only boxes that nearly coincide get a large weight.
 _MERGE_EXPONENT = 10
 
 
 class Detections(NamedTuple):
-    """Boxes by falling score.
+    """Boxes by descending score.
 
     Attributes:
-        boxes: (n, 4) as x1, y1, x2, y2 in pixels of the image.
-        scores: (n,), from 0 to 1.
-        labels: (n,) int64.
+        boxes: (n, 4) float32 as x1, y1, x2, y2 in pixels of the image.
+        scores: (n,) float32, from 0 to 1.
+        labels: (n,) int64, classes.
     """
 
     boxes: Tensor
@@ -40,7 +40,7 @@ class Detections(NamedTuple):
 
 
 class Candidates(NamedTuple):
-    """Boxes before suppression, with the scores of their two corners, (n, 2)."""
+    """Boxes before non-maximum suppression; `corner_scores` (n, 2) are those of their two corners."""
 
     boxes: Tensor
     scores: Tensor
@@ -60,29 +60,29 @@ def detect(
     tag_threshold: float = 0.5,
     max_detections: int = 100,
 ) -> Detections:
-    """Find boxes in an image.
+    """Detect objects in an image.
 
-    At each scale the image is padded with black to sides that the network takes, and its corners are paired
-    (:func:`pydlx.ops.decode_corners`). Gaussian soft-NMS of each class lowers the scores of boxes that overlap better
-    ones (:func:`pydlx.ops.soft_nms`, sigma 0.5, least score 0.001, areas with one pixel added to the sides).
+    At each scale the image is padded with black to a size that the network takes, and corners are decoded to boxes
+    (:func:`pydlx.ops.decode_corners`). Then Gaussian soft-NMS within each class lowers the scores of boxes that overlap
+    better ones (:func:`pydlx.ops.soft_nms`, sigma 0.5, score threshold 0.001, areas with one pixel added to the sides).
 
     Args:
-        model: In evaluation mode; the image is moved to where it is.
-        image: (H, W, 3) uint8 as red, green, blue: a NumPy array, a tensor, or what NumPy makes an array of.
-        flip: See the mirrored image as well.
-        scales: Factors on the size of the image; the paper's several are 0.5, 0.75, 1, 1.25 and 1.5.
-        merge: Put a weighted mean of the boxes that it overlaps in the place of each box; None, the default, does where
-            there are several scales, as the paper does.
-        top_k: How many corners of each kind are paired.
-        tag_threshold: By how much the tags of a pair may differ.
-        max_detections: How many of the best boxes are returned; those that tie with the last one are, too.
+        model: A `CornerNet` in evaluation mode; the image is moved to its device.
+        image: (H, W, 3) uint8 RGB: a NumPy array, a tensor, or anything that NumPy converts to an array.
+        flip: Whether to run the horizontally flipped image, too.
+        scales: Factors on the size of the image; multi-scale testing in the paper has 0.5, 0.75, 1, 1.25 and 1.5.
+        merge: Whether to replace each box by a weighted mean of the boxes that overlap it; by default, as in the paper,
+            only with several scales.
+        top_k: Number of corners of each kind that are paired.
+        tag_threshold: Maximum difference of the tags of a pair.
+        max_detections: Number of best boxes to return; boxes that tie with the last one are returned, too.
 
     Returns:
-        The boxes, clipped to the image. Ones without area are left out.
+        The detections by descending score, clipped to the image. Boxes without area are left out.
 
     Raises:
-        TypeError: If an argument is of a wrong kind.
-        ValueError: If an argument is out of range, or the model is in training mode or gives features only.
+        TypeError: If an argument has the wrong type.
+        ValueError: If an argument is out of range, the model is in training mode, or it returns features only.
     """
     name = "detect"
     check_type(name, "model", model, CornerNet, "a CornerNet")
@@ -115,7 +115,7 @@ def _at_scale(
     tag_threshold: float,
     dtype: torch.dtype,
 ) -> Candidates:
-    """What the network finds in an image (3, H, W) of another size, in pixels of the image."""
+    """Detect at one scale of an image (3, H, W); boxes are in pixels of the image itself."""
     height, width = pixels.shape[1:]
     new_height, new_width = max(1, int(height * scale)), max(1, int(width * scale))
     resized = F.interpolate(pixels[None], (new_height, new_width), mode="bilinear", align_corners=False)[0]
@@ -143,9 +143,9 @@ def _at_scale(
 
 
 def suppressed(candidates: Candidates, merge: bool, max_detections: int) -> Detections:
-    """The best boxes after soft-NMS of each class."""
+    """Return the best boxes after soft-NMS within each class."""
     boxes, scores, _, labels = candidates
-    order, rescored = soft_nms(boxes, scores, _SIGMA, labels=labels, score_threshold=_LEAST_SCORE, pixel_offset=1.0)
+    order, rescored = soft_nms(boxes, scores, _SIGMA, labels=labels, score_threshold=_MIN_SCORE, pixel_offset=1.0)
     if len(rescored) > max_detections:
         best = rescored >= rescored[max_detections - 1]
         order, rescored = order[best], rescored[best]
@@ -153,10 +153,10 @@ def suppressed(candidates: Candidates, merge: bool, max_detections: int) -> Dete
 
 
 def _merged(candidates: Candidates, order: Tensor) -> Tensor:
-    """The boxes of rows `order`, as soft-NMS took them, averaged with those of their class that they overlap.
+    """Average the boxes of rows `order`, as soft-NMS selected them, with overlapping boxes of their class.
 
-    A box takes part where it was neither taken nor dropped before, with weight (score of the corner) (1 - w)^10, where
-    w is the decay that it suffers; each of the two corners is averaged on its own.
+    When a box is selected, every box that is neither selected nor dropped yet takes part in its average, with weight
+    (score of the corner) (1 - w)^10, where w is soft-NMS's decay factor. The two corners are averaged separately.
     """
     boxes, scores, corner_scores, labels = candidates
     alike = labels[order, None] == labels
@@ -165,7 +165,7 @@ def _merged(candidates: Candidates, order: Tensor) -> Tensor:
     before[:1] = 1
     rank = torch.full_like(labels, len(order)).scatter(0, order, torch.arange(len(order), device=order.device))
     turn = torch.arange(len(order), device=order.device)[:, None]
-    share = (1 - decay).pow(_MERGE_EXPONENT) * ((scores * before >= _LEAST_SCORE) & (rank > turn))
+    share = (1 - decay).pow(_MERGE_EXPONENT) * ((scores * before >= _MIN_SCORE) & (rank > turn))
     share = torch.where(rank == turn, 1, share)
     weights = share[:, :, None] * corner_scores  # (taken, all, corner)
     means = torch.einsum("tac,acx->tcx", weights, boxes.view(-1, 2, 2)) / weights.sum(1)[:, :, None]
@@ -173,7 +173,7 @@ def _merged(candidates: Candidates, order: Tensor) -> Tensor:
 
 
 def _overlaps(boxes: Tensor, others: Tensor) -> Tensor:
-    """IoU of (n, 4) with (m, 4), one pixel added to every side."""
+    """Return the IoU (n, m) of boxes (n, 4) and (m, 4), with one pixel added to widths and heights."""
     a, b = boxes[:, None], others[None]
     shared = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2]) + 1).clamp(min=0).prod(-1)
     areas = (boxes[:, 2:] - boxes[:, :2] + 1).prod(-1)[:, None] + (others[:, 2:] - others[:, :2] + 1).prod(-1)

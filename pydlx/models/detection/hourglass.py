@@ -1,7 +1,7 @@
-"""The hourglass: features are halved in size a few times and enlarged again, with a shortcut at every size.
+"""The hourglass network: features are downsampled several times and upsampled again, with a shortcut at each size.
 
 Newell, Yang and Deng, "Stacked hourglass networks for human pose estimation", arXiv 1603.06937, as Law and Deng
-changed it for CornerNet, arXiv 1808.01244: strided blocks in place of max pooling. The blocks are residuals, or the
+changed it for CornerNet, arXiv 1808.01244: strided blocks instead of max pooling. Blocks are residual blocks, or the
 fire modules of CornerNet-Lite, arXiv 1904.08900.
 """
 
@@ -15,14 +15,14 @@ from torch.nn import functional as F
 
 
 def conv_norm(inputs: int, outputs: int, kernel_size: int = 3, stride: int = 1) -> nn.Sequential:
-    """Convolution, which keeps the size at stride 1, and batch norm."""
+    """Return a convolution with "same" padding, followed by batch norm."""
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel_size, stride, padding=kernel_size // 2, bias=False), nn.BatchNorm2d(outputs)
     )
 
 
 def conv_norm_relu(inputs: int, outputs: int, kernel_size: int = 3, stride: int = 1) -> nn.Sequential:
-    """Convolution, batch norm and ReLU."""
+    """Return convolution, batch norm and ReLU."""
     return conv_norm(inputs, outputs, kernel_size, stride).append(nn.ReLU(inplace=True))
 
 
@@ -39,14 +39,14 @@ class Residual(nn.Module):
         self.skip = nn.Identity() if same else conv_norm(inputs, outputs, 1, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Add what the convolutions find."""
+        """Return relu(body(x) + skip(x))."""
         return F.relu(self.body(x) + self.skip(x))
 
 
 class Fire(nn.Module):
-    """CornerNet-Squeeze's fire module: channels are squeezed to half, then a 1x1 and a depthwise 3x3 widen them.
+    """CornerNet-Squeeze's fire module: 1x1 squeezes to half the channels, then 1x1 and depthwise 3x3 expand.
 
-    The shortcut is there only where the shape stays. Shapes as in :class:`Residual`; outputs must be even.
+    It has a shortcut only if input and output shapes are equal. Shapes as in :class:`Residual`; outputs must be even.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
@@ -66,27 +66,27 @@ class Fire(nn.Module):
 
 
 def nearest_upsample(channels: int) -> nn.Module:
-    """Double the size by repeating cells."""
+    """Return nearest-neighbour upsampling by 2."""
     return nn.Upsample(scale_factor=2, mode="nearest")
 
 
 def learned_upsample(channels: int) -> nn.Module:
-    """Double the size by a transposed 4x4 convolution."""
+    """Return a transposed 4x4 convolution that doubles the size."""
     return nn.ConvTranspose2d(channels, channels, 4, stride=2, padding=1)
 
 
 class Hourglass(nn.Module):
-    """An hourglass of len(channels) - 1 halvings; (N, channels[0], H, W) to the same.
+    """An hourglass with len(channels) - 1 downsamplings; (N, channels[0], H, W) to the same shape.
 
     Args:
         channels: Channels at each size, the largest size first.
-        depths: Blocks at each size.
-        block: Called with input channels, output channels and, where it halves the size, stride=2.
-        upsample: Makes what doubles the size, called with the channels.
+        depths: Number of blocks at each size.
+        block: Builds a block from input channels, output channels and, for downsampling, stride=2.
+        upsample: Builds an upsampling layer from its channels.
 
     Attributes:
         channels: Channels of the input and the output.
-        reduction: By how much the smallest size is smaller; H and W must be multiples of it.
+        reduction: Total factor of downsampling; H and W must be multiples of it.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Hourglass(nn.Module):
         self.up2 = upsample(outer)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Add the shortcut and what the smaller sizes find."""
+        """Return the sum of the shortcut and the upsampled output of the smaller sizes."""
         return self.up1(x) + self.up2(self.low3(self.low2(self.low1(x))))
 
 

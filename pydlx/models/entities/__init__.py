@@ -1,6 +1,7 @@
-"""Named entities: models that find them in texts, nested or not.
+"""Named entity recognition: models that find entities, nested or flat, in texts.
 
-``global_pointer`` scores spans, ``sequence_taggers`` tag tokens; both stand on the encoder of ``pydlx.models.text``.
+``global_pointer`` scores spans, ``sequence_taggers`` tag tokens; both use the encoder of ``pydlx.models.text``.
+``finding`` applies a trained tagger to texts.
 """
 
 from pydlx.models.entities.decoding import DecodedEntity, decode_entities

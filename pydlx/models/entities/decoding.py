@@ -1,4 +1,4 @@
-"""From the scores of all spans to entities, nested or flat."""
+"""Decoding span scores to entities, nested or flat."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pydlx._checks import check_bool, check_flag, check_floating, check_not_nan
 
 
 class DecodedEntity(NamedTuple):
-    """A span of tokens and what it is.
+    """An entity as a span of tokens.
 
     Attributes:
-        type: Its number.
-        start: Its first token.
-        end: Its last token, inclusive.
-        score: Of the span.
+        type: Index of its type.
+        start: Index of its first token.
+        end: Index of its last token, inclusive.
+        score: Score of the span.
     """
 
     type: int
@@ -29,20 +29,20 @@ class DecodedEntity(NamedTuple):
 def decode_entities(
     scores: Tensor, mask: Tensor, *, threshold: float = 0.0, flat: bool = False
 ) -> list[list[DecodedEntity]]:
-    """The spans whose score is above a threshold.
+    """Return the spans whose score exceeds a threshold.
 
-    Su et al., "Global Pointer", arXiv 2208.03054, section 3: each type's cells above 0 are its entities, nested,
-    overlapping or not. Cells in padding, below the diagonal and with NaN are none.
+    Su et al., "Global Pointer", arXiv 2208.03054, section 3: every span with a score above 0 is an entity of its type,
+    and entities may be nested or overlap. Spans in padding, with end before start, or with NaN are ignored.
 
     Args:
-        scores: (B, C, n, n) of C types, by first and last token, inclusive.
-        mask: (B, n), bool: True at tokens.
-        threshold: What a score must exceed.
-        flat: Take the highest score first, the earliest and then the longest of equal ones, and none that overlaps one
-            that is taken.
+        scores: (B, C, n, n), scores of spans for C types; rows are first tokens, columns last tokens, inclusive.
+        mask: (B, n) bool, True at tokens.
+        threshold: Scores must be greater than this.
+        flat: Whether to choose entities that do not overlap, greedily by descending score; ties go to the earlier
+            start, then to the longer span.
 
     Returns:
-        For each of B texts its entities, by start; of the same start the longest first.
+        The entities of each of the B texts, sorted by start, and longest first for the same start.
 
     Raises:
         ValueError: If the shapes do not fit.
@@ -56,17 +56,17 @@ def decode_entities(
             "decode_entities: scores must have shape (B, C, n, n) and mask (B, n), "
             f"got {tuple(scores.shape)} and {tuple(mask.shape)}"
         )
-    real = (mask.unsqueeze(1) & mask.unsqueeze(2)).triu().unsqueeze(1)
-    cells = ((scores > threshold) & real).nonzero()
-    values = scores[tuple(cells.unbind(1))].tolist()
+    valid = (mask.unsqueeze(1) & mask.unsqueeze(2)).triu().unsqueeze(1)
+    spans = ((scores > threshold) & valid).nonzero()
+    values = scores[tuple(spans.unbind(1))].tolist()
     texts: list[list[DecodedEntity]] = [[] for _ in range(len(mask))]
-    for (item, kind, start, end), score in zip(cells.tolist(), values, strict=True):
+    for (item, kind, start, end), score in zip(spans.tolist(), values, strict=True):
         texts[item].append(DecodedEntity(kind, start, end, score))
     return [_in_order(without_overlaps(entities) if flat else entities) for entities in texts]
 
 
 def without_overlaps(entities: Iterable[DecodedEntity]) -> list[DecodedEntity]:
-    """Those that remain when the highest score comes first, and none is taken that overlaps one before it."""
+    """Choose entities greedily by descending score, without any that overlaps one chosen before."""
     taken: list[DecodedEntity] = []
     for entity in sorted(entities, key=lambda e: (-e.score, e.start, -e.end, e.type)):
         if all(entity.end < other.start or other.end < entity.start for other in taken):

@@ -1,4 +1,4 @@
-"""Finding entities with a trained tagger: from texts to characters that stand in them."""
+"""Finding entities with a trained tagger: from texts to entities with their place in the text."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from pydlx.models.entities.decoding import DecodedEntity, without_overlaps
 from pydlx.models.entities.tagger import EntityTagger
 from pydlx.models.text.batches import batches_by_length
 
-_SETTINGS = {"featurizer", "types", "max_length"}  # what a companion holds
-_PARTS = 16  # batches whose texts are sorted by length together
+_SETTINGS = {"featurizer", "types", "max_length"}  # keys that a companion must have
+_BATCHES_PER_CHUNK = 16  # batches whose texts are sorted by length together
 
 Text = str | Sequence[str]
 
 
 class FoundEntity(NamedTuple):
-    """An entity that stands in a text.
+    """An entity in a text.
 
     Attributes:
-        type: Its name.
-        start: Its first character, or token of a text that came as tokens.
-        end: Its last one, inclusive.
-        text: Its characters as they stand there; tokens with a space between two.
-        score: From 0 to 1. Of spans 1 / (1 + exp(-s)), above 1/2 where they count; of tags the geometric mean of their
-            probabilities.
+        type: Name of its type.
+        start: Offset of its first character; index of its first token if the text was given as tokens.
+        end: Offset of its last character, or index of its last token, inclusive.
+        text: The entity as written in the text; tokens are joined by spaces.
+        score: From 0 to 1. For models that score spans, 1 / (1 + exp(-s)) of the span's score s, by default above 1/2;
+            for taggers of tokens, the geometric mean of the tags' probabilities.
     """
 
     type: str
@@ -48,13 +48,13 @@ def find_entities(
 
     Args:
         model: A trained tagger, from ``load_model``.
-        text: A string, or a sequence of tokens. One that is longer than the tagger was trained on is read in windows
-            that overlap by half; the window decides in whose half an entity's middle lies.
-        threshold: Least score; by default 1/2 of models that score spans, and none of others.
-        flat: Whether to leave out, of entities that overlap, those of lower score.
+        text: A string, or a sequence of tokens. A text that is longer than in training is read in windows that overlap
+            by half; each entity is taken from the window whose core holds the entity's middle.
+        threshold: Scores must be greater than this; by default 1/2 for models that score spans, and none for others.
+        flat: Whether to drop entities that overlap one of higher score.
 
     Returns:
-        The entities by start; of the same start the longest first. None in a text without a token.
+        The entities, sorted by start, and longest first for the same start. An empty list for a text without a token.
 
     Raises:
         ValueError: If the tagger has no vocabulary or gives NaN.
@@ -76,20 +76,19 @@ def find_all_entities(
     flat: bool = False,
     batch_size: int = 32,
 ) -> Iterator[list[FoundEntity]]:
-    """Find the entities in many texts, in their order, a few hundred at a time.
+    """Find the entities in many texts lazily and in order, a few hundred texts at a time.
 
     Args:
         model: A trained tagger, from ``load_model``, on any device; it is put into evaluation mode.
         texts: Strings, or sequences of tokens; see `find_entities`.
-        threshold: Likewise.
-        flat: Likewise.
-        batch_size: Texts that are read at once.
+        threshold, flat: See `find_entities`.
+        batch_size: Number of texts, or windows of them, in a batch.
 
     Returns:
-        A list for each text.
+        An iterator of one list of entities for each text.
 
     Raises:
-        ValueError: If the tagger has no vocabulary; on the way, if its scores are NaN, as after a training that
+        ValueError: If the tagger has no vocabulary; while iterating, if its scores are NaN, as after a training that
             diverged.
     """
     name = "find_all_entities"
@@ -108,7 +107,7 @@ def find_all_entities(
     whole(name, "batch_size", batch_size, 1)
     featurizer = TextFeaturizer.from_state(settings["featurizer"])
     waiting = map(_annotated, texts)
-    parts = iter(lambda: list(itertools.islice(waiting, _PARTS * batch_size)), [])
+    parts = iter(lambda: list(itertools.islice(waiting, _BATCHES_PER_CHUNK * batch_size)), [])
     sets = (
         EntitySet(
             TokenisedEntities(part, featurizer.tokeniser),
@@ -128,7 +127,7 @@ def _annotated(text: Text) -> AnnotatedText:
 
 
 def _check_text(name: str, text: Any) -> None:
-    """Require a string, or a sequence of tokens, which are strings that are not empty."""
+    """Require a string, or a sequence of tokens, which are non-empty strings."""
     if isinstance(text, str):
         return
     wanted = "a string or a sequence of tokens"
@@ -141,27 +140,27 @@ def _check_text(name: str, text: Any) -> None:
 def found_in_set(
     model: EntityTagger, examples: EntitySet, threshold: float | None, flat: bool, batch_size: int
 ) -> list[list[FoundEntity]]:
-    """The entities of each text of a set."""
+    """Return the entities of each text of a set."""
     texts: list[list[DecodedEntity]] = [[] for _ in examples.source.texts]
     for numbers, batch in batches_by_length(model, examples, batch_size):
         found = model.find(batch.text, threshold=threshold, flat=flat)
         for number, entities in zip(numbers, found, strict=True):
             texts[examples.windows[number][0]] += decided_entities(examples, number, entities)
     flat = flat or not model.finds_nested
-    return [standing_entities(examples, number, entities, flat) for number, entities in enumerate(texts)]
+    return [entities_in_text(examples, number, entities, flat) for number, entities in enumerate(texts)]
 
 
 def decided_entities(examples: EntitySet, number: int, entities: Iterable[DecodedEntity]) -> list[DecodedEntity]:
-    """Of the entities of an example those that its window decides about, by tokens of the whole text."""
+    """Keep the entities whose middle lies in the core of the example's window, as spans of the whole text's tokens."""
     _, window = examples.windows[number]
     moved = (e._replace(start=e.start + window.first, end=e.end + window.first) for e in entities)
     return [e for e in moved if window.core_first <= (e.start + e.end) // 2 < window.core_past]
 
 
-def standing_entities(
+def entities_in_text(
     examples: EntitySet, place: int, entities: Iterable[DecodedEntity], flat: bool = False
 ) -> list[FoundEntity]:
-    """Entities of a text's tokens as they stand in the text; `flat` leaves out overlaps, as of two windows."""
+    """Convert spans of a text's tokens to entities with offsets in the text; `flat` drops overlapping ones."""
     text, found = examples.source.texts[place], []
     for entity in without_overlaps(entities) if flat else entities:
         kind = examples.types[entity.type]

@@ -1,4 +1,4 @@
-"""What all taggers have in common: an encoder of texts, and entities that come out."""
+"""The base class of all entity taggers."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ class EntityTagger(nn.Module):
     """A model that finds entities in texts.
 
     Args:
-        types: How many types of entities there are.
-        options: Those of `TextEncoder`.
+        types: Number of types of entities.
+        options: Options of `TextEncoder`.
 
     Attributes:
-        companion: Plain data that belongs to the tagger and stays with it in files: how text becomes numbers, and the
-            names of the types.
+        companion: Plain data that is saved with the tagger: how text becomes ids, and the names of the types.
         finds_nested: Whether entities may overlap.
     """
 
@@ -35,30 +34,30 @@ class EntityTagger(nn.Module):
         self.encoder = TextEncoder(**options)
 
     def forward(self, text: TextBatch) -> Tensor:
-        """Scores of spans or tags."""
+        """Return scores of spans or tags."""
         raise NotImplementedError
 
     def loss(self, text: TextBatch, spans: Tensor) -> Tensor:
-        """What training minimises.
+        """Return the training loss.
 
         Args:
             text: B texts of up to n tokens.
-            spans: (N, 4) int64: text, type, first and last token, inclusive, of each entity.
+            spans: (N, 4) int64; each row is an entity's text, type, first and last token, inclusive.
         """
         raise NotImplementedError
 
     def find(self, text: TextBatch, *, threshold: float | None = None, flat: bool = False) -> list[list[DecodedEntity]]:
-        """The entities of each text, by start, with scores from 0 to 1.
+        """Return the entities of each text, by start, with scores from 0 to 1.
 
         Args:
             text: B texts.
-            threshold: What a score must exceed; by default what the model was trained for.
-            flat: Whether none may overlap another one.
+            threshold: Scores must be greater than this; by default as the model was trained.
+            flat: Whether to drop entities that overlap one of higher score.
         """
         raise NotImplementedError
 
 
 def check_scores(scores: Tensor) -> None:
-    """Require numbers; minus infinity is one."""
+    """Refuse NaN; -inf is allowed."""
     if bool(scores.isnan().any()):
         raise ValueError("find_all_entities: model must give numbers for scores, got NaN")

@@ -1,4 +1,4 @@
-"""Tags of tokens in place of spans: 0 is outside; of type c, 1 + 2c begins an entity and 2 + 2c goes on in it."""
+"""BIO tags of tokens: 0 is outside (O); an entity of type c has 1 + 2c at its first token (B), then 2 + 2c (I)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ OUTSIDE = 0
 
 
 def tags_of_spans(spans: Tensor, mask: Tensor) -> Tensor:
-    """The tags (B, n) of entities, int64, `OUTSIDE` in padding.
+    """Return the tags (B, n) of entities, int64, `OUTSIDE` in padding.
 
-    A token has one tag, so that of entities that overlap one remains, see `outermost`.
+    As a token has one tag, only one of several overlapping entities is tagged, see `outermost`.
 
     Args:
-        spans: (N, 4) of text, type, first and last token, inclusive.
+        spans: (N, 4); each row is an entity's text, type, first and last token, inclusive.
         mask: (B, n), True at tokens.
     """
     tags = torch.full(mask.shape, OUTSIDE)
@@ -34,14 +34,14 @@ def tags_of_spans(spans: Tensor, mask: Tensor) -> Tensor:
 
 
 def spans_of_tags(tags: Sequence[int], scores: Sequence[float]) -> list[DecodedEntity]:
-    """The entities of a text's tags, as conlleval reads them: what goes on in nothing of its type begins an entity.
+    """Return the entities of a text's tags. As in conlleval, an I tag that continues no entity of its type begins one.
 
     Args:
-        tags: Of n tokens.
-        scores: Logarithm of each tag's probability. An entity's score is the geometric mean of those of its tags.
+        tags: Tags of the text's n tokens.
+        scores: Log-probability of each tag. An entity's score is the geometric mean of its tags' probabilities.
     """
     entities: list[DecodedEntity] = []
-    kind, start = -1, 0  # of the entity that is open
+    kind, start = -1, 0  # of the open entity; -1 for none
     for place, tag in enumerate([*tags, OUTSIDE]):
         goes_on = tag != OUTSIDE and tag % 2 == 0 and (tag - 1) // 2 == kind
         if kind >= 0 and not goes_on:

@@ -1,4 +1,4 @@
-"""Generative networks."""
+"""Generative adversarial networks: the Blending GAN of GP-GAN, and LAPGAN."""
 
 from pydlx.models.gan.blending_gan import BlendingGAN, transformed
 from pydlx.models.gan.lapgan import LAPGAN, PyramidLevel

@@ -1,17 +1,18 @@
 """The Blending GAN of GP-GAN: a network that gives a pasted picture of 64x64 pixels natural colours.
 
 Wu, Zheng, Zhang and Huang, "GP-GAN: towards realistic high-resolution image blending", arXiv 1703.07195, section 3.2,
-with the layers of the authors' program. Pictures are in [-1, 1].
+with the layers of the authors' code. Pictures are in [-1, 1].
 
     encoder   picture (3, 64, 64) - 64 - 128 - 256 - 512 channels, each half as large - bottleneck (4000, 1, 1)
     decoder   bottleneck - 512 - 256 - 128 - 64 channels, each twice as large - picture (3, 64, 64)
     critic    picture (3, 64, 64) - 64 - 128 - 256 - 512 channels - one number, low for what looks real
 
-The convolution onto the bottleneck sees all of a picture at once: it is the fully connected layer of the paper. In the
+The convolution to the bottleneck covers all remaining 4x4 pixels: it is the paper's fully connected layer. In the
 unsupervised variant the decoder alone makes pictures, from noise.
 
-What is squeezed through a bottleneck has to be drawn again by the decoder, which takes many photographs to learn. Three
-options, none of them in the paper, make a small network good with few: `skips`, `output` and `mask_input`.
+As everything passes through the bottleneck, the decoder must learn to draw whole pictures, which takes many
+photographs. Three options that are not in the paper make a small network good with few: `skips`, `output` and
+`mask_input`.
 """
 
 from __future__ import annotations
@@ -29,28 +30,28 @@ from pydlx._checks import check_flag, check_floating, check_one_of, described, w
 from pydlx.models.registry import register_model
 
 
-class _Whole(nn.Conv2d):
-    """A convolution of 4x4 pixels onto one: a matrix product, at a twentieth of the time of a convolution's."""
+class _ConvToOnePixel(nn.Conv2d):
+    """A convolution of 4x4 pixels to one pixel, computed as a matrix product, in a twentieth of the time."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x.flatten(1), self.weight.flatten(1))[..., None, None]
 
 
-class _FromOne(nn.ConvTranspose2d):
-    """A transposed convolution of one pixel to 4x4: a matrix product likewise."""
+class _ConvFromOnePixel(nn.ConvTranspose2d):
+    """A transposed convolution of one pixel to 4x4 pixels, computed as a matrix product."""
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         return (x.flatten(1) @ self.weight.flatten(1)).unflatten(1, self.weight.shape[1:])
 
 
 class Encoder(nn.Module):
-    """A picture (N, inputs, S, S) to features of S/2, S/4, ... 4 and 1 pixels.
+    """A picture (N, inputs, S, S) to features with sides of S/2, S/4, ... 4 and 1 pixels.
 
     Args:
         inputs: Channels of the picture.
-        widths: Channels after each halving.
-        outputs: Channels of the last convolution, which covers the 4x4 pixels that are left.
-        bottleneck: Whether batch norm and an activation follow on it, as in a generator, or nothing, as in a critic.
+        widths: Channels after each downsampling.
+        outputs: Channels of the last convolution, which covers the remaining 4x4 pixels.
+        bottleneck: Whether batch norm and an activation follow it, as in the generator, or nothing, as in the critic.
     """
 
     def __init__(self, inputs: int, widths: list[int], outputs: int, *, bottleneck: bool) -> None:
@@ -58,13 +59,13 @@ class Encoder(nn.Module):
         stages = [nn.Sequential(_halving(inputs, widths[0]), nn.LeakyReLU(0.2))]
         for before, after in pairwise(widths):
             stages.append(nn.Sequential(_halving(before, after), nn.BatchNorm2d(after), nn.LeakyReLU(0.2)))
-        stages.append(nn.Sequential(_Whole(widths[-1], outputs, 4, bias=False)))
+        stages.append(nn.Sequential(_ConvToOnePixel(widths[-1], outputs, 4, bias=False)))
         if bottleneck:
             stages[-1].extend([nn.BatchNorm2d(outputs), nn.LeakyReLU(0.2)])
         self.stages = nn.ModuleList(stages)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """The features of every stage, from fine to coarse."""
+        """Return the features of every stage, from fine to coarse."""
         features = []
         for stage in self.stages:
             x = stage(x)
@@ -73,19 +74,19 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """A code (N, inputs, 1, 1) to a picture (N, outputs, S, S), by features of 4, 8, ... S/2 pixels.
+    """A code (N, inputs, 1, 1) to a picture (N, outputs, S, S), through features with sides of 4, 8, ... S/2 pixels.
 
     Args:
         inputs: Channels of the code.
-        widths: Channels before each doubling, from coarse to fine.
+        widths: Channels before each upsampling, from coarse to fine.
         outputs: Channels of the picture.
-        skips: Whether an encoder's features of equal size are put beside those made here.
+        skips: Whether to concatenate the encoder's features of the same size at each stage, as in a U-Net.
     """
 
     def __init__(self, inputs: int, widths: list[int], outputs: int, *, skips: bool = False) -> None:
         super().__init__()
         beside = 2 if skips else 1
-        first = _FromOne(inputs, widths[0], 4, bias=False)
+        first = _ConvFromOnePixel(inputs, widths[0], 4, bias=False)
         stages = [nn.Sequential(first, nn.BatchNorm2d(widths[0]), nn.ReLU())]
         for before, after in pairwise(widths):
             stages.append(nn.Sequential(_doubling(beside * before, after), nn.BatchNorm2d(after), nn.ReLU()))
@@ -93,7 +94,7 @@ class Decoder(nn.Module):
         self.stages = nn.ModuleList(stages)
 
     def forward(self, code: Tensor, features: list[Tensor] | None = None) -> Tensor:
-        """The picture before its values are bounded; `features` are the encoder's, from coarse to fine."""
+        """Return the picture before tanh or clipping; `features` are the encoder's, from coarse to fine."""
         x = code
         for number, stage in enumerate(self.stages):
             if features and number > 0:
@@ -106,24 +107,22 @@ OUTPUTS = ("picture", "change", "transform")
 
 
 class Generator(nn.Module):
-    """The network that recolours: a pasted picture to one of natural colours.
+    """The generator: from a pasted picture x to a picture y with natural colours.
 
-    The decoder's last features f make the picture y of the pasted picture x:
+    The option `output` says how y is made from the decoder's last features f:
 
-        picture     y = tanh f                       f of 3 channels
-        change      y = x + f                        f of 3 channels
-        transform   y = x + A (x, x^2) + b           (A, b) of 3x7 numbers, the mean of f over what was pasted
+        picture     y = tanh f                       f has 3 channels
+        change      y = x + f                        f has 3 channels
+        transform   y = x + A (x, x^2) + b           f has 21 channels; (A, b), 3x7, is its mean over the pasted pixels
 
-    so that a transform is one change of light for all that was pasted, the same at any resolution. A known mask m keeps
-    the rest: y becomes m y + (1 - m) x for the last two.
+    A transform is thus one change of colour for all pasted pixels, which can be applied at any resolution. If the mask
+    m is given, pixels outside it stay: y becomes m y + (1 - m) x, for the last two.
 
     Args:
-        channels: Of a picture.
-        widths: Channels after each halving.
+        channels: Channels of a picture.
+        widths: Channels after each downsampling.
         bottleneck: Channels of the code.
-        skips: As in :func:`blending_gan`.
-        output: Likewise.
-        mask_input: Likewise.
+        skips, output, mask_input: See :func:`blending_gan`.
     """
 
     def __init__(
@@ -136,7 +135,7 @@ class Generator(nn.Module):
         self.decoder = Decoder(bottleneck, widths[::-1], features, skips=skips)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(N, channels, S, S), with a mask (N, 1, S, S) in [0, 1] if so built, to (N, channels, S, S)."""
+        """Recolour x (N, channels, S, S), given its mask (N, 1, S, S) in [0, 1] if built with `mask_input`."""
         if self.output == "transform":
             y = transformed(x, self.transform(x, mask))
         else:
@@ -145,7 +144,7 @@ class Generator(nn.Module):
         return y if mask is None or self.output == "picture" else torch.lerp(x, y, mask)
 
     def transform(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(A, b) of :func:`transformed` for every picture, (N, channels, 2 channels + 1)."""
+        """Return (A, b) of :func:`transformed` for every picture, (N, channels, 2 channels + 1)."""
         made = self._features(x, mask)
         share = torch.ones_like(x[:, :1]) if mask is None else mask
         mean = (made * share).sum((2, 3)) / share.sum((2, 3)).clamp(min=1)
@@ -157,7 +156,7 @@ class Generator(nn.Module):
 
 
 def transformed(x: Tensor, transform: Tensor) -> Tensor:
-    """The picture under another light: x + A (x, x^2) + b, clipped to [-1, 1].
+    """Apply a colour transform: x + A (x, x^2) + b, clipped to [-1, 1].
 
     Args:
         x: (N, C, H, W) in [-1, 1], of any size.
@@ -171,15 +170,15 @@ def transformed(x: Tensor, transform: Tensor) -> Tensor:
 
 
 class BlendingGAN(nn.Module):
-    """The generator, and in training the critic; built by ``create_model("blending_gan")``.
+    """The generator and, for training, the critic; built by ``create_model("blending_gan")``.
 
     Attributes:
-        image_size: Side S of its pictures.
-        channels: Of its pictures.
-        noise: Numbers that a picture is made of in the unsupervised variant; None in the supervised one.
-        mask_input: Whether the mask comes with the picture.
-        generator: (N, channels, S, S), or (N, noise, 1, 1), to pictures.
-        critic: Pictures to one number each; None if built without.
+        image_size: Side S of the pictures in pixels.
+        channels: Channels of the pictures.
+        noise: Size of the noise vector of the unsupervised variant; None for the supervised one.
+        mask_input: Whether the generator takes the mask as well.
+        generator: From (N, channels, S, S), or noise (N, noise, 1, 1), to pictures.
+        critic: From pictures to one number each; None if built without.
     """
 
     def __init__(
@@ -198,17 +197,17 @@ class BlendingGAN(nn.Module):
         self.apply(_initialise)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Recolour pasted pictures, or make pictures of noise.
+        """Recolour pasted pictures, or generate pictures from noise.
 
         Args:
-            x: (N, channels, S, S) in [-1, 1]; (N, noise) or (N, noise, 1, 1) in the unsupervised variant.
-            mask: (N, 1, S, S) in [0, 1], 1 where it was pasted; read only with `mask_input`, and needed there.
+            x: (N, channels, S, S) in [-1, 1]; noise (N, noise) or (N, noise, 1, 1) in the unsupervised variant.
+            mask: (N, 1, S, S) in [0, 1], 1 at pasted pixels; required with `mask_input`, otherwise ignored.
 
         Returns:
             (N, channels, S, S) in [-1, 1].
 
         Raises:
-            TypeError: If x is no floating tensor.
+            TypeError: If x is no floating-point tensor.
             ValueError: If x or mask has another shape.
         """
         if self.noise is None:
@@ -219,18 +218,17 @@ class BlendingGAN(nn.Module):
         return torch.tanh(self.generator(x.reshape(-1, self.noise, 1, 1)))
 
     def transform(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The change of light that a network built with ``output="transform"`` finds; see :func:`transformed`.
+        """Return the colour transform of a network built with ``output="transform"``; see :func:`transformed`.
 
         Args:
-            x: As of ``forward``.
-            mask: Likewise.
+            x, mask: As for ``forward``.
 
         Returns:
             (N, channels, 2 channels + 1).
 
         Raises:
-            TypeError: As ``forward``.
-            ValueError: Likewise, and if the network has another output.
+            TypeError: If x is no floating-point tensor.
+            ValueError: If x or mask has another shape, or the network has another output.
         """
         if not self.makes_transforms:
             raise ValueError("blending_gan: output must be 'transform' to find a change of light")
@@ -238,11 +236,11 @@ class BlendingGAN(nn.Module):
 
     @property
     def makes_transforms(self) -> bool:
-        """Whether `transform` can be asked."""
+        """Whether `transform` can be called."""
         return isinstance(self.generator, Generator) and self.generator.output == "transform"
 
     def _checked(self, x: Tensor, mask: Tensor | None) -> list[Tensor]:
-        """What the generator is given: the pictures, and the masks if it sees them."""
+        """Check and return the generator's inputs: the pictures, and the masks with `mask_input`."""
         check_floating("blending_gan", "x", x)
         size = (self.image_size, self.image_size)
         if x.dim() != 4 or x.shape[1:] != (self.channels, *size):
@@ -255,7 +253,7 @@ class BlendingGAN(nn.Module):
         return [x, mask.to(x)]
 
     def score(self, pictures: Tensor) -> Tensor:
-        """The critic's mean over pictures (N, channels, S, S), a scalar; low for real ones.
+        """Return the critic's mean over pictures (N, channels, S, S), a scalar; low for real pictures.
 
         Raises:
             ValueError: If the network was built without its critic.
@@ -279,19 +277,19 @@ def blending_gan(
     mask_input: bool = False,
     critic: bool = True,
 ) -> BlendingGAN:
-    """Build a Blending GAN; by default the supervised one of the paper: 71.1 million parameters, its critic 2.8.
+    """Build a Blending GAN; by default the paper's supervised one, with 71.1 million parameters and 2.8 in its critic.
 
     Args:
-        image_size: Side of the pictures, a power of two from 8.
-        channels: Of the pictures.
-        width: Channels after the first halving; each further one doubles them.
-        critic_width: The same of the critic, `width` by default.
-        bottleneck: Numbers that a picture is squeezed into.
-        noise: Builds the unsupervised variant, which makes pictures of so many numbers (100 in the paper).
-        skips: Puts the encoder's features beside the decoder's of the same size, as a U-Net does.
-        output: What the decoder makes: the ``"picture"``, its ``"change"``, or a ``"transform"`` of its colours, see
+        image_size: Side of the pictures in pixels, a power of two from 8.
+        channels: Channels of the pictures.
+        width: Channels after the first downsampling; each further one doubles them.
+        critic_width: The same for the critic, `width` by default.
+        bottleneck: Size of the code between encoder and decoder.
+        noise: Size of the noise vector (100 in the paper), for the unsupervised variant; None for the supervised one.
+        skips: Whether to concatenate the encoder's features to the decoder's of the same size, as in a U-Net.
+        output: What the decoder predicts: the ``"picture"``, its ``"change"``, or a ``"transform"`` of its colours, see
             :class:`Generator`.
-        mask_input: The encoder sees where the picture was pasted, as a further channel.
+        mask_input: Whether the encoder takes the mask of the pasted pixels as another channel.
         critic: Whether to build the critic, which only training needs.
 
     Raises:
@@ -317,10 +315,10 @@ def blending_gan(
         generator = Decoder(noise, widths[::-1], channels)
     else:
         generator = Generator(channels, widths, bottleneck, skips=skips, output=output, mask_input=mask_input)
-    judge = None
+    built_critic = None
     if critic:
-        judge = Encoder(channels, [(critic_width or width) * 2**s for s in range(halvings)], 1, bottleneck=False)
-    return BlendingGAN(image_size, channels, noise, mask_input, generator, judge)
+        built_critic = Encoder(channels, [(critic_width or width) * 2**s for s in range(halvings)], 1, bottleneck=False)
+    return BlendingGAN(image_size, channels, noise, mask_input, generator, built_critic)
 
 
 def _halving(inputs: int, outputs: int) -> nn.Conv2d:
@@ -332,7 +330,7 @@ def _doubling(inputs: int, outputs: int) -> nn.ConvTranspose2d:
 
 
 def _initialise(module: nn.Module) -> None:
-    """Weights of convolutions N(0, .02), of batch norm N(1, .02) (DCGAN, arXiv 1511.06434)."""
+    """Initialise weights of convolutions by N(0, .02), of batch norm by N(1, .02) (DCGAN, arXiv 1511.06434)."""
     if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
         nn.init.normal_(module.weight, 0.0, 0.02)
     elif isinstance(module, nn.BatchNorm2d):

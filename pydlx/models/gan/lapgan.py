@@ -1,16 +1,16 @@
-"""LAPGAN: pictures from coarse to fine, by one adversarial pair of networks at each level of a Laplacian pyramid.
+"""LAPGAN: pictures are generated from coarse to fine, with a generator and a discriminator per level of a pyramid.
 
 Denton, Chintala, Szlam and Fergus, "Deep generative image models using a Laplacian pyramid of adversarial networks",
-arXiv 1506.05751, with the layers of the authors' program. I_0 is the finest picture, d(.) and u(.) plain bilinear
-rescales to the next coarser and finer size; there is no Gaussian filter.
+arXiv 1506.05751, with the layers of the authors' code. I_0 is the finest picture; d(.) and u(.) rescale bilinearly to
+the next coarser and finer size, without a Gaussian filter.
 
     pyramid   I_{k+1} = d(I_k),  l_k = u(I_{k+1}),  h_k = I_k - l_k
     sampling  I_K = G_K(z_K),  then  I_k = l_k + G_k(z_k, l_k)  up to I_0
-    training  D_K tells I_K from G_K(z_K); D_k sees l_k + h_k or l_k + G_k(z_k, l_k), and l_k comes from real pictures
+    training  D_K tells I_K from G_K(z_K); D_k tells l_k + h_k from l_k + G_k(z_k, l_k), with l_k of real pictures
 
-A level is trained on real coarser pictures alone, so that levels do not depend on one another. Here they are counted
-from coarse to fine: level 0 is K. The networks work on pictures of zero mean and unit variance in each channel; `mean`
-and `std` take pictures in [0, 1] there and back. Discriminators give logits: the sigmoid is in the loss.
+As each level is trained with real coarser pictures, levels can be trained independently. In this module they are
+counted from coarse to fine: level 0 is K. The networks take pictures with zero mean and unit variance in each channel;
+`mean` and `std` convert from and to pictures in [0, 1]. Discriminators return logits; the loss applies the sigmoid.
 """
 
 from __future__ import annotations
@@ -56,17 +56,17 @@ class PyramidLevel(NamedTuple):
 
 
 class LAPGAN(nn.Module):
-    """The networks of all levels; built by ``create_model("lapgan_cifar10")`` and its sisters.
+    """The networks of all levels; built by ``create_model("lapgan_cifar10")``, ``"lapgan_stl10"`` or ``"lapgan_lsun"``.
 
     Attributes:
-        sizes: Sides of the pictures from coarse to fine.
-        channels: Of the pictures.
-        num_classes: How many labels there are; None without.
-        noise: Numbers that the coarsest picture is made of.
-        generators: From coarse to fine, each of (noise, coarse, labels).
-        discriminators: From coarse to fine, each of (difference, coarse, labels), giving logits (N,).
-        mean: (channels,), taken off pictures in [0, 1].
-        std: (channels,), by which they are divided then.
+        sizes: Sides of the pictures in pixels, from coarse to fine.
+        channels: Channels of the pictures.
+        num_classes: Number of classes that the networks are conditioned on; None for none.
+        noise: Size of the noise vector of the coarsest level.
+        generators: From coarse to fine; each takes (noise, coarse, labels).
+        discriminators: From coarse to fine; each takes (difference, coarse, labels) and returns logits (N,).
+        mean: (channels,), subtracted from pictures in [0, 1].
+        std: (channels,), by which they are divided afterwards.
     """
 
     mean: Tensor
@@ -88,18 +88,18 @@ class LAPGAN(nn.Module):
         self.register_buffer("std", torch.full((channels,), 0.5))
 
     def standardise(self, pictures: Tensor) -> Tensor:
-        """Pictures (N, channels, H, W) in [0, 1] as the networks see them."""
+        """Standardise pictures (N, channels, H, W) in [0, 1] for the networks."""
         return (pictures - self.mean.view(-1, 1, 1)) / self.std.view(-1, 1, 1)
 
     def pictures(self, x: Tensor) -> Tensor:
-        """What the networks see as pictures in [0, 1]; what lies outside is cut off."""
+        """Invert `standardise`, clipping to [0, 1]."""
         return (x * self.std.view(-1, 1, 1) + self.mean.view(-1, 1, 1)).clamp(0, 1)
 
     def pyramid(self, pictures: Tensor) -> list[PyramidLevel]:
-        """The pyramid of pictures (N, channels, S, S) in [0, 1] of the finest size, from coarse to fine.
+        """Return the pyramid, from coarse to fine, of pictures (N, channels, S, S) in [0, 1] of the finest size.
 
         Raises:
-            TypeError: If pictures is no floating tensor.
+            TypeError: If pictures is no floating-point tensor.
             ValueError: If it has another shape.
         """
         check_floating("lapgan", "pictures", pictures)
@@ -118,35 +118,37 @@ class LAPGAN(nn.Module):
         return [PyramidLevel(image, None, image), *reversed(levels)]
 
     def noise_shape(self, level: int) -> tuple[int, ...]:
-        """Shape of the noise of one picture at a level: (noise,) at level 0, (1, S, S) above."""
+        """Return the shape of the noise for one picture at a level: (noise,) at level 0, (1, S, S) at others."""
         return (self.noise,) if level == 0 else (1, self.sizes[level], self.sizes[level])
 
-    def noise_of(self, level: int, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """Noise of `count` pictures for a level, uniform in [-1, 1).
+    def draw_noise(self, level: int, count: int, generator: torch.Generator | None = None) -> Tensor:
+        """Draw noise for `count` pictures at a level, uniform in [-1, 1).
 
         Args:
-            level: From coarse to fine.
-            count: How many.
-            generator: Where the random numbers come from, on any device; torch's default if None.
+            level: Index of the level, from coarse to fine.
+            count: Number of pictures.
+            generator: Source of random numbers, on any device; by default torch's.
         """
         device = self.mean.device if generator is None else generator.device
         noise = torch.rand(count, *self.noise_shape(level), generator=generator, device=device)
         return (2 * noise - 1).to(self.mean)
 
     def generate(self, level: int, noise: Tensor, coarse: Tensor | None, labels: Tensor | None = None) -> Tensor:
-        """What a level's generator makes: a difference (N, channels, S, S), at level 0 a picture, standardised."""
+        """Return the output of a level's generator, standardised: at level 0 pictures, otherwise differences."""
         return self.generators[level](noise, coarse, labels)
 
-    def judge(self, level: int, difference: Tensor, coarse: Tensor | None, labels: Tensor | None = None) -> Tensor:
-        """Logits (N,) of a level's discriminator that differences are real."""
+    def discriminate(
+        self, level: int, difference: Tensor, coarse: Tensor | None, labels: Tensor | None = None
+    ) -> Tensor:
+        """Return logits (N,) of a level's discriminator, high for real differences (at level 0, pictures)."""
         return self.discriminators[level](difference, coarse, labels)
 
     def take_level(self, level: int, other: LAPGAN) -> None:
-        """Take both networks of a level over from another LAPGAN, whose levels were trained apart from these.
+        """Copy both networks of a level from another LAPGAN, as levels can be trained independently.
 
         Raises:
             TypeError: If the other is no LAPGAN.
-            ValueError: If there is no such level, or the other was built with other options or standardises otherwise.
+            ValueError: If there is no such level, or the other has other options or another mean or std.
         """
         check_type("lapgan", "other", other, LAPGAN, "a LAPGAN")
         level = whole("lapgan", "level", level, 0)
@@ -155,7 +157,7 @@ class LAPGAN(nn.Module):
         own, others = self.state_dict(), other.state_dict()
         shapes, others_shapes = ({name: x.shape for name, x in state.items()} for state in (own, others))
         statistics = all(torch.equal(own[name].cpu(), others[name].cpu()) for name in ("mean", "std"))
-        # Neither shows in the shapes: what is behind the coarsest generator's layers, and which sides the levels have.
+        # Shapes do not show the sizes of the levels, nor the activations of the coarsest generator.
         unlike = self.sizes != other.sizes or _activations(self) != _activations(other)
         if shapes != others_shapes or unlike or not statistics:
             raise ValueError("lapgan: other must have the options, the mean and the std of this network, got others")
@@ -163,14 +165,14 @@ class LAPGAN(nn.Module):
         self.discriminators[level].load_state_dict(other.discriminators[level].state_dict())
 
     def forward(self, noises: list[Tensor], labels: Tensor | None = None) -> list[Tensor]:
-        """Pictures from noise.
+        """Generate pictures from noise.
 
         Args:
-            noises: One of `noise_of` for each level, from coarse to fine.
-            labels: (N,) integers, needed by a network with classes.
+            noises: Noise of each level, as `draw_noise` returns it, from coarse to fine.
+            labels: (N,) integers, required with `num_classes`.
 
         Returns:
-            The whole chain from coarse to fine, each (N, channels, S, S) in [0, 1].
+            The pictures of every level, from coarse to fine, each (N, channels, S, S) in [0, 1].
 
         Raises:
             TypeError: If labels are no integers.
@@ -189,15 +191,15 @@ class LAPGAN(nn.Module):
 
     @torch.no_grad()
     def sample(self, n: int, labels: Tensor | None = None, generator: torch.Generator | None = None) -> list[Tensor]:
-        """Draw pictures. Put the model into evaluation mode first, as ``load_model`` does.
+        """Generate random pictures. Put the model into evaluation mode first, as ``load_model`` does.
 
         Args:
-            n: How many.
-            labels: (n,) integers; of a network with classes they are drawn, too, if not given.
-            generator: Where the random numbers come from; torch's default if None.
+            n: Number of pictures.
+            labels: (n,) integers; by default random ones if the network has classes.
+            generator: Source of random numbers; by default torch's.
 
         Returns:
-            The whole chain from coarse to fine, each (n, channels, S, S) in [0, 1].
+            The pictures of every level, from coarse to fine, each (n, channels, S, S) in [0, 1].
 
         Raises:
             TypeError: If n is no whole number, or labels are no integers.
@@ -210,7 +212,7 @@ class LAPGAN(nn.Module):
             labels = torch.randint(self.num_classes, (n,), generator=generator, device=device)
         self._check_labels(labels, n)
         labels = None if labels is None else labels.to(self.mean.device, torch.int64)
-        return self([self.noise_of(level, n, generator) for level in range(len(self.sizes))], labels)
+        return self([self.draw_noise(level, n, generator) for level in range(len(self.sizes))], labels)
 
     def _check_labels(self, labels: Tensor | None, count: int) -> None:
         if self.num_classes is None:
@@ -230,17 +232,17 @@ class LAPGAN(nn.Module):
 
 
 def _activations(model: LAPGAN) -> list[type[nn.Module]]:
-    """Of the coarsest generator."""
+    """Return the types of the coarsest generator's layers, which include its activations."""
     return [type(layer) for layer in model.generators[0].modules()]
 
 
 def rescale(x: Tensor, size: int) -> Tensor:
-    """d(.) and u(.): (N, C, H, W) to (N, C, size, size), bilinear, pixels being areas. Halving takes means of 2x2."""
+    """d(.) and u(.): rescale (N, C, H, W) to (N, C, size, size) bilinearly; halving the size averages 2x2 pixels."""
     return F.interpolate(x, (size, size), mode="bilinear", align_corners=False)
 
 
 def _registered(name: str, its_sizes: list[int], its_refinement: str) -> Callable[..., LAPGAN]:
-    """The builder of one LAPGAN; they differ in their defaults."""
+    """Return and register the builder of one LAPGAN; builders differ in their defaults only."""
 
     @register_model(name)
     def build(
@@ -261,27 +263,27 @@ def _registered(name: str, its_sizes: list[int], its_refinement: str) -> Callabl
         """Build a LAPGAN.
 
         Args:
-            sizes: Sides of the pictures from coarse to fine, any that grow; the paper's text has 8, 14 and 28 for
-                CIFAR-10.
-            channels: Of the pictures.
-            num_classes: How many labels condition all networks; None for none. At the coarsest level a label stands
-                beside the noise and beside the pixels as a one-hot vector, at finer ones it is one more map.
-            noise: Numbers that the coarsest picture is made of.
-            base_units: Of the coarsest generator's two hidden layers; the paper's text has 1200.
-            base_discriminator_units: Of the coarsest discriminator's; the paper's text has 600.
-            base_activation: Behind the coarsest generator's second hidden layer: ``"sigmoid"``, or ``"relu"`` as the
-                authors' program has it with labels. Behind the first it is ReLU.
-            refinement: Networks of the finer levels: ``"cifar"``, three convolutions against two, or ``"large"``, five
-                against three. Where a level is too small for its discriminator's kernels, they are padded.
-            width: Maps of the hidden layers of ``"cifar"`` generators.
-            discriminator_width: The same of their discriminators, `width` by default.
-            dropout: Of the discriminators but for ``"large"``, and of the maps of ``"large"`` generators.
-            output_norm: Whether batch norm without parameters is the last layer of ``"large"`` generators, as in the
-                authors' program. It gives differences unit variance.
+            sizes: Sides of the pictures in pixels, increasing; the paper's text has 8, 14 and 28 for CIFAR-10.
+            channels: Channels of the pictures.
+            num_classes: Number of classes that condition all networks; None for none. At the coarsest level the label
+                is a one-hot vector, concatenated to the noise and to the pixels; at finer levels it is one more map.
+            noise: Size of the noise vector of the coarsest level.
+            base_units: Units of the coarsest generator's two hidden layers; the paper's text has 1200.
+            base_discriminator_units: Units of the coarsest discriminator's; the paper's text has 600.
+            base_activation: Activation after the coarsest generator's second hidden layer: ``"sigmoid"``, or ``"relu"``
+                as in the authors' code with labels. After the first it is always ReLU.
+            refinement: Networks of the finer levels: ``"cifar"``, with three convolutions in generators and two in
+                discriminators, or ``"large"``, with five and three. Convolutions of a discriminator are padded where
+                its level is too small for their kernels.
+            width: Channels of the hidden layers of ``"cifar"`` generators.
+            discriminator_width: The same for their discriminators, `width` by default.
+            dropout: Of all discriminators except ``"large"`` ones, and of the channels of ``"large"`` generators.
+            output_norm: Whether the last layer of ``"large"`` generators is batch norm without parameters, as in the
+                authors' code, which gives differences unit variance.
 
         Raises:
-            TypeError: If an option is of the wrong kind.
-            ValueError: If one is out of range, or sizes do not grow.
+            TypeError: If an option has the wrong type.
+            ValueError: If an option is out of range, or sizes do not increase.
         """
         sides = _checked_sizes(sizes)
         _check_counts(
@@ -299,21 +301,23 @@ def _registered(name: str, its_sizes: list[int], its_refinement: str) -> Callabl
         check_number("lapgan", "dropout", dropout)
         if not 0 <= dropout < 1:
             raise ValueError(f"lapgan: dropout must be at least 0 and below 1, got {dropout}")
-        makes: list[nn.Module] = [BaseGenerator(noise, channels, sides[0], base_units, num_classes, base_activation)]
-        judges: list[nn.Module] = [
+        generators: list[nn.Module] = [
+            BaseGenerator(noise, channels, sides[0], base_units, num_classes, base_activation)
+        ]
+        discriminators: list[nn.Module] = [
             BaseDiscriminator(channels, sides[0], base_discriminator_units, num_classes, dropout)
         ]
-        maps = channels + (num_classes is not None)  # a label is one more
+        maps = channels + (num_classes is not None)  # the label is one more map
         for size in sides[1:]:
             if refinement == "cifar":
-                layers = small_generator(1 + maps, channels, width)
-                tells = small_discriminator(maps, size, discriminator_width or width, dropout)
+                generator = small_generator(1 + maps, channels, width)
+                discriminator = small_discriminator(maps, size, discriminator_width or width, dropout)
             else:
-                layers = large_generator(1 + maps, channels, dropout, output_norm=output_norm)
-                tells = large_discriminator(maps, size)
-            makes.append(Generator(layers, num_classes, size))
-            judges.append(Discriminator(tells, num_classes, size))
-        return LAPGAN(sides, channels, noise, num_classes, makes, judges)
+                generator = large_generator(1 + maps, channels, dropout, output_norm=output_norm)
+                discriminator = large_discriminator(maps, size)
+            generators.append(Generator(generator, num_classes, size))
+            discriminators.append(Discriminator(discriminator, num_classes, size))
+        return LAPGAN(sides, channels, noise, num_classes, generators, discriminators)
 
     return build
 

@@ -1,7 +1,7 @@
-"""The networks of a LAPGAN's levels; see `pydlx.models.gan.lapgan` for what they are parts of.
+"""The generators and discriminators of LAPGAN's levels; see `pydlx.models.gan.lapgan`.
 
-Generators and discriminators of the coarsest level see pictures as vectors. Those of finer levels are convolutional:
-``cifar`` the small ones of the paper's CIFAR and STL experiments, ``large`` those of its LSUN experiments.
+Those of the coarsest level are fully connected. Those of finer levels are convolutional: ``small`` for the paper's
+CIFAR and STL experiments (``refinement="cifar"``), ``large`` for its LSUN experiments.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_LARGE_MAPS = 64, 368, 128, 224  # of the large generator's hidden layers
-_LARGE_JUDGE_MAPS = 48, 448, 416
+_LARGE_GENERATOR_CHANNELS = 64, 368, 128, 224  # of its hidden layers
+_LARGE_DISCRIMINATOR_CHANNELS = 48, 448, 416
 
 
 class ClassMap(nn.Module):
-    """A label as one more map (N, 1, S, S): Linear of its one-hot vector, then ReLU.
+    """A label as a map (N, 1, S, S): a linear layer of its one-hot vector, then ReLU.
 
     Args:
-        num_classes: How many labels there are.
-        size: S.
+        num_classes: Number of classes.
+        size: S, the side of the map in pixels.
     """
 
     def __init__(self, num_classes: int, size: int) -> None:
@@ -28,15 +28,15 @@ class ClassMap(nn.Module):
         self.linear = nn.Linear(num_classes, size * size)
 
     def forward(self, labels: Tensor) -> Tensor:
-        """Labels (N,) to maps."""
+        """Return the maps of labels (N,)."""
         plane = F.relu(self.linear(one_hot(labels, self.num_classes, self.linear.weight)))
         return plane.view(-1, 1, self.size, self.size)
 
 
 class BaseGenerator(nn.Module):
-    """The coarsest level's: noise (N, noise) to pictures (N, channels, S, S) by two hidden layers.
+    """The coarsest level's generator: noise (N, noise) to pictures (N, channels, S, S), with two hidden layers.
 
-    A label stands beside the noise as a one-hot vector.
+    The label's one-hot vector is concatenated to the noise.
     """
 
     def __init__(
@@ -54,15 +54,15 @@ class BaseGenerator(nn.Module):
         _initialise(self, 0.05)
 
     def forward(self, noise: Tensor, coarse: None, labels: Tensor | None) -> Tensor:
-        """Pictures; nothing is coarser."""
-        x = _beside(noise, labels, self.num_classes)
+        """Return pictures; `coarse` is None at this level."""
+        x = _with_labels(noise, labels, self.num_classes)
         return self.layers(x).view(-1, *self.shape)
 
 
 class BaseDiscriminator(nn.Module):
-    """The coarsest level's: pictures (N, channels, S, S) to logits (N,) by two hidden layers with dropout.
+    """The coarsest level's discriminator: pictures (N, channels, S, S) to logits (N,), with two hidden layers.
 
-    A label stands beside the pixels as a one-hot vector.
+    The label's one-hot vector is concatenated to the pixels.
     """
 
     def __init__(self, channels: int, size: int, units: int, num_classes: int | None, dropout: float) -> None:
@@ -80,19 +80,20 @@ class BaseDiscriminator(nn.Module):
         _initialise(self, 0.005)
 
     def forward(self, picture: Tensor, coarse: None, labels: Tensor | None) -> Tensor:
-        """Logits of being real."""
-        return self.layers(_beside(picture.flatten(1), labels, self.num_classes)).squeeze(1)
+        """Return logits, high for real pictures; `coarse` is None at this level."""
+        return self.layers(_with_labels(picture.flatten(1), labels, self.num_classes)).squeeze(1)
 
 
 class Generator(nn.Module):
-    """A finer level's: noise (N, 1, S, S) and the enlarged coarser picture to the difference (N, channels, S, S).
+    """A finer level's generator: noise (N, 1, S, S) and the upsampled coarser picture to a difference.
 
-    Noise, the label's map and the coarser picture are the first layer's channels, in this order.
+    The difference is (N, channels, S, S). The first layer's input channels are noise, the label's map and the coarser
+    picture, in this order.
 
     Args:
-        layers: From 1 + channels maps, or one more with labels, to channels.
-        num_classes: How many labels there are, or None.
-        size: S.
+        layers: Layers from 1 + channels maps, or one more with labels, to `channels` maps.
+        num_classes: Number of classes, or None.
+        size: S, the side of the pictures in pixels.
     """
 
     def __init__(self, layers: nn.Sequential, num_classes: int | None, size: int) -> None:
@@ -101,18 +102,18 @@ class Generator(nn.Module):
         self.layers = layers
 
     def forward(self, noise: Tensor, coarse: Tensor, labels: Tensor | None) -> Tensor:
-        """The difference from the coarser picture."""
+        """Return the difference to the upsampled coarser picture."""
         label_map = [] if self.class_map is None or labels is None else [self.class_map(labels)]
         return self.layers(torch.cat([noise, *label_map, coarse], 1))
 
 
 class Discriminator(nn.Module):
-    """A finer level's: the difference and the enlarged coarser picture, summed, to logits (N,).
+    """A finer level's discriminator: the sum of the difference and the upsampled coarser picture to logits (N,).
 
     Args:
-        layers: From channels maps, or one more with labels, to (N, 1).
-        num_classes: How many labels there are, or None.
-        size: S.
+        layers: Layers from `channels` maps, or one more with labels, to (N, 1).
+        num_classes: Number of classes, or None.
+        size: S, the side of the pictures in pixels.
     """
 
     def __init__(self, layers: nn.Sequential, num_classes: int | None, size: int) -> None:
@@ -121,7 +122,7 @@ class Discriminator(nn.Module):
         self.layers = layers
 
     def forward(self, difference: Tensor, coarse: Tensor, labels: Tensor | None) -> Tensor:
-        """Logits of being real."""
+        """Return logits, high for real differences."""
         x = difference + coarse
         if self.class_map is not None and labels is not None:
             x = torch.cat([x, self.class_map(labels)], 1)
@@ -131,16 +132,16 @@ class Discriminator(nn.Module):
 class ChannelLPPool(nn.Module):
     """The Euclidean norm of every two neighbouring channels: (N, 2C, H, W) to (N, C, H, W).
 
-    The small constant keeps the gradient finite where both are zero, as they often are behind a ReLU.
+    The small constant keeps the gradient finite where both are zero, as is common after a ReLU.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Half as many channels."""
+        """Pool x (N, 2C, H, W) to (N, C, H, W)."""
         return (x.unflatten(1, (-1, 2)).square().sum(2) + 1e-12).sqrt()
 
 
 def small_generator(inputs: int, channels: int, width: int) -> nn.Sequential:
-    """Three convolutions that keep the size."""
+    """Return three convolutions that keep the size."""
     return nn.Sequential(
         nn.Conv2d(inputs, width, 7, padding=3),
         nn.ReLU(),
@@ -151,8 +152,8 @@ def small_generator(inputs: int, channels: int, width: int) -> nn.Sequential:
 
 
 def small_discriminator(inputs: int, size: int, width: int, dropout: float) -> nn.Sequential:
-    """Two convolutions, the second of stride 2, and a linear layer."""
-    padded = size < 9  # what both kernels see together
+    """Return two convolutions, the second of stride 2, and a linear layer."""
+    padded = size < 9  # smaller than the receptive field of both kernels
     left = -(-size // 2) if padded else (size - 4 - 5) // 2 + 1
     return nn.Sequential(
         nn.Conv2d(inputs, width, 5, padding=2 if padded else 0),
@@ -166,8 +167,8 @@ def small_discriminator(inputs: int, size: int, width: int, dropout: float) -> n
 
 
 def large_generator(inputs: int, channels: int, dropout: float, *, output_norm: bool) -> nn.Sequential:
-    """Five convolutions that keep the size, the middle ones in groups."""
-    first, second, third, fourth = _LARGE_MAPS
+    """Return five convolutions that keep the size; the middle ones are grouped."""
+    first, second, third, fourth = _LARGE_GENERATOR_CHANNELS
     layers = nn.Sequential(
         *_normalised(nn.Conv2d(inputs, first, 7, padding=3)),
         *_normalised(nn.Conv2d(first, second, 7, padding=3, groups=4)),
@@ -184,8 +185,8 @@ def large_generator(inputs: int, channels: int, dropout: float, *, output_norm: 
 
 
 def large_discriminator(inputs: int, size: int) -> nn.Sequential:
-    """Three convolutions and a linear layer."""
-    first, second, third = _LARGE_JUDGE_MAPS
+    """Return three convolutions and a linear layer."""
+    first, second, third = _LARGE_DISCRIMINATOR_CHANNELS
     padded = size < 13
     left = size if padded else size - 12
     return nn.Sequential(
@@ -201,12 +202,12 @@ def large_discriminator(inputs: int, size: int) -> nn.Sequential:
 
 
 def one_hot(labels: Tensor, num_classes: int, like: Tensor) -> Tensor:
-    """Labels (N,) as (N, num_classes) of another tensor's dtype."""
+    """Return one-hot vectors (N, num_classes) of labels (N,), in another tensor's dtype."""
     return F.one_hot(labels.long(), num_classes).to(like.dtype)
 
 
-def _beside(x: Tensor, labels: Tensor | None, num_classes: int | None) -> Tensor:
-    """Vectors (N, n) with the labels' one-hot vectors behind them."""
+def _with_labels(x: Tensor, labels: Tensor | None, num_classes: int | None) -> Tensor:
+    """Append the labels' one-hot vectors to vectors (N, n)."""
     if labels is None or num_classes is None:
         return x
     return torch.cat([x, one_hot(labels, num_classes, x)], 1)
@@ -217,7 +218,7 @@ def _normalised(convolution: nn.Conv2d) -> tuple[nn.Module, ...]:
 
 
 def _initialise(network: nn.Module, deviation: float) -> None:
-    """Weights N(0, deviation), biases 0. The convolutional networks keep torch's own, +- 1 / sqrt(inputs)."""
+    """Initialise linear layers: weights by N(0, deviation), biases by 0. Convolutions keep torch's default."""
     for layer in network.modules():
         if isinstance(layer, nn.Linear):
             nn.init.normal_(layer.weight, 0.0, deviation)

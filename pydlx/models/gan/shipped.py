@@ -20,10 +20,10 @@ def shipped_blending_gan(device: str | torch.device = "cpu") -> BlendingGAN:
     """The network that ``blend(..., method="gp-gan")`` uses by default, in evaluation mode.
 
     Args:
-        device: Where it is to be.
+        device: Device of the network.
 
     Returns:
-        The same module at every call, loaded at the first: copy it (``copy.deepcopy``) before you change it.
+        The network, loaded once per device and shared by all calls: copy it (``copy.deepcopy``) before you change it.
 
     Raises:
         FileNotFoundError: If this installation has no weights.

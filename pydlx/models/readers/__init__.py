@@ -1,10 +1,10 @@
-"""Reading comprehension: models that find the answer to a question in a passage, and the parts they share.
+"""Reading comprehension: models that find the answer to a question in a passage.
 
-``attention``, ``fusion``, ``matching`` and ``pointers`` hold the parts, with ``pydlx.models.text``; each reader is one
-file.
+Each reader is one file. ``attention``, ``fusion``, ``matching`` and ``pointers``, with ``pydlx.models.text``, hold the
+layers they share; ``asking``, ``cloze``, ``choice`` and ``documents`` apply a trained reader to texts.
 """
 
-from pydlx.models.readers.answering import Answer, Answers, decode_answers
+from pydlx.models.readers.answering import Answers, ScoredSpan, decode_answers
 from pydlx.models.readers.asking import Asked, FoundAnswer, ask, ask_all
 from pydlx.models.readers.bidaf import BiDAF
 from pydlx.models.readers.choice import Chosen, choice_log_probabilities, choice_loss, choose, choose_all
@@ -26,7 +26,6 @@ from pydlx.models.readers.scores import ConditionalScores, Scores, SpanScores, W
 __all__ = [
     "DCN",
     "MPCM",
-    "Answer",
     "Answers",
     "Asked",
     "BiDAF",
@@ -45,6 +44,7 @@ __all__ = [
     "RNet",
     "RaSoR",
     "Reader",
+    "ScoredSpan",
     "Scores",
     "SpanScores",
     "WholeSpanScores",

@@ -1,4 +1,4 @@
-"""From scores to answers."""
+"""Decoding the scores of a reader to answer spans with probabilities."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pydlx._checks import check_type
 from pydlx.models.readers.scores import ConditionalScores, Scores, SpanScores, WholeSpanScores
 
 
-class Answer(NamedTuple):
-    """A span of the passage.
+class ScoredSpan(NamedTuple):
+    """A span of the passage's tokens, with its probability of being the answer.
 
     Attributes:
-        start: Its first token.
-        end: Its last token, inclusive.
-        probability: That the answer begins and ends there.
-        score: Unnormalised; compares answers of one question from several passages.
+        start: Index of its first token.
+        end: Index of its last token, inclusive.
+        probability: Probability that the answer begins and ends there.
+        score: Unnormalised score, comparable between several passages for one question.
     """
 
     start: int
@@ -27,15 +27,15 @@ class Answer(NamedTuple):
 
 
 class Answers(NamedTuple):
-    """What a reader answers to one question.
+    """The best answer spans of one question, and the probability that there is no answer.
 
     Attributes:
-        spans: By falling probability; fewer than asked for where the passage has no more.
-        null_probability: That the passage holds no answer; 0 for readers that have not learned to say so.
-        null_score: The score of that, comparable with the spans'; -inf likewise.
+        spans: By descending probability; fewer than asked for if the passage has no more.
+        null_probability: Probability that the passage holds no answer; 0 for readers built without ``no_answer``.
+        null_score: Score of no answer, comparable with the spans' scores; -inf for readers without ``no_answer``.
     """
 
-    spans: list[Answer]
+    spans: list[ScoredSpan]
     null_probability: float
     null_score: float
 
@@ -46,20 +46,20 @@ def decode_answers(scores: Scores, max_length: int | None = 15, top_k: int = 1) 
 
     Args:
         scores: What a reader returned for B examples.
-        max_length: Most tokens of an answer; None for no limit.
-        top_k: Spans per example.
+        max_length: Maximum number of tokens of an answer; None for no limit.
+        top_k: Number of spans per example.
 
     Returns:
-        B of them.
+        `Answers` for each of the B examples.
     """
     kinds = (SpanScores, WholeSpanScores, ConditionalScores)
     check_type("decode_answers", "scores", scores, kinds, "scores of a reader")
-    scores = scores.wide()
-    spans, mass, null = scores.best(max_length, top_k), scores.mass(), scores.no_answer()
-    probability = (spans.score - mass.unsqueeze(1)).exp()
+    scores = scores.upcast()
+    spans, log_partition, null = scores.best(max_length, top_k), scores.log_partition(), scores.no_answer()
+    probability = (spans.score - log_partition.unsqueeze(1)).exp()
     rows = zip(*(part.tolist() for part in (spans.start, spans.end, probability, spans.score)), strict=True)
-    found = [[Answer(*span) for span in zip(*row, strict=True) if span[0] >= 0] for row in rows]
+    found = [[ScoredSpan(*span) for span in zip(*row, strict=True) if span[0] >= 0] for row in rows]
     if null is None:
         return [Answers(answers, 0.0, -torch.inf) for answers in found]
-    nulls = zip((null - mass).exp().tolist(), null.tolist(), strict=True)
-    return [Answers(answers, *of_none) for answers, of_none in zip(found, nulls, strict=True)]
+    nulls = zip((null - log_partition).exp().tolist(), null.tolist(), strict=True)
+    return [Answers(answers, *no_answer) for answers, no_answer in zip(found, nulls, strict=True)]

@@ -1,4 +1,4 @@
-"""Asking a trained reader: from texts to answers that stand in them."""
+"""Asking a trained reader: from a passage and a question, as texts, to answers with their place in the passage."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import torch
 
 from pydlx._checks import check_type, whole, whole_or_none
 from pydlx.data.reading import Featurizer, Question, ReadingSet
-from pydlx.models.readers.answering import Answer, decode_answers
+from pydlx.models.readers.answering import ScoredSpan, decode_answers
 from pydlx.models.readers.reader import Reader
 from pydlx.models.readers.scores import Scores
-from pydlx.models.readers.settings import in_parts, settings_of
+from pydlx.models.readers.settings import in_chunks, settings_of
 from pydlx.models.text.batches import batches_by_length
 
 
 class FoundAnswer(NamedTuple):
-    """An answer that stands in a passage.
+    """An answer, cut from the passage: ``passage[start:end] == text``.
 
     Attributes:
-        text: Its characters, as they stand there.
-        start: Its first character's place in the passage.
-        end: The place past its last character.
-        probability: That it is the answer, of all spans of the passage and of none.
-        score: Unnormalised, comparable among passages.
+        text: The answer as written in the passage.
+        start: Offset of its first character in the passage.
+        end: Offset past its last character.
+        probability: Probability that it is the answer, among all spans of the passage and no answer.
+        score: Unnormalised score, comparable between passages.
     """
 
     text: str
@@ -37,14 +37,14 @@ class FoundAnswer(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What a reader answers to a question.
+    """A reader's answers to a question.
 
     Attributes:
         question: The question.
-        answers: By falling probability; empty if the passage or the question holds no token.
-        null_probability: That the passage holds no answer; 0 for readers that have not learned to say so.
-        null_score: The score of that; -inf likewise.
-        best: The text of the best answer; "" if none is likelier.
+        answers: By descending probability; empty if the passage or the question holds no token.
+        null_probability: Probability that the passage holds no answer; 0 for readers built without ``no_answer``.
+        null_score: Score of no answer; -inf for readers built without ``no_answer``.
+        best: Text of the best answer; "" if no answer is likelier.
     """
 
     question: Question
@@ -54,7 +54,7 @@ class Asked(NamedTuple):
 
     @property
     def best(self) -> str:
-        """The text of the best answer; "" if none is likelier, or there is none."""
+        """Text of the best answer; "" if `answers` is empty or no answer is likelier."""
         return self.answers[0].text if self.answers and self.answers[0].score >= self.null_score else ""
 
 
@@ -63,10 +63,10 @@ def ask(model: Reader, passage: str, question: str, *, top_k: int = 1, max_lengt
 
     Args:
         model: A trained reader, from ``load_model``.
-        passage: Its text. A longer one than the reader was trained on is read in windows.
-        question: What is asked.
-        top_k: How many answers to give; fewer come from short passages.
-        max_length: Most tokens of an answer; by default as in training.
+        passage: Text of the passage. One that is longer than in training is read in overlapping windows.
+        question: Text of the question.
+        top_k: Number of answers; short passages give fewer.
+        max_length: Maximum number of tokens of an answer; by default as in training.
 
     Raises:
         ValueError: If the reader has no vocabulary or gives NaN, or a text holds no token.
@@ -92,80 +92,85 @@ def ask_all(
     max_length: int | None = None,
     batch_size: int = 32,
 ) -> Iterator[Asked]:
-    """Answer many questions, in their order, a few hundred at a time.
+    """Answer many questions lazily and in order, a few hundred at a time.
 
     Args:
         model: A trained reader, from ``load_model``, on any device; it is put into evaluation mode.
-        questions: Of ``read_squad`` or another reader of files.
-        top_k: How many answers to give to each.
-        max_length: Most tokens of an answer; by default as in training.
-        batch_size: Passages that are read at once.
+        questions: Questions, such as ``read_squad`` returns.
+        top_k: Number of answers to each question.
+        max_length: Maximum number of tokens of an answer; by default as in training.
+        batch_size: Number of passages, or windows of them, in a batch.
 
     Returns:
-        An `Asked` for each question.
+        An iterator of one `Asked` for each question.
 
     Raises:
-        ValueError: If the reader has no vocabulary; on the way, if its scores are NaN or infinite, as after a training
-            that diverged.
+        ValueError: If the reader has no vocabulary; while iterating, if its scores are NaN or infinite, as after a
+            training that diverged.
     """
     settings = settings_of("ask_all", model, "span", "free_answer")
     whole("ask_all", "top_k", top_k, 1)
     whole("ask_all", "batch_size", batch_size, 1)
     length = whole_or_none("ask_all", "max_length", max_length, 1) or settings["answer_length"]
     featurizer = Featurizer.from_state(settings["featurizer"])
-    parts = in_parts("ask_all", questions, Question, batch_size)
+    parts = in_chunks("ask_all", questions, Question, batch_size)
     sets = (ReadingSet(part, featurizer, training=False, max_passage=settings["max_passage"]) for part in parts)
     return itertools.chain.from_iterable(_asked(model.eval(), part, top_k, length, batch_size) for part in sets)
 
 
 class _Window(NamedTuple):
-    """What one window of a passage says: its answers, and the logarithm of the sum over all spans of exp(score)."""
+    """Answers from one window of a passage, and the logarithm of the sum of exp(score) over all spans of the window."""
 
     answers: list[FoundAnswer]
     null_score: float
-    mass: float
+    log_partition: float
 
 
 @torch.no_grad()
 def _asked(model: Reader, examples: ReadingSet, top_k: int, max_length: int, batch_size: int) -> Iterator[Asked]:
-    """Answers to all questions of a set, from all windows of each one's passage."""
+    """Yield the answers to all questions of a set, each from all windows of its passage."""
     windows: list[list[_Window]] = [[] for _ in examples.questions]
     for numbers, batch in batches_by_length(model, examples, batch_size):
-        scores = model(batch.passage, batch.question).wide()
-        found = zip(numbers, decode_answers(scores, max_length, top_k), scores.mass().tolist(), strict=True)
-        for number, answers, mass in found:
-            if not math.isfinite(mass):
-                raise ValueError(f"ask_all: model must give numbers for scores, got a sum over all spans of {mass}")
-            texts = [_stands(examples, number, span) for span in answers.spans]
-            windows[examples.windows[number].question].append(_Window(texts, answers.null_score, mass))
-        _check_parts(scores)
+        scores = model(batch.passage, batch.question).upcast()
+        found = zip(numbers, decode_answers(scores, max_length, top_k), scores.log_partition().tolist(), strict=True)
+        for number, answers, log_partition in found:
+            if not math.isfinite(log_partition):
+                raise ValueError(
+                    f"ask_all: model must give numbers for scores, got a sum over all spans of {log_partition}"
+                )
+            texts = [_as_text(examples, number, span) for span in answers.spans]
+            windows[examples.windows[number].question].append(_Window(texts, answers.null_score, log_partition))
+        _check_finite(scores)
     for question, of_question in zip(examples.questions, windows, strict=True):
-        yield _together(question, of_question, top_k)
+        yield _merge_windows(question, of_question, top_k)
 
 
-def _check_parts(scores: Scores) -> None:
-    """Refuses NaN and inf that the sum over all spans does not show, such as those of ends given a start."""
+def _check_finite(scores: Scores) -> None:
+    """Refuse NaN and inf that the sum over all spans does not show, such as in end scores given a start."""
     for part in scores:
         if part is not None and part.is_floating_point() and bool((part.isnan() | part.isposinf()).any()):
             raise ValueError(f"ask_all: model must give numbers for scores, got {float(part.max())}")
 
 
-def _stands(examples: ReadingSet, number: int, span: Answer) -> FoundAnswer:
-    """A span of an example's tokens, as it stands in the passage."""
+def _as_text(examples: ReadingSet, number: int, span: ScoredSpan) -> FoundAnswer:
+    """Turn a span of an example's tokens into the text of the passage that it covers."""
     first, past = examples.characters(number, span.start, span.end)
     text = examples.question(number).passage[first:past]
     return FoundAnswer(text, first, past, span.probability, span.score)
 
 
-def _together(question: Question, windows: list[_Window], top_k: int) -> Asked:
-    """The best answers of all windows. No answer is one more span, whose score all windows share."""
+def _merge_windows(question: Question, windows: list[_Window], top_k: int) -> Asked:
+    """Return the best answers of all windows, with probabilities over the spans of all windows and no answer.
+
+    Every window's sum includes no answer, with the same score in each; it is counted once.
+    """
     if not windows:
         return Asked(question, [], 0.0, -math.inf)
     null = windows[0].null_score
-    largest = max(window.mass for window in windows)
-    total = sum(math.exp(window.mass - largest) for window in windows)
+    largest = max(window.log_partition for window in windows)
+    total = sum(math.exp(window.log_partition - largest) for window in windows)
     total -= (len(windows) - 1) * math.exp(null - largest)
-    best: dict[tuple[int, int], FoundAnswer] = {}  # overlapping windows hold some answers twice
+    best: dict[tuple[int, int], FoundAnswer] = {}  # windows overlap: an answer may occur twice
     for answer in sorted((answer for window in windows for answer in window.answers), key=lambda each: -each.score):
         probability = math.exp(answer.score - largest) / total
         best.setdefault((answer.start, answer.end), answer._replace(probability=probability))

@@ -11,7 +11,7 @@ from pydlx._checks import check_one_of
 from pydlx.data.text.tokens import Tokens
 from pydlx.models.readers.attention import attend
 from pydlx.models.readers.fusion import Highway
-from pydlx.models.readers.fusions import fuses
+from pydlx.models.readers.fusions import mark_fusion
 from pydlx.models.readers.reader import Reader
 from pydlx.models.readers.scores import SpanScores
 from pydlx.models.registry import register_model
@@ -22,18 +22,18 @@ from pydlx.nn import TrilinearAttention
 
 @register_model("bidaf")
 class BiDAF(Reader):
-    """Attention both ways over one similarity of passage and question, which keeps every token of the passage apart.
+    """Attention in both directions over one similarity matrix of passage and question.
 
     Args:
         vocabulary_size, word_dim, tune_partial, no_answer, encoder: See `Reader`.
-        character_count: Characters, padding and the unknown one included; 0 for a reader without them.
-        character_dim: Size of a character's vector; 8 in the authors' program.
-        character_filters: Size of what the convolution over characters gives.
-        features: Numbers that come with each token.
+        character_count: Size of the character vocabulary, padding and unknown included; 0 for no characters.
+        character_dim: Size of a character's vector; 8 in the authors' code.
+        character_filters: Filters of the character CNN: the size of its output.
+        features: Number of features of a token.
         hidden: d, units of an LSTM per direction.
         dropout: Of the input of each LSTM and of the output layers.
-        end_input: What the end's LSTM reads: ``"code"``, [G; M; Ã; M ∘ Ã] with Ã = Σ p¹_t M_t, as in the authors'
-            program; or ``"paper"``, M.
+        end_input: Input of the LSTM for the end: ``"code"``, [G; M; Ã; M ∘ Ã] with Ã = Σ p¹_t M_t, as in the authors'
+            code; or ``"paper"``, M alone.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class BiDAF(Reader):
         d = hidden
         self.highway = Highway(self.embed.size, 2)
         self.contextual = RNN(self.embed.size, d, dropout=dropout)
-        self.similarity = fuses(TrilinearAttention(2 * d), "high", "coattention")
+        self.similarity = mark_fusion(TrilinearAttention(2 * d), "high", "coattention")
         self.modeling = RNN(8 * d, d, 2, dropout=dropout)
         self.end_input = end_input
         self.modeling_end = RNN(14 * d if end_input == "code" else 2 * d, d, dropout=dropout)
@@ -66,20 +66,20 @@ class BiDAF(Reader):
         self.start, self.end = nn.Linear(10 * d, 1), nn.Linear(10 * d, 1)
 
     def encode(self, tokens: Tokens) -> Tensor:
-        """The contextual embedding, (B, n, 2d)."""
+        """Return the contextual embedding, (B, n, 2d)."""
         return self.contextual(self.highway(torch.cat(self.embed(tokens), -1)), tokens.mask)
 
     def forward(self, passage: Tokens, question: Tokens) -> SpanScores:
-        """Scores (B, n) of a passage's n tokens; the question has m."""
+        """Start and end scores (B, n) of the passage's n tokens."""
         mask = passage.mask
         H, U = self.encode(passage), self.encode(question)  # (B, n, 2d), (B, m, 2d)
         S, over_question, _ = self.similarity(H, U, mask, question.mask)  # S and its softmax over j, (B, n, m)
         U_tilde = over_question @ U  # (B, n, 2d)
         best = S.masked_fill(~question.mask.unsqueeze(1), torch.finfo(S.dtype).min).amax(2)  # max_j S_tj, (B, n)
-        h_tilde = attend(best.unsqueeze(1), mask, H)  # (B, 1, 2d), one for all t
+        h_tilde = attend(best.unsqueeze(1), mask, H)  # (B, 1, 2d), the same for all t
         G = torch.cat([H, U_tilde, H * U_tilde, H * h_tilde], -1)  # (B, n, 8d)
         M = self.modeling(G, mask)  # (B, n, 2d)
-        start = self.start(self.dropout(torch.cat([G, M], -1))).squeeze(-1)  # (B, n), of which p¹ is the softmax
+        start = self.start(self.dropout(torch.cat([G, M], -1))).squeeze(-1)  # (B, n); p¹ is its softmax
         if self.end_input == "code":
             A = attend(start.unsqueeze(1), mask, M).expand_as(M)
             M2 = self.modeling_end(torch.cat([G, M, A, M * A], -1), mask)

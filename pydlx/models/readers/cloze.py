@@ -1,9 +1,9 @@
-"""Gaps in sentences, filled with words of a passage by a reader: attention sum.
+"""Cloze questions with a span reader: a gap is filled with a word of the passage by attention sum.
 
 Kadlec, Schmid, Bajgar and Kleindienst, "Text understanding with the attention sum reader network", arXiv 1603.01547:
 
-    s = softmax over the candidates' places of the scores of single tokens        (equation 2)
-    p(word) = sum of s over the places of the word                                (equation 3)
+    s = softmax of the token scores over the positions of all candidate words
+    p(word) = sum of s over the positions of the word
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pydlx.data.reading import BLANK, Question
 from pydlx.data.reading.cloze_set import ClozeSet
 from pydlx.models.readers.reader import Reader
 from pydlx.models.readers.scores import Scores, check_scores
-from pydlx.models.readers.settings import featurizer_of, in_parts
+from pydlx.models.readers.settings import featurizer_of, in_chunks
 from pydlx.models.text.batches import batches_by_length
 
 
@@ -28,7 +28,7 @@ class FoundWord(NamedTuple):
 
     Attributes:
         text: The word.
-        probability: That it is the missing one, of all words of the passage.
+        probability: Probability that it is the missing word, among all candidate words of the passage.
     """
 
     text: str
@@ -36,12 +36,12 @@ class FoundWord(NamedTuple):
 
 
 class Filled(NamedTuple):
-    """What a reader fills a gap with.
+    """The words with which a reader fills a gap.
 
     Attributes:
         question: The question.
-        words: By falling probability; empty if the passage holds no word.
-        best: The likeliest word, "" if there is none.
+        words: By descending probability; empty if the passage holds no word.
+        best: The most probable word, "" if there is none.
     """
 
     question: Question
@@ -49,7 +49,7 @@ class Filled(NamedTuple):
 
     @property
     def best(self) -> str:
-        """The likeliest word; "" if there is none."""
+        """The most probable word; "" if there is none."""
         return self.words[0].text if self.words else ""
 
 
@@ -58,60 +58,60 @@ def cloze_loss(scores: Scores, candidates: Tensor, answer: Tensor) -> Tensor:
 
     Args:
         scores: What a reader returned for B passages of up to n tokens.
-        candidates: (B, n), int64: where the word of each token stands first in its passage; -1 for no candidate.
-        answer: (B,), int64: where the right word stands first.
+        candidates: (B, n) int64: for each token, the index of the first token with the same word; -1 for no candidate.
+        answer: (B,) int64, the index of the first token with the right word.
 
     Raises:
-        ValueError: The passage does not hold a right word, or shapes do not fit.
+        ValueError: If an answer is no candidate of its passage, or shapes do not fit.
     """
-    likely = _likely("cloze_loss", scores, candidates)
+    log_s = _log_token_probabilities("cloze_loss", scores, candidates)
     check_integers("cloze_loss", "answer", answer)
     if answer.shape != candidates.shape[:1]:
         raise ValueError(f"cloze_loss: answer must have shape {(len(candidates),)}, got {tuple(answer.shape)}")
     wrong = (candidates != answer.unsqueeze(1)) | (candidates < 0)
     if bool(wrong.all(1).any()):
         raise ValueError("cloze_loss: answer must be a candidate of its passage, got one that is not")
-    return -likely.masked_fill(wrong, -torch.inf).logsumexp(1).mean()
+    return -log_s.masked_fill(wrong, -torch.inf).logsumexp(1).mean()
 
 
 def word_probabilities(scores: Scores, candidates: Tensor) -> Tensor:
-    """(B, n): at the place where a word stands first, the probability that it is the missing one; 0 elsewhere.
+    """Return (B, n): at the first token of each word, the probability that this word is the missing one; 0 elsewhere.
 
     Args:
         scores: What a reader returned for B passages of up to n tokens.
-        candidates: (B, n), int64: where the word of each token stands first in its passage; -1 for no candidate.
+        candidates: (B, n) int64: for each token, the index of the first token with the same word; -1 for no candidate.
     """
-    likely = _likely("word_probabilities", scores, candidates).exp()
-    return torch.zeros_like(likely).scatter_add(1, candidates.clamp(min=0), likely)
+    s = _log_token_probabilities("word_probabilities", scores, candidates).exp()
+    return torch.zeros_like(s).scatter_add(1, candidates.clamp(min=0), s)
 
 
-def _likely(name: str, scores: Scores, candidates: Tensor) -> Tensor:
-    """(B, n): logarithm of the share s of each token."""
+def _log_token_probabilities(name: str, scores: Scores, candidates: Tensor) -> Tensor:
+    """Return log s of each token, (B, n); -inf for tokens that are no candidate."""
     check_scores(name, scores)
     check_integers(name, "candidates", candidates)
-    places = scores.wide().places()
-    if candidates.shape != places.shape:
+    tokens = scores.upcast().token_scores()
+    if candidates.shape != tokens.shape:
         raise ValueError(
-            f"{name}: candidates must have shape {tuple(places.shape)}, as the scores, got {tuple(candidates.shape)}"
+            f"{name}: candidates must have shape {tuple(tokens.shape)}, as the scores, got {tuple(candidates.shape)}"
         )
     if bool((candidates >= candidates.shape[1]).any()):
         raise ValueError(
             f"{name}: candidates must be places of {candidates.shape[1]} tokens or -1, got {int(candidates.max())}"
         )
-    return places.masked_fill(candidates < 0, -torch.inf).log_softmax(1)
+    return tokens.masked_fill(candidates < 0, -torch.inf).log_softmax(1)
 
 
 def fill(model: Reader, passage: str, question: str, *, top_k: int = 1) -> Filled:
     """Fill a question's gap, ``XXXXX``, with a word of a passage.
 
     Args:
-        model: A reader trained for this, from ``load_model``.
-        passage: Its text.
-        question: A sentence with ``XXXXX`` in it.
-        top_k: How many words to give; fewer come from short passages.
+        model: A reader trained on cloze questions, from ``load_model``.
+        passage: Text of the passage.
+        question: A sentence with ``XXXXX`` as a token in place of a word.
+        top_k: Number of words; short passages give fewer.
 
     Raises:
-        ValueError: If the reader is not one that fills gaps, or a text holds no token, or the question no gap.
+        ValueError: If the reader was trained for another task, a text holds no token, or the question no gap.
     """
     for argument, text in (("passage", passage), ("question", question)):
         check_type("fill", argument, text, str, "text")
@@ -126,24 +126,24 @@ def fill(model: Reader, passage: str, question: str, *, top_k: int = 1) -> Fille
 
 
 def fill_all(model: Reader, questions: Iterable[Question], *, top_k: int = 1, batch_size: int = 32) -> Iterator[Filled]:
-    """Fill many questions' gaps, in their order, a few hundred at a time.
+    """Fill the gaps of many questions lazily and in order, a few hundred at a time.
 
     Args:
-        model: A reader trained for this, from ``load_model``, on any device; it is put into evaluation mode.
-        questions: Of ``read_cmrc2017``.
-        top_k: How many words to give for each.
-        batch_size: Passages that are read at once.
+        model: A reader trained on cloze questions, from ``load_model``, on any device; it is put into evaluation mode.
+        questions: Questions, such as ``read_cmrc2017`` returns.
+        top_k: Number of words for each question.
+        batch_size: Number of passages in a batch.
 
     Returns:
-        A `Filled` for each question.
+        An iterator of one `Filled` for each question.
 
     Raises:
-        ValueError: If the reader is not one that fills gaps; on the way, if its scores are NaN.
+        ValueError: If the reader was trained for another task; while iterating, if its scores are NaN.
     """
     featurizer = featurizer_of("fill_all", model, "cloze")
     whole("fill_all", "top_k", top_k, 1)
     whole("fill_all", "batch_size", batch_size, 1)
-    parts = in_parts("fill_all", questions, Question, batch_size)
+    parts = in_chunks("fill_all", questions, Question, batch_size)
     return (
         filled
         for part in parts

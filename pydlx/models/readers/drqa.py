@@ -9,7 +9,7 @@ from torch import nn
 
 from pydlx.data.text.tokens import Tokens
 from pydlx.models.readers.attention import DotAttention, WeightedSummary
-from pydlx.models.readers.fusions import fuses
+from pydlx.models.readers.fusions import mark_fusion
 from pydlx.models.readers.pointers import BilinearPointer
 from pydlx.models.readers.reader import Reader
 from pydlx.models.readers.scores import SpanScores
@@ -20,21 +20,21 @@ from pydlx.models.text.encoders import RNN
 
 @register_model("drqa")
 class DrQA(Reader):
-    """Words with many features, and one vector of the question that points at both ends of the answer.
+    """Embeddings with token features, and one vector of the question that is matched with each token for both ends.
 
-    Parts of speech and named entities come as `features`, if at all.
+    Part-of-speech and named-entity tags are among the `features`, if there are any.
 
     Args:
         vocabulary_size, word_dim, tune_partial, no_answer, encoder: See `Reader`.
-        character_count: Characters, padding and the unknown one included; 0, as in the paper, for a reader without.
+        character_count: Size of the character vocabulary, padding and unknown included; 0, as in the paper, for none.
         character_dim: Size of a character's vector.
-        character_filters: Size of what the convolution over characters gives.
-        features: Numbers that come with each token of the passage; those of questions are not read.
+        character_filters: Filters of the character CNN: the size of its output.
+        features: Number of features of a passage token; question features are not used.
         hidden: Units of an LSTM per direction.
-        layers: Of the LSTMs.
-        concatenate_layers: Whether the states of all layers go on, or the last's only.
-        embedding_dropout: Of the words' vectors.
-        dropout: Of the input of each LSTM, the same elements at all tokens, and of what the last ones give.
+        layers: Number of LSTM layers.
+        concatenate_layers: Whether to use the states of all layers, concatenated, or of the last layer only.
+        embedding_dropout: Of the word vectors.
+        dropout: Of the input of each LSTM (one mask per sequence), and of the output of the last one.
     """
 
     reads_question_features = False
@@ -66,18 +66,20 @@ class DrQA(Reader):
             return RNN(size, hidden, layers, dropout=dropout, concatenate=concatenate_layers)
 
         self.embedding_dropout, self.dropout = nn.Dropout(embedding_dropout), nn.Dropout(dropout)
-        self.aligned = fuses(DotAttention(g, g, bias=True), "word")
+        self.aligned = mark_fusion(DotAttention(g, g, bias=True), "word")
         self.passage_lstm, self.question_lstm = lstm(g + features + g), lstm(g)
         h = self.passage_lstm.output
         self.summary = WeightedSummary(h)
         self.pointer = BilinearPointer(h, h)
 
     def forward(self, passage: Tokens, question: Tokens) -> SpanScores:
-        """Scores (B, n) of a passage's n tokens; the question has m. Both LSTMs' states have h elements."""
+        """Start and end scores (B, n) of the passage's n tokens. States of both LSTMs have size h."""
         P, Q = passage.mask, question.mask
         E_p, E_q = (self.embedding_dropout(torch.cat(self.embed.vectors(text), -1)) for text in (passage, question))
         f_align = self.aligned(E_p, E_q, Q)  # (B, n, g)
-        p = self.dropout(self.passage_lstm(torch.cat([E_p, *self.embed.told(passage), f_align], -1), P))  # (B, n, h)
+        p = self.dropout(
+            self.passage_lstm(torch.cat([E_p, *self.embed.feature_vectors(passage), f_align], -1), P)
+        )  # (B, n, h)
         q = self.summary(self.dropout(self.question_lstm(E_q, Q)), Q)  # (B, h)
         start, end = self.pointer(p, P, q)
         return self.scores(start, end, P)

@@ -11,7 +11,7 @@ from pydlx._checks import whole
 from pydlx.data.text.tokens import UNKNOWN, Tokens
 from pydlx.models.readers.attention import WeightedSummary, masked_softmax
 from pydlx.models.readers.fusion import GatedSum, Highway
-from pydlx.models.readers.fusions import fuses
+from pydlx.models.readers.fusions import mark_fusion
 from pydlx.models.readers.reader import Reader
 from pydlx.models.readers.scores import ConditionalScores
 from pydlx.models.registry import register_model
@@ -21,10 +21,10 @@ from pydlx.ops.ranking import best
 
 
 class WeightedWordInQuestion(nn.Module):
-    """How much each word of the passage looks like one of the question's: Σ_i softmax_j(v · (q_i ∘ p_j)). Equation 2.
+    """The feature wiq^w, how similar a passage word is to the question's words: Σ_i softmax_j(v · (q_i ∘ p_j)).
 
     Args:
-        size: Of p and q.
+        size: Size of p and q.
     """
 
     def __init__(self, size: int) -> None:
@@ -32,27 +32,29 @@ class WeightedWordInQuestion(nn.Module):
         self.v = nn.Parameter(torch.randn(size) / size**0.5)
 
     def forward(self, p: Tensor, q: Tensor, p_mask: Tensor, q_mask: Tensor) -> Tensor:
-        """(B, n) of p, (B, n, size), and q, (B, m, size)."""
+        """Return the feature (B, n) of passage words p (B, n, size), given question words q (B, m, size)."""
         scores = (q * self.v) @ p.transpose(1, 2)  # (B, m, n)
         return (masked_softmax(scores, p_mask.unsqueeze(1)) * q_mask.unsqueeze(2)).sum(1)
 
 
 class EndGivenStart(nn.Module):
-    """v · relu(W [h; z; h ∘ z; h_s; h ∘ h_s] + b), for each h of a passage, where h_s stands at the start. Section 3.3.
+    """End scores v · relu(W [h; z; h ∘ z; h_s; h ∘ h_s] + b) of a passage's states h; h_s is h at the start.
+
+    Section 3.3.
 
     Args:
-        size: Of h and z.
+        size: Size of h and z.
     """
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        # W and b by what they read, most of which is the same for all starts.
+        # W is split by its inputs, because the products with h, z and h ∘ z are the same for all starts.
         self.of_token = nn.Linear(2 * size, size)
         self.of_question, self.of_start, self.of_product = (nn.Linear(size, size, bias=False) for _ in range(3))
         self.outer = nn.Linear(size, 1, bias=False)
 
     def forward(self, h: Tensor, z: Tensor, given: Tensor) -> Tensor:
-        """(B, k, n) for h, (B, n, size), z, (B, size), and the starts that are given, (B, k)."""
+        """Return scores (B, k, n) for h (B, n, size), z (B, size) and given starts (B, k)."""
         h_s = h.gather(1, given.unsqueeze(2).expand(-1, -1, h.shape[2]))  # (B, k, size)
         shared = self.of_token(torch.cat([h, h * z.unsqueeze(1)], -1)) + self.of_question(z).unsqueeze(1)
         own = self.of_product(h.unsqueeze(1) * h_s.unsqueeze(2)) + self.of_start(h_s).unsqueeze(2)
@@ -61,20 +63,20 @@ class EndGivenStart(nn.Module):
 
 @register_model("fastqa")
 class FastQA(Reader):
-    """One LSTM that knows which words stand in the question, and an end that is found given the start.
+    """One LSTM with features that tell which words occur in the question, and an end that is scored given the start.
 
-    The feature wiq_b, that a word stands in the question, is that of the words' numbers; `features` add to it what the
-    featurizer knows, such as the same in lower case.
+    The feature wiq^b, that a word occurs in the question, compares word ids; `features` may add, for instance, the
+    comparison in lower case.
 
     Args:
         vocabulary_size, word_dim, tune_partial, no_answer, encoder: See `Reader`.
-        character_count: Characters, padding and the unknown one included; 0 for a reader without them.
+        character_count: Size of the character vocabulary, padding and unknown included; 0 for no characters.
         character_dim: Size of a character's vector.
-        character_filters: Size of what the convolution over characters gives; `hidden` by default.
-        features: Numbers that come with each token.
-        hidden: n', the size of all that follows, and units of the LSTM per direction.
-        dropout: Of the LSTM's input, the same elements at all tokens.
-        beam: k, of how many starts the ends are looked for when it answers.
+        character_filters: Filters of the character CNN; `hidden` by default.
+        features: Number of features of a token.
+        hidden: n', the size of all later layers, and LSTM units per direction.
+        dropout: Of the LSTM's input; one mask per sequence.
+        beam: k, the number of best starts for which ends are scored in inference.
     """
 
     scores_type = ConditionalScores
@@ -101,7 +103,7 @@ class FastQA(Reader):
         self.beam = whole(type(self).__name__, "beam", beam, 1)
         self.project = nn.Linear(self.embed.size - features, hidden, bias=False)
         self.highway = Highway(hidden, 1)
-        self.weighted_in_question = fuses(WeightedWordInQuestion(hidden), "word")
+        self.weighted_in_question = mark_fusion(WeightedWordInQuestion(hidden), "word")
         self.encoder = RNN(hidden + 2 + features, hidden, dropout=dropout)
         self.passage_states, self.question_states = _sum_of_directions(hidden), _sum_of_directions(hidden)
         self.summary = WeightedSummary(hidden)
@@ -109,23 +111,23 @@ class FastQA(Reader):
         self.end = EndGivenStart(hidden)
 
     def encode(self, passage: Tokens, question: Tokens) -> tuple[Tensor, Tensor]:
-        """The states of both texts, (B, n, n') and (B, m, n')."""
+        """Return the states of both texts, (B, n, n') and (B, m, n')."""
         P, Q = passage.mask, question.mask
         p, q = (self.highway(self.project(torch.cat(self.embed.vectors(text), -1))) for text in (passage, question))
         found = _in_question(passage, question).to(p.dtype), self.weighted_in_question(p, q, P, Q).to(p.dtype)
         in_question = torch.stack(found, -1)
-        h = self.encoder(torch.cat([p, in_question, *self.embed.told(passage)], -1), P)
-        z = self.encoder(torch.cat([q, q.new_ones(*Q.shape, 2), *self.embed.told(question)], -1), Q)
+        h = self.encoder(torch.cat([p, in_question, *self.embed.feature_vectors(passage)], -1), P)
+        z = self.encoder(torch.cat([q, q.new_ones(*Q.shape, 2), *self.embed.feature_vectors(question)], -1), Q)
         return self.passage_states(h).tanh(), self.question_states(z).tanh()
 
     def fuse(self, h: Tensor, z: Tensor, passage: Tensor, question: Tensor) -> Tensor:
-        """What more becomes of the passage's states by those of the question and the masks of both; nothing here."""
+        """Fuse the passage's states h with the question's states z; FastQA returns h, `FastQAExt` overrides this."""
         return h
 
     def forward(self, passage: Tokens, question: Tokens, given: Tensor | None = None) -> ConditionalScores:
-        """Scores of a passage's n tokens to begin the answer, and to end it from the best starts, or the given (B, k).
+        """Start scores (B, n) of the passage's n tokens, and end scores (B, k, n) given the k best starts.
 
-        The question has m tokens.
+        `given`, (B, k), replaces the best starts.
         """
         P, Q = passage.mask, question.mask
         h, z = self.encode(passage, question)  # (B, n, n'), (B, m, n')
@@ -140,19 +142,19 @@ class FastQA(Reader):
         return ConditionalScores(start, given, end, None if self.null is None else self.null.expand(start.shape[0], 1))
 
     def loss(self, passage: Tokens, question: Tokens, start: Tensor, end: Tensor) -> Tensor:
-        """See `Reader.loss`; the end is learned given the right start."""
+        """See `Reader.loss`; the end is trained given the right start."""
         self.check_answers(start, end)
         return self(passage, question, start.clamp(min=0).unsqueeze(1)).loss(start, end)
 
 
 def _in_question(passage: Tokens, question: Tokens) -> Tensor:
-    """(B, n), True at words that stand in the question."""
+    """Return (B, n), True at words that occur in the question."""
     known = (question.words > UNKNOWN).unsqueeze(1)
     return ((passage.words.unsqueeze(2) == question.words.unsqueeze(1)) & known).any(2)
 
 
 def _sum_of_directions(size: int) -> nn.Linear:
-    """B, which begins as [I; I]: the sum of what both directions have read."""
+    """Return the layer B, initialised to [I; I]: the sum of both directions' states."""
     layer = nn.Linear(2 * size, size, bias=False)
     with torch.no_grad():
         layer.weight.copy_(torch.eye(size).repeat(1, 2))
@@ -160,11 +162,11 @@ def _sum_of_directions(size: int) -> nn.Linear:
 
 
 class CoattendedFusion(nn.Module):
-    """fuse(x_t, Σ_k softmax_k(v · (x_t ∘ y_k)) y_k), fuse being `GatedSum`. Section 4.2.
+    """fuse(x_t, Σ_k softmax_k(v · (x_t ∘ y_k)) y_k), where fuse is `GatedSum`. Section 4.2.
 
     Args:
-        size: Of x and y.
-        other: Whether y are x, of which each attends to the others only.
+        size: Size of x and y.
+        other: Whether x_t does not attend to y_t, for fusion of a text with itself.
     """
 
     def __init__(self, size: int, *, other: bool = False) -> None:
@@ -174,7 +176,7 @@ class CoattendedFusion(nn.Module):
         self.other = other
 
     def forward(self, x: Tensor, y: Tensor, mask: Tensor) -> Tensor:
-        """(B, n, size) of x, (B, n, size), and y, (B, m, size), with its mask."""
+        """Fuse x (B, n, size) with y (B, m, size), whose mask is given; returns (B, n, size)."""
         allowed = mask.unsqueeze(1)
         if self.other:
             allowed = allowed & ~torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
@@ -182,21 +184,23 @@ class CoattendedFusion(nn.Module):
 
 
 class RunningFusion(nn.Module):
-    """h_t = fuse(x_t, h_{t-1}) along the text, likewise against it, and both fused. Section 4.2.
+    """h_t = fuse(x_t, h_{t-1}) forwards, the same backwards, and a fusion of both. Section 4.2.
 
     Args:
-        size: Of x.
+        size: Size of x.
     """
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        self.of_x = nn.ModuleList(nn.Linear(size, size) for _ in range(2))  # the gate's halves, by direction
+        self.of_x = nn.ModuleList(
+            nn.Linear(size, size) for _ in range(2)
+        )  # the gate's two halves, one pair per direction
         self.of_h = nn.ParameterList(nn.Parameter(torch.randn(size, size) / (2 * size) ** 0.5) for _ in range(2))
         self.fuse = GatedSum(size)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """(B, n, size) of x, (B, n, size)."""
-        given = torch.stack([x, flip(x, mask)])  # (2, B, n, size): both directions go side by side
+        """Fuse the states of x (B, n, size) with their neighbours; returns (B, n, size)."""
+        given = torch.stack([x, flip(x, mask)])  # (2, B, n, size): both directions in one loop
         gates = torch.stack([layer(text) for layer, text in zip(self.of_x, given, strict=True)])
         weights = torch.stack([*self.of_h])
         h, states = torch.zeros_like(given[:, :, 0]), []
@@ -209,20 +213,19 @@ class RunningFusion(nn.Module):
 
 @register_model("fastqa_ext")
 class FastQAExt(FastQA):
-    """FastQA whose passage states are fused with others of the passage, with the question's and with their neighbours.
+    """FastQA with three fusions of the passage's states: with each other, with the question's, and with neighbours.
 
     Args:
-        options: Those of `FastQA`.
-        beam: See `FastQA`.
+        hidden, beam, options: See `FastQA`.
     """
 
     def __init__(self, *, hidden: int = 300, beam: int = 5, **options: Any) -> None:
         super().__init__(hidden=hidden, beam=beam, **options)
-        self.intra = fuses(CoattendedFusion(hidden, other=True), "self")
-        self.inter = fuses(CoattendedFusion(hidden), "high")
+        self.intra = mark_fusion(CoattendedFusion(hidden, other=True), "self")
+        self.inter = mark_fusion(CoattendedFusion(hidden), "high")
         self.running = RunningFusion(hidden)
 
     def fuse(self, h: Tensor, z: Tensor, passage: Tensor, question: Tensor) -> Tensor:
-        """The states after the three fusions, (B, n, n')."""
+        """Return the states after the three fusions, (B, n, n')."""
         h = self.intra(h, h, passage)
         return self.running(self.inter(h, z, question), passage)

@@ -1,4 +1,4 @@
-"""Ways to make one vector of several, token by token."""
+"""Gates and fusion units: layers that combine several vectors of a token into one."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from pydlx._checks import whole
 
 
-def _between(old: Tensor, new: Tensor, gate: Tensor) -> Tensor:
-    """old + σ(gate) ∘ (new - old). ``torch.lerp`` refuses the dtypes that autocast mixes."""
+def _interpolate(old: Tensor, new: Tensor, gate: Tensor) -> Tensor:
+    """old + σ(gate) ∘ (new - old). ``torch.lerp`` refuses mixed dtypes, which autocast produces."""
     return old + gate.sigmoid() * (new - old)
 
 
@@ -17,7 +17,7 @@ class Gate(nn.Module):
     """σ(W z) ∘ z. Wang and others, "Gated self-matching networks" (R-Net), equation 6.
 
     Args:
-        size: Of z.
+        size: Size of z.
     """
 
     def __init__(self, size: int) -> None:
@@ -25,7 +25,7 @@ class Gate(nn.Module):
         self.gate = nn.Linear(size, size, bias=False)
 
     def forward(self, z: Tensor) -> Tensor:
-        """(..., size) of z, (..., size)."""
+        """Gate z (..., size); returns (..., size)."""
         return self.gate(z).sigmoid() * z
 
 
@@ -33,7 +33,7 @@ class GatedSum(nn.Module):
     """g ∘ x + (1 - g) ∘ y with g = σ(W [x; y] + b). Weissenborn and others (FastQAExt), arXiv 1703.04816.
 
     Args:
-        size: Of x and y.
+        size: Size of x and y.
     """
 
     def __init__(self, size: int) -> None:
@@ -41,8 +41,8 @@ class GatedSum(nn.Module):
         self.gate = nn.Linear(2 * size, size)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """(..., size) of x and y, (..., size)."""
-        return _between(y, x, self.gate(torch.cat([x, y], -1)))
+        """Fuse x and y (..., size); returns (..., size)."""
+        return _interpolate(y, x, self.gate(torch.cat([x, y], -1)))
 
 
 class SFU(nn.Module):
@@ -51,8 +51,8 @@ class SFU(nn.Module):
     Hu and others, "Reinforced Mnemonic Reader", arXiv 1705.02798, equation 5.
 
     Args:
-        size: Of r, which is improved.
-        fused: Of f, all that is fused into it side by side.
+        size: Size of r.
+        fused: Size of f, the concatenation of all vectors that are fused into r.
     """
 
     def __init__(self, size: int, fused: int) -> None:
@@ -61,17 +61,17 @@ class SFU(nn.Module):
         self.gate = nn.Linear(size + fused, size)
 
     def forward(self, r: Tensor, f: Tensor) -> Tensor:
-        """(..., size) of r, (..., size), and f, (..., fused)."""
+        """Fuse f (..., fused) into r (..., size); returns (..., size)."""
         both = torch.cat([r, f], -1)
-        return _between(r, self.candidate(both).tanh(), self.gate(both))
+        return _interpolate(r, self.candidate(both).tanh(), self.gate(both))
 
 
 class Highway(nn.Module):
     """Layers t ∘ relu(W x + b) + (1 - t) ∘ x with t = σ(W_t x + b_t). Srivastava and others, arXiv 1505.00387.
 
     Args:
-        size: Of x.
-        layers: One upon the other.
+        size: Size of x.
+        layers: Number of layers.
     """
 
     def __init__(self, size: int, layers: int = 2) -> None:
@@ -81,7 +81,7 @@ class Highway(nn.Module):
         self.gates = nn.ModuleList(nn.Linear(size, size) for _ in range(layers))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., size) of x, (..., size)."""
+        """Apply all layers to x (..., size); returns (..., size)."""
         for transform, gate in zip(self.transforms, self.gates, strict=True):
-            x = _between(x, transform(x).relu(), gate(x))
+            x = _interpolate(x, transform(x).relu(), gate(x))
         return x

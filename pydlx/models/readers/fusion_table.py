@@ -1,4 +1,4 @@
-"""Table 1 of FusionNet (arXiv 1711.07341), made from what the readers are composed of, and drawn."""
+"""Table 1 of the FusionNet paper (arXiv 1711.07341), computed from the layers of the readers, and drawn."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from pydlx.models.registry import create_model, models_of
 
 
 def fusion_table() -> dict[str, tuple[str, ...]]:
-    """The kinds of fusion of each reader as its paper describes it, by the reader's name."""
+    """Return the kinds of fusion of each reader, built as in its paper, by the reader's name."""
     return {name: fusion_kinds(_as_in_its_paper(name)) for name in models_of(Reader)}
 
 
 def _as_in_its_paper(name: str) -> Any:
-    """A reader with token features, which compare both texts, if its paper has them."""
-    with torch.device("meta"):  # there is nothing to compute
+    """Build a reader, with token features (which compare both texts) if its paper has them."""
+    with torch.device("meta"):  # no weights are needed
         model: Any = create_model(name, vocabulary_size=2)
         return create_model(name, vocabulary_size=2, features=1) if model.features_in_paper else model
 
 
 def draw_fusion_table(table: Mapping[str, tuple[str, ...]], path: str | os.PathLike[str]) -> None:
-    """Draws a table of `fusion_table`: a row for each reader, a dot in the column of each kind that it has."""
+    """Draw a table of `fusion_table`: a row for each reader, a dot in the column of each kind that it has."""
     check_type("draw_fusion_table", "table", table, Mapping, "a table of fusion_table")
     rows_high, labels_high = 0.3 * len(table), 0.65  # inches
     figure = new_figure(7.2, rows_high + labels_high)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pydlx._checks import check_one_of
 from pydlx.data.text.tokens import Tokens
 from pydlx.models.readers.attention import DotAttention, WeightedSummary
-from pydlx.models.readers.fusions import fuses
+from pydlx.models.readers.fusions import mark_fusion
 from pydlx.models.readers.pointers import BilinearPointer
 from pydlx.models.readers.reader import Reader
 from pydlx.models.readers.scores import SpanScores
@@ -21,20 +21,20 @@ from pydlx.models.text.encoders import RNN
 
 @register_model("fusionnet")
 class FusionNet(Reader):
-    """Attention that knows the history of a word: everything that the layers below have found out about it.
+    """Fully-aware attention: scores use the history of a word, the concatenation of its vectors from all layers below.
 
-    The paper's contextual vectors CoVe are left out; nothing takes their place.
+    The paper's contextual vectors, CoVe, are left out.
 
     Args:
         vocabulary_size, word_dim, tune_partial, no_answer, encoder: See `Reader`.
-        character_count: Characters, padding and the unknown one included; 0, as in the paper, for a reader without.
-        character_filters: Size of what the convolution over characters gives; it joins g.
-        features: Numbers that come with each token of the passage; those of questions are not read.
+        character_count: Size of the character vocabulary, padding and unknown included; 0, as in the paper, for none.
+        character_filters: Filters of the character CNN; its output is concatenated to g.
+        features: Number of features of a passage token; question features are not used.
         hidden: Units of an LSTM per direction.
         attention_size: k, rows of U in every attention.
-        dropout: Of the input of every LSTM and attention, the same elements at all tokens.
+        dropout: Of the input of every LSTM and attention; one mask per sequence.
         second_input: What the second LSTM of the reading layer reads: ``"low"``, the states of the first, or
-            ``"input_and_low"``, its input too, as in the authors' program for inference.
+            ``"input_and_low"``, its input too, as in the authors' code for natural language inference.
     """
 
     reads_question_features = False
@@ -73,35 +73,37 @@ class FusionNet(Reader):
         def second(size: int) -> RNN:
             return lstm(h if second_input == "low" else size + h)
 
-        self.word_fusion = fuses(DotAttention(g, g, dropout=dropout), "word")
+        self.word_fusion = mark_fusion(DotAttention(g, g, dropout=dropout), "word")
         self.passage_low, self.passage_high = lstm(word), second(word)
         self.question_low, self.question_high = lstm(g), second(g)
         self.understanding = lstm(2 * h)
-        self.fuse_low, self.fuse_high, self.fuse_understanding = (fuses(fully_aware(history), "high") for _ in range(3))
+        self.fuse_low, self.fuse_high, self.fuse_understanding = (
+            mark_fusion(fully_aware(history), "high") for _ in range(3)
+        )
         self.fused = lstm(5 * h)
-        self.self_boost = fuses(fully_aware(history + 4 * h), "self")
+        self.self_boost = mark_fusion(fully_aware(history + 4 * h), "self")
         self.context = lstm(2 * h)
         self.summary = WeightedSummary(h)
         self.pointer = BilinearPointer(h, h, update=True)
 
     def read(self, low: nn.Module, high: nn.Module, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """h^l and h^h, (B, n, h) each."""
+        """Return h^l and h^h, (B, n, h) each."""
         states = low(x, mask)
         return states, high(states if self.second_input == "low" else torch.cat([x, states], -1), mask)
 
     def forward(self, passage: Tokens, question: Tokens) -> SpanScores:
-        """Scores (B, n) of a passage's n tokens; the question has m. An LSTM's states have h = 2 hidden elements."""
+        """Start and end scores (B, n) of the passage's n tokens. LSTM states have size h = 2 hidden."""
         C, Q = passage.mask, question.mask
         g_C, g_Q = (torch.cat(self.embed.vectors(text), -1) for text in (passage, question))  # (B, n, g), (B, m, g)
         g_fused = self.word_fusion(g_C, g_Q, Q)  # (B, n, g)
-        word = torch.cat([g_C, *self.embed.told(passage), g_fused], -1)
+        word = torch.cat([g_C, *self.embed.feature_vectors(passage), g_fused], -1)
 
         hl_C, hh_C = self.read(self.passage_low, self.passage_high, word, C)  # (B, n, h) each
         hl_Q, hh_Q = self.read(self.question_low, self.question_high, g_Q, Q)  # (B, m, h) each
         U_Q = self.understanding(torch.cat([hl_Q, hh_Q], -1), Q)  # (B, m, h)
 
         HoW_C, HoW_Q = torch.cat([g_C, hl_C, hh_C], -1), torch.cat([g_Q, hl_Q, hh_Q], -1)
-        hl = self.fuse_low(HoW_C, HoW_Q, Q, hl_Q)  # (B, n, h), as the next two
+        hl = self.fuse_low(HoW_C, HoW_Q, Q, hl_Q)  # (B, n, h), like hh and u
         hh = self.fuse_high(HoW_C, HoW_Q, Q, hh_Q)
         u = self.fuse_understanding(HoW_C, HoW_Q, Q, U_Q)
         v = self.fused(torch.cat([hl_C, hh_C, hl, hh, u], -1), C)  # (B, n, h)

@@ -1,7 +1,7 @@
-"""Kinds of fusion: how a reader brings passage and question together, as FusionNet's paper names them.
+"""Kinds of fusion: how a reader combines passage and question, as the FusionNet paper names them.
 
 Huang, Zhu, Shen and Chen, "FusionNet: fusing via fully-aware attention", arXiv 1711.07341, section 2. Each reader marks
-the parts that it fuses by, so that its composition tells.
+its fusion layers, so that ``fusion_kinds`` can list them.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ FUSIONS = {
 Part = TypeVar("Part", bound=nn.Module)
 
 
-def fuses(part: Part, *kinds: str) -> Part:
-    """A part of a reader, marked with the kinds of fusion that it is for, of those in ``FUSIONS``."""
+def mark_fusion(part: Part, *kinds: str) -> Part:
+    """Mark a layer of a reader with its kinds of fusion, keys of ``FUSIONS``, and return it."""
     assert FUSIONS.keys() >= {*kinds}
     part.fuses = kinds  # type: ignore[assignment]
     return part
 
 
 def fusion_kinds(model: nn.Module) -> tuple[str, ...]:
-    """The kinds of fusion that a reader's parts are for, in the order of ``FUSIONS``."""
+    """Return the kinds of fusion of a reader's layers, in the order of ``FUSIONS``."""
     check_type("fusion_kinds", "model", model, nn.Module, "a reader")
     found = {kind for part in model.modules() for kind in getattr(part, "fuses", ())}
     return tuple(kind for kind in FUSIONS if kind in found)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pydlx._checks import check_flag
 from pydlx.data.text.tokens import Tokens
-from pydlx.models.readers.fusions import fuses
+from pydlx.models.readers.fusions import mark_fusion
 from pydlx.models.readers.pointers import AnswerPointer
 from pydlx.models.readers.reader import Reader
 from pydlx.models.readers.scores import SpanScores
@@ -21,20 +21,20 @@ from pydlx.nn import AttentionRNN
 
 @register_model("match_lstm")
 class MatchLSTM(Reader):
-    """An LSTM that reads the passage, at each word attending to the question by what it has read so far.
+    """An LSTM over the passage that attends to the question at each token, given its own state so far.
 
     Args:
         vocabulary_size, word_dim, tune_partial, no_answer, encoder: See `Reader`.
-        character_count: Characters, padding and the unknown one included; 0, as in the paper, for a reader without.
+        character_count: Size of the character vocabulary, padding and unknown included; 0, as in the paper, for none.
         character_dim: Size of a character's vector.
-        character_filters: Size of what the convolution over characters gives.
-        features: Numbers that come with each token.
+        character_filters: Filters of the character CNN: the size of its output.
+        features: Number of features of a token.
         hidden: h, units of every LSTM.
-        embedding_dropout: Of the vectors that the first LSTMs read.
-        dropout: Of what the Match-LSTM and the pointer read.
-        bidirectional: Whether the first LSTMs read both ways.
-        share_directions: Whether both directions of the Match-LSTM have the same attention weights.
-        both_ways: Whether a second pointer finds the end first (Bi-Ans-Ptr).
+        embedding_dropout: Of the input of the first LSTMs.
+        dropout: Of the input of the Match-LSTM and of the pointer.
+        bidirectional: Whether the first LSTMs are bidirectional.
+        share_directions: Whether both directions of the Match-LSTM share their attention weights.
+        both_ways: Whether to average with a second pointer that finds the end first (Bi-Ans-Ptr).
     """
 
     def __init__(
@@ -73,16 +73,16 @@ class MatchLSTM(Reader):
             bidirectional=True,
             share_attention=share_directions,
         )
-        self.match = fuses(match, "high")
+        self.match = mark_fusion(match, "high")
         self.pointer = AnswerPointer(2 * h, h, h, "lstm", both_ways=both_ways)
         self.dropout = VariationalDropout(dropout)
 
     def encode(self, tokens: Tokens, lstm: RNN) -> Tensor:
-        """The preprocessing layer, (B, n, h)."""
+        """Return the output of the paper's preprocessing layer, (B, n, h)."""
         return self.dropout(lstm(torch.cat(self.embed(tokens), -1), tokens.mask))
 
     def forward(self, passage: Tokens, question: Tokens) -> SpanScores:
-        """Scores (B, n) of a passage's n tokens; the question has m."""
+        """Start and end scores (B, n) of the passage's n tokens."""
         H_p = self.encode(passage, self.passage_lstm)  # (B, n, h)
         H_q = self.encode(question, self.question_lstm)  # (B, m, h)
         H_r = self.match(H_p, H_q, passage.lengths, question.mask)  # (B, n, 2h)

@@ -11,7 +11,7 @@ from pydlx._checks import whole
 from pydlx.data.text.tokens import Tokens
 from pydlx.models.readers.attention import SelfAlignment, attend
 from pydlx.models.readers.fusion import SFU
-from pydlx.models.readers.fusions import fuses
+from pydlx.models.readers.fusions import mark_fusion
 from pydlx.models.readers.pointers import MemoryPointer
 from pydlx.models.readers.reader import Reader
 from pydlx.models.readers.scores import SpanScores
@@ -21,7 +21,7 @@ from pydlx.models.text.encoders import RNN, final_states
 
 
 class Aligner(nn.Module):
-    """A hop: the passage's states are fused with the question they attend to, then with each other, and read again.
+    """One hop of the iterative aligner: alignment with the question, self-alignment, and an LSTM.
 
     Args:
         hidden: Units of the LSTM per direction.
@@ -31,13 +31,13 @@ class Aligner(nn.Module):
     def __init__(self, hidden: int, dropout: float) -> None:
         super().__init__()
         size = 2 * hidden
-        self.fuse_question = fuses(SFU(size, 3 * size), "high")
-        self.self_alignment = fuses(SelfAlignment(), "self")
+        self.fuse_question = mark_fusion(SFU(size, 3 * size), "high")
+        self.self_alignment = mark_fusion(SelfAlignment(), "self")
         self.fuse_passage = SFU(size, 3 * size)
         self.lstm = RNN(size, hidden, dropout=dropout)
 
     def forward(self, c: Tensor, q: Tensor, passage: Tensor, question: Tensor) -> Tensor:
-        """(B, n, size) of c, (B, n, size), and q, (B, m, size), with the masks of both."""
+        """Return new states (B, n, size) from c (B, n, size) and q (B, m, size), given the masks of both."""
         q_tilde = attend(c @ q.transpose(1, 2), question, q)
         c_bar = self.fuse_question(c, torch.cat([q_tilde, c * q_tilde, c - q_tilde], -1))
         c_tilde = self.self_alignment(c_bar, passage)
@@ -47,17 +47,17 @@ class Aligner(nn.Module):
 
 @register_model("mnemonic_reader")
 class MnemonicReader(Reader):
-    """Alignment with the question and with itself in several hops, and a pointer that remembers what it pointed at.
+    """Alignment of the passage with the question and with itself in several hops, and a memory-based pointer.
 
     Args:
         vocabulary_size, word_dim, tune_partial, no_answer, encoder: See `Reader`.
-        character_count: Characters, padding and the unknown one included; 0 for a reader without them.
+        character_count: Size of the character vocabulary, padding and unknown included; 0 for no characters.
         character_dim: Size of a character's vector.
         character_hidden: Units per direction of the LSTM over characters.
-        features: Numbers that come with each token.
+        features: Number of features of a token.
         hidden: Units of the other LSTMs per direction, and of the pointer's feed-forward networks.
-        hops: T, of the alignment and of the pointer, each with weights of its own.
-        dropout: Of the input of each LSTM, the same elements at all tokens, and within the feed-forward networks.
+        hops: T, number of hops of the aligner and of the pointer, each with its own weights.
+        dropout: Of the input of each LSTM (one mask per sequence), and within the feed-forward networks.
     """
 
     features_in_paper = True
@@ -87,11 +87,11 @@ class MnemonicReader(Reader):
         self.pointer = MemoryPointer(2 * hidden, hidden, hops, dropout)
 
     def encode(self, tokens: Tokens) -> Tensor:
-        """c or q, (B, n, 2 hidden)."""
+        """Return c or q, (B, n, 2 hidden)."""
         return self.encoder(torch.cat(self.embed(tokens), -1), tokens.mask)
 
     def forward(self, passage: Tokens, question: Tokens) -> SpanScores:
-        """Scores (B, n) of a passage's n tokens; the question has m."""
+        """Start and end scores (B, n) of the passage's n tokens."""
         P, Q = passage.mask, question.mask
         c, q = self.encode(passage), self.encode(question)  # (B, n, 2 hidden), (B, m, 2 hidden)
         for align in self.aligners:

@@ -1,4 +1,4 @@
-"""From the states of a passage to scores of where the answer begins and ends: (B, n) each, any number in padding."""
+"""Output layers: from states of a passage to start and end scores, (B, n) each, with arbitrary values in padding."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from pydlx.models.readers.fusion import SFU
 
 
 class AnswerPointer(nn.Module):
-    """A recurrent network that points at the first token, reads what it points at, and points at the last token.
+    """Pointer network: attends to the start, feeds what it attended to into a cell, and attends to the end.
 
     Vinyals and others, "Pointer networks", arXiv 1506.03134; as the boundary model of Match-LSTM (Wang and Jiang, arXiv
     1608.07905, section 2.2.3) and in R-Net: β_k = softmax(vᵀ tanh(V h_j + W h^a_{k-1} + b)), h^a_k = cell(Σ β_kj h_j,
     h^a_{k-1}).
 
     Args:
-        size: Of the passage's states h.
+        size: Size of the passage's states h.
         hidden: Units of the cell, the size of h^a.
         attention_size: Rows of V.
         cell: ``"gru"`` or ``"lstm"``.
-        both_ways: Whether a second pointer finds the last token first, and the scores of both are averaged.
+        both_ways: Whether to average the scores with those of a second pointer, which finds the end first.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class AnswerPointer(nn.Module):
         self.cells = nn.ModuleList(kind(size, hidden) for _ in range(1 + both_ways))
 
     def forward(self, states: Tensor, mask: Tensor, initial: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Scores for the passage's states (B, n, size) from the pointer's initial state (B, hidden), by default 0."""
+        """Start and end scores of states (B, n, size), from the pointer's initial state (B, hidden), by default 0."""
         if initial is None:
             initial = states.new_zeros(states.shape[0], self.hidden)
         start, end = self._point(0, states, mask, initial)
@@ -50,7 +50,7 @@ class AnswerPointer(nn.Module):
         return (start + start_last) / 2, (end + end_first) / 2
 
     def _point(self, which: int, states: Tensor, mask: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores of the first and of the second place."""
+        """Return the scores of the first and of the second step."""
         attention: Any = self.attention[which]
         cell = self.cells[which]
         keys = attention.keys(states)
@@ -62,15 +62,15 @@ class AnswerPointer(nn.Module):
 
 
 class BilinearPointer(nn.Module):
-    """Scores qᵀ W_s h_j and q'ᵀ W_e h_j, where q' is q, or a GRU's next state from q and what the start points at.
+    """Start scores qᵀ W_s h_j and end scores q'ᵀ W_e h_j; q' is q, or GRU(q, Σ softmax(start)_j h_j).
 
-    Without the GRU that is DrQA's (Chen and others, arXiv 1704.00051, section 3.2), with it FusionNet's (Huang and
-    others, arXiv 1711.07341, equations 8 to 10).
+    Without the GRU it is DrQA's output layer (Chen and others, arXiv 1704.00051, section 3.2), with it FusionNet's
+    (Huang and others, arXiv 1711.07341, equations 8 to 10).
 
     Args:
-        size: Of the passage's states h.
-        query_size: Of the question's summary q.
-        update: Whether there is a GRU.
+        size: Size of the passage's states h.
+        query_size: Size of the question's summary q.
+        update: Whether a GRU updates q between start and end.
     """
 
     def __init__(self, size: int, query_size: int, *, update: bool = False) -> None:
@@ -81,7 +81,7 @@ class BilinearPointer(nn.Module):
         self.cell = nn.GRUCell(size, query_size) if update else None
 
     def forward(self, states: Tensor, mask: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores for the passage's states (B, n, size) and the question's summary (B, query_size)."""
+        """Start and end scores of states (B, n, size), given the question's summary (B, query_size)."""
         start = (states @ self.start(query).unsqueeze(2)).squeeze(2)
         if self.cell is not None:
             query = self.cell(attend(start.unsqueeze(1), mask, states).squeeze(1), query)
@@ -91,13 +91,13 @@ class BilinearPointer(nn.Module):
 class FeedForwardPointer(nn.Module):
     """Scores w · relu(W h_j + b) of two networks, one for the start and one for the end.
 
-    MPCM's (Wang, Mi, Hamza and Florian, arXiv 1612.04211, section 3) and that of RaSoR's endpoints (Lee and others,
-    arXiv 1611.01436, section 5.2).
+    It is the output layer of MPCM (Wang, Mi, Hamza and Florian, arXiv 1612.04211, section 3) and of RaSoR's endpoint
+    prediction (Lee and others, arXiv 1611.01436, section 5.2).
 
     Args:
-        size: Of the passage's states h.
+        size: Size of the passage's states h.
         hidden: Rows of W.
-        dropout: Of h, other elements in each network.
+        dropout: Of h, independently in each network.
     """
 
     def __init__(self, size: int, hidden: int, dropout: float = 0.0) -> None:
@@ -108,20 +108,21 @@ class FeedForwardPointer(nn.Module):
         )
 
     def forward(self, states: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores for the passage's states (B, n, size)."""
+        """Start and end scores of states (B, n, size)."""
         return self.start(states).squeeze(-1), self.end(states).squeeze(-1)
 
 
 class MemoryPointer(nn.Module):
-    """Points in several hops, each with a memory that it fuses with what it pointed at; the last hop's scores count.
+    """Memory-based answer pointer: several hops, each fusing its memory with what it attended to.
 
-    Hu and others, "Reinforced Mnemonic Reader", arXiv 1705.02798, section 3.4: s = FFN_s[c; z_s; c ∘ z_s],
-    u_s = Σ softmax(s) c, z_e = SFU(z_s, u_s); the end alike from z_e; z_s = SFU(z_e, u_e) for the next hop.
+    Hu and others, "Reinforced Mnemonic Reader", arXiv 1705.02798, section 3.4. A hop is s = FFN_s[c; z_s; c ∘ z_s],
+    u_s = Σ softmax(s) c and z_e = SFU(z_s, u_s), then e and u_e in the same way from z_e, and z_s = SFU(z_e, u_e) for
+    the next hop. Only the last hop's scores are returned.
 
     Args:
-        size: Of the passage's states c and of the memory z.
-        hidden: Of the feed-forward networks FFN.
-        hops: T, with weights of their own.
+        size: Size of the passage's states c and of the memory z.
+        hidden: Hidden size of the feed-forward networks FFN.
+        hops: T, number of hops, each with its own weights.
         dropout: Within the feed-forward networks.
     """
 
@@ -132,10 +133,10 @@ class MemoryPointer(nn.Module):
             nn.Sequential(nn.Linear(3 * size, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, 1))
             for _ in range(count)
         )
-        self.fuse = nn.ModuleList(SFU(size, size) for _ in range(count - 1))  # no one reads the memory after the end
+        self.fuse = nn.ModuleList(SFU(size, size) for _ in range(count - 1))  # the last end needs no fusion after it
 
     def forward(self, states: Tensor, mask: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores for the passage's states (B, n, size) from the question's final state (B, size)."""
+        """Start and end scores of states (B, n, size), with the question's final state (B, size) as first memory."""
         scores: list[Tensor] = []
         for turn, score in enumerate(self.score):  # start, end, start, end, ...
             z = memory.unsqueeze(1).expand_as(states)
@@ -149,14 +150,14 @@ class MemoryPointer(nn.Module):
 class SpanScoring(nn.Module):
     """Scores of whole spans: s_ij = w · relu(W_s h_i + W_e h_j + b) for i ≤ j < i + max_length.
 
-    Lee and others, "Learning recurrent span representations" (RaSoR), arXiv 1611.01436, equations 5 and 6. Nothing of
-    size (B, n, max_length, hidden) is built, in the gradient neither.
+    Lee and others, "Learning recurrent span representations" (RaSoR), arXiv 1611.01436, equations 5 and 6. Neither
+    forward nor backward builds a tensor of size (B, n, max_length, hidden).
 
     Args:
-        size: Of the passage's states h.
-        hidden: Of the feed-forward network.
-        max_length: Tokens of the longest span.
-        dropout: Of h, other elements where a span begins than where it ends.
+        size: Size of the passage's states h.
+        hidden: Hidden size of the feed-forward network.
+        max_length: Maximum number of tokens of a span.
+        dropout: Of h, with separate masks for starts and ends.
     """
 
     def __init__(self, size: int, hidden: int, max_length: int = 30, dropout: float = 0.0) -> None:
@@ -168,21 +169,23 @@ class SpanScoring(nn.Module):
         self.score = nn.Linear(hidden, 1, bias=False)
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
-        """(B, n, max_length) for states (B, n, size): of the span from i to i + k at [:, i, k]; -inf if it is none.
+        """Return scores (B, n, max_length), at least float32, of states (B, n, size).
 
-        Float32 at least.
+        [:, i, k] is the score of the span from token i to token i + k, -inf if it reaches into padding.
         """
         starts, ends = self.start(self.dropout(states)), self.end(self.dropout(states))
         wide = torch.promote_types(starts.dtype, torch.float32)
         given = (starts.to(wide), ends.to(wide), self.score.weight[0].to(wide), self.max_length)
         with torch.autocast(states.device.type, enabled=False):
             scores = _span_scores(*given) if torch.compiler.is_compiling() else _SpanScores.apply(*given)
-        last = nn.functional.pad(mask, (0, self.max_length - 1)).unfold(1, self.max_length, 1)  # does i + k exist?
+        last = nn.functional.pad(mask, (0, self.max_length - 1)).unfold(
+            1, self.max_length, 1
+        )  # (B, n, max_length): is i + k a token?
         return scores.masked_fill(~last, -torch.inf)
 
 
 def _span_scores(starts: Tensor, ends: Tensor, weight: Tensor, max_length: int) -> Tensor:
-    """w · relu(s_i + e_{i+k}), (B, n, max_length), one k at a time; 0 beyond the last token. s and e are (B, n, h)."""
+    """Return w · relu(s_i + e_{i+k}), (B, n, max_length), for s and e (B, n, h), one k at a time; 0 where i + k ≥ n."""
     length = starts.shape[1]
     scores = []
     for k in range(max_length):
@@ -193,22 +196,22 @@ def _span_scores(starts: Tensor, ends: Tensor, weight: Tensor, max_length: int) 
 
 
 class _SpanScores(torch.autograd.Function):
-    """`_span_scores`, of which nothing is kept but what it was given.
+    """`_span_scores` with a backward that keeps only the inputs.
 
-    With M_ik = [s_i + e_{i+k} > 0] and g the gradient of the scores, all others come of A_i = Σ_k g_ik M_ik and
-    C_j = Σ_k g_{j-k,k} M_{j-k,k}: A ∘ w of s, C ∘ w of e, Σ_i s_i ∘ A_i + Σ_j e_j ∘ C_j of w.
+    Let M_ik = [s_i + e_{i+k} > 0], g the gradient of the scores, A_i = Σ_k g_ik M_ik and C_j = Σ_k g_{j-k,k} M_{j-k,k}.
+    Then the gradient of s is A ∘ w, that of e is C ∘ w, and that of w is Σ_i s_i ∘ A_i + Σ_j e_j ∘ C_j.
     """
 
     @staticmethod
     def forward(ctx: Any, starts: Tensor, ends: Tensor, weight: Tensor, max_length: int) -> Tensor:
-        """Called by ``apply``."""
+        """Compute the scores, and keep the inputs for `backward`."""
         ctx.save_for_backward(starts, ends, weight)
         return _span_scores(starts, ends, weight, max_length)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        """Called by PyTorch."""
+        """Compute the gradients from the inputs, one k at a time."""
         starts, ends, weight = ctx.saved_tensors
         length = starts.shape[1]
         of_starts, of_ends = torch.zeros_like(starts), torch.zeros_like(ends)

@@ -1,4 +1,4 @@
-"""A reader as a function of tensors, for programs that run without this package."""
+"""A reader as a function from tensors to tensors, for export."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from pydlx.models.readers.fastqa import RunningFusion
 from pydlx.models.readers.reader import Reader
 from pydlx.nn import AttentionRNN
 
-_WORD_LENGTH = 16  # characters of a word in the example, as in BiDAF
+_WORD_LENGTH = 16  # characters per word in the example, as in BiDAF
 
 
 class ReaderProgram(nn.Module):
-    """A reader that takes the parts of both texts one by one and returns the parts of its scores one by one.
+    """A reader whose inputs and outputs are plain tensors instead of ``Tokens`` and scores.
 
     Args:
         model: The reader.
 
     Attributes:
-        inputs: The names of the tensors it takes, in order: ``passage_words`` (B, n), ``question_words`` (B, m), and
-            for readers of them ``passage_characters`` (B, n, w), ``question_characters`` (B, m, w) and
-            ``passage_features`` (B, n, f), ``question_features`` (B, m, f).
-        outputs: The names of what it returns, parts of its scores: of most readers ``start`` and ``end`` (B, n) and,
-            with `no_answer`, ``null`` (B, 2).
+        inputs: Names of the input tensors in order: ``passage_words`` (B, n), ``question_words`` (B, m) and, if the
+            reader uses them, ``passage_characters`` (B, n, w), ``question_characters`` (B, m, w), ``passage_features``
+            (B, n, f), ``question_features`` (B, m, f).
+        outputs: Names of the output tensors, the fields of the reader's scores: for most readers ``start`` and ``end``
+            (B, n) and, with `no_answer`, ``null`` (B, 2).
     """
 
     def __init__(self, model: Reader) -> None:
@@ -39,17 +39,17 @@ class ReaderProgram(nn.Module):
 
     @property
     def loop(self) -> str | None:
-        """The name of a layer that goes token by token in a loop of its own, which no program holds; None if none."""
+        """Name of a layer that loops over tokens in Python, which cannot be exported; None if there is none."""
         loops = (module for module in self.modules() if isinstance(module, AttentionRNN | RunningFusion))
         return next((type(loop).__name__ for loop in loops), None)
 
     @property
     def has_rnn(self) -> bool:
-        """Whether PyTorch's recurrent layers are in it, which it exports for one length only."""
+        """Whether the reader has PyTorch's recurrent layers, which ``torch.export`` fixes to one length."""
         return any(isinstance(module, nn.RNNBase) for module in self.modules())
 
     def example(self, passage: int, question: int, batch: int) -> list[Tensor]:
-        """Random texts of up to so many tokens; the last example of the batch is three quarters as long."""
+        """Return random texts with these numbers of tokens; the last example of the batch is three quarters as long."""
         draw = torch.Generator().manual_seed(0)
         embed = self.model.embed
         example = []
@@ -69,7 +69,7 @@ class ReaderProgram(nn.Module):
         return example
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """The parts of the reader's scores."""
+        """Return the fields of the reader's scores that are not None."""
         given = dict(zip(self.inputs, inputs, strict=True))
         passage, question = (
             Tokens(given[f"{side}_words"], given.get(f"{side}_characters"), given.get(f"{side}_features"))

@@ -11,7 +11,7 @@ from pydlx._checks import check_flag, check_one_of
 from pydlx.data.text.tokens import Tokens
 from pydlx.models.readers.attention import AdditiveAttention, DotAttention, attend
 from pydlx.models.readers.fusion import Gate
-from pydlx.models.readers.fusions import fuses
+from pydlx.models.readers.fusions import mark_fusion
 from pydlx.models.readers.pointers import AnswerPointer
 from pydlx.models.readers.reader import Reader
 from pydlx.models.readers.scores import SpanScores
@@ -32,19 +32,19 @@ class DynamicMatching(nn.Module):
             hidden,
             recurrent_attention=recurrent,
             bidirectional=bidirectional,
-            share_attention=bidirectional and not recurrent,  # then both directions read the same c_t
+            share_attention=bidirectional and not recurrent,  # without recurrence c_t is the same in both directions
         )
         self.dropout = VariationalDropout(dropout)
 
     def forward(self, x: Tensor, memory: Tensor, mask: Tensor, memory_mask: Tensor) -> Tensor:
-        """(B, n, hidden, or twice as many) of x, (B, n, size), and memory, (B, m, size)."""
+        """Return states (B, n, hidden), or 2 hidden if bidirectional, of x (B, n, size) and memory (B, m, size)."""
         return self.rnn(self.dropout(x), self.dropout(memory), mask.sum(1), memory_mask)
 
 
 class StaticMatching(nn.Module):
-    """The same with c_t = Σ softmax(relu(W u_t) · relu(W u_j) / √hidden) u_j, which no state of the GRU changes.
+    """The same with c_t = Σ softmax(relu(W u_t) · relu(W u_j) / √hidden) u_j, which does not depend on the GRU's state.
 
-    That is how most programs that call themselves R-Net do it: nothing but the GRU goes token by token.
+    Most public implementations of R-Net do this: only the GRU is sequential, so it is much faster.
     """
 
     def __init__(self, size: int, hidden: int, *, dropout: float, bidirectional: bool) -> None:
@@ -54,7 +54,7 @@ class StaticMatching(nn.Module):
         self.rnn = RNN(2 * size, hidden, cell="gru", bidirectional=bidirectional, dropout=dropout)
 
     def forward(self, x: Tensor, memory: Tensor, mask: Tensor, memory_mask: Tensor) -> Tensor:
-        """(B, n, hidden, or twice as many) of x, (B, n, size), and memory, (B, m, size)."""
+        """Return states (B, n, hidden), or 2 hidden if bidirectional, of x (B, n, size) and memory (B, m, size)."""
         return self.rnn(self.gate(torch.cat([x, self.attention(x, memory, memory_mask)], -1)), mask)
 
 
@@ -64,16 +64,18 @@ class RNet(Reader):
 
     Args:
         vocabulary_size, word_dim, tune_partial, no_answer, encoder: See `Reader`.
-        character_count: Characters, padding and the unknown one included; 0 for a reader without them.
+        character_count: Size of the character vocabulary, padding and unknown included; 0 for no characters.
         character_dim: Size of a character's vector.
         character_hidden: Units per direction of the GRU over characters.
-        features: Numbers that come with each token.
+        features: Number of features of a token.
         hidden: Units of every GRU per direction, and of every attention.
-        dropout: Of the input of every GRU and attention, the same elements at all tokens.
+        dropout: Of the input of every GRU and attention; one mask per sequence.
         attention: ``"dynamic"``, the paper's, see `DynamicMatching`, or ``"static"``, see `StaticMatching`.
-        recurrent_self_matching: Whether the GRU's state joins the scores of self-matching, too, with dynamic attention.
-        both_ways: Whether the gated attention reads the passage both ways.
-        concatenate_layers: Whether the states of all three layers of the first GRU go on, or the last's only.
+        recurrent_self_matching: Whether the scores of self-matching depend on the GRU's state, too; with dynamic
+            attention only.
+        both_ways: Whether the gated attention to the question is bidirectional.
+        concatenate_layers: Whether to use the states of all three layers of the first GRU, concatenated, or of the last
+            layer only.
         last_gru: Whether another GRU follows self-matching, as in the second version of the authors' report.
     """
 
@@ -113,8 +115,8 @@ class RNet(Reader):
 
         self.encoder = RNN(self.embed.size, hidden, 3, cell="gru", dropout=dropout, concatenate=concatenate_layers)
         size, h = self.encoder.output, 2 * hidden
-        self.question_matching = fuses(matching(size, True, both_ways), "high")
-        self.self_matching = fuses(matching(h if both_ways else hidden, recurrent_self_matching, True), "self")
+        self.question_matching = mark_fusion(matching(size, True, both_ways), "high")
+        self.self_matching = mark_fusion(matching(h if both_ways else hidden, recurrent_self_matching, True), "self")
         self.last_gru = RNN(h, hidden, cell="gru", dropout=dropout) if last_gru else None
         self.V_r = nn.Parameter(torch.randn(hidden) / hidden**0.5)
         self.summary = AdditiveAttention(size, hidden, hidden)
@@ -122,11 +124,11 @@ class RNet(Reader):
         self.dropout = VariationalDropout(dropout)
 
     def encode(self, tokens: Tokens) -> Tensor:
-        """u, (B, n, size)."""
+        """Return u, (B, n, size)."""
         return self.encoder(torch.cat(self.embed(tokens), -1), tokens.mask)
 
     def forward(self, passage: Tokens, question: Tokens) -> SpanScores:
-        """Scores (B, n) of a passage's n tokens; the question has m."""
+        """Start and end scores (B, n) of the passage's n tokens."""
         P, Q = passage.mask, question.mask
         u_P, u_Q = self.encode(passage), self.encode(question)  # (B, n, size), (B, m, size)
         v = self.question_matching(u_P, u_Q, P, Q)  # (B, n, 2 hidden)

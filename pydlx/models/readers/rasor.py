@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pydlx._checks import check_one_of
 from pydlx.data.text.tokens import Tokens
 from pydlx.models.readers.attention import DotAttention, WeightedSummary
-from pydlx.models.readers.fusions import fuses
+from pydlx.models.readers.fusions import mark_fusion
 from pydlx.models.readers.pointers import FeedForwardPointer, SpanScoring
 from pydlx.models.readers.reader import Reader
 from pydlx.models.readers.scores import SpanScores, WholeSpanScores
@@ -21,25 +21,25 @@ from pydlx.models.text.encoders import RNN
 
 @register_model("rasor")
 class RaSoR(Reader):
-    """A score for every span of the passage, from the states of its two ends.
+    """A score for every span of the passage, computed from the states at its two ends.
 
-    The LSTMs are plain: the paper couples their input and forget gates and drops a tenth of their recurrent
-    connections. Unknown words have zeros, where the paper gives them random vectors.
+    Differences from the paper: LSTMs are plain, without coupled input and forget gates and without recurrent dropout;
+    unknown words have zeros instead of random vectors.
 
     Args:
         vocabulary_size, word_dim, tune_partial, no_answer, encoder: See `Reader`.
-        character_count: Characters, padding and the unknown one included; 0, as in the paper, for a reader without.
+        character_count: Size of the character vocabulary, padding and unknown included; 0, as in the paper, for none.
         character_dim: Size of a character's vector.
-        character_filters: Size of what the convolution over characters gives.
-        features: Numbers that come with each token of the passage; those of questions are not read.
+        character_filters: Filters of the character CNN: the size of its output.
+        features: Number of features of a passage token; question features are not used.
         hidden: Units of an LSTM per direction, and of every feed-forward network.
-        max_length: Tokens of the longest span that is scored; longer answers are not learned from.
-        objective: What is learned: ``"span"``, one softmax over all spans; ``"span_binary"``, of each span whether it
-            is the answer, which learns late from the paper's small weights (see `initial_range`); ``"endpoints"``, a
-            softmax over the first tokens and one over the last.
+        max_length: Maximum number of tokens of a span; longer answers are skipped in training.
+        objective: ``"span"``, one softmax over all spans; ``"span_binary"``, a logistic loss for each span, which
+            learns slowly at first with the paper's small initial weights (see `initial_range`); ``"endpoints"``, one
+            softmax over starts and one over ends.
         dropout: Of the input of every feed-forward network.
-        lstm_dropout: Of the input of every LSTM, the same elements at all tokens.
-        initial_range: Weights and biases start between this number and its negative; None for those of PyTorch.
+        lstm_dropout: Of the input of every LSTM; one mask per sequence.
+        initial_range: Weights and biases are drawn uniformly from ±initial_range; None for PyTorch's defaults.
     """
 
     reads_question_features = False
@@ -70,9 +70,9 @@ class RaSoR(Reader):
         characters = CharacterCNN(character_count, character_dim, character_filters) if character_count else None
         super().__init__(vocabulary_size, word_dim, tune_partial, characters, features, dropout, no_answer, **encoder)
         g, h = self.embed.size - features, 2 * hidden
-        self.aligned = fuses(DotAttention(g, hidden, bias=True, dropout=dropout), "word")
+        self.aligned = mark_fusion(DotAttention(g, hidden, bias=True, dropout=dropout), "word")
         self.question_lstm = RNN(g, hidden, 2, dropout=lstm_dropout)
-        self.independent = fuses(WeightedSummary(h, hidden, dropout), "summary")
+        self.independent = mark_fusion(WeightedSummary(h, hidden, dropout), "summary")
         self.passage_lstm = RNN(self.embed.size + h + g, hidden, 2, dropout=lstm_dropout)
         self.spans = SpanScoring(h, hidden, max_length, dropout) if objective != "endpoints" else None
         self.ends = FeedForwardPointer(h, hidden, dropout) if objective == "endpoints" else None
@@ -82,13 +82,13 @@ class RaSoR(Reader):
                     nn.init.uniform_(weights, -initial_range, initial_range)
 
     def forward(self, passage: Tokens, question: Tokens) -> SpanScores | WholeSpanScores:
-        """Scores of the spans of a passage's n tokens, or of the tokens; the question has m."""
+        """Scores of all spans of the passage's n tokens or, with ``"endpoints"``, start and end scores (B, n)."""
         P, Q = passage.mask, question.mask
         p, q = (torch.cat(self.embed.vectors(text), -1) for text in (passage, question))  # (B, n, g), (B, m, g)
         q_align = self.aligned(p, q, Q)  # (B, n, g)
         q_indep = self.independent(self.question_lstm(q, Q), Q)  # (B, h)
         q_indep = q_indep.unsqueeze(1).expand(-1, p.shape[1], -1)
-        p_star = torch.cat([p, *self.embed.told(passage), q_indep, q_align], -1)
+        p_star = torch.cat([p, *self.embed.feature_vectors(passage), q_indep, q_align], -1)
         h = self.passage_lstm(p_star, P)  # (B, n, h)
         if self.ends is not None:
             start, end = self.ends(h)

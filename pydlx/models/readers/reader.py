@@ -1,4 +1,4 @@
-"""What all readers have in common: words, characters and features come in; scores go out and are learned from."""
+"""The base class of all readers: embedding of tokens, checks, scores and the loss."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from torch import Tensor, nn
 
 from pydlx._checks import check_flag, check_number, whole
 from pydlx.data.text.tokens import Tokens
-from pydlx.models.readers.fusions import fuses
+from pydlx.models.readers.fusions import mark_fusion
 from pydlx.models.readers.scores import Scores, SpanScores
 from pydlx.models.text.embedding import CharacterCNN, CharacterRNN, TokenEmbedding, WordEmbedding
 from pydlx.models.text.hugging_face import HuggingFaceEncoder
 
 
 class Reader(nn.Module):
-    """A model that maps a passage and a question to the scores of where the answer begins and ends.
+    """A model that maps a passage and a question to scores of the answer's start and end.
 
     Args:
-        vocabulary_size: Words, ``PADDING`` and ``UNKNOWN`` included; 0 for none, with a pretrained encoder.
+        vocabulary_size: Size of the word vocabulary, ``PADDING`` and ``UNKNOWN`` included; 0 for no word embedding,
+            which needs a pretrained encoder.
         word_dim: Size of a word's vector.
-        tune_partial: How many words are trained, from number 2 on; None trains all. See `WordEmbedding`.
-        characters: What encodes the characters of a word, if anything does; readers build it if their
-            ``character_count``, padding and the unknown character included, is not 0.
-        features: Numbers that come with each token.
-        dropout: Probability at the reader's sites.
-        no_answer: Whether trainable scores stand for no answer: with `SpanScores` two, of beginning and of ending
-            nowhere, with other kinds one.
-        encoder_config: The text of a pretrained encoder's configuration. Its vectors stand beside the words', or in
-            their place. This and what follows are options of every reader, which hands them on as ``**encoder``.
+        tune_partial: Number of words whose vectors are trained, from id 2 on; None trains all. See `WordEmbedding`.
+        characters: Character encoder, or None; readers build it if their option ``character_count`` is not 0.
+        features: Number of features of a token.
+        dropout: Dropout probability, checked here and used by the subclasses.
+        no_answer: Whether the reader can say that there is no answer, by trainable scores: two for `SpanScores` (for
+            start and end), one for other kinds.
+        encoder_config: Text of a pretrained encoder's ``config.json``. Its vectors are concatenated to the words', or
+            replace them. This and the next two are options of every reader, which takes them as ``**encoder``.
         pooling, freeze_encoder: See `HuggingFaceEncoder`.
 
     Attributes:
-        embed: Tokens to a list of their vectors.
-        reads_question_features: Whether the features of questions, if there are any, are used.
-        features_in_paper: Whether the paper gives tokens features that compare both texts.
-        scores_type: The kind of scores that the reader gives.
-        longest_answer: Tokens of the longest answer that it gives and learns from; None for no limit.
-        companion: Plain data that belongs to the reader and stays with it in files: how text becomes numbers.
+        embed: `TokenEmbedding`, from tokens to a list of their vectors.
+        reads_question_features: Whether the reader uses the features of question tokens.
+        features_in_paper: Whether the paper's reader has token features that compare both texts.
+        scores_type: Type of the scores that the reader returns.
+        longest_answer: Maximum number of tokens of an answer in training and inference; None for no limit.
+        companion: Plain data that is saved with the reader: how text becomes ids, and the settings of its training.
     """
 
     companion: dict[str, Any] | None = None
@@ -73,47 +73,47 @@ class Reader(nn.Module):
         without = encoder is not None and vocabulary_size == 0
         words = None if without else WordEmbedding(vocabulary_size, word_dim, tune_partial)
         embed = TokenEmbedding(words, characters, features, encoder)
-        self.embed = fuses(embed, "word") if features else embed
+        self.embed = mark_fusion(embed, "word") if features else embed
         self.null = nn.Parameter(torch.zeros(2 if self.scores_type is SpanScores else 1)) if no_answer else None
 
     def load_vectors(self, vectors: Tensor) -> None:
-        """Start from these vectors of the words, (vocabulary_size, word_dim)."""
+        """Start from word vectors (vocabulary_size, word_dim)."""
         if self.embed.words is None:
             raise ValueError(f"{type(self).__name__}: vocabulary_size must be positive to load vectors, got 0")
         self.embed.words.load_vectors(vectors)
 
     def load_pretrained(self, weights: dict[str, Tensor]) -> None:
-        """Start from these weights of a pretrained encoder."""
+        """Start from the weights of a pretrained encoder, as ``load_pretrained`` reads them."""
         if self.embed.pretrained is None:
             raise ValueError(f"{type(self).__name__}: encoder_config must be given to load its weights, got None")
         self.embed.pretrained.load_state_dict(weights)
 
     def forward(self, passage: Tokens, question: Tokens) -> Scores:
-        """Scores of where a passage's n tokens answer, of kind `scores_type`."""
+        """Return scores of the answer's place among the passage's n tokens, of type `scores_type`."""
         raise NotImplementedError
 
     def scores(self, start: Tensor, end: Tensor, mask: Tensor) -> SpanScores:
-        """What most readers return: their scores (B, n), -inf in padding, and those of no answer if it learns them."""
+        """Make `SpanScores` of start and end scores (B, n): -inf in padding, and null scores with `no_answer`."""
         start, end = (scores.masked_fill(~mask, -torch.inf) for scores in (start, end))
         return SpanScores(start, end, None if self.null is None else self.null.expand(start.shape[0], 2))
 
     def loss(self, passage: Tokens, question: Tokens, start: Tensor, end: Tensor) -> Tensor:
-        """What training makes small: the mean over the batch of -log p(answer).
+        """Return the training loss: the mean over the batch of -log p(answer).
 
         Args:
-            passage: B of them.
-            question: B of them.
-            start: (B,): the answer's first token; -1 for none, if the reader was built with ``no_answer=True``.
-            end: (B,): its last token, inclusive; -1 likewise.
+            passage: B passages.
+            question: B questions.
+            start: (B,) int64, the answer's first token; -1 for no answer, if the reader has ``no_answer=True``.
+            end: (B,) int64, its last token, inclusive; -1 for no answer.
 
         Raises:
-            ValueError: If there is no answer, and the reader does not learn that, or one that ends before it begins.
+            ValueError: If there is no answer and the reader has no ``no_answer``, or an answer ends before it starts.
         """
         self.check_answers(start, end)
         return self(passage, question).loss(start, end)
 
     def check_answers(self, start: Tensor, end: Tensor) -> None:
-        """Refuses first and last tokens (B,) that are no span, and -1 if the reader does not learn of no answer."""
+        """Refuse starts and ends (B,) that are no span, and -1 if the reader has no ``no_answer``."""
         if torch.compiler.is_compiling():
             return
         if self.null is None and bool((start < 0).any()):

@@ -1,6 +1,7 @@
-"""Relations between the entities of documents.
+"""Relation extraction: relations between the entities of a document.
 
-``bilinear`` and ``pooling`` hold the parts of ``document_relations``.
+``document_relations`` is the model, ``bilinear`` and ``pooling`` hold its layers, ``finding`` applies a trained model
+to documents.
 """
 
 from pydlx.models.relations.bilinear import GroupedBilinear

@@ -1,4 +1,4 @@
-"""Relations between the entities of a document, for every ordered pair of them."""
+"""Relation extraction from documents: logits of relations for every ordered pair of entities."""
 
 from __future__ import annotations
 
@@ -18,39 +18,39 @@ from pydlx.models.text.text_encoder import TextEncoder
 
 @register_model("document_relations")
 class DocumentRelations(nn.Module):
-    """Logits of C relations, class 0 of which is the threshold that others must exceed.
+    """Logits of C classes; class 0 is the threshold that the logit of a relation must exceed.
 
-    An encoder reads the document; each token brings along which type of entity it names and which entity, by number,
-    as in the baselines of Yao and others, "DocRED", arXiv 1906.06127, section 4. The rest is ATLOP, Zhou, Huang, Ma and
-    Huang, arXiv 2010.11304: an entity h is the log-sum-exp of its mentions, and a pair of entities has
+    An encoder reads the document. Each token also has embeddings of the type and the number of the entity it mentions,
+    as in the baselines of Yao and others, "DocRED", arXiv 1906.06127, section 4. The rest is ATLOP (Zhou, Huang, Ma and
+    Huang, arXiv 2010.11304): an entity h is the log-sum-exp of its mentions, and a pair (s, t) of entities has
 
-        z_s = tanh(W_s [h_s; c])    z_t = tanh(W_t [h_t; c])    logits = grouped bilinear form of z_s and z_t
+        z_s = tanh(W_s [h_s; c])    z_t = tanh(W_t [h_t; c])    logits = grouped bilinear layer of z_s and z_t
 
-    with c the tokens that both entities look at. Without c all pairs of a document share the work on their entities,
-    which makes the form a small part of a step; with it every pair has vectors of its own.
+    where c is the pair's context: the mean of the tokens, weighted by how much both entities attend to them. Without c,
+    most of the bilinear layer is computed once per entity; with it, z_s and z_t differ for each pair, which costs more.
 
     Args:
-        relations: C, the threshold's class included.
-        types: Types of entities; 0 for tokens without that mark.
-        numbers: Entities that are told apart by number, further ones share the last; 0 for tokens without that mark.
+        relations: C, the threshold class included.
+        types: Number of entity types; 0 for no type embedding.
+        numbers: Number of entities with an embedding of their own, later ones share the last; 0 for no such embedding.
         type_dim: Size of a type's vector.
         number_dim: Size of a number's vector.
-        mention: A mention is the state of its ``"first"`` token, or the ``"mean"`` of its tokens.
+        mention: Vector of a mention: the state of its ``"first"`` token, or the ``"mean"`` over its tokens.
         context: ``"none"``, or ``"attention"`` for c; see `ContextAttention`.
         context_heads: Heads of that attention.
-        pair_size: K, of z_s and z_t; 768 in ATLOP.
-        block: Of the bilinear form.
-        joint: Units of a further layer, which sees the sum of both entities; 0 for none. Not in ATLOP.
-        distance: Whether how far the entities of a pair are apart counts: by a vector that is added to the units of
-            that layer, or without it by a number for each class.
-        threshold: ``"learned"``, a logit of each pair, for the adaptive losses; or ``"global"``, one number for all,
-            which no gradient trains: `set_threshold` does.
-        character_dim, character_filters, hidden, layers, dropout: Of `TextEncoder`, smaller than there.
-        options: Further ones of `TextEncoder`.
+        pair_size: K, the size of z_s and z_t; 768 in ATLOP.
+        block: Block size of the bilinear layer.
+        joint: Units of an additional layer over the sum of both entities; 0 for none. Not in ATLOP.
+        distance: Whether to use the distance between the entities of a pair: an embedding that is added to the units of
+            the additional layer or, without that layer, to the logits. Not in ATLOP.
+        threshold: ``"learned"``, a logit for each pair, for the adaptive losses; or ``"global"``, one number for all
+            pairs, set by `set_threshold` and not by gradients.
+        character_dim, character_filters, hidden, layers, dropout: Of `TextEncoder`, with smaller defaults.
+        options: Other options of `TextEncoder`.
 
     Attributes:
-        companion: Plain data that belongs to the model and stays with it in files: how documents become numbers, and
-            the names of relations and types.
+        companion: Plain data that is saved with the model: how documents become ids, and the names of relations and
+            types.
     """
 
     companion: dict[str, Any] | None = None
@@ -87,10 +87,10 @@ class DocumentRelations(nn.Module):
         check_one_of(name, "threshold", threshold, ("learned", "global"))
         check_flag(name, "distance", distance)
         self.mention = mention
-        self.types = _marks(name, "types", types, type_dim)
-        self.numbers = _marks(name, "numbers", numbers, number_dim)
+        self.types = _embedding(name, "types", types, type_dim)
+        self.numbers = _embedding(name, "numbers", numbers, number_dim)
         self.encoder = TextEncoder(
-            sum(mark.embedding_dim for mark in (self.types, self.numbers) if mark is not None),
+            sum(embedding.embedding_dim for embedding in (self.types, self.numbers) if embedding is not None),
             character_dim=character_dim,
             character_filters=character_filters,
             hidden=hidden,
@@ -116,14 +116,14 @@ class DocumentRelations(nn.Module):
         """Set the logit that relations must exceed.
 
         Raises:
-            ValueError: The model was not built with ``threshold="global"``.
+            ValueError: If the model was not built with ``threshold="global"``.
         """
         if self.threshold is None:
             raise ValueError("set_threshold: the model must have a global threshold, got one that learns it")
         self.threshold.fill_(value)
 
     def forward(self, batch: RelationBatch) -> Tensor:
-        """Logits (P, C) of all pairs of a batch of documents, in its order."""
+        """Return logits (P, C) of all pairs of a batch of documents, in the order of ``batch.pairs``."""
         check_type("DocumentRelations", "batch", batch, RelationBatch, "a RelationBatch")
         states = self.encoder(batch.text, self._beside(batch))  # (B, n, d)
         mentions = mention_vectors(states, batch.mentions, self.mention)
@@ -148,16 +148,16 @@ class DocumentRelations(nn.Module):
         return logits
 
     def _beside(self, batch: RelationBatch) -> Tensor | None:
-        """What each token names, (B, n, ...)."""
-        marks = ((self.types, batch.types), (self.numbers, batch.numbers))
-        parts = [mark(values.clamp(max=mark.num_embeddings - 1)) for mark, values in marks if mark is not None]
+        """Return the embeddings of the entity that each token mentions, (B, n, beside)."""
+        embeddings = ((self.types, batch.types), (self.numbers, batch.numbers))
+        parts = [embed(ids.clamp(max=embed.num_embeddings - 1)) for embed, ids in embeddings if embed is not None]
         return torch.cat(parts, -1) if parts else None
 
 
 class _JointLayer(nn.Module):
-    """Scores of pairs by a layer of relu units that sees both entities and how far they are apart.
+    """Scores of pairs by a layer of relu units over head entity, tail entity and distance.
 
-    It has the sum of what it makes of either entity, so that little is left to do for each pair.
+    The layer is a sum of terms of head and tail, so most of it is computed once per entity and not once per pair.
     """
 
     def __init__(self, size: int, units: int, outputs: int, dropout: float) -> None:
@@ -167,12 +167,12 @@ class _JointLayer(nn.Module):
         self.score = nn.Linear(units, outputs, bias=False)
 
     def forward(self, entities: Tensor, pairs: Tensor, apart: Tensor | int) -> Tensor:
-        """Scores (P, outputs) of entities (E, size), pairs (P, 2) and what is known of pairs, (P, units)."""
+        """Return scores (P, outputs) of entities (E, size), pairs (P, 2) and distance embeddings (P, units)."""
         h, t = pairs.unbind(1)
         both = self.head(entities).index_select(0, h) + self.tail(entities).index_select(0, t)
         return self.score(self.dropout((both + apart).relu()))
 
 
-def _marks(name: str, argument: str, count: int, size: int) -> nn.Embedding | None:
-    """Vectors of numbers from 1 to `count`, and zeros for 0."""
+def _embedding(name: str, argument: str, count: int, size: int) -> nn.Embedding | None:
+    """Return an embedding of the ids 1 to `count`, and of 0 as zeros; None if `count` is 0."""
     return nn.Embedding(count + 1, size, 0) if whole(name, argument, count, 0) else None

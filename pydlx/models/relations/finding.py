@@ -1,4 +1,4 @@
-"""Finding relations with a trained model: from documents to facts, each with the sentences that name both entities."""
+"""Finding relations with a trained model: from documents to relations between their entities."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from pydlx.losses.adaptive_threshold import threshold_labels
 from pydlx.models.relations.document_relations import DocumentRelations
 from pydlx.models.text.batches import batches_by_length
 
-_SETTINGS = {"featurizer", "relations", "types", "max_length", "top_k"}  # what a companion holds
-_PARTS = 16  # batches whose documents are sorted by length together
+_SETTINGS = {"featurizer", "relations", "types", "max_length", "top_k"}  # keys that a companion must have
+_BATCHES_PER_CHUNK = 16  # batches whose documents are sorted by length together
 
 
 class FoundRelation(NamedTuple):
     """A relation between two entities of a document.
 
     Attributes:
-        head: The first entity's number.
-        tail: The second one's.
+        head: Index of the head entity.
+        tail: Index of the tail entity.
         relation: Its name, such as ``"P17"``.
-        score: 1 / (1 + exp(threshold - logit)), above 1/2.
-        evidence: The sentences that name both entities, ascending. The model does not choose them.
+        score: 1 / (1 + exp(threshold - logit)), by default above 1/2.
+        evidence: Indices of the sentences that mention both entities, ascending. The model does not choose them.
     """
 
     head: int
@@ -47,13 +47,14 @@ def find_relations(
     """Find the relations between the entities of a document.
 
     Args:
-        model: A trained one, from ``load_model``.
-        document: With its entities; facts are not looked at. A pretrained encoder reads no more of it than in training.
-        threshold: What a score must exceed, from 0 to 1; by default 1/2, the model's own threshold.
-        top_k: Most relations of a pair, see ``threshold_labels``; by default as in training.
+        model: A trained model, from ``load_model``.
+        document: The document with its entities; its facts are not used. A pretrained encoder reads only as many tokens
+            as in training.
+        threshold: Scores must be greater than this, between 0 and 1; by default 1/2, the model's own threshold.
+        top_k: Maximum number of relations of a pair, see ``threshold_labels``; by default as in training.
 
     Returns:
-        The relations by falling score; none in a document without a word or with fewer than two entities.
+        The relations by descending score; an empty list for a document without words or with fewer than two entities.
 
     Raises:
         ValueError: If the model has no vocabulary or gives NaN, or the document does not hold its mentions.
@@ -75,21 +76,20 @@ def find_all_relations(
     top_k: int | None = None,
     batch_size: int = 8,
 ) -> Iterator[list[FoundRelation]]:
-    """Find the relations in many documents, in their order, about a hundred at a time.
+    """Find the relations in many documents lazily and in order, about a hundred documents at a time.
 
     Args:
-        model: A trained one, from ``load_model``, on any device; it is put into evaluation mode.
-        documents: Of ``read_docred``, or one's own; see `find_relations`.
-        threshold: Likewise.
-        top_k: Likewise.
-        batch_size: Documents that are read at once.
+        model: A trained model, from ``load_model``, on any device; it is put into evaluation mode.
+        documents: Documents, such as ``read_docred`` returns; see `find_relations`.
+        threshold, top_k: See `find_relations`.
+        batch_size: Number of documents in a batch.
 
     Returns:
-        A list for each document.
+        An iterator of one list of relations for each document.
 
     Raises:
-        ValueError: If the model has no vocabulary; on the way, if a document does not hold its mentions, or the logits
-            are NaN, as after a training that diverged.
+        ValueError: If the model has no vocabulary; while iterating, if a document does not hold its mentions, or the
+            logits are NaN, as after a training that diverged.
     """
     name = "find_all_relations"
     check_type(name, "model", model, DocumentRelations, "a model of relations")
@@ -105,7 +105,7 @@ def find_all_relations(
     whole(name, "batch_size", batch_size, 1)
     featurizer = TextFeaturizer.from_state(settings["featurizer"])
     waiting = _checked(documents)
-    parts = iter(lambda: list(itertools.islice(waiting, _PARTS * batch_size)), [])
+    parts = iter(lambda: list(itertools.islice(waiting, _BATCHES_PER_CHUNK * batch_size)), [])
     sets = (
         RelationSet(
             part,
@@ -131,7 +131,7 @@ def _checked(documents: Iterable[RelationDocument]) -> Iterator[RelationDocument
 
 
 class _Decoding(NamedTuple):
-    """How logits become relations."""
+    """Options of decoding logits to relations; see `find_relations`."""
 
     threshold: float
     top_k: int | None
@@ -141,7 +141,7 @@ class _Decoding(NamedTuple):
 def _found_in_set(
     model: DocumentRelations, examples: RelationSet, decoding: _Decoding, batch_size: int
 ) -> list[list[FoundRelation]]:
-    """The relations of all documents of a set, read by length so that batches hold little padding."""
+    """Return the relations of all documents of a set."""
     found: list[list[FoundRelation]] = [[] for _ in examples.documents]
     for numbers, batch in batches_by_length(model, examples, batch_size):
         logits = model(batch).float().cpu()
@@ -160,12 +160,12 @@ def found_relations(
     threshold: float = 0.5,
     top_k: int | None = None,
 ) -> list[FoundRelation]:
-    """What logits (k (k − 1), C) of a document with k entities say, by falling score; see `find_relations`."""
+    """Decode logits (k (k − 1), C) of a document with k entities to relations by descending score."""
     named = [{mention.sentence for mention in places} for places in document.entities]
     pairs = ordered_pairs(len(document.entities)).tolist()
     scores = (logits - logits[:, :1]).sigmoid()
-    raised = logits[:, :1] + math.log(threshold / (1 - threshold))
-    above = threshold_labels(torch.cat([raised, logits[:, 1:]], 1), top_k)
+    shifted = logits[:, :1] + math.log(threshold / (1 - threshold))
+    above = threshold_labels(torch.cat([shifted, logits[:, 1:]], 1), top_k)
     found = []
     for row, column in above[:, 1:].nonzero().tolist():
         head, tail = pairs[row]
@@ -175,6 +175,6 @@ def found_relations(
 
 
 def entity_name(document: RelationDocument, entity: int) -> str:
-    """What an entity is called where it is first named; its number if it is named nowhere."""
+    """Return the name of an entity at its first mention, or ``"entity 3"`` if it has no mention."""
     places = document.entities[entity]
     return min(places, key=lambda mention: mention[:2]).name if places else f"entity {entity}"

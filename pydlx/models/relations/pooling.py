@@ -1,4 +1,4 @@
-"""From tokens to entities, and to what lies between two of them."""
+"""Pooling of token states: vectors of mentions and entities, and the context of a pair of entities."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pydlx.models.relations.bilinear import without_diagonal
 
 
 def mention_vectors(states: Tensor, mentions: Tensor, pooling: str) -> Tensor:
-    """Vectors (M, d) of mentions, in states (B, n, d).
+    """Return vectors (M, d) of mentions, pooled from states (B, n, d).
 
     Args:
-        states: Of B documents' tokens.
-        mentions: (M, 4): document, first and last token, inclusive, and entity.
+        states: States of the tokens of B documents.
+        mentions: (M, 4) int64; each row is a mention's document, first and last token, inclusive, and entity.
         pooling: ``"first"`` for the state of the first token, ``"mean"`` for the mean over all.
     """
     rows = states.flatten(0, 1)
@@ -23,21 +23,21 @@ def mention_vectors(states: Tensor, mentions: Tensor, pooling: str) -> Tensor:
     if pooling == "first":
         return rows.index_select(0, start)
     lengths = last - first + 1
-    owner = torch.repeat_interleave(lengths)  # of each token the mention's number
+    owner = torch.repeat_interleave(lengths)  # the mention of each token
     within = torch.arange(len(owner), device=owner.device) - (lengths.cumsum(0) - lengths).index_select(0, owner)
     tokens = rows.index_select(0, start.index_select(0, owner) + within)
     return sum_by_owner(tokens, owner, len(mentions)) / lengths.unsqueeze(1).to(rows.dtype)
 
 
 def entity_vectors(vectors: Tensor, owner: Tensor, entities: int) -> Tensor:
-    """log Σ exp over the mentions of each entity, element by element; zeros for an entity without mentions.
+    """Return the elementwise log-sum-exp over the mentions of each entity; zeros for an entity without mentions.
 
     Jia, Wong and Poon, NAACL 2019; Zhou and others (ATLOP), arXiv 2010.11304, equation 2.
 
     Args:
-        vectors: (M, d), of mentions.
+        vectors: (M, d), vectors of mentions.
         owner: (M,) int64, the entity of each mention.
-        entities: E.
+        entities: E, the number of entities.
 
     Returns:
         (E, d).
@@ -46,45 +46,55 @@ def entity_vectors(vectors: Tensor, owner: Tensor, entities: int) -> Tensor:
     largest = vectors.new_zeros(entities, vectors.shape[1])
     largest = largest.scatter_reduce(0, place, vectors.detach(), "amax", include_self=False)
     sums = sum_by_owner((vectors - largest.index_select(0, owner)).exp(), owner, entities)
-    # An entity with a mention has a sum of at least 1, or NaN of what is NaN or infinite.
+    # A sum of 0 means no mention: after subtracting the largest, any mention makes it at least 1, or NaN.
     unnamed = sums == 0
     return torch.where(unnamed, 0, largest + torch.where(unnamed, 1, sums).log())
 
 
 def sum_by_owner(rows: Tensor, owner: Tensor, owners: int) -> Tensor:
-    """(owners, d): sums of the rows (N, d) that belong to each owner."""
+    """Sum the rows (N, d) that belong to each owner; returns (owners, d)."""
     return rows.new_zeros(owners, rows.shape[1]).index_add(0, owner, rows)
 
 
 class ContextAttention(nn.Module):
-    """Where both entities of a pair look: weights over the tokens of their document.
+    """Context of a pair of entities: weights over the document's tokens, high where both entities attend.
 
-    Zhou and others (ATLOP), arXiv 2010.11304, section 3.2, multiply the attention maps of a pre-trained transformer,
-    averaged over each entity's mentions. Here each entity asks by its own vector, in several heads, which serves
-    encoders that have no such maps.
+    Zhou and others (ATLOP), arXiv 2010.11304, section 3.2, multiply two attention maps of a pretrained transformer,
+    averaged over each entity's mentions. Here the attention maps come from a query of each entity's vector and a key of
+    each token, so that encoders without attention can be used.
 
     Args:
-        size: d, of states and of entities.
-        heads: Whose products are averaged.
-        head_size: Of a query and a key.
+        size: d, the size of states and entities.
+        heads: Number of attention heads; the products of their maps are summed.
+        head_size: Size of a query and a key.
     """
 
-    least = 1e-5  # as in the authors' program: two entities that look at nothing in common have no context
+    epsilon = 1e-5  # as in the authors' code; keeps the context near zero where the two maps do not overlap
 
     def __init__(self, size: int, heads: int = 4, head_size: int = 32) -> None:
         super().__init__()
         self.heads = whole("ContextAttention", "heads", heads, 1)
         width = heads * whole("ContextAttention", "head_size", head_size, 1)
-        self.query, self.key = nn.Linear(size, width), nn.Linear(size, width, bias=False)  # a softmax sees no bias
+        self.query, self.key = (
+            nn.Linear(size, width),
+            nn.Linear(size, width, bias=False),
+        )  # a bias would cancel in the softmax
 
     def forward(self, states: Tensor, mask: Tensor, entities: Tensor, sizes: tuple[int, ...]) -> list[Tensor]:
-        """Of states (B, n, d), their mask (B, n) and entities (E, d): for each document (k (k − 1), n), sums to 1."""
+        """Return weights (k (k − 1), n) for each document with k entities; rows sum to 1.
+
+        Args:
+            states: (B, n, d), states of the tokens.
+            mask: (B, n) bool, True at tokens.
+            entities: (E, d), vectors of all entities, document after document.
+            sizes: Number of entities of each document.
+        """
         keys = self.key(states).unflatten(2, (self.heads, -1))  # (B, n, heads, e)
         queries = self.query(entities).unflatten(1, (self.heads, -1))  # (E, heads, e)
         found = []
         for own, keys_, real in zip(queries.split(list(sizes)), keys, mask, strict=True):
             scores = own.transpose(0, 1) @ keys_.permute(1, 2, 0) / own.shape[2] ** 0.5  # (heads, k, n)
             weights = scores.masked_fill(~real, -torch.inf).softmax(2).permute(2, 1, 0)  # (n, k, heads)
-            both = without_diagonal((weights @ weights.transpose(1, 2)).permute(1, 2, 0))  # the sum over heads
-            found.append(both / (both.sum(1, keepdim=True) + self.least))
+            both = without_diagonal((weights @ weights.transpose(1, 2)).permute(1, 2, 0))  # summed over heads
+            found.append(both / (both.sum(1, keepdim=True) + self.epsilon))
         return found

@@ -1,4 +1,4 @@
-"""Networks that label every pixel."""
+"""Semantic segmentation: FCN-32s, FCN-16s and FCN-8s, their backbones, and loading of pretrained weights."""
 
 from pydlx.models.segmentation.fcn import FCN, FCN8s, FCN8sAtOnce, FCN16s, FCN32s
 from pydlx.models.segmentation.prediction import segment

@@ -1,7 +1,7 @@
-"""EfficientNet-Lite0, whose ImageNet weights come in a package.
+"""EfficientNet-Lite0 as a backbone of FCN; its ImageNet weights come from a package.
 
-Tan and Le, "EfficientNet: rethinking model scaling for convolutional neural networks", arXiv 1905.11946; the Lite form
-leaves out squeeze-and-excitation and has ReLU6 for swish. Layers are named as in the package's file.
+Tan and Le, "EfficientNet: rethinking model scaling for convolutional neural networks", arXiv 1905.11946; the Lite
+version has no squeeze-and-excitation, and ReLU6 instead of swish. Layers are named as in the package's file.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from pydlx.models.segmentation.backbone import Backbone, initialise_convolutions
 
-# Blocks, kernel, stride of the first, expansion, channels.
+# Number of blocks, kernel size, stride of the first block, expansion, channels.
 STAGES = (
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
@@ -21,14 +21,14 @@ STAGES = (
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
-LAST_OF_STRIDE = {4: "pool3", 10: "pool4"}  # blocks behind which the next stride begins
+LAST_OF_STRIDE = {4: "pool3", 10: "pool4"}  # indices of the last blocks of stride 8 and 16
 
 
-class Halving(nn.Conv2d):
-    """A convolution of stride 2, ceil(H / 2) rows of H; as TensorFlow's "same" where H is even.
+class HalvingConv2d(nn.Conv2d):
+    """A convolution of stride 2 with ceil(H / 2) output rows, equal to TensorFlow's "same" padding for even sizes.
 
-    Where it is odd, TensorFlow pads by the same on both sides, which moves the windows by half of their stride. They
-    stay here, so that cell i lies at the same place whatever the size.
+    For odd sizes, TensorFlow pads both sides equally, which moves all windows by one pixel. Here the padding on the
+    left does not depend on the size, so output element i is always centred at the same pixel.
     """
 
     def __init__(self, channels: int, out: int, kernel: int, groups: int = 1) -> None:
@@ -46,7 +46,7 @@ def _norm(channels: int) -> nn.BatchNorm2d:
 
 
 class MBConv(nn.Module):
-    """Inverted residual: expand, convolve each channel, project; plus the input where the shape stays."""
+    """Inverted residual block: expand, depthwise convolution, project; with a shortcut if the shape does not change."""
 
     def __init__(self, channels: int, out: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class MBConv(nn.Module):
             self.expand_conv = nn.Conv2d(channels, wide, 1, bias=False)
             self.bn0, self.relu0 = _norm(wide), nn.ReLU6(inplace=True)
         if stride == 2:
-            self.depthwise_conv: nn.Conv2d = Halving(wide, wide, kernel, groups=wide)
+            self.depthwise_conv: nn.Conv2d = HalvingConv2d(wide, wide, kernel, groups=wide)
         else:
             self.depthwise_conv = nn.Conv2d(wide, wide, kernel, padding=kernel // 2, groups=wide, bias=False)
         self.bn1, self.relu1 = _norm(wide), nn.ReLU6(inplace=True)
@@ -63,7 +63,7 @@ class MBConv(nn.Module):
         self.residual = stride == 1 and channels == out
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, channels, H, W) to (N, out, ceil(H / stride), ceil(W / stride))."""
+        """Return (N, out, ceil(H / stride), ceil(W / stride)) of x (N, channels, H, W)."""
         y = x
         for layer in self.children():
             y = layer(y)
@@ -71,14 +71,14 @@ class MBConv(nn.Module):
 
 
 class EfficientNetLite0(Backbone):
-    """(N, 3, H, W) to the last maps of strides 8, 16 and 32, behind which the classifier would average and decide.
+    """EfficientNet-Lite0 without its classifier: (N, 3, H, W) to the last feature maps of strides 8, 16 and 32.
 
-    The classifier's own last convolution, 1 × 1 to 1280 channels, stands for fc6 and fc7, with FCN's dropout behind it.
+    Its last convolution, 1 × 1 to 1280 channels, takes the place of fc6 and fc7, followed by FCN's dropout.
     """
 
     def __init__(self, dropout: float) -> None:
         super().__init__()
-        self.conv_stem, self.bn0 = Halving(3, 32, 3), _norm(32)
+        self.conv_stem, self.bn0 = HalvingConv2d(3, 32, 3), _norm(32)
         self.blocks = nn.ModuleList()
         channels = 32
         for repeats, kernel, stride, expansion, out in STAGES:
@@ -90,11 +90,11 @@ class EfficientNetLite0(Backbone):
         initialise_convolutions(self)
 
         self.channels = {"pool3": 40, "pool4": 112, "fc7": 1280}
-        self.starts = {"pool3": 7.0, "pool4": 15.0, "fc7": 31.0}  # odd kernels with a cell less before than behind
+        self.starts = {"pool3": 7.0, "pool4": 15.0, "fc7": 31.0}  # from odd kernels padded one more on the right
         self.preprocessing = "efficientnet_lite"
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """(N, 3, H, W) to the maps by name."""
+        """Return the feature maps of x (N, 3, H, W) by name."""
         maps = {}
         x = F.relu6(self.bn0(self.conv_stem(x)))
         for i, block in enumerate(self.blocks):

@@ -1,10 +1,11 @@
 """Fully convolutional networks for semantic segmentation: FCN-32s, FCN-16s, FCN-8s and FCN-8s at once.
 
-Long, Shelhamer and Darrell, "Fully convolutional networks for semantic segmentation", arXiv 1411.4038, and its longer
-form, arXiv 1605.06211, which adds the network trained at once.
+Long, Shelhamer and Darrell, "Fully convolutional networks for semantic segmentation", arXiv 1411.4038, and its journal
+version, Shelhamer, Long and Darrell, arXiv 1605.06211, which adds the network trained at once.
 
-A classifier's convolutions give maps of strides 8, 16 and 32. 1 × 1 convolutions score the classes on them; bilinear
-transposed convolutions bring the coarser scores to the finer grid, where both are added, and at last to the pixels.
+A classifier's convolutions give feature maps of strides 8, 16 and 32, on which 1 × 1 convolutions score the classes.
+Bilinear transposed convolutions upsample the coarser scores to the next finer map, where both are added, and finally to
+the pixels.
 """
 
 from __future__ import annotations
@@ -25,41 +26,41 @@ from pydlx.nn import BilinearUpsample2d
 VGGS = {"vgg16": vgg16, "slim_vgg": slim_vgg}
 BACKBONES = (*VGGS, "efficientnet_lite0")
 
-_UPSCORES = {"pool4": "upscore2", "pool3": "upscore_pool4"}  # the authors' names of what brings scores to these grids
+_UPSCORES = {"pool4": "upscore2", "pool3": "upscore_pool4"}  # the authors' names of the layers that upsample to a map
 
 
 class FCN(nn.Module):
-    """(N, 3, H, W) to the scores of the classes at every pixel, (N, num_classes, H, W), before any softmax.
+    """An image (N, 3, H, W) of any size to logits of the classes at every pixel, (N, num_classes, H, W).
 
-    The scores are zero until the network is trained. An image of any size will do.
+    Score layers start at zero, so an untrained network scores zero everywhere.
 
     Args:
-        num_classes: Classes, the background included.
-        backbone: ``"vgg16"``, the paper's; ``"slim_vgg"``, narrow and with batch normalisation, to be trained from
-            scratch; ``"efficientnet_lite0"``.
-        padding: ``"paper"``, 100 cells of zeros around the image; or ``"exact"``, none beyond that of each convolution,
-            which is faster and lays every map onto the image as if pooled from it. By default the paper's with vgg16,
-            exact otherwise. An EfficientNet is padded as it was trained.
+        num_classes: Number of classes, the background included.
+        backbone: ``"vgg16"``, the paper's; ``"slim_vgg"``, narrow and with batch norm, for training from scratch;
+            ``"efficientnet_lite0"``.
+        padding: ``"paper"``, 100 pixels of zeros around the image; or ``"exact"``, only "same" padding in each
+            convolution, which is faster and aligns every map with the image. By default ``"paper"`` with vgg16,
+            otherwise ``"exact"``. EfficientNet has its own padding, and takes ``"exact"`` only.
         pool: ``"max"``, or ``"soft"`` for `pydlx.nn.SoftPool2d`.
-        deconvolution: ``"fixed"``, bilinear for ever, or ``"learned"`` from there on.
-        border: What the deconvolutions see beyond the edge: ``"zero"``, as in the paper, or ``"replicate"``.
-        dropout: Probability to zero an element behind fc6 and fc7.
-        enlarge: Images are enlarged by this factor first and their scores brought back, so that small pictures are seen
-            in finer cells, at its square times the cost. The paper's networks have 1.
-        preprocessing: What images go through before, a name for `pydlx.models.segmentation.preprocess`; by default
-            what the backbone's weights were trained with.
-        features_only: Return the backbone's maps by name in place of scores.
+        deconvolution: ``"fixed"``, bilinear and not trained; or ``"learned"``, trained from the bilinear weights on.
+        border: What deconvolutions see beyond the border: ``"zero"``, as in the paper, or ``"replicate"``.
+        dropout: Dropout probability after fc6 and fc7.
+        enlarge: Factor by which images are upsampled before the network, and scores downsampled after it, for finer
+            maps of small images; cost grows with its square. 1 in the paper.
+        preprocessing: Preprocessing of images, a name for `pydlx.models.segmentation.preprocess`; by default the one
+            that the backbone's weights were trained with.
+        features_only: Return the backbone's feature maps by name instead of scores.
 
     Attributes:
-        backbone, backbone_name: The network below, and which it is.
-        preprocessing: The name of what images go through, never None.
+        backbone, backbone_name: The backbone and its name.
+        preprocessing: Name of the preprocessing, never None.
 
     Raises:
         ValueError: If an option is out of range.
     """
 
     skips: ClassVar[tuple[str, ...]] = ()  # maps whose scores are added, from the coarsest
-    scales: ClassVar[dict[str, float]] = {}  # by what such a map is multiplied before
+    scales: ClassVar[dict[str, float]] = {}  # factors on these maps before they are scored
 
     def __init__(
         self,
@@ -96,7 +97,7 @@ class FCN(nn.Module):
             return BilinearUpsample2d(classes, scale, learned, border, kernel_size=kernel, dense=True), offset
 
         channels, starts = self.backbone.channels, self.backbone.starts
-        self.offsets: dict[str, int] = {}  # from the first cell of upsampled scores to that of a map or the image
+        self.offsets: dict[str, int] = {}  # crop offset of upsampled scores against a map or the image
         self.score_fr = _score(channels["fc7"], classes)
         stride, start = STRIDES["fc7"], starts["fc7"]
         for skip in self.skips:
@@ -110,7 +111,7 @@ class FCN(nn.Module):
         self.add_module(self.last_upscore, layer)
 
     def forward(self, x: Tensor) -> Tensor | dict[str, Tensor]:
-        """Score every pixel of x, (N, 3, H, W)."""
+        """Return scores (N, num_classes, H, W) of the pixels of x (N, 3, H, W)."""
         name = type(self).__name__
         check_floating(name, "x", x)
         if x.dim() != 4 or x.shape[1] != 3 or 0 in x.shape[2:]:
@@ -123,13 +124,13 @@ class FCN(nn.Module):
         return score if self.enlarge == 1 else F.interpolate(score, x.shape[2:], mode="bilinear")
 
     def _scores(self, maps: dict[str, Tensor], x: Tensor) -> Tensor:
-        """Bring the scores of all maps onto the pixels of x."""
+        """Score all maps, add them from coarse to fine, and upsample the sum to the pixels of x."""
         score = self.score_fr(maps["fc7"])
         for skip in self.skips:
             score = self.get_submodule(_UPSCORES[skip])(score)
             finer = maps[skip] * self.scales[skip] if self.scales else maps[skip]
             finer = self.get_submodule(f"score_{skip}")(finer)
-            if (offset := self.offsets[skip]) < 0:  # the finer map is the larger one
+            if (offset := self.offsets[skip]) < 0:  # the finer map begins before the upsampled scores
                 score = score + _crop(finer, -offset, score)
             else:
                 score = _crop(score, offset, finer) + finer
@@ -138,26 +139,26 @@ class FCN(nn.Module):
 
 @register_model("fcn32s")
 class FCN32s(FCN):
-    """FCN-32s: the scores of fc7, enlarged by 32."""
+    """FCN-32s: the scores of fc7, upsampled by 32."""
 
 
 @register_model("fcn16s")
 class FCN16s(FCN):
-    """FCN-16s: the scores of fc7 and pool4, enlarged by 16."""
+    """FCN-16s: the scores of fc7 and pool4, upsampled by 16."""
 
     skips = ("pool4",)
 
 
 @register_model("fcn8s")
 class FCN8s(FCN):
-    """FCN-8s: the scores of fc7, pool4 and pool3, enlarged by 8; to be trained in stages, from 32s over 16s."""
+    """FCN-8s: the scores of fc7, pool4 and pool3, upsampled by 8; trained in stages from FCN-32s and FCN-16s."""
 
     skips = ("pool4", "pool3")
 
 
 @register_model("fcn8s_at_once")
 class FCN8sAtOnce(FCN8s):
-    """FCN-8s to be trained at once: the maps of the skips, which are large, are scaled down to fc7's size."""
+    """FCN-8s trained at once: pool4 and pool3 are scaled down, because their values are much larger than fc7's."""
 
     scales: ClassVar[dict[str, float]] = {"pool4": 0.01, "pool3": 0.0001}
 
@@ -179,7 +180,7 @@ def _backbone(name: str, backbone: str, padding: str | None, pool: str, dropout:
 
 
 def _score(channels: int, classes: int) -> nn.Conv2d:
-    """Scores of zero, so that a new skip changes nothing at first."""
+    """Return a score layer initialised to zero, so that a new skip changes nothing at first."""
     layer = nn.Conv2d(channels, classes, 1)
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
@@ -187,16 +188,17 @@ def _score(channels: int, classes: int) -> nn.Conv2d:
 
 
 def _alignment(scale: int, distance: float) -> tuple[int, int]:
-    """The kernel that enlarges a coarse grid onto a fine one, and at which of its outputs the fine grid begins.
+    """Return the kernel size that upsamples a coarse map onto a fine one, and the crop offset of its output.
 
-    Cell m of a transposed convolution with kernel k lies m - (k - 1) / 2 fine cells behind the coarse grid's first
-    cell; the fine grid begins `distance` behind that. Where the larger kernel misses by half a cell, the other meets.
+    Output element m of a transposed convolution with kernel size k is centred m - (k - 1) / 2 fine elements after the
+    coarse map's first element, and the fine map's first element is `distance` after that. A kernel of size 2 scale or,
+    if that is off by half an element, of 2 scale - 1 makes the offset a whole number.
     """
     kernel = 2 * scale if (scale - 0.5 + distance).is_integer() else 2 * scale - 1
     return kernel, int((kernel - 1) / 2 + distance)
 
 
 def _crop(x: Tensor, offset: int, like: Tensor) -> Tensor:
-    """The part of x that begins at (offset, offset) and has the height and width of another map."""
+    """Crop x to the height and width of another map, from (offset, offset) on."""
     height, width = like.shape[2:]
     return x[:, :, offset : offset + height, offset : offset + width]

@@ -1,4 +1,4 @@
-"""From a picture to the class of every pixel."""
+"""Inference with an FCN: from an image to the class of every pixel."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pydlx.models.segmentation.preprocessing import preprocess
 
 @torch.no_grad()
 def segment(model: FCN, image: Tensor | np.ndarray) -> Tensor:
-    """The class of every pixel.
+    """Return the most probable class of every pixel.
 
     Args:
-        model: In evaluation mode, as ``load_model`` gives it.
-        image: RGB in uint8, (H, W, 3), a tensor or an array.
+        model: In evaluation mode, as ``load_model`` returns it.
+        image: (H, W, 3) uint8 RGB, a tensor or an array.
 
     Returns:
-        (H, W) int64, where the model is. Of equal scores the first class is taken.
+        (H, W) int64, on the model's device. Ties go to the first class.
 
     Raises:
         TypeError: If the image is not uint8.

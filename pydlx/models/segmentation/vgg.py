@@ -1,4 +1,4 @@
-"""VGG networks as FCN uses them: fully connected layers turned into convolutions.
+"""VGG networks as backbones of FCN: the fully connected layers are convolutions.
 
 Simonyan and Zisserman, "Very deep convolutional networks for large-scale image recognition", arXiv 1409.1556; Long,
 Shelhamer and Darrell, "Fully convolutional networks for semantic segmentation", arXiv 1411.4038.
@@ -13,21 +13,21 @@ from torch import Tensor, nn
 from pydlx.models.segmentation.backbone import Backbone, initialise_convolutions
 from pydlx.nn import SoftPool2d
 
-DEPTHS = (2, 2, 3, 3, 3)  # convolutions of each stage
+DEPTHS = (2, 2, 3, 3, 3)  # number of convolutions in each stage
 CONVOLUTIONS = tuple(f"conv{stage}_{i + 1}" for stage, depth in enumerate(DEPTHS, 1) for i in range(depth))
 
 
 class VGG(nn.Sequential, Backbone):
-    """Sixteen layers, (N, 3, H, W) to their maps behind pool3, pool4 and fc7.
+    """VGG16's layers up to fc7: (N, 3, H, W) to the feature maps after pool3, pool4 and fc7.
 
     Args:
         widths: Channels of the five stages.
         hidden: Channels of fc6 and fc7.
-        batch_norm: Normalise behind each convolution of the stages, which then has no bias.
-        padding: ``"paper"``: 100 cells around conv1_1 and none around fc6, so that every image covers fc6's kernel.
-            ``"exact"``: 1 and 3, so that each map lies on its image as if pooled from it.
+        batch_norm: Whether batch norm follows each convolution of the stages, which then has no bias.
+        padding: ``"paper"``: 100 pixels at conv1_1 and none at fc6, so that the smallest image is large enough for
+            fc6's kernel. ``"exact"``: 1 and 3, so that each map is aligned with the image.
         pool: ``"max"`` or ``"soft"``.
-        dropout: Probability to zero an element behind fc6 and fc7.
+        dropout: Dropout probability after fc6 and fc7.
         preprocessing: See `Backbone`.
     """
 
@@ -62,13 +62,13 @@ class VGG(nn.Sequential, Backbone):
         initialise_convolutions(self)
 
         self.channels = {"pool3": widths[2], "pool4": widths[3], "fc7": hidden}
-        # Each pool of two moves the first cell's centre by half of the stride before it: 1/2, 1, 2, 4, 8.
+        # Each 2 × 2 pool moves the centre of the first element by half of the stride before it: 1/2, 1, 2, 4, 8 pixels.
         corner = 1 - first
         self.starts = {"pool3": corner + 3.5, "pool4": corner + 7.5, "fc7": corner + 15.5 + 32 * (3 - last)}
         self.preprocessing = preprocessing
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """(N, 3, H, W) to the maps by name."""
+        """Return the feature maps of x (N, 3, H, W) by name."""
         maps = {}
         for name, layer in self.named_children():
             x = layer(x)
@@ -78,10 +78,10 @@ class VGG(nn.Sequential, Backbone):
 
 
 def vgg16(*, padding: str = "paper", pool: str, dropout: float) -> VGG:
-    """VGG16 of the paper, to be transplanted from a trained classifier: 134,260,544 parameters."""
+    """Return the paper's VGG16, for weights of a trained classifier: 134,260,544 parameters."""
     return VGG((64, 128, 256, 512, 512), 4096, False, padding, pool, dropout, "caffe_bgr")
 
 
 def slim_vgg(*, padding: str = "exact", pool: str, dropout: float) -> VGG:
-    """VGG16 a quarter as wide or less, to be trained from scratch on small images: 2,808,608 parameters."""
+    """Return a VGG16 about a quarter as wide, for training from scratch on small images: 2,808,608 parameters."""
     return VGG((32, 64, 96, 128, 128), 256, True, padding, pool, dropout, "torchvision_rgb")

@@ -1,1 +1,1 @@
-"""What models of text share: ``embedding`` turns numbered tokens into vectors, ``encoders`` reads them in context."""
+"""Parts that models of text share: ``embedding`` turns token ids into vectors, ``encoders`` encode them in context."""

@@ -1,4 +1,4 @@
-"""Reading many examples with a model, a batch at a time."""
+"""Batches of examples of similar length, for inference."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pydlx.data.text.examples import Examples
 
 
 def batches_by_length(model: nn.Module, examples: Examples, batch_size: int) -> Iterator[tuple[list[int], Any]]:
-    """The numbers of some examples, and these as a batch on the model's device; the shortest come first.
+    """Yield batches on the model's device, each with the indices of its examples; the shortest examples come first.
 
     Args:
-        model: What is to read them.
-        examples: Those of similar length share a batch, which then holds little padding.
-        batch_size: Examples of a batch; the last one may hold fewer.
+        model: The model that the batches are for.
+        examples: They are sorted by length, so that batches hold little padding.
+        batch_size: Number of examples in a batch; the last batch may hold fewer.
     """
     device = next(model.parameters()).device
     order = sorted(range(len(examples)), key=lambda number: int(examples.lengths[number]))
@@ -27,7 +27,7 @@ def batches_by_length(model: nn.Module, examples: Examples, batch_size: int) -> 
 
 
 def on_device(value: Any, device: torch.device) -> Any:
-    """A batch with its tensors on a device; named tuples in it, too."""
+    """Move the tensors of a batch, and of named tuples in it, to a device."""
     if isinstance(value, Tensor):
         return value.to(device)
     if hasattr(value, "_make"):

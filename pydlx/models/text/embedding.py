@@ -1,4 +1,4 @@
-"""From numbered words and characters to vectors. Padding words have zeros."""
+"""Embeddings of words and characters by their ids. Padding words get zeros."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pydlx.models.text.hugging_face import HuggingFaceEncoder
 
 
 class WordEmbedding(nn.Module):
-    """(B, n) numbers of words to (B, n, size).
+    """Word ids (B, n) to vectors (B, n, size).
 
     Args:
-        count: Words of the vocabulary, ``PADDING`` and ``UNKNOWN`` included.
-        size: Of a vector.
-        tune_partial: How many words are trained: those numbered from ``UNKNOWN + 1`` on. The rest stays as loaded, the
-            unknown word at zeros. None trains all words, the unknown one too.
+        count: Size of the vocabulary, ``PADDING`` and ``UNKNOWN`` included.
+        size: Size of a vector.
+        tune_partial: Number of words whose vectors are trained, from id ``UNKNOWN + 1`` on. All others keep the vectors
+            that were loaded, and the unknown word keeps zeros. None trains all words, the unknown one too.
     """
 
     def __init__(self, count: int, size: int, tune_partial: int | None = 0) -> None:
@@ -30,7 +30,7 @@ class WordEmbedding(nn.Module):
         self.count, self.size = count, size
         first = UNKNOWN if tune_partial is None else UNKNOWN + 1
         last = count if tune_partial is None else min(first + tune_partial, count)
-        self.first, self.last = first, last  # the trained words
+        self.first, self.last = first, last  # ids first ≤ id < last are trained
         vectors = torch.randn(count, size) / size**0.5
         vectors[PADDING] = vectors[UNKNOWN] = 0
         self.tuned = nn.Parameter(vectors[first:last].clone()) if first < last else None
@@ -39,13 +39,13 @@ class WordEmbedding(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the vectors."""
+        """Dtype of the vectors."""
         vectors = self.fixed if self.tuned is None else self.tuned
         assert vectors is not None
         return vectors.dtype
 
     def load_vectors(self, vectors: Tensor) -> None:
-        """Start from these, (count, size). That of ``PADDING`` is not used, of ``UNKNOWN`` if it is trained."""
+        """Start from vectors (count, size). The row of ``PADDING`` is ignored, that of ``UNKNOWN`` unless trained."""
         check_floating("load_vectors", "vectors", vectors)
         if vectors.shape != (self.count, self.size):
             wanted = (self.count, self.size)
@@ -57,7 +57,7 @@ class WordEmbedding(nn.Module):
                 self.fixed[UNKNOWN + 1 :] = vectors[UNKNOWN + 1 :]
 
     def forward(self, words: Tensor) -> Tensor:
-        """Words (B, n) to vectors (B, n, size)."""
+        """Return vectors (B, n, size) of word ids (B, n)."""
         if self.tuned is None:
             assert self.fixed is not None
             return F.embedding(words, self.fixed)
@@ -69,16 +69,16 @@ class WordEmbedding(nn.Module):
 
 
 class CharacterCNN(nn.Module):
-    """(B, n, w) characters to (B, n, filters): a convolution, relu, and the maximum over each word's characters.
+    """Character ids (B, n, w) to (B, n, filters): convolution, relu, and the maximum over each word's characters.
 
-    Kim, "Convolutional neural networks for sentence classification". The filter is centred on each character in turn,
-    and sees zeros beyond the ends of its word, so that short words need no padding and long padding changes nothing.
+    Kim, "Convolutional neural networks for sentence classification". The filter is centred on each character in turn
+    and sees zeros beyond the ends of the word, so words may be shorter than the filter, and padding changes nothing.
 
     Args:
-        count: Characters of the vocabulary, ``PADDING`` and ``UNKNOWN`` included.
-        size: Of a character's vector.
-        filters: Of the convolution.
-        width: Characters that a filter sees; odd.
+        count: Size of the character vocabulary, ``PADDING`` and ``UNKNOWN`` included.
+        size: Size of a character's vector.
+        filters: Number of filters of the convolution.
+        width: Width of a filter in characters; odd.
     """
 
     def __init__(self, count: int, size: int, filters: int, width: int = 5) -> None:
@@ -90,22 +90,22 @@ class CharacterCNN(nn.Module):
         self.convolution = nn.Conv1d(size, filters, width, padding=width // 2)
 
     def forward(self, characters: Tensor) -> Tensor:
-        """Characters (B, n, w) to vectors (B, n, filters)."""
+        """Return vectors (B, n, filters) of character ids (B, n, w)."""
         words = characters.flatten(0, 1)  # (B n, w)
         found = self.convolution(self.vectors(words).transpose(1, 2)).relu()  # (B n, filters, w)
-        # No score is below zero after relu, so that zeros in padding never win and padding words have zeros.
+        # After relu nothing is below 0: zeros in padding never raise the maximum, and padding words get zeros.
         real = (words != PADDING).unsqueeze(1)
         return (found * real).amax(2).unflatten(0, characters.shape[:2])
 
 
 class CharacterRNN(nn.Module):
-    """(B, n, w) characters to (B, n, 2 hidden): the final states of an RNN that reads each word forwards and backwards.
+    """Character ids (B, n, w) to the final states (B, n, 2 hidden) of an RNN that reads each word in both directions.
 
-    Or forwards alone, (B, n, hidden).
+    Without `bidirectional`, it reads forwards only and returns (B, n, hidden).
 
     Args:
-        count: Characters of the vocabulary, ``PADDING`` and ``UNKNOWN`` included.
-        size: Of a character's vector.
+        count: Size of the character vocabulary, ``PADDING`` and ``UNKNOWN`` included.
+        size: Size of a character's vector.
         hidden: Units per direction.
         cell: ``"gru"`` or ``"lstm"``.
         bidirectional: Whether to read backwards, too.
@@ -119,7 +119,7 @@ class CharacterRNN(nn.Module):
         self.size = self.rnn.output
 
     def forward(self, characters: Tensor) -> Tensor:
-        """Characters (B, n, w) to vectors (B, n, size)."""
+        """Return vectors (B, n, size) of character ids (B, n, w)."""
         words, places = _distinct(characters.flatten(0, 1))  # (u, w), (B n,)
         mask = words != PADDING
         states = self.final(self.rnn(self.vectors(words), mask), mask)  # (u, size)
@@ -129,31 +129,33 @@ class CharacterRNN(nn.Module):
 
 
 def _characters(name: str, count: int, size: int) -> nn.Embedding:
-    """The vectors of characters."""
     return nn.Embedding(whole(name, "count", count, UNKNOWN + 1), whole(name, "size", size, 1), PADDING)
 
 
 def _distinct(words: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Words (N, w) without repetitions, (u, w), and the place of each in them; all, where a compiler must know u."""
+    """Return the u distinct words (u, w) of words (N, w), and the index (N,) of each word among them.
+
+    While compiling, u must not depend on the data: the words come back as they are, with None.
+    """
     if torch.compiler.is_compiling():
         return words, None
     return torch.unique(words, dim=0, return_inverse=True)
 
 
 class TokenEmbedding(nn.Module):
-    """Tokens to their vectors: the words', the characters' if there are any, and the features.
+    """Vectors of tokens: word embeddings, character embeddings if there are any, and features.
 
-    A pretrained encoder gives words vectors too, by their context, which stand beside their own or in place of these.
+    A pretrained encoder adds contextual vectors of the words, concatenated to their embeddings or instead of them.
 
     Args:
-        words: Of the words; None if an encoder alone gives them vectors.
+        words: Word embedding; None if only the pretrained encoder gives vectors of words.
         characters: `CharacterCNN`, `CharacterRNN`, or None.
-        features: Numbers that each token brings along.
-        pretrained: The encoder, or None.
+        features: Number of features of a token.
+        pretrained: The pretrained encoder, or None.
 
     Attributes:
-        word_size: Of a word's vector, the encoder's included.
-        size: Of all that a token has.
+        word_size: Size of a word's vector, the pretrained encoder's included.
+        size: Size of all vectors and features of a token together.
     """
 
     def __init__(
@@ -171,11 +173,11 @@ class TokenEmbedding(nn.Module):
         self.size = self.word_size + (0 if characters is None else characters.size) + features
 
     def forward(self, tokens: Tokens) -> list[Tensor]:
-        """One to three tensors (B, n, ...): words, characters, features."""
-        return self.vectors(tokens) + self.told(tokens)
+        """Return one to three tensors (B, n, ...): words, characters, features."""
+        return self.vectors(tokens) + self.feature_vectors(tokens)
 
     def word_vectors(self, tokens: Tokens) -> Tensor:
-        """The words' vectors, (B, n, word_size)."""
+        """Return the word vectors, (B, n, word_size)."""
         if self.pretrained is None:
             assert self.words is not None
             return self.words(tokens.words)
@@ -186,14 +188,14 @@ class TokenEmbedding(nn.Module):
         return read if self.words is None else torch.cat([self.words(tokens.words), read], -1)
 
     def vectors(self, tokens: Tokens) -> list[Tensor]:
-        """The words' vectors and, if there are any, the characters'."""
+        """Return the word vectors and, if there are any, the character vectors."""
         parts = [self.word_vectors(tokens)]
         if self.characters is not None:
             parts.append(self.characters(_part("characters", tokens.characters, tokens.words, None)))
         return parts
 
-    def told(self, tokens: Tokens) -> list[Tensor]:
-        """The features, of the vectors' dtype, or nothing."""
+    def feature_vectors(self, tokens: Tokens) -> list[Tensor]:
+        """Return the features (B, n, features) in the vectors' dtype, or an empty list if the model has none."""
         if not self.features:
             return []
         given = self.pretrained if self.words is None else self.words
@@ -202,7 +204,7 @@ class TokenEmbedding(nn.Module):
 
 
 def _part(argument: str, part: Tensor | None, words: Tensor, size: int | None) -> Tensor:
-    """What belongs to the words (B, n), if it is (B, n, size)."""
+    """Return a part of the tokens after checking that it has shape (B, n, size), where words are (B, n)."""
     if part is None or part.shape[:-1] != words.shape or size not in (None, part.shape[-1]):
         wanted = f"(B, n, {size or 'characters'})"
         shape = "None" if part is None else tuple(part.shape)

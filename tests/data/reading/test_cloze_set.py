@@ -1,4 +1,4 @@
-"""Cloze questions as examples, and further ones that are made from them."""
+"""Examples of cloze questions, and further questions generated from the passages."""
 
 import itertools
 
@@ -46,7 +46,7 @@ def test_a_gap_is_never_the_answer():
     assert examples.report.left_out == [("1", "the passage does not hold its word")]
 
 
-def test_what_gives_no_example_is_counted():
+def test_questions_without_an_example_are_counted():
     questions = [
         cloze("absent", "a b", "XXXXX c", "z"),
         cloze("part", "ab c", "XXXXX c"),
@@ -62,7 +62,7 @@ def test_what_gives_no_example_is_counted():
     assert asked.word(0, 1) == "b"
 
 
-def test_a_word_that_is_part_of_another_is_no_answer():
+def test_a_part_of_a_word_is_not_an_answer():
     question = Question("1", "ab c", "XXXXX c", (Answer("b", 1),))
     assert [example.answer for example in ClozeSet([question], FEATURIZER, training=False)] == [-1]
 
@@ -73,7 +73,7 @@ def test_features_are_the_featurizers_and_what_stands_around_the_gap():
     assert examples.features == example.passage.features.shape[2] == example.question.features.shape[2] == 5
     plain = FEATURIZER(TEXT, "a b XXXXX c")
     assert torch.equal(example.passage.features[..., :4], plain.passage.features)
-    # Before XXXXX stands "a b"; behind the second b stands c; before c stands b, before that no a.
+    # "a b" precedes XXXXX; c follows the second b; b precedes c, but no a precedes that b.
     assert (8 * example.passage.features[0, :, 4]).tolist() == [0, 0, 2, 1, 1, 0]
     assert not example.question.features[..., 4].any()
     [bare] = ClozeSet([cloze("1", TEXT, "XXXXX", "c")], Featurizer(SPACES, Vocabulary(["a"]), features=()))
@@ -100,7 +100,7 @@ def test_runs_around_a_gap_are_those_of_a_loop():
     assert not runs_around(tokens, np.array([1, 2]), 0).any()
 
 
-def test_further_gaps_stand_at_repeated_nouns_of_other_sentences():
+def test_further_gaps_replace_repeated_nouns_of_other_sentences():
     story = "狐狸 看见 乌鸦\n乌鸦 飞 走 了\nXXXXX 很 生气"
     questions = [cloze("1", story, "XXXXX 很 生气", "狐狸"), cloze("2", "乌鸦 XXXXX", "XXXXX", "乌鸦")]
     found = list(further_gaps(questions, 9, seed=3))
@@ -117,7 +117,7 @@ def test_further_gaps_stand_at_repeated_nouns_of_other_sentences():
     assert len(list(further_gaps(questions, 1))) == 1
     assert len(ClozeSet(found, FEATURIZER)) == 3
     nothing = Question("1", "乌鸦  飞  走\nXXXXX 很", "XXXXX 很", (Answer(""),))
-    assert not list(further_gaps([nothing], 9))  # between two spaces, either
+    assert not list(further_gaps([nothing], 9))  # nor between two spaces
 
 
 def test_real_questions_are_examples(shared_data):
@@ -131,7 +131,7 @@ def test_real_questions_are_examples(shared_data):
         example, [answer] = examples[index], examples.questions[index].answers
         assert examples.word(index, example.answer) == answer.text
         again += int((example.candidates == example.answer).sum() > 1)
-    assert again >= 15  # the answer stands at least twice in 1,745 of 2,000
+    assert again >= 15  # the answer occurs at least twice in 1,745 of 2,000 passages
 
 
 WRONG = [Question("1", "a b c", "XXXXX c", (Answer("b", 0),))]

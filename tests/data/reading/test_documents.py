@@ -1,4 +1,4 @@
-"""Spans like answers in people's own words, and questions over documents as questions about a passage."""
+"""The span most like a free-form answer, and the passage selected from documents."""
 
 import json
 from collections import Counter
@@ -53,7 +53,7 @@ def test_the_best_span_is_that_of_all(longest):
 
 
 def test_the_best_spans_are_dureaders_own(shared_data):
-    """Of the segmented words, against any reference: all 95 and 99 of the files, and their F1."""
+    """Best spans of segmented words against any reference equal all 95 and 99 spans of the files, and their F1."""
     for part, count in (("train", 95), ("dev", 99)):
         seen = 0
         for line in (shared_data / "free_answer" / f"dureader_search_{part}.jsonl").read_text("utf-8").split("\n"):
@@ -96,7 +96,7 @@ def test_the_paragraph_to_train_on_is_among_them():
     assert as_question(trained, SPACES, documents=1, training=True).passage == "a b c d"
     assert as_question(trained, SPACES, documents=1).passage == "where is it"
     assert as_question(FREE, SPACES, training=True).answers == ()
-    for documents in (DOCUMENTS[:1], ()):  # none of which holds it
+    for documents in (DOCUMENTS[:1], ()):  # none of which contains the answer
         lost = as_question(replace(trained, documents=documents), SPACES, documents=1, training=True)
         assert lost.answers == (Answer("b c", -1),)
 
@@ -117,7 +117,7 @@ def test_questions_without_a_span_get_the_best_one():
 
 
 def test_dureaders_questions_are_examples(shared_data):
-    """95 of 100 have a span; the passage holds it where the example says, and left out are those without."""
+    """95 of 100 have a span, which is in the passage at the example's position; the others are left out."""
     free = list(read_dureader(shared_data / "free_answer" / "dureader_search_train.jsonl"))
     questions = [as_question(question, CHARACTERS, training=True) for question in free]
     examples = ReadingSet(questions, Featurizer(CHARACTERS, Vocabulary([]), features=()))

@@ -1,4 +1,4 @@
-"""From texts to tensors."""
+"""Questions and passages become tensors."""
 
 import io
 
@@ -41,7 +41,7 @@ def test_features_compare_both_texts():
 
 
 def longest_run(tokens, other, place):
-    """Of the runs of tokens around a place, the length of the longest that stands in another text too."""
+    """Returns the length of the longest run of tokens around a position that also occurs in another text."""
     runs = [
         tokens[start:past] for start in range(place + 1) for past in range(place + 1, min(start + 8, len(tokens)) + 1)
     ]
@@ -53,7 +53,7 @@ def longest_run(tokens, other, place):
 def test_runs_are_those_that_both_texts_hold(size):
     draw = np.random.default_rng(size)
     passage, question = ([("The", "cat", "SAT", "on")[n] for n in draw.integers(0, 4, size * k)] for k in (2, 1))
-    passage[:size] = [word.lower() for word in question]  # one run that is as long as the question
+    passage[:size] = [word.lower() for word in question]  # a run as long as the question
     example = featurizer(features=("run",))(" ".join(passage), " ".join(question))
     texts = [[word.lower() for word in text] for text in (passage, question)]
     for side, own, other in ((example.passage, *texts), (example.question, *texts[::-1])):
@@ -97,7 +97,7 @@ def test_pieces_stand_beside_the_tokens_that_they_are_of():
     again = Featurizer.from_state(make.state())
     assert again.state() == make.state()
     assert torch.equal(again("cab", "b").passage.pieces.ids, make("cab", "b").passage.pieces.ids)
-    assert "pieces" not in featurizer().state()  # as in files that are older than they
+    assert "pieces" not in featurizer().state()  # as in files written before ``pieces`` existed
 
 
 def test_a_question_may_be_longer_than_its_passage():

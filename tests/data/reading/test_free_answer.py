@@ -1,4 +1,4 @@
-"""DuReader and MS MARCO."""
+"""Reading the files of DuReader and MS MARCO."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Questions of SQuAD's form: what is read, where answers are put, and what is said of bad files."""
+"""Files in SQuAD's format: reading, positions of answers, and errors of bad files."""
 
 import gzip
 import json

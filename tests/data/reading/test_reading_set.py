@@ -1,4 +1,4 @@
-"""Questions as examples."""
+"""Examples of questions about passages."""
 
 import json
 import pickle
@@ -193,7 +193,7 @@ def test_real_windows_hold_the_same_answers(shared_data):
     assert np.unique([window.question for window in examples.windows]).size == 1190
     assert examples.lengths.max() == 64
     for i, window in enumerate(examples.windows):
-        if "2,70" not in (text := examples.question(i).answers[0].text):  # which cuts a number
+        if "2,70" not in (text := examples.question(i).answers[0].text):  # this answer cuts a number
             assert examples.answer(i, window.start, window.end) == text.strip()
 
 

@@ -1,4 +1,4 @@
-"""Answers as tokens and back, and windows over long passages."""
+"""Answers as token spans and back, and windows over long passages."""
 
 import numpy as np
 import pytest
@@ -85,7 +85,7 @@ def test_an_answer_that_fits_a_window_is_in_one(answer):
 
 @pytest.mark.parametrize("seed", range(40))
 def test_windows_hold_as_many_tokens_as_fit(seed):
-    """By what each token fills: every token is held, every short span, and an answer that fits."""
+    """Windows by the size of each token: every token and short span is in a window, and an answer that fits."""
     draw = np.random.default_rng(seed)
     length, size = draw.integers(1, 30), draw.integers(4, 15)
     stride, costs = draw.integers(1, size + 1), draw.integers(1, 5, length)
@@ -105,7 +105,7 @@ def test_windows_hold_as_many_tokens_as_fit(seed):
     assert windows(*plain, costs=np.ones(length, int)) == windows(*plain)
 
 
-def test_a_token_that_is_larger_than_a_window_has_one_of_its_own():
+def test_a_token_larger_than_a_window_has_a_window_of_its_own():
     assert windows(4, 3, 2, costs=np.array([1, 9, 1, 1])) == [(0, 1), (1, 2), (2, 4)]
 
 

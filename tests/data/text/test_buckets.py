@@ -32,14 +32,14 @@ def test_little_is_padded_and_long_ones_do_not_come_first():
 
 
 def test_the_short_batch_is_not_always_the_longest():
-    """A training leaves it out: with fewer examples than a pool holds, the longest would never be learned from."""
+    """Training skips the short batch; if it always held the longest texts, they would never be trained on."""
     epochs = [length_buckets(range(47), 32, epoch=epoch) for epoch in range(20)]
     full = [{*next(batch for batch in batches if len(batch) == 32)} for batches in epochs]
     assert set.union(*full) == set(range(47))
     assert all(sorted(map(len, batches)) == [15, 32] for batches in epochs)
 
 
-def test_few_and_none():
+def test_few_and_no_examples():
     assert length_buckets([], 4) == []
     assert sorted(length_buckets([5, 2, 9], 4)[0]) == [0, 1, 2]
 

@@ -1,4 +1,4 @@
-"""Tokens kept in a file."""
+"""The cache of tokens."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from pydlx.data.text import create_tokeniser
 
 
 class Counting:
-    """The tokeniser of words, with a count of the texts that it cut."""
+    """The tokeniser of words, counting the texts it has split."""
 
     name, version = "words", "1"
 
@@ -29,7 +29,7 @@ def cached(tmp_path):
     path = tmp_path / "tokens.npz"
 
     def read(questions=QUESTIONS, **changes):
-        """The tokens, and how many texts were cut."""
+        """Returns the tokens and the number of texts that were split."""
         tokeniser = Counting()
         vars(tokeniser).update(changes)
         return TokenisedQuestions(questions, tokeniser, cache=path).texts, tokeniser.texts
@@ -64,7 +64,7 @@ def test_it_is_made_again_when_something_changed(cached, change, monkeypatch):
     elif change == "fewer":
         questions = QUESTIONS[:2]
     elif change == "form":
-        monkeypatch.setattr(cache_module, "_FORM", 99)
+        monkeypatch.setattr(cache_module, "_FORMAT", 99)
     else:
         options = {change: "other"}
     texts, cut = cached(questions, **options)

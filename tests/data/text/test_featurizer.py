@@ -1,4 +1,4 @@
-"""Texts as numbers for taggers: words, pairs, characters and wordpieces, in batches and in windows."""
+"""Texts become words, pairs of characters, characters and wordpieces for taggers, in batches and windows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tokens and where they stand."""
+"""Tokens and their character offsets."""
 
 import sys
 
@@ -56,7 +56,7 @@ def test_spaces():
 
 @pytest.mark.parametrize("name", ["words", "characters", "spaces", "spacy"])
 @pytest.mark.parametrize("text", TEXTS)
-def test_all_but_white_space_is_in_one_token(name, text):
+def test_every_character_but_white_space_is_in_one_token(name, text):
     if name == "spacy":
         pytest.importorskip("spacy")
     spans = create_tokeniser(name)(text)

@@ -26,7 +26,7 @@ def test_words_with_spaces_a_header_and_wrong_lines(tmp_path):
     assert found.tolist() == [True, True, False, False, False, False, True, True]
     assert vectors[[0, 1, 6, 7]].tolist() == [[1, 2], [3, 4], [5, 6], [7, 8]]
     assert not vectors[~found].any()
-    assert wrong == 4  # b, c, d and the empty line; the word of other bytes was not asked for
+    assert wrong == 4  # b, c, d and the empty line; the word of undecodable bytes was not requested
 
 
 def test_the_first_words_of_a_file(tmp_path):

@@ -1,4 +1,4 @@
-"""Numbers for words."""
+"""Vocabularies and word ids."""
 
 import pytest
 

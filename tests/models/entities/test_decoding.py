@@ -1,4 +1,4 @@
-"""Scores of spans and tags become the entities that a search by hand finds."""
+"""Decoding of spans' scores and tags gives the entities that an exhaustive search finds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NONE = -torch.inf
 
 
 def grid(length, cells, types=2):
-    """Scores (1, types, length, length), -1 but at cells {(type, start, end): score}."""
+    """Returns scores (1, types, length, length): -1 except at the given {(type, start, end): score}."""
     scores = torch.full((1, types, length, length), -1.0)
     for place, score in cells.items():
         scores[(0, *place)] = score
@@ -26,7 +26,7 @@ def mask(*lengths, width=None):
 
 
 def test_every_cell_above_the_threshold_is_an_entity():
-    """Nested, of two types at once and overlapping ones; not those of padding and below the diagonal."""
+    """Finds nested spans, spans of two types and overlapping ones; ignores padding and cells below the diagonal."""
     torch.manual_seed(0)
     scores, real = torch.randn(3, 2, 6, 6), mask(6, 1, 4)
     for threshold in (0.0, 0.7):
@@ -88,7 +88,7 @@ def test_flat_entities_go_to_tags_and_back():
 @pytest.mark.parametrize(
     ("tags", "wanted"),
     [
-        ([2, 2, 0], [(0, 0, 1)]),  # what goes on in nothing begins
+        ([2, 2, 0], [(0, 0, 1)]),  # an inside tag after an outside tag begins an entity
         ([1, 4, 4], [(0, 0, 0), (1, 1, 2)]),
         ([1, 1, 2], [(0, 0, 0), (0, 1, 2)]),
         ([0, 3], [(1, 1, 1)]),

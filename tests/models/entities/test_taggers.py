@@ -1,4 +1,4 @@
-"""Taggers give what their definitions say, whatever padding stands behind a text."""
+"""Taggers compute what their definitions say, whatever padding follows a text."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def packages(request):
 
 
 def batch_of(model, *numbers):
-    """Texts of different lengths, and a last one that is only their beginning."""
+    """Texts of different lengths; the last is a prefix of the others."""
     featurizer = TextFeaturizer.from_state(model.companion["featurizer"])
     texts = TokenisedEntities([annotated(n) for n in numbers], featurizer.tokeniser)
     examples = EntitySet(texts, featurizer, model.companion["types"])
@@ -40,7 +40,7 @@ def batch_of(model, *numbers):
 
 
 def alone(model, batch, item):
-    """An item of a batch as a batch of its own, without padding."""
+    """Returns one item of a batch as a batch of its own, without padding."""
     featurizer = TextFeaturizer.from_state(model.companion["featurizer"])
 
     def cut(part, width):
@@ -116,7 +116,7 @@ def test_probabilities_of_spans():
 
 
 def all_tags(scores, crf):
-    """Every row of tags of a text, with its score."""
+    """Yields every sequence of tags of a text, with its score."""
     length, count = scores.shape
     for tags in itertools.product(range(count), repeat=length):
         total = crf.start_transitions[tags[0]] + crf.end_transitions[tags[-1]] + scores[range(length), tags].sum()
@@ -124,7 +124,7 @@ def all_tags(scores, crf):
 
 
 def test_a_random_field_by_enumeration():
-    """Loss, best tags and each tag's probability, of one text of three tokens and one of two."""
+    """Loss, best tags and marginals of a text of three tokens and one of two equal those by enumeration."""
     pytest.importorskip("torchcrf")
     model = tiny_tagger("crf_tagger").double()
     with torch.no_grad():
@@ -171,7 +171,7 @@ def test_word_dropout_hides_words_and_pairs_in_training_only():
         ({"vocabulary_size": 0}, "TextEncoder: vocabulary_size must be positive where nothing else is read, got 0"),
     ],
 )
-def test_what_cannot_be_built_is_refused(options, message):
+def test_impossible_options_are_refused(options, message):
     with pytest.raises(ValueError, match=f"^{message}"):
         create_model("global_pointer", **{"types": 2, "vocabulary_size": 5, **options})
 

@@ -1,4 +1,4 @@
-"""Readers that are asked: probabilities, places in the passage, windows, no answer."""
+"""Answers of readers: probabilities, character offsets in the passage, windows, and no answer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ QUESTION = "Where does Anna1 live?"
 
 
 def softmaxes(model, text, question):
-    """The model's own probabilities of all spans of a passage, {(first, past character): p}, and of none."""
+    """Returns the probabilities of all spans of a passage, {(start, end) in characters: p}, and of no answer."""
     example = Featurizer.from_state(model.companion["featurizer"])(text, question)
     with torch.no_grad():
         scores = model(example.passage, example.question)
@@ -83,7 +83,7 @@ def test_one_window_gives_the_models_softmaxes(name, no_answer):
 
 
 def sum_over_windows(model, text, question):
-    """exp(score) of all spans of all windows, and once of no answer."""
+    """Probabilities are normalised over exp(score) of all spans of all windows, plus no answer once."""
     featurizer = Featurizer.from_state(model.companion["featurizer"])
     offsets, total, null = featurizer(text, question).offsets.tolist(), 0.0, 0.0
     for first, past in windows(len(offsets), 20, 10):
@@ -105,7 +105,7 @@ def test_windows_list_an_answer_once_and_share_the_probability(no_answer):
     model = tiny_reader(no_answer=no_answer, max_passage=20)
     asked = ask(model, LONG, QUESTION, top_k=10_000)
     places = [(answer.start, answer.end) for answer in asked.answers]
-    assert len(set(places)) == len(places) == 4 * 77 - 6  # of 1 to 4 tokens, all of which lie whole in a window
+    assert len(set(places)) == len(places) == 4 * 77 - 6  # all spans of 1 to 4 tokens; each is whole in some window
     assert all(answer.text == LONG[answer.start : answer.end] for answer in asked.answers)
     total = sum(answer.probability for answer in asked.answers) + asked.null_probability
     assert 0.1 < total <= 1 + 1e-6
@@ -160,7 +160,7 @@ def test_no_answer_is_best_where_it_is_likelier():
     assert none.best == ""
 
 
-def test_a_reader_in_a_file_answers_alike(tmp_path):
+def test_a_saved_reader_gives_the_same_answers(tmp_path):
     model = tiny_reader(max_passage=20).train()
     save_model(model, tmp_path / "model.pt")
     assert ask(load_model(tmp_path / "model.pt"), LONG, QUESTION, top_k=5) == ask(model, LONG, QUESTION, top_k=5)
@@ -220,6 +220,6 @@ def without_vocabulary():
     ],
 )
 def test_refusals(call, error, message):
-    """At the call, but for what is wrong with a question."""
+    """Arguments are checked at the call, each question when it is reached."""
     with pytest.raises(error, match=f"^ask_all: .*{message}"):
         call()

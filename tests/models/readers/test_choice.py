@@ -1,4 +1,4 @@
-"""Choices that readers make: a softmax over what each choice weighs, and what is asked in Python."""
+"""Multiple choice with readers: the softmax over the choices, and the Python interface."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gaps that readers fill: the sums over a word's places, and what is asked in Python."""
+"""Cloze with readers: attention sums over a word's occurrences, and the Python interface."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SCORES = SpanScores(torch.zeros(1, 2), torch.zeros(1, 2))
 
 
 def loop(places, candidates):
-    """Probabilities of words by the definition, {first place: p}."""
+    """Returns the probabilities of words by their definition, {first position: p}."""
     scores = {i: math.exp(s) for i, (s, c) in enumerate(zip(places, candidates, strict=True)) if c >= 0}
     sums: dict[int, float] = {}
     for i, score in scores.items():
@@ -81,7 +81,7 @@ def test_every_reader_can_learn_to_fill_a_gap(name):
     check_descends(model, lambda: cloze_loss(model(batch.passage, batch.question), batch.candidates, batch.answer))
 
 
-def test_a_reader_in_a_file_fills_alike(tmp_path):
+def test_a_saved_reader_fills_gaps_the_same(tmp_path):
     model = task_reader("cloze")
     save_model(model, tmp_path / "model.pt")
     assert fill(load_model(tmp_path / "model.pt"), PASSAGE, GAP) == fill(model, PASSAGE, GAP)

@@ -44,7 +44,7 @@ def test_the_decoder_reads_the_span_that_it_found_last():
                 torch.testing.assert_close(found[b, :length], wanted, rtol=0, atol=1e-12)
             s, e = int(start[b].argmax()), int(end[b].argmax())
             spans.append((s, e))
-        # In inference the scores are those of the iteration that gave the span again.
+        # In inference the scores are those of the iteration that returned the same span as the one before.
         first = next((i for i in range(1, 6) if spans[i] == spans[i - 1]), 5)
         if spans[0] == (0, length - 1):
             first = 0
@@ -64,7 +64,7 @@ def test_all_iterations_of_dcn_are_learned_and_the_last_answers():
     assert torch.equal(model(*text).start, found[-1].start)
 
 
-def test_the_decoder_is_compiled_as_a_whole():
+def test_the_decoder_compiles_as_one_graph():
     part, text = spread(DynamicDecoder(3, 4, 2, 4)), states((6, 4, 1), 4)
     for mode in (part.train(), part.eval()):
         compiled = torch.compile(mode, fullgraph=True, backend="eager")
@@ -116,7 +116,7 @@ def test_fastqa_follows_up_its_best_starts_and_learns_from_the_right_one():
         for b, (s, e) in enumerate(zip(start, end, strict=True))
     ]
     torch.testing.assert_close(model.loss(*text, start, end), -sum(one) / 3)
-    # A beam of one reads the best start only; a wider one may find a likelier span behind another.
+    # A beam of one follows the best start only; a wider one may find a more probable span from another start.
     wider = reader("fastqa", beam=7).eval()
     assert (wider(*text).best(None, 1).score >= scores.best(None, 1).score - 1e-12).all()
 

@@ -1,4 +1,4 @@
-"""Which kinds of fusion readers have: as FusionNet's Table 1 says, and as what they compute shows."""
+"""Kinds of fusion of each reader: FusionNet's Table 1 agrees with what the models compute."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pydlx.models.readers.fusion_table import draw_fusion_table, fusion_table
 from pydlx.models.readers.fusions import fusion_kinds
 from pydlx.nn import AttentionRNN
 
-# Huang and others, arXiv 1711.07341, Table 1; QANet is younger.
+# Huang et al., arXiv 1711.07341, Table 1; QANet appeared later.
 PAPER = {
     "match_lstm": ("high",),
     "dcn": ("high", "coattention"),
@@ -42,7 +42,7 @@ def test_options_that_take_a_part_away_take_its_kind_away():
 
 
 def called(model, passage, question):
-    """What the marked parts were called with and gave, once each, in order."""
+    """Returns inputs and outputs of the marked layers, each layer once, in order of the calls."""
     calls = []
 
     def keep(part, inputs, output):
@@ -61,7 +61,7 @@ def test_word_level_parts_read_words_alone_and_others_words_in_context(name):
     model = reader(name, characters=False, features=False).eval()
     passage, question = torch.tensor([[5, 6, 7, 8, 9, 5]]), torch.tensor([[3, 9, 4]])
     other = passage.clone()
-    other[0, 0] = 11  # no word of the question
+    other[0, 0] = 11  # this word is not in the question
     compared = 0
     for (part, inputs, _), (_, changed, _) in zip(
         called(model, passage, question), called(model, other, question), strict=True
@@ -76,12 +76,12 @@ def test_word_level_parts_read_words_alone_and_others_words_in_context(name):
 
 @pytest.mark.parametrize("name", sorted(SMALL))
 def test_self_boosting_parts_look_at_the_whole_passage(name):
-    """What such a part gives a token depends on what another token of the passage brings to it."""
+    """The output of such a layer at one token depends on the input at another token of the passage."""
     model = reader(name, characters=False, features=False).eval()
     passage, question = torch.tensor([[5, 6, 7, 8, 9, 5]]), torch.tensor([[3, 9, 4]])
     for part, inputs, output in called(model, passage, question):
         if any(isinstance(each, AttentionRNN) for each in part.modules()):
-            continue  # what goes token by token sees the others anyhow
+            continue  # a recurrent layer depends on other tokens in any case
         if inputs[0].shape[1] != passage.shape[1] or {"word", "summary"} & {*part.fuses}:
             continue
         with part.register_forward_pre_hook(lambda _, given: moved(given)):
@@ -92,7 +92,7 @@ def test_self_boosting_parts_look_at_the_whole_passage(name):
 
 
 def moved(given):
-    """The same call with another first token of the passage."""
+    """Returns the same call with the first token of the passage changed."""
     first = given[0].clone()
     first[:, 0] += 1
     return tuple(first if x is given[0] else x for x in given)

@@ -1,4 +1,4 @@
-"""RaSoR, DrQA, MPCM and Mnemonic Reader do what their papers' equations say, and their parts, too."""
+"""RaSoR, DrQA, MPCM and Mnemonic Reader, and their layers, against their papers' equations."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def close(a, b):
 
 
 def seen_by(module):
-    """What a module is called with."""
+    """Records the arguments of a module's calls."""
     seen = []
     module.register_forward_pre_hook(lambda _, inputs: seen.append(inputs))
     return seen
@@ -93,12 +93,12 @@ def test_rasor_reads_words_beside_what_they_and_the_question_say():
 
 
 def logistic(scores, null, start, end):
-    """-log of the probability that each question is answered rightly, for one example."""
+    """Returns, for one example, -log of the probability that all its answers are right."""
     total = 0.0
     for i in range(scores.shape[0]):
         for k in range(scores.shape[1]):
             sign = 1 if (i, i + k) == (start, end) else -1
-            total -= float(F.logsigmoid(sign * scores[i, k]))  # 0 of -inf, which is no span
+            total -= float(F.logsigmoid(sign * scores[i, k]))  # -inf, not a span, contributes 0
     return total - float(F.logsigmoid(null if start < 0 else -null))
 
 
@@ -110,7 +110,7 @@ def test_spans_are_learned_one_by_one():
         scores = model(passage, question)
     wanted = [logistic(scores.spans[b], scores.null[b].detach(), int(start[b]), int(end[b])) for b in range(3)]
     assert model.loss(passage, question, start, end).item() == pytest.approx(sum(wanted) / 3)
-    end[0] = 5  # of four tokens: it has no score
+    end[0] = 5  # there are four tokens, so this one has no score
     assert model.loss(passage, question, start, end).item() == pytest.approx(sum(wanted[1:]) / 2)
     end[0] = 1
     with pytest.raises(ValueError, match="RaSoR: end must be start or a later token, or -1 as start is"):
@@ -258,7 +258,7 @@ def test_a_feed_forward_pointer_has_a_network_for_each_end():
         close(side[0, 2], network[3].weight[0] @ (network[1].weight @ h[0, 2] + network[1].bias).relu())
 
 
-def test_what_these_readers_cannot_be_is_said():
+def test_options_impossible_for_these_readers_are_refused():
     for name, wrong, sentence in (
         ("rasor", {"objective": "x"}, "RaSoR: objective must be one of 'span', 'span_binary', 'endpoints', got 'x'"),
         ("rasor", {"max_length": 0}, "SpanScoring: max_length must be positive, got 0"),

@@ -1,4 +1,4 @@
-"""The parts of readers do what their papers' equations say, and padding changes no result and no gradient."""
+"""The layers of readers against their papers' equations; padding changes no result and no gradient."""
 
 from __future__ import annotations
 

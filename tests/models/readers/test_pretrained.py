@@ -1,4 +1,4 @@
-"""Every reader reads by a pretrained encoder: padding changes nothing, and the encoder learns unless it is frozen."""
+"""Readers on a pretrained encoder: padding changes nothing, and the encoder is tuned unless frozen."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_padded_batch_gives_scores_and_gradients_of_its_examples(name):
     for index in range(len(PASSAGES)):
         own = [alone(text, index) for text in texts()]
         one = model(*own)
-        torch.testing.assert_close(scores.mass()[index], one.mass()[0], rtol=0, atol=1e-10)
+        torch.testing.assert_close(scores.log_partition()[index], one.log_partition()[0], rtol=0, atol=1e-10)
         for together, apart in zip(scores.best(None, 50), one.best(None, 50), strict=True):
             torch.testing.assert_close(together[index], apart[0], rtol=0, atol=1e-10)
         loss = model.loss(*own, START[index : index + 1], END[index : index + 1])
@@ -56,7 +56,7 @@ def test_a_padded_batch_gives_scores_and_gradients_of_its_examples(name):
             total += gradient
     for weight, a, b in zip(weights, padded, single, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-10)
-        assert a.any() or weight.endswith("key.bias"), weight  # which a softmax does not see
+        assert a.any() or weight.endswith("key.bias"), weight  # the softmax cancels this bias
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -66,7 +66,7 @@ def test_a_frozen_encoder_stands_beside_the_words_and_stays_as_it_is(name):
     model.loss(*texts(), START, END).backward()
     assert all(weight.grad is None for weight in model.embed.pretrained.parameters())
     assert model.embed.words.tuned.grad.any()
-    vectors = model.embed.word_vectors(texts()[0])  # in training too, where others drop some
+    vectors = model.embed.word_vectors(texts()[0])  # in training too, where other layers apply dropout
     assert torch.equal(vectors, model.eval().embed.word_vectors(texts()[0]))
     assert not vectors[1, 3:].any()
 
@@ -81,7 +81,7 @@ def test_its_options_are_those_of_every_reader(name):
             pydlx.create_model(name, vocabulary_size=9, **{unknown: None})
 
 
-def test_a_reader_from_a_file_answers_as_the_one_that_was_saved(tmp_path):
+def test_a_loaded_reader_answers_as_the_saved_one(tmp_path):
     model = tiny_reader("fusionnet", max_passage=28, encoder_config=BERT, vocabulary_size=0)
     model.companion["featurizer"]["pieces"] = PieceTokeniser(piece_json()).json
     save_model(model, tmp_path / "reader.pt")
@@ -92,7 +92,7 @@ def test_a_reader_from_a_file_answers_as_the_one_that_was_saved(tmp_path):
 
 
 def test_a_question_and_its_choice_are_one_text_for_an_encoder():
-    """With marks around both, and the pieces of one after those of the other."""
+    """Both texts are one sequence of pieces, with the special tokens around each."""
     words = Featurizer(create_tokeniser("words"), Vocabulary([]), pieces=PieceTokeniser(piece_json()))
     asked, choices = "Where is Bob?", ("in Rome", "at home")
     example = ChoiceSet([ChoiceQuestion("1", passage(0), asked, choices)], words, training=False)[0]
@@ -106,7 +106,7 @@ def test_a_question_and_its_choice_are_one_text_for_an_encoder():
     assert sum(choose(model, passage(0), asked, choices).probabilities) == pytest.approx(1)
 
 
-def test_what_does_not_fit_is_said(tmp_path):
+def test_mismatched_inputs_are_refused(tmp_path):
     model = reading("bidaf")
     bare = tokens(PASSAGES)
     for call, sentence in (

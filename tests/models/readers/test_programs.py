@@ -1,4 +1,4 @@
-"""Readers as programs: compiled, and exported to run without this package."""
+"""Readers are compiled, and exported to run without this package."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pydlx.models.exporting import export_model
 from pydlx.models.readers.pointers import SpanScoring
 
 
-def test_qanet_is_compiled_as_a_whole():
+def test_qanet_compiles_as_one_graph():
     model = reader("qanet", blocks=1, characters=False, features=False)
     passage, question = tokens(PASSAGES), tokens(QUESTIONS, seed=1)
     compiled = torch.compile(model.eval(), fullgraph=True, backend="eager")
     torch.testing.assert_close(compiled(passage, question).start, model(passage, question).start)
 
 
-def test_span_scores_are_compiled_as_a_whole():
+def test_span_scores_compile_as_one_graph():
     part = SpanScoring(3, 5, 4).double()
     h, mask = states(PASSAGES, 3)
     compiled = torch.compile(part, fullgraph=True, backend="eager")

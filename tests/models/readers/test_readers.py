@@ -1,4 +1,4 @@
-"""What every reader promises: padding changes nothing, options do what they say, sizes are the papers'."""
+"""All readers: padding changes nothing, options have their effect, parameter counts are the papers'."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IDS = ["-".join([name, *(f"{k}={v}" for k, v in options.items())]) for name, opt
 
 
 def by_token(scores):
-    """What scores hold of tokens, (B, n, ...): of ends given a start, those given the best one."""
+    """Returns the token scores (B, n, ...); of end scores given a start, those given the best start."""
     if isinstance(scores, ConditionalScores):
         return [scores.start, scores.end[:, 0]]
     return [part for name, part in scores._asdict().items() if name != "null"]
@@ -41,7 +41,7 @@ def test_a_padded_batch_gives_scores_and_gradients_of_its_examples(name, options
             assert (together[index, length:] == -torch.inf).all()
         spans = [part.best(None, 50) for part in (scores, one)]
         for together, apart in (
-            (scores.mass(), one.mass()),
+            (scores.log_partition(), one.log_partition()),
             (scores.no_answer(), one.no_answer()),
             *zip(*spans, strict=True),
         ):
@@ -56,7 +56,7 @@ def test_a_padded_batch_gives_scores_and_gradients_of_its_examples(name, options
         )
     # Everything is learned.
     still = {parameter for (parameter, _), a in zip(model.named_parameters(), padded, strict=True) if not a.any()}
-    if name == "match_lstm" or "iterations" in options:  # what starts at zero and takes one step
+    if name == "match_lstm" or "iterations" in options:  # initialised to zero, and only one step was taken
         still = {parameter for parameter in still if not parameter.endswith("weight_hh")}
     assert not still, still
 
@@ -92,8 +92,8 @@ FASTQA = (
     + (linear(1500, 300) + 300)
 )
 
-# Sizes of the papers, with 50 characters where they read any and FusionNet's 24 features. Vectors of words are fixed,
-# but for FusionNet's thousand. PyTorch's cells have two biases.
+# Sizes of the papers, with 50 distinct characters where used, and FusionNet's 24 features. Word vectors are fixed,
+# except FusionNet's 1,000 most frequent. PyTorch's LSTM and GRU cells have two biases.
 SIZES = {
     "match_lstm": (
         {},
@@ -201,7 +201,7 @@ def test_readers_have_as_many_parameters_as_their_papers(name):
 
 
 def seen_by(module):
-    """What a module is called with, once it is."""
+    """Returns a list to which the arguments of a module's calls are appended."""
     seen = []
     module.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     return seen
@@ -318,7 +318,7 @@ def test_fusionnet_reads_no_features_of_questions():
         assert torch.equal(a, b)
 
 
-def test_the_loss_is_of_start_and_end_or_of_nowhere():
+def test_the_loss_is_of_start_and_end_or_of_no_answer():
     model = reader("bidaf")
     scores = SpanScores(torch.tensor([[1.0, 2.0], [0.5, -torch.inf]]), torch.tensor([[3.0, 1.0], [0.0, -torch.inf]]))
     plain = scores._replace(null=torch.tensor([[0.0, -1.0], [2.0, 1.0]]))
@@ -360,7 +360,7 @@ def test_answers_are_the_best_spans_with_their_probabilities():
 
 def test_scores_of_16_bits_are_added_in_float32():
     start = torch.tensor([[32.0, 32.0]], dtype=torch.bfloat16)
-    end = torch.tensor([[0.01, 0.02]], dtype=torch.bfloat16)  # which are both nothing beside 32, in 8 bits
+    end = torch.tensor([[0.01, 0.02]], dtype=torch.bfloat16)  # both vanish next to 32 in bfloat16's 8 bits
     null = torch.tensor([[32.0, 0.0]], dtype=torch.bfloat16)
     scores = SpanScores(start, end, null)
     assert decode_answers(scores) == decode_answers(SpanScores(*(side.float() for side in scores)))
@@ -392,7 +392,7 @@ def test_readers_are_built_anew_from_files(tmp_path):
     assert loaded.companion == model.companion
 
 
-def test_what_no_reader_can_be_is_said():
+def test_options_impossible_for_all_readers_are_refused():
     for name, wrong, sentence in (
         ("bidaf", {"end_input": "both"}, "BiDAF: end_input must be one of 'code', 'paper', got 'both'"),
         ("bidaf", {"dropout": 1.0}, "BiDAF: dropout must be at least 0 and below 1, got 1.0"),

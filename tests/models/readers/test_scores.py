@@ -1,4 +1,4 @@
-"""The three kinds of scores: all spans' probabilities sum to one, and what is learned from and decoded are these."""
+"""The three kinds of scores: probabilities of all spans sum to one, and loss and decoding use the same ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def drawn(*shape):
 
 
 def scores_of(kind, null):
-    """Scores of three passages, and log p of each of their spans as {(first, last): log p}, and of none."""
+    """Returns scores of three passages, and log p of all their spans as {(first, last): log p}, and of no answer."""
     real = torch.arange(N) < torch.tensor(LENGTHS).unsqueeze(1)
     start, end = drawn(3, N).masked_fill(~real, -torch.inf), drawn(3, N, 1)[..., 0].masked_fill(~real, -torch.inf)
     none = drawn(3, 2 if kind is SpanScores else 1) if null else None
@@ -44,7 +44,7 @@ def scores_of(kind, null):
         given = torch.arange(N).expand(3, N).flip(1)
         behind = (torch.arange(N) >= given.unsqueeze(2)) & real.unsqueeze(1)
         ends = drawn(3, N, N).masked_fill(~behind, -torch.inf)
-        ends = torch.where(behind.any(2, keepdim=True), ends, 0.0)  # of starts in padding, which never count
+        ends = torch.where(behind.any(2, keepdim=True), ends, 0.0)  # starts in padding, which are never used
         scores = ConditionalScores(start, given, ends, none)
         likely = {(b, int(s)): ends[b, k].log_softmax(0) for b in range(3) for k, s in enumerate(given[b])}
         spans = [
@@ -99,14 +99,14 @@ def test_spans_that_have_no_score_do_not_count():
 @pytest.mark.parametrize("kind", KINDS)
 def test_tokens_have_a_score_each_and_padding_none(kind):
     scores, _ = scores_of(kind, False)
-    places = scores.places()
+    places = scores.token_scores()
     assert places.shape == (3, N)
     assert torch.equal(places > -torch.inf, torch.arange(N) < torch.tensor(LENGTHS).unsqueeze(1))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("length", "count"), [(0, 1), (-1, 1), (3, 0), (3, -2), (1.5, 1), (3, 1.0)])
-def test_what_cannot_be_asked_for_is_refused(kind, length, count):
+def test_impossible_requests_are_refused(kind, length, count):
     scores, _ = scores_of(kind, False)
     with pytest.raises((ValueError, TypeError), match=r"(max_length|top_k) must be"):
         decode_answers(scores, length, count)
@@ -121,11 +121,11 @@ def test_losses_of_16_bits_are_of_float32(kind):
     small = kind(*(part.bfloat16() if part.is_floating_point() else part for part in scores))
     loss = small.loss(first, first)
     assert loss.dtype == torch.float32
-    assert torch.equal(loss, small.wide().loss(first, first))
+    assert torch.equal(loss, small.upcast().loss(first, first))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_scores_of_16_bits_are_widened(kind):
     scores, _ = scores_of(kind, True)
     small = kind(*(part.bfloat16() if part.is_floating_point() else part for part in scores))
-    assert all(part.dtype in (torch.float32, torch.int64) for part in small.wide())
+    assert all(part.dtype in (torch.float32, torch.int64) for part in small.upcast())

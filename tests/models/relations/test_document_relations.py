@@ -1,4 +1,4 @@
-"""The model of relations gives each document what it would give it alone."""
+"""The relation model gives a document the same scores in a batch as alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model finds relations in documents, each with the sentences that name both entities."""
+"""A model finds relations in documents, each with the sentences that mention both entities as evidence."""
 
 from __future__ import annotations
 

