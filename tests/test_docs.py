@@ -123,7 +123,8 @@ def coco_files(keypoints, rng):
         shifted, score = [x + 1 for x in box], float(rng.random())
         results.append({**common, **outline, "bbox": shifted, "keypoints": near, "score": score})
     images = [{"id": n, "file_name": f"{n}.jpg", "width": 400, "height": 400, "crowdIndex": 0.1} for n in range(3)]
-    return {"images": images, "categories": [{"id": 1, "name": "person"}], "annotations": annotations}, results
+    categories = [{"id": 1, "name": "person"}, {"id": 3, "name": "car"}]
+    return {"images": images, "categories": categories, "annotations": annotations}, results
 
 
 @pytest.fixture
@@ -170,7 +171,7 @@ def folder(tmp_path, monkeypatch):
         Path(name).write_text(json.dumps(truth))
     Path("annotations").mkdir()
     Path("annotations", "instances_val2017.json").write_text(json.dumps(truth))
-    for name in ("detections.json", "boxes.json"):
+    for name in ("detections.json", "boxes.json", "segments.json"):
         Path(name).write_text(json.dumps(results))
     Path("detections.json.gz").write_bytes(gzip.compress(json.dumps(results).encode()))
     for truth_name, found_name, keypoints in (("hands", "hands", 21), ("crowdpose_test", "crowdpose", 14)):

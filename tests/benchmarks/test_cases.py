@@ -142,7 +142,7 @@ def test_targets_are_those_asked_for():
         },
     }
     limits = {item.label: item.limit for op in CATALOGUE for item in items(op) if isinstance(item, Quantity)}
-    assert set(limits.values()) == {0.3, 0.01, 1e-6, 1 / 8, 1 / 4, 1.0}
+    assert set(limits.values()) == {0.1, 0.15, 0.01, 1e-6, 1 / 8, 1 / 4, 1.0}
 
 
 def test_full_runs_check_large_grids_too():
