@@ -15,9 +15,9 @@
 namespace pydlx {
 namespace {
 
-// Planes of up to this many pixels are solved in parallel, one per thread. So are larger ones of which each thread has
-// one, since the threads then need not wait for each other after every pass; others are solved one after another by all
-// threads.
+// Planes of up to this many pixels are solved in parallel, each by one thread. So are larger ones, as long as every
+// thread has one, since threads with a plane of their own do not wait for each other after every pass. The planes that
+// are left over are solved one after another, each by all threads.
 constexpr int64_t kSmallCanvas = 1 << 17;
 
 // rhs and initial: (masks, planes, height, width); mask: (masks, height, width).
@@ -42,8 +42,10 @@ struct Batch {
 
   template <class Body>
   void each_plane(const Body& body) const {
-    const bool side_by_side = small() || planes >= static_cast<int64_t>(torch::stable::get_num_threads());
-    side_by_side ? parallel_for(planes, 1, body) : body(0, planes);
+    const auto threads = static_cast<int64_t>(torch::stable::get_num_threads());
+    const int64_t alone = small() ? planes : planes / threads * threads;
+    parallel_for(alone, 1, body);
+    if (alone < planes) body(alone, planes);
   }
 
   void solve_mask(int64_t m, const StoppingRule& rule) const {
