@@ -74,6 +74,8 @@ def outcome(read):
 def pieces(value):
     if dataclasses.is_dataclass(value):
         return {field.name: pieces(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, tuple):
+        return [pieces(entry) for entry in value]
     if isinstance(value, dict):
         return {key: pieces(entry) for key, entry in value.items()}
     if isinstance(value, np.ndarray):
