@@ -22,13 +22,14 @@ enum class Kind {
   kFlag,     // an integer or a truth value, as bool; false where it is absent
   kCount,    // an integer from 0 to 2^31 - 1, as int64; -1 where it is null or absent
   kNumbers,  // so many float64; NaN where it need not be there and is null, empty or absent
+  kPoints,   // so many x, y, v; as pairs of float64 x, y, and a second column of v
   kMask,     // a segmentation
 };
 
 struct Field {
   std::string name;
   Kind kind;
-  int64_t width;  // of kNumbers; 1 for the others
+  int64_t width;  // of kNumbers and kPoints; 1 for the others
   bool needed;
 };
 
@@ -110,10 +111,18 @@ struct Masks {
 
 class Columns {
  public:
-  explicit Columns(const std::vector<Field>& fields) : fields_(&fields), data_(fields.size()) {}
+  explicit Columns(const std::vector<Field>& fields) : fields_(&fields), data_(fields.size()), thirds_(fields.size()) {}
 
   int64_t rows() const { return rows_; }
-  size_t row_size(size_t field) const { return item_size((*fields_)[field].kind) * (*fields_)[field].width; }
+  size_t row_size(size_t field) const {
+    const Field& it = (*fields_)[field];
+    return (it.kind == Kind::kPoints ? 2 : 1) * item_size(it.kind) * it.width;
+  }
+  // Of the second column of points; 0 for the others.
+  size_t third_size(size_t field) const {
+    const Field& it = (*fields_)[field];
+    return it.kind == Kind::kPoints ? sizeof(double) * it.width : 0;
+  }
 
   // The value of a field in the row that is being filled.
   template <class T>
@@ -121,9 +130,16 @@ class Columns {
     return reinterpret_cast<T*>(data_[field].data() + rows_ * row_size(field));
   }
 
+  double* thirds_at(size_t field) {
+    return reinterpret_cast<double*>(thirds_[field].data() + rows_ * third_size(field));
+  }
+
   bool full() const { return rows_ == room_; }
   void reserve(int64_t rows) {
-    for (size_t field = 0; field < data_.size(); ++field) data_[field].resize(rows * row_size(field));
+    for (size_t field = 0; field < data_.size(); ++field) {
+      data_[field].resize(rows * row_size(field));
+      if (third_size(field)) thirds_[field].resize(rows * third_size(field));
+    }
     room_ = rows;
   }
   void next_row() { ++rows_; }
@@ -152,7 +168,11 @@ class Columns {
     if (rows_ + next.rows_ > room_) reserve(rows_ + next.rows_);
     for (size_t field = 0; field < data_.size(); ++field) {
       if (next.rows_) std::memcpy(at<char>(field), next.data_[field].data(), next.rows_ * row_size(field));
+      if (next.rows_ && third_size(field)) {
+        std::memcpy(thirds_at(field), next.thirds_[field].data(), next.rows_ * third_size(field));
+      }
       next.data_[field] = Bytes();
+      next.thirds_[field] = Bytes();
     }
     rows_ += next.rows_;
     masks.append(next.masks);
@@ -164,12 +184,16 @@ class Columns {
     data_[field].resize(rows_ * row_size(field));
     return data_[field].release();
   }
+  char* release_thirds(size_t field) {
+    thirds_[field].resize(rows_ * third_size(field));
+    return thirds_[field].release();
+  }
 
   Masks masks;
 
  private:
   const std::vector<Field>* fields_;
-  std::vector<Bytes> data_;
+  std::vector<Bytes> data_, thirds_;
   int64_t rows_ = 0, room_ = 0;
 };
 

@@ -18,22 +18,38 @@ py::array_t<T> array_of(std::vector<T>&& values) {
   return py::array_t<T>(owned->size(), owned->data(), free);
 }
 
-py::array column_of(Columns& columns, size_t field, const Field& it) {
-  char* memory = columns.release(field);
+// Takes over memory that came from std::malloc.
+py::array array_of(char* memory, const char* dtype, const std::vector<py::ssize_t>& shape) {
   const py::capsule free(memory, [](void* owned) { std::free(owned); });
-  const py::dtype dtype(it.kind == Kind::kFlag                                                              ? "?"
-                        : it.kind == Kind::kMask                                                            ? "u1"
-                        : item_size(it.kind) == 8 && (it.kind == Kind::kInteger || it.kind == Kind::kCount) ? "i8"
-                                                                                                            : "f8");
-  std::vector<py::ssize_t> shape{static_cast<py::ssize_t>(columns.rows())};
-  if (it.kind == Kind::kNumbers) shape.push_back(it.width);
-  return py::array(dtype, shape, {}, memory, free);
+  return py::array(py::dtype(dtype), shape, {}, memory, free);
+}
+
+py::object column_of(Columns& columns, size_t field, const Field& it) {
+  const auto rows = static_cast<py::ssize_t>(columns.rows()), width = static_cast<py::ssize_t>(it.width);
+  switch (it.kind) {
+    case Kind::kFlag:
+      return array_of(columns.release(field), "?", {rows});
+    case Kind::kMask:
+      return array_of(columns.release(field), "u1", {rows});
+    case Kind::kInteger:
+    case Kind::kCount:
+      return array_of(columns.release(field), "i8", {rows});
+    case Kind::kNumber:
+      return array_of(columns.release(field), "f8", {rows});
+    case Kind::kNumbers:
+      return array_of(columns.release(field), "f8", {rows, width});
+    case Kind::kPoints: {
+      const py::array pairs = array_of(columns.release(field), "f8", {rows, width, 2});
+      return py::make_tuple(pairs, array_of(columns.release_thirds(field), "f8", {rows, width}));
+    }
+  }
+  throw std::invalid_argument("unknown kind of field");
 }
 
 Kind kind_of(const std::string& name) {
   static const std::vector<std::pair<const char*, Kind>> kinds = {
-      {"integer", Kind::kInteger}, {"number", Kind::kNumber},   {"flag", Kind::kFlag},
-      {"count", Kind::kCount},     {"numbers", Kind::kNumbers}, {"mask", Kind::kMask}};
+      {"integer", Kind::kInteger}, {"number", Kind::kNumber}, {"flag", Kind::kFlag}, {"count", Kind::kCount},
+      {"numbers", Kind::kNumbers}, {"points", Kind::kPoints}, {"mask", Kind::kMask}};
   for (const auto& [known, kind] : kinds) {
     if (name == known) return kind;
   }
@@ -47,7 +63,8 @@ std::vector<Field> fields_of(const GivenFields& given) {
   std::vector<Field> fields;
   for (const auto& [name, kind, width, needed] : given) {
     if (width < 1) throw std::invalid_argument("width must be positive");
-    fields.push_back({name, kind_of(kind), kind_of(kind) == Kind::kNumbers ? width : 1, needed});
+    const Kind is = kind_of(kind);
+    fields.push_back({name, is, is == Kind::kNumbers || is == Kind::kPoints ? width : 1, needed});
   }
   return fields;
 }

@@ -227,6 +227,8 @@ class Reader {
       case Kind::kNumbers:
         if (*p == 'n') return take_word(p, "null") && columns.fill_absent(field);
         return numbers(p, it.width, columns.at<double>(field)) || (empty_array(p) && columns.fill_absent(field));
+      case Kind::kPoints:
+        return points(p, it.width, columns.at<double>(field), columns.thirds_at(field));
       case Kind::kMask:
         return mask(p, *columns.at<char>(field));
     }
@@ -254,6 +256,19 @@ class Reader {
       if (i && !take(p, ',')) return false;
       skip_spaces(p);
       if (!take_number(p, values[i])) return false;
+    }
+    return take(p, ']');
+  }
+
+  static bool points(const char*& p, int64_t width, double* pairs, double* thirds) {
+    if (!take(p, '[')) return false;
+    for (int64_t i = 0; i < width; ++i) {
+      double* values[] = {pairs + 2 * i, pairs + 2 * i + 1, thirds + i};
+      for (int k = 0; k < 3; ++k) {
+        if ((i || k) && !take(p, ',')) return false;
+        skip_spaces(p);
+        if (!take_number(p, *values[k])) return false;
+      }
     }
     return take(p, ']');
   }
@@ -519,13 +534,13 @@ int64_t find_list(const Text& text, const std::string& key) {
 }  // namespace
 
 void add_json_records(py::module_& module) {
-  module.def(
-      "read_json_records", &read_json_records, py::arg("source"), py::arg("size"), py::arg("start"), py::arg("fields"),
-      py::arg("threads"), py::arg("block") = kBlock,
-      "Columns of a list of records and where it ends, or None where it is not plain.\n\n"
-      "source is bytes or the number of an open file of `size` bytes; the list begins at byte `start`.\n"
-      "Each field has a name, a kind (integer, number, flag, count, numbers, mask), a width and whether it must\n"
-      "be there.");
+  module.def("read_json_records", &read_json_records, py::arg("source"), py::arg("size"), py::arg("start"),
+             py::arg("fields"), py::arg("threads"), py::arg("block") = kBlock,
+             "Columns of a list of records and where it ends, or None where it is not plain.\n\n"
+             "source is bytes or the number of an open file of `size` bytes; the list begins at byte `start`.\n"
+             "Each field has a name, a kind (integer, number, flag, count, numbers, points, mask), a width and whether "
+             "it must\n"
+             "be there.");
   module.def(
       "find_json_list",
       [](const py::object& source, int64_t size, const std::string& key) {

@@ -55,6 +55,18 @@ bool take_numbers(PyObject* value, int64_t width, double* results) {
   return true;
 }
 
+bool take_points(PyObject* value, int64_t width, double* pairs, double* thirds) {
+  if (!is_list(value) || PySequence_Fast_GET_SIZE(value) != 3 * width) return false;
+  PyObject** items = PySequence_Fast_ITEMS(value);
+  for (int64_t i = 0; i < width; ++i) {
+    if (!take_number(items[3 * i], pairs[2 * i]) || !take_number(items[3 * i + 1], pairs[2 * i + 1]) ||
+        !take_number(items[3 * i + 2], thirds[i])) {
+      return false;
+    }
+  }
+  return true;
+}
+
 bool take_polygons(PyObject* value, Masks& masks) {
   const Py_ssize_t count = PySequence_Fast_GET_SIZE(value);
   for (Py_ssize_t i = 0; i < count; ++i) {
@@ -129,6 +141,8 @@ bool take_value(PyObject* value, const Field& it, size_t field, Columns& columns
     case Kind::kNumbers:
       if (is_list(value) && PySequence_Fast_GET_SIZE(value) == 0) return columns.fill_absent(field);
       return take_numbers(value, it.width, columns.at<double>(field));
+    case Kind::kPoints:
+      return take_points(value, it.width, columns.at<double>(field), columns.thirds_at(field));
     case Kind::kMask:
       return take_mask(value, *columns.at<char>(field), columns.masks);
   }

@@ -18,7 +18,7 @@ from pydlx.data import coco_masks, json_records
 from pydlx.data.annotations import Id, in_order, places_of, warn_of
 from pydlx.data.coco_masks import Segmentations
 from pydlx.data.coco_rows import NO_ARRAY, Count, Rows, record_form
-from pydlx.data.coco_sets import CocoDetections, CocoTruth, coco_subset
+from pydlx.data.coco_sets import CocoDetections, CocoTruth, Keypoints, coco_subset
 from pydlx.data.coco_sources import Columns, Field, PlainObject, Source, opened
 
 with needed_for("reading COCO files", extra="metrics"):
@@ -28,6 +28,7 @@ __all__ = [
     "CocoDetections",
     "CocoListing",
     "CocoTruth",
+    "Keypoints",
     "coco_results",
     "coco_subset",
     "read_coco_detections",
@@ -114,7 +115,7 @@ def _arrays(keypoints: Mapping[str, int], *, segmentations: bool) -> list[Field]
     """The fields of what an object is like, of truth and detections."""
     masks = [Field("segmentation", "mask")] if segmentations else []
     return [
-        *(Field(name, "numbers", 3 * count) for name, count in keypoints.items()),
+        *(Field(name, "points", count) for name, count in keypoints.items()),
         *masks,
         Field("bbox", "numbers", 4, needed=False),
     ]
@@ -199,7 +200,7 @@ def _truth(
         columns["iscrowd"][good],
         columns["area"][good],
         columns["bbox"][good],
-        {field: _chosen_rows(columns[field], good).reshape(-1, count, 3) for field, count in keypoints.items()},
+        {field: Keypoints(*columns[field]).of(good) for field in keypoints},
         columns["num_keypoints"][good],
         masks and masks.of(good),
         None if masks is None else _sizes(list(by_id.values())),
@@ -208,11 +209,6 @@ def _truth(
 
 def _sizes(images: list[_SizedImage]) -> np.ndarray:
     return np.array([(image.height, image.width) for image in images], dtype=np.int64).reshape(-1, 2)
-
-
-def _chosen_rows(values: np.ndarray, good: np.ndarray) -> np.ndarray:
-    """Large arrays are not copied where all rows are good."""
-    return values if good.all() else values[good]
 
 
 def _masks(columns: Columns) -> Segmentations | None:
@@ -356,7 +352,7 @@ def _detections(
         categories[good],
         {scores[0]: first, **{field: np.where(np.isnan(own), first, own) for field, own in others.items()}},
         None if boxes is None else boxes[good],
-        {field: _chosen_rows(columns[field], good).reshape(-1, count, 3) for field, count in keypoints.items()},
+        {field: Keypoints(*columns[field]).of(good) for field in keypoints},
         masks and masks.of(good),
     )
 

@@ -27,6 +27,7 @@ _FORMS = {
     "flag": (int | bool, 0),
     "count": (Count | None, None),
     "numbers": (msgspec.Raw, _ABSENT),
+    "points": (msgspec.Raw, ...),
     "mask": (msgspec.Raw, ...),
 }
 
@@ -83,14 +84,15 @@ class Rows:
             hint = "" if isinstance(value, str) in kinds or not kinds else f", which are {_KINDS[kinds.pop()]}"
             self.refuse(place, f"{field} {value!r} is not among the {what} of the truth{hint}")
 
-    def points(self, field: str, count: int) -> np.ndarray:
-        """A field of 3 * count numbers, as (n, count, 3)."""
+    def points(self, field: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """A field of 3 * count numbers, as (n, count, 2) and (n, count)."""
 
         def wrong(place: int, found: str) -> None:
             self.refuse(place, f"{field} must have {3 * count} numbers (x, y, v of {count} keypoints), got {found}")
 
         raws = list(map(operator.attrgetter(field), self.records))
-        return json_records.numbers(raws, 3 * count, wrong)[0].reshape(-1, count, 3)
+        values = json_records.numbers(raws, 3 * count, wrong)[0].reshape(-1, count, 3)
+        return values[..., :2].copy(), values[..., 2].copy()
 
     def boxes(self, *, needed: bool = False) -> np.ndarray:
         """(n, 4), NaN where there is none."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,22 @@ from pydlx.data.annotations import Id
 
 if TYPE_CHECKING:
     from pydlx.data.coco_masks import Segmentations
+
+
+class Keypoints(NamedTuple):
+    """Keypoints of n annotations or detections, K each.
+
+    Attributes:
+        places: (n, K, 2) float64, x, y.
+        third: (n, K) float64, what files have as the third of each: the visibility of annotations.
+    """
+
+    places: np.ndarray
+    third: np.ndarray
+
+    def of(self, good: np.ndarray) -> Keypoints:
+        """Those of some, by a mask (n,). Where it has all, nothing is copied: those of many detections are 40 MB."""
+        return self if good.all() else Keypoints(self.places[good], self.third[good])
 
 
 @dataclass(frozen=True)
@@ -33,7 +49,7 @@ class CocoTruth:
         crowd: (G,) bool, ``iscrowd``.
         area: (G,) float64, NaN where the file has none.
         boxes: (G, 4) float64 as x, y, width, height, NaN where the file has none.
-        keypoints: field -> (G, K, 3) float64 as x, y, visibility.
+        keypoints: field -> those of the G annotations.
         num_keypoints: (G,) int64, -1 where the file has none.
         segmentations: of the G annotations; None where they were not asked for.
         image_sizes: (I, 2) int64, height and width, 0 where the file has none; None without segmentations.
@@ -49,7 +65,7 @@ class CocoTruth:
     crowd: np.ndarray
     area: np.ndarray
     boxes: np.ndarray
-    keypoints: dict[str, np.ndarray]
+    keypoints: dict[str, Keypoints]
     num_keypoints: np.ndarray
     segmentations: Segmentations | None = None
     image_sizes: np.ndarray | None = None
@@ -64,7 +80,7 @@ class CocoDetections:
         categories: (D,) int64, places in its `category_ids`.
         scores: field -> (D,) float64; ``"score"`` and others that were asked for.
         boxes: (D, 4) float64 as x, y, width, height, or None where the first detection has no box.
-        keypoints: field -> (D, K, 3) float64.
+        keypoints: field -> those of the D detections.
         segmentations: of the D detections; None where they were not asked for.
     """
 
@@ -72,7 +88,7 @@ class CocoDetections:
     categories: np.ndarray
     scores: dict[str, np.ndarray]
     boxes: np.ndarray | None
-    keypoints: dict[str, np.ndarray]
+    keypoints: dict[str, Keypoints]
     segmentations: Segmentations | None = None
 
 
@@ -110,7 +126,7 @@ def coco_subset(
         crowd=truth.crowd[good],
         area=truth.area[good],
         boxes=truth.boxes[good],
-        keypoints={field: values[good] for field, values in truth.keypoints.items()},
+        keypoints={field: values.of(good) for field, values in truth.keypoints.items()},
         num_keypoints=truth.num_keypoints[good],
         segmentations=truth.segmentations and truth.segmentations.of(good),
         image_sizes=None if truth.image_sizes is None else truth.image_sizes[images],
@@ -121,7 +137,7 @@ def coco_subset(
         category_places[detections.categories[good]],
         {field: values[good] for field, values in detections.scores.items()},
         None if detections.boxes is None else detections.boxes[good],
-        {field: values[good] for field, values in detections.keypoints.items()},
+        {field: values.of(good) for field, values in detections.keypoints.items()},
         detections.segmentations and detections.segmentations.of(good),
     )
 

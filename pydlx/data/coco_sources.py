@@ -41,8 +41,8 @@ class Field(NamedTuple):
     Attributes:
         name: as files have it.
         kind: ``"integer"`` (an id, which the careful reader also takes as a string), ``"number"``, ``"flag"``,
-            ``"count"``, ``"numbers"`` or ``"mask"``.
-        width: how many numbers.
+            ``"count"``, ``"numbers"``, ``"points"`` (x, y, v of each in turn, read as two arrays) or ``"mask"``.
+        width: how many numbers or points.
         needed: whether every record must have it.
     """
 
@@ -229,7 +229,7 @@ class BoxRows(Loaded):
 
     def text(self, key: str, fields: Sequence[Field]) -> bytes:
         """As JSON of records."""
-        if any(field.needed and field.kind in ("numbers", "mask") for field in fields):
+        if any(field.needed and field.kind in ("points", "mask") for field in fields):
             raise ValueError(f"{self.name}: an array of shape (N, 7) holds boxes, and no keypoints or masks")
         records = [
             {"image_id": _id(image), "category_id": _id(category), "bbox": box, "score": score}

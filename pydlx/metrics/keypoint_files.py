@@ -28,7 +28,7 @@ from pydlx.metrics.keypoint_ap import (
 from pydlx.metrics.keypoint_sigmas import COCO_SIGMAS, CROWDPOSE_SIGMAS, WHOLEBODY_SIGMAS
 
 if TYPE_CHECKING:
-    from pydlx.data.coco import CocoDetections, CocoTruth
+    from pydlx.data.coco import CocoDetections, CocoTruth, Keypoints
     from pydlx.data.coco_sources import Source
 
 # CrowdPose's three kinds of image, by crowdIndex: from, to (not included).
@@ -111,7 +111,6 @@ def evaluate_keypoints(
     rows = {name: (_keypoint_rows(data, found, [name]), values) for name, values in parts.items()}
     if layout == "wholebody":
         rows["wholebody_kpts"] = (_keypoint_rows(data, found, list(parts)), torch.cat(list(parts.values())))
-    del found  # the rows have copies of what is large
     measure = functools.partial(
         keypoint_curves,
         protocol=protocol,
@@ -165,22 +164,20 @@ def _keypoint_rows(
     COCO-WholeBody's evaluation counts the keypoints of each part itself, leaves out detections of a part whose third
     values are all 0, and takes the area of a detection without box from its body, for every part.
     """
-    given = _joined([found.keypoints[name] for name in fields])
-    # NumPy copies in this thread; torch would wait for all of its threads, which takes long on a busy machine.
-    points, third = torch.from_numpy(np.ascontiguousarray(given[..., :2])), given[..., 2]
+    points, third = _joined([found.keypoints[name] for name in fields])
     score = found.scores.get(_score_field(fields[0] if len(fields) == 1 else "wholebody_kpts"), found.scores["score"])
-    true = torch.from_numpy(_joined([data.keypoints[name] for name in fields]))
-    visibility, boxes = true[..., 2].contiguous(), torch.from_numpy(data.boxes)
+    true, visibility = _joined([data.keypoints[name] for name in fields])
+    boxes = torch.from_numpy(data.boxes)
     if bool(boxes.isnan().any()):
-        boxes = torch.where(boxes.isnan(), boxes_around(true), boxes)
+        boxes = torch.where(boxes.isnan(), boxes_around(torch.cat([true, visibility[..., None]], 2)), boxes)
     # A slice of all rows copies nothing, where the points of a hundred thousand detections are 40 MB.
     there: slice | Tensor = slice(None)
     counted = torch.from_numpy(data.num_keypoints)
     if len(data.keypoints) > 1:
-        counted, there = torch.full_like(counted, -1), torch.from_numpy((third > 0).any(1))
+        counted, there = torch.full_like(counted, -1), (third > 0).any(1)
     counted = torch.where(counted < 0, (visibility > 0).sum(1), counted)
     if found.boxes is None:
-        area = extent(points if fields == [_BODY] else torch.from_numpy(found.keypoints[_BODY][..., :2]))
+        area = extent(torch.from_numpy(found.keypoints[_BODY].places))
     else:
         area = torch.from_numpy(found.boxes[:, 2] * found.boxes[:, 3])
     return (
@@ -194,7 +191,7 @@ def _keypoint_rows(
         KeypointTruths(
             torch.from_numpy(data.images),
             torch.from_numpy(data.categories),
-            true[..., :2].contiguous(),
+            true,
             visibility,
             torch.from_numpy(data.area),
             boxes,
@@ -205,8 +202,12 @@ def _keypoint_rows(
     )
 
 
-def _joined(fields: list[np.ndarray]) -> np.ndarray:
-    return fields[0] if len(fields) == 1 else np.concatenate(fields, axis=1)
+def _joined(fields: list[Keypoints]) -> tuple[Tensor, Tensor]:
+    """The places and third values of all keypoints of each object."""
+    if len(fields) == 1:
+        return torch.from_numpy(fields[0].places), torch.from_numpy(fields[0].third)
+    places, third = (np.concatenate(arrays, axis=1) for arrays in zip(*fields, strict=True))
+    return torch.from_numpy(places), torch.from_numpy(third)
 
 
 def _part(name: str) -> str:
@@ -240,7 +241,7 @@ def _warn_of_poses(data: CocoTruth, *, use_area: bool) -> None:
         warn_of_rows(tiny, data, f"{some} an area below 1 square pixel, so next to nothing matches")
         warn_of_rows(counted & np.isnan(data.area), data, f"{some} no area, so 0.53 times that of the box counts")
     if len(data.keypoints) == 1:
-        visibility = data.keypoints[_BODY][..., 2]
+        visibility = data.keypoints[_BODY].third
         # CrowdPose counts the keypoints that are not occluded alone.
         known = data.num_keypoints >= 0
         bad = known & (data.num_keypoints != (visibility > 0).sum(1)) & (data.num_keypoints != (visibility > 1).sum(1))

@@ -32,7 +32,8 @@ def test_truth_as_arrays():
     assert truth.ids.tolist() == [3, 8]
     assert truth.category_names == ["person"]
     assert np.isnan(truth.area).tolist() == [True, False]
-    assert truth.keypoints["keypoints"].shape == (2, 17, 3)
+    assert truth.keypoints["keypoints"].places.shape == (2, 17, 2)
+    assert truth.keypoints["keypoints"].third.tolist() == [[2.0] * 17] * 2
     assert truth.boxes[0].tolist() == [90, 90, 80, 80]
     assert truth.num_keypoints.tolist() == [17, 17]
 
@@ -49,7 +50,8 @@ def test_files_are_read_as_what_was_loaded(tmp_path, zipped):
     for name in ("images", "categories", "boxes"):
         np.testing.assert_array_equal(getattr(from_file, name), getattr(from_memory, name))
     expected = np.array([d["keypoints"] for d in detections]).reshape(5, 17, 3)
-    np.testing.assert_array_equal(from_file.keypoints["keypoints"], expected)
+    np.testing.assert_array_equal(from_file.keypoints["keypoints"].places, expected[..., :2])
+    np.testing.assert_array_equal(from_file.keypoints["keypoints"].third, expected[..., 2])
 
 
 def test_numbers_of_numpy_and_torch():
@@ -61,13 +63,13 @@ def test_integers_beyond_64_bits_are_numbers():
     detection = found(bbox=[0, 0, 2**70, 1]) | {"score": -(2**70)}
     detection["keypoints"] = [2**64, *detection["keypoints"][1:]]
     data = read([detection])
-    assert data.keypoints["keypoints"][0, 0, 0] == 2.0**64
+    assert data.keypoints["keypoints"].places[0, 0, 0] == 2.0**64
     assert data.boxes[0, 2] == -data.scores["score"][0] == 2.0**70
 
 
 def test_many_records_are_read_in_parts():
     detections = [found(dx % 300, 0.5) for dx in range(4500)]
-    values = read(detections).keypoints["keypoints"]
+    values = read(detections).keypoints["keypoints"].places
     assert values[:, 0, 0].tolist() == [100 + dx % 300 for dx in range(4500)]
 
 
@@ -268,7 +270,7 @@ def test_bytes_and_objects_that_hold_a_data_set():
     text = json.dumps(detections).encode()
     for source in (text, gzip.compress(text), tuple(detections), Coco(TRUTH | {"annotations": detections})):
         results = read(source)
-        np.testing.assert_array_equal(results.keypoints["keypoints"], expected.keypoints["keypoints"])
+        np.testing.assert_array_equal(results.keypoints["keypoints"].places, expected.keypoints["keypoints"].places)
         np.testing.assert_array_equal(results.boxes, expected.boxes)
     for source in (json.dumps(TRUTH).encode(), Coco(TRUTH)):
         assert read_coco_truth(source, POSE).ids.tolist() == [3, 8]

@@ -74,6 +74,8 @@ def outcome(read):
 def pieces(value):
     if dataclasses.is_dataclass(value):
         return {field.name: pieces(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, tuple):
+        return [pieces(entry) for entry in value]
     if isinstance(value, dict):
         return {key: pieces(entry) for key, entry in value.items()}
     if isinstance(value, np.ndarray):
@@ -150,6 +152,9 @@ def test_a_file_cut_anywhere_is_no_other_file(read, text, block):
         b'{"annotations": %s, ' + TRUTH_TEXT[1:],
         b'{"info": {"annotations": %s}, "images": [], "categories": []}',
         b'{"info": {"annotations": %s}, "annotations": 3, "images": [], "categories": []}',
+        b'{"info": {"annotations": %s}, "annotations": [], '
+        + TRUTH_TEXT[1 : TRUTH_TEXT.index(b'"annotations"')]
+        + b'"categories": [{"id": 1}]}',
     ],
 )
 def test_the_list_is_that_of_the_whole_file(text):
