@@ -116,11 +116,15 @@ def coco_files(keypoints, rng):
         triples = np.column_stack([points, np.full(keypoints, 2)]).ravel().tolist()
         area = float(size.prod()) / 2
         extra = {"id": number + 1, "iscrowd": 0, "area": area, "num_keypoints": keypoints}
-        annotations.append({**common, **extra, "bbox": box, "keypoints": triples})
+        x, y, width, height = box
+        outline = {"segmentation": [[x, y, x + width, y, x + width, y + height]]}
+        annotations.append({**common, **extra, **outline, "bbox": box, "keypoints": triples})
         near = np.column_stack([points + rng.normal(0, 2, points.shape), np.ones(keypoints)]).ravel().tolist()
-        results.append({**common, "bbox": [x + 1 for x in box], "keypoints": near, "score": float(rng.random())})
+        shifted, score = [x + 1 for x in box], float(rng.random())
+        results.append({**common, **outline, "bbox": shifted, "keypoints": near, "score": score})
     images = [{"id": n, "file_name": f"{n}.jpg", "width": 400, "height": 400, "crowdIndex": 0.1} for n in range(3)]
-    return {"images": images, "categories": [{"id": 1, "name": "person"}], "annotations": annotations}, results
+    categories = [{"id": 1, "name": "person"}, {"id": 3, "name": "car"}]
+    return {"images": images, "categories": categories, "annotations": annotations}, results
 
 
 @pytest.fixture
@@ -167,7 +171,7 @@ def folder(tmp_path, monkeypatch):
         Path(name).write_text(json.dumps(truth))
     Path("annotations").mkdir()
     Path("annotations", "instances_val2017.json").write_text(json.dumps(truth))
-    for name in ("detections.json", "boxes.json"):
+    for name in ("detections.json", "boxes.json", "segments.json"):
         Path(name).write_text(json.dumps(results))
     Path("detections.json.gz").write_bytes(gzip.compress(json.dumps(results).encode()))
     for truth_name, found_name, keypoints in (("hands", "hands", 21), ("crowdpose_test", "crowdpose", 14)):

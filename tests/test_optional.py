@@ -25,8 +25,8 @@ OPTIONAL = (
 
 FILES = ["--source", "a.png", "--target", "a.png", "--mask", "a.png", "--out", "b.png"]
 COMMANDS = {
-    "eval keypoints a.json a.json": 'reading JSON records needs msgspec: pip install "pydlx[metrics]"',
-    "eval boxes a.json a.json --skip-bad": 'reading JSON records needs msgspec: pip install "pydlx[metrics]"',
+    "eval keypoints a.json a.json": 'reading COCO files needs msgspec: pip install "pydlx[metrics]"',
+    "eval boxes a.json a.json --skip-bad": 'reading COCO files needs msgspec: pip install "pydlx[metrics]"',
     "eval keypoints a.json a.json --plot a.svg": 'drawing needs matplotlib: pip install "pydlx[plot]"',
     "eval segmentation x y --classes 2 --skip-bad": 'reading label maps needs Pillow: pip install "pydlx[images]"',
     "eval images a.png a.png --skip-bad": 'reading and writing pictures needs Pillow: pip install "pydlx[images]"',
@@ -155,8 +155,8 @@ def test_commands_that_need_none_run(files):
 
 def test_the_package_is_there_and_functions_name_the_extra(files):
     assert run_without_extras(USE_PACKAGE, files) == [
-        'reading JSON records needs msgspec: pip install "pydlx[metrics]"',
-        'reading JSON records needs msgspec: pip install "pydlx[metrics]"',
+        'reading COCO files needs msgspec: pip install "pydlx[metrics]"',
+        'reading COCO files needs msgspec: pip install "pydlx[metrics]"',
         'drawing needs matplotlib: pip install "pydlx[plot]"',
         'matching="hungarian" needs scipy: pip install "pydlx[metrics]"',
         'reading and writing pictures needs Pillow: pip install "pydlx[images]"',

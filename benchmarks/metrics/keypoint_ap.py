@@ -43,7 +43,7 @@ def cases(setting: Setting) -> Iterator[Item]:
     if not installed("msgspec"):  # what reads JSON here
         return
     yield Case(
-        f"{_text(_EVERYONE)}, from JSON", lambda: file_candidates(_EVERYONE, (HOTCOCO,)), (at_most(2.5, HOTCOCO),)
+        f"{_text(_EVERYONE)}, from JSON", lambda: file_candidates(_EVERYONE, (HOTCOCO,)), (at_most(0.9, HOTCOCO),)
     )
     yield Case(
         f"{_text(_FEW)}, from JSON",

@@ -13,7 +13,6 @@ import numpy as np
 from pydlx.benchmarks.case import NATIVE, Candidate, Case, Setting, at_most, installed
 from pydlx.benchmarks.metrics import coco_peers
 from pydlx.benchmarks.metrics.coco_peers import HOTCOCO, PYCOCOTOOLS
-from pydlx.metrics import evaluate_masks
 
 _IMAGES, _TRUTHS, _DETECTIONS, _CATEGORIES = 500, 3_500, 10_000, 10
 _HEIGHT, _WIDTH, _CORNERS = 480, 640, 60
@@ -28,6 +27,8 @@ def cases(setting: Setting) -> Iterator[Case]:
 
 def candidates() -> dict[str, Candidate | None]:
     """The evaluation of two files, which live as long as the candidates."""
+    from pydlx.metrics import evaluate_masks
+
     folder = tempfile.TemporaryDirectory()
     paths = [str(Path(folder.name) / name) for name in ("truth.json", "found.json")]
     for path, content in zip(paths, outlines(), strict=True):

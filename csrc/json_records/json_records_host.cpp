@@ -6,10 +6,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string_view>
+#include <system_error>
 #include <thread>
 
 #include "json_records/json_text.h"
@@ -21,8 +23,9 @@ namespace {
 
 constexpr int64_t kBlock = 256 << 10;        // bytes that are read at a time
 constexpr int64_t kLargestRecord = 1 << 30;  // bytes
-constexpr int kMostThreads = 16;             // each of which gets some blocks
-constexpr int64_t kBlocksOfThread = 4;
+constexpr int kMostThreads = 16;
+constexpr int64_t kPartsOfThread = 4;   // a thread that has to wait for a processor leaves its parts to the others
+constexpr int64_t kBlocksOfPart = 4;    // at least
 constexpr int64_t kBlocksSearched = 4;  // in which the next record must begin
 constexpr int64_t kFirstRows = 256;     // for which there is room at first
 
@@ -409,13 +412,13 @@ struct List {
   int64_t end;  // the byte after its bracket
 };
 
-// Where threads begin to read, but for the first.
-std::vector<int64_t> starts_of(const Text& text, int64_t from, int threads, int64_t block) {
+// Where the parts of the list begin that are read one by one, but for the first.
+std::vector<int64_t> starts_of(const Text& text, int64_t from, int64_t parts, int64_t block) {
   const int64_t size = text.size() - from;
-  threads = static_cast<int>(std::min<int64_t>(threads, size / (kBlocksOfThread * block)));
+  parts = std::min(parts, size / (kBlocksOfPart * block));
   std::vector<int64_t> starts;
-  for (int i = 1; i < threads; ++i) {
-    const int64_t found = next_record(text, from + size / threads * i, kBlocksSearched * block);
+  for (int64_t i = 1; i < parts; ++i) {
+    const int64_t found = next_record(text, from + size / parts * i, kBlocksSearched * block);
     if (found >= 0 && (starts.empty() || found > starts.back())) starts.push_back(found);
   }
   return starts;
@@ -440,7 +443,7 @@ std::optional<List> joined(std::vector<Part>& parts, const std::vector<int64_t>&
 // Reads the list of records that begins at a place.
 std::optional<List> read_list(const Text& text, const std::vector<Field>& fields, int64_t from, int threads,
                               int64_t block) {
-  const std::vector<int64_t> starts = starts_of(text, from, threads, block);
+  const std::vector<int64_t> starts = starts_of(text, from, threads > 1 ? threads * kPartsOfThread : 1, block);
   std::vector<Part> parts(starts.size() + 1);
   const auto read = [&](size_t i) {
     try {
@@ -455,9 +458,16 @@ std::optional<List> read_list(const Text& text, const std::vector<Field>& fields
       parts[i].plain = false;
     }
   };
+  std::atomic<size_t> next{0};
+  const auto work = [&] {
+    for (size_t i = next++; i < parts.size(); i = next++) read(i);
+  };
   std::vector<std::thread> others;
-  for (size_t i = 1; i < parts.size(); ++i) others.emplace_back(read, i);
-  read(0);
+  try {
+    for (int i = 1; i < std::min<int>(threads, static_cast<int>(parts.size())); ++i) others.emplace_back(work);
+  } catch (const std::system_error&) {  // no more threads are to be had, and those that there are do it all
+  }
+  work();
   for (auto& thread : others) thread.join();
   bool misled = false;
   std::optional<List> list = joined(parts, starts, misled);

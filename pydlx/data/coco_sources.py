@@ -70,7 +70,7 @@ def check_source(name: str, argument: str, source: Any) -> None:
         if source.ndim != 2 or source.shape[1] != 7 or source.dtype.kind not in "iuf":
             wanted = "an array of shape (N, 7) with image, x, y, width, height, score and category"
             raise ValueError(f"{name}: {argument} must be {wanted}, got {described(source)}")
-    elif not isinstance(source, kinds) and not isinstance(getattr(source, "dataset", None), Mapping):
+    elif not isinstance(source, kinds) and "dataset" not in dir(source):  # hotcoco's takes seconds to make
         wanted = "a path, the bytes of a file, loaded JSON or a COCO object"
         raise TypeError(f"{name}: {argument} must be {wanted}, got {described(source)}")
 
@@ -90,10 +90,9 @@ def opened(source: Source, otherwise: str) -> JsonText | Loaded | BoxRows:
         return JsonText(source, otherwise)
     if isinstance(source, np.ndarray):
         return BoxRows(source, otherwise)
-    if not isinstance(source, Mapping) and hasattr(source, "dataset"):
-        source = source.dataset
-        if otherwise == "detections":
-            source = source.get("annotations", [])
+    if not isinstance(source, Mapping | list | tuple):
+        content: Any = source.dataset  # type: ignore[union-attr]
+        return Loaded(content.get("annotations", []) if otherwise == "detections" else content, otherwise)
     return Loaded(source, otherwise)
 
 

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, fx, nn
 
 from pydlx.ops.ssim import check_data_range, check_options, ssim, window_of
 
-fx.wrap("ssim")  # torch.fx.symbolic_trace keeps the call as one node
+fx.wrap("promoted_ssim")  # torch.fx.symbolic_trace keeps the call as one node
+
+
+def promoted_ssim(x: Tensor, y: Tensor, *options: Any, **named: Any) -> Tensor:
+    """`ssim` of images of one dtype, or of two floating-point dtypes in the wider one."""
+    if x.dtype != y.dtype and x.is_floating_point() and y.is_floating_point():
+        common = torch.promote_types(x.dtype, y.dtype)
+        x, y = x.to(common), y.to(common)
+    return ssim(x, y, *options, **named)
 
 
 class SSIMLoss(nn.Module):
@@ -54,10 +64,7 @@ class SSIMLoss(nn.Module):
 
         Two floating-point dtypes are promoted, as an output under autocast and a float32 target need it.
         """
-        if x.dtype != y.dtype and x.is_floating_point() and y.is_floating_point():
-            common = torch.promote_types(x.dtype, y.dtype)
-            x, y = x.to(common), y.to(common)
-        return 1 - ssim(
+        return 1 - promoted_ssim(
             x,
             y,
             self.data_range,

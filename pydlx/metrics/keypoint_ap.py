@@ -264,7 +264,7 @@ class KeypointAP(DetectionMetric):
         check_box_format("KeypointAP", box_format)
         check_compatibility("KeypointAP", compatibility)
         check_flag("KeypointAP", "use_area", use_area)
-        self.sigmas, self.max_detections, self.use_area = sigmas, max_detections, use_area
+        self.sigmas, self.max_detections, self.use_area = tuple(spread.tolist()), max_detections, use_area
         self.oks_thresholds, self.recall_thresholds, self.area_ranges = oks_thresholds, recall_thresholds, area_ranges
         self.box_format, self.compatibility = box_format, compatibility
 

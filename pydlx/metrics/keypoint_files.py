@@ -165,7 +165,9 @@ def _keypoint_rows(
     COCO-WholeBody's evaluation counts the keypoints of each part itself, leaves out detections of a part whose third
     values are all 0, and takes the area of a detection without box from its body, for every part.
     """
-    points = torch.from_numpy(_joined([found.keypoints[name] for name in fields]))
+    given = _joined([found.keypoints[name] for name in fields])
+    # NumPy copies in this thread; torch would wait for all of its threads, which takes long on a busy machine.
+    points, third = torch.from_numpy(np.ascontiguousarray(given[..., :2])), given[..., 2]
     score = found.scores.get(_score_field(fields[0] if len(fields) == 1 else "wholebody_kpts"), found.scores["score"])
     true = torch.from_numpy(_joined([data.keypoints[name] for name in fields]))
     visibility, boxes = true[..., 2].contiguous(), torch.from_numpy(data.boxes)
@@ -175,10 +177,10 @@ def _keypoint_rows(
     there: slice | Tensor = slice(None)
     counted = torch.from_numpy(data.num_keypoints)
     if len(data.keypoints) > 1:
-        counted, there = torch.full_like(counted, -1), (points[..., 2] > 0).any(1)
+        counted, there = torch.full_like(counted, -1), torch.from_numpy((third > 0).any(1))
     counted = torch.where(counted < 0, (visibility > 0).sum(1), counted)
     if found.boxes is None:
-        area = extent(torch.from_numpy(found.keypoints[_BODY][..., :2]))
+        area = extent(points if fields == [_BODY] else torch.from_numpy(found.keypoints[_BODY][..., :2]))
     else:
         area = torch.from_numpy(found.boxes[:, 2] * found.boxes[:, 3])
     return (
@@ -187,7 +189,7 @@ def _keypoint_rows(
             torch.from_numpy(found.categories)[there],
             torch.from_numpy(score)[there],
             area[there],
-            points[there][..., :2].contiguous(),
+            points[there],
         ),
         KeypointTruths(
             torch.from_numpy(data.images),

@@ -144,9 +144,11 @@ class Metric(TorchMetric):
         return super()._wrap_compute(converted)
 
     def _converted(self, value: Any) -> Any:
-        """A result on the metric's device, and of its dtype where it is no count."""
+        """A result's tensors on the metric's device, and of its dtype where they are no counts."""
         if isinstance(value, Mapping):
             return type(value)({name: self._converted(each) for name, each in value.items()})  # type: ignore[call-arg]
+        if not isinstance(value, Tensor):
+            return value
         return value.to(self.device, self.dtype if value.is_floating_point() else value.dtype)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> Metric:

@@ -75,6 +75,14 @@ CALLS = (
         strange={"eval boxes people.json boxes_by_name.json": "image_id"},
     ),
     Call(
+        "eval masks <outlines.json <masks.json --json >r.json --plot >r.png",
+        **both("outlines.json", "masks.json"),
+        strange={
+            "eval masks outlines.json masks_by_name.json": "image_id",
+            "eval masks people.json masks.json": "segmentation",
+        },
+    ),
+    Call(
         "eval segmentation <maps <found_maps --classes 3 --json >r.json --plot >r.png",
         strange={
             "eval segmentation maps small_maps --classes 3": "small_maps/a.png",
@@ -232,7 +240,7 @@ def write_files(folder: Path) -> None:
 
 def _documents() -> dict[str, object]:
     """Files of one JSON document."""
-    box = [90.0, 90.0, 80.0, 80.0]
+    box, outline = [90.0, 90.0, 80.0, 80.0], [[90.0, 90.0, 170.0, 90.0, 170.0, 170.0]]
     golds = {"a": ["red dog"], "c": ["一二三"]}
     fact = {"h_idx": 0, "t_idx": 1, "r": "born in"}
     return {
@@ -241,6 +249,9 @@ def _documents() -> dict[str, object]:
         "poses_by_name.json": [found(image="one")],
         "boxes.json": [found(bbox=box)],
         "boxes_by_name.json": [found(image="one", bbox=box)],
+        "outlines.json": data_set(person(1, segmentation=outline)),
+        "masks.json": [found(segmentation=outline)],
+        "masks_by_name.json": [found(image="one", segmentation=outline)],
         "squad.json": squad_set(golds),
         "squad2.json": squad_set(golds | {"b": []}, "v2.0"),
         "answers.json": {"a": "a dog", "b": "", "c": "一二"},

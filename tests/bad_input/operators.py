@@ -118,7 +118,7 @@ POSE_NMS = {
 }
 
 DOUBLES = torch.rand(3, 4).double()
-SPANS = torch.tensor([[0, 3], [2, 9], [5, 8]], dtype=torch.int32)
+MASK_SPANS = torch.tensor([[0, 3], [2, 9], [5, 8]], dtype=torch.int32)
 MATCH = {
     "similarity": rows(torch.rand(3).double()),
     "scores": rows(torch.rand(3).double()),
@@ -199,10 +199,10 @@ OPS = {
     ),
     "ragged_mask_iou": Call(
         {
-            "spans": rows(SPANS, SPANS[:, :1]),
+            "spans": rows(MASK_SPANS, MASK_SPANS[:, :1]),
             "span_offsets": rows(torch.tensor([0, 1, 2, 3]), OFFSETS),
             "heights": rows(torch.full((3,), 4), torch.zeros(3, dtype=torch.int64)),
-            "true_spans": rows(SPANS[:2], SPANS[:2, :1]),
+            "true_spans": rows(MASK_SPANS[:2], MASK_SPANS[:2, :1]),
             "true_span_offsets": rows(torch.tensor([0, 1, 2]), OFFSETS),
             "true_heights": rows(torch.full((2,), 4), torch.zeros(2, dtype=torch.int64)),
             "crowd": rows(torch.zeros(2, dtype=torch.bool)),

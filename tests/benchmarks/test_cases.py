@@ -58,7 +58,7 @@ def test_targets_are_those_asked_for():
     directions = ("top", "bottom", "left", "right")
     assert asked == {
         "keypoint_ap 5000 images, 104125 detections, from arrays": ["≤ 0.7 × hotcoco"],
-        "keypoint_ap 5000 images, 104125 detections, from JSON": ["≤ 2.5 × hotcoco"],
+        "keypoint_ap 5000 images, 104125 detections, from JSON": ["≤ 0.9 × hotcoco"],
         "keypoint_ap 500 images, 10412 detections, from JSON": ["≥ 10 × as fast as pycocotools"],
         "box_ap 200000 detections, 1203 categories": ["≤ 2 × 12 categories"],
         **{
@@ -128,6 +128,7 @@ def test_targets_are_those_asked_for():
         "poisson gaussian 3×1080×1920": ["≤ 0.6 × scipy.fft"],
         "poisson gaussian 3×1021×1031": ["≤ 0.5 × scipy.fft"],
         "ssim 1×3×1080×1920 forward": ["≥ 6 × as fast as scikit-image", "≥ 15 × as fast as pytorch-msssim"],
+        "mask_ap 500 images, 10000 detections, from JSON": ["≤ 0.5 × pycocotools", "≤ 1 × hotcoco"],
         "ssim 1×3×1080×1920 uint8, uniform window": [
             "≤ 1.3 × as float32",
             "≤ 1.3 × Fast-SSIM",
@@ -141,7 +142,7 @@ def test_targets_are_those_asked_for():
         },
     }
     limits = {item.label: item.limit for op in CATALOGUE for item in items(op) if isinstance(item, Quantity)}
-    assert set(limits.values()) == {0.3, 0.01, 1e-6, 1 / 8, 1 / 4, 1.0}
+    assert set(limits.values()) == {0.1, 0.15, 0.01, 1e-6, 1 / 8, 1 / 4, 1.0}
 
 
 def test_full_runs_check_large_grids_too():

@@ -181,7 +181,7 @@ def test_warnings_take_a_line(files, capsys):
         (["keypoints", "truth.json", "found.json.gz", "--sigmas", "0.1,0.1"], "must have 6 numbers"),
         (["keypoints", "truth.json", "found.json.gz", "--plot", "curves.mp3"], "the suffix must be one of"),
         (["keypoints", "truth.json", "found.json.gz", "--plot", "nowhere/curves.png"], "cannot write"),
-        (["keypoints", "truth.json", "truth.json"], "expected `array`, got `object`"),
+        (["keypoints", "truth.json", "truth.json"], "are truth and detections swapped?"),
         (["boxes", "truth.json"], "required: PREDICTIONS"),
         (["everything", "a", "b"], "invalid choice"),
         ([], "required: KIND"),

@@ -20,6 +20,7 @@ from pydlx.metrics import (
     ConfusionMetrics,
     EntityScore,
     KeypointAP,
+    MaskAP,
     RelationScore,
     RougeLScore,
     SquadScore,
@@ -67,6 +68,20 @@ def _boxes(seed: int) -> tuple[list[dict], list[dict]]:
         }
         for each in boxes
     ]
+    return preds, target
+
+
+def _masks(seed: int) -> tuple[list[dict], list[dict]]:
+    preds, target = _boxes(seed)
+    for image in (*preds, *target):
+        across, down = torch.arange(300.0), torch.arange(300.0)[:, None]
+        image["masks"] = torch.stack(
+            [
+                (left <= across) & (across < right) & (top <= down) & (down < low)
+                for left, top, right, low in image["boxes"]
+            ]
+        )
+        del image["boxes"]
     return preds, target
 
 
@@ -122,6 +137,7 @@ CASES: dict[str, Case] = {
     "EntityScore": Case(_with(EntityScore, types=["A", "B"]), _ENTITIES, ([], []), {}),
     "KeypointAP": Case(_with(KeypointAP, sigmas=[0.1] * 4), [_poses(seed) for seed in _THREE], ([], []), {}),
     "MAE": Case(MAE, _images(16), _NO_IMAGES, {}),
+    "MaskAP": Case(MaskAP, [_masks(seed) for seed in _THREE], ([], []), {}),
     "MSE": Case(MSE, _images(16), _NO_IMAGES, {}),
     "MSSSIM": Case(
         _with(MSSSIM, data_range=1.0, kernel_size=5, weights=[0.5, 0.5]), _images(16), _NO_IMAGES, {"data_range": 2.0}

@@ -19,7 +19,7 @@ WIDE = ("A", 0, 2)
 # what, truth, predictions, F1 in each column; tags as text, or spans where tags cannot say it ("–": not possible)
 TAGS = [
     ("nothing true, nothing predicted", "O O O", "O O O", "0", "0", "0", "0", "0"),
-    ("the same, but for one text more with `B-A` found", "O O / B-A", "O O / B-A", "1", "1", "1", "1", "1"),
+    ("the same, and one more text with `B-A` true and found", "O O / B-A", "O O / B-A", "1", "1", "1", "1", "1"),
     ("nothing predicted", "B-A O O", "O O O", "0", "0", "0", "0", "0"),
     ("right type, wrong end", "B-A I-A O", "B-A O O", "0", "0", "0", "0", "1"),
     ("right ends, wrong type", "B-A I-A O", "B-B I-B O", "0", "0", "0", "0", "0"),

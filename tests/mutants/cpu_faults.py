@@ -368,8 +368,8 @@ CPU_FAULTS = [
     ),
     Fault(
         "match_detections/match_detections_cpu.cpp",
-        "precision[i] = std::max(precision[i], precision[i + 1]);",
-        "precision[i] = precision[i];",
+        "precision[i] = best;",
+        "precision[i] = right / (static_cast<double>(wrong[i]) + right + std::numeric_limits<double>::epsilon());",
         "precision may rise with recall",
     ),
     Fault(

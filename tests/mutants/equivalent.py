@@ -8,10 +8,8 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ): "the same sum, which a share of 1 may write over the correction",
     (
         "pydlx/blending/masks.py",
-        "raise ValueError(f\"blend: mask must have the source's height and width {size}, "
-        'got {tuple(planes.shape[-2:])}")',
-        "raise ValueError(f\"blend: mask must have the source's height and width {size}, "
-        'got {tuple(planes.shape[2:])}")',
+        'raise ValueError(f"{wanted} {tuple(planes.shape[-2:])}")',
+        'raise ValueError(f"{wanted} {tuple(planes.shape[2:])}")',
     ): "planes have four axes",
     (
         "pydlx/figures.py",
