@@ -154,7 +154,7 @@ def folder(tmp_path, monkeypatch):
         Path("runs", run).mkdir(parents=True)
     save_model(create_model("fcn8s", num_classes=11, backbone="slim_vgg"), "runs/camvid/best.ckpt")
     save_model(create_model("lapgan_cifar10", num_classes=5, base_units=60, width=8), "runs/lapgan/best.ckpt")
-    save_model(create_model("cornernet_squeeze", num_classes=1, width=0.05), "runs/corner/best.ckpt")
+    save_model(create_model("cornernet_squeeze", num_classes=2, width=0.05), "runs/corner/best.ckpt")
     save_model(tiny_reader(), "runs/bidaf/best.ckpt")
     for run, task in TASKS.items():
         save_model(task_reader(task), f"runs/{run}/best.ckpt")

@@ -286,7 +286,8 @@ def _match(name: str, image: Tensor, target: Tensor) -> Tensor:
         return _as_grey(name, image)
     if image.shape[1] not in (1, channels):
         expected = "1 channel" if channels == 1 else f"1 or {channels} channels"
-        raise ValueError(f"blend: {name} must have {expected} like the target, got {image.shape[1]}")
+        layout = "; arrays are (H, W, C), tensors (C, H, W)" if max(channels, image.shape[1]) > 4 else ""
+        raise ValueError(f"blend: {name} must have {expected} like the target, got {image.shape[1]}{layout}")
     return image.expand(-1, channels, -1, -1)
 
 

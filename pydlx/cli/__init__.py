@@ -22,13 +22,13 @@ from pydlx.cli.progress import set_quiet, wipe
 
 COMMANDS = {
     "answer": "answer questions about a passage",
-    "info": "say what this installation consists of",
     "bench": "measure what the compiled kernels buy",
     "bench readers": "train all readers for the same time, and compare them",
     "blend": "blend a picture into another",
     "completion": "let the shell complete commands, options and files",
     "eval": "measure predictions against the truth",
     "export": "write a model as ONNX or as a PyTorch program",
+    "info": "say what this installation consists of",
     "models": "list the models and their options",
     "predict": "label or find what pictures show, entities in texts, relations in documents",
     "sample": "draw pictures with a generative model",
@@ -54,6 +54,13 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(BAD_INPUT, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """As argparse has it, but a command itself says what it does not know, and points to its own help."""
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return parsed, unknown
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

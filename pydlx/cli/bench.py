@@ -23,7 +23,7 @@ example:
   pydlx bench --json bench.json --plot bench.png --plot-all bench_all.png
   pydlx bench --from bench.json --plot bench.svg
 
-Without OP everything is measured, in a minute or two. On a busy machine times come and go; the ratios are the result.
+Without OP everything is measured, in a few minutes. On a busy machine times come and go; the ratios are the result.
 `pydlx bench readers --help` tells of the leaderboard of readers.
 """
 

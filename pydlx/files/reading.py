@@ -112,7 +112,9 @@ def _read(path: str | os.PathLike[str] | BinaryIO) -> tuple[str, _Picture]:
     except FileNotFoundError:
         raise FileNotFoundError(f"read_image: no such file: '{name}'") from None
     except Exception as error:  # decoders raise all sorts: struct.error, SyntaxError, their own classes
-        raise OSError(f"read_image: cannot read '{name}' as a picture: {one_line(error)}") from error
+        unknown = type(error).__name__ == "UnidentifiedImageError"  # Pillow's, which shows its stream
+        why = "it has no format that is known" if unknown else one_line(error)
+        raise OSError(f"read_image: cannot read '{name}' as a picture: {why}") from error
     pixels = picture.pixels
     if pixels.ndim not in (2, 3) or pixels.dtype.kind not in "buif":
         raise OSError(f"read_image: '{name}' holds no picture but {pixels.dtype} of shape {pixels.shape}")

@@ -103,9 +103,9 @@ class ImageBatch:
             return value.new_zeros(0, *trailing)
         wanted = _shape_of_rows(value, trailing, widths)
         if value.dim() == 0 or value.shape[1:] != wanted:
+            rows = str(("n", *wanted)).replace("'", "")
             raise ValueError(
-                f'{self.metric}: {self._where(number)}["{key}"] must have the shape {("n", *wanted)}, '
-                f"got {tuple(value.shape)}"
+                f'{self.metric}: {self._where(number)}["{key}"] must have the shape {rows}, got {tuple(value.shape)}'
             )
         return value if wanted == trailing else value[..., : trailing[-1]]
 

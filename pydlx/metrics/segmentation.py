@@ -128,7 +128,7 @@ def scores_table(scores: Mapping[str, Tensor], class_names: Sequence[str] | None
     rows = [(name, [scores[key][c].item() for key in PER_CLASS]) for c, name in enumerate(names)]
     rows.append(("mean", [scores[key].item() for key in ("mean_accuracy", "mean_iou", "mean_dice")]))
     width = max(len(name) for name, _ in rows)
-    lines = [" ".join([f"{'':{width}}", *(f"{column:>9}" for column in columns)])]
+    lines = [" ".join([f"{'in %':{width}}", *(f"{column:>9}" for column in columns)])]
     for name, values in rows:
         shown = (f"{'-' if value != value else f'{100 * value:.2f}':>9}" for value in values)
         lines.append(" ".join([f"{name:{width}}", *shown]))
@@ -242,7 +242,7 @@ class ConfusionMetrics(Metric):
         return Scores.by_class(scores, self._names())
 
     def table(self, val: Mapping[str, Tensor] | None = None) -> str:
-        """Scores as text, a line for each class.
+        """Scores as text in percent, a line for each class.
 
         Args:
             val: A result of ``compute`` or ``forward``; by default that of the states as they are.

@@ -39,6 +39,16 @@ def test_bad_words_give_one_line_and_2(capsys, words):
     assert captured.err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [("info --loud", "info"), ("eval boxes a b --loud", "eval boxes"), ("bench readers --loud", "bench readers")],
+)
+def test_unknown_options_point_to_the_help_of_the_command(capsys, words, command):
+    assert main(words.split()) == 2
+    expected = f"pydlx {command}: unrecognized arguments: --loud (see pydlx {command} --help)\n"
+    assert capsys.readouterr().err == expected
+
+
 @pytest.mark.parametrize("error", [ValueError("too small\nby far"), TypeError("too small"), OSError("too small")])
 def test_errors_of_the_library_give_one_line_and_2(capsys, monkeypatch, error):
     def run(args):

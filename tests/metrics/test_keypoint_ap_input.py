@@ -163,7 +163,7 @@ def test_a_detection_of_an_unknown_label_is_no_matter():
     [
         (
             {"preds": [{"keypoints": torch.zeros(2, 16, 2), "scores": torch.zeros(2)}]},
-            r"\('n', 17, 2\), got \(2, 16, 2\)",
+            r"\(n, 17, 2\), got \(2, 16, 2\)",
         ),
         ({"preds": [{"keypoints": torch.zeros(2, 17, 2), "scores": torch.zeros(3)}]}, "3 rows, got 2"),
         ({"preds": [{"keypoints": torch.zeros(2, 17, 2)}]}, 'must have "scores"'),
@@ -177,11 +177,11 @@ def test_a_detection_of_an_unknown_label_is_no_matter():
         ),
         (
             {"preds": [{"keypoints": torch.zeros(2, 34), "scores": torch.zeros(2)}]},
-            r'preds\[0\]\["keypoints"\] must have the shape \(\'n\', 17, 3\), got \(2, 34\)',
+            r'preds\[0\]\["keypoints"\] must have the shape \(n, 17, 3\), got \(2, 34\)',
         ),
         (
             {"target": [{"keypoints": torch.zeros(1, 17, 2), "area": torch.ones(1)}]},
-            r'target\[0\]\["keypoints"\] must have the shape \(\'n\', 17, 3\), got \(1, 17, 2\)',
+            r'target\[0\]\["keypoints"\] must have the shape \(n, 17, 3\), got \(1, 17, 2\)',
         ),
         *(
             (

@@ -219,7 +219,7 @@ def test_table():
     metrics = ConfusionMetrics(3, class_names=["road", "traffic light", "sky"])
     metrics.update(torch.tensor([[0, 0, 1, 1]]), torch.tensor([[0, 0, 0, 1]]))
     assert metrics.table().splitlines() == [
-        "               accuracy       IoU      Dice",
+        "in %           accuracy       IoU      Dice",
         "road              66.67     66.67     80.00",
         "traffic light    100.00     50.00     66.67",
         "sky                   -         -         -",
