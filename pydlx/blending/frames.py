@@ -29,6 +29,7 @@ def batches(source: Any, target: Sequence[Any], mask: Any) -> Iterator[tuple[Any
         if is_frames(given) and len(given) != len(target):
             raise ValueError(f"blend: {name} must be one or one for each of {len(target)} frames, got {len(given)}")
     source = _in_colours_of_frames(source, target[0])
+    mask = from_pillow("mask", mask).pixels if is_pillow(mask) else mask
     at_once = max(1, _PIXELS_AT_ONCE // _pixels(target[0]))
     for first in range(0, len(target), at_once):
         some = slice(first, first + at_once)

@@ -198,7 +198,7 @@ def plot_precision_recall(
         colour = shades(0.12 + 0.88 * number / max(1, len(lines) - 1))
         label = f"{threshold:.2f}   {float(line.mean()):.3f}"
         ax.plot(curves.protocol.recalls.tolist(), line.tolist(), color=colour, linewidth=1.6, label=label)
-    _finish_precision_recall(ax, "from      AP")
+    _finish_precision_recall(ax, "threshold   AP")
     ax.set_title(f"AP {curves.average_precision(category=category, area=area):.3f}", loc="left", size=12, color=INK)
     if path is not None:
         save_figure(ax.figure, path, bbox_inches="tight")
