@@ -133,7 +133,7 @@ class BoxAP(DetectionMetric):
         box_format: how boxes are given: ``"xyxy"`` (two corners), ``"xywh"`` (a corner, width and height) or
             ``"cxcywh"`` (the centre, width and height).
         class_agnostic: take all categories for one.
-        class_metrics: ``compute`` also gives AP of each class that was seen, as ``AP/person``.
+        class_metrics: ``compute`` also gives AP of each class that was seen or has a name, as ``AP/person``.
         class_names: of the labels, for these and for `per_class`: names by label, or a list whose first name is that of
             label 0; by default the labels.
         only_images: ids of the images that count; others, which may be in updates too, are ignored. Updates must then

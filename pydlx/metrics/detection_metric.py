@@ -80,7 +80,7 @@ class DetectionMetric(Metric):
         curves, labels = self._evaluated()
         values = summary(curves, by_limit=self._by_limit)
         if self.class_metrics:
-            values |= {f"AP/{name}": value for name, value in by_category(curves, self._names_of(labels)).items()}
+            values |= {f"AP/{name}": value for name, value in self._by_class(curves, labels).items()}
         return {name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()}
 
     def curves(self) -> Curves:
@@ -105,14 +105,25 @@ class DetectionMetric(Metric):
         """The curves, and the label of each of their categories; None where all are taken for one."""
         raise NotImplementedError
 
+    def _by_class(self, curves: Curves, labels: np.ndarray | None) -> dict[str, float]:
+        """AP of each class by its name, ascending by labels; -1 for those that have a name and were not seen."""
+        seen = by_category(curves, self._names_of(labels))
+        if labels is None:
+            return seen
+        named = np.array([*(self.class_names or ())], dtype=np.float64)
+        named = named if self.only_labels is None else named[np.isin(named, self.only_labels)]
+        return {name: seen.get(name, -1.0) for name in self._names_of(np.union1d(labels, named))}
+
     def _names_of(self, labels: np.ndarray | None) -> list[str]:
         """A different name for each label: with the label beside it where several have it, the label where none is."""
         if labels is None:
             return ["all"]
-        given, shown = self.class_names or {}, [f"{label:.17g}" for label in labels]
-        names = [given.get(label, text) for label, text in zip(labels, shown, strict=True)]
-        uses = Counter(names)
-        return [f"{name} ({text})" if uses[name] > 1 else name for name, text in zip(names, shown, strict=True)]
+        given = self.class_names or {}
+        names = {label: given.get(label, f"{label:.17g}") for label in {*labels.tolist(), *given}}
+        uses = Counter(names.values())
+        return [
+            f"{names[label]} ({label:.17g})" if uses[names[label]] > 1 else names[label] for label in labels.tolist()
+        ]
 
     def plot(
         self, val: Any = None, ax: Any = None, *, path: str | os.PathLike[str] | None = None, **options: Any

@@ -57,6 +57,16 @@ def test_sources_and_masks_may_change_from_frame_to_frame(video, pixels_at_once,
         np.testing.assert_array_equal(one, blend(*images, (2, 3), "copy-paste"))
 
 
+def test_one_pillow_mask_goes_with_all_frames(video):
+    source, targets, mask = video
+    given = (
+        mask.astype(np.uint8) * 255 if mask.dtype == bool else (mask * (255 if mask.max() <= 1 else 1)).astype(np.uint8)
+    )
+    result = blend(source, targets, Image.fromarray(given), (2, 3), "copy-paste")
+    for one, expected in zip(result, blend(source, targets, given, (2, 3), "copy-paste"), strict=True):
+        np.testing.assert_array_equal(one, expected)
+
+
 def test_frames_of_one_profile_only(video):
     source, targets, mask = video
     pictures = [Image.fromarray(target) for target in targets]

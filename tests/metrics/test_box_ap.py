@@ -300,7 +300,7 @@ def test_bad_tensors():
     good = {"boxes": torch.ones(1, 4), "labels": torch.zeros(1)}
     with pytest.raises(ValueError, match=r'preds\[0\] must have "scores"'):
         BoxAP().update([good], [good])
-    with pytest.raises(ValueError, match=r'preds\[0\]\["boxes"\] must have the shape \(.n., 4\), got \(1, 5\)'):
+    with pytest.raises(ValueError, match=r'preds\[0\]\["boxes"\] must have the shape \(n, 4\), got \(1, 5\)'):
         BoxAP().update([good | {"scores": torch.ones(1), "boxes": torch.ones(1, 5)}], [good])
     with pytest.raises(ValueError, match=r'preds\[0\]\["labels"\] must have 2 numbers, got 1'):
         BoxAP().update([good | {"scores": torch.ones(2), "boxes": torch.ones(2, 4)}], [good])
@@ -335,6 +335,8 @@ def test_classes_by_name():
     as_list = BoxAP(box_format="xywh", class_metrics=True, class_names=["none", "x", "cat"])
     as_list.update(*batch(truth, detections))
     assert list(as_list.per_class()) == ["cat", "3", "5", "90"]
+    early = BoxAP(class_metrics=True, class_names=names, only_labels=[2, 5]).compute()
+    assert {name: value.item() for name, value in early.items() if "/" in name} == {"AP/cat": -1, "AP/dog (5)": -1}
     agnostic = BoxAP(box_format="xywh", class_agnostic=True)
     agnostic.update(*batch(truth, detections))
     assert list(agnostic.per_class()) == ["all"]
