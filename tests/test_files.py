@@ -106,6 +106,13 @@ class TestTiff:
         tifffile.imwrite(tmp_path / "x.tif", image, photometric="miniswhite")
         np.testing.assert_array_equal(read_image(tmp_path / "x.tif"), white - image)
 
+    @pytest.mark.parametrize("compression", [None, "deflate"])
+    def test_grey_and_alpha_in_planes_of_their_own(self, tmp_path, rng, tifffile, compression):
+        image = rng.integers(0, 255, (5, 7, 2)).astype(np.uint8)  # of which Pillow loses the alpha
+        options = {"planarconfig": "separate", "extrasamples": ["unassalpha"], "compression": compression}
+        tifffile.imwrite(tmp_path / "x.tif", np.moveaxis(image, 2, 0), photometric="minisblack", **options)
+        np.testing.assert_array_equal(read_image(tmp_path / "x.tif"), image)
+
     def test_of_several_pages_the_first_counts(self, tmp_path, rng, tifffile):
         pages = rng.integers(0, 65535, (3, 5, 7)).astype(np.uint16)
         tifffile.imwrite(tmp_path / "x.tif", pages, photometric="minisblack")

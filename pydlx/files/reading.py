@@ -30,6 +30,7 @@ _NUMPY = b"\x93NUMPY"
 
 _UNSIGNED = 1  # TIFF's SampleFormat
 _PREMULTIPLIED = 1  # TIFF's ExtraSamples
+_PLANES = 2  # TIFF's PlanarConfiguration: channel after channel
 _DISPLAY_GAMMA = 1 / 2.2  # what PNG's gAMA says of ordinary pictures
 
 
@@ -155,12 +156,16 @@ def _decode(stream: BinaryIO) -> _Picture:
 
 
 def _read_deep_tiff(stream: BinaryIO) -> _Picture | None:
-    """The first page of a TIFF unless its channels are unsigned numbers of 8 bits at most, which Pillow reads."""
+    """The first page of a TIFF unless its channels are unsigned numbers of 8 bits at most, which Pillow reads.
+
+    But for grey and alpha in planes of their own: Pillow leaves that alpha at 0.
+    """
     with needed_for("reading TIFF", extra="images"):
         import tifffile
     with tifffile.TiffFile(stream) as file:
         page = file.pages.first
-        if page.bitspersample <= 8 and page.sampleformat == _UNSIGNED:
+        lost_alpha = page.bitspersample == 8 and page.samplesperpixel == 2 and page.planarconfig == _PLANES
+        if page.bitspersample <= 8 and page.sampleformat == _UNSIGNED and not lost_alpha:
             stream.seek(0)
             return None
         colours = tifffile.PHOTOMETRIC(page.photometric)
