@@ -113,6 +113,13 @@ class TestTiff:
         tifffile.imwrite(tmp_path / "x.tif", np.moveaxis(image, 2, 0), photometric="minisblack", **options)
         np.testing.assert_array_equal(read_image(tmp_path / "x.tif"), image)
 
+    def test_alpha_stays_where_white_is_zero(self, tmp_path, rng, tifffile):
+        image = rng.integers(0, 65535, (5, 7, 2)).astype(np.uint16)
+        tifffile.imwrite(tmp_path / "x.tif", image, photometric="miniswhite", extrasamples=["unassalpha"])
+        np.testing.assert_array_equal(
+            read_image(tmp_path / "x.tif"), np.stack([65535 - image[..., 0], image[..., 1]], 2)
+        )
+
     def test_of_several_pages_the_first_counts(self, tmp_path, rng, tifffile):
         pages = rng.integers(0, 65535, (3, 5, 7)).astype(np.uint16)
         tifffile.imwrite(tmp_path / "x.tif", pages, photometric="minisblack")

@@ -178,7 +178,9 @@ def _read_deep_tiff(stream: BinaryIO) -> _Picture | None:
     if axes == "SYX":  # one plane for each channel
         pixels = np.moveaxis(pixels, 0, -1)
     if colours == colours.MINISWHITE:
-        pixels = (1 if pixels.dtype.kind == "f" else 2**page.bitspersample - 1) - pixels
+        given, pixels = pixels, (1 if pixels.dtype.kind == "f" else 2**page.bitspersample - 1) - pixels
+        if pixels.ndim == 3:
+            pixels[..., 1:] = given[..., 1:]  # alpha is not turned round
     if extra == (_PREMULTIPLIED,):
         pixels = _divided_by_alpha(pixels)
     return _Picture(_upright(pixels, orientation), profile)
