@@ -212,6 +212,15 @@ def test_unreadable_files(tmp_path):
         read_image(tmp_path)
 
 
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_views_are_written(tmp_path, rng, codecs, dtype, suffix):
+    image = rng.integers(0, 255, (5, 7, 3)).astype(dtype)
+    for view in (image[..., ::-1], image.transpose(1, 0, 2), image[:, ::2, 1]):
+        write_image(tmp_path / f"x.{suffix}", view)
+        np.testing.assert_array_equal(read_image(tmp_path / f"x.{suffix}"), view)
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_truncated_files(tmp_path, rng, codecs, dtype):
     path = tmp_path / "cut.png"
