@@ -106,6 +106,20 @@ class TestTiff:
         tifffile.imwrite(tmp_path / "x.tif", image, photometric="miniswhite")
         np.testing.assert_array_equal(read_image(tmp_path / "x.tif"), white - image)
 
+    @pytest.mark.parametrize("compression", [None, "deflate"])
+    def test_grey_and_alpha_in_planes_of_their_own(self, tmp_path, rng, tifffile, compression):
+        image = rng.integers(0, 255, (5, 7, 2)).astype(np.uint8)  # of which Pillow loses the alpha
+        options = {"planarconfig": "separate", "extrasamples": ["unassalpha"], "compression": compression}
+        tifffile.imwrite(tmp_path / "x.tif", np.moveaxis(image, 2, 0), photometric="minisblack", **options)
+        np.testing.assert_array_equal(read_image(tmp_path / "x.tif"), image)
+
+    def test_alpha_stays_where_white_is_zero(self, tmp_path, rng, tifffile):
+        image = rng.integers(0, 65535, (5, 7, 2)).astype(np.uint16)
+        tifffile.imwrite(tmp_path / "x.tif", image, photometric="miniswhite", extrasamples=["unassalpha"])
+        np.testing.assert_array_equal(
+            read_image(tmp_path / "x.tif"), np.stack([65535 - image[..., 0], image[..., 1]], 2)
+        )
+
     def test_of_several_pages_the_first_counts(self, tmp_path, rng, tifffile):
         pages = rng.integers(0, 65535, (3, 5, 7)).astype(np.uint16)
         tifffile.imwrite(tmp_path / "x.tif", pages, photometric="minisblack")
@@ -196,6 +210,15 @@ def test_unreadable_files(tmp_path):
         read_image(tmp_path / "text.png")
     with pytest.raises(OSError, match=r"^read_image: cannot read"):
         read_image(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_views_are_written(tmp_path, rng, codecs, dtype, suffix):
+    image = rng.integers(0, 255, (5, 7, 3)).astype(dtype)
+    for view in (image[..., ::-1], image.transpose(1, 0, 2), image[:, ::2, 1]):
+        write_image(tmp_path / f"x.{suffix}", view)
+        np.testing.assert_array_equal(read_image(tmp_path / f"x.{suffix}"), view)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

@@ -30,6 +30,7 @@ _NUMPY = b"\x93NUMPY"
 
 _UNSIGNED = 1  # TIFF's SampleFormat
 _PREMULTIPLIED = 1  # TIFF's ExtraSamples
+_PLANES = 2  # TIFF's PlanarConfiguration: channel after channel
 _DISPLAY_GAMMA = 1 / 2.2  # what PNG's gAMA says of ordinary pictures
 
 
@@ -157,12 +158,16 @@ def _decode(stream: BinaryIO) -> _Picture:
 
 
 def _read_deep_tiff(stream: BinaryIO) -> _Picture | None:
-    """The first page of a TIFF unless its channels are unsigned numbers of 8 bits at most, which Pillow reads."""
+    """The first page of a TIFF unless its channels are unsigned numbers of 8 bits at most, which Pillow reads.
+
+    But for grey and alpha in planes of their own: Pillow leaves that alpha at 0.
+    """
     with needed_for("reading TIFF", extra="images"):
         import tifffile
     with tifffile.TiffFile(stream) as file:
         page = file.pages.first
-        if page.bitspersample <= 8 and page.sampleformat == _UNSIGNED:
+        lost_alpha = page.bitspersample == 8 and page.samplesperpixel == 2 and page.planarconfig == _PLANES
+        if page.bitspersample <= 8 and page.sampleformat == _UNSIGNED and not lost_alpha:
             stream.seek(0)
             return None
         colours = tifffile.PHOTOMETRIC(page.photometric)
@@ -175,7 +180,9 @@ def _read_deep_tiff(stream: BinaryIO) -> _Picture | None:
     if axes == "SYX":  # one plane for each channel
         pixels = np.moveaxis(pixels, 0, -1)
     if colours == colours.MINISWHITE:
-        pixels = (1 if pixels.dtype.kind == "f" else 2**page.bitspersample - 1) - pixels
+        given, pixels = pixels, (1 if pixels.dtype.kind == "f" else 2**page.bitspersample - 1) - pixels
+        if pixels.ndim == 3:
+            pixels[..., 1:] = given[..., 1:]  # alpha is not turned round
     if extra == (_PREMULTIPLIED,):
         pixels = _divided_by_alpha(pixels)
     return _Picture(_upright(pixels, orientation), profile)

@@ -62,7 +62,7 @@ def _encode(stream: BinaryIO, path: Path, image: np.ndarray) -> None:
     elif suffix in _TIFF and (image.dtype == np.uint16 or image.dtype.kind == "f"):
         _encode_tiff(stream, path, image)
     elif image.dtype == np.uint16 and suffix == ".png":
-        stream.write(imagecodecs().png_encode(image))
+        stream.write(imagecodecs().png_encode(np.ascontiguousarray(image)))  # it takes no views
     elif image.dtype == np.uint8:
         _encode_with_pillow(stream, path, image)
     else:

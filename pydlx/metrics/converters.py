@@ -69,6 +69,8 @@ def from_ultralytics(results: Iterable[Any]) -> list[dict[str, Any]]:
             outlines = [_tensor(outline) for outline in result.masks.xy]
             image["masks"] = [[each.flatten().tolist()] if len(each) > 2 else nothing for each in outlines]
             image["size"] = (height, width)
+        elif not len(boxes.cls):  # of an image without objects a model for masks gives none
+            image["masks"] = []
         images.append(image)
     return images
 

@@ -66,7 +66,7 @@ def joined(parts: Sequence[MaskRows]) -> MaskRows:
 def dense_masks(masks: Tensor) -> MaskRows:
     """Masks (n, H, W), bool, on any device: what goes over to the CPU are the spans alone."""
     count, height, width = masks.shape
-    columns = masks.transpose(1, 2).reshape(count, -1)
+    columns = masks.transpose(1, 2).reshape(count, height * width)
     edge = torch.zeros(count, 1, dtype=torch.bool, device=masks.device)
     changes = torch.cat([edge, columns], 1) != torch.cat([columns, edge], 1)
     of, place = (each.cpu().numpy() for each in changes.nonzero(as_tuple=True))

@@ -70,6 +70,9 @@ def test_ultralytics():
     result.masks.xy[1] = np.zeros((0, 2), dtype=np.float32)
     assert ap(MaskAP(), from_ultralytics([result]), masks=MASKS, labels=LABELS) == 0.5
     assert set(from_ultralytics([SimpleNamespace(boxes=result.boxes, masks=None)])[0]) == {"boxes", "scores", "labels"}
+    empty = SimpleNamespace(xyxy=BOXES[:0], conf=SCORES[:0], cls=LABELS[:0].float())
+    nothing = SimpleNamespace(boxes=empty, masks=None, orig_shape=(48, 64))  # also of a model for masks
+    assert ap(MaskAP(), from_ultralytics([nothing]), masks=MASKS, labels=LABELS) == 0
 
 
 def test_mmpose():

@@ -189,6 +189,15 @@ def test_tensors_give_what_files_give(form):
     assert metric.summary() == evaluation.summary()
 
 
+@pytest.mark.parametrize("nothing", [torch.zeros(0, H, W, dtype=torch.bool), np.zeros((0, H, W), bool), []])
+def test_images_without_masks(nothing):
+    one = {"masks": torch.ones(1, H, W, dtype=torch.bool), "labels": torch.ones(1), "scores": torch.ones(1)}
+    none = {"masks": nothing, "labels": torch.ones(0), "scores": torch.ones(0)}
+    metric = MaskAP()
+    metric.update([none, one, none], [none, one, one])
+    assert float(metric.compute()["AR100"]) == 0.5
+
+
 def test_some_images_and_labels_alone(tmp_path):
     data = masks_at_random(2)
     truth, detections = as_files(*data)
