@@ -122,7 +122,7 @@ def whole(name: str, argument: str, value: Any, least: int | None = None, most: 
         raise ValueError(f"{name}: {argument} must be {wanted}, got {value}")
     if most is not None and value > most:
         raise ValueError(f"{name}: {argument} must be from {least} to {most}, got {value}")
-    if type(value) is int and value.bit_length() > 63:
+    if type(value) is int and not -(2**63) <= value < 2**63:
         raise ValueError(f"{name}: {argument} must be a number of 64 bits, got one of {value.bit_length() + 1}")
     return value
 

@@ -8,10 +8,10 @@
 // 48 + bits for each, with 32 added where more groups follow; the sign is bit 16 of the last group, and from the third
 // run on the number is the difference to the run before the last.
 //
-// Polygons, as the original implementation draws them. Corners are scaled by 5 and rounded; the edges are followed point
-// by point along their longer side. Wherever the column of that fine grid changes to one whose middle is the middle of a
-// pixel, the row there (rounded up to whole pixels, cut to the image) is where a column of the mask changes between
-// outside and inside. A place that is met an even number of times changes nothing.
+// Polygons, as the original implementation draws them. Corners are scaled by 5 and rounded; the edges are followed
+// point by point along their longer side. Wherever the column of that fine grid changes to one whose middle is the
+// middle of a pixel, the row there (rounded up to whole pixels, cut to the image) is where a column of the mask changes
+// between outside and inside. A place that is met an even number of times changes nothing.
 #pragma once
 
 #include <cstdint>

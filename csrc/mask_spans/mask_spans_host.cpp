@@ -51,8 +51,8 @@ struct Point {
   int32_t x, y;
 };
 
-// C's conversion from double drops the fraction, which rounds numbers below zero upwards. NaN becomes 0; corners that are
-// millions of pixels away come nearer, as every point on the way to them is visited.
+// C's conversion from double drops the fraction, which rounds numbers below zero upwards. NaN becomes 0; corners that
+// are millions of pixels away come nearer, as every point on the way to them is visited.
 int32_t truncated(double value) {
   constexpr double kLargest = 1 << 24;
   return value != value ? 0 : static_cast<int32_t>(std::clamp(value, -kLargest, kLargest));
@@ -172,10 +172,13 @@ namespace {
 template <class T>
 using Array = py::array_t<T, py::array::c_style>;
 
-Array<int32_t> as_array(const std::vector<Span>& spans) {
-  Array<int32_t> rows({static_cast<py::ssize_t>(spans.size()), py::ssize_t{2}});
-  if (!spans.empty()) std::memcpy(rows.mutable_data(), spans.data(), spans.size() * sizeof(Span));
-  return rows;
+// Spans (S, 2) as an array, which keeps their memory.
+Array<int32_t> as_array(std::vector<Span>&& spans) {
+  static_assert(sizeof(Span) == 2 * sizeof(int32_t));
+  auto* kept = new std::vector<Span>(std::move(spans));
+  const py::capsule owner(kept, [](void* memory) { delete static_cast<std::vector<Span>*>(memory); });
+  return Array<int32_t>({static_cast<py::ssize_t>(kept->size()), py::ssize_t{2}},
+                        reinterpret_cast<const int32_t*>(kept->data()), owner);
 }
 
 py::tuple rle_spans(const Array<uint8_t>& code, const Array<int64_t>& code_offsets, const Array<int64_t>& pixels) {
@@ -195,7 +198,7 @@ py::tuple rle_spans(const Array<uint8_t>& code, const Array<int64_t>& code_offse
       offsets.mutable_data()[i + 1] = static_cast<int64_t>(spans.size());
     }
   }
-  return py::make_tuple(as_array(spans), offsets, faults);
+  return py::make_tuple(as_array(std::move(spans)), offsets, faults);
 }
 
 py::tuple polygon_spans(const Array<double>& points, const Array<int64_t>& polygon_offsets,
@@ -213,7 +216,40 @@ py::tuple polygon_spans(const Array<double>& points, const Array<int64_t>& polyg
       offsets.mutable_data()[i + 1] = static_cast<int64_t>(spans.size());
     }
   }
-  return py::make_tuple(as_array(spans), offsets);
+  return py::make_tuple(as_array(std::move(spans)), offsets);
+}
+
+py::tuple chosen_spans(const Array<int32_t>& spans, const Array<int64_t>& offsets, const Array<int64_t>& rows) {
+  const int64_t count = rows.size(), masks = offsets.size() - 1;
+  const int64_t *from = offsets.data(), *row = rows.data();
+  Array<int64_t> chosen_offsets(count + 1);
+  int64_t* to = chosen_offsets.mutable_data();
+  to[0] = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    if (row[i] < 0 || row[i] >= masks) throw py::index_error("chosen_spans: rows must be places of masks");
+    to[i + 1] = to[i] + from[row[i] + 1] - from[row[i]];
+  }
+  Array<int32_t> chosen({static_cast<py::ssize_t>(to[count]), py::ssize_t{2}});
+  int32_t* memory = chosen.mutable_data();
+  for (int64_t i = 0; i < count; ++i) {
+    std::memcpy(memory + 2 * to[i], spans.data() + 2 * from[row[i]], (to[i + 1] - to[i]) * sizeof(Span));
+  }
+  return py::make_tuple(chosen, chosen_offsets);
+}
+
+Array<double> mask_areas(const Array<int32_t>& spans, const Array<int64_t>& offsets) {
+  const int64_t masks = offsets.size() - 1;
+  const int64_t* at = offsets.data();
+  if (masks < 0 || at[0] < 0 || at[masks] > spans.shape(0) || !std::is_sorted(at, at + masks + 1)) {
+    throw py::index_error("mask_areas: offsets must rise from 0 to the number of spans");
+  }
+  Array<double> areas(masks);
+  for (int64_t i = 0; i < masks; ++i) {
+    int64_t pixels = 0;
+    for (int64_t k = 2 * at[i]; k < 2 * at[i + 1]; k += 2) pixels += spans.data()[k + 1] - spans.data()[k];
+    areas.mutable_data()[i] = static_cast<double>(pixels);
+  }
+  return areas;
 }
 
 }  // namespace
@@ -222,6 +258,11 @@ void bind_mask_spans(py::module_& m) {
   m.def("rle_spans", &rle_spans,
         "Spans (S, 2), offsets (n + 1,) and faults (n,) of n masks given as COCO's text (B,), where the text of each "
         "begins (n + 1,), and how many pixels each has (n,).");
+  m.def("chosen_spans", &chosen_spans,
+        "Spans (S', 2) and offsets (m + 1,) of m of the masks whose spans (S, 2) and offsets (n + 1,) are given, by "
+        "their "
+        "places (m,).");
+  m.def("mask_areas", &mask_areas, "Pixels (n,) of the masks whose spans (S, 2) and offsets (n + 1,) are given.");
   m.def("polygon_spans", &polygon_spans,
         "Spans (S, 2) and offsets (n + 1,) of n masks given as polygons: their points (V, 2), where the points of each "
         "polygon begin, where the polygons of each mask begin, and height and width (n, 2).");

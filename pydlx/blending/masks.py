@@ -79,8 +79,10 @@ def _weights(mask: Tensor, dtype: torch.dtype) -> Tensor:
             ImageWarning,
             stacklevel=6,
         )
-    scale = next(scale for scale in scales if high <= scale)
-    return weights if scale == 1 else weights / scale
+    # Each mask has a scale of its own, so that frames come out as they would alone.
+    largest = [high] if len(weights) == 1 else weights.detach().amax((1, 2, 3)).tolist()
+    each = [next(scale for scale in scales if most <= scale) for most in largest]
+    return weights if set(each) == {1} else weights / weights.new_tensor(each)[:, None, None, None]
 
 
 def _share_of_grey(mask: Tensor, weights: Tensor) -> Tensor:

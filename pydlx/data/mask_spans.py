@@ -6,12 +6,9 @@ and do not overlap. The rules of both formats are in ``csrc/mask_spans/mask_span
 
 from __future__ import annotations
 
-import importlib
 import itertools
-from types import ModuleType
 
 import numpy as np
-import torch
 
 from pydlx import _native
 
@@ -34,7 +31,7 @@ def rle_spans(code: np.ndarray, offsets: np.ndarray, pixels: np.ndarray) -> tupl
         ``GOOD``, ``NO_TEXT`` (a character that is none of the code, or a number cut off) and ``WRONG_LENGTHS`` (below
         zero, or not `pixels` in all). Masks at fault have no spans.
     """
-    host = _host()
+    host = _native.host_module()
     if host is not None:
         return host.rle_spans(code, offsets, pixels)
     masks = [
@@ -66,6 +63,34 @@ def run_spans(
     return spans.astype(np.int32), _starts(np.bincount(of[kept], minlength=len(counts))), faults
 
 
+def chosen_spans(spans: np.ndarray, offsets: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The spans of some masks.
+
+    Args:
+        spans: (S, 2) int32, of n masks, one behind the other.
+        offsets: (n + 1,) int64, where those of each begin.
+        rows: (m,) int64, the places of the masks that are wanted.
+
+    Returns:
+        Their spans (S', 2) int32, and where those of each begin, (m + 1,) int64.
+    """
+    host = _native.host_module()
+    if host is not None:
+        return host.chosen_spans(spans, offsets, rows)
+    counts = np.diff(offsets)[rows]
+    starts = _starts(counts)
+    return spans[np.arange(starts[-1]) + np.repeat(offsets[rows] - starts[:-1], counts)], starts
+
+
+def mask_areas(spans: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """How many pixels each mask has, (n,) float64; spans and offsets as for `chosen_spans`."""
+    host = _native.host_module()
+    if host is not None:
+        return host.mask_areas(spans, offsets)
+    before = np.concatenate([[0], np.cumsum(spans[:, 1] - spans[:, 0], dtype=np.int64)])
+    return np.diff(before[offsets]).astype(np.float64)
+
+
 def polygon_spans(
     points: np.ndarray, corners: np.ndarray, polygons: np.ndarray, sizes: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -80,7 +105,7 @@ def polygon_spans(
     Returns:
         Spans (S, 2) int32, and where those of each mask begin, (n + 1,) int64.
     """
-    host = _host()
+    host = _native.host_module()
     if host is not None:
         return host.polygon_spans(points, corners, polygons, sizes)
     masks = []
@@ -88,16 +113,6 @@ def polygon_spans(
         drawn = [_drawn(points[corners[k] : corners[k + 1]], height, width) for k in range(first, last)]
         masks.append(_united([span for spans in drawn for span in spans]))
     return _joined(masks)
-
-
-def _host() -> ModuleType | None:
-    """The compiled kernels, unless there are none or ``pydlx.backend`` chose the references."""
-    if not _native.use_native(torch.empty(0), "mask_spans"):
-        return None
-    try:
-        return importlib.import_module("pydlx._host")
-    except ImportError:
-        return None
 
 
 def _starts(counts: np.ndarray) -> np.ndarray:

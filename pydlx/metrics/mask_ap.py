@@ -278,6 +278,8 @@ def _masks_of(place: str, image: Image, count: int) -> MaskRows:
         masks = torch.as_tensor(given)
         if masks.dtype not in (torch.bool, torch.uint8) or (masks.dim() != 3 and masks.numel()):
             raise ValueError(f'{place}["masks"] must be bool of shape (n, H, W), got {described(given)}')
+        if masks.dim() == 3 and len(masks) and not masks.numel():
+            raise ValueError(f'{place}["masks"] must be of images with pixels, got {described(given)}')
         rows = dense_masks(masks.bool()) if masks.dim() == 3 else joined([])
     else:
         size = image.get("size")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pydlx._checks import described
 from pydlx._optional import needed_for
-from pydlx.data.mask_spans import NO_TEXT, WRONG_LENGTHS, polygon_spans, rle_spans, run_spans
+from pydlx.data.mask_spans import NO_TEXT, WRONG_LENGTHS, chosen_spans, mask_areas, polygon_spans, rle_spans, run_spans
 
 if TYPE_CHECKING:
     from pydlx.data.coco_masks import Segmentations
@@ -39,18 +39,14 @@ class MaskRows:
 
     def area(self) -> np.ndarray:
         """(N,) float64, how many pixels each has."""
-        before = np.concatenate([[0], np.cumsum(self.spans[:, 1] - self.spans[:, 0], dtype=np.int64)])
-        return np.diff(before[self.offsets]).astype(np.float64)
+        return mask_areas(self.spans, self.offsets)
 
     def at(self, rows: np.ndarray | None) -> MaskRows:
         """Some of them, by their places; all of them where that is None."""
         if rows is None:
             return self
-        counts = np.diff(self.offsets)[rows]
-        offsets = np.concatenate([[0], np.cumsum(counts)])
-        place = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], counts)
-        both = np.ascontiguousarray(self.spans).view(np.int64).reshape(-1)  # a span as one number, which moves faster
-        return MaskRows(both[place].view(np.int32).reshape(-1, 2), offsets, self.sizes[rows])
+        spans, offsets = chosen_spans(self.spans, self.offsets, rows)
+        return MaskRows(spans, offsets, self.sizes[rows])
 
 
 def joined(parts: Sequence[MaskRows]) -> MaskRows:

@@ -57,6 +57,14 @@ def test_sources_and_masks_may_change_from_frame_to_frame(video, pixels_at_once,
         np.testing.assert_array_equal(one, blend(*images, (2, 3), "copy-paste"))
 
 
+def test_every_mask_has_a_scale_of_its_own(video, pixels_at_once):
+    source, targets, mask = video
+    ones = (np.asarray(mask) > 0).astype(np.uint8)
+    result = blend(source, targets[:2], [255 * ones, ones], (2, 3), "copy-paste")
+    for one, target in zip(result, targets, strict=False):
+        np.testing.assert_array_equal(one, blend(source, target, ones, (2, 3), "copy-paste"))
+
+
 def test_one_pillow_mask_goes_with_all_frames(video):
     source, targets, mask = video
     given = (

@@ -9,7 +9,16 @@ from metrics.coco_samples import peer_numbers
 from metrics.test_box_ap import NAMES, PEERS, numbers
 
 import pydlx
-from pydlx.data.mask_spans import GOOD, NO_TEXT, WRONG_LENGTHS, polygon_spans, rle_spans, run_spans
+from pydlx.data.mask_spans import (
+    GOOD,
+    NO_TEXT,
+    WRONG_LENGTHS,
+    chosen_spans,
+    mask_areas,
+    polygon_spans,
+    rle_spans,
+    run_spans,
+)
 from pydlx.metrics import MaskAP, evaluate_masks
 
 H, W = 60, 80
@@ -261,3 +270,15 @@ def test_backends_agree():
     with pydlx.backend("reference"):
         expected = evaluate_masks(*data)
     assert evaluate_masks(*data) == pytest.approx(expected, abs=1e-15)
+
+
+@pytest.mark.parametrize("backend", ["native", "reference"])
+def test_spans_of_chosen_masks(backend):
+    spans = np.arange(14, dtype=np.int32).reshape(7, 2)
+    offsets = np.array([0, 3, 3, 6, 7])
+    with pydlx.backend(backend):
+        chosen, starts = chosen_spans(spans, offsets, np.array([3, 0, 1, 0]))
+        assert mask_areas(spans * spans, offsets).tolist() == [15, 0, 51, 25]
+        nothing, start = chosen_spans(spans, offsets, np.zeros(0, dtype=np.int64))
+    assert chosen.tolist() == spans[[6, 0, 1, 2, 0, 1, 2]].tolist() and starts.tolist() == [0, 1, 4, 4, 7]
+    assert nothing.shape == (0, 2) and start.tolist() == [0]
