@@ -53,14 +53,15 @@ Tensor ragged_box_iou(const Tensor& boxes, const Tensor& truths, const Tensor& c
   for (int64_t n = 0; n < groups; ++n) pairs[n + 1] = pairs[n] + (d[n + 1] - d[n]) * (g[n + 1] - g[n]);
   Tensor result = uninitialised(boxes, {pairs[groups]});
   auto* to = output_data<double>(result);
-  parallel_for(groups, kPairGrain / (1 + pairs[groups] / std::max<int64_t>(1, groups)), [&](int64_t begin, int64_t end) {
-    double* next = to + pairs[begin];
-    for (int64_t n = begin; n < end; ++n) {
-      for (int64_t i = d[n]; i < d[n + 1]; ++i) {
-        for (int64_t j = g[n]; j < g[n + 1]; ++j) *next++ = iou(from + 4 * i, of + 4 * j, is_crowd[j]);
-      }
-    }
-  });
+  parallel_for(groups, kPairGrain / (1 + pairs[groups] / std::max<int64_t>(1, groups)),
+               [&](int64_t begin, int64_t end) {
+                 double* next = to + pairs[begin];
+                 for (int64_t n = begin; n < end; ++n) {
+                   for (int64_t i = d[n]; i < d[n + 1]; ++i) {
+                     for (int64_t j = g[n]; j < g[n + 1]; ++j) *next++ = iou(from + 4 * i, of + 4 * j, is_crowd[j]);
+                   }
+                 }
+               });
   return result;
 }
 

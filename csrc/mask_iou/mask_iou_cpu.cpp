@@ -1,7 +1,7 @@
 // Intersection over union of masks, for many groups in one call.
 //
-// A mask is a list of spans [begin, end) of its pixels, counted column after column as COCO counts them; spans rise, and
-// do not overlap. For a detection d and a truth g of the same group, with i the pixels in both,
+// A mask is a list of spans [begin, end) of its pixels, counted column after column as COCO counts them; spans rise,
+// and do not overlap. For a detection d and a truth g of the same group, with i the pixels in both,
 //   iou = i / (area d + area g - i),   and where g is a crowd region   iou = i / area d;
 // 0 where they share no pixel. Group n holds the masks [offsets[n], offsets[n + 1]) of either side; the result holds
 // group after group the row-major (D_n, G_n) matrix.
@@ -87,8 +87,7 @@ std::vector<Mask> masks_of(const Tensor& spans, const Tensor& span_offsets, cons
   parallel_for(heights.numel(), kSpanGrain / (1 + spans.size(0) / std::max<int64_t>(1, heights.numel())),
                [&](int64_t begin, int64_t end) {
                  for (int64_t i = begin; i < end; ++i) {
-                   masks[i] =
-                       measured(span + offset[i], offset[i + 1] - offset[i], static_cast<int32_t>(height[i]));
+                   masks[i] = measured(span + offset[i], offset[i + 1] - offset[i], static_cast<int32_t>(height[i]));
                  }
                });
   return masks;
@@ -120,10 +119,9 @@ Tensor ragged_mask_iou(const Tensor& spans_, const Tensor& span_offsets_, const 
 
   const Tensor spans = made_contiguous(spans_), span_offsets = made_contiguous(span_offsets_),
                heights = made_contiguous(heights_), true_spans = made_contiguous(true_spans_),
-               true_span_offsets = made_contiguous(true_span_offsets_),
-               true_heights = made_contiguous(true_heights_), crowds = made_contiguous(crowd_);
-  const Tensor detection_offsets = made_contiguous(detection_offsets_),
-               truth_offsets = made_contiguous(truth_offsets_);
+               true_span_offsets = made_contiguous(true_span_offsets_), true_heights = made_contiguous(true_heights_),
+               crowds = made_contiguous(crowd_);
+  const Tensor detection_offsets = made_contiguous(detection_offsets_), truth_offsets = made_contiguous(truth_offsets_);
   const std::vector<Mask> found = masks_of(spans, span_offsets, heights),
                           truths = masks_of(true_spans, true_span_offsets, true_heights);
   const auto* crowd = input_data<bool>(crowds);

@@ -16,8 +16,8 @@
 namespace pydlx {
 namespace {
 
-// Outcomes that are worth another thread, some milliseconds' work. Less is done sooner by one thread, which waits for no
-// other, on a machine where others are busy too.
+// Outcomes that are worth another thread, some milliseconds' work. Less is done sooner by one thread, which waits for
+// no other, on a machine where others are busy too.
 constexpr int64_t kGrain = int64_t{1} << 23;
 
 struct Rows {
@@ -149,7 +149,8 @@ void match_groups(const Rows& rows, const std::vector<int64_t>& pairs, const Thr
                       rows.truths[i + 1] - rows.truths[i], rows.similarity + pairs[i]};
     take_turns(rows, group, limit, rank, scratch);
     find_hopefuls(group, thresholds.least, scratch);
-    const double most = scratch.nearest.empty() ? -1 : *std::max_element(scratch.nearest.begin(), scratch.nearest.end());
+    const double most =
+        scratch.nearest.empty() ? -1 : *std::max_element(scratch.nearest.begin(), scratch.nearest.end());
     for (int64_t area = 0; area < rows.areas; ++area) {
       leave_unmatched(rows, group, area, scratch);
       const int64_t counting =
@@ -234,7 +235,8 @@ std::tuple<Tensor, Tensor> match_detections(const Tensor& similarity, const Tens
   auto* outcomes = output_data<uint8_t>(outcome);
   auto* ranks = output_data<int64_t>(rank);
   const Thresholds limits(input_data<double>(input.thresholds), count);
-  const int64_t cost = 1 + rows.areas * count * (rows.detection_count + input.pairs.back()) / std::max<int64_t>(1, groups);
+  const int64_t cost =
+      1 + rows.areas * count * (rows.detection_count + input.pairs.back()) / std::max<int64_t>(1, groups);
   parallel_for(groups, kGrain / cost, [&](int64_t begin, int64_t end) {
     match_groups(rows, input.pairs, limits, max_detections, begin, end, outcomes, ranks);
   });
