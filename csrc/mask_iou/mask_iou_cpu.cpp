@@ -93,7 +93,7 @@ std::vector<Mask> masks_of(const Tensor& spans, const Tensor& span_offsets, cons
   return masks;
 }
 
-// What makes a span no span of a mask would read or divide out of bounds: heights of 0, negative pixels.
+// Requires what the loops rely on: offsets that stay within the spans, and heights that one can divide by.
 void check_side(const Arguments& arguments, const char* spans_name, const Tensor& spans, const char* offsets_name,
                 const Tensor& span_offsets, const char* heights_name, const Tensor& heights) {
   arguments.check(spans_name, spans, ScalarType::Int, {kAnySize, 2});

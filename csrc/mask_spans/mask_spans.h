@@ -5,7 +5,7 @@
 //
 // Run lengths. A mask is h * w pixels as lengths of alternate stretches outside and inside of it, the first one outside
 // and perhaps of length 0. COCO writes them as text: each number in groups of five bits, the lowest first, a character
-// 48 + bits for each, with 32 added where more groups follow; the sign is bit 16 of the last group, and from the third
+// 48 + bits for each, with 32 added where more groups follow; the sign is bit 16 of the last group, and from the fourth
 // run on the number is the difference to the run before the last.
 //
 // Polygons, as the original implementation draws them. Corners are scaled by 5 and rounded; the edges are followed

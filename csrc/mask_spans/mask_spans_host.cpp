@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <string>
 #include <utility>
 
 #include "mask_spans/bind.h"
@@ -219,7 +220,17 @@ py::tuple polygon_spans(const Array<double>& points, const Array<int64_t>& polyg
   return py::make_tuple(as_array(std::move(spans)), offsets);
 }
 
+// Requires that the offsets rise within the spans, so that nothing outside of these is read.
+void check_offsets(const char* name, const Array<int32_t>& spans, const Array<int64_t>& offsets) {
+  const int64_t masks = offsets.size() - 1;
+  const int64_t* at = offsets.data();
+  if (masks < 0 || at[0] < 0 || at[masks] > spans.shape(0) || !std::is_sorted(at, at + masks + 1)) {
+    throw py::index_error(std::string(name) + ": offsets must rise from 0 to the number of spans");
+  }
+}
+
 py::tuple chosen_spans(const Array<int32_t>& spans, const Array<int64_t>& offsets, const Array<int64_t>& rows) {
+  check_offsets("chosen_spans", spans, offsets);
   const int64_t count = rows.size(), masks = offsets.size() - 1;
   const int64_t *from = offsets.data(), *row = rows.data();
   Array<int64_t> chosen_offsets(count + 1);
@@ -238,11 +249,9 @@ py::tuple chosen_spans(const Array<int32_t>& spans, const Array<int64_t>& offset
 }
 
 Array<double> mask_areas(const Array<int32_t>& spans, const Array<int64_t>& offsets) {
+  check_offsets("mask_areas", spans, offsets);
   const int64_t masks = offsets.size() - 1;
   const int64_t* at = offsets.data();
-  if (masks < 0 || at[0] < 0 || at[masks] > spans.shape(0) || !std::is_sorted(at, at + masks + 1)) {
-    throw py::index_error("mask_areas: offsets must rise from 0 to the number of spans");
-  }
   Array<double> areas(masks);
   for (int64_t i = 0; i < masks; ++i) {
     int64_t pixels = 0;
@@ -259,9 +268,8 @@ void bind_mask_spans(py::module_& m) {
         "Spans (S, 2), offsets (n + 1,) and faults (n,) of n masks given as COCO's text (B,), where the text of each "
         "begins (n + 1,), and how many pixels each has (n,).");
   m.def("chosen_spans", &chosen_spans,
-        "Spans (S', 2) and offsets (m + 1,) of m of the masks whose spans (S, 2) and offsets (n + 1,) are given, by "
-        "their "
-        "places (m,).");
+        "Spans (S', 2) and offsets (m + 1,) of some masks, by their places (m,), out of the spans (S, 2) and offsets "
+        "(n + 1,) of all.");
   m.def("mask_areas", &mask_areas, "Pixels (n,) of the masks whose spans (S, 2) and offsets (n + 1,) are given.");
   m.def("polygon_spans", &polygon_spans,
         "Spans (S, 2) and offsets (n + 1,) of n masks given as polygons: their points (V, 2), where the points of each "

@@ -45,7 +45,8 @@ def ragged_mask_iou(
 
     Raises:
         TypeError: If an argument is not a tensor.
-        ValueError: If a dtype or a shape is another, a tensor is not on the CPU, or a height is not positive.
+        ValueError: If a dtype or a shape is another, a tensor is not on the CPU, or a height is not
+            from 1 to 2**31 - 1.
     """
     check_tensor(_NAME, "spans", spans)
     check_tensor(_NAME, "true_spans", true_spans)
@@ -57,8 +58,8 @@ def ragged_mask_iou(
         check_rows(_NAME, f"{side}heights", sizes, torch.int64, None)
         check_offsets(_NAME, f"{side}span_offsets", offsets, len(rows))
         check_rows(_NAME, f"{side}span_offsets", offsets, torch.int64, len(sizes) + 1)
-        if bool((sizes < 1).any() | (sizes >= 2**31).any()):
-            raise ValueError(f"{_NAME}: {side}heights must be positive, got {int(sizes.min())}")
+        if len(wrong := sizes[(sizes < 1) | (sizes >= 2**31)]):
+            raise ValueError(f"{_NAME}: {side}heights must be from 1 to 2**31 - 1, got {int(wrong[0])}")
     check_rows(_NAME, "crowd", crowd, torch.bool, len(true_heights))
     check_offsets(_NAME, "detection_offsets", detection_offsets, len(heights))
     check_offsets(_NAME, "truth_offsets", truth_offsets, len(true_heights))
