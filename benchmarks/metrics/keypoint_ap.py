@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -71,7 +69,7 @@ def array_candidates() -> dict[str, Candidate | None]:
     metric = KeypointAP(box_format="xywh")
     metric.update(*batch(truth, found))
     with tempfile.TemporaryDirectory() as folder:
-        loaded = coco_peers.load(HOTCOCO, *_write(folder, truth, found))
+        loaded = coco_peers.load(HOTCOCO, *coco_peers.write_files(folder, truth, found))
     return {
         NATIVE: metric.curves,
         HOTCOCO: loaded and (lambda: coco_peers.evaluate(HOTCOCO, loaded, "keypoints")),
@@ -83,19 +81,12 @@ def file_candidates(sizes: Sizes, peers: tuple[str, ...]) -> dict[str, Candidate
     from pydlx.metrics import evaluate_keypoints
 
     folder = tempfile.TemporaryDirectory()
-    files = _write(folder.name, *people(*sizes))
+    files = coco_peers.write_files(folder.name, *people(*sizes))
 
     def run(_: object = folder) -> object:  # the folder lives as long as the candidate
         return evaluate_keypoints(*files)
 
-    def run_peer(name: str) -> Candidate | None:
-        def evaluate() -> object:
-            loaded = coco_peers.load(name, *files)
-            return coco_peers.evaluate(name, loaded, "keypoints") if loaded else None
-
-        return evaluate if coco_peers.peer(name) else None
-
-    return {NATIVE: run, **{name: run_peer(name) for name in peers}}
+    return {NATIVE: run, **{name: coco_peers.from_files(name, *files, "keypoints") for name in peers}}
 
 
 def batch(truth: dict[str, Any], found: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -125,18 +116,13 @@ def _by_image(truth: dict[str, Any], records: list[dict[str, Any]], fields: dict
     ]
 
 
-def _write(folder: str, truth: dict[str, Any], found: list[dict[str, Any]]) -> tuple[str, str]:
-    paths = Path(folder) / "truth.json", Path(folder) / "found.json"
-    for path, content in zip(paths, (truth, found), strict=True):
-        path.write_text(json.dumps(content))
-    return str(paths[0]), str(paths[1])
-
-
 def _gigabytes() -> float:
     """Most memory of a process that evaluates two large files."""
     with tempfile.TemporaryDirectory() as folder:
         run = subprocess.run(
-            [sys.executable, "-c", _PROBE, *_write(folder, *people(*_MANY))], capture_output=True, text=True
+            [sys.executable, "-c", _PROBE, *coco_peers.write_files(folder, *people(*_MANY))],
+            capture_output=True,
+            text=True,
         )
     if run.returncode:
         raise RuntimeError(f"evaluating large files failed: {run.stderr.strip().splitlines()[-1]}")

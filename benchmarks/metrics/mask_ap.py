@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,21 +28,12 @@ def candidates() -> dict[str, Candidate | None]:
     from pydlx.metrics import evaluate_masks
 
     folder = tempfile.TemporaryDirectory()
-    paths = [str(Path(folder.name) / name) for name in ("truth.json", "found.json")]
-    for path, content in zip(paths, outlines(), strict=True):
-        Path(path).write_text(json.dumps(content))
+    files = coco_peers.write_files(folder.name, *outlines())
 
-    def run(_: object = folder) -> object:
-        return evaluate_masks(*paths)
+    def run(_: object = folder) -> object:  # the folder lives as long as the candidate
+        return evaluate_masks(*files)
 
-    def run_peer(name: str) -> Candidate | None:
-        def evaluate() -> object:
-            loaded = coco_peers.load(name, *paths)
-            return coco_peers.evaluate(name, loaded, "segm") if loaded else None
-
-        return evaluate if coco_peers.peer(name) else None
-
-    return {NATIVE: run, **{name: run_peer(name) for name in (HOTCOCO, PYCOCOTOOLS)}}
+    return {NATIVE: run, **{name: coco_peers.from_files(name, *files, "segm") for name in (HOTCOCO, PYCOCOTOOLS)}}
 
 
 def outlines(seed: int = 0) -> tuple[dict[str, Any], list[dict[str, Any]]]:
