@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 from bad_input import extraction, relations, tagging
 from bad_input.arguments import Call, word
+from bad_input.metrics import METRICS
 from bad_input.operators import LOSSES, NN, OPS
 from bad_input.reading import ASKING, READING
-from bad_input.systems import BLENDING, DATA, METRICS, MODELS, VISUALIZE
+from bad_input.systems import BLENDING, DATA, MODELS, VISUALIZE
 
 import pydlx
 import pydlx.models.entities
