@@ -57,7 +57,7 @@ class PairCounts {
   int turn_ = 0;
 };
 
-// A strip's labels, of which the first are the pixel `at`.
+// The labels of a strip of `count` pixels; `at` is the number of its first pixel.
 template <class Target, class Pred>
 struct Strip {
   const Target* target;
@@ -87,8 +87,8 @@ __attribute__((always_inline)) inline void fetch_ahead(const Label* labels) {
   for (int64_t at = 0; at < kBytes; at += kLine) __builtin_prefetch(from + at);
 }
 
-// Counts a strip's pixels, and keeps the largest codes in view, by which invalid labels show; a prediction is looked at
-// only where its target is a class.
+// Counts a strip's pixels. The largest codes tell whether any label was invalid; predictions are checked only where the
+// target is a class.
 template <class Pair, class Code, class Counters, class Target, class Pred>
 inline void count_strip(Counters& counters, const LabelRule& target_rule, const LabelRule& pred_rule,
                         const Strip<Target, Pred>& strip, FirstInvalid& found) {

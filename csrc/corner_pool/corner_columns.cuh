@@ -1,7 +1,7 @@
 // Corner pooling of columns: a dense tensor as `outer` blocks of (length, inner), scanned along `length`.
 //
 // Each thread holds V neighbouring columns (two of 16-bit numbers, so that a warp reads 128 bytes of a line; else one)
-// and kColumnCells cells of each; threads along x are side by side on the columns, counted over the blocks, and the
+// and kColumnCells elements of each; threads along x are side by side on the columns, counted over the blocks, and the
 // groups along y follow each other down a column. Their maxima meet in shared memory: one barrier a chunk forward, two
 // backward. Reads and writes: the floor (corner_pool.cuh).
 #pragma once
@@ -17,7 +17,7 @@ constexpr int kColumnThreads = 256, kColumnCells = 16, kMostColumnGroups = 8;
 template <class T>
 constexpr int kColumnsOfThread = sizeof(T) == 2 ? 2 : 1;
 
-// Blocks that a multiprocessor is to have room for, as leaves a thread the registers for `maps` times its cells.
+// Blocks that a multiprocessor is to have room for, as leaves a thread the registers for `maps` times its elements.
 template <class T, int V>
 constexpr int column_blocks(int maps) {
   const int bytes = maps * V * kColumnCells * static_cast<int>(sizeof(accumulate_t<T>));
@@ -40,7 +40,7 @@ struct CornerColumns {
         from_end(s.from_end),
         in_block(s.inner / columns_of_thread) {}
 
-  // From a cell to the next one of the scan.
+  // From an element to the next one of the scan.
   __device__ int64_t step() const { return from_end ? -inner : inner; }
 
   // Where the scan of a bundle begins.
@@ -52,14 +52,14 @@ struct CornerColumns {
   }
 };
 
-// How many of `held` cells from `first` on a line of this length has.
+// How many of `held` elements from `first` on a line of this length has.
 __device__ __forceinline__ int cells_inside(int64_t length, int64_t first, int held) {
   const int64_t left = length - first;
   return left < held ? static_cast<int>(left) : held;  // none if negative
 }
 
-// Calls visit(r) for the cells that are inside. All of them is the rule, and its own branch: a predicate for each would
-// keep loads from being issued in one go.
+// Calls visit(r) for the elements that are inside. All of them is the rule, and its own branch: a predicate for each
+// would keep loads from being issued in one go.
 template <int held, class Visit>
 __device__ __forceinline__ void for_cells_inside(int inside, const Visit& visit) {
   if (inside >= held) {
@@ -73,7 +73,7 @@ __device__ __forceinline__ void for_cells_inside(int inside, const Visit& visit)
   }
 }
 
-// Cells of V neighbouring columns, from `from` on by `step`; what is not `inside` is `outside`.
+// Elements of V neighbouring columns, from `from` on by `step`; what is not `inside` is `outside`.
 template <class T, int V, int held>
 __device__ __forceinline__ void load_columns(const T* from, int64_t step, int inside, accumulate_t<T> outside,
                                              accumulate_t<T> (&to)[V][held]) {
@@ -164,7 +164,7 @@ struct ColumnRoom {
   signed char last_heads[V][threads];
 };
 
-// The runs of a thread's columns, `held` cells of each, chunk by chunk. Groups follow each other `apart` threads on.
+// The runs of a thread's columns, `held` elements of each, chunk by chunk. Groups follow each other `apart` threads on.
 template <class T, int V, int held, int threads>
 struct ColumnRuns {
   using A = accumulate_t<T>;

@@ -1,13 +1,13 @@
 // Corner pooling of pairs: y = top(a) + left(b) or bottom(a) + right(b), over contiguous planes (height, width).
 //
-// The layout of the columns' kernels, with the cells of a line in neighbouring lanes: V cells a lane, kPairCells / V
-// lines a thread, groups of lines along threadIdx.y, planes along z. So each cell is read and written once, and both
-// scans run on what a thread holds. Lines are scanned by shuffles while the groups' maxima of the columns meet in
+// The layout of the columns' kernels, with the elements of a line in neighbouring lanes: V elements a lane, kPairCells
+// / V lines a thread, groups of lines along threadIdx.y, planes along z. So each element is read and written once, and
+// both scans run on what a thread holds. Lines are scanned by shuffles while the groups' maxima of the columns meet in
 // shared memory.
 //
 // Forward: planes of any size, in tiles of (lines of a block) x (lanes V), along the lines first: a thread carries its
-// lines' maxima, shared memory the columns'. V is four cells, or one where lines are no multiple of four. Backward:
-// lines of a multiple of four and at most 128 cells, any number of them; the columns' open runs are carried as in
+// lines' maxima, shared memory the columns'. V is four elements, or one where lines are no multiple of four. Backward:
+// lines of a multiple of four and at most 128 elements, any number of them; the columns' open runs are carried as in
 // corner_columns.cuh. Reads and writes: the floor (corner_pool.cuh).
 #pragma once
 
@@ -44,7 +44,7 @@ struct PairPlace {
   }
 
   __device__ int64_t step() const { return s.from_end ? -s.width : s.width; }
-  // Where in a line this lane's cells of the part from `begin` on lie; negative or beyond if there are none.
+  // Where in a line this lane's elements of the part from `begin` on lie; negative or beyond if there are none.
   __device__ int64_t column(int64_t begin) const {
     const int64_t k = begin + segment.lane * V;
     return s.from_end ? s.width - V - k : k;

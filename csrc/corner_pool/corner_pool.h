@@ -1,15 +1,15 @@
 // Corner pooling (Law and Deng, "CornerNet: Detecting Objects as Paired Keypoints", arXiv 1808.01244).
 //
-// Every cell becomes the largest of the cells from itself to one edge of the map, x and y (N, C, H, W):
+// Every element becomes the largest of the elements from itself to one edge of the map, x and y (N, C, H, W):
 //
 //     top     y[i, j] = max x[i.., j]        left    y[i, j] = max x[i, j..]
 //     bottom  y[i, j] = max x[..i, j]        right   y[i, j] = max x[i, ..j]
 //     pair    y = top(a) + left(b),  or  bottom(a) + right(b)
 //
-// So y is a running maximum that starts at the edge. A later cell takes over only if it is greater, so that the first
-// of equal cells keeps the gradient; 0 and -0 are equal. NaN takes over from any number and stays:
+// So y is a running maximum that starts at the edge. A later element takes over only if it is greater, so that the
+// first of equal elements keeps the gradient; 0 and -0 are equal. NaN takes over from any number and stays:
 //
-//     dx[k] = sum of g[h] over the cells h whose running maximum is cell k
+//     dx[k] = sum of g[h] over the elements h whose running maximum is element k
 //
 // Bytes a forward must move: x (both of a pair) once, y once. A backward: x, g and dx once each; no index is saved,
 // because the scan is cheaper to repeat than an index is to read.

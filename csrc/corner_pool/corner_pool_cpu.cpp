@@ -14,7 +14,8 @@ struct CornerBundles {
   CornerScan scan;
   int64_t width, per_block;
 
-  // Bundles for one walk: as wide as leaves work for many threads, since memory is fastest when it is read in order.
+  // Bundles for one walk: as wide as they can be with kUnits of them to share among threads, since memory is fastest
+  // when it is read in order.
   static CornerBundles wide(const CornerScan& s) { return CornerBundles(s, s.outer * s.inner / kUnits); }
 
   // Bundles for the two walks of the backward, between which their elements stay in the second-level cache.
@@ -30,7 +31,7 @@ struct CornerBundles {
   int64_t total() const { return scan.outer * per_block; }
   int64_t cost() const { return std::min(width, scan.inner) * scan.length; }
 
-  // First cell and number of columns.
+  // First element and number of columns.
   std::pair<int64_t, int64_t> operator[](int64_t unit) const {
     const int64_t column = unit % per_block * width;
     return {unit / per_block * scan.length * scan.inner + column, std::min(width, scan.inner - column)};
@@ -45,7 +46,7 @@ struct CornerBundles {
 namespace pydlx {
 namespace {
 
-// Cells that are worth a thread.
+// Elements that are worth a thread.
 constexpr int64_t kGrain = 32768;
 
 Tensor corner_pool(const Tensor& input, int64_t direction) {

@@ -1,7 +1,7 @@
 // Corner pooling's loops. Included once per instruction set by corner_pool_cpu.cpp, which brings in every header this
 // needs.
 //
-// Where the cells of a line lie side by side in the direction of the scan ("rows", inner = 1), a vector is scanned
+// Where the elements of a line lie side by side in the direction of the scan ("rows", inner = 1), a vector is scanned
 // within itself; elsewhere ("columns") lanes are neighbouring columns and one line is compared with the next.
 
 #include "common/widen_simd.h"
@@ -37,7 +37,7 @@ __attribute__((always_inline)) inline Vec<A> scan_vector(const Vec<A>& v) {
   }
 }
 
-// Cells [first, count) of a row, in the order of the scan, one by one.
+// Elements [first, count) of a row, in the order of the scan, one by one.
 template <bool kFromEnd, class T, class Out>
 void scan_cells(const T* x, Out* y, int64_t first, int64_t count, accumulate_t<T> best) {
   for (int64_t k = first; k < count; ++k) {
@@ -47,7 +47,7 @@ void scan_cells(const T* x, Out* y, int64_t first, int64_t count, accumulate_t<T
   }
 }
 
-// One row, written as cells or in the wider type. It is taken to hold no NaN; if it does, it is done again.
+// One row, written as elements or in the wider type. It is taken to hold no NaN; if it does, it is done again.
 template <bool kFromEnd, class T, class Out>
 inline void scan_row(const T* x, Out* y, int64_t count) {
   using A = accumulate_t<T>;
@@ -108,8 +108,8 @@ void corner_pool_columns(const CornerBundles& bundles, const T* x, T* y, int64_t
   }
 }
 
-// On entry dx holds y, on return the gradient. Walking back, against the scan, a cell where the maximum changed takes
-// the sum of all gradients since the last such cell. At most kMaxBundle columns.
+// On entry dx holds y, on return the gradient. Walking back, against the scan, an element where the maximum changed
+// takes the sum of all gradients since the last such element. At most kMaxBundle columns.
 template <class T>
 void gather_columns(const CornerScan& s, const T* grad, T* dx, int64_t count) {
   using A = accumulate_t<T>;

@@ -5,8 +5,8 @@
 namespace pydlx {
 namespace {
 
-// From here on planes fill a GPU with a block each. Fewer ones of more than a block's cells are better cut up further,
-// by a kernel for the columns and one for the rows.
+// From here on planes fill a GPU with a block each. Fewer ones of more than a block's elements are better cut up
+// further, by a kernel for the columns and one for the rows.
 constexpr int64_t kManyPlanes = 64, kSmallPlane = 16384;
 // Up to here blocks hold as much of a plane as they can, for a GPU has room for them all at once.
 constexpr int64_t kFewPlanes = 256;
@@ -16,7 +16,7 @@ constexpr int64_t kMostDeep = 64;
 // What a block may have of shared memory on every GPU.
 constexpr int64_t kMostRoom = 48 * 1024;
 
-// Columns of a block, and groups of cells along each: as few chunks as can be, about the same in all of them.
+// Columns of a block, and groups of elements along each: as few chunks as can be, about the same in all of them.
 dim3 column_block(int64_t length) {
   const int64_t most = kMostColumnGroups * kColumnCells, chunks = (length + most - 1) / most;
   const int64_t groups = (length + chunks * kColumnCells - 1) / (chunks * kColumnCells);
@@ -132,7 +132,7 @@ int64_t power_of_two(int64_t at_least) {
   return power;
 }
 
-// Lanes along a line of V cells each, groups of kPairCells / V lines, planes; whole warps in all.
+// Lanes along a line of V elements each, groups of kPairCells / V lines, planes; whole warps in all.
 template <int V>
 dim3 pair_block(const CornerPlanes& s, int most_threads) {
   const int64_t threads = s.planes > kFewPlanes ? std::min(most_threads, kPairThreadsOfMany) : most_threads;

@@ -1,10 +1,10 @@
-// Corner pooling of rows: `rows` lines of `length` neighbouring cells each.
+// Corner pooling of rows: `rows` lines of `length` neighbouring elements each.
 //
-// A piece of a row is what neighbouring lanes of a warp, a segment, read at once: V cells a lane, 16 bytes of them
+// A piece of a row is what neighbouring lanes of a warp, a segment, read at once: V elements a lane, 16 bytes of them
 // where rows lie that way, else one. A row of one piece takes as many lanes as it needs, and a warp has several such
 // rows side by side and kPieces<T, V> of each segment in flight. A longer row takes a whole warp, kPieces<T, V> of its
-// pieces at a time. Within a lane cells are compared one by one, lanes are scanned by shuffles. Reads and writes: the
-// floor (corner_pool.cuh).
+// pieces at a time. Within a lane elements are compared one by one, lanes are scanned by shuffles. Reads and writes:
+// the floor (corner_pool.cuh).
 #pragma once
 
 #include "corner_pool/corner_pool.cuh"
@@ -13,7 +13,7 @@ namespace pydlx {
 
 constexpr int kRowThreads = 256;
 
-// Cells of a lane where rows take no vectors of 16 bytes: of 16-bit numbers, half of those.
+// Elements of a lane where rows take no vectors of 16 bytes: of 16-bit numbers, half of those.
 template <class T>
 constexpr int kCellsOfLane = sizeof(T) == 2 ? 4 : 1;
 
@@ -22,7 +22,7 @@ constexpr int kRowBlocks = 4;
 template <class T>
 constexpr int kRowBackwardBlocks = sizeof(T) == 8 ? 2 : 3;
 
-// Pieces that a segment has in flight: 64 bytes a lane, of cells in their wide type.
+// Pieces that a segment has in flight: 64 bytes a lane, of elements in their wide type.
 template <class T, int V>
 constexpr int kPieces = V == 1 ? 8 : 64 / static_cast<int>(sizeof(accumulate_t<T>)) / V;
 
@@ -43,7 +43,7 @@ struct CornerRows {
   PYDLX_HOST_DEVICE int64_t rows_of_warp(int in_flight) const { return pieces > 1 ? 1 : segments * in_flight; }
 };
 
-// Neighbouring lanes of a warp with neighbouring cells, and which of them this one is.
+// Neighbouring lanes of a warp with neighbouring elements, and which of them this one is.
 struct Segment {
   int lane, lanes, first;  // first: its first lane's number in the warp
 
@@ -51,7 +51,7 @@ struct Segment {
   __device__ unsigned bits(unsigned ballot) const { return ballot >> first & (kWholeWarp >> (kWarp - lanes)); }
 };
 
-// Which lane of which segment of the warp this is. Lanes that no segment takes have no cells.
+// Which lane of which segment of the warp this is. Lanes that no segment takes have no elements.
 template <int V>
 struct CornerLane {
   const CornerRows& s;
@@ -65,8 +65,8 @@ struct CornerLane {
   }
 };
 
-// This lane's cells in the pieces that are in flight together, which lie the same distance apart: pieces of one row, or
-// rows of one piece.
+// This lane's elements in the pieces that are in flight together, which lie the same distance apart: pieces of one row,
+// or rows of one piece.
 template <int V>
 struct CellsInFlight {
   int64_t first, apart;
@@ -122,7 +122,7 @@ __device__ __forceinline__ void scan_piece(bool from_end, A (&x)[V], A best, int
   scan_piece<false>(x, best, lane);
 }
 
-// Of V cells in the order of memory, the one that the scan meets last.
+// Of V elements in the order of memory, the one that the scan meets last.
 template <class A, int V>
 __device__ __forceinline__ A last_cell(bool from_end, const A (&x)[V]) {
   return from_end ? x[0] : x[V - 1];
@@ -166,13 +166,13 @@ __device__ __forceinline__ A sum_to_lane(A value, int lane, int last) {
 // What gather_piece finds.
 template <class A>
 struct PieceRuns {
-  A peak;           // the largest of the piece's cells up to this lane's last one
-  unsigned heads;   // of this lane's cells
+  A peak;           // the largest of the piece's elements up to this lane's last one
+  unsigned heads;   // of this lane's elements
   unsigned headed;  // the lanes with heads
-  A lead;           // of this lane's cells and those behind, up to the first head
+  A lead;           // of this lane's elements and those behind, up to the first head
 };
 
-// Gives each head in a piece the sum of its run within the piece, all other cells 0. `best` reaches the piece.
+// Gives each head in a piece the sum of its run within the piece, all other elements 0. `best` reaches the piece.
 template <bool kFromEnd, class A, int V>
 __device__ __forceinline__ PieceRuns<A> gather_piece(const A (&x)[V], A (&g)[V], A best, bool at_edge,
                                                      const Segment& segment) {

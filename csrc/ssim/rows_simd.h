@@ -1,6 +1,6 @@
 // Rows of maps and their filter (ssim_cpu_simd.h, into whose namespace this is included).
 
-// The even and the odd columns of 2 kVecLanes cells, of which `left` are there; the others are 0.
+// The even and the odd columns of 2 kVecLanes pixels, of which `left` are there; the others are 0.
 template <class T>
 __attribute__((always_inline)) inline auto load_parted(const T* from, int64_t left) {
   using A = accumulate_t<T>;
@@ -40,8 +40,8 @@ struct SsimWindow {
 
   __attribute__((always_inline)) int64_t radius() const { return kRadius < 0 ? open_radius : kRadius; }
 
-  // The weighted sums around cells 0 to kSums - 1. Each cell is loaded once: what one sum has seen below its middle the
-  // next one sees a step later, and above it a step sooner.
+  // The weighted sums around pixels 0 to kSums - 1. Each pixel is loaded once: what one sum has seen below its middle
+  // the next one sees a step later, and above it a step sooner.
   template <int kSums, class Cell>
   __attribute__((always_inline)) std::array<Vec<A>, kSums> sums(const Cell& cell) const {
     std::array<Vec<A>, kSums> below, above, total;
@@ -172,7 +172,7 @@ struct SsimPair {
   A centre_s() const { return centre_x + centre_y; }
   A centre_d() const { return centre_x - centre_y; }
 
-  // s and d, each parted, of the 2 kVecLanes cells at `at`, where `left` of the row are there.
+  // s and d, each parted, of the 2 kVecLanes pixels at `at`, where `left` of the row are there.
   __attribute__((always_inline)) std::pair<Parts, Parts> load(int64_t at, int64_t left) const {
     const auto a = load_parted(x + at, left), b = load_parted(y + at, left);
     const Vec<A> a_even = a.first - centre_x, a_odd = a.second - centre_x;

@@ -6,7 +6,7 @@
 //     ssim_backward_kernel  dx and dy of images (not volumes) in one pass (ssim_backward.cuh)
 //
 // Windows of 11 and 7 have kernels of their own, all others (radius -1) share one. A volume is filtered along its depth
-// where a cell is fetched. Nothing is added up across threads but S, in a fixed order.
+// where a pixel is fetched. Nothing is added up across threads but S, in a fixed order.
 //
 // Floors: forward, x and y once, with the halo of a strip from cache; per pixel of an image and 11 taps 88
 // multiply-adds and some 40 other instructions, which in float32 take about twice as long as the bytes. Backward of
@@ -97,7 +97,7 @@ struct SsimPlace {
   }
 };
 
-/// The cells of a column of two images: their moments.
+/// The pixels of a column of two images: their moments.
 template <class T, class Index>
 struct FlatCells {
   using A = accumulate_t<T>;
@@ -283,7 +283,7 @@ __global__ void ssim_mean_kernel(const double* __restrict__ sums, A* __restrict_
   }
 }
 
-/// The cells of a column of slopes, with zeros around them, filtered along the depth.
+/// The pixels of a column of slopes, with zeros around them, filtered along the depth.
 template <int kRadius, class A>
 struct SlopeCells {
   using Index = SsimIndex<kRadius>;

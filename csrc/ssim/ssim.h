@@ -22,8 +22,9 @@
 //
 // G' is the transposed filter: the same taps, on maps with zeros around them. One gradient alone needs three maps.
 //
-// Shapes: x, y (N, C, H, W) or (N, C, D, H, W); S (N, C, H - window + 1, ...), every place a window fits; or its mean
-// over every plane, (N, C). S is of the accumulation type. NaN spreads as far as its windows.
+// Shapes: x, y (N, C, H, W) or (N, C, D, H, W), floating-point numbers or, forward, bytes; S (N, C, H - window + 1,
+// ...), every place a window fits; or its mean over every plane, (N, C). S is of the accumulation type. NaN spreads as
+// far as its windows.
 //
 // Bytes that must move: forward, x and y once, and the map if it is asked for; nothing is saved. Backward: x and y
 // once, a map's gradient once, dx and dy once; on CUDA also the three or four maps, written and read.
@@ -54,7 +55,7 @@ struct SsimFormula {
   bool luminance;
 };
 
-// The taps from the middle outwards: half[k] belongs to cells k steps away on either side.
+// The taps from the middle outwards: half[k] belongs to pixels k steps away on either side.
 template <class A>
 struct SsimTaps {
   int64_t radius;

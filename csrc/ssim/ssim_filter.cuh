@@ -1,14 +1,14 @@
 // How a block filters a strip of rows with separable taps: along the columns, then along the rows.
 //
-// A strip is up to `kThreads` columns of cells wide, and a thread owns a column of them. It walks down the strip in
-// steps of `kRows` rows: each cell's maps go into the running sums of its column, which stay in registers, and what a
+// A strip is up to `kThreads` columns of pixels wide, and a thread owns a column of them. It walks down the strip in
+// steps of `kRows` rows: each pixel's maps go into the running sums of its column, which stay in registers, and what a
 // row completes goes to shared memory. There the threads change roles: each takes `kWide` neighbouring columns of one
 // row and filters them along the row, from a window that it loads once by accesses of 16 bytes.
 //
-//     per cell of 4 maps and 11 taps, float32: 44 + 44 multiply-adds, 4 stores to and 2.5 loads of 16 bytes from shared
-//     memory, no index arithmetic (all offsets are constants)
+//     per pixel of 4 maps and 11 taps, float32: 44 + 44 multiply-adds, 4 stores to and 2.5 loads of 16 bytes from
+//     shared memory, no index arithmetic (all offsets are constants)
 //
-// A radius of -1 stands for any. Its columns keep no sums: a step computes its rows from all the cells that they see.
+// A radius of -1 stands for any. Its columns keep no sums: a step computes its rows from all the pixels that they see.
 #pragma once
 
 #include <type_traits>
@@ -30,8 +30,8 @@ __device__ __forceinline__ A ssim_tap(const SsimTaps<A>& taps, int k) {
   return taps.half[k < kRadius ? kRadius - k : k - kRadius];
 }
 
-/// Rows of cells in shared memory. The vectors of a row lie in two halves, even and odd ones, so that threads which are
-/// `kWide` columns apart read neighbouring vectors; the halves start half of the banks apart.
+/// Rows of pixels in shared memory. The vectors of a row lie in two halves, even and odd ones, so that threads which
+/// are `kWide` columns apart read neighbouring vectors; the halves start half of the banks apart.
 template <class A, int kThreads>
 struct SsimRoom {
   static constexpr int kVector = kVectorSize<A>;
@@ -72,7 +72,7 @@ struct SsimRoom {
     }
   }
 
-  /// Filters a group's columns along the row: result o is the sum of the cells from its first column + o on.
+  /// Filters a group's columns along the row: result o is the sum of the pixels from its first column + o on.
   template <int kRadius>
   static __device__ __forceinline__ void across(const SsimTaps<A>& taps, const Cells* row, int group,
                                                 A (&results)[kWide]) {
@@ -88,7 +88,7 @@ struct SsimRoom {
     }
   }
 
-  /// Adds the cell `t` steps from the first one to each of the results whose window holds it.
+  /// Adds the pixel `t` steps from the first one to each of the results whose window holds it.
   template <int kRadius>
   static __device__ __forceinline__ void add_to_windows(const SsimTaps<A>& taps, int t, int count, A cell,
                                                         A (&results)[kWide]) {
@@ -184,9 +184,9 @@ struct SsimStrip {
   }
 };
 
-/// Filters the rows of a strip; a collective of the block. The results of row r see the cells of rows r to
-/// r + 2 radius: `cells.fetch(row)` gets this thread's cell of a row, also beyond the last one, from memory, and
-/// `cells.widen(fetched, maps)` makes its maps. Cells of the next step are fetched before they are needed if
+/// Filters the rows of a strip; a collective of the block. The results of row r see the pixels of rows r to
+/// r + 2 radius: `cells.fetch(row)` gets this thread's pixel of a row, also beyond the last one, from memory, and
+/// `cells.widen(fetched, maps)` makes its maps. Pixels of the next step are fetched before they are needed if
 /// `cells.kAhead`. `done(row, row of the step, group, maps)` is called by all threads of the block at once, with the
 /// filtered maps of the group's columns.
 template <int kRadius, int kThreads, class A, class Cells, class Done>

@@ -19,8 +19,8 @@ def decode_mask(
 ) -> Tensor:
     """Returns weights in [0, 1] of shape (1 or N, 1, height, width), of the source's size or of the target's.
 
-    * bool and floats in [0, 1] are weights already. Integers are scaled by their largest value over the batch: up to 1
-      a 0/1 mask, up to 255 an 8-bit one, up to 65535 a 16-bit one.
+    * bool and floats in [0, 1] are weights already. Integers are scaled by the largest value of each mask: up to 1
+      it is a 0/1 mask, up to 255 an 8-bit one, up to 65535 a 16-bit one.
     * Of grey with alpha and of RGBA, alpha counts where it varies and the colours where it does not; of colours the
       largest channel counts, so red paint on black is a mask.
     * Beside a batch of N images three axes of shape (N, height, width) are one mask for each image.

@@ -5,9 +5,9 @@ Law and Deng, "CornerNet: Detecting Objects as Paired Keypoints", arXiv 1808.012
     top     y[i, j] = max x[i.., j]        left    y[i, j] = max x[i, j..]
     bottom  y[i, j] = max x[..i, j]        right   y[i, j] = max x[i, ..j]
 
-The gradient of a maximum goes to the first of equal cells met on the way from the edge, as in the published code and in
-``max_pool2d``; ``torch.cummax`` picks the last. A NaN is the maximum from where it is met, and the first one met takes
-the gradient of all cells behind it.
+The gradient of a maximum goes to the first of equal elements met on the way from the edge, as in the published code and
+in ``max_pool2d``; ``torch.cummax`` picks the last. A NaN is the maximum from where it is met, and the first one met
+takes the gradient of all elements behind it.
 
 ``torch.onnx.export(module, ..., dynamo=True)`` writes these operations as ``Gather`` and ``Max``.
 """
@@ -38,8 +38,8 @@ def corner_pool(x: Tensor, direction: str) -> Tensor:
             columns >= j; ``"right"``: columns <= j.
 
     Returns:
-        A tensor of x's shape, with the values of ``torch.cummax``: NaN stays once met. Of equal cells the one nearest
-        to the edge where the scan starts keeps the gradient.
+        A tensor of x's shape, with the values of ``torch.cummax``: NaN stays once met. Of equal elements the one
+        nearest to the edge where the scan starts keeps the gradient.
 
     Raises:
         TypeError: If x is not a floating-point tensor.
@@ -120,7 +120,7 @@ def _axis(direction: int) -> int:
 
 
 def _winners(x: Tensor, direction: int) -> Tensor:
-    """For every cell, the place along the axis of the cell that is its maximum: int64, of x's shape."""
+    """For every element, the place along the axis of the element that is its maximum: int64, of x's shape."""
     axis, from_end = _axis(direction), direction in (_TOP, _LEFT)
     scan = x.detach().flip(axis) if from_end else x.detach()
     if scan.numel() == 0:
@@ -135,7 +135,7 @@ def _winners(x: Tensor, direction: int) -> Tensor:
 
 
 def corner_pool_reference(x: Tensor, direction: int) -> Tensor:
-    """Every cell's maximum, fetched from the cell that is it; x is (N, C, H, W)."""
+    """Every element's maximum, fetched from the element that is it; x is (N, C, H, W)."""
     return _pooled(x, direction).to(x.dtype).contiguous(memory_format=_native.storage_format(x))
 
 
@@ -155,7 +155,7 @@ def corner_pool_pair_reference(vertical: Tensor, horizontal: Tensor, top_left: b
 
 
 def _backward_reference(grad: Tensor, x: Tensor, direction: int) -> Tensor:
-    """Every cell's sum of the gradients of the cells whose maximum it is; differentiable in grad."""
+    """Every element's sum of the gradients of the elements whose maximum it is; differentiable in grad."""
     wide = grad.float() if grad.dtype in (torch.float16, torch.bfloat16) else grad
     dx = torch.zeros_like(wide).scatter_add(_axis(direction), _winners(x, direction), wide)
     return dx.to(x.dtype).contiguous(memory_format=_native.storage_format(x))
@@ -171,9 +171,9 @@ def _pair_backward_reference(
 def _by_doubling(x: Tensor, direction: int) -> Tensor:
     """The forward in log2(length) steps of standard operators, for export; x is (N, C, H, W).
 
-    After the step of size s every cell holds the maximum of 2s cells. A step beyond the last cell takes the last cell,
-    which every maximum contains anyway. A length that is only known when the model runs takes as many steps as its
-    upper bound needs, 31 if it has none.
+    After the step of size s every element holds the maximum of 2s elements. A step beyond the last element takes that
+    element, which every maximum contains anyway. A length that is only known when the model runs takes as many steps as
+    its upper bound needs, 31 if it has none.
     """
     from torch.fx.experimental.symbolic_shapes import statically_known_true  # imports SymPy
 
@@ -232,13 +232,13 @@ def _setup_double(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _double_backward(ctx: Any, v: Tensor) -> tuple[Tensor | None, ...]:
-    """Which cell wins does not change with x, so that only the gradient's own gradient is not 0."""
+    """Which element wins does not change with x, so that only the gradient's own gradient is not 0."""
     (x,) = ctx.saved_tensors
     return _fetched(v, x, ctx.option) if ctx.needs_input_grad[0] else None, None, None
 
 
 def _fetched(v: Tensor, x: Tensor, direction: int) -> Tensor:
-    """Every cell's v at the cell that is its maximum."""
+    """Every element's v at the element that is its maximum."""
     return v.gather(_axis(direction), _winners(x, direction))
 
 

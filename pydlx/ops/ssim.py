@@ -47,7 +47,7 @@ class Convention:
         kernel_size: window, along every axis.
         sigma: of the Gaussian window; 0 for a uniform one.
         padded: whether a window stands on every pixel, images being reflected at their borders, or only where it fits.
-        sample_covariance: whether variances are divided by the window's cells less one.
+        sample_covariance: whether variances are divided by the window's pixels less one.
     """
 
     kernel_size: int
@@ -85,9 +85,9 @@ def ssim(
         y: the other images, of the same shape and dtype.
         data_range: largest value minus smallest. Needed for floating-point images; for integers of 8 and 16 bits it is
             what the dtype holds.
-        convention: ``"wang2004"``: Gaussian window of 11 cells, sigma 1.5, where it fits (the paper, pytorch-msssim,
+        convention: ``"wang2004"``: Gaussian window of 11 pixels, sigma 1.5, where it fits (the paper, pytorch-msssim,
             scikit-image with ``gaussian_weights`` and the population's covariance). ``"skimage"``: uniform window of
-            7 cells, where it fits, sample covariance (scikit-image's default). ``"torchmetrics"``: the Gaussian window
+            7 pixels, where it fits, sample covariance (scikit-image's default). ``"torchmetrics"``: the Gaussian window
             on every pixel, images reflected at their borders (torchmetrics' default).
         reduction: ``"mean"``; ``"none"`` for one value per image; ``"map"`` for one per window and channel.
         kernel_size: another window, odd, at most 33. By default the convention's; 3.5 sigma to each side if that is
@@ -128,7 +128,7 @@ def ms_ssim(
 
     Wang, Simoncelli and Bovik, "Multiscale structural similarity for image quality assessment", Asilomar 2003. The
     coarsest scale counts its whole similarity, the others contrast and structure only; negative means count as 0.
-    Images are halved by averages over 2 x 2 (2 x 2 x 2) cells.
+    Images are halved by averages over 2 x 2 (2 x 2 x 2) pixels.
 
     On CUDA the call does not wait for the device.
 
@@ -137,7 +137,7 @@ def ms_ssim(
         y: the other images.
         data_range: as in :func:`ssim`.
         convention: ``"wang2004"``: zeros before and behind an odd axis take part in its averages, and every channel has
-            a product of its own (pytorch-msssim). ``"torchmetrics"``: the last cell of an odd axis is dropped, one
+            a product of its own (pytorch-msssim). ``"torchmetrics"``: the last pixel of an odd axis is dropped, one
             product per image over all channels, and only the coarsest scale sees reflected borders.
         reduction: ``"mean"``, or ``"none"`` for one value per image.
         kernel_size: as in :func:`ssim`.
@@ -326,8 +326,8 @@ def _similarity(
         x, y = (F.pad(_as_floating(image), margins, mode="reflect") for image in (x, y))  # bytes cannot be reflected
     covariance = 1.0
     if settings.sample_covariance:
-        cells = size**spatial
-        covariance = cells / (cells - 1)
+        elements = size**spatial
+        covariance = elements / (elements - 1)
     run = _op if _native.use_native(x, "ssim") else ssim_reference
     return run(x, y, size, settings.sigma, covariance, settings.c1, settings.c2, luminance, as_map)
 
@@ -354,7 +354,7 @@ def ssim_reference(
     Args:
         x: (N, C, spatial...).
         y: likewise.
-        window: cells along each axis.
+        window: pixels along each axis.
         sigma: of the Gaussian; 0 for a uniform window.
         covariance: factor of variances and covariance.
         c1: C1.
