@@ -280,5 +280,7 @@ def test_spans_of_chosen_masks(backend):
         chosen, starts = chosen_spans(spans, offsets, np.array([3, 0, 1, 0]))
         assert mask_areas(spans * spans, offsets).tolist() == [15, 0, 51, 25]
         nothing, start = chosen_spans(spans, offsets, np.zeros(0, dtype=np.int64))
+        with pytest.raises(IndexError):  # an offset behind the last span
+            chosen_spans(spans, np.array([0, 9]), np.array([0]))
     assert chosen.tolist() == spans[[6, 0, 1, 2, 0, 1, 2]].tolist() and starts.tolist() == [0, 1, 4, 4, 7]
     assert nothing.shape == (0, 2) and start.tolist() == [0]
